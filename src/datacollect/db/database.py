@@ -1,0 +1,109 @@
+"""Units of work.
+
+`async with db.transaction() as tx:` is one unit of work; leaving the block without an exception means that the work is
+on disk. `async with db.reading() as view:` reads without one. Both give two ways to speak to the database on the
+same connection: `execute` takes SQLAlchemy Core statements (everything cold), `fetch`, `run` and `run_many` take the
+driver's own SQL (the few hot statements, written by hand for each engine).
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal
+
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Dialect = Literal["sqlite", "postgresql"]
+
+
+class Reading(ABC):
+    """A view of the committed data."""
+
+    dialect: Dialect
+
+    def __init__(self, connection: AsyncConnection, statements: "StatementLog") -> None:
+        self.connection = connection
+        self._statements = statements
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run a Core statement; a list of parameter dicts runs it once for each."""
+        self._statements.add(statement)
+        return await self.connection.execute(statement, parameters)
+
+    @abstractmethod
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        """All rows of one statement in the driver's own SQL (`?` or `$1` placeholders)."""
+
+
+class Tx(Reading):
+    """A unit of work in progress; it is committed by the block that opened it, never by whoever receives it."""
+
+    @abstractmethod
+    async def run(self, sql: str, *parameters: Any) -> None:
+        """One statement in the driver's own SQL, without rows."""
+
+    @abstractmethod
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """One statement once per row of parameters; nothing happens for no rows."""
+
+
+class StatementLog:
+    """Counts what is sent to the database, for tests that hold hot paths to a constant number of statements."""
+
+    def __init__(self) -> None:
+        self._recorders: list[list[str]] = []
+
+    def add(self, statement: object) -> None:
+        for recorder in self._recorders:
+            recorder.append(str(statement))
+
+    @contextlib.contextmanager
+    def record(self) -> Iterator[list[str]]:
+        recorder: list[str] = []
+        self._recorders.append(recorder)
+        try:
+            yield recorder
+        finally:
+            # By identity: two recorders with equal contents are still two.
+            self._recorders = [r for r in self._recorders if r is not recorder]
+
+
+class Database(ABC):
+    """The hub's database. One per process."""
+
+    dialect: Dialect
+
+    def __init__(self) -> None:
+        self.statements = StatementLog()
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+        """Open a unit of work: all of it is stored when the block ends, or, if it raises, none of it.
+
+        Raises `Unavailable` when the database cannot be reached.
+        """
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Reading]:
+        """Open a view of committed data; each statement sees what was committed when it began."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Answer whether the database can be used; raises `Unavailable` if not."""
+
+    @abstractmethod
+    async def run_migration(self, migrate: Any) -> None:
+        """Call `migrate(sync_connection)` alone: no other process migrates meanwhile."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def closing(database: Database) -> AsyncIterator[Database]:
+    try:
+        yield database
+    finally:
+        await database.close()

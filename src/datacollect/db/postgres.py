@@ -1,0 +1,131 @@
+"""PostgreSQL through asyncpg, pooled by SQLAlchemy.
+
+The pool runs in autocommit and transactions are opened on the driver's connection, so that Core statements and
+hand-written ones share one transaction without SQLAlchemy opening its own.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from datacollect.db.database import Database, Reading, StatementLog, Tx
+from datacollect.kernel.errors import Unavailable
+
+_MIGRATION_LOCK = 0x6461_7461_636F_6C6C
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.AdminShutdownError,
+    asyncpg.exceptions.CannotConnectNowError,
+    asyncpg.exceptions.CrashShutdownError,
+    asyncpg.exceptions.TooManyConnectionsError,
+    exc.InterfaceError,
+    exc.TimeoutError,
+    TimeoutError,
+)
+
+
+class _PostgresReading(Reading):
+    dialect = "postgresql"
+
+    def __init__(
+        self, connection: AsyncConnection, statements: StatementLog, driver: "asyncpg.Connection[Any]"
+    ) -> None:
+        super().__init__(connection, statements)
+        self._driver = driver
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        self._statements.add(sql)
+        return await self._driver.fetch(sql, *parameters)
+
+
+class _PostgresTx(_PostgresReading, Tx):
+    async def run(self, sql: str, *parameters: Any) -> None:
+        self._statements.add(sql)
+        await self._driver.execute(sql, *parameters)
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._statements.add(sql)
+            await self._driver.executemany(sql, rows)
+
+
+class PostgresDatabase(Database):
+    dialect = "postgresql"
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        super().__init__()
+        self._engine = create_async_engine(
+            _driver_url(url),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            connect_args={"timeout": 5, "command_timeout": 60},
+        )
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        async with self._connection() as (connection, driver), driver.transaction():
+            yield _PostgresTx(connection, self.statements, driver)
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        async with self._connection() as (connection, driver):
+            yield _PostgresReading(connection, self.statements, driver)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+        try:
+            async with self._engine.connect() as connection:
+                driver = await self._live_driver(connection)
+                try:
+                    yield connection, driver
+                finally:
+                    if driver.is_closed():
+                        await connection.invalidate()
+        except _LOST as lost:
+            raise Unavailable() from lost
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable() from error
+            raise
+
+    async def _live_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
+        # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
+        driver = await _driver(connection)
+        if driver.is_closed():
+            await connection.invalidate()
+            driver = await _driver(connection)
+        return driver
+
+    async def check(self) -> None:
+        async with self.reading() as view:
+            await view.fetch("SELECT 1")
+
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        async with self._connection() as (connection, driver), driver.transaction():
+            await connection.begin()  # else Alembic would open and commit one of its own
+            await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await connection.run_sync(migrate)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+async def _driver(connection: AsyncConnection) -> "asyncpg.Connection[Any]":
+    raw = await connection.get_raw_connection()
+    driver: asyncpg.Connection[Any] | None = raw.driver_connection
+    assert driver is not None
+    return driver
+
+
+def _driver_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    del scheme
+    return f"postgresql+asyncpg://{rest}"

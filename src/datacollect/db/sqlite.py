@@ -1,0 +1,285 @@
+"""SQLite in WAL mode: one writer connection, a few read-only ones.
+
+Every unit of work is a savepoint on the writer. Units that are waiting for the writer when one ends join its group, and
+the group is committed, and so synced to disk, once; each `transaction()` block returns only after that commit. A unit
+that fails is rolled back to its savepoint and takes nobody with it.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+from sqlalchemy import Connection, event, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from datacollect.db.database import Database, Reading, StatementLog, Tx
+from datacollect.kernel.errors import StartupError, Unavailable
+
+_GROUP_LIMIT = 64
+"""Units committed together at most: beyond it the first of a group would wait too long for its answer."""
+
+_AWAY = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    )
+)
+_READERS = 4
+_WRITER_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA wal_autocheckpoint=4000",
+    "PRAGMA cache_size=-32768",
+)
+_READER_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192", "PRAGMA mmap_size=268435456")
+
+
+class _SqliteReading(Reading):
+    dialect = "sqlite"
+
+    def __init__(self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection) -> None:
+        super().__init__(connection, statements)
+        self._driver = driver
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        self._statements.add(sql)
+        return list(await self._driver.execute_fetchall(sql, parameters))
+
+
+class _SqliteTx(_SqliteReading, Tx):
+    async def run(self, sql: str, *parameters: Any) -> None:
+        self._statements.add(sql)
+        await self._driver.execute(sql, parameters)
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._statements.add(sql)
+            await self._driver.executemany(sql, rows)
+
+
+class _Group:
+    """Units of work that one COMMIT makes durable."""
+
+    def __init__(self) -> None:
+        self.units = 0
+        self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class SqliteDatabase(Database):
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        _require_writable(path)
+        self._write_engine = _engine(f"sqlite+aiosqlite:///{path}", _WRITER_PRAGMAS, pool_size=1)
+        self._read_engine = _engine(
+            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS
+        )
+        self._writer: _SqliteTx | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._busy = False
+        self._group: _Group | None = None
+
+    # -- writing
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        with _unavailable():
+            await self._take_turn()
+            group, tx = await self._begin_unit()
+            try:
+                yield tx
+            except BaseException:
+                await _to_the_end(self._end_unit(group, "ROLLBACK TO unit"))
+                raise
+            await _to_the_end(self._end_unit(group, None))
+            await asyncio.shield(group.committed)
+
+    async def _begin_unit(self) -> tuple[_Group, _SqliteTx]:
+        """Open a savepoint, in the group that is under way or in a new one. The turn ends if this fails."""
+        opening = asyncio.ensure_future(self._open_unit())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                await _to_the_end(self._end_unit(opening.result()[0], "ROLLBACK TO unit"))
+            else:
+                self._hand_over()
+            raise
+        except BaseException:
+            self._hand_over()
+            raise
+
+    async def _open_unit(self) -> tuple[_Group, _SqliteTx]:
+        tx = await self._open_writer()
+        group = self._group
+        if group is None:
+            await tx.run("BEGIN IMMEDIATE")
+            group = self._group = _Group()
+        await tx.run("SAVEPOINT unit")
+        return group, tx
+
+    async def _end_unit(self, group: _Group, undo: str | None) -> None:
+        """Close the savepoint; the last unit in line commits for its whole group."""
+        assert self._writer is not None
+        tx = self._writer
+        try:
+            if undo:
+                await tx.run(undo)
+            await tx.run("RELEASE unit")
+            group.units += 1
+            if not self._waiting or group.units >= _GROUP_LIMIT:
+                self._group = None
+                await tx.run("COMMIT")
+                group.committed.set_result(None)
+        except BaseException as failure:
+            self._group = None
+            with contextlib.suppress(sqlite3.Error):
+                await tx.run("ROLLBACK")
+            if not group.committed.done():
+                group.committed.set_exception(failure)
+                group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
+            raise
+        finally:
+            self._hand_over()
+
+    async def _take_turn(self) -> None:
+        if not self._busy:
+            self._busy = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:
+                # The turn had just been given: the group may be waiting for this unit to commit it.
+                group, _ = await self._begin_unit()
+                await _to_the_end(self._end_unit(group, None))
+            raise
+
+    def _hand_over(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy = False
+
+    async def _open_writer(self) -> _SqliteTx:
+        if self._writer is None:
+            connection = await self._write_engine.connect()
+            # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
+            await connection.begin()
+            self._writer = _SqliteTx(connection, _Quiet(self.statements), await _driver(connection))
+        return self._writer
+
+    # -- reading
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        with _unavailable():
+            async with self._read_engine.connect() as connection:
+                yield _SqliteReading(connection, self.statements, await _driver(connection))
+
+    async def check(self) -> None:
+        async with self.reading() as view:
+            await view.fetch("SELECT 1")
+
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        async with self.transaction() as tx:
+            await tx.connection.run_sync(migrate)
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await self._writer.connection.close()
+            self._writer = None
+        await self._read_engine.dispose()
+        await self._write_engine.dispose()
+
+
+class _Quiet(StatementLog):
+    """Leaves the savepoints out of the count: they are the unit's frame, not its work."""
+
+    def __init__(self, inner: StatementLog) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def add(self, statement: object) -> None:
+        if not str(statement).startswith(("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT")):
+            self._inner.add(statement)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish even if the caller is cancelled meanwhile: a half-closed unit would block every writer."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """A database that is locked, full, read-only or gone is `Unavailable`; any other failure is a bug and stays one."""
+    try:
+        yield
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        cause = error.orig if isinstance(error, exc.OperationalError) else error
+        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _AWAY:
+            raise Unavailable() from error
+        raise
+
+
+def _engine(url: str, pragmas: Sequence[str], *, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(dbapi_connection: Any, _record: Any) -> None:
+        cursor = dbapi_connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    return engine
+
+
+async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
+    raw = await connection.get_raw_connection()
+    driver: aiosqlite.Connection | None = raw.driver_connection
+    assert driver is not None
+    return driver
+
+
+def _require_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise StartupError(
+            f"DATA_DIR {path.parent} cannot be written ({error.strerror}). Make it writable or set DATA_DIR."
+        ) from error

@@ -1,0 +1,1 @@
+"""The event log: the heart of the hub."""

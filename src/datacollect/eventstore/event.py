@@ -1,0 +1,94 @@
+"""The event, and the text it is delivered in."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.errors import DataCollectError
+
+SERVER_MANAGED_KEYS = frozenset({"externalId", "identifierType"})
+"""Keys of `data` that only trusted pulls and adapter write-backs may set: they choose the external record that an
+adapter overwrites with the hub's own credentials. Stripped from everything clients send, at every depth."""
+
+
+class Origin(StrEnum):
+    """Where an event came from; stored with it, so that a rebuild treats it as the live path did."""
+
+    CLIENT = "client"
+    SEED = "seed"
+    """Made by the hub from a program's `entityData`: writes with stamp zero, so that any device's edit wins."""
+    EXTERNAL = "external"
+    DERIVED = "derived"
+    """Made by the hub from another event: a rebuild finds it in the log and does not derive it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An immutable fact about an entity, as the log keeps it. Called "form submission" on the wire.
+
+    `occurred_at` is the device's clock, `user_id` is what the producer claims; neither decides order or rights.
+    """
+
+    guid: str
+    entity_guid: str
+    type: str
+    data: dict[str, Any]
+    occurred_at: Millis
+    user_id: str
+    schema_version: int | None = None
+
+    def body(self) -> str:
+        """The exact JSON text every pull delivers; built once, when the event is appended."""
+        wire = _WireEvent(
+            guid=self.guid,
+            entityGuid=self.entity_guid,
+            type=self.type,
+            data=self.data,
+            timestamp=format_timestamp(self.occurred_at),
+            userId=self.user_id,
+            syncLevel=1,
+            schemaVersion=self.schema_version if self.schema_version is not None else msgspec.UNSET,
+        )
+        return _encoder.encode(wire).decode()
+
+
+class _WireEvent(msgspec.Struct):
+    guid: str
+    entityGuid: str
+    type: str
+    data: dict[str, Any]
+    timestamp: str
+    userId: str
+    syncLevel: int
+    schemaVersion: int | msgspec.UnsetType = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class EventRejected(DataCollectError):
+    """The event cannot be applied."""
+
+    status, code = 422, "EVENT_REJECTED"
+
+
+def require_complete(event: Event) -> None:
+    """Refuse an event that lacks what every event type needs, naming the first part that is missing.
+
+    Source: the contract's model, 2.1. It is a rule of applying, not of the payload's shape: a push that carries such
+    an event is understood, and refused as a whole or event by event.
+    """
+    parts = (
+        ("guid", event.guid),
+        ("entityGuid", event.entity_guid),
+        ("type", event.type),
+        ("data", event.data),
+        ("userId", event.user_id),
+    )
+    for name, value in parts:
+        if not value:
+            message = "Form submission has no data" if name == "data" else f"Form submission has no {name}"
+            raise EventRejected(message, code="INVALID_FORM", path=[name])

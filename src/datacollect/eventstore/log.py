@@ -1,0 +1,191 @@
+"""Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.event import Event, EventRejected, Origin, require_complete
+from datacollect.eventstore.integrity import EventHash, hash_event
+from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
+from datacollect.eventstore.store import EventStore, Head, Page, StoredEvent
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import new_guid
+from datacollect.kernel.tenancy import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that could not be applied: its index in the batch as given to `append`, and why."""
+
+    index: int
+    event: Event
+    reason: EventRejected
+
+
+@dataclass(slots=True)
+class Appended:
+    """What became of a batch. `stored` and `known` count as applied for the client; nothing else does."""
+
+    head: Head
+    stored: list[StoredEvent] = field(default_factory=list)
+    known: int = 0
+    """Events whose guid the log (or an earlier event of the batch) already held, with the same content."""
+    reused: list[int] = field(default_factory=list)
+    """Indexes of events that carry the guid of another event with other content. They are not stored."""
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+OnRejection = Callable[[Rejection], None]
+
+
+def stop_at_first(rejection: Rejection) -> None:
+    """All or nothing: the transaction ends with the first event that cannot be applied."""
+    raise BatchRejected(rejection)
+
+
+class BatchRejected(Exception):
+    """Raised inside the transaction, so that nothing of the batch stays."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.reason.message)
+        self.rejection = rejection
+
+
+class EventLog:
+    """The event store together with the projections that are kept in its transactions."""
+
+    def __init__(self, store: EventStore, projections: Sequence[InlineProjection], clock: Clock) -> None:
+        self._store = store
+        self._projections = tuple(projections)
+        self._clock = clock
+
+    async def create(self, tx: Tx, scope: TenantScope) -> None:
+        """Give a new tenant an empty log; harmless if it has one."""
+        await self._store.create(tx, scope, epoch=new_guid(), now=self._clock.now())
+
+    async def append(
+        self,
+        tx: Tx,
+        scope: TenantScope,
+        tenant: Tenant,
+        events: Sequence[Event],
+        *,
+        origin: Origin = Origin.CLIENT,
+        device_id: str | None = None,
+        on_rejection: OnRejection = stop_at_first,
+    ) -> Appended:
+        """Append events in the given order and bring the projections up to them, all in `tx`.
+
+        An event whose guid is known is skipped. `on_rejection` is called for one that cannot be applied; if it
+        returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
+        """
+        opened = await self._store.open(tx, scope, [event.guid for event in events])
+        batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
+        fresh = batch.fresh(events)
+        if not fresh:
+            return batch.result
+        for projection in self._projections:
+            batch.runs.append(await projection.start(tx, scope, tenant, [events[index] for index, _ in fresh]))
+        for index, hashed in fresh:
+            batch.apply(index, events[index], hashed, scope.actor.event_user_id, device_id, origin, on_rejection)
+        if batch.result.stored:
+            head = batch.finish()
+            await self._store.append(tx, scope, batch.result.stored, head)
+            for run in batch.runs:
+                await run.save(tx)
+        return batch.result
+
+    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        return await self._store.resolve(view, scope, cursor)
+
+    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+        return await self._store.read(view, scope, after=after, limit=limit)
+
+    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
+        return await self._store.read_stream(view, scope, entity_guid)
+
+    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
+        return await self._store.head(view, scope)
+
+
+class _Batch:
+    """One append in memory."""
+
+    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis) -> None:
+        self._head = head
+        self._known = known
+        self._recorded_at = recorded_at
+        self.runs: list[ProjectionRun] = []
+        self.result = Appended(head)
+
+    def fresh(self, events: Sequence[Event]) -> list[tuple[int, EventHash]]:
+        """The events the log does not hold yet, by index, each guid once; echoes and reused guids are noted."""
+        fresh = []
+        for index, event in enumerate(events):
+            hashed = hash_event(event)
+            stored = self._known.setdefault(event.guid, content := hashed.content)
+            if stored is content:
+                fresh.append((index, hashed))
+            elif stored == content:
+                self.result.known += 1
+            else:
+                self.result.reused.append(index)
+        return fresh
+
+    def apply(
+        self,
+        index: int,
+        event: Event,
+        hashed: EventHash,
+        actor: str,
+        device_id: str | None,
+        origin: Origin,
+        on_rejection: OnRejection,
+    ) -> None:
+        position = self._head.position + 1
+        context = Context(position, self._recorded_at, origin)
+        try:
+            require_complete(event)
+            for run in self.runs:
+                run.apply(event, context)
+        except EventRejected as reason:
+            rejection = Rejection(index, event, reason)
+            on_rejection(rejection)
+            self.result.rejections.append(rejection)
+            return
+        latest = self._head.max_occurred_at
+        stored = StoredEvent(
+            position=position,
+            guid=event.guid,
+            entity_guid=event.entity_guid,
+            type=event.type,
+            occurred_at=event.occurred_at,
+            max_occurred_at=event.occurred_at if latest is None else max(latest, event.occurred_at),
+            recorded_at=self._recorded_at,
+            actor=actor,
+            device_id=device_id,
+            origin=origin,
+            content_hash=hashed.content,
+            chain_hash=hashed.chained_to(self._head.chain_hash),
+            body=event.body(),
+        )
+        self.result.stored.append(stored)
+        self._head = replace(
+            self._head,
+            position=position,
+            chain_hash=stored.chain_hash,
+            max_occurred_at=stored.max_occurred_at,
+            recorded_at=stored.recorded_at,
+        )
+
+    def finish(self) -> Head:
+        """The new head, with the projections' counts brought up to date."""
+        figures = dict(self._head.figures)
+        for run in self.runs:
+            for name, change in run.figures.items():
+                figures[name] = figures.get(name, 0) + change
+        self._head = replace(self._head, figures={name: count for name, count in figures.items() if count})
+        self.result.head = self._head
+        return self._head

@@ -1,0 +1,107 @@
+"""The event log on PostgreSQL. The head row is the lock: whoever holds it appends, the others wait for the commit.
+
+`open` takes two statements, because the second must see what was committed while the first waited for the lock.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.rows import (
+    EVENT_COLUMNS,
+    HEAD_COLUMNS,
+    encode_figures,
+    event_values,
+    head_from_row,
+    page_from_rows,
+    resolved_position,
+)
+from datacollect.eventstore.store import Head, OpenLog, Page, StoredEvent
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import TenantScope
+
+_CREATE = """
+INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
+VALUES ($1, 0, ''::bytea, NULL, $2, '{}', $3, 0) ON CONFLICT DO NOTHING"""
+
+_LOCK = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
+
+_KNOWN = "SELECT guid, content_hash FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])"
+
+_APPEND = f"""
+WITH appended AS (
+  INSERT INTO events (tenant_id, {EVENT_COLUMNS})
+  SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+                           $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::text[]))
+UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, recorded_ms = $18, figures = $19
+WHERE tenant_id = $1"""
+
+_READ = """
+SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"""
+
+_READ_STREAM = """
+SELECT body FROM events WHERE tenant_id = $1 AND entity_guid = $2 ORDER BY occurred_ms, position"""
+
+_HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1"
+
+# `later` halves the range of positions until it holds one: the running maximum of event times never falls.
+_RESOLVE = """
+SELECT
+  (SELECT position FROM events WHERE tenant_id = $1 AND guid = $3) AS by_guid,
+  (SELECT position FROM events WHERE tenant_id = $1 AND occurred_ms = $2 ORDER BY position LIMIT 1) AS exact,
+  (WITH RECURSIVE search (low, high) AS (
+     SELECT 1::bigint, head.position + 1
+     UNION ALL
+     SELECT CASE WHEN e.max_occurred_ms > $2 THEN low ELSE e.position + 1 END,
+            CASE WHEN e.max_occurred_ms > $2 THEN e.position ELSE high END
+     FROM search JOIN events e ON e.tenant_id = $1 AND e.position = (low + high) / 2
+     WHERE low < high)
+   SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
+  head.position, head.epoch_position
+FROM log_heads head WHERE head.tenant_id = $1"""
+
+
+class PostgresEventStore:
+    """Implements `EventStore`."""
+
+    async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
+        await tx.run(_CREATE, scope.tenant_id, now, epoch)
+
+    async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
+        heads = await tx.fetch(_LOCK, scope.tenant_id)
+        if not heads:
+            raise TenantUnknown()
+        known = await tx.fetch(_KNOWN, scope.tenant_id, guids)
+        return OpenLog(head_from_row(heads[0]), {row[0]: row[1] for row in known})
+
+    async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
+        columns: list[Sequence[Any]] = list(zip(*map(event_values, events), strict=True))
+        await tx.run(
+            _APPEND,
+            scope.tenant_id,
+            *columns,
+            head.position,
+            head.chain_hash,
+            head.max_occurred_at,
+            head.recorded_at,
+            encode_figures(head.figures),
+        )
+
+    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        if cursor is None:
+            return 0
+        rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
+        return resolved_position(rows[0], cursor) if rows else 0
+
+    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+        rows = await view.fetch(_READ, scope.tenant_id, after, limit)
+        return page_from_rows(rows, after=after, limit=limit)
+
+    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
+        return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]
+
+    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
+        rows = await view.fetch(_HEAD, scope.tenant_id)
+        return head_from_row(rows[0]) if rows else None

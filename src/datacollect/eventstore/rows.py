@@ -1,0 +1,79 @@
+"""What both adapters share: rows to values and back, and the arithmetic of resolving a cursor."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from datacollect.eventstore.store import Head, Page, StoredEvent
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.cursor import Cursor
+
+_figures = msgspec.json.Decoder(dict[str, int])
+
+EVENT_COLUMNS = (
+    "position, guid, entity_guid, type, occurred_ms, max_occurred_ms, recorded_ms, actor, device_id, origin, "
+    "content_hash, chain_hash, body"
+)
+HEAD_COLUMNS = "position, chain_hash, max_occurred_ms, recorded_ms, figures"
+
+
+def head_from_row(row: Sequence[Any]) -> Head:
+    position, chain_hash, max_occurred, recorded, figures = row
+    return Head(position, chain_hash, max_occurred, recorded, _figures.decode(figures))
+
+
+def encode_figures(figures: Mapping[str, int]) -> str:
+    return msgspec.json.encode(figures).decode()
+
+
+def event_values(event: StoredEvent) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS`."""
+    return (
+        event.position,
+        event.guid,
+        event.entity_guid,
+        event.type,
+        event.occurred_at,
+        event.max_occurred_at,
+        event.recorded_at,
+        event.actor,
+        event.device_id,
+        event.origin.value,
+        event.content_hash,
+        event.chain_hash,
+        event.body,
+    )
+
+
+def page_from_rows(rows: Sequence[Sequence[Any]], *, after: int, limit: int) -> Page:
+    """Rows of (position, occurred_ms, guid, body)."""
+    if not rows:
+        return Page((), None, after)
+    position, occurred, guid, _ = rows[-1]
+    full = len(rows) == limit
+    return Page([row[3] for row in rows], Cursor(Millis(occurred), guid) if full else None, position)
+
+
+def resolved_position(row: Sequence[Any], cursor: Cursor) -> int:
+    """Where a cursor stands, from what the store knows of it.
+
+    The row holds: the position of the event with the cursor's guid; the first position with exactly its time; the
+    first position in log order with a later time; the head's position; the epoch's position.
+    """
+    by_guid, exact, later, head, epoch = row
+    if by_guid is not None:
+        return int(by_guid)
+    if exact is not None:
+        by_time = int(exact) - 1
+    elif later is not None:
+        by_time = int(later) - 1
+    else:
+        by_time = int(head)
+    if cursor.event_guid is not None:
+        # This store never delivered that event: it belongs to a history that was replaced.
+        return min(by_time, int(epoch))
+    if exact is None and epoch:
+        # The same may be true of the event that had this time.
+        return min(by_time, int(epoch))
+    return by_time

@@ -1,0 +1,105 @@
+"""The event log on SQLite. The writer connection holds the database's one write lock from `BEGIN IMMEDIATE` on, so
+`open` needs no lock of its own."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.rows import (
+    EVENT_COLUMNS,
+    HEAD_COLUMNS,
+    encode_figures,
+    event_values,
+    head_from_row,
+    page_from_rows,
+    resolved_position,
+)
+from datacollect.eventstore.store import Head, OpenLog, Page, StoredEvent
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import TenantScope
+
+_CREATE = """
+INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
+VALUES (?, 0, x'', NULL, ?, '{}', ?, 0) ON CONFLICT DO NOTHING"""
+
+_OPEN = f"""
+SELECT 0 AS part, {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?1
+UNION ALL
+SELECT 1, NULL, content_hash, NULL, NULL, guid FROM events
+WHERE tenant_id = ?1 AND guid IN (SELECT value FROM json_each(?2))
+ORDER BY part"""
+
+_APPEND = f"INSERT INTO events (tenant_id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_MOVE_HEAD = """
+UPDATE log_heads SET position = ?, chain_hash = ?, max_occurred_ms = ?, recorded_ms = ?, figures = ?
+WHERE tenant_id = ?"""
+
+_READ = """
+SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
+
+_READ_STREAM = """
+SELECT body FROM events WHERE tenant_id = ? AND entity_guid = ? ORDER BY occurred_ms, position"""
+
+_HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?"
+
+# `later` halves the range of positions until it holds one: the running maximum of event times never falls.
+_RESOLVE = """
+SELECT
+  (SELECT position FROM events WHERE tenant_id = ?1 AND guid = ?3) AS by_guid,
+  (SELECT position FROM events WHERE tenant_id = ?1 AND occurred_ms = ?2 ORDER BY position LIMIT 1) AS exact,
+  (WITH RECURSIVE search (low, high) AS (
+     SELECT 1, head.position + 1
+     UNION ALL
+     SELECT CASE WHEN e.max_occurred_ms > ?2 THEN low ELSE e.position + 1 END,
+            CASE WHEN e.max_occurred_ms > ?2 THEN e.position ELSE high END
+     FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
+     WHERE low < high)
+   SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
+  head.position, head.epoch_position
+FROM log_heads head WHERE head.tenant_id = ?1"""
+
+
+class SqliteEventStore:
+    """Implements `EventStore`."""
+
+    async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
+        await tx.run(_CREATE, scope.tenant_id, now, epoch)
+
+    async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
+        rows = await tx.fetch(_OPEN, scope.tenant_id, msgspec.json.encode(guids).decode())
+        if not rows or rows[0][0] != 0:
+            raise TenantUnknown()
+        return OpenLog(head_from_row(rows[0][1:]), {row[5]: row[2] for row in rows[1:]})
+
+    async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
+        await tx.run_many(_APPEND, [(scope.tenant_id, *event_values(event)) for event in events])
+        await tx.run(
+            _MOVE_HEAD,
+            head.position,
+            head.chain_hash,
+            head.max_occurred_at,
+            head.recorded_at,
+            encode_figures(head.figures),
+            scope.tenant_id,
+        )
+
+    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        if cursor is None:
+            return 0
+        rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
+        return resolved_position(rows[0], cursor) if rows else 0
+
+    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+        rows = await view.fetch(_READ, scope.tenant_id, after, limit)
+        return page_from_rows(rows, after=after, limit=limit)
+
+    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
+        return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]
+
+    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
+        rows = await view.fetch(_HEAD, scope.tenant_id)
+        return head_from_row(rows[0]) if rows else None

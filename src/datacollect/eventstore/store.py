@@ -1,0 +1,99 @@
+"""The port to the event log. Two adapters implement it (`sqlite.py`, `postgres.py`); `datacollect.testing.eventstore`
+holds the contract suite both pass.
+
+**Position = commit order.** `open` takes the tenant's lock and everything that an append reads and decides happens
+under it, to commit. So a position is given out only when every smaller one is committed: a reader that follows
+positions never passes a gap that fills later. Positions of a tenant are dense: 1, 2, 3, …
+
+The log's running values (position, chain, latest event time) are one row per tenant, the *head*.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.event import Origin
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.identity import TenantScope
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a tenant's log ends. `position` 0 and an empty `chain_hash` mean that it has no events."""
+
+    position: int
+    chain_hash: bytes
+    max_occurred_at: Millis | None
+    """The latest event time seen so far; never falls, which is what makes a time searchable by position."""
+    recorded_at: Millis
+    figures: Mapping[str, int] = field(default_factory=dict)
+    """Running counts the inline projections keep, by name, so that a count never scans."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLog:
+    """A tenant's log, locked for one append: its head, and which of the guids asked for it already holds."""
+
+    head: Head
+    known: Mapping[str, bytes]
+    """guid -> content hash of the stored event"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One row of the log."""
+
+    position: int
+    guid: str
+    entity_guid: str
+    type: str
+    occurred_at: Millis
+    max_occurred_at: Millis
+    recorded_at: Millis
+    actor: str
+    """The authenticated caller, beside the `userId` the event claims."""
+    device_id: str | None
+    origin: Origin
+    content_hash: bytes
+    chain_hash: bytes
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in position order, as the text to deliver. `next_cursor` is None iff the page was not full."""
+
+    bodies: Sequence[str]
+    next_cursor: Cursor | None
+    last_position: int
+
+
+class EventStore(Protocol):
+    async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
+        """Give a new tenant an empty log; harmless if it has one."""
+
+    async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
+        """Lock the tenant's log until the transaction ends. Raises `TenantUnknown` if it has none."""
+
+    async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
+        """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""
+
+    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        """The position a reader with this cursor has reached: what it wants next is greater.
+
+        None is the beginning. A known guid is its event's position. A plain time T is just before the first event
+        with exactly that time, or, if there is none, just before the first event in log order later than T. An
+        unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
+        (the epoch): delivering twice is free, skipping is not.
+        """
+
+    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+        """The next events in position order."""
+
+    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
+        """The bodies of one entity's events, by event time, then position."""
+
+    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
+        """The tenant's head; None if it has no log."""

@@ -1,0 +1,1 @@
+"""Push and pull of events: what devices do all day."""

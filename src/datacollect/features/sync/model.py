@@ -1,0 +1,104 @@
+"""Sync scopes: how much of a program a caller's device holds. Source: the contract's sync area, 2.3."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.identity import RoleAssignment
+
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SyncScope:
+    """Which entities a device is to hold. A dimension that is None is not limited."""
+
+    area_ids: tuple[str, ...] | None = None
+    entity_types: tuple[str, ...] | None = None
+    time_window: Mapping[str, Any] | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.area_ids is not None or self.entity_types is not None
+
+    @property
+    def hash(self) -> str:
+        """The same on every replica and after every restart; a client that sees another one pulls afresh."""
+        document = {
+            "areaIds": _list(self.area_ids),
+            "entityTypes": _list(self.entity_types),
+            "schemaVersion": _SCHEMA_VERSION,
+            "timeWindow": self.time_window,
+        }
+        return f"sha256:{hashlib.sha256(canonical_json(document)).hexdigest()}"
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "areaIds": _list(self.area_ids),
+            "entityTypes": _list(self.entity_types),
+            "timeWindow": self.time_window,
+            "hash": self.hash,
+        }
+
+
+def effective_scope(
+    policy: Mapping[str, Any] | None, assignments: Iterable[RoleAssignment], *, now: Millis
+) -> SyncScope:
+    """A program's policy narrowed by what one caller is assigned there.
+
+    Several assignments are united first (an unlimited one leaves the dimension unlimited), then intersected with the
+    policy; the result may be an empty list, which delivers nothing. Time windows are always intersected, so an
+    assignment can narrow the program's window but not widen it.
+    """
+    program = _scope_of(policy or {})
+    mine = [_scope_of(_override(assignment)) for assignment in assignments]
+    windows = [scope.time_window for scope in (program, *mine) if scope.time_window]
+    return SyncScope(
+        area_ids=_intersect(program.area_ids, _unite(scope.area_ids for scope in mine)),
+        entity_types=_intersect(program.entity_types, _unite(scope.entity_types for scope in mine)),
+        time_window=max(windows, key=lambda window: _begins(window, now), default=None),
+    )
+
+
+def _override(assignment: RoleAssignment) -> Mapping[str, Any]:
+    if assignment.sync_scope_override is not None:
+        return assignment.sync_scope_override
+    return {"areaIds": [assignment.area_id]} if assignment.area_id else {}
+
+
+def _scope_of(wire: Mapping[str, Any]) -> SyncScope:
+    areas, types = wire.get("areaIds"), wire.get("entityTypes")
+    return SyncScope(
+        None if areas is None else tuple(sorted(areas)),
+        None if types is None else tuple(sorted(types)),
+        wire.get("timeWindow"),
+    )
+
+
+def _unite(dimensions: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    united: set[str] | None = None
+    for dimension in dimensions:
+        if dimension is None:
+            return None
+        united = (united or set()) | set(dimension)
+    return None if united is None else tuple(sorted(united))
+
+
+def _intersect(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return tuple(sorted(set(one) & set(other)))
+
+
+def _begins(window: Mapping[str, Any], now: Millis) -> int:
+    if window["type"] == "fixed":
+        return parse_timestamp(window["floor"])
+    return now - timedelta(days=window["days"]) // timedelta(milliseconds=1)
+
+
+def _list(values: tuple[str, ...] | None) -> list[str] | None:
+    return None if values is None else list(values)

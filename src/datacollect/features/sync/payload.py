@@ -1,0 +1,136 @@
+"""The body of a push: from decoded JSON to events, with every fault named."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datacollect.eventstore.event import SERVER_MANAGED_KEYS, Event
+from datacollect.features.sync.errors import InvalidPush
+from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.errors import Issue
+from datacollect.kernel.ids import is_uuid_text
+
+_LONGEST_NAME = 512
+"""Characters of an id, type or user id: what both databases can index, and far more than any producer uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push as understood. `events` are in the order they were sent."""
+
+    events: Sequence[Event]
+    atomic: bool
+
+
+def read_push(document: Any) -> Push:
+    """Check a push body's shape. Raises `InvalidPush` with all issues, not only the first.
+
+    Unknown members are dropped (clients add their own running `id` to each event); `configId` is read by the route.
+    """
+    if not isinstance(document, dict):
+        raise InvalidPush([_issue("invalid_type", [], "Expected object")], errors=[])
+    issues: list[Issue] = []
+    atomic = document.get("atomic", True)
+    if not isinstance(atomic, bool):
+        issues.append(_issue("invalid_type", ["atomic"], "Expected boolean"))
+    config_id = document.get("configId")
+    if config_id is not None and not isinstance(config_id, str):
+        issues.append(_issue("invalid_type", ["configId"], "Expected string"))
+    wire = document.get("events")
+    events: list[Event] = []
+    if isinstance(wire, list):
+        for index, item in enumerate(wire):
+            event = _read_event(item, index, issues)
+            if event is not None:
+                events.append(event)
+    else:
+        issues.append(_issue("invalid_type", ["events"], "Required" if wire is None else "Expected array"))
+    if issues:
+        raise InvalidPush(issues, errors=issues)
+    return Push(events, atomic)
+
+
+def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
+    if not isinstance(item, dict):
+        issues.append(_issue("invalid_type", ["events", index], "Expected object"))
+        return None
+    known = len(issues)
+    for name in ("guid", "entityGuid", "type", "timestamp", "userId"):
+        _check_text(item, name, index, issues)
+    if not isinstance(item.get("data"), dict):
+        issues.append(_wrong_type(item, "data", "object", index))
+    if not _is_number(item.get("syncLevel")):
+        issues.append(_wrong_type(item, "syncLevel", "number", index))
+    schema_version = item.get("schemaVersion")
+    if schema_version is not None and (not _is_number(schema_version) or schema_version != int(schema_version)):
+        issues.append(_wrong_type(item, "schemaVersion", "whole number", index))
+    if len(issues) > known:
+        return None
+    occurred_at = _check_forms(item, index, issues)
+    if occurred_at is None:
+        return None
+    return Event(
+        guid=item["guid"],
+        entity_guid=item["entityGuid"],
+        type=item["type"],
+        data=without_server_managed(item["data"]),
+        occurred_at=occurred_at,
+        user_id=item["userId"],
+        schema_version=None if schema_version is None else int(schema_version),
+    )
+
+
+def _check_forms(item: Mapping[str, Any], index: int, issues: list[Issue]) -> Millis | None:
+    """The rules beyond types; the event's time if all hold."""
+    known = len(issues)
+    if not is_uuid_text(item["guid"]):
+        issues.append(_issue("invalid_string", ["events", index, "guid"], "Expected a UUID"))
+    if not item["entityGuid"]:
+        issues.append(_issue("too_small", ["events", index, "entityGuid"], "Expected at least 1 character"))
+    occurred_at = None
+    try:
+        occurred_at = parse_timestamp(item["timestamp"])
+    except ValueError:
+        text = "Expected an ISO-8601 UTC timestamp ending in Z"
+        issues.append(_issue("invalid_string", ["events", index, "timestamp"], text))
+    return occurred_at if len(issues) == known else None
+
+
+def _check_text(item: Mapping[str, Any], name: str, index: int, issues: list[Issue]) -> None:
+    value = item.get(name)
+    if not isinstance(value, str):
+        issues.append(_wrong_type(item, name, "string", index))
+    elif len(value) > _LONGEST_NAME:
+        text = f"Expected at most {_LONGEST_NAME} characters"
+        issues.append(_issue("too_big", ["events", index, name], text))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wrong_type(item: Mapping[str, Any], name: str, expected: str, index: int) -> Issue:
+    return _issue("invalid_type", ["events", index, name], f"Expected {expected}" if name in item else "Required")
+
+
+def _issue(code: str, path: list[str | int], message: str) -> Issue:
+    return {"code": code, "path": path, "message": message}
+
+
+def without_server_managed(value: dict[str, Any]) -> dict[str, Any]:
+    """The same object without the keys that only the hub may set, at every depth; itself when it has none."""
+    return _stripped(value) if _holds_managed(value) else value
+
+
+def _holds_managed(value: Any) -> bool:
+    if isinstance(value, dict):
+        return not SERVER_MANAGED_KEYS.isdisjoint(value) or any(
+            _holds_managed(item) for item in value.values() if isinstance(item, dict | list)
+        )
+    return any(_holds_managed(item) for item in value if isinstance(item, dict | list))
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stripped(item) for key, item in value.items() if key not in SERVER_MANAGED_KEYS}
+    return [_stripped(item) for item in value] if isinstance(value, list) else value

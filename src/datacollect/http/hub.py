@@ -1,0 +1,68 @@
+"""The running hub's parts, as routes reach them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from datacollect.db import Database
+from datacollect.eventstore.log import EventLog
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.identity import Actor
+from datacollect.kernel.tenancy import TenantDirectory
+from datacollect.settings import Settings
+
+
+class Authenticator(Protocol):
+    """Turns an `Authorization` header into an actor; implemented by the auth slice."""
+
+    async def staff(self, authorization: str | None) -> Actor:
+        """The staff guard: our own access token as `Bearer`. Raises `Unauthenticated`, or `Forbidden` for a
+        citizen's self-service token."""
+
+    async def sync_caller(self, authorization: str | None) -> Actor:
+        """The guard of sync and conflict routes: as `staff`, but a self-service token is `Unauthenticated`, and a
+        missing header says so. Identity providers' tokens are accepted here once the program configures them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Everything `create_app` has put together. One per process, on `app.state.hub`."""
+
+    settings: Settings
+    clock: Clock
+    db: Database
+    log: EventLog
+    tenants: TenantDirectory
+    auth: Authenticator
+
+
+def get_hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+CurrentHub = Annotated[Hub, Depends(get_hub)]
+
+
+async def _staff(request: Request, hub: CurrentHub) -> Actor:
+    return await hub.auth.staff(request.headers.get("authorization"))
+
+
+async def _sync_caller(request: Request, hub: CurrentHub) -> Actor:
+    return await hub.auth.sync_caller(request.headers.get("authorization"))
+
+
+async def _admin(actor: Annotated[Actor, Depends(_staff)]) -> Actor:
+    actor.require_admin()
+    return actor
+
+
+CurrentUser = Annotated[Actor, Depends(_staff)]
+"""Any signed-in staff member."""
+
+CurrentAdmin = Annotated[Actor, Depends(_admin)]
+"""A signed-in account with role ADMIN, as the database has it now."""
+
+SyncCaller = Annotated[Actor, Depends(_sync_caller)]
+"""Who may speak on sync and conflict routes."""

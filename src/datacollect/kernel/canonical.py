@@ -1,0 +1,68 @@
+"""Canonical JSON: one text for one value, the same on every replica and in every language.
+
+Keys sorted by UTF-16 code unit at every level, no white space, non-ASCII characters as they are, numbers as
+JavaScript writes them (`1.0` is `1`, `1e2` is `100`). Integers keep all their digits, so that two different
+integers never share a text. Source: the contract's hash chain `v3` and scope hash.
+"""
+
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_sorted = msgspec.json.Encoder(order="sorted")
+_ASTRAL = "\U00010000"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The canonical text of a JSON value, UTF-8 encoded. Raises `ValueError` for NaN and infinities."""
+    # The encoder in C writes the same text for everything but floats and keys outside the basic plane.
+    return _sorted.encode(value) if _is_plain(value) else _write(value).encode()
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all((key.isascii() or max(key) < _ASTRAL) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return not isinstance(value, float)
+
+
+def _write(value: Any) -> str:
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float():
+            return javascript_number(value)
+        case int():
+            return str(value)
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{','.join(map(_write, value))}]"
+        case dict():
+            members = sorted(value.items(), key=lambda member: member[0].encode("utf-16-be"))
+            return "{" + ",".join(f"{_write(key)}:{_write(item)}" for key, item in members) + "}"
+    raise TypeError(f"not a JSON value: {type(value).__name__}")
+
+
+def javascript_number(number: float) -> str:
+    """The shortest text that reads back as the same double, laid out as ECMAScript's Number::toString does."""
+    if not math.isfinite(number):
+        raise ValueError("NaN and infinities have no JSON form")
+    if number == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    point = len(text) + exponent  # the decimal point's place, counted from the first digit
+    if 0 < point <= 21:
+        body = text.ljust(point, "0") if exponent >= 0 else f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        body = "0." + "0" * -point + text
+    else:
+        mantissa = text[0] + (f".{text[1:]}" if len(text) > 1 else "")
+        body = f"{mantissa}e{point - 1:+d}"
+    return ("-" if sign else "") + body

@@ -1,0 +1,51 @@
+"""Instants as whole milliseconds since 1970 in UTC: the precision every client stores and compares.
+
+The hub computes with the integer and writes the text `YYYY-MM-DDTHH:MM:SS.mmmZ`. A cursor holds that text, so
+digits below the millisecond are cut off when an event is read, never rounded: otherwise a cursor built from a
+delivered event would not match the event.
+"""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NewType, Protocol
+
+Millis = NewType("Millis", int)
+"""Milliseconds since 1970-01-01T00:00:00Z; negative before."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_ISO_UTC = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?Z",
+    re.ASCII,
+)
+
+
+class Clock(Protocol):
+    """Where "now" comes from; tests pass one they can turn."""
+
+    def now(self) -> Millis: ...
+
+
+class SystemClock:
+    def now(self) -> Millis:
+        return Millis(time.time_ns() // 1_000_000)
+
+
+def parse_timestamp(text: str) -> Millis:
+    """Read an ISO-8601 UTC instant ending in `Z`.
+
+    Raises `ValueError` for anything else: numeric offsets, words such as `now`, days that do not exist.
+    """
+    match = _ISO_UTC.fullmatch(text)
+    if match is None:
+        raise ValueError("not an ISO-8601 UTC timestamp ending in Z")
+    year, month, day, hour, minute, second, fraction = match.groups()
+    moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), tzinfo=UTC)
+    return Millis((moment - _EPOCH) // _MILLISECOND + int(((fraction or "") + "000")[:3]))
+
+
+def format_timestamp(instant: Millis) -> str:
+    """The one text form of an instant: three decimals and `Z`, so that texts sort as instants do."""
+    moment = _EPOCH + instant * _MILLISECOND
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,148 @@
+"""Who acts, and in which tenant: the walls between tenants as types.
+
+Whatever touches tenant data takes a `TenantScope`. Only `Actor.in_tenant` makes one (and `system_scope`, for work
+the hub does itself), so "forgot the filter" has no spelling.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
+from datacollect.kernel.ids import TenantId, UserId
+
+
+class AccountRole(StrEnum):
+    ADMIN = "ADMIN"
+    USER = "USER"
+
+
+class Role(StrEnum):
+    """What a user is in one program; each may do all that the ones before it may."""
+
+    VIEWER = "viewer"
+    ENUMERATOR = "enumerator"
+    SUPERVISOR = "supervisor"
+    PROGRAM_ADMIN = "program-admin"
+    SYSTEM_ADMIN = "system-admin"
+
+    @property
+    def level(self) -> int:
+        return _LEVELS[self]
+
+
+_LEVELS = {role: 20 * (rank + 1) for rank, role in enumerate(Role)}
+_ROLE_NAMES = frozenset(role.value for role in Role)
+
+
+class Action(StrEnum):
+    READ = "read"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    APPROVE = "approve"
+    MANAGE_USERS = "manage-users"
+    MANAGE_CONFIG = "manage-config"
+
+
+MINIMUM_ROLE: Mapping[Action, Role] = {
+    Action.READ: Role.VIEWER,
+    Action.CREATE: Role.ENUMERATOR,
+    Action.UPDATE: Role.ENUMERATOR,
+    Action.DELETE: Role.SUPERVISOR,
+    Action.APPROVE: Role.SUPERVISOR,
+    Action.MANAGE_USERS: Role.PROGRAM_ADMIN,
+    Action.MANAGE_CONFIG: Role.SYSTEM_ADMIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssignment:
+    """What a user is in one program, and how far that reaches. Wire form: `roleAssignments[]`."""
+
+    tenant_id: TenantId
+    role: str
+    area_id: str | None = None
+    sync_scope_override: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An authenticated caller, as the database knows them now (not as their token remembers them)."""
+
+    kind: Literal["user", "system"]
+    label: str
+    """Who this is in audit and log lines: the e-mail, or `system`."""
+    user_id: UserId | None = None
+    account_role: AccountRole = AccountRole.USER
+    tenant_ids: frozenset[TenantId] = frozenset()
+    assignments: tuple[RoleAssignment, ...] = ()
+
+    @property
+    def is_admin(self) -> bool:
+        return self.account_role is AccountRole.ADMIN
+
+    @property
+    def event_user_id(self) -> str:
+        """The actor as text beside the `userId` an event claims."""
+        return str(self.user_id) if self.user_id is not None else self.label
+
+    def require_admin(self) -> None:
+        if not self.is_admin:
+            raise AdminRequired()
+
+    def role_in(self, tenant_id: TenantId) -> Role | None:
+        """The highest role in that program; None for a stranger.
+
+        A member without any assignment there counts as an enumerator (existing deployments have such users);
+        assignments with unknown role names grant nothing.
+        """
+        if self.is_admin:
+            return Role.SYSTEM_ADMIN
+        if tenant_id not in self.tenant_ids:
+            return None
+        mine = [a.role for a in self.assignments if a.tenant_id == tenant_id]
+        if not mine:
+            return Role.ENUMERATOR
+        known = [Role(role) for role in mine if role in _ROLE_NAMES]
+        return max(known, key=lambda role: role.level, default=None)
+
+    def in_tenant(self, tenant_id: TenantId, action: Action) -> "TenantScope":
+        """Step into a tenant to do one kind of thing there.
+
+        Raises `TenantAccessDenied` for a stranger, `InsufficientRole` for a member whose role does not allow it.
+        """
+        role = self.role_in(tenant_id)
+        if role is None:
+            if tenant_id in self.tenant_ids:
+                raise InsufficientRole(action=action.value)
+            raise TenantAccessDenied()
+        if role.level < MINIMUM_ROLE[action].level:
+            raise InsufficientRole(action=action.value)
+        return TenantScope(_KEY, tenant_id, self, role)
+
+
+_KEY = object()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantScope:
+    """Permission to touch one tenant's data. Cannot be built by hand: see the module's docstring."""
+
+    _key: object = field(repr=False)
+    tenant_id: TenantId
+    actor: Actor
+    role: Role
+
+    def __post_init__(self) -> None:
+        if self._key is not _KEY:
+            raise TypeError("a TenantScope comes from Actor.in_tenant or system_scope")
+
+
+SYSTEM = Actor(kind="system", label="system")
+
+
+def system_scope(tenant_id: TenantId) -> TenantScope:
+    """The hub's own hand in a tenant: seeding, jobs and maintenance. Never reachable from a request's claims."""
+    return TenantScope(_KEY, tenant_id, SYSTEM, Role.SYSTEM_ADMIN)

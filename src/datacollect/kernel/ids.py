@@ -1,0 +1,52 @@
+"""Identifiers as types, so that one kind can never be passed for another."""
+
+import re
+import secrets
+import uuid
+from typing import NewType
+
+TenantId = NewType("TenantId", str)
+"""A program's `configId`: the boundary of all data."""
+
+EntityGuid = NewType("EntityGuid", str)
+EventGuid = NewType("EventGuid", str)
+UserId = NewType("UserId", int)
+
+DEFAULT_TENANT = TenantId("default")
+"""The tenant of a request that names none."""
+
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_CONFIG_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def new_guid() -> str:
+    return str(uuid.uuid4())
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def new_artifact_id() -> str:
+    """32 hex characters nobody can guess: whoever knows it may read the program's onboarding file."""
+    return secrets.token_hex(16)
+
+
+def derived_guid(source: str, purpose: str, entity: str) -> EventGuid:
+    """The guid of an event the hub derives from another: the same inputs give the same guid on every replica."""
+    return EventGuid(str(uuid.uuid5(uuid.NAMESPACE_URL, f"datacollect:{purpose}:{source}:{entity}")))
+
+
+def is_uuid_text(value: str) -> bool:
+    """Whether the text has the 8-4-4-4-12 form; letter case and version are the producer's business."""
+    return _UUID_TEXT.fullmatch(value) is not None
+
+
+def is_config_id(value: str) -> bool:
+    return _CONFIG_ID.fullmatch(value) is not None
+
+
+def is_device_id(value: str) -> bool:
+    """The form a device may give itself in `X-Device-Id`."""
+    return _DEVICE_ID.fullmatch(value) is not None

@@ -1,0 +1,25 @@
+"""What the hub must know of a tenant on every request, and how far a caller's sync reaches there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from datacollect.kernel.ids import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A running (not archived) program."""
+
+    id: TenantId
+    name: str
+    sync_scope: Mapping[str, Any] | None = None
+    custom_event_types: frozenset[str] = frozenset()
+
+
+class TenantDirectory(Protocol):
+    async def find(self, tenant_id: TenantId) -> Tenant | None:
+        """The running program of that id; None if it is unknown or archived. At most a second old."""
+
+    def forget(self, tenant_ids: Iterable[TenantId]) -> None:
+        """Look these up afresh next time: they have just been changed here."""

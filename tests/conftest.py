@@ -1,0 +1,133 @@
+"""Real databases, one of each engine per run; every test works in tenants and users of its own."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+
+from datacollect.app import create_app
+from datacollect.db import Database, open_database
+from datacollect.db.migrate import migrate
+from datacollect.http.hub import Hub
+from datacollect.settings import Settings
+from datacollect.testing.clock import TurnableClock
+from datacollect.testing.postgres import fresh_database, server_url
+
+ADMIN_EMAIL = "admin@hub.test"
+ADMIN_PASSWORD = "Correct-Horse-7"
+ENGINES = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    # Shared by the workers of a parallel run: they differ in the last folder only.
+    return server_url(tmp_path_factory.getbasetemp().parent / "postgres")
+
+
+@contextlib.asynccontextmanager
+async def database_url(engine: str, request: pytest.FixtureRequest) -> AsyncIterator[str | None]:
+    if engine == "sqlite":
+        yield None
+        return
+    async with fresh_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+def make_settings(data_dir: Path, url: str | None, **changes: object) -> Settings:
+    """Settings of a test's hub: complete, and lenient where a test would otherwise hit a limit meant for strangers."""
+    values: dict[str, object] = {
+        "ADMIN_EMAIL": ADMIN_EMAIL,
+        "ADMIN_PASSWORD": ADMIN_PASSWORD,
+        "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+        "DATABASE_URL": url,
+        "DATA_DIR": data_dir,
+        "LOGIN_RATE_LIMIT": 100_000,
+        "PUBLIC_BASE_URL": "http://hub.test",
+    }
+    return Settings(_env_file=None, **(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+async def engine_url(
+    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[str | None, Path]]:
+    async with database_url(request.param, request) as url:
+        yield url, tmp_path_factory.mktemp(request.param)
+
+
+@pytest.fixture(scope="session")
+async def database(
+    request: pytest.FixtureRequest, anyio_backend: str, engine_url: tuple[str | None, Path]
+) -> AsyncIterator[Database]:
+    """A migrated database without a hub, for tests of the engines."""
+    url, folder = engine_url
+    database = open_database(url, data_dir=folder / "engine-tests", pool_size=10)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def hub_clock() -> TurnableClock:
+    return TurnableClock()
+
+
+@pytest.fixture(scope="session")
+async def app(
+    anyio_backend: str, engine_url: tuple[str | None, Path], hub_clock: TurnableClock
+) -> AsyncIterator[FastAPI]:
+    """A running hub, one per engine."""
+    url, folder = engine_url
+    app = create_app(make_settings(folder / "hub", url), clock=hub_clock)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+def hub(app: FastAPI) -> Hub:
+    """The parts of the running hub, for what has no route."""
+    hub: Hub = app.state.hub
+    return hub
+
+
+@pytest.fixture
+def clock(hub_clock: TurnableClock) -> TurnableClock:
+    """The hub's clock. Turn it forward only: what a test has turned stays turned, as time does."""
+    return hub_clock
+
+
+def asgi_client(app: FastAPI, token: str | None = None) -> AsyncClient:
+    # A crash is an answer here too, as it is for a real client.
+    transport = ASGITransport(app=app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return AsyncClient(transport=transport, base_url="http://hub.test", headers=headers)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """A client without a token."""
+    async with asgi_client(app) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def admin_token(anyio_backend: str, app: FastAPI) -> str:
+    async with asgi_client(app) as client:
+        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
+
+
+@pytest.fixture
+async def admin(app: FastAPI, admin_token: str) -> AsyncIterator[AsyncClient]:
+    """A client signed in as the first admin."""
+    async with asgi_client(app, admin_token) as client:
+        yield client
