@@ -1,0 +1,76 @@
+"""The composition root: the one file that knows every part."""
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from datacollect.db import Database, open_database
+from datacollect.db.migrate import migrate
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.store import EventStore
+from datacollect.http.errors import install_error_handlers
+from datacollect.http.feature import Feature
+from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.settings import Settings
+
+_SLICES = ("health", "tenants", "users", "auth", "entities", "duplicates", "sync")
+
+
+def _optional(module: str, name: str) -> Any:
+    # INTERIM, until all slices are there: then plain imports.
+    parts = module.split(".")
+    for count in range(2, len(parts) + 1):
+        if importlib.util.find_spec(".".join(parts[:count])) is None:
+            return None
+    return getattr(importlib.import_module(module), name, None)
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """Put a hub together. Nothing is opened or changed before its lifespan begins."""
+    clock = clock or SystemClock()
+    database = open_database(
+        settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size
+    )
+    projection = _optional("datacollect.features.entities.projection", "EntityProjection")
+    log = EventLog(_event_store(database), [projection()] if projection else [], clock)
+    directory = _optional("datacollect.features.tenants.service", "CachedTenantDirectory")
+    tenants = directory(database, clock) if directory else None
+    make_auth = _optional("datacollect.features.auth.service", "TokenAuthenticator")
+    auth = make_auth(database, clock, settings) if make_auth else None
+    hub = Hub(settings=settings, clock=clock, db=database, log=log, tenants=tenants, auth=auth)  # type: ignore[arg-type]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await migrate(database)
+        ensure = _optional("datacollect.features.users.service", "ensure_first_admin")
+        if ensure and settings.admin_email and settings.admin_password:
+            async with database.transaction() as tx:
+                await ensure(tx, settings.admin_email, settings.admin_password.get_secret_value())
+        try:
+            yield
+        finally:
+            await database.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.hub = hub
+    install_error_handlers(app)
+    for name in _SLICES:
+        feature: Feature | None = _optional(f"datacollect.features.{name}.feature", "FEATURE")
+        if feature and feature.router:
+            app.include_router(feature.router)
+    return app
+
+
+def _event_store(database: Database) -> EventStore:
+    if database.dialect == "sqlite":
+        from datacollect.eventstore.sqlite import SqliteEventStore
+
+        return SqliteEventStore()
+    from datacollect.eventstore.postgres import PostgresEventStore
+
+    return PostgresEventStore()

@@ -1,0 +1,146 @@
+"""Reading request bodies: after the caller is known, and strictly.
+
+Routes do not declare FastAPI body parameters, because FastAPI parses those before any dependency runs, so before the
+caller is known. They take `body: Annotated[LoginRequest, json_body(LoginRequest)]` behind their auth parameter
+instead: dependencies run in the order of the parameters. The OpenAPI document finds the model by the dependency.
+"""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue
+
+MAXIMUM_DEPTH = 64
+"""Nested arrays and objects. Real forms nest to about 10."""
+
+_M = TypeVar("_M", bound=BaseModel)
+
+# The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+_SPACES = (b'" ', b'"\n', b'"\r', b'"\t')
+
+
+class BodyInterrupted(InvalidRequest):
+    """The connection ended before the whole body had arrived."""
+
+    code = "BODY_INTERRUPTED"
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body. Its size has been limited by the middleware. Raises `BodyInterrupted`."""
+    try:
+        return await request.body()
+    except ClientDisconnect as gone:
+        raise BodyInterrupted() from gone
+
+
+def strict_json(body: bytes) -> Any:
+    """Decode JSON that means the same to every reader.
+
+    Raises `InvalidJson` with a code of its own for: bytes that are not UTF-8, NUL characters (PostgreSQL cannot store
+    them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, anything else
+    that is not JSON.
+    """
+    if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
+        raise InvalidJson("The body contains a NUL character.", code="NUL_CHARACTER")
+    try:
+        value = msgspec.json.decode(body)
+    except UnicodeDecodeError:
+        raise InvalidJson("The body is not valid UTF-8.", code="INVALID_UTF8") from None
+    except msgspec.ValidationError:
+        raise InvalidJson("A number in the body is too large.", code="NUMBER_OUT_OF_RANGE") from None
+    except msgspec.DecodeError as malformed:
+        raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    members = _count_members(value)
+    if not _keys_are_unique(body, members):
+        raise InvalidJson("An object in the body has the same key twice.", code="DUPLICATE_KEY")
+    return value
+
+
+def _count_members(value: Any) -> int:
+    """All members of all objects, level by level (so that depth costs no stack)."""
+    members = 0
+    level = [value]
+    for _ in range(MAXIMUM_DEPTH + 1):
+        below: list[Any] = []
+        for node in level:
+            kind = type(node)
+            if kind is dict:
+                members += len(node)
+                below.extend(node.values())
+            elif kind is list:
+                below.extend(node)
+        if not below:
+            return members
+        level = below
+    if any(type(node) is dict or type(node) is list for node in level):
+        raise _too_deep()
+    return members
+
+
+def _keys_are_unique(body: bytes, members: int) -> bool:
+    """Whether the text has as many members as were decoded; a key that came twice was decoded once.
+
+    Every member has a quote, maybe spaces, and a colon. Inside strings that sequence can only begin with an escaped
+    quote. So equal counts prove uniqueness, and only other texts (odd, but legal) are decoded again, slowly.
+    """
+    colons = body.count(b'":')
+    if any(spaces in body for spaces in _SPACES):
+        colons += sum(1 for _ in _SPACED_COLON.finditer(body))
+    if colons == members:
+        return True
+    return _count_written_members(body) == members
+
+
+_STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
+
+
+def _count_written_members(body: bytes) -> int:
+    """Colons outside strings of a text that is known to be JSON: one per member."""
+    return sum(1 for token in _STRINGS_AND_COLONS.finditer(body) if token.group() == b":")
+
+
+def _too_deep() -> InvalidJson:
+    return InvalidJson(f"The body is nested deeper than {MAXIMUM_DEPTH} levels.", code="JSON_TOO_DEEP")
+
+
+class JsonBody:
+    """The dependency behind `json_body`; the OpenAPI document looks for it."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+
+    async def __call__(self, request: Request) -> BaseModel:
+        return validated(self.model, strict_json(await read_body(request)))
+
+
+def json_body(model: type[BaseModel]) -> Any:
+    """A parameter's dependency that gives the request's body as `model`.
+
+    Raises `InvalidJson` or `InvalidPayload`. Content types are not looked at: real clients leave them out.
+    """
+    return Depends(JsonBody(model))
+
+
+def validated(model: type[_M], value: Any) -> _M:
+    """`value` as a `model`. Raises `InvalidPayload` with every issue there is."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as invalid:
+        raise InvalidPayload(issues_of(invalid)) from None
+
+
+def issues_of(invalid: ValidationError) -> list[Issue]:
+    """Issues as the contract writes them. Values stay out: they may be passwords."""
+    return [
+        Issue(code=error["type"], path=list(error["loc"]), message=error["msg"])
+        for error in invalid.errors(include_url=False, include_input=False, include_context=False)
+    ]

@@ -1,0 +1,122 @@
+"""The one renderer of everything the hub refuses.
+
+Two representations of the same error: the reference's JSON body by default, the RFC 9457 document when the caller
+accepts `application/problem+json`. Both carry `error`, `message`, `code` and `requestId`.
+"""
+
+import http
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue
+
+_log = structlog.get_logger(component="http")
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class UnexpectedError(DataCollectError):
+    """Something went wrong on our side. Quote the requestId when you report it."""
+
+    members = {"success": False}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(DataCollectError, _render_known)
+    app.add_exception_handler(HTTPException, _render_framework)
+    app.add_exception_handler(RequestValidationError, _render_validation)
+    app.add_exception_handler(Exception, _render_unexpected)
+
+
+def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
+    """The answer for `error`, in the representation the caller accepts."""
+    body: dict[str, Any] = {"error": error.message, "message": error.message, "code": error.error_code}
+    body |= error.extra | members
+    if isinstance(error, InvalidPayload):
+        body.setdefault("details", error.issues)
+    body["requestId"] = request_id(scope)
+    media_type = "application/json"
+    if _accepts_problem(scope):
+        media_type = PROBLEM_JSON
+        body = _as_problem(error, body)
+    return Response(msgspec.json.encode(body), error.status, error.headers, media_type)
+
+
+def request_id(scope: Scope) -> str:
+    """The id this request has in logs and answers; empty outside the middleware."""
+    identifier: str = scope.get("state", {}).get("request_id", "")
+    return identifier
+
+
+def _as_problem(error: DataCollectError, body: Mapping[str, Any]) -> dict[str, Any]:
+    extensions = {key: value for key, value in body.items() if key != "status"}
+    return {
+        "type": "about:blank",
+        "title": http.HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        **extensions,
+    }
+
+
+def _accepts_problem(scope: Scope) -> bool:
+    return any(name == b"accept" and b"application/problem+json" in value.lower() for name, value in scope["headers"])
+
+
+async def _render_known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DataCollectError)
+    if error.status >= 500:
+        _log.warning("request.refused", code=error.error_code, exc_info=error.__cause__)
+    return render(request.scope, error)
+
+
+class _FrameworkError(DataCollectError):
+    """The framework refused the request."""
+
+    def __init__(self, refused: HTTPException, message: str) -> None:
+        super().__init__(message, code=_code_of(refused.status_code), headers=refused.headers, success=False)
+        self.status = refused.status_code  # type: ignore[misc]  # here the status is the framework's, not the class's
+
+
+async def _render_framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = str(error.detail)
+    if error.status_code == http.HTTPStatus.NOT_FOUND and error.detail == http.HTTPStatus.NOT_FOUND.phrase:
+        message = f"Not Found - {_original_url(request.scope)}"
+    return render(request.scope, _FrameworkError(error, message))
+
+
+def _original_url(scope: Scope) -> str:
+    """Path and query as they were sent."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
+
+
+def _code_of(status: int) -> str:
+    return http.HTTPStatus(status).name
+
+
+async def _render_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    issues = [Issue(code=found["type"], path=list(found["loc"]), message=found["msg"]) for found in error.errors()]
+    return render(request.scope, InvalidPayload(issues))
+
+
+async def _render_unexpected(request: Request, error: Exception) -> Response:
+    _log.error("request.crashed", exc_info=error)
+    return render_unexpected(request.scope, error, development=request.app.state.hub.settings.development)
+
+
+def render_unexpected(scope: Scope, error: Exception, *, development: bool) -> Response:
+    if not development:
+        return render(scope, UnexpectedError())
+    return render(scope, UnexpectedError(), stack="".join(traceback.format_exception(error)))

@@ -1,0 +1,13 @@
+"""What a slice plugs into the hub."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One slice, as `app.py` lists it."""
+
+    name: str
+    router: APIRouter | None = None

@@ -1,0 +1,118 @@
+"""The only reader of the environment.
+
+`load_settings()` is called by the command line and nobody else; importing the package reads nothing, and tests build
+`Settings(...)` with the values they are about.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from datacollect.kernel.errors import StartupError
+
+MINIMUM_SECRET_LENGTH = 32
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical", "silent"]
+_LOG_LEVEL_NAMES = {"trace": "debug", "warn": "warning", "fatal": "critical"}
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured, under its environment name. An empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, env_file_encoding="utf-8", validate_by_name=True
+    )
+
+    admin_email: str | None = Field(None, alias="ADMIN_EMAIL", description="E-mail of the first administrator.")
+    admin_password: SecretStr | None = Field(
+        None,
+        alias="ADMIN_PASSWORD",
+        description="Password of the first administrator. Ignored as soon as any administrator exists.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        None, alias="JWT_SECRET", description="Secret that signs all tokens; at least 32 characters."
+    )
+    postgres: SecretStr | None = Field(
+        None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
+    )
+    database_url_fallback: SecretStr | None = Field(
+        None, alias="DATABASE_URL", description="PostgreSQL URL. Without one the hub runs on SQLite in DATA_DIR."
+    )
+    data_dir: Path = Field(
+        Path("data"), alias="DATA_DIR", description="Folder of the SQLite database and of other local files."
+    )
+    db_pool_size: int = Field(
+        10, alias="DB_POOL_SIZE", ge=1, le=200, description="PostgreSQL connections each server process may hold."
+    )
+    port: int = Field(3000, alias="SYNC_SERVER_PORT", ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    workers: int = Field(
+        1, alias="WEB_CONCURRENCY", ge=1, le=128, description="Server processes. SQLite allows one only."
+    )
+    node_env: str | None = Field(
+        None,
+        alias="NODE_ENV",
+        description="`production` refuses unsafe settings; `development` adds a stack trace to unexpected errors.",
+    )
+    cors_origins: str | None = Field(
+        None,
+        alias="CORS_ORIGINS",
+        description="Origins whose pages may call the hub, separated by commas; `*` allows all (never in production).",
+    )
+    trust_proxy: str | None = Field(
+        None,
+        alias="TRUST_PROXY",
+        description="Which proxies' X-Forwarded-For to believe: true, false, a number of hops, or addresses.",
+    )
+    log_level: LogLevel = Field("info", alias="LOG_LEVEL", description="Least severe log lines to write.")
+    public_base_url: str | None = Field(
+        None, alias="PUBLIC_BASE_URL", description="The hub's address as devices reach it; written into QR codes."
+    )
+    railway_public_domain: str | None = Field(
+        None, alias="RAILWAY_PUBLIC_DOMAIN", description="Domain used as https address when PUBLIC_BASE_URL is unset."
+    )
+    login_rate_limit: int = Field(
+        15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _known_log_level(cls, level: object) -> object:
+        # Deployments of the reference carry its logger's names for the same levels.
+        return _LOG_LEVEL_NAMES.get(level.lower(), level.lower()) if isinstance(level, str) else level
+
+    @property
+    def database_url(self) -> str | None:
+        """The PostgreSQL URL, or None for SQLite. Holds a password: never log it."""
+        url = self.postgres or self.database_url_fallback
+        return url.get_secret_value() if url else None
+
+    @property
+    def production(self) -> bool:
+        return self.node_env == "production"
+
+    @property
+    def development(self) -> bool:
+        return self.node_env == "development"
+
+
+def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+    """Read the process environment, then `.env` for what it leaves unset. Raises `StartupError` for a bad value."""
+    try:
+        return Settings(_env_file=env_file)
+    except ValidationError as invalid:
+        first = invalid.errors(include_input=False, include_url=False)[0]
+        raise StartupError(f"{first['loc'][0]}: {first['msg']}") from None
+
+
+def check_startup(settings: Settings) -> None:
+    """Refuse to serve with settings that are missing or unsafe, in the order the contract gives."""
+    if not settings.admin_email or not settings.admin_password:
+        raise StartupError("Initial admin credentials must be set")
+    if not settings.jwt_secret:
+        raise StartupError("JWT_SECRET must be set")
+    if len(settings.jwt_secret.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+        raise StartupError(f"JWT_SECRET must be at least {MINIMUM_SECRET_LENGTH} characters long")
+    if settings.production and (settings.cors_origins or "").strip() == "*":
+        raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
