@@ -1,0 +1,216 @@
+"""The OpenAPI document: generated from the routes, completed with what FastAPI cannot see.
+
+That is: request bodies read by `json_body`, which guard a route has, and the one shape of errors.
+"""
+
+import http
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel, TypeAdapter
+
+from datacollect.http import hub
+from datacollect.http.body import JsonBody
+
+TITLE = "ID PASS DataCollect Backend API"
+VERSION = "2.0.0"
+
+TAGS = [
+    {"name": "Meta", "description": "Health of the hub and its machine-readable description."},
+    {"name": "Authentication", "description": "Signing in and staying signed in."},
+    {"name": "User Management", "description": "Accounts, their roles and their programs."},
+    {"name": "App Configuration", "description": "Programs: forms, branding and onboarding files."},
+    {"name": "Entities", "description": "Registered people and groups, and their history."},
+    {"name": "Synchronization", "description": "Pull and push of events by devices."},
+    {"name": "External Sync Jobs", "description": "Exchange with external registries."},
+    {"name": "Attachments", "description": "Photos and documents of entities."},
+    {"name": "Self-Service", "description": "Citizens reading and correcting their own record."},
+    {"name": "Potential Duplicates", "description": "Pairs of records that may be the same person."},
+    {"name": "OpenSPP Fields", "description": "Field metadata of OpenSPP registries."},
+]
+
+_DESCRIPTION = """\
+Offline-first registration: devices collect events, push them, and pull everybody else's.
+
+Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer carries `X-Request-Id`; every error \
+also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
+errors are RFC 9457 documents.
+"""
+
+_SECURITY_SCHEMES = {
+    "BearerAuth": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "Access token of a staff account, valid for one hour.",
+    },
+    "SelfServiceAuth": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "Token of a citizen, for the self-service routes only.",
+    },
+}
+
+_ERROR = {
+    "type": "object",
+    "title": "Error",
+    "description": "Why a request was refused. Routes may add members of their own.",
+    "required": ["error", "message", "code", "requestId"],
+    "additionalProperties": True,
+    "properties": {
+        "error": {"type": "string", "description": "What went wrong, for people."},
+        "message": {"type": "string", "description": "The same text as `error`."},
+        "code": {"type": "string", "description": "What went wrong, for programs.", "pattern": "^[A-Z][A-Z0-9_]*$"},
+        "requestId": {"type": "string", "description": "Names this request in the hub's log."},
+        "details": {
+            "type": "array",
+            "description": "Every issue of an invalid payload.",
+            "items": {"$ref": "#/components/schemas/Issue"},
+        },
+    },
+    "example": {
+        "error": "Invalid token",
+        "message": "Invalid token",
+        "code": "UNAUTHENTICATED",
+        "requestId": "0b0f5f3e-6f0e-4a53-8f4e-0a9d4f8a5a11",
+    },
+}
+
+_ISSUE = {
+    "type": "object",
+    "title": "Issue",
+    "required": ["code", "path", "message"],
+    "additionalProperties": True,
+    "properties": {
+        "code": {"type": "string"},
+        "path": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "message": {"type": "string"},
+    },
+}
+
+_PROBLEM = {
+    "title": "Problem",
+    "description": "The same error as an RFC 9457 document.",
+    "allOf": [
+        {"$ref": "#/components/schemas/Error"},
+        {
+            "type": "object",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": {"type": "string", "const": "about:blank"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+            },
+        },
+    ],
+}
+
+_ERROR_TEXTS = {
+    400: "The request cannot be read or breaks a documented rule.",
+    401: "The caller is not known: no token, or one that is not valid any more.",
+    403: "The caller is known but not allowed to do this.",
+    404: "There is no such thing.",
+    409: "The request conflicts with the current state.",
+    413: "The body is too large.",
+    415: "The media type of the body is not supported.",
+    422: "The request was understood but cannot be carried out.",
+    429: "Too many requests; `Retry-After` says when to come back.",
+    500: "Something went wrong in the hub. The log has the details under this `requestId`.",
+    503: "The database cannot be reached just now.",
+}
+
+_REF = "#/components/schemas/{model}"
+
+
+def errors(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the errors it answers with, all in the one shape.
+
+    `errors(400, 401)`; `errors(404, **{"409": "The e-mail is taken."})` replaces or adds a description.
+    """
+    described = {status: _ERROR_TEXTS[status] for status in statuses}
+    described |= {int(status): text for status, text in texts.items()}
+    return {status: _error_response(text) for status, text in sorted(described.items())}
+
+
+def _error_response(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/Error"}},
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole document. Takes a moment; the caller keeps it."""
+    document = get_openapi(
+        title=TITLE, version=VERSION, description=_DESCRIPTION, routes=app.routes, tags=TAGS, openapi_version="3.1.0"
+    )
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = _SECURITY_SCHEMES
+    schemas: dict[str, Any] = components.setdefault("schemas", {})
+    schemas.update(Error=_ERROR, Issue=_ISSUE, Problem=_PROBLEM)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for operation, dependant in _operations(app, document):
+        _complete(operation, dependant, schemas)
+    components["schemas"] = dict(sorted(schemas.items()))
+    return document
+
+
+def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Dependant]]:
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            for method in context.methods or ():
+                yield document["paths"][context.path_format][method.lower()], context.dependant
+
+
+def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str, Any]) -> None:
+    calls = list(_calls(dependant))
+    responses = operation["responses"]
+    # FastAPI announces its own 422 for any parameter; here that is a 400.
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+        responses.setdefault("400", _error_response(_ERROR_TEXTS[400]))
+    needed = [500]
+    if any(call in _GUARDS for call in calls):
+        operation.setdefault("security", [{"BearerAuth": []}])
+        needed += [401, 403, 503]
+    for body in (call for call in calls if isinstance(call, JsonBody)):
+        operation["requestBody"] = _request_body(body.model, schemas)
+        needed += [400, 413]
+    for status in needed:
+        responses.setdefault(str(status), _error_response(_ERROR_TEXTS[status]))
+    operation["responses"] = {status: _described(status, responses[status]) for status in sorted(responses)}
+
+
+_GUARDS = (hub._staff, hub._sync_caller, hub._admin)
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    yield dependant.call
+    for inner in dependant.dependencies:
+        yield from _calls(inner)
+
+
+def _request_body(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = TypeAdapter(model).json_schema(mode="validation", ref_template=_REF)
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}},
+    }
+
+
+def _described(status: str, response: dict[str, Any]) -> dict[str, Any]:
+    if response.get("description") == "Successful Response":
+        response["description"] = http.HTTPStatus(int(status)).phrase
+    return response
