@@ -1,0 +1,117 @@
+"""`/api/sync`: push and pull. Hot routes: they read raw bytes and write bytes, and build no model in between."""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from datacollect.features.sync import service
+from datacollect.features.sync.errors import InvalidLimit, TooManyAreas
+from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
+from datacollect.http.body import read_body, strict_json
+from datacollect.http.hub import CurrentHub, Hub, SyncCaller
+from datacollect.http.tenant import tenant_of
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import Action
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+
+router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
+
+DEFAULT_PAGE = 10
+DEFAULT_PAGE_WITH_AREAS = 100
+LARGEST_PAGE = 5000
+MOST_AREAS = 1000
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+@router.get("/pull", summary="Pull events", response_model=PullReply)
+async def pull(
+    request: Request,
+    hub: CurrentHub,
+    actor: SyncCaller,
+    since: Annotated[str, Query(description="Empty, a timestamp, or a cursor as delivered.")] = "",
+    limit: Annotated[str | None, Query(description="Events per page, 1-5000; default 10, or 100 with areaIds.")] = None,
+    area_ids: Annotated[str | None, Query(alias="areaIds", description="Comma-separated hint; never widens.")] = None,
+) -> Response:
+    """The program's events in the order the hub committed them, oldest first, from where `since` left off.
+
+    Follow `nextCursor` until it is null. A cursor made of any delivered event's `timestamp|guid` is understood for
+    ever; a plain timestamp resumes at the first event with exactly that time, or else the first later one in log
+    order. Events may come twice across syncs and are never skipped: ignore guids you know.
+    """
+    tenant_id = tenant_of(request)
+    tenant = await _running(hub, tenant_id)
+    scope = actor.in_tenant(tenant_id, Action.READ)
+    sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
+    service.accept_device(sync_scope, request.headers.get("x-device-id"))
+    page_size = _page_size(limit, _areas(area_ids))
+    async with hub.db.reading() as view:
+        page = await service.pull(view, hub.log, scope, since, limit=page_size)
+    tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
+    body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
+    return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
+
+
+@router.get("/pull/callback", summary="Reserved for asynchronous external pull", response_model=CallbackReply)
+async def pull_callback(request: Request, hub: CurrentHub, actor: SyncCaller) -> dict[str, str]:
+    """Answers that it is not implemented, as the reference does; it has no effect."""
+    tenant_id = tenant_of(request)
+    await _running(hub, tenant_id)
+    actor.in_tenant(tenant_id, Action.READ)
+    return {"status": "not implemented"}
+
+
+@router.post("/push", summary="Push events", response_model=PushReply)
+async def push(request: Request, hub: CurrentHub, actor: SyncCaller) -> Response:
+    """Store events and apply them to the entities they are about. Answered means: on disk.
+
+    All of a push is applied or none of it; an event whose guid is known counts as applied. With `"atomic": false`
+    each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
+    quarantine.
+    """
+    document: Any = strict_json(await read_body(request))
+    tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
+    tenant = await _running(hub, tenant_id)
+    scope = actor.in_tenant(tenant_id, Action.CREATE)
+    pushed = read_push(document)
+    now = hub.clock.now()
+    device_id = service.accept_device(
+        service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id")
+    )
+    async with hub.db.transaction() as tx:
+        result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+    reply: dict[str, Any] = {
+        "status": "partial" if result.failed else "success",
+        "applied": result.applied,
+        "failed": result.failed,
+        "errors": [],
+    }
+    if result.warnings:
+        reply["warnings"] = result.warnings
+    return Response(msgspec.json.encode(reply), 207 if result.failed else 200, media_type="application/json")
+
+
+async def _running(hub: Hub, tenant_id: TenantId) -> Tenant:
+    tenant = await hub.tenants.find(tenant_id)
+    if tenant is None:
+        raise TenantUnknown()
+    return tenant
+
+
+def _areas(hint: str | None) -> list[str]:
+    areas = list(dict.fromkeys(filter(None, map(str.strip, (hint or "").split(",")))))
+    if len(areas) > MOST_AREAS:
+        raise TooManyAreas()
+    return areas
+
+
+def _page_size(limit: str | None, areas: list[str]) -> int:
+    if not limit:
+        return DEFAULT_PAGE_WITH_AREAS if areas else DEFAULT_PAGE
+    # Digits only: int() would take signs, spaces and underscores too.
+    if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
+        raise InvalidLimit()
+    return int(limit)

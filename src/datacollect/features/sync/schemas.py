@@ -1,0 +1,84 @@
+"""Wire models of sync. The hot routes do not run them: they document what `payload.py` and `routes.py` do by hand."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class EventIn(_Wire):
+    """An event as a device sends it. Unknown members are dropped."""
+
+    guid: str = Field(description="UUID chosen by the producer; the idempotency key.")
+    entity_guid: str = Field(min_length=1, max_length=512, description="The entity the event is about.")
+    type: str = Field(description="Such as `create-individual` or `add-member`.")
+    data: dict[str, Any] = Field(description="The form's values; at least one key.")
+    timestamp: str = Field(description="When the producer made it: ISO-8601, UTC, `Z`. Kept to the millisecond.")
+    user_id: str = Field(description="Who the producer says made it.")
+    sync_level: float = Field(description="Ignored; delivered as 1.")
+    schema_version: int | None = Field(default=None, description="Version of the payload's layout.")
+
+
+class EventOut(_Wire):
+    """An event as every device receives it."""
+
+    guid: str
+    entity_guid: str
+    type: str
+    data: dict[str, Any]
+    timestamp: str
+    user_id: str
+    sync_level: int
+    schema_version: int | None = None
+
+
+class PushRequest(_Wire):
+    config_id: str = Field(default="default", description="The program.")
+    events: list[EventIn]
+    atomic: bool = Field(
+        default=True,
+        description="`false` asks for a verdict per event: good ones are applied, bad ones come back in `failed`.",
+    )
+
+
+class Verdict(_Wire):
+    """Why one event was not applied."""
+
+    index: int
+    guid: str | None = None
+    event_guid: str | None = None
+    entity_guid: str | None = None
+    type: str | None = None
+    code: str
+    message: str | None = None
+    error: str | None = None
+    reason: str | None = None
+
+
+class PushReply(_Wire):
+    status: Literal["success", "partial"]
+    applied: int = Field(description="Events stored now or known already.")
+    failed: list[Verdict]
+    errors: list[Any]
+    warnings: list[Verdict] | None = Field(default=None, description="Present only when not empty.")
+
+
+class ScopeOut(_Wire):
+    area_ids: list[str] | None
+    entity_types: list[str] | None
+    time_window: dict[str, Any] | None
+    hash: str
+
+
+class PullReply(_Wire):
+    events: list[EventOut]
+    next_cursor: str | None = Field(description="Send it as `since` for the next page; null at the end.")
+    scope: ScopeOut
+
+
+class CallbackReply(_Wire):
+    status: Literal["not implemented"]

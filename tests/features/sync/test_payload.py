@@ -1,0 +1,107 @@
+"""What a push body must look like, and what becomes of it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datacollect.eventstore.event import SERVER_MANAGED_KEYS
+from datacollect.features.sync.errors import InvalidPush
+from datacollect.features.sync.payload import read_push, without_server_managed
+from datacollect.kernel.clock import format_timestamp
+from tests.factories import make_event
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*SERVER_MANAGED_KEYS, "name", "members", "guid"]), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+
+
+def issues_of(document: Any) -> list[tuple[str, list[str | int]]]:
+    with pytest.raises(InvalidPush) as refused:
+        read_push(document)
+    return [(issue["code"], issue["path"]) for issue in refused.value.issues]
+
+
+def test_an_event_is_read_as_sent() -> None:
+    wire = make_event(timestamp="2025-02-01T08:00:00.1239Z", schemaVersion=2, id=17)
+    [event] = read_push({"events": [wire]}).events
+    assert (event.guid, event.entity_guid, event.type) == (wire["guid"], wire["entityGuid"], wire["type"])
+    assert (event.data, event.user_id, event.schema_version) == (wire["data"], "agent-7", 2)
+    assert format_timestamp(event.occurred_at) == "2025-02-01T08:00:00.123Z"
+
+
+def test_an_empty_push_is_fine() -> None:
+    assert read_push({"events": []}).events == []
+
+
+@pytest.mark.parametrize("document", [None, [], "events", 1, True])
+def test_a_body_that_is_no_object_is_refused(document: Any) -> None:
+    assert issues_of(document) == [("invalid_type", [])]
+
+
+@pytest.mark.parametrize("events", [None, {}, "x", 1])
+def test_events_must_be_an_array(events: Any) -> None:
+    assert issues_of({"events": events}) == [("invalid_type", ["events"])]
+
+
+@pytest.mark.parametrize("name", ["guid", "entityGuid", "type", "data", "timestamp", "userId", "syncLevel"])
+def test_every_required_member_is_missed_by_name(name: str) -> None:
+    event = make_event()
+    del event[name]
+    assert issues_of({"events": [make_event(), event]}) == [("invalid_type", ["events", 1, name])]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("guid", 7, "invalid_type"),
+        ("guid", "not-a-uuid", "invalid_string"),
+        ("guid", "", "invalid_string"),
+        ("entityGuid", "", "too_small"),
+        ("entityGuid", "x" * 513, "too_big"),
+        ("type", None, "invalid_type"),
+        ("data", [], "invalid_type"),
+        ("data", "{}", "invalid_type"),
+        ("timestamp", "yesterday", "invalid_string"),
+        ("timestamp", "2025-02-01T08:00:00+01:00", "invalid_string"),
+        ("timestamp", 1738396800000, "invalid_type"),
+        ("userId", 12, "invalid_type"),
+        ("syncLevel", "0", "invalid_type"),
+        ("syncLevel", True, "invalid_type"),
+        ("schemaVersion", "1", "invalid_type"),
+        ("schemaVersion", 1.5, "invalid_type"),
+    ],
+)
+def test_a_wrong_member_is_named_with_its_path(name: str, value: Any, code: str) -> None:
+    assert issues_of({"events": [make_event(**{name: value})]}) == [(code, ["events", 0, name])]
+
+
+def test_all_issues_are_reported_at_once() -> None:
+    document = {"events": [make_event(guid=1), "x", make_event(data=None)], "atomic": "no", "configId": 5}
+    assert issues_of(document) == [
+        ("invalid_type", ["atomic"]),
+        ("invalid_type", ["configId"]),
+        ("invalid_type", ["events", 0, "guid"]),
+        ("invalid_type", ["events", 1]),
+        ("invalid_type", ["events", 2, "data"]),
+    ]
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+@given(st.dictionaries(st.sampled_from([*SERVER_MANAGED_KEYS, "name"]), json_values))
+def test_keys_that_only_the_hub_may_set_are_removed_at_every_depth(data: dict[str, Any]) -> None:
+    clean = without_server_managed(data)
+    assert keys_of(clean) == keys_of(clean) - SERVER_MANAGED_KEYS
+    if not keys_of(data) & SERVER_MANAGED_KEYS:
+        assert clean == data
