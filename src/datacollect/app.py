@@ -12,9 +12,14 @@ from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
+from datacollect.http.cors import Cors, parse_origins
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.feature import Feature
+from datacollect.http.frame import RequestFrame
+from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Hub
+from datacollect.http.pages import ApiDescription, pages_router
+from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.settings import Settings
 
@@ -59,11 +64,23 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub
     install_error_handlers(app)
+    _add_middleware(app, settings)
     for name in _SLICES:
         feature: Feature | None = _optional(f"datacollect.features.{name}.feature", "FEATURE")
         if feature and feature.router:
             app.include_router(feature.router)
+    app.include_router(pages_router(ApiDescription(app)))
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the inside out: each one sees what the ones before it do."""
+    app.add_middleware(RequestGuard, development=settings.development)
+    app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
+    app.add_middleware(RequestFrame)
+    trusted = trust_rule(settings.trust_proxy)
+    if trusted is not None:
+        app.add_middleware(ClientAddress, trusted=trusted)
 
 
 def _event_store(database: Database) -> EventStore:

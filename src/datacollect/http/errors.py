@@ -7,7 +7,7 @@ accepts `application/problem+json`. Both carry `error`, `message`, `code` and `r
 import http
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import structlog
@@ -26,14 +26,14 @@ PROBLEM_JSON = "application/problem+json"
 class UnexpectedError(DataCollectError):
     """Something went wrong on our side. Quote the requestId when you report it."""
 
-    members = {"success": False}
+    members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
 def install_error_handlers(app: FastAPI) -> None:
+    """Everything but crashes, which `guard.RequestGuard` answers, so that they too pass the middleware."""
     app.add_exception_handler(DataCollectError, _render_known)
     app.add_exception_handler(HTTPException, _render_framework)
     app.add_exception_handler(RequestValidationError, _render_validation)
-    app.add_exception_handler(Exception, _render_unexpected)
 
 
 def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
@@ -108,15 +108,11 @@ def _code_of(status: int) -> str:
 async def _render_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     issues = [Issue(code=found["type"], path=list(found["loc"]), message=found["msg"]) for found in error.errors()]
-    return render(request.scope, InvalidPayload(issues))
-
-
-async def _render_unexpected(request: Request, error: Exception) -> Response:
-    _log.error("request.crashed", exc_info=error)
-    return render_unexpected(request.scope, error, development=request.app.state.hub.settings.development)
+    return render(request.scope, InvalidPayload(issues, "Invalid request parameters"))
 
 
 def render_unexpected(scope: Scope, error: Exception, *, development: bool) -> Response:
+    """The answer to a crash: nothing of its inside, except for developers."""
     if not development:
         return render(scope, UnexpectedError())
     return render(scope, UnexpectedError(), stack="".join(traceback.format_exception(error)))

@@ -4,7 +4,7 @@ That is: request bodies read by `json_body`, which guard a route has, and the on
 """
 
 import http
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,8 +13,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, TypeAdapter
 
-from datacollect.http import hub
 from datacollect.http.body import JsonBody
+from datacollect.http.hub import CurrentAdmin, CurrentUser, SyncCaller
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
@@ -128,13 +128,13 @@ _ERROR_TEXTS = {
 _REF = "#/components/schemas/{model}"
 
 
-def errors(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: int, texts: Mapping[int, str] | None = None) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route: the errors it answers with, all in the one shape.
 
-    `errors(400, 401)`; `errors(404, **{"409": "The e-mail is taken."})` replaces or adds a description.
+    `errors(400, 404, texts={409: "The e-mail is taken."})`: `texts` adds statuses or says what they mean here. What
+    every guarded route (401, 403, 503), every JSON body (400, 413) and every route (500) answers is added by itself.
     """
-    described = {status: _ERROR_TEXTS[status] for status in statuses}
-    described |= {int(status): text for status, text in texts.items()}
+    described = {status: _ERROR_TEXTS[status] for status in statuses} | dict(texts or {})
     return {status: _error_response(text) for status, text in sorted(described.items())}
 
 
@@ -191,7 +191,7 @@ def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str
     operation["responses"] = {status: _described(status, responses[status]) for status in sorted(responses)}
 
 
-_GUARDS = (hub._staff, hub._sync_caller, hub._admin)
+_GUARDS = [guard.__metadata__[0].dependency for guard in (CurrentUser, CurrentAdmin, SyncCaller)]
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from fastapi import Request
 
 from datacollect.kernel.errors import TenantMismatch
@@ -14,6 +15,12 @@ def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> Tenant
 
     Raises `TenantMismatch` when it is repeated in the query, differs between query and body, or is not a string.
     """
+    tenant_id = _one_tenant(request, body)
+    structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
+    return tenant_id
+
+
+def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:
     named = request.query_params.getlist("configId")
     if body is not None and body.get("configId") is not None:
         named.append(body["configId"])

@@ -1,0 +1,59 @@
+"""Is the hub there, and can it work? Public, without parameters, cheap enough to be asked every second."""
+
+import structlog
+from fastapi import APIRouter, Response
+
+from datacollect.features.health.schemas import Health, Liveness
+from datacollect.http.hub import CurrentHub
+from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.errors import Unavailable
+
+_log = structlog.get_logger(component="health")
+
+router = APIRouter(tags=["Meta"])
+
+_DEGRADED = {"model": Health, "description": "The database cannot be reached; `status` is `degraded`."}
+
+
+@router.get(
+    "/health",
+    summary="Health of the hub",
+    description="Runs one statement on the database. 503 with `status: degraded` while that fails.",
+    response_model=Health,
+    responses={503: _DEGRADED},
+)
+async def get_health(hub: CurrentHub, response: Response) -> Health:
+    connected = True
+    try:
+        await hub.db.check()
+    except Unavailable:
+        _log.warning("database.unreachable")
+        connected = False
+        response.status_code = 503
+    return Health(
+        status="ok" if connected else "degraded",
+        database="connected" if connected else "disconnected",
+        timestamp=format_timestamp(hub.clock.now()),
+    )
+
+
+@router.get(
+    "/health/live",
+    summary="Liveness",
+    description="200 as long as the process answers at all; restart it when this fails. Asks nobody else.",
+    response_model=Liveness,
+)
+async def get_liveness() -> Liveness:
+    return Liveness()
+
+
+router.add_api_route(
+    "/health/ready",
+    get_health,
+    methods=["GET"],
+    summary="Readiness",
+    description="Whether requests should be sent here: 200 when the database answers, else 503.",
+    response_model=Health,
+    responses={503: _DEGRADED},
+    operation_id="get_readiness",
+)

@@ -1,0 +1,76 @@
+"""Which pages of other origins may call the hub from a browser."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_METHODS = b"GET, HEAD, PUT, PATCH, POST, DELETE"
+_REQUEST_HEADERS = (
+    b"Authorization, Content-Type, Accept, If-Match, If-None-Match, If-Modified-Since, Range, "
+    b"X-Device-Id, X-Requested-With"
+)
+_EXPOSED_HEADERS = (
+    b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, ETag, Link, "
+    b"Content-Disposition, Content-Range"
+)
+_VARY = (b"vary", b"Origin")
+
+
+def parse_origins(value: str | None) -> frozenset[bytes] | None:
+    """Read `CORS_ORIGINS`: None for `*`, else the exact origins allowed (none when unset)."""
+    text = (value or "").strip()
+    if text == "*":
+        return None
+    return frozenset(origin.strip().encode() for origin in text.split(",") if origin.strip())
+
+
+class Cors:
+    """Middleware. The request itself is always answered: it is the browser that enforces this."""
+
+    def __init__(self, app: ASGIApp, origins: frozenset[bytes] | None) -> None:
+        self._app = app
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        origin = _header(scope, b"origin")
+        allowed = origin is not None and (self._origins is None or origin in self._origins)
+        if origin is not None and scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
+            await _answer_preflight(send, origin if allowed else None)
+            return
+        added = [_VARY]
+        if allowed and origin is not None:
+            added += _permission(origin)
+            added.append((b"access-control-expose-headers", _EXPOSED_HEADERS))
+
+        async def send_permitted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        await self._app(scope, receive, send_permitted)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return None
+
+
+def _permission(origin: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true")]
+
+
+async def _answer_preflight(send: Send, origin: bytes | None) -> None:
+    headers = [_VARY, (b"content-length", b"0")]
+    if origin is not None:
+        headers += _permission(origin)
+        headers += [
+            (b"access-control-allow-methods", _METHODS),
+            (b"access-control-allow-headers", _REQUEST_HEADERS),
+            (b"access-control-max-age", b"600"),
+        ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,102 @@
+"""The pages for people (landing page, interactive API page) and the API description they and programs read."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.responses import FileResponse, RedirectResponse
+
+from datacollect.http.frame import CONTENT_SECURITY_POLICY
+from datacollect.http.openapi import describe
+
+_STATIC = Path(__file__).with_name("static")
+_API_DOCS = _STATIC / "api-docs"
+_ASSETS = frozenset(("swagger-ui-bundle.js", "swagger-ui.css", "start.js", "favicon-32x32.png"))
+
+# Without `upgrade-insecure-requests`: on a hub reached by plain http these pages would lose their own assets.
+_PAGE_HEADERS = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
+_ASSET_HEADERS = {"Cache-Control": "public, max-age=86400"}
+
+
+class ApiDescription:
+    """The OpenAPI document in both notations, made once, when somebody asks."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return describe(self._app)
+
+    @cached_property
+    def as_json(self) -> bytes:
+        return msgspec.json.encode(self.document)
+
+    @cached_property
+    def as_yaml(self) -> bytes:
+        return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True, width=120).encode()
+
+
+def pages_router(description: ApiDescription) -> APIRouter:
+    router = APIRouter(tags=["Meta"])
+    meant_for_people = {"include_in_schema": False, "response_class": Response}
+
+    async def get_openapi_json(request: Request) -> Response:
+        return _cacheable(request, description.as_json, "application/json")
+
+    async def get_openapi_yaml(request: Request) -> Response:
+        return _cacheable(request, description.as_yaml, "application/yaml")
+
+    for path, endpoint, media_type in (
+        ("/openapi.json", get_openapi_json, "application/json"),
+        ("/api-docs/openapi.json", get_openapi_json, "application/json"),
+        ("/openapi.yaml", get_openapi_yaml, "application/yaml"),
+    ):
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=["GET"],
+            summary=f"This description ({path.rpartition('.')[2].upper()})",
+            description="The OpenAPI document of this hub. `ETag` and `If-None-Match` are understood.",
+            operation_id=path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_"),
+            response_class=Response,
+            responses={
+                200: {"description": "The document.", "content": {media_type: {"schema": {"type": "object"}}}},
+                304: {"description": "The caller has this version already."},
+            },
+        )
+
+    @router.get("/", **meant_for_people)
+    async def get_landing_page() -> Response:
+        return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
+
+    @router.get("/api-docs", **meant_for_people)
+    async def get_api_page() -> Response:
+        return FileResponse(_API_DOCS / "index.html", headers=_PAGE_HEADERS)
+
+    @router.get("/api-docs/", **meant_for_people)
+    async def redirect_to_api_page() -> Response:
+        return RedirectResponse("../api-docs")
+
+    for name in sorted(_ASSETS):
+        router.add_api_route(f"/api-docs/{name}", _asset(name), methods=["GET"], **meant_for_people)
+    return router
+
+
+def _asset(name: str) -> Any:
+    async def get_asset() -> Response:
+        return FileResponse(_API_DOCS / name, headers=_ASSET_HEADERS)
+
+    return get_asset
+
+
+def _cacheable(request: Request, content: bytes, media_type: str) -> Response:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)

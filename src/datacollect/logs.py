@@ -1,0 +1,87 @@
+"""Logs: one JSON object per line on standard output, libraries' lines included.
+
+Event names are dotted and in the past tense, with fields. Ids and counts only: no bodies, headers, tokens, names.
+"""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor
+
+NAME = "datacollect-hub"
+
+_SILENT = logging.CRITICAL + 10
+_MESSAGE_LENGTH = 300
+
+
+def configure_logging(level: str) -> None:
+    """Set up logging for this process. `level` is a name of `settings.LogLevel`."""
+    threshold = _SILENT if level == "silent" else logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_name,
+        _add_exception,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_encode)],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    _redirect_standard_library(shared, threshold)
+
+
+def _redirect_standard_library(shared: list[Processor], threshold: int) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=lambda event, **_: _encode(event).decode()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    # Libraries talk a lot below "warning" (every job of SQLite, every migration); it is of use to developers only.
+    root.setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
+
+
+def _add_name(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event["name"] = NAME
+    return event
+
+
+def _add_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
+    found = event.pop("exc_info", None)
+    if found is True:
+        found = sys.exc_info()
+    error = found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event["exception"] = describe_exception(error)
+    return event
+
+
+def describe_exception(error: BaseException) -> str:
+    """Where it came from and the first line of what it says, causes first.
+
+    Only the first line, because drivers put the values of a failed statement into the next ones: personal data.
+    """
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = [describe_exception(cause)] if cause is not None else []
+    if isinstance(error, BaseExceptionGroup):
+        lines += [describe_exception(inner) for inner in error.exceptions]
+    lines += [text.rstrip() for text in traceback.format_tb(error.__traceback__)]
+    first_line = str(error).partition("\n")[0][:_MESSAGE_LENGTH]
+    return "\n".join([*lines, f"{type(error).__module__}.{type(error).__qualname__}: {first_line}"])
+
+
+def _encode(event: Any, **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)
