@@ -1,0 +1,1 @@
+"""Entities: the current state that the events of each group, individual and record give."""
