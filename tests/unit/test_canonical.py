@@ -88,7 +88,9 @@ def test_the_canonical_text_of_a_double_reads_back_as_the_same_double(number: fl
     assert float(canonical_json(number)) == number
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | texts, st.lists) | st.dictionaries(texts, st.integers()))
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | texts, st.lists) | st.dictionaries(texts, st.integers())
+)
 def test_the_canonical_text_means_the_same_value(value: object) -> None:
     assert json.loads(canonical_json(value)) == value
 

@@ -21,7 +21,5 @@ def open_database(url: str | None, *, data_dir: Path, pool_size: int) -> Databas
     try:
         from datacollect.db.postgres import PostgresDatabase
     except ModuleNotFoundError as missing:
-        raise StartupError(
-            "PostgreSQL support is not installed: pip install 'datacollect-hub[postgres]'"
-        ) from missing
+        raise StartupError("PostgreSQL support is not installed: pip install 'datacollect-hub[postgres]'") from missing
     return PostgresDatabase(url, pool_size=pool_size)

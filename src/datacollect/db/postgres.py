@@ -83,12 +83,18 @@ class PostgresDatabase(Database):
     async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         try:
             async with self._engine.connect() as connection:
-                driver = await self._live_driver(connection)
+                driver = await self._usable_driver(connection)
                 try:
                     yield connection, driver
-                finally:
-                    if driver.is_closed():
+                except Exception:
+                    if not _is_clean(driver):
                         await connection.invalidate()
+                    raise
+                except BaseException:
+                    # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of it.
+                    # Put back into the pool, an open transaction would swallow the next one as a savepoint.
+                    await connection.invalidate()
+                    raise
         except _LOST as lost:
             raise Unavailable() from lost
         except exc.DBAPIError as error:
@@ -96,13 +102,13 @@ class PostgresDatabase(Database):
                 raise Unavailable() from error
             raise
 
-    async def _live_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
+    async def _usable_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
         # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
         driver = await _driver(connection)
-        if driver.is_closed():
-            await connection.invalidate()
-            driver = await _driver(connection)
-        return driver
+        if _is_clean(driver):
+            return driver
+        await connection.invalidate()
+        return await _driver(connection)
 
     async def check(self) -> None:
         async with self.reading() as view:
@@ -116,6 +122,10 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _is_clean(driver: "asyncpg.Connection[Any]") -> bool:
+    return not driver.is_closed() and not driver.is_in_transaction()
 
 
 async def _driver(connection: AsyncConnection) -> "asyncpg.Connection[Any]":

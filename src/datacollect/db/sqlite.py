@@ -103,7 +103,10 @@ class SqliteDatabase(Database):
             try:
                 yield tx
             except BaseException:
-                await _to_the_end(self._end_unit(group, "ROLLBACK TO unit"))
+                # When SQLite has given up the whole transaction itself (disk full), undoing fails too: what the
+                # caller must see is why.
+                with contextlib.suppress(Unavailable):
+                    await _to_the_end(self._end_unit(group, "ROLLBACK TO unit"))
                 raise
             await _to_the_end(self._end_unit(group, None))
             await asyncio.shield(group.committed)
@@ -146,14 +149,14 @@ class SqliteDatabase(Database):
                 self._group = None
                 await tx.run("COMMIT")
                 group.committed.set_result(None)
-        except BaseException as failure:
+        except sqlite3.Error as error:
             self._group = None
             with contextlib.suppress(sqlite3.Error):
                 await tx.run("ROLLBACK")
-            if not group.committed.done():
-                group.committed.set_exception(failure)
-                group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
-            raise
+            failure = error if isinstance(error, sqlite3.IntegrityError) else Unavailable()
+            group.committed.set_exception(failure)
+            group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
+            raise failure from error
         finally:
             self._hand_over()
 

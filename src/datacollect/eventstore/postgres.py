@@ -39,7 +39,8 @@ UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, re
 WHERE tenant_id = $1"""
 
 _READ = """
-SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"""
+SELECT position, occurred_ms, guid, body FROM events
+WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"""
 
 _READ_STREAM = """
 SELECT body FROM events WHERE tenant_id = $1 AND entity_guid = $2 ORDER BY occurred_ms, position"""

