@@ -1,6 +1,16 @@
 """The entities' current state, and who is a member of what. Both can be rebuilt from the log."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, not_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    not_,
+)
 
 from datacollect.db.metadata import JsonDocument, JsonText, metadata
 

@@ -1,0 +1,369 @@
+"""What each event type does to entities and memberships. Pure: the live path and a rebuild call the same functions.
+
+Source: the contract's model, section 4.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.projection import Context
+from datacollect.features.entities.entity import (
+    Entity,
+    Kind,
+    LostWrite,
+    Membership,
+    Stamp,
+    delete,
+    stamp_of,
+    text_in,
+    write,
+)
+from datacollect.features.entities.errors import (
+    InvalidForm,
+    InvalidGroup,
+    InvalidMemberData,
+    KindMismatch,
+    MemberCycle,
+    NestedTooDeep,
+    UnknownEventType,
+)
+from datacollect.features.entities.touched import DEEPEST_NESTING
+
+_LONGEST_GUID_BYTES = 512
+_ORDINALS_PER_EVENT = 1 << 22
+"""More members than an event of the largest size can name."""
+
+Path = list[str | int]
+
+
+class States:
+    """Entities and memberships in memory: those of a batch, or all of them in a rebuild."""
+
+    def __init__(self) -> None:
+        self.entities: dict[str, Entity] = {}
+        self._members: dict[str, dict[str, Membership]] = {}
+        self._groups: dict[str, dict[str, Membership]] = {}
+
+    def put(self, entity: Entity) -> None:
+        self.entities[entity.guid] = entity
+
+    def put_membership(self, membership: Membership) -> None:
+        self._members.setdefault(membership.group_guid, {})[membership.member_guid] = membership
+        self._groups.setdefault(membership.member_guid, {})[membership.group_guid] = membership
+
+    def members_of(self, group: str) -> Mapping[str, Membership]:
+        """By member's guid, ended memberships included."""
+        return self._members.get(group, {})
+
+    def groups_of(self, member: str) -> Mapping[str, Membership]:
+        """By group's guid, ended memberships included."""
+        return self._groups.get(member, {})
+
+    def accept(self, changes: "Changes") -> None:
+        self.entities.update(changes.entities)
+        for membership in changes.memberships():
+            self.put_membership(membership)
+
+    def memberships(self) -> Iterator[Membership]:
+        for members in self._members.values():
+            yield from members.values()
+
+
+class Changes(States):
+    """What one event does: the new states, and the values that did not make it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[LostWrite] = []
+
+
+def apply(states: States, event: Event, context: Context) -> Changes:
+    """What `event` changes in `states`, which stay as they are. Raises `EventRejected`."""
+    applier = _APPLIERS.get(event.type)
+    if applier is None:
+        raise UnknownEventType(event.type)
+    work = _Work(states, stamp_of(event, context), context)
+    applier(work, event)
+    return work.changes
+
+
+# -- the event types
+
+
+class _Work:
+    """One event being applied: its changes so far, over the states it found."""
+
+    def __init__(self, states: States, stamp: Stamp, context: Context) -> None:
+        self.states = states
+        self.stamp = stamp
+        self.context = context
+        self.changes = Changes()
+        self._joined = 0
+
+    def find(self, guid: str) -> Entity | None:
+        return self.changes.entities.get(guid) or self.states.entities.get(guid)
+
+    def membership(self, group: str, member: str) -> Membership | None:
+        return self.changes.members_of(group).get(member) or self.states.members_of(group).get(member)
+
+    def outlived(self, group: str) -> Stamp | None:
+        """The stamp of the group's delete if that is later than this event: to the group the event never happened."""
+        held = self.find(group)
+        return held.deleted if held is not None and held.deleted is not None and held.deleted > self.stamp else None
+
+    def write(self, guid: str, kind: Kind, fields: Mapping[str, Any]) -> None:
+        changed = write(
+            self.find(guid),
+            guid,
+            kind,
+            fields,
+            stamp=self.stamp,
+            context=self.context,
+            lost=self.changes.lost,
+        )
+        if changed is not None:
+            self.changes.put(changed)
+
+    def delete(self, guid: str, *, stamp: Stamp | None = None) -> None:
+        gone = delete(self.find(guid), guid, stamp=stamp or self.stamp, context=self.context)
+        if gone is not None:
+            self.changes.put(gone)
+
+    def note_change(self, guid: str) -> None:
+        """Count a change of an entity's members as a change of the entity, unless this event has counted already."""
+        held = self.find(guid)
+        if held is not None and held.is_live and guid not in self.changes.entities:
+            position, recorded_at = self.context.position, self.context.recorded_at
+            self.changes.put(
+                replace(held, version=held.version + 1, changed_position=position, last_updated=recorded_at)
+            )
+
+    def join(self, group: str, member: str) -> bool:
+        """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`."""
+        held = self.membership(group, member)
+        if self.outlived(group) or (held is not None and self.stamp < held.stamp):
+            return False
+        if self._is_above(group, member):
+            raise MemberCycle()
+        joins = held is None or not held.present
+        ordinal = held.ordinal if held is not None and held.present else self._next_ordinal()
+        self.changes.put_membership(Membership(group, member, ordinal, True, self.stamp))
+        return joins
+
+    def leave(self, group: str, member: str) -> Membership | None:
+        """End a membership, and give what it was. An addition with a later stamp stays."""
+        held = self.membership(group, member)
+        if held is None or held.stamp <= self.stamp:
+            ordinal = held.ordinal if held is not None else self._next_ordinal()
+            self.changes.put_membership(Membership(group, member, ordinal, False, self.stamp))
+        return held
+
+    def members_before(self, group: str) -> list[str]:
+        """Who is a member by a word not later than this event's, in the order of joining."""
+        now = {**self.states.members_of(group), **self.changes.members_of(group)}
+        found = [held for held in now.values() if held.present and held.stamp <= self.stamp]
+        return [held.member_guid for held in sorted(found, key=lambda held: (held.ordinal, held.member_guid))]
+
+    def live_groups_of(self, member: str) -> Iterator[str]:
+        for group in self._groups_of(member):
+            held = self.find(group)
+            if held is not None and held.is_live:
+                yield group
+
+    def _is_above(self, group: str, member: str) -> bool:
+        """Whether `member` is `group` itself or one of the groups it is in."""
+        seen, level = {group}, [group]
+        while level and member not in seen:
+            level = [above for guid in level for above in self._groups_of(guid) if above not in seen]
+            seen.update(level)
+        return member in seen
+
+    def _groups_of(self, member: str) -> Iterator[str]:
+        now = {**self.states.groups_of(member), **self.changes.groups_of(member)}
+        return (group for group, held in now.items() if held.present)
+
+    def _next_ordinal(self) -> int:
+        self._joined += 1
+        return self.context.position * _ORDINALS_PER_EVENT + self._joined
+
+
+def _upsert_individual(work: _Work, event: Event) -> None:
+    work.write(event.entity_guid, Kind.INDIVIDUAL, event.data)
+
+
+def _upsert_record(work: _Work, event: Event) -> None:
+    work.write(event.entity_guid, Kind.RECORD, event.data)
+
+
+def _upsert_group(work: _Work, event: Event) -> None:
+    _write_group(work, event.entity_guid, event.data, ["data"], 1)
+
+
+def _write_group(work: _Work, guid: str, data: Mapping[str, Any], path: Path, depth: int) -> None:
+    members = data.get("members")
+    if isinstance(members, list) and members:
+        held = work.find(guid)
+        if held is not None and held.is_live and held.kind is not Kind.GROUP:
+            raise KindMismatch(path=path)
+    work.write(guid, Kind.GROUP, _group_fields(data))
+    if not isinstance(members, list):
+        return
+    joined = False
+    for index, member in enumerate(members):
+        at: Path = [*path, "members", index]
+        member_guid, rest = _read_member(member, at)
+        _bury_if_outlived(work, guid, member_guid)
+        _write_member(work, member_guid, rest, at, depth)
+        joined |= work.join(guid, member_guid)
+    if joined:
+        work.note_change(guid)
+
+
+def _bury_if_outlived(work: _Work, group: str, member: str) -> None:
+    """A new member of a group that has been deleted since would have gone with it."""
+    deleted = work.outlived(group)
+    if deleted is not None and work.find(member) is None:
+        work.delete(member, stamp=deleted)
+
+
+def _group_fields(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a group event writes: `name` is the display name it gives; one without keeps the old name."""
+    name = text_in(data, "_displayName") or text_in(data, "name")
+    if name is not None and name == data.get("name") and "members" not in data:
+        return data
+    fields = {key: value for key, value in data.items() if key not in ("members", "name")}
+    if name:
+        fields["name"] = name
+    return fields
+
+
+def _read_member(member: Any, path: Path) -> tuple[str, dict[str, Any]]:
+    """A member's guid, and the rest of its object. Raises `InvalidMemberData`."""
+    guid = text_in(member, "guid") if isinstance(member, dict) else None
+    if guid is None:
+        raise InvalidMemberData("Every member needs a guid.", path=[*path, "guid"])
+    _require_storable(guid, [*path, "guid"])
+    return guid, {key: value for key, value in member.items() if key != "guid"}
+
+
+def _require_storable(guid: str, path: Path) -> None:
+    if len(guid.encode(errors="surrogatepass")) > _LONGEST_GUID_BYTES:
+        raise InvalidMemberData(f"A member's guid may have at most {_LONGEST_GUID_BYTES} bytes.", path=path)
+
+
+def _write_member(work: _Work, guid: str, data: dict[str, Any], path: Path, depth: int) -> None:
+    if not data:
+        raise InvalidForm(path=path)
+    if depth >= DEEPEST_NESTING:
+        raise NestedTooDeep(path=path)
+    if data.get("type") == Kind.GROUP:
+        _write_group(work, guid, data, path, depth + 1)
+    else:
+        work.write(guid, Kind.INDIVIDUAL, data)
+
+
+def _add_member(work: _Work, event: Event) -> None:
+    group = event.entity_guid
+    _require_group(work, group)
+    members = event.data.get("members")
+    if not isinstance(members, list) or not members:
+        raise InvalidMemberData("`members` must name at least one member.", path=["data", "members"])
+    joined = False
+    for index, member in enumerate(members):
+        path: Path = ["data", "members", index]
+        guid, rest = _read_member(member, path)
+        _bury_if_outlived(work, group, guid)
+        held = work.find(guid)
+        if held is None or (not held.is_live and work.outlived(guid) is None):
+            # Only what is new takes the data along: a known member may know better.
+            _write_member(work, guid, rest, path, 1)
+        joined |= work.join(group, guid)
+    if joined:
+        work.note_change(group)
+
+
+def _remove_member(work: _Work, event: Event) -> None:
+    group, member = event.entity_guid, text_in(event.data, "memberId")
+    if member is None:
+        raise InvalidMemberData("`memberId` must name the member to remove.", path=["data", "memberId"])
+    _require_storable(member, ["data", "memberId"])
+    _require_group(work, group)
+    if work.outlived(group):
+        return
+    before = work.leave(group, member)
+    if before is not None and before.stamp > work.stamp:
+        return
+    held = work.find(member)
+    # A group that was no member here is somebody else's: it must not go.
+    was_member = before is not None and before.present
+    if was_member and held is not None and held.kind is Kind.GROUP and not any(work.live_groups_of(member)):
+        _delete_with_members(work, member)
+    work.note_change(group)
+
+
+def _require_group(work: _Work, guid: str) -> None:
+    """Raises `InvalidGroup` unless there is such a group.
+
+    One that was deleted after the event was made will do: refusing the event would hold up the device that made it
+    in good faith.
+    """
+    held = work.find(guid)
+    if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or work.outlived(guid)):
+        raise InvalidGroup(path=["entityGuid"])
+
+
+def _delete_entity(work: _Work, event: Event) -> None:
+    _delete_with_members(work, event.entity_guid)
+
+
+def _resolve_duplicate(work: _Work, event: Event) -> None:
+    """The pairs themselves are the duplicates' business."""
+    if event.data.get("shouldDelete"):
+        _delete_with_members(work, event.entity_guid)
+
+
+def _delete_with_members(work: _Work, guid: str) -> None:
+    """Delete an entity and all below it, members first. What is also in another group stays: it is not only ours.
+
+    A write or membership later than the delete stays as well.
+    """
+    doomed = _doomed_by(work, guid)
+    for entity in reversed(doomed):
+        for member in work.members_before(entity):
+            work.leave(entity, member)
+        work.delete(entity)
+
+
+def _doomed_by(work: _Work, guid: str) -> list[str]:
+    """What goes with `guid`, itself first, a group before its members. Walked without recursion, each entity once.
+
+    A member goes when all groups it is in go.
+    """
+    doomed = {guid: None}
+    level = [guid]
+    while level:
+        below = dict.fromkeys(member for entity in level for member in work.members_before(entity))
+        level = [
+            member
+            for member in below
+            if member not in doomed and all(group in doomed for group in work.live_groups_of(member))
+        ]
+        doomed.update(dict.fromkeys(level))
+    return list(doomed)
+
+
+_APPLIERS: Mapping[str, Callable[[_Work, Event], None]] = {
+    "create-individual": _upsert_individual,
+    "update-individual": _upsert_individual,
+    "create-group": _upsert_group,
+    "update-group": _upsert_group,
+    "create-record": _upsert_record,
+    "update-record": _upsert_record,
+    "add-member": _add_member,
+    "remove-member": _remove_member,
+    "delete-entity": _delete_entity,
+    "resolve-duplicate": _resolve_duplicate,
+}
+EVENT_TYPES = frozenset(_APPLIERS)

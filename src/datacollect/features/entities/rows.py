@@ -1,0 +1,225 @@
+"""Loading and storing states: the slice's hot statements, written by hand for each engine."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from datacollect.db import Tx
+from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
+from datacollect.features.entities.model import States
+from datacollect.features.entities.touched import Touched
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+# -- loading
+
+# Entities (part 0) and memberships (part 1) come in one shape, so that one statement brings both.
+_ENTITY = """
+SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
+_MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
+
+# `below`: what hangs under the entities that may be deleted, however deep. `above`: the groups over those that get
+# members. UNION lets each guid in once, which also ends cycles. Of what is below, the other groups it is in are
+# needed too, with their entities: what is in a group that lives is not deleted.
+_LOAD_WITH_MEMBERS = f"""
+WITH RECURSIVE
+below (guid) AS (
+  {{cascading}}
+  UNION
+  SELECT m.member_guid FROM below JOIN members m
+    ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid AND m.present),
+above (guid) AS (
+  {{receiving}}
+  UNION
+  SELECT m.group_guid FROM above JOIN members m
+    ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid AND m.present),
+loaded (group_guid, member_guid, ordinal, present, stamp_ms, stamp_position) AS (
+  {_MEMBER} FROM ({{pairs}}) AS pair JOIN members m
+    ON m.tenant_id = {{tenant}} AND m.group_guid = pair.group_guid AND m.member_guid = pair.member_guid
+  UNION {_MEMBER} FROM below JOIN members m ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid
+  UNION {_MEMBER} FROM below JOIN members m ON m.tenant_id = {{tenant}} AND m.member_guid = below.guid
+  UNION {_MEMBER} FROM above JOIN members m ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid),
+wanted (guid) AS ({{guids}} UNION SELECT guid FROM below UNION SELECT group_guid FROM loaded)
+{_ENTITY} FROM wanted JOIN entities e ON e.tenant_id = {{tenant}} AND e.guid = wanted.guid
+UNION ALL
+SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
+
+_LOAD = {
+    "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
+    "sqlite": f"{_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.guid IN (SELECT value FROM json_each(?2))",
+}
+_LOAD_ALL = {
+    "postgresql": _LOAD_WITH_MEMBERS.format(
+        tenant="$1",
+        guids="SELECT unnest($2::text[])",
+        cascading="SELECT unnest($3::text[])",
+        receiving="SELECT unnest($4::text[])",
+        pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
+    ),
+    "sqlite": _LOAD_WITH_MEMBERS.format(
+        tenant="?1",
+        guids="SELECT value FROM json_each(?2)",
+        cascading="SELECT value FROM json_each(?3)",
+        receiving="SELECT value FROM json_each(?4)",
+        pairs="SELECT value ->> 0 AS group_guid, value ->> 1 AS member_guid FROM json_each(?5)",
+    ),
+}
+
+
+async def load(tx: Tx, scope: TenantScope, needed: Touched) -> States:
+    """The states an append needs, by one statement."""
+    sqlite = tx.dialect == "sqlite"
+    lists: list[Any] = [list(needed.guids)]
+    statement = _LOAD
+    if needed.memberships:
+        statement = _LOAD_ALL
+        lists += [list(needed.cascading), list(needed.receiving)]
+        pairs = list(needed.pairs)
+        lists += [pairs] if sqlite else [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+    parameters = map(_json, lists) if sqlite else lists
+    states = States()
+    for row in await tx.fetch(statement[tx.dialect], scope.tenant_id, *parameters):
+        if row[0] == 0:
+            states.put(_entity_from(row))
+        else:
+            _, group, member, ordinal, _, _, present, time, position = row
+            states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
+    return states
+
+
+def _entity_from(row: Sequence[Any]) -> Entity:
+    _, guid, kind, version, data, stamps, deleted, position, updated = row
+    base, exceptions, latest, last_delete, former = _read_stamps(stamps, deleted)
+    return Entity(
+        guid,
+        Kind(kind) if kind is not None else None,
+        version,
+        msgspec.json.decode(data),
+        base,
+        exceptions,
+        latest,
+        last_delete,
+        former,
+        position,
+        Millis(updated),
+    )
+
+
+# -- storing
+
+_ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+_MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
+
+
+def _overwrite(key: str, columns: str) -> str:
+    names = [column for column in columns.split(", ") if column not in key.split(", ")]
+    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+_UPDATE_ENTITY = _overwrite("tenant_id, guid", _ENTITY_COLUMNS)
+_UPDATE_MEMBER = _overwrite("tenant_id, group_guid, member_guid", _MEMBER_COLUMNS)
+
+_SAVE_ENTITIES = {
+    "postgresql": f"""
+INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS})
+SELECT $1, {_ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
+            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({_ENTITY_COLUMNS})
+{_UPDATE_ENTITY}""",
+    "sqlite": f"""
+INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{_UPDATE_ENTITY}""",
+}
+_SAVE_MEMBERS = {
+    "postgresql": f"""
+INSERT INTO members (tenant_id, {_MEMBER_COLUMNS})
+SELECT $1, {_MEMBER_COLUMNS}
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
+  AS changed ({_MEMBER_COLUMNS})
+{_UPDATE_MEMBER}""",
+    "sqlite": f"""
+INSERT INTO members (tenant_id, {_MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+{_UPDATE_MEMBER}""",
+}
+
+
+async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity]) -> None:
+    await _save(tx, scope, _SAVE_ENTITIES[tx.dialect], [_entity_values(entity) for entity in changed])
+
+
+async def save_memberships(tx: Tx, scope: TenantScope, changed: Iterable[Membership]) -> None:
+    rows = [(m.group_guid, m.member_guid, m.ordinal, m.present, *m.stamp) for m in changed]
+    await _save(tx, scope, _SAVE_MEMBERS[tx.dialect], rows)
+
+
+async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    if tx.dialect == "sqlite":
+        await tx.run_many(sql, [(scope.tenant_id, *row) for row in rows])
+    else:
+        await tx.run(sql, scope.tenant_id, *map(list, zip(*rows, strict=True)))
+
+
+def _entity_values(entity: Entity) -> tuple[Any, ...]:
+    """The values of `_ENTITY_COLUMNS`."""
+    return (
+        entity.guid,
+        entity.kind.value if entity.kind is not None else None,
+        entity.entity_name,
+        entity.name,
+        entity.area_id,
+        entity.parent_guid,
+        entity.version,
+        _json(entity.data),
+        _write_stamps(entity),
+        not entity.is_live,
+        entity.changed_position,
+        entity.last_updated,
+    )
+
+
+# -- stamps
+#
+# `[time, position]` when one event wrote all fields, which is what most entities have. Else behind it, as far as there
+# is anything: the fields with other stamps, the latest write (null: the base), the last delete, the former name.
+
+_encoder = msgspec.json.Encoder()
+
+
+def _json(value: Any) -> str:
+    return _encoder.encode(value).decode()
+
+
+def _write_stamps(entity: Entity) -> str:
+    base, latest, former = entity.base, entity.latest, entity.former_name
+    if latest == base and not entity.exceptions and entity.deleted is None and former is None:
+        return f"[{base.time},{base.position}]"
+    parts = (
+        base.time,
+        base.position,
+        entity.exceptions,
+        None if latest == base else latest,
+        entity.deleted,
+        None if former is None else (former.name, *former.stamp),
+    )
+    return _json(parts)
+
+
+_Stamps = tuple[Stamp, dict[str, Stamp], Stamp | None, Stamp | None, FormerName | None]
+
+
+def _read_stamps(text: str, dead: bool) -> _Stamps:
+    base_time, base_position, *more = msgspec.json.decode(text)
+    base = Stamp(base_time, base_position)
+    if not more:
+        return base, {}, base, None, None
+    exceptions, latest, deleted, former = more
+    return (
+        base,
+        {field: Stamp(*stamp) for field, stamp in exceptions.items()},
+        None if dead else Stamp(*latest) if latest else base,
+        Stamp(*deleted) if deleted else None,
+        FormerName(former[0], Stamp(*former[1:])) if former else None,
+    )
