@@ -1,0 +1,200 @@
+"""What of a config leaves the hub, and for whom: the file for devices, the login screen, and readers without ADMIN.
+
+Every section is built from an allow-list. Source: the contract's programs, 6, 9, 11; README decision 10.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from datacollect.features.tenants.model import Program
+from datacollect.kernel.clock import format_timestamp
+
+MASK = "********"
+"""Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
+
+_OPTIONAL_SECTIONS = ("selfService", "syncScope", "programs", "claim169", "inji", "customEventTypes")
+
+_AUTH_FIELDS = frozenset({
+    "authority", "issuer", "domain", "client_id", "organization",
+    "redirect_uri", "post_logout_redirect_uri", "silent_redirect_uri",
+    "scope", "audience", "resource", "response_type", "response_mode",
+    "prompt", "display", "max_age", "ui_locales", "claims_locales", "login_hint", "acr_values",
+    "connection", "screen_hint", "kc_idp_hint",
+})  # fmt: skip
+"""What apps need for an authorisation request: the parameters of OpenID Connect and of the two known providers."""
+
+
+def is_published_auth_field(key: str) -> bool:
+    return key.lower() in _AUTH_FIELDS
+
+
+def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
+    """The onboarding file. `syncServerUrl` is the program's own if it has one, else the hub's."""
+    config = program.config
+    document = {
+        "id": program.id,
+        "artifactId": program.artifact_id,
+        "name": config["name"],
+        "description": config.get("description"),
+        "version": config.get("version"),
+        "url": config.get("url"),
+        "entityForms": config.get("entityForms", []),
+        # Apps require the key; people's data reaches a device by sync only.
+        "entityData": [],
+        "externalSync": _published_sync(program.external_sync),
+        "authConfigs": [_published_auth(provider) for provider in config.get("authConfigs", ())],
+        "syncServerUrl": config.get("syncServerUrl") or base_url,
+        "archivedAt": None,
+    }
+    return document | {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
+
+
+def full(program: Program) -> dict[str, Any]:
+    """The whole config, secrets included: for ADMIN only."""
+    config = program.config
+    document = {
+        "id": program.id,
+        "artifactId": program.artifact_id,
+        "name": config["name"],
+        "description": config.get("description"),
+        "version": config.get("version"),
+        "url": config.get("url"),
+        "entityForms": config.get("entityForms", []),
+        "entityData": program.entity_data,
+        "externalSync": program.external_sync,
+        "authConfigs": config.get("authConfigs", []),
+    }
+    document |= {key: config[key] for key in (*_OPTIONAL_SECTIONS, "syncServerUrl") if key in config}
+    return document | {
+        "archivedAt": None if program.archived_at is None else format_timestamp(program.archived_at),
+        "createdAt": format_timestamp(program.created_at),
+        "updatedAt": format_timestamp(program.updated_at),
+        "revision": program.revision,
+    }
+
+
+def masked(program: Program) -> dict[str, Any]:
+    """The whole config as members of the program read it."""
+    document = full(program)
+    document["externalSync"] = masked_sync(program.external_sync)
+    document["authConfigs"] = [
+        {
+            "type": provider["type"],
+            "fields": {k: v if is_published_auth_field(k) else MASK for k, v in provider["fields"].items()},
+        }
+        for provider in document["authConfigs"]
+    ]
+    return document
+
+
+def masked_sync(external_sync: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The section with a mask for every value that may be a secret: all but the four that are known not to be."""
+    if external_sync is None:
+        return None
+    return {key: value if _is_harmless(key, value) else _masked(value, key) for key, value in external_sync.items()}
+
+
+def login_screen(program: Program) -> dict[str, Any]:
+    """What anybody may know of a program before signing in."""
+    config = program.config
+    shown: dict[str, Any] = {"name": config["name"]}
+    if config.get("description"):
+        shown["description"] = config["description"]
+    if self_service := config.get("selfService"):
+        shown["selfService"] = {
+            "enabled": self_service["enabled"],
+            "authMethods": self_service["authMethods"],
+            "languages": self_service.get("languages") or ["en"],
+        }
+        if oidc := self_service.get("oidcConfig"):
+            keys = ("authority", "clientId", "redirectUri", "scope", "acrValues")
+            shown["selfService"]["oidcConfig"] = {key: oidc[key] for key in keys if oidc.get(key)}
+    if providers := config.get("authConfigs"):
+        shown["authConfigs"] = [{"type": provider["type"]} for provider in providers]
+    return shown
+
+
+def _published_sync(external_sync: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if external_sync is None:
+        return None
+    return {
+        key: external_sync[key]
+        for key in ("type", "auth", "fieldMappings")
+        if key in external_sync and _is_harmless(key, external_sync[key])
+    }
+
+
+def _published_auth(provider: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: value for key, value in provider["fields"].items() if is_published_auth_field(key)}
+    return {"type": provider["type"], "fields": fields}
+
+
+def _is_harmless(key: str, value: Any) -> bool:
+    if key == "fieldMappings":
+        return True
+    if not isinstance(value, str | None):
+        # `auth` names a method; as an object it would hold the credentials themselves.
+        return False
+    return key in {"type", "auth"} or (key == "url" and "@" not in urlsplit(value or "").netloc)
+
+
+def _masked(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        # `extraFields` are pairs: without their names nobody could tell which mask stands for what.
+        return [{"name": item["name"], "value": MASK} if key == "extraFields" else _masked(item, key) for item in value]
+    return None if value is None else MASK
+
+
+def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[str, Any], list[Sequence[str | int]]]:
+    """The document with each mask replaced by the stored value; and the places of masks that stand for nothing.
+
+    A section that now points somewhere else (`type` or `url`; `authority` of a provider) keeps nothing: otherwise an
+    editor who may not see a secret could have it sent to an address of theirs.
+    """
+    old = stored.document if stored else {}
+    result = dict(document)
+    lost: list[Sequence[str | int]] = []
+    if isinstance(new_sync := document.get("externalSync"), dict):
+        old_sync = old.get("externalSync") or {}
+        same = all(new_sync.get(key) in (old_sync.get(key), MASK) for key in ("type", "url"))
+        result["externalSync"] = _filled(new_sync, old_sync if same else {}, ["externalSync"], lost)
+    if "authConfigs" in document:
+        result["authConfigs"] = [
+            _filled(provider, _same_provider(provider, old.get("authConfigs", ())), ["authConfigs", index], lost)
+            for index, provider in enumerate(document["authConfigs"])
+        ]
+    return result, lost
+
+
+def _same_provider(provider: Mapping[str, Any], stored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    for old in stored:
+        same_authority = old["fields"].get("authority") == provider["fields"].get("authority")
+        if old["type"] == provider["type"] and same_authority:
+            return old
+    return {}
+
+
+def _filled(new: Any, old: Any, path: list[str | int], lost: list[Sequence[str | int]]) -> Any:
+    if new == MASK:
+        if isinstance(old, dict | list) or old is None:
+            lost.append(path)
+            return new
+        return old
+    if isinstance(new, dict):
+        before = old if isinstance(old, dict) else {}
+        return {key: _filled(value, before.get(key), [*path, key], lost) for key, value in new.items()}
+    if isinstance(new, list):
+        return [_filled(item, _counterpart(item, index, old), [*path, index], lost) for index, item in enumerate(new)]
+    return new
+
+
+def _counterpart(item: Any, index: int, old: Any) -> Any:
+    """The stored item this one stands for: of the same `name` where items have one, else at the same place."""
+    if not isinstance(old, list):
+        return None
+    if isinstance(item, dict) and "name" in item:
+        return next((o for o in old if isinstance(o, dict) and o.get("name") == item["name"]), None)
+    return old[index] if index < len(old) else None

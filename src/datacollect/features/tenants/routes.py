@@ -1,0 +1,362 @@
+"""`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, ValidationError
+
+from datacollect.features.tenants import schemas, service
+from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
+from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
+from datacollect.features.tenants.errors import (
+    BaseUrlUnknown,
+    InvalidConfigId,
+    NoConfigUploaded,
+)
+from datacollect.features.tenants.model import ListQuery
+from datacollect.features.tenants.published import login_screen
+from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser, Hub
+from datacollect.http.openapi import errors
+from datacollect.http.upload import JsonUpload
+from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.errors import AdminRequired, Forbidden, InvalidPayload, InvalidRequest
+from datacollect.kernel.identity import Action, Actor
+from datacollect.kernel.ids import TenantId, is_config_id
+
+LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
+
+apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
+artifacts = APIRouter(prefix="/artifacts", tags=["App Configuration"])
+
+ProgramId = Annotated[str, Path(alias="id", description="The program's `configId`.")]
+ArtifactId = Annotated[str, Path(alias="artifactId", description="The program's unguessable artifact id.")]
+
+
+async def _manager(program_id: ProgramId, actor: CurrentUser) -> Actor:
+    """Who may change this program: an ADMIN, or a `system-admin` of the program."""
+    try:
+        actor.in_tenant(TenantId(program_id), Action.MANAGE_CONFIG)
+    except Forbidden:
+        raise AdminRequired() from None
+    return actor
+
+
+Manager = Annotated[Actor, Depends(_manager)]
+
+
+def _program_id(program_id: ProgramId) -> TenantId:
+    if not is_config_id(program_id):
+        raise InvalidConfigId()
+    return TenantId(program_id)
+
+
+class _ConfigUpload(JsonUpload):
+    async def __call__(self, request: Request) -> Any:
+        document = await super().__call__(request)
+        # A body that was never meant to be a config: clients that forget the file send their other fields as JSON.
+        if isinstance(document, dict) and not {"id", "name"} & set(document):
+            raise NoConfigUploaded()
+        return document
+
+
+class _Section(JsonBody):
+    """One section of a config; errors carry the text the contract gives for it."""
+
+    def __init__(self, model: type[BaseModel], key: str) -> None:
+        super().__init__(model)
+        self._key = key
+
+    async def __call__(self, request: Request) -> BaseModel:
+        try:
+            return self.model.model_validate(strict_json(await read_body(request)))
+        except ValidationError as invalid:
+            raise InvalidPayload(issues_with_paths(invalid), f"Invalid {self._key} payload") from None
+
+
+_config_upload = _ConfigUpload(
+    schemas.ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
+)
+UploadedConfig = Annotated[Any, Depends(_config_upload)]
+
+
+@apps.get("", summary="List programs", response_model=schemas.ProgramList, responses=errors(401, 403))
+async def list_apps(
+    hub: CurrentHub,
+    actor: CurrentUser,
+    page: Annotated[str | None, Query(description="From 1; past the end means the last page.")] = None,
+    page_size: Annotated[str | None, Query(alias="pageSize", description="1-100, default 12.")] = None,
+    sort_by: Annotated[str, Query(alias="sortBy", description="`name`, `id` or `entitiesCount`.")] = "name",
+    sort_order: Annotated[str, Query(alias="sortOrder", description="`asc` or `desc`.")] = "asc",
+    search: Annotated[str, Query(description="Part of the name, id or version.")] = "",
+    include_archived: Annotated[str, Query(alias="includeArchived", description="`true` to include them.")] = "",
+) -> Any:
+    """Programs you may see. Secrets of external systems are masked unless you are an administrator."""
+    query = ListQuery(
+        page=max(1, _whole_number(page, 1)),
+        page_size=min(100, max(1, _whole_number(page_size, 12))),
+        sort_by=sort_by,
+        descending=sort_order.lower() == "desc",
+        search=search.strip().lower(),
+        include_archived=include_archived == "true",
+    )
+    async with hub.db.reading() as view:
+        found = await service.list_page(view, actor, query)
+    meta = schemas.ListMeta(
+        total=found.total,
+        page=found.page,
+        page_size=query.page_size,
+        total_pages=found.total_pages,
+        sort_by=query.sort_by,
+        sort_order="desc" if query.descending else "asc",
+        search=query.search,
+    )
+    return schemas.ProgramList(data=[_line(line) for line in found.lines], meta=meta)
+
+
+@apps.post("", summary="Create or replace a program", response_model=schemas.Saved, responses=errors(400, 413, 415))
+async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, uploaded: UploadedConfig) -> Response:
+    """Upload a config as multipart part `config` (application/json), or as the JSON body itself.
+
+    On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
+    """
+    accepted = accept(uploaded)
+    async with hub.db.transaction() as tx:
+        stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
+    hub.tenants.forget([TenantId(accepted.document["id"])])
+    return _saved(stored, _base_url_warnings(request, hub))
+
+
+@apps.put("/{id}", summary="Replace a program", response_model=schemas.Saved, responses=errors(400, 404, 413, 415))
+async def replace_app(
+    request: Request, hub: CurrentHub, actor: Manager, program_id: ProgramId, uploaded: UploadedConfig
+) -> Response:
+    """Replace the whole config; what is left out is gone. Seed data is stored but not seeded.
+
+    A secret sent as `********` keeps its stored value. With `If-Match: "<revision>"` a program that somebody else has
+    changed meanwhile answers 412.
+    """
+    tenant_id = _program_id(program_id)
+    accepted = accept(uploaded)
+    async with hub.db.transaction() as tx:
+        stored = await service.replace_program(
+            tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()
+        )
+    hub.tenants.forget([tenant_id])
+    return _saved(stored, _base_url_warnings(request, hub))
+
+
+@apps.get("/{id}", summary="Read a program", response_model=schemas.ProgramOut, responses=errors(403, 404))
+async def get_app(hub: CurrentHub, actor: CurrentUser, program_id: ProgramId) -> Response:
+    """The whole config, of archived programs too. Members who are not administrators see secrets as `********`."""
+    async with hub.db.reading() as view:
+        document, revision = await service.read_program(view, actor, TenantId(program_id))
+    return _json(document, {"ETag": f'"{revision}"', "Cache-Control": "private, no-cache"})
+
+
+@apps.get(
+    "/{id}/public", summary="What a login screen needs", response_model=schemas.ProgramLogin, responses=errors(404)
+)
+async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
+    """Open to everybody: name, languages and ways to sign in of a running program."""
+    async with hub.db.reading() as view:
+        program = await service.get_public(view, TenantId(program_id))
+    return _json(login_screen(program))
+
+
+@apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
+async def archive_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramId) -> schemas.Done:
+    """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
+    tenant_id = _program_id(program_id)
+    async with hub.db.transaction() as tx:
+        await service.archive(tx, tenant_id, now=hub.clock.now())
+    hub.tenants.forget([tenant_id])
+    return schemas.Done()
+
+
+@apps.post("/{id}/restore", summary="Restore a program", response_model=schemas.Done, responses=errors(400, 404))
+async def restore_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramId) -> schemas.Done:
+    """Let an archived program run again, with its data and under the same QR code."""
+    tenant_id = _program_id(program_id)
+    async with hub.db.transaction() as tx:
+        await service.restore(tx, tenant_id, now=hub.clock.now())
+    hub.tenants.forget([tenant_id])
+    return schemas.Done()
+
+
+@apps.patch(
+    "/{id}/syncScope", summary="Limit a program's sync", response_model=schemas.SyncScopePatched, responses=errors(404)
+)
+async def patch_sync_scope(
+    request: Request,
+    hub: CurrentHub,
+    actor: Manager,
+    program_id: ProgramId,
+    body: Annotated[schemas.SyncScopePatch, Depends(_Section(schemas.SyncScopePatch, "syncScope"))],
+) -> Response:
+    """How much of the program a device may hold; null lifts the limit."""
+    section = None if body.sync_scope is None else dumped(body.sync_scope)
+    return await _patch(request, hub, program_id, "syncScope", section)
+
+
+@apps.patch(
+    "/{id}/programs",
+    summary="Offer programs for enrolment",
+    response_model=schemas.ProgramsPatched,
+    responses=errors(404),
+)
+async def patch_programs(
+    request: Request,
+    hub: CurrentHub,
+    actor: Manager,
+    program_id: ProgramId,
+    body: Annotated[schemas.ProgramsPatch, Depends(_Section(schemas.ProgramsPatch, "programs"))],
+) -> Response:
+    """Set the programs of the external system offered for enrolment; null clears them."""
+    section = None if body.programs is None else [dumped(program) for program in body.programs]
+    return await _patch(request, hub, program_id, "programs", section, shown=section or [])
+
+
+@apps.patch(
+    "/{id}/claim169",
+    summary="Set the trusted issuers of Claim 169",
+    response_model=schemas.Claim169Patched,
+    responses=errors(404),
+)
+async def patch_claim169(
+    request: Request,
+    hub: CurrentHub,
+    actor: Manager,
+    program_id: ProgramId,
+    body: Annotated[schemas.Claim169Patch, Depends(_Section(schemas.Claim169Patch, "claim169"))],
+) -> Response:
+    """Set or, with null, clear the section."""
+    section = None if body.claim169 is None else dumped(body.claim169)
+    return await _patch(request, hub, program_id, "claim169", section)
+
+
+@apps.patch(
+    "/{id}/inji", summary="Set the Inji credential config", response_model=schemas.InjiPatched, responses=errors(404)
+)
+async def patch_inji(
+    request: Request,
+    hub: CurrentHub,
+    actor: Manager,
+    program_id: ProgramId,
+    body: Annotated[schemas.InjiPatch, Depends(_Section(schemas.InjiPatch, "inji"))],
+) -> Response:
+    """Set or, with null, clear the section."""
+    section = None if body.inji is None else dumped(body.inji)
+    return await _patch(request, hub, program_id, "inji", section)
+
+
+@artifacts.get("/{artifactId}.json", summary="Onboarding file", responses=errors(404))
+async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
+    """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
+    async with hub.db.reading() as view:
+        program = await service.get_artifact(view, artifact_id)
+    base_url = None if program.config.get("syncServerUrl") else _base_url(request, hub)
+    disposition = {"Content-Disposition": "attachment"}
+    return _file(request, artifact_json(program, base_url), "application/json", disposition)
+
+
+@artifacts.get("/{artifactId}.png", summary="QR code of the onboarding file", responses=errors(404))
+async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
+    """A QR code that holds the onboarding file's address; it stays valid as long as the program exists."""
+    async with hub.db.reading() as view:
+        program = await service.get_artifact(view, artifact_id)
+    return _file(request, artifact_qr(program.artifact_id, _base_url(request, hub)), "image/png")
+
+
+async def _patch(request: Request, hub: Hub, program_id: str, key: str, section: Any, *, shown: Any = None) -> Response:
+    """Store one section; the answer repeats it, or `shown` in its place."""
+    tenant_id = _program_id(program_id)
+    async with hub.db.transaction() as tx:
+        await service.replace_section(
+            tx, tenant_id, key, section, expected_revision=_expected_revision(request), now=hub.clock.now()
+        )
+    hub.tenants.forget([tenant_id])
+    return _done({key: section if shown is None else shown}, _base_url_warnings(request, hub))
+
+
+def _saved(stored: service.Stored, more: list[str]) -> Response:
+    return _done({"artifactId": stored.artifact_id}, stored.warnings + more)
+
+
+def _done(members: dict[str, Any], warnings: list[str]) -> Response:
+    return _json({"status": "success", **members} | ({"warnings": warnings} if warnings else {}))
+
+
+def _line(line: service.Line) -> schemas.ProgramLine:
+    program = line.program
+    return schemas.ProgramLine(
+        id=program.id,
+        artifact_id=program.artifact_id,
+        name=program.name,
+        version=program.version or "",
+        description=program.description or "",
+        external_sync=dict(line.external_sync),
+        entities_count=line.entities_count,
+        archived_at=None if program.archived_at is None else format_timestamp(program.archived_at),
+        status="running" if program.archived_at is None else "archived",
+    )
+
+
+def _base_url(request: Request, hub: Hub) -> str:
+    server = request.scope.get("server") or (None, None)
+    return public_base_url(
+        hub.settings.public_base_url,
+        hub.settings.railway_public_domain,
+        scheme=request.scope["scheme"],
+        host=request.headers.get("host", ""),
+        port=server[1],
+    )
+
+
+def _base_url_warnings(request: Request, hub: Hub) -> list[str]:
+    """A change that is stored never fails because of the files made from it."""
+    try:
+        _base_url(request, hub)
+    except BaseUrlUnknown as unknown:
+        return [f"Program saved, but public artifact generation failed: {unknown.message}"]
+    return []
+
+
+_DIGITS = re.compile(r"\s*([+-]?[0-9]{1,18})")
+_REVISION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
+
+
+def _whole_number(text: str | None, default: int) -> int:
+    """The number the text begins with, as the reference reads it."""
+    found = _DIGITS.match(text or "")
+    return int(found[1]) if found else default
+
+
+def _expected_revision(request: Request) -> int | None:
+    """The revision `If-Match` asks for; None when it is absent or `*`."""
+    wanted = request.headers.get("if-match", "*").strip()
+    if wanted == "*":
+        return None
+    found = _REVISION.fullmatch(wanted)
+    if found is None:
+        raise InvalidRequest('If-Match takes the ETag of the program as read, such as "3".', code="INVALID_IF_MATCH")
+    return int(found[1])
+
+
+def _file(request: Request, file: File, media_type: str, headers: dict[str, str] | None = None) -> Response:
+    # Devices and pages of other origins load these; they always ask whether the file has changed.
+    headers = {
+        "ETag": file.etag,
+        "Cache-Control": "no-cache",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    } | (headers or {})
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if file.etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, media_type=media_type, headers=headers)
+
+
+def _json(document: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json", headers=headers)

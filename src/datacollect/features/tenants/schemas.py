@@ -1,0 +1,320 @@
+"""Wire models: the upload's schema, the small edits, and the answers. Source: the contract's programs, 3 and 8."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from datacollect.kernel.clock import parse_timestamp
+
+
+class _Wire(BaseModel):
+    """Only the wire's names, no conversions: `"true"` is not a boolean. Unknown keys are dropped (with a warning)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore", validate_by_name=False)
+
+
+def _web_address(text: str) -> str:
+    address = urlsplit(text)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise ValueError("must be an http or https URL")
+    return text
+
+
+def _instant(text: str) -> str:
+    parse_timestamp(text)
+    return text
+
+
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class EntityForm(_Wire):
+    """One form of a program; forms that depend on another stand below it."""
+
+    id: str = Field(description="Defaults to the name.")
+    name: NonEmpty
+    title: str
+    formio: dict[str, Any] = Field(description="Form.io definition; its content is the clients' business.")
+    depends_on: str | None = Field(None, description="Name of the parent form; empty for none.")
+    # No None: the contract allows it to be left out, not to be null.
+    entity_type: Literal["group", "individual", "record"] = Field(
+        default=None,  # type: ignore[arg-type]
+        description="Overrides the kind that follows from the hierarchy.",
+    )
+    name_field: str | None = Field(None, description="Key of the data that holds the display name.")
+    version: Any = Field(None, description="Kept for the form builder.")
+
+
+class SeedData(_Wire):
+    """Entities a program starts with, of one form."""
+
+    name: str = Field(description="The form's name.")
+    parent_id: str | None = Field(None, description="Parent of those items that name none.")
+    data: list[dict[str, Any]] = Field(description="Items with `id`, `name`, optionally `parentId`, and anything else.")
+
+
+class ExtraField(_Wire):
+    name: str
+    value: Any
+
+
+class ExternalSync(BaseModel):
+    """How the program is bridged to an external system. A free object; an empty `type` means that it is not."""
+
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="allow", validate_by_name=False)
+
+    type: str | None = None
+    url: str | None = None
+    auth: Any = None
+    adapter_config: dict[str, Any] | None = None
+    extra_fields: list[ExtraField] | None = None
+    field_mappings: Any = None
+
+
+class AuthConfig(_Wire):
+    """An identity provider whose users may sign in."""
+
+    type: str
+    fields: dict[str, str]
+
+
+class EntityMapping(_Wire):
+    primary_claim: NonEmpty
+    entity_field: NonEmpty
+    fallback_claim: str | None = None
+    fallback_field: str | None = None
+
+
+class OidcConfig(_Wire):
+    authority: WebAddress
+    redirect_uri: WebAddress
+    client_id: NonEmpty
+    scope: NonEmpty
+    acr_values: str | None = None
+    entity_mapping: EntityMapping
+
+
+class SelfService(_Wire):
+    """What citizens may do with their own record."""
+
+    enabled: bool
+    auth_methods: list[Literal["otp", "id", "qr", "oidc"]]
+    allowed_forms: list[str]
+    languages: list[str] | None = Field(None, description='Taken as `["en"]` when absent.')
+    require_review: bool
+    oidc_config: OidcConfig | None = None
+
+
+class RollingWindow(_Wire):
+    type: Literal["rolling"]
+    days: int = Field(gt=0)
+
+
+class FixedWindow(_Wire):
+    type: Literal["fixed"]
+    floor: Annotated[str, AfterValidator(_instant)]
+
+
+class SyncScope(_Wire):
+    """How much of the program a device may hold. A dimension that is absent is not limited."""
+
+    area_ids: list[NonEmpty] | None = Field(None, min_length=1)
+    entity_types: list[Literal["individual", "group"]] | None = Field(None, min_length=1)
+    time_window: Annotated[RollingWindow | FixedWindow, Field(discriminator="type")] | None = None
+
+
+class EnrolmentProgram(_Wire):
+    id: int
+    name: NonEmpty
+    code: str | None = None
+
+
+class PublicKey(_Wire):
+    ed25519: str | None = None
+    es256: str | None = None
+
+
+class ClaimIssuer(_Wire):
+    issuer_id: NonEmpty
+    public_key: PublicKey
+
+
+class Claim169(_Wire):
+    enabled: bool
+    trusted_issuers: list[ClaimIssuer]
+
+
+class UploadedClaim169(Claim169):
+    enabled: bool = False
+    trusted_issuers: list[ClaimIssuer] = []
+
+
+class CredentialIssuer(ClaimIssuer):
+    kid: str | None = None
+
+
+class CredentialTemplate(_Wire):
+    id: NonEmpty
+    match_types: list[str]
+    expected_format: Literal["jwt-vc", "sd-jwt"]
+    allowed_issuers: list[str] | None = None
+    claim_label: str | None = None
+
+
+class Inji(_Wire):
+    enabled: bool
+    trusted_issuers: list[CredentialIssuer]
+    credential_templates: list[CredentialTemplate]
+
+
+def _as_given(value: Any) -> Any:
+    return value
+
+
+class ProgramConfig(_Wire):
+    """A program's config as it is uploaded."""
+
+    id: str = Field(description="Letters, digits, hyphen and underscore.")
+    name: NonEmpty
+    description: str | None = None
+    version: str | None = None
+    url: str | None = Field(None, description="Sync server for the identity provider's client.")
+    sync_server_url: str | None = Field(None, description="Where this program's devices sync, if not at this hub.")
+    entity_forms: list[EntityForm] | None = None
+    entity_data: list[SeedData] | None = None
+    external_sync: ExternalSync | None = None
+    auth_configs: list[AuthConfig] | None = None
+    self_service: SelfService | None = None
+    sync_scope: SyncScope | None = None
+    programs: list[EnrolmentProgram] | None = None
+    claim169: UploadedClaim169 | None = None
+    inji: Inji | None = None
+    custom_event_types: list[NonEmpty] | None = Field(None, description="Custom event types to switch on.")
+    # Accepted, so that a downloaded file can be uploaded again, then ignored.
+    artifact_id: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)
+    archived_at: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)
+
+
+class SyncScopePatch(_Wire):
+    sync_scope: SyncScope | None
+
+
+class ProgramsPatch(_Wire):
+    programs: list[EnrolmentProgram] | None
+
+
+class Claim169Patch(_Wire):
+    claim169: Claim169 | None
+
+
+class InjiPatch(_Wire):
+    inji: Inji | None
+
+
+class Saved(BaseModel):
+    """The program is stored. `warnings` is present when there is something to know."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    status: Literal["success"] = "success"
+    artifact_id: str
+    warnings: list[str] | None = None
+
+
+class Done(BaseModel):
+    status: Literal["success"] = "success"
+
+
+class ProgramLine(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    id: str
+    artifact_id: str
+    name: str
+    version: str
+    description: str
+    external_sync: dict[str, Any]
+    entities_count: int
+    archived_at: str | None
+    status: Literal["running", "archived"]
+
+
+class ListMeta(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    total: int
+    page: int
+    page_size: int
+    total_pages: int
+    sort_by: str
+    sort_order: Literal["asc", "desc"]
+    search: str
+
+
+class ProgramList(BaseModel):
+    data: list[ProgramLine]
+    meta: ListMeta
+
+
+class _Patched(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    status: Literal["success"] = "success"
+    warnings: list[str] | None = Field(None, description="Present when there is something to know.")
+
+
+class SyncScopePatched(_Patched):
+    sync_scope: dict[str, Any] | None
+
+
+class ProgramsPatched(_Patched):
+    programs: list[dict[str, Any]]
+
+
+class Claim169Patched(_Patched):
+    claim169: dict[str, Any] | None
+
+
+class InjiPatched(_Patched):
+    inji: dict[str, Any] | None
+
+
+class ProgramOut(ProgramConfig):
+    """A stored program. Sections without a value are null or, if optional, absent."""
+
+    artifact_id: str
+    archived_at: str | None
+    created_at: str
+    updated_at: str
+    revision: int = Field(description="Goes up with every change; the ETag.")
+
+
+class LoginOidc(_Wire):
+    authority: str
+    client_id: str
+    redirect_uri: str
+    scope: str
+    acr_values: str | None = None
+
+
+class LoginSelfService(_Wire):
+    enabled: bool
+    auth_methods: list[str]
+    languages: list[str]
+    oidc_config: LoginOidc | None = None
+
+
+class LoginProvider(_Wire):
+    type: str
+
+
+class ProgramLogin(_Wire):
+    """What a login screen needs."""
+
+    name: str
+    description: str | None = None
+    self_service: LoginSelfService | None = None
+    auth_configs: list[LoginProvider] | None = None

@@ -1,0 +1,93 @@
+"""A JSON document sent as a file: one multipart part of a known name, or simply the body."""
+
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.kernel.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+
+
+class MalformedUpload(InvalidRequest):
+    """The multipart body cannot be read."""
+
+    code = "MALFORMED_UPLOAD"
+    members = {"success": False}
+
+
+class UnexpectedField(InvalidRequest):
+    """Unexpected field"""
+
+    code = "UNEXPECTED_FIELD"
+    members = {"success": False}
+
+
+class NotAJsonFile(UnsupportedMedia):
+    """Only JSON files are allowed"""
+
+    members = {"success": False}
+
+
+class FileTooLarge(PayloadTooLarge):
+    """File too large"""
+
+
+class JsonUpload(JsonBody):
+    """A dependency that gives the uploaded document, decoded strictly but not validated: the model only documents.
+
+    Put it behind the auth parameter. Raises `missing` when there is no document, `NotAJsonFile` (415), `FileTooLarge`
+    (413), `UnexpectedField`, `MalformedUpload` and `InvalidJson`.
+    """
+
+    def __init__(
+        self, model: type[BaseModel], *, field: str, missing: type[InvalidRequest], largest_bytes: int
+    ) -> None:
+        super().__init__(model)
+        self.field = field
+        self._missing = missing
+        self._largest_bytes = largest_bytes
+
+    async def __call__(self, request: Request) -> Any:
+        media_type = _media_type(request.headers.get("content-type"))
+        if media_type == MULTIPART:
+            content = await self._file(request)
+        else:
+            content = await read_body(request)
+            if not content:
+                raise self._missing()
+            if media_type != JSON:
+                raise NotAJsonFile()
+        if len(content) > self._largest_bytes:
+            raise FileTooLarge()
+        return strict_json(content)
+
+    async def _file(self, request: Request) -> bytes:
+        try:
+            form = await request.form(max_files=2, max_fields=8)
+        except HTTPException as refused:
+            raise MalformedUpload(str(refused.detail)) from None
+        # A text field instead of a file counts as no file: browsers send one for an empty file input.
+        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        try:
+            if not files:
+                raise self._missing()
+            if len(files) > 1 or files[0][0] != self.field:
+                raise UnexpectedField()
+            file = files[0][1]
+            if _media_type(file.content_type) != JSON:
+                raise NotAJsonFile()
+            if (file.size or 0) > self._largest_bytes:
+                raise FileTooLarge()
+            return await file.read()
+        finally:
+            await form.close()
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
