@@ -20,6 +20,7 @@ _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when a connection ends between two of its own steps
     asyncpg.exceptions.AdminShutdownError,
     asyncpg.exceptions.CannotConnectNowError,
     asyncpg.exceptions.CrashShutdownError,
@@ -58,14 +59,14 @@ class _PostgresTx(_PostgresReading, Tx):
 class PostgresDatabase(Database):
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, pool_size: int) -> None:
+    def __init__(self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10) -> None:
         super().__init__()
         self._engine = create_async_engine(
             _driver_url(url),
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=10,
+            pool_timeout=pool_timeout_seconds,
             connect_args={"timeout": 5, "command_timeout": 60},
         )
 
@@ -86,8 +87,8 @@ class PostgresDatabase(Database):
                 driver = await self._usable_driver(connection)
                 try:
                     yield connection, driver
-                except Exception:
-                    if not _is_clean(driver):
+                except Exception as error:
+                    if isinstance(error, _LOST) or not _is_clean(driver):
                         await connection.invalidate()
                     raise
                 except BaseException:

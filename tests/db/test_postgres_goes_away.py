@@ -1,0 +1,89 @@
+"""A PostgreSQL that is down, or goes away in the middle: a clear error, and the hub recovers by itself."""
+
+import socket
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from datacollect.db.postgres import PostgresDatabase
+from datacollect.kernel.errors import Unavailable
+from datacollect.testing.postgres import fresh_database
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def url(postgres_server: str) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server) as url:
+        yield url
+
+
+async def cut_all_connections(url: str) -> None:
+    """What a restart of the server does to those who are connected."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+
+async def test_a_server_that_is_down_is_said_to_be_unavailable() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    database = PostgresDatabase(f"postgresql://hub@127.0.0.1:{port}/hub", pool_size=2)
+    with pytest.raises(Unavailable):
+        await database.check()
+    with pytest.raises(Unavailable):
+        async with database.transaction():
+            pass
+    await database.close()
+
+
+async def test_connections_cut_while_idle_are_replaced(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=2)
+    await database.check()
+    await cut_all_connections(url)
+    # The first use may find the cut connection; nobody after it does.
+    try:
+        await database.check()
+    except Unavailable:
+        await database.check()
+    await database.close()
+
+
+async def test_a_unit_cut_in_the_middle_leaves_nothing_and_says_so(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=2)
+    async with database.transaction() as tx:
+        await tx.run("CREATE TABLE notes (id int)")
+    with pytest.raises(Unavailable):
+        async with database.transaction() as tx:
+            await tx.run("INSERT INTO notes VALUES (1)")
+            await cut_all_connections(url)
+            await tx.run("INSERT INTO notes VALUES (2)")
+    async with database.reading() as view:
+        assert await view.fetch("SELECT id FROM notes") == []
+    await database.close()
+
+
+async def test_a_unit_whose_commit_is_cut_is_not_reported_as_done(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=2)
+    async with database.transaction() as tx:
+        await tx.run("CREATE TABLE notes (id int)")
+    with pytest.raises(Unavailable):
+        async with database.transaction() as tx:
+            await tx.run("INSERT INTO notes VALUES (1)")
+            await cut_all_connections(url)
+    async with database.reading() as view:
+        assert await view.fetch("SELECT id FROM notes") == []
+    await database.close()
+
+
+async def test_a_pool_that_is_used_up_says_so_instead_of_waiting_for_ever(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=1, pool_timeout_seconds=0.2)
+    async with database.transaction():
+        with pytest.raises(Unavailable):
+            await database.check()
+    await database.close()
