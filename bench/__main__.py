@@ -1,0 +1,113 @@
+"""`python -m bench`: measure a running hub, or one started for the run (`--serve`)."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.client import BenchError, Credentials, HubClient, loopback_url
+from bench.machine import machine_facts
+from bench.options import Options, parse
+from bench.report import Report
+from bench.runner import Bench, say
+from bench.scenarios import HELP, SCENARIOS
+from bench.serve import hub_facts, serving
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one scenario; 0 when it went through, 1 with a line about what stopped it, 130 when interrupted."""
+    options = parse(argv, HELP)
+    try:
+        asyncio.run(_run(options))
+    except BenchError as error:
+        say(f"stopped: {error}")
+        return _FAILED
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say("interrupted")
+        return _INTERRUPTED
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom to measure, and what is known about it beforehand."""
+
+    options: Options
+    credentials: Credentials
+    hub: dict[str, Any]
+    data_dir: Path | None = None
+
+
+async def _run(options: Options) -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        # Ended from outside, the run must still archive its programs and stop its hub.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with _target(options) as target:
+        options = target.options
+        async with HubClient(options.url, target.credentials, timeout_seconds=options.request_timeout) as client:
+            facts = {
+                "label": options.label,
+                "machine": machine_facts(target.data_dir),
+                "hub": {"version": await _version(client), **target.hub},
+                "options": _shown(options),
+            }
+            await _measure(Bench(client, options, Report(options.out, **facts)))
+
+
+async def _measure(bench: Bench) -> None:
+    options, complete = bench.options, False
+    try:
+        async with asyncio.timeout(60 * options.max_minutes):
+            await SCENARIOS[options.scenario](bench)
+        complete = True
+    except TimeoutError:
+        raise BenchError(f"the run took longer than {options.max_minutes} minutes") from None
+    finally:
+        bench.report.finish(complete=complete)
+
+
+@contextlib.asynccontextmanager
+async def _target(options: Options) -> AsyncIterator[_Target]:
+    if options.serve is None:
+        yield _Target(replace(options, url=loopback_url(options.url)), _credentials(), {})
+        return
+    async with serving(
+        options.serve, workers=options.workers, database_url=options.database_url, work_dir=options.work_dir
+    ) as served:
+        running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
+        yield _Target(running, served.credentials, hub_facts(served, options.serve, options.workers), served.data_dir)
+
+
+def _credentials() -> Credentials:
+    email, password = os.environ.get("LOAD_EMAIL"), os.environ.get("LOAD_PASSWORD")
+    if not email or not password:
+        raise BenchError("credentials are missing: set LOAD_EMAIL and LOAD_PASSWORD to an administrator's")
+    return Credentials(email, password)
+
+
+async def _version(client: HubClient) -> str | None:
+    """The version in the hub's OpenAPI document, which older servers may not have."""
+    try:
+        document = await client.get_json("/api-docs/openapi.json")
+    except BenchError:
+        return None
+    return str(document.get("info", {}).get("version"))
+
+
+def _shown(options: Options) -> dict[str, Any]:
+    """The options as the result shows them: without paths, and without a URL that may hold a password."""
+    hidden = ("database_url", "work_dir", "out", "url", "pid", "database_pid")
+    return {name: value for name, value in asdict(options).items() if name not in hidden}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

