@@ -276,8 +276,9 @@ def _add_member(work: _Work, event: Event) -> None:
         guid, rest = _read_member(member, path)
         _bury_if_outlived(work, group, guid)
         held = work.find(guid)
-        if held is None or (not held.is_live and work.outlived(guid) is None):
-            # Only what is new takes the data along: a known member may know better.
+        is_known = held is not None and (held.is_live or (not rest and work.outlived(guid)))
+        if not is_known:
+            # Only a new member takes the data along: of a known one, others may know better.
             _write_member(work, guid, rest, path, 1)
         joined |= work.join(group, guid)
     if joined:

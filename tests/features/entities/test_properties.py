@@ -1,0 +1,66 @@
+"""What holds whatever the events are: the order of arrival does not matter, and stored states are the states."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datacollect.db import Database
+from datacollect.eventstore.event import Event, Origin
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.projection import Context
+from datacollect.features.entities.entity import Entity, Kind
+from datacollect.features.entities.model import Changes, States, apply
+
+LATER = 1_000_000
+
+values = st.sampled_from(["", "x", "Ana", "Eva", 0, 1, None, True, [1], {"a": 1}])
+fields = st.dictionaries(st.sampled_from(["name", "_displayName", "age", "entityName", "n"]), values, min_size=1)
+writes = st.tuples(st.sampled_from(["create", "update"]), fields)
+steps = st.lists(st.one_of(writes, writes, writes, st.just(("delete", {"x": 1}))), min_size=1, max_size=8)
+kinds = st.sampled_from(list(Kind))
+
+
+def events_of(kind: Kind, made: Sequence[tuple[str, dict[str, Any]]]) -> list[Event]:
+    return [
+        Event(f"event-{time}", "e", "delete-entity" if verb == "delete" else f"{verb}-{kind}", data, time, "agent")
+        for time, (verb, data) in enumerate(made, 1)
+    ]
+
+
+def arrive(events: Sequence[Event]) -> tuple[Entity, list[Changes]]:
+    states, log = States(), []
+    for position, event in enumerate(events, 1):
+        log.append(apply(states, event, Context(position, LATER)))
+        states.accept(log[-1])
+    return states.entities["e"], log
+
+
+@given(kind=kinds, made=steps, data=st.data())
+@settings(max_examples=500, deadline=None)
+def test_the_order_of_arrival_does_not_matter(kind: Kind, made: Any, data: st.DataObject) -> None:
+    events = events_of(kind, made)
+    in_order, _ = arrive(events)
+    shuffled, _ = arrive(data.draw(st.permutations(events)))
+    assert shuffled.is_live == in_order.is_live
+    assert shuffled.data == in_order.data
+    assert shuffled.name == in_order.name
+
+
+@given(kind=kinds, made=steps, data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_value_is_kept_overwritten_or_reported_lost(kind: Kind, made: Any, data: st.DataObject) -> None:
+    events = data.draw(st.permutations(events_of(kind, made)))
+    states = States()
+    for position, event in enumerate(events, 1):
+        changes = apply(states, event, Context(position, LATER))
+        states.accept(changes)
+        entity = states.entities["e"]
+        if event.type == "delete-entity":
+            continue
+        lost = {loss.field for loss in changes.lost}
+        for field, value in event.data.items():
+            named_by_group = kind is Kind.GROUP and field == "name"
+            assert named_by_group or field in lost or entity.data[field] == value
