@@ -51,12 +51,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await migrate(database)
-        ensure = _optional("datacollect.features.users.service", "ensure_first_admin")
-        if ensure and settings.admin_email and settings.admin_password:
-            async with database.transaction() as tx:
-                await ensure(tx, settings.admin_email, settings.admin_password.get_secret_value())
         try:
+            await prepare(hub)
             yield
         finally:
             await database.close()
@@ -71,6 +67,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
     return app
+
+
+async def prepare(hub: Hub) -> None:
+    """What must be there before the first request: the schema and an administrator. Harmless when they are."""
+    await migrate(hub.db)
+    settings = hub.settings
+    ensure = _optional("datacollect.features.users.service", "ensure_first_admin")
+    if ensure and settings.admin_email and settings.admin_password:
+        async with hub.db.transaction() as tx:
+            await ensure(tx, settings.admin_email, settings.admin_password.get_secret_value())
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

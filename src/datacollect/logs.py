@@ -80,7 +80,9 @@ def describe_exception(error: BaseException) -> str:
         lines += [describe_exception(inner) for inner in error.exceptions]
     lines += [text.rstrip() for text in traceback.format_tb(error.__traceback__)]
     first_line = str(error).partition("\n")[0][:_MESSAGE_LENGTH]
-    return "\n".join([*lines, f"{type(error).__module__}.{type(error).__qualname__}: {first_line}"])
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return "\n".join([*lines, f"{name}: {first_line}"])
 
 
 def _encode(event: Any, **_: object) -> bytes:

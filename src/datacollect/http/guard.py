@@ -1,10 +1,12 @@
 """The innermost middleware: no body larger than its route takes, and an answer even when the code crashes."""
 
+import asyncio
+
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
-from datacollect.kernel.errors import PayloadTooLarge
+from datacollect.kernel.errors import DataCollectError, PayloadTooLarge
 
 _log = structlog.get_logger(component="http")
 
@@ -15,12 +17,18 @@ _CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + 64 * 1024
 _OTHER_BYTES = _MEBIBYTE
 
 
+class BodyTooSlow(DataCollectError):
+    """The rest of the body did not arrive in time."""
+
+    status, code = 408, "BODY_TOO_SLOW"
+
+
 def body_limit(scope: Scope) -> int:
     """The most bytes a body may have on this route."""
     path: str = scope["path"]
     if path.startswith("/api/sync/"):
         return _SYNC_BYTES
-    if path.startswith("/api/apps") and _header(scope, b"content-type").startswith(b"multipart/form-data"):
+    if path.startswith("/api/apps") and scope["method"] in ("POST", "PUT"):
         return _CONFIG_UPLOAD_BYTES
     return _OTHER_BYTES
 
@@ -28,9 +36,10 @@ def body_limit(scope: Scope) -> int:
 class RequestGuard:
     """Middleware."""
 
-    def __init__(self, app: ASGIApp, *, development: bool) -> None:
+    def __init__(self, app: ASGIApp, *, development: bool, idle_seconds: float = 60) -> None:
         self._app = app
         self._development = development
+        self._idle_seconds = idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,10 +51,8 @@ class RequestGuard:
             await render(scope, PayloadTooLarge())(scope, receive, send)
             return
         answer = _Answer(scope, receive, send)
-        # A body whose length is announced cannot be longer: the server reads no further.
-        counted = receive if announced.isdigit() else _Counted(receive, limit, answer)
         try:
-            await self._app(scope, counted, answer)
+            await self._app(scope, _Incoming(receive, limit, self._idle_seconds, answer), answer)
         except Exception as error:
             if answer.refused is None:
                 _log.error("request.crashed", exc_info=error)
@@ -56,14 +63,14 @@ class RequestGuard:
 
 
 class _Answer:
-    """The way out. Once the body has turned out too large, only the refusal goes through, whatever was made of it."""
+    """The way out. Once the body is refused only the refusal goes through, whatever was made of it meanwhile."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self.started = False
-        self.refused: PayloadTooLarge | None = None
+        self.refused: DataCollectError | None = None
 
     async def __call__(self, message: Message) -> None:
         if self.refused is None or self.started:
@@ -75,22 +82,34 @@ class _Answer:
             await render(self._scope, self.refused)(self._scope, self._receive, self._send)
 
 
-class _Counted:
-    """Reads a body of unannounced length and stops at the limit."""
+class _Incoming:
+    """The way in: reads the body and stops at its limits of size and patience."""
 
-    def __init__(self, receive: Receive, limit: int, answer: _Answer) -> None:
+    def __init__(self, receive: Receive, limit: int, idle_seconds: float, answer: _Answer) -> None:
         self._receive = receive
         self._left = limit
+        self._idle_seconds = idle_seconds
         self._answer = answer
+        self._complete = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                self._answer.refused = PayloadTooLarge()
-                raise self._answer.refused
+        if self._complete:
+            # Waiting for the client to leave, however long the answer takes.
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise self._refuse(BodyTooSlow()) from None
+        self._complete = not message.get("more_body", False)
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise self._refuse(PayloadTooLarge())
         return message
+
+    def _refuse(self, error: DataCollectError) -> DataCollectError:
+        self._answer.refused = error
+        return error
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes:

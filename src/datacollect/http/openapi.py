@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from datacollect.http.body import JsonBody
 from datacollect.http.hub import CurrentAdmin, CurrentUser, SyncCaller
+from datacollect.http.upload import JSON, MULTIPART, JsonUpload
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
@@ -185,6 +186,8 @@ def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str
         needed += [401, 403, 503]
     for body in (call for call in calls if isinstance(call, JsonBody)):
         operation["requestBody"] = _request_body(body.model, schemas)
+        if isinstance(body, JsonUpload):
+            operation["requestBody"]["content"][MULTIPART] = _file_part(body)
         needed += [400, 413]
     for status in needed:
         responses.setdefault(str(status), _error_response(_ERROR_TEXTS[status]))
@@ -207,6 +210,14 @@ def _request_body(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, 
     return {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}},
+    }
+
+
+def _file_part(upload: JsonUpload) -> dict[str, Any]:
+    file = {"type": "string", "contentMediaType": JSON, "description": "The document as a file."}
+    return {
+        "schema": {"type": "object", "required": [upload.field], "properties": {upload.field: file}},
+        "encoding": {upload.field: {"contentType": JSON}},
     }
 
 

@@ -1,0 +1,25 @@
+"""The `datacollect` command. One file per group of commands."""
+
+import typer
+
+from datacollect.cli import database, development, documents, serve
+from datacollect.cli.failures import reporting
+
+app = typer.Typer(
+    name="datacollect",
+    help="DataCollect Hub: the sync hub of offline-first field data programmes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command("serve")(serve.serve)
+app.command("migrate")(database.migrate_database)
+app.command("openapi")(documents.print_openapi)
+app.command("dev-env")(development.write_dev_env)
+
+
+def main() -> None:
+    """The entry point: what the hub refuses ends in one line on standard error and exit code 1."""
+    with reporting():
+        app()

@@ -1,0 +1,48 @@
+"""Commands on the database."""
+
+import asyncio
+
+import typer
+
+from datacollect.db import Database, open_database
+from datacollect.db.database import closing
+from datacollect.db.migrate import migrate
+from datacollect.kernel.errors import StartupError
+from datacollect.logs import describe_exception
+from datacollect.settings import Settings, load_settings
+
+
+def migrate_database() -> None:
+    """Bring the database up to date. `serve` does this too; run it alone to do it before a release goes live."""
+    settings = load_settings()
+
+    async def work() -> None:
+        async with closing(open_configured(settings)) as database:
+            await require_reachable(database)
+            await migrate(database)
+
+    asyncio.run(work())
+    typer.echo("The database is up to date.")
+
+
+def open_configured(settings: Settings) -> Database:
+    return open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
+
+
+async def require_reachable(database: Database) -> None:
+    """Raises `StartupError` with the reason if the database cannot be used, whatever the driver makes of it."""
+    try:
+        async with database.transaction():
+            pass
+    except StartupError:
+        raise
+    except Exception as error:
+        # The innermost cause is the driver's own word ("connection refused"), the outer ones are wrapping.
+        reason = describe_exception(_innermost(error)).rpartition("\n")[2]
+        raise StartupError(f"The database cannot be reached ({reason}). Check POSTGRES or DATABASE_URL.") from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error

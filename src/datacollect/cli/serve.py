@@ -1,0 +1,157 @@
+"""`datacollect serve`: check everything, then listen; end what is in flight, then stop."""
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from datacollect.app import create_app, prepare
+from datacollect.cli.database import require_reachable
+from datacollect.http.hub import Hub
+from datacollect.kernel.errors import StartupError
+from datacollect.logs import configure_logging
+from datacollect.settings import Settings, check_startup, load_settings
+
+_log = structlog.get_logger(component="server")
+
+_SHUTDOWN_SECONDS = 30
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers keep theirs (60 s), so that they never send a request into a closing connection."""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: SYNC_SERVER_PORT or 3000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes. [default: WEB_CONCURRENCY or 1]")] = None,
+) -> None:
+    """Run the hub until SIGTERM or SIGINT."""
+    settings = load_settings()
+    check_startup(settings)
+    processes = workers or settings.workers
+    if settings.database_url is None and processes > 1:
+        raise StartupError("SQLite serves from one process: leave WEB_CONCURRENCY at 1, or set DATABASE_URL.")
+    configure_logging(settings.log_level)
+    with _alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
+        asyncio.run(_prepare_once(settings))
+        _warn(settings)
+        _run(settings, listener, processes)
+
+
+def worker_app() -> FastAPI:
+    """The application of one server process among several; each reads the environment again."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+async def _prepare_once(settings: Settings) -> None:
+    """Do what can go wrong before listening, once for all processes, where it can be said in one line."""
+    hub: Hub = create_app(settings).state.hub
+    try:
+        await require_reachable(hub.db)
+        await prepare(hub)
+    finally:
+        await hub.db.close()
+
+
+def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
+    config = uvicorn.Config(
+        create_app(settings) if processes == 1 else "datacollect.cli.serve:worker_app",
+        factory=processes > 1,
+        workers=processes,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Ours decides by TRUST_PROXY; uvicorn's would believe every local peer.
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    address, port = listener.getsockname()[:2]
+    _log.info("server.starting", address=address, port=port, processes=processes)
+    typer.echo(f"DataCollect Hub listens on http://{_reachable(address)}:{port} (API page: /api-docs)", err=True)
+    if processes > 1:
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        _run_here(config, listener)
+    _log.info("server.stopped")
+
+
+def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
+    server = uvicorn.Server(config)
+    # After a graceful stop uvicorn raises the signal again for whoever handled it before: by default that would
+    # turn a clean stop into death by signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise StartupError("The hub could not start; the log says why.")
+
+
+@contextlib.contextmanager
+def _alone_in(settings: Settings) -> Iterator[None]:
+    """Hold the data folder's lock while serving on SQLite: two processes would not see each other's writes in time."""
+    if settings.database_url is not None:
+        yield
+        return
+    path = settings.data_dir / "serve.lock"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise StartupError(
+            f"DATA_DIR {settings.data_dir} cannot be written ({error.strerror}). Make it writable or set DATA_DIR."
+        ) from error
+    with lock:
+        _take(lock.fileno(), path)
+        yield
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartupError(
+            f"Another hub already serves from {path.parent}. Stop it, or give this one a DATA_DIR of its own."
+        ) from error
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the port; connections are taken only when the server starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise StartupError(
+                f"Cannot listen on {host}:{port} ({error.strerror}). Set SYNC_SERVER_PORT to a free port."
+            ) from error
+        listener.set_inheritable(True)
+        yield listener
+
+
+def _reachable(address: str) -> str:
+    if address in {"0.0.0.0", "::"}:
+        return "localhost"
+    return f"[{address}]" if ":" in address else address
+
+
+def _warn(settings: Settings) -> None:
+    if (settings.cors_origins or "").strip() == "*":
+        _log.warning("cors.open_to_all_origins")
+    if (settings.trust_proxy or "").strip() == "true":
+        _log.warning("proxy.any_address_believed", advice="set TRUST_PROXY to the number of proxies in front")
