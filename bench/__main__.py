@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.checks import loss
 from bench.client import BenchError, Credentials, HubClient, loopback_url
 from bench.machine import machine_facts
 from bench.options import Options, parse
@@ -23,12 +24,12 @@ _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one scenario; 0 when it went through, 1 with a line about what stopped it, 130 when interrupted."""
+    """Run one scenario; 0 when nothing failed and nothing was lost, 1 with a line about it, 130 when interrupted."""
     options = parse(argv, HELP)
     try:
         asyncio.run(_run(options))
     except BenchError as error:
-        say(f"stopped: {error}")
+        say(f"failed: {error}")
         return _FAILED
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted")
@@ -69,6 +70,9 @@ async def _measure(bench: Bench) -> None:
         async with asyncio.timeout(60 * options.max_minutes):
             await SCENARIOS[options.scenario](bench)
         complete = True
+        lossy = [cell["key"] for cell in bench.report.cells if loss(cell)]
+        if lossy:
+            raise BenchError(f"events are missing in {', '.join(lossy)}")
     except TimeoutError:
         raise BenchError(f"the run took longer than {options.max_minutes} minutes") from None
     finally:

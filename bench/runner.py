@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.checks import loss
 from bench.client import BenchError, HubClient, acknowledged
 from bench.machine import Usage, machine_cpu_seconds, own_cpu_seconds, usage
 from bench.options import Options
@@ -59,6 +60,9 @@ class Bench:
         cell = {"key": key, **{name: value for name, value in facts.items() if value is not None}, **meter.read()}
         self.report.add(cell)
         say(_line(cell))
+        missing = loss(cell)
+        if missing:
+            say(f"LOSS in {key}: {missing}")
 
 
 class Meter:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.checks import loss
 from bench.client import BenchError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -112,8 +113,12 @@ SECTIONS = (
     ),
     Section("Entity reads, p50", _read_rows()),
     Section(
-        "Bystander's check of a token while two clients push, p95",
-        tuple(Row(f"stall/held{held}", "p95", f"{held:,} held") for held in (100, 10_000, 50_000)),
+        "Bystander's check of a token while two clients push",
+        tuple(
+            Row(f"stall/held{held}", metric, f"{held:,} held, {words}")
+            for held in (100, 10_000, 50_000)
+            for metric, words in (("p95", "p95 of the bystander"), ("events_per_s", "events/s pushed meanwhile"))
+        ),
     ),
     Section(
         "Logins per second",
@@ -184,6 +189,7 @@ def render(results: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]) -
         _reference_note(reference),
         *(_comparison(section, names, cells, reference["figures"]) for section in SECTIONS),
         _survival(names, cells, reference["figures"]),
+        *(_losses(name, result) for name, result in zip(names, results, strict=True)),
         *(_all_cells(name, result) for name, result in zip(names, results, strict=True)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -202,9 +208,12 @@ def _origin(name: str, result: Mapping[str, Any]) -> str:
     return (
         f"**{name}**: hub {hub.get('version')}{f' ({database})' if database else ''}, {result['started']}; "
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
-        f"Python {machine['python']}, data on {machine.get('filesystem', 'an unknown filesystem')}, "
-        f"load at the start {machine['load_average'][0]}.{unfinished}"
+        f"Python {machine['python']}, {_disk(machine)}load at the start {machine['load_average'][0]}.{unfinished}"
     )
+
+
+def _disk(machine: Mapping[str, Any]) -> str:
+    return f"data on {machine['filesystem']}, " if "filesystem" in machine else ""
 
 
 def _reference_note(reference: Mapping[str, Any]) -> str:
@@ -247,6 +256,11 @@ def _survival(names: Sequence[str], cells: Sequence[Mapping[str, Any]], referenc
     if not lines:
         return ""
     return "### Survived, of acknowledged\n\n" + _table(["", "reference", *names], lines)
+
+
+def _losses(name: str, result: Mapping[str, Any]) -> str:
+    lines = [f"- **{name}, {cell['key']}: {missing}**" for cell in result["cells"] if (missing := loss(cell))]
+    return "\n".join(lines)
 
 
 def _check(cell: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -54,7 +54,7 @@ async def stall_cell(bench: Bench, filled: Store) -> None:
     bench.record(
         f"stall/held{filled.size}",
         meter,
-        events_pushed=run.events,
+        events_per_s=rate(run.events, run.seconds),
         push_outcomes=dict(pushes.outcomes),
         **light.summary(),
     )

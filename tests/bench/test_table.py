@@ -75,6 +75,12 @@ def test_what_survived_is_shown_beside_what_was_acknowledged() -> None:
     assert "| the same, 32 at once | 1 of 64 | 64 of 64 |" in render([make_result("sqlite", cell)], REFERENCE)
 
 
+def test_a_cell_that_lost_events_is_named() -> None:
+    cell = {**push_cell(10), "check": {"acknowledged": 10, "held": 7}}
+    text = render([make_result("sqlite", cell)], REFERENCE)
+    assert "- **SQLite, push/batch10/clients8/tenants1: 3 of 10 acknowledged events are not there**" in text
+
+
 def test_a_run_that_was_cut_short_says_so() -> None:
     assert "ended early" in render([{**make_result("sqlite", push_cell(1)), "complete": False}], REFERENCE)
 
