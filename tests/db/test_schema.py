@@ -1,0 +1,39 @@
+"""The migrations make exactly the schema that the slices declare."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from datacollect.app import create_app  # imports every slice, and so every table
+from datacollect.db import Database
+from datacollect.db.metadata import metadata
+
+pytestmark = pytest.mark.anyio
+
+TENANT_TABLES = {"events", "entities", "members", "quarantine"}
+
+
+async def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
+    assert create_app
+    differences: list[object] = []
+
+    def compare(connection: Connection) -> None:
+        differences.extend(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    await database.run_migration(compare)
+    assert differences == []
+
+
+def test_every_key_of_a_tenant_table_begins_with_the_tenant() -> None:
+    for name in TENANT_TABLES:
+        table = metadata.tables[name]
+        keys = [list(table.primary_key.columns)]
+        keys += [list(index.columns) for index in table.indexes]
+        keys += [list(c.columns) for c in table.constraints if c.columns]
+        assert {key[0].name for key in keys} == {"tenant_id"}, name
+
+
+def test_tables_that_know_a_tenant_are_listed_here() -> None:
+    with_tenant = {name for name, table in metadata.tables.items() if "tenant_id" in table.columns}
+    assert with_tenant == TENANT_TABLES | {"log_heads"}
