@@ -1,0 +1,50 @@
+# Everything lives in .venv; nothing global is touched, no root needed. `make` is plain POSIX make.
+PYTHON ?= python3
+BIN = .venv/bin
+UV = UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /: /'
+
+setup: .venv/.ready ## make .venv with what the hub needs to run
+
+run: .venv/.ready ## start a development hub on http://localhost:3000 (writes .env on the first start)
+	@$(BIN)/datacollect dev-env
+	@$(BIN)/datacollect serve
+
+test: .venv/.ready-dev ## lint, types and all tests, on SQLite and PostgreSQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: .venv/.ready-dev ## style and direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/.ready-dev ## strict type check
+	$(BIN)/mypy
+
+docs: .venv/.ready ## write the OpenAPI document to dist/openapi.json
+	@mkdir -p dist
+	$(BIN)/datacollect openapi > dist/openapi.json
+
+bench: .venv/.ready-dev ## measure against the budgets (BENCH_ARGS are passed on)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+.venv/.uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+.venv/.ready: .venv/.uv pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --no-dev --inexact
+	@touch $@
+
+.venv/.ready-dev: .venv/.uv pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --all-extras --inexact
+	@touch $@ .venv/.ready
+
+.PHONY: help setup run test lint types docs bench
