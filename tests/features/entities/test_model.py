@@ -348,12 +348,12 @@ def test_add_member_with_a_new_member_of_whom_nothing_is_known_is_refused(world:
 
 @pytest.mark.parametrize("data", [{"members": [{"guid": "a", "name": "A"}]}, {"memberId": "a"}])
 def test_member_events_need_a_group(world: World, data: dict[str, Any]) -> None:
-    type = "add-member" if "members" in data else "remove-member"
-    assert world.refused(type, "g", data) == "INVALID_GROUP"
+    event_type = "add-member" if "members" in data else "remove-member"
+    assert world.refused(event_type, "g", data) == "INVALID_GROUP"
     world.do("create-individual", "g")
-    assert world.refused(type, "g", data) == "INVALID_GROUP"
+    assert world.refused(event_type, "g", data) == "INVALID_GROUP"
     world.do("delete-entity", "g").do("create-group", "g").do("delete-entity", "g")
-    assert world.refused(type, "g", data) == "INVALID_GROUP"
+    assert world.refused(event_type, "g", data) == "INVALID_GROUP"
 
 
 def test_a_member_event_that_is_older_than_the_groups_delete_has_no_effect_and_is_no_error(world: World) -> None:

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datacollect.db import Database
-from datacollect.eventstore.event import Event, Origin
-from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.model import Changes, States, apply
+from datacollect.kernel.clock import Millis
 
-LATER = 1_000_000
+LATER = Millis(1_000_000)
 
 values = st.sampled_from(["", "x", "Ana", "Eva", 0, 1, None, True, [1], {"a": 1}])
 fields = st.dictionaries(st.sampled_from(["name", "_displayName", "age", "entityName", "n"]), values, min_size=1)
@@ -25,7 +23,9 @@ kinds = st.sampled_from(list(Kind))
 
 def events_of(kind: Kind, made: Sequence[tuple[str, dict[str, Any]]]) -> list[Event]:
     return [
-        Event(f"event-{time}", "e", "delete-entity" if verb == "delete" else f"{verb}-{kind}", data, time, "agent")
+        Event(
+            f"event-{time}", "e", "delete-entity" if verb == "delete" else f"{verb}-{kind}", data, Millis(time), "agent"
+        )
         for time, (verb, data) in enumerate(made, 1)
     ]
 

@@ -182,7 +182,8 @@ def _create(
 def _merge(
     held: Entity, fields: Mapping[str, Any], stamp: Stamp, context: Context, lost: list[LostWrite]
 ) -> Entity | None:
-    assert held.kind is not None and held.latest is not None
+    assert held.kind is not None
+    assert held.latest is not None
     data, exceptions = dict(held.data), dict(held.exceptions)
     won = False
     for field, value in fields.items():

@@ -1,0 +1,89 @@
+"""Reading the current state. The hot statements that keep it are in `rows.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, not_, select
+
+from datacollect.db import Reading
+from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.tables import entities, members
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntity:
+    """A live entity as it is shown. `data` is JSON text: it is passed on, never looked into."""
+
+    guid: str
+    type: str
+    entity_name: str | None
+    name: str | None
+    data: str
+    last_updated: Millis
+
+
+async def list_newest(view: Reading, scope: TenantScope, *, limit: int) -> Sequence[StoredEntity]:
+    """The entities that changed last, the latest first."""
+    newest = _live(scope).order_by(entities.c.changed_position.desc(), entities.c.guid.desc()).limit(limit)
+    return await _fetch(view, newest)
+
+
+async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:
+    found = await _fetch(view, _live(scope).where(entities.c.guid == guid))
+    return found[0] if found else None
+
+
+async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
+    group = _live(scope).with_only_columns(entities.c.type).where(entities.c.guid == guid)
+    return (await view.execute(group)).scalar() == Kind.GROUP
+
+
+async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequence[StoredEntity]:
+    """The members that exist, in the order in which they joined."""
+    joined = _live(scope).join(members, _is_member()).where(members.c.group_guid == group)
+    return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid))
+
+
+async def member_guids(view: Reading, scope: TenantScope, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The guids of `list_members` for several groups at once; groups without members are left out."""
+    if not groups:
+        return {}
+    statement = (
+        select(members.c.group_guid, members.c.member_guid)
+        .join(entities, _is_member())
+        .where(entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted), members.c.group_guid.in_(groups))
+        .order_by(members.c.group_guid, members.c.ordinal, members.c.member_guid)
+    )
+    found: dict[str, list[str]] = {}
+    rows: Sequence[Any] = (await view.execute(statement)).all()
+    for group, member in rows:
+        found.setdefault(group, []).append(member)
+    return found
+
+
+def _live(scope: TenantScope) -> Select[Any]:
+    columns = entities.c
+    return select(
+        columns.guid,
+        columns.type,
+        columns.entity_name,
+        columns.name,
+        cast(columns.data, Text),
+        columns.last_updated,
+    ).where(columns.tenant_id == scope.tenant_id, not_(columns.deleted))
+
+
+def _is_member() -> ColumnElement[bool]:
+    return and_(
+        members.c.tenant_id == entities.c.tenant_id,
+        members.c.member_guid == entities.c.guid,
+        members.c.present,
+    )
+
+
+async def _fetch(view: Reading, statement: Select[Any]) -> Sequence[StoredEntity]:
+    rows: Sequence[Any] = (await view.execute(statement)).all()
+    return [StoredEntity(*row) for row in rows]

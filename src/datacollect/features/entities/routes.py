@@ -1,0 +1,133 @@
+"""`/api/entities`: the current state of a program's entities, and the history of each. Nothing here writes."""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from datacollect.features.entities import service
+from datacollect.features.entities.errors import TenantNotFound
+from datacollect.features.entities.queries import StoredEntity
+from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, EventView, MemberView
+from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.tenant import tenant_of
+from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.identity import Action, Actor, TenantScope
+
+router = APIRouter(prefix="/api/entities", tags=["Entities"])
+
+DEFAULT_LIMIT = 100
+HIGHEST_LIMIT = 1000
+_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18})")
+
+ConfigId = Annotated[str, Query(alias="configId", description="The program; `default` when left out.")]
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such program, or no such entity in it."}}
+
+
+@router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NOT_FOUND)
+async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        forms = await service.count_by_form(view, hub.log, scope)
+    return _json({"count": sum(forms.values())})
+
+
+@router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NOT_FOUND)
+async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        forms = await service.count_by_form(view, hub.log, scope)
+    return _json(forms)
+
+
+@router.get(
+    "",
+    summary="The newest entities",
+    response_model=list[EntityView],
+    response_model_exclude_none=True,
+    responses=_NOT_FOUND,
+)
+async def list_entities(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    limit: Annotated[str, Query(description="At most 1000; 100 when left out, zero, negative or no number.")] = "",
+    _: ConfigId = "default",
+) -> Response:
+    """The entities that changed last, the latest first."""
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        found = await service.newest_entities(view, scope, limit=_limit(limit))
+    return _json([_view_with_members(shown) for shown in found])
+
+
+@router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NOT_FOUND)
+async def get_entity(
+    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
+) -> Response:
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        shown = await service.get_entity(view, scope, guid)
+    return _json(_view_with_members(shown))
+
+
+@router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NOT_FOUND)
+async def list_members(
+    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
+) -> Response:
+    """The group's members in the order in which they joined."""
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        found = await service.members_of_group(view, scope, guid)
+    return _json([_view(entity) for entity in found])
+
+
+@router.get("/{guid}/events", summary="History of an entity", response_model=list[EventView], responses=_NOT_FOUND)
+async def list_events(
+    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
+) -> Response:
+    """All events about the entity, oldest first by the device's clock; also when it is deleted, and none if unknown."""
+    scope = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        bodies = await hub.log.read_stream(view, scope, guid)
+    return Response(f"[{','.join(bodies)}]", media_type="application/json")
+
+
+async def _scope(request: Request, hub: Hub, actor: Actor) -> TenantScope:
+    """Whether the caller may look comes before whether there is anything: strangers learn nothing of what exists."""
+    tenant_id = tenant_of(request)
+    scope = actor.in_tenant(tenant_id, Action.READ)
+    if await hub.tenants.find(tenant_id) is None:
+        raise TenantNotFound(tenant_id)
+    return scope
+
+
+def _limit(text: str) -> int:
+    """As lenient as the contract is: what is not a positive number is the default."""
+    number = _NUMBER.match(text)
+    wanted = int(number[1]) if number else 0
+    return min(wanted, HIGHEST_LIMIT) if wanted > 0 else DEFAULT_LIMIT
+
+
+def _view(entity: StoredEntity) -> dict[str, Any]:
+    view: dict[str, Any] = {"guid": entity.guid, "id": entity.guid}
+    if entity.name is not None:
+        view["name"] = entity.name
+    if entity.entity_name is not None:
+        view["entityName"] = entity.entity_name
+    view["type"] = entity.type
+    view["data"] = msgspec.Raw(entity.data.encode())
+    view["lastUpdated"] = format_timestamp(entity.last_updated)
+    return view
+
+
+def _view_with_members(shown: service.Shown) -> dict[str, Any]:
+    view = _view(shown.entity)
+    if shown.member_ids is not None:
+        view["memberIds"] = shown.member_ids
+    return view
+
+
+def _json(answer: Any) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")

@@ -1,0 +1,49 @@
+"""The wire form of entities, for the API document; the routes write the same bytes without building models."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic.alias_generators import to_camel
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class EntityCount(_Wire):
+    count: int = Field(ge=0, description="Groups, individuals and records, members included.")
+
+
+class CountByForm(RootModel[dict[str, int]]):
+    """Entities by the form they came from; those without one under `Unknown`. The values add up to the count."""
+
+
+class MemberView(_Wire):
+    """An entity as its group's list of members shows it."""
+
+    guid: str
+    id: str = Field(description="The same as `guid`.")
+    name: str | None = Field(None, description="Left out when there is none.")
+    entity_name: str | None = Field(None, description="The form it came from; left out when unknown.")
+    type: Literal["group", "individual", "record"]
+    data: dict[str, Any] = Field(description="The current values of its form.")
+    last_updated: str = Field(description="When its state last changed here, ISO-8601 UTC with milliseconds.")
+
+
+class EntityView(MemberView):
+    """The current state of an entity."""
+
+    member_ids: list[str] | None = Field(None, description="Of groups only: guids in the order of joining.")
+
+
+class EventView(_Wire):
+    """An event as it was submitted."""
+
+    guid: str
+    entity_guid: str
+    type: str
+    data: dict[str, Any]
+    timestamp: str = Field(description="The device's clock.")
+    user_id: str
+    sync_level: int
+    schema_version: int | None = None

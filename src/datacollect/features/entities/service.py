@@ -1,0 +1,57 @@
+"""Looking at a program's current state. Source: the contract's entities area."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from datacollect.db import Reading
+from datacollect.eventstore.log import EventLog
+from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
+from datacollect.features.entities.queries import (
+    StoredEntity,
+    find_entity,
+    is_group,
+    list_members,
+    list_newest,
+    member_guids,
+)
+from datacollect.kernel.identity import TenantScope
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An entity with its members' guids; None for what is no group."""
+
+    entity: StoredEntity
+    member_ids: Sequence[str] | None
+
+
+async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:
+    """Live entities by form; kept with the log's head, so that nothing is scanned."""
+    head = await log.head(view, scope)
+    return head.figures if head is not None else {}
+
+
+async def newest_entities(view: Reading, scope: TenantScope, *, limit: int) -> Sequence[Shown]:
+    return await _with_members(view, scope, await list_newest(view, scope, limit=limit))
+
+
+async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
+    """Raises `EntityNotFound`."""
+    entity = await find_entity(view, scope, guid)
+    if entity is None:
+        raise EntityNotFound(guid)
+    return (await _with_members(view, scope, [entity]))[0]
+
+
+async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Sequence[StoredEntity]:
+    """The members that exist, in the order in which they joined. Raises `GroupNotFound`."""
+    if not await is_group(view, scope, guid):
+        raise GroupNotFound(guid)
+    return await list_members(view, scope, guid)
+
+
+async def _with_members(view: Reading, scope: TenantScope, found: Sequence[StoredEntity]) -> Sequence[Shown]:
+    groups = {entity.guid for entity in found if entity.type == Kind.GROUP}
+    members = await member_guids(view, scope, sorted(groups))
+    return [Shown(entity, members.get(entity.guid, ()) if entity.guid in groups else None) for entity in found]
