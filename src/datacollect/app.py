@@ -12,6 +12,8 @@ from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
+from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.http.cors import Cors, parse_origins
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.feature import Feature
@@ -38,13 +40,9 @@ def _optional(module: str, name: str) -> Any:
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     """Put a hub together. Nothing is opened or changed before its lifespan begins."""
     clock = clock or SystemClock()
-    database = open_database(
-        settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size
-    )
-    projection = _optional("datacollect.features.entities.projection", "EntityProjection")
-    log = EventLog(_event_store(database), [projection()] if projection else [], clock)
-    directory = _optional("datacollect.features.tenants.service", "CachedTenantDirectory")
-    tenants = directory(database, clock) if directory else None
+    database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
+    log = EventLog(_event_store(database), [EntityProjection()], clock)
+    tenants = CachedTenantDirectory(database, clock)
     make_auth = _optional("datacollect.features.auth.service", "TokenAuthenticator")
     auth = make_auth(database, clock, settings) if make_auth else None
     hub = Hub(settings=settings, clock=clock, db=database, log=log, tenants=tenants, auth=auth)  # type: ignore[arg-type]

@@ -5,17 +5,17 @@ That is: request bodies read by `json_body`, which guard a route has, and the on
 
 import http
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from datacollect.http.body import JsonBody
 from datacollect.http.hub import CurrentAdmin, CurrentUser, SyncCaller
-from datacollect.http.upload import JSON, MULTIPART, JsonUpload
+from datacollect.http.upload import JsonUpload
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
@@ -185,16 +185,14 @@ def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str
         operation.setdefault("security", [{"BearerAuth": []}])
         needed += [401, 403, 503]
     for body in (call for call in calls if isinstance(call, JsonBody)):
-        operation["requestBody"] = _request_body(body.model, schemas)
-        if isinstance(body, JsonUpload):
-            operation["requestBody"]["content"][MULTIPART] = _file_part(body)
-        needed += [400, 413]
+        operation["requestBody"] = _request_body(body, schemas)
+        needed += [400, 413, 415] if isinstance(body, JsonUpload) else [400, 413]
     for status in needed:
         responses.setdefault(str(status), _error_response(_ERROR_TEXTS[status]))
     operation["responses"] = {status: _described(status, responses[status]) for status in sorted(responses)}
 
 
-_GUARDS = [guard.__metadata__[0].dependency for guard in (CurrentUser, CurrentAdmin, SyncCaller)]
+_GUARDS = [get_args(guard)[1].dependency for guard in (CurrentUser, CurrentAdmin, SyncCaller)]
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:
@@ -203,22 +201,19 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
         yield from _calls(inner)
 
 
-def _request_body(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
+def _request_body(body: JsonBody, schemas: dict[str, Any]) -> dict[str, Any]:
+    model = body.model
     schema = TypeAdapter(model).json_schema(mode="validation", ref_template=_REF)
     schemas.update(schema.pop("$defs", {}))
     schemas[model.__name__] = schema
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}},
-    }
-
-
-def _file_part(upload: JsonUpload) -> dict[str, Any]:
-    file = {"type": "string", "contentMediaType": JSON, "description": "The document as a file."}
-    return {
-        "schema": {"type": "object", "required": [upload.field], "properties": {upload.field: file}},
-        "encoding": {upload.field: {"contentType": JSON}},
-    }
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    if isinstance(body, JsonUpload):
+        file = {"type": "string", "contentMediaType": "application/json", "description": "The document as a file."}
+        content["multipart/form-data"] = {
+            "schema": {"type": "object", "required": [body.field], "properties": {body.field: file}},
+            "encoding": {body.field: {"contentType": "application/json"}},
+        }
+    return {"required": True, "content": content}
 
 
 def _described(status: str, response: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class ApiDescription:
 
 def pages_router(description: ApiDescription) -> APIRouter:
     router = APIRouter(tags=["Meta"])
-    meant_for_people = {"include_in_schema": False, "response_class": Response}
+    pages = APIRouter(include_in_schema=False, default_response_class=Response)
 
     async def get_openapi_json(request: Request) -> Response:
         return _cacheable(request, description.as_json, "application/json")
@@ -70,20 +70,21 @@ def pages_router(description: ApiDescription) -> APIRouter:
             },
         )
 
-    @router.get("/", **meant_for_people)
+    @pages.get("/")
     async def get_landing_page() -> Response:
         return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
 
-    @router.get("/api-docs", **meant_for_people)
+    @pages.get("/api-docs")
     async def get_api_page() -> Response:
         return FileResponse(_API_DOCS / "index.html", headers=_PAGE_HEADERS)
 
-    @router.get("/api-docs/", **meant_for_people)
+    @pages.get("/api-docs/")
     async def redirect_to_api_page() -> Response:
         return RedirectResponse("../api-docs")
 
     for name in sorted(_ASSETS):
-        router.add_api_route(f"/api-docs/{name}", _asset(name), methods=["GET"], **meant_for_people)
+        pages.add_api_route(f"/api-docs/{name}", _asset(name), methods=["GET"])
+    router.include_router(pages)
     return router
 
 

@@ -1,6 +1,7 @@
 """A JSON document sent as a file: one multipart part of a known name, or simply the body."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -18,20 +19,20 @@ class MalformedUpload(InvalidRequest):
     """The multipart body cannot be read."""
 
     code = "MALFORMED_UPLOAD"
-    members = {"success": False}
+    members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
 class UnexpectedField(InvalidRequest):
     """Unexpected field"""
 
     code = "UNEXPECTED_FIELD"
-    members = {"success": False}
+    members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
 class NotAJsonFile(UnsupportedMedia):
     """Only JSON files are allowed"""
 
-    members = {"success": False}
+    members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
 class FileTooLarge(PayloadTooLarge):
