@@ -31,7 +31,9 @@ docs: .venv/.ready ## write the OpenAPI document to dist/openapi.json
 	@mkdir -p dist
 	$(BIN)/datacollect openapi > dist/openapi.json
 
-bench: .venv/.ready-dev ## measure against the budgets (BENCH_ARGS are passed on)
+BENCH_ARGS = suite --serve sqlite --out bench/results/sqlite.json
+
+bench: .venv/.ready-dev ## measure a hub of its own, unattended (set BENCH_ARGS for other scenarios)
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 .venv/.uv:

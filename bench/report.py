@@ -1,7 +1,6 @@
 """The result of a run, written to its file after every cell, so that a run cut short leaves what it had."""
 
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +39,7 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.part")
         unfinished.write_text(self._text(), encoding="utf-8")
-        os.replace(unfinished, path)
+        unfinished.replace(path)
 
     def _text(self) -> str:
         return json.dumps(self._document, indent=1) + "\n"

