@@ -14,6 +14,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.features.users.service import ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.feature import Feature
@@ -71,10 +72,14 @@ async def prepare(hub: Hub) -> None:
     """What must be there before the first request: the schema and an administrator. Harmless when they are."""
     await migrate(hub.db)
     settings = hub.settings
-    ensure = _optional("datacollect.features.users.service", "ensure_first_admin")
-    if ensure and settings.admin_email and settings.admin_password:
+    if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
-            await ensure(tx, settings.admin_email, settings.admin_password.get_secret_value())
+            await ensure_first_admin(
+                tx,
+                email=settings.admin_email,
+                password=settings.admin_password.get_secret_value(),
+                now=hub.clock.now(),
+            )
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

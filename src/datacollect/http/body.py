@@ -69,7 +69,7 @@ def _count_members(value: Any) -> int:
     """All members of all objects, level by level (so that depth costs no stack)."""
     members = 0
     level = [value]
-    for _ in range(MAXIMUM_DEPTH + 1):
+    for _ in range(MAXIMUM_DEPTH):
         below: list[Any] = []
         for node in level:
             kind = type(node)

@@ -6,7 +6,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
-from datacollect.kernel.errors import DataCollectError, PayloadTooLarge
+from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge
 
 _log = structlog.get_logger(component="http")
 
@@ -21,6 +21,13 @@ class BodyTooSlow(DataCollectError):
     """The rest of the body did not arrive in time."""
 
     status, code = 408, "BODY_TOO_SLOW"
+
+
+class NulInAddress(InvalidRequest):
+    """The address contains a NUL character."""
+
+    # No name or guid can hold one, and PostgreSQL cannot even compare with it. Bodies are refused as well.
+    code = "NUL_CHARACTER"
 
 
 def body_limit(scope: Scope) -> int:
@@ -44,6 +51,9 @@ class RequestGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if b"%00" in scope["query_string"] or "\x00" in scope["path"]:
+            await render(scope, NulInAddress())(scope, receive, send)
             return
         limit = body_limit(scope)
         announced = _header(scope, b"content-length")

@@ -1,0 +1,42 @@
+from datetime import datetime
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.http.hub import Hub
+from datacollect.kernel.errors import Unavailable
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_well_hub_says_so_with_a_timestamp_in_milliseconds(client: AsyncClient) -> None:
+    answer = await client.get("/health")
+    body = answer.json()
+    timestamp = body.pop("timestamp")
+    assert (answer.status_code, body) == (200, {"status": "ok", "database": "connected"})
+    moment = datetime.fromisoformat(timestamp)
+    assert moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") == timestamp
+
+
+async def test_readiness_and_liveness(client: AsyncClient) -> None:
+    assert (await client.get("/health/ready")).status_code == 200
+    assert (await client.get("/health/live")).json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+async def test_a_hub_without_its_database_is_degraded_but_alive(
+    client: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def away() -> None:
+        raise Unavailable()
+
+    monkeypatch.setattr(hub.db, "check", away)
+    answer = await client.get(path)
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["database"] == "disconnected"
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_health_ignores_a_json_content_type_without_a_body(client: AsyncClient) -> None:
+    assert (await client.get("/health", headers={"Content-Type": "application/json"})).status_code == 200

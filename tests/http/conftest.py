@@ -1,0 +1,31 @@
+"""A hub of its own settings, on SQLite, for tests of the edge: no engine makes a difference there."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+
+from datacollect.app import create_app
+from datacollect.settings import Settings
+
+OpenHub = Callable[..., AbstractAsyncContextManager[AsyncClient]]
+
+
+@pytest.fixture
+def open_hub(tmp_path: Path) -> OpenHub:
+    """`async with open_hub(extend, CORS_ORIGINS="*") as client`: `extend(app)` may add routes to call."""
+
+    @contextlib.asynccontextmanager
+    async def opened(extend: Callable[[FastAPI], None] | None = None, **values: object) -> AsyncIterator[AsyncClient]:
+        app = create_app(Settings(_env_file=None, DATA_DIR=tmp_path, **values))  # type: ignore[arg-type]
+        if extend is not None:
+            extend(app)
+        transport = ASGITransport(app=app, raise_app_exceptions=False)
+        async with app.router.lifespan_context(app), AsyncClient(transport=transport, base_url="http://hub.test") as c:
+            yield c
+
+    return opened

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from datacollect.kernel.errors import StartupError
+from datacollect.settings import Settings, check_startup, load_settings
+
+COMPLETE = {"ADMIN_EMAIL": "a@hub.test", "ADMIN_PASSWORD": "pw", "JWT_SECRET": "s" * 32}
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.alias), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"ADMIN_EMAIL": ""}, "Initial admin credentials must be set"),
+        ({"ADMIN_PASSWORD": "", "JWT_SECRET": ""}, "Initial admin credentials must be set"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET must be set"),
+        ({"JWT_SECRET": "s" * 31}, "JWT_SECRET must be at least 32 characters long"),
+        (
+            {"CORS_ORIGINS": " * ", "NODE_ENV": "production"},
+            "CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.",
+        ),
+    ],
+)
+def test_start_up_is_refused_with_the_contracts_text(
+    changes: dict[str, str], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (COMPLETE | changes).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError) as refused:
+        check_startup(load_settings(None))
+    assert refused.value.message == text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"CORS_ORIGINS": "*"}, {"CORS_ORIGINS": "https://a.test", "NODE_ENV": "production"}],
+)
+def test_complete_settings_pass_without_a_database_url(
+    changes: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (COMPLETE | changes).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(None)
+    check_startup(settings)
+    assert settings.database_url is None
+
+
+def test_postgres_takes_precedence_over_database_url() -> None:
+    settings = Settings(_env_file=None, POSTGRES="postgresql://one", DATABASE_URL="postgresql://two")
+    assert settings.database_url == "postgresql://one"
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("ADMIN_EMAIL=file@hub.test\nLOG_LEVEL=debug\n")
+    monkeypatch.setenv("ADMIN_EMAIL", "environment@hub.test")
+    settings = load_settings(env_file)
+    assert (settings.admin_email, settings.log_level) == ("environment@hub.test", "debug")
+
+
+def test_a_value_of_the_wrong_form_is_named_but_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_SERVER_PORT", "not-a-port")
+    with pytest.raises(StartupError, match="SYNC_SERVER_PORT") as refused:
+        load_settings(None)
+    assert "not-a-port" not in refused.value.message
+
+
+def test_printed_settings_hold_no_secrets() -> None:
+    secrets = {"ADMIN_PASSWORD": "Hidden-1", "JWT_SECRET": "Hidden-2", "POSTGRES": "postgresql://u:Hidden-3@h/d"}
+    assert "Hidden" not in repr(Settings(_env_file=None, **secrets))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "meant"), [("INFO", "info"), ("warn", "warning"), ("trace", "debug")])
+def test_log_levels_of_other_loggers_are_understood(given: str, meant: str) -> None:
+    assert Settings(_env_file=None, LOG_LEVEL=given).log_level == meant  # type: ignore[arg-type]
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
