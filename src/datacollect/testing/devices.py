@@ -9,11 +9,11 @@ it gets wrong (`applies_older=False`). Two generations differ only in what they 
 """
 
 import asyncio
-import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -92,7 +92,7 @@ class Device:
     """The real library keeps, but does not apply, a pulled event that is older than its own last change of an entity;
     True is a library without that defect."""
     sleep: Sleep = asyncio.sleep
-    random: random.Random = field(default_factory=random.Random)
+    random: Random = field(default_factory=Random)
 
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By guid, in the order they were stored; each with the device's own running `id`."""
@@ -117,7 +117,7 @@ class Device:
         self.record("create-individual", entity_guid, data, timestamp=timestamp)
         return entity_guid
 
-    def edit(self, entity_guid: str, *, timestamp: str | None = None, **values: Any) -> None:
+    def edit(self, entity_guid: str, values: Mapping[str, Any], *, timestamp: str | None = None) -> None:
         self.record("update-individual", entity_guid, {**values, "entityName": "individual"}, timestamp=timestamp)
 
     def record(self, type: str, entity_guid: str, data: dict[str, Any], *, timestamp: str | None = None) -> str:
@@ -229,7 +229,10 @@ class Device:
     async def _pull(self, since: str) -> dict[str, Any]:
         written = quote(since, safe="") if self.generation is Generation.V2 else since
         target = f"/api/sync/pull?since={written}&configId={self.config_id}"
-        answer = await self.wire("GET", target, headers=self._headers())
+        try:
+            answer = await self.wire("GET", target, headers=self._headers())
+        except ConnectionError as error:
+            raise SyncFailed(str(error)) from error
         if answer.status != 200:
             raise SyncFailed(f"pull answered {answer.status}: {answer.body[:300]!r}")
         page: dict[str, Any] = answer.json()

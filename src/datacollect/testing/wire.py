@@ -42,9 +42,7 @@ def asgi_wire(app: AsgiApp, *, host: str = "hub.test") -> Wire:
     A crash inside the app is an answer, as it is for a client of a real server.
     """
 
-    async def send(
-        method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Answer:
+    async def send(method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         exchange = _Exchange(body)
         try:
             await app(_scope(method, target, {"host": host, **(headers or {})}, body), exchange.receive, exchange.send)

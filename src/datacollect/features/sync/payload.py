@@ -13,6 +13,9 @@ from datacollect.kernel.ids import is_uuid_text
 _LONGEST_NAME = 512
 """Characters of an id, type or user id: what both databases can index, and far more than any producer uses."""
 
+_LARGEST_WHOLE = 2**53 - 1
+"""The largest integer that every client reads back as it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Push:
@@ -62,7 +65,7 @@ def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
     if not _is_number(item.get("syncLevel")):
         issues.append(_wrong_type(item, "syncLevel", "number", index))
     schema_version = item.get("schemaVersion")
-    if schema_version is not None and (not _is_number(schema_version) or schema_version != int(schema_version)):
+    if schema_version is not None and not _is_whole(schema_version):
         issues.append(_wrong_type(item, "schemaVersion", "whole number", index))
     if len(issues) > known:
         return None
@@ -107,6 +110,10 @@ def _check_text(item: Mapping[str, Any], name: str, index: int, issues: list[Iss
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and abs(value) <= _LARGEST_WHOLE and value == int(value)
 
 
 def _wrong_type(item: Mapping[str, Any], name: str, expected: str, index: int) -> Issue:

@@ -1,0 +1,208 @@
+"""Where our answers differ from the recorded ones on purpose, and why; and what no issue has built yet.
+
+Every recorded exchange that is in neither table is answered as it was then: the same status and media type, every
+recorded member with the same value. "Decision n" is a decision of the contract's README.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conformance.exchanges import INSTANT, SCOPE_HASH, TEXT, UUID, Pattern, read_recording
+
+_PERSON = "0000abc0-0000-0000-0000-00000000"
+_UNBOUNDED = {"areaIds": None, "entityTypes": None, "timeWindow": None, "hash": SCOPE_HASH}
+
+_SENT: Mapping[str, Mapping[str, Any]] = {
+    event["guid"]: event
+    for exchange in read_recording()
+    if exchange.path == "/api/sync/push" and isinstance(exchange.sent, dict)
+    for event in exchange.sent.get("events", ())
+}
+
+_SEED = {
+    "guid": UUID,
+    "entityGuid": "area-1",
+    "type": "create-individual",
+    "data": {"id": "area-1", "name": "North", "entityName": "area"},
+    "timestamp": INSTANT,
+    "userId": "admin",
+    "syncLevel": 1,
+}
+
+EARLY = ("0001", "0002", "0007", "0008", "0009", "000a", "000b", "000c", "000d")
+"""What the log holds after the seed once exchange 37 is done, in the order it was committed."""
+
+TWELVE = tuple(f"{number:04x}" for number in range(0x64, 0x70))
+"""The twelve events of one timestamp."""
+
+LATE = "0082"
+TWINS = ("008c", "008d")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The exact answer we give instead of the recorded one."""
+
+    reason: str
+    status: int
+    body: Any
+    rest: Sequence[str] | None = None
+    """For a pull: what follows when the client does what real clients do, and follows `nextCursor` to its end."""
+
+
+def events(*short: str) -> list[Any]:
+    """The events as delivered: as they were sent, with `syncLevel` 1."""
+    return [_SEED if name == "seed" else {**_SENT[_PERSON + name], "syncLevel": 1} for name in short]
+
+
+def page(*short: str, full: bool = True) -> dict[str, Any]:
+    """A page of a pull; a full one ends with the cursor of its last event."""
+    delivered = events(*short)
+    cursor = f"{delivered[-1]['timestamp']}|{delivered[-1]['guid']}" if full else None
+    return {"events": delivered, "nextCursor": cursor, "scope": _UNBOUNDED}
+
+
+def refusal(code: str, message: str | Pattern, **members: Any) -> dict[str, Any]:
+    return {"error": message, "message": message, "code": code, "requestId": UUID} | members
+
+
+_JSON_ERRORS = "decision 3: errors are JSON with a stable code and a request id, never the framework's HTML page; "
+
+DELIBERATE: Mapping[int, Difference] = {
+    3: Difference(
+        _JSON_ERRORS + "a missing password is a failed login, not a crash",
+        401,
+        refusal("INVALID_CREDENTIALS", "Invalid email or password"),
+    ),
+    5: Difference(
+        "v2 answers every unusable Authorization of staff routes with one text",
+        401,
+        refusal("UNAUTHENTICATED", "Invalid token"),
+    ),
+    7: Difference(
+        "v2 answers every unusable Authorization of staff routes with one text",
+        401,
+        refusal("UNAUTHENTICATED", "Invalid token"),
+    ),
+    17: Difference(
+        "configs are also taken as a plain JSON body, so this is an upload without what a config needs",
+        400,
+        refusal("INVALID_CONFIG", TEXT, details=TEXT),
+    ),
+    18: Difference(
+        _JSON_ERRORS + "the text says which ids are allowed",
+        400,
+        refusal(
+            "INVALID_CONFIG_ID",
+            "Invalid config id. Use alphanumeric characters, hyphen or underscore.",
+            success=False,
+        ),
+    ),
+    22: Difference(
+        _JSON_ERRORS + "an unknown program is 404", 404, refusal("PROGRAM_NOT_FOUND", "Configuration not found")
+    ),
+    28: Difference(
+        "decision 6: a push is all or nothing; v1 dropped the event without a user, stored the one of an unknown type "
+        "without applying it, and said success",
+        422,
+        refusal(
+            "PUSH_REJECTED",
+            TEXT,
+            status="error",
+            applied=0,
+            failed=[
+                {
+                    "index": 0,
+                    "eventGuid": _PERSON + "0003",
+                    "error": "Form submission has no userId",
+                    "reason": "submit_failed",
+                    "code": "INVALID_FORM",
+                    "path": ["userId"],
+                }
+            ],
+        ),
+    ),
+    29: Difference(
+        "v2 validates the payload's shape; v1 took a push without events for an empty one",
+        400,
+        refusal(
+            "INVALID_PAYLOAD",
+            "Invalid payload",
+            status="error",
+            errors=[{"code": "invalid_type", "path": ["events"], "message": "Required"}],
+            details=[{"code": "invalid_type", "path": ["events"], "message": "Required"}],
+        ),
+    ),
+    32: Difference(
+        "decision 1: a push may be 50 MB (photographs, biometrics), not 100 kB",
+        200,
+        {"status": "success", "applied": 60, "failed": [], "errors": []},
+    ),
+    33: Difference(_JSON_ERRORS + "malformed JSON is 400", 400, refusal("INVALID_JSON", TEXT, success=False)),
+    38: Difference(
+        "decision 5: log order is commit order, so the seed of the upload comes first, whatever the devices' clocks "
+        "say; events 0003 to 0005 are not there because exchange 28 was refused as a whole; the cursor names its event",
+        200,
+        page("seed", *EARLY),
+        rest=(),
+    ),
+    39: Difference(
+        "decision 5: a plain timestamp resumes at the first event with exactly that time, that event included; the "
+        "seed came on the first page",
+        200,
+        page("000c", "000d", full=False),
+    ),
+    40: Difference(
+        _JSON_ERRORS + "a `since` that is no cursor is 400, and the database's own words are no cursors",
+        400,
+        refusal(
+            "INVALID_CURSOR",
+            "`since` must be empty, an ISO-8601 UTC timestamp, or `timestamp|eventGuid` as delivered.",
+            status="error",
+        ),
+    ),
+    43: Difference(
+        "decision 5: no event has that time, so delivery resumes at the first event in log order that is later; that "
+        "is the seed, whose time is the upload's",
+        200,
+        page("seed", *EARLY),
+        rest=TWELVE,
+    ),
+    44: Difference(
+        "decision 5: v1 lost two of twelve events of one timestamp at the page's end; here all of them come",
+        200,
+        page(*TWELVE[:10]),
+        rest=TWELVE[10:],
+    ),
+    46: Difference(
+        "decision 5: v1 never delivered an event pushed later than others had pulled; here it comes",
+        200,
+        page(*TWELVE[:10]),
+        rest=(*TWELVE[10:], LATE),
+    ),
+    53: Difference(
+        "sync 3.1: unresolved duplicates never block a pull, and a 200 never has an `error` member",
+        200,
+        page("seed", *EARLY),
+        rest=(*TWELVE, LATE, *TWINS),
+    ),
+    58: Difference(
+        _JSON_ERRORS + "an unknown path is no exception",
+        404,
+        refusal("NOT_FOUND", "Not Found - /api/none", success=False),
+    ),
+}
+
+_DUPLICATES = "Duplicates found, explained and merged"
+_SYNC = "Sync that can be trusted with people's work"
+_EXTERNAL = "Other systems: durable jobs, four adapters, one open registry"
+
+NOT_YET: Mapping[int, str] = {
+    52: _DUPLICATES,
+    54: _DUPLICATES,
+    55: _SYNC,
+    56: _SYNC,
+    57: _EXTERNAL,
+}
+"""Exchange -> the issue that brings its route. Until then it is an unknown path like any other."""
