@@ -10,6 +10,7 @@ from datacollect.db import Database
 from datacollect.eventstore.log import EventLog
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import Actor
+from datacollect.kernel.ids import UserId
 from datacollect.kernel.tenancy import TenantDirectory
 from datacollect.settings import Settings
 
@@ -24,6 +25,9 @@ class Authenticator(Protocol):
     async def sync_caller(self, authorization: str | None) -> Actor:
         """The guard of sync and conflict routes: as `staff`, but a self-service token is `Unauthenticated`, and a
         missing header says so. Identity providers' tokens are accepted here once the program configures them."""
+
+    def forget(self, user_id: UserId) -> None:
+        """The account has just been changed or deleted here: look it up afresh next time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,10 @@ class Actor:
         known = [Role(role) for role in mine if role in _ROLE_NAMES]
         return max(known, key=lambda role: role.level, default=None)
 
+    def may(self, tenant_id: TenantId, action: Action) -> bool:
+        role = self.role_in(tenant_id)
+        return role is not None and role.level >= MINIMUM_ROLE[action].level
+
     def in_tenant(self, tenant_id: TenantId, action: Action) -> "TenantScope":
         """Step into a tenant to do one kind of thing there.
 
@@ -118,7 +122,7 @@ class Actor:
             if tenant_id in self.tenant_ids:
                 raise InsufficientRole(action=action.value)
             raise TenantAccessDenied()
-        if role.level < MINIMUM_ROLE[action].level:
+        if not self.may(tenant_id, action):
             raise InsufficientRole(action=action.value)
         return TenantScope(_KEY, tenant_id, self, role)
 

@@ -1,0 +1,28 @@
+"""Tables of signing in. Small and shared by all tenants."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, Table, Text
+
+from datacollect.db.metadata import metadata
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # One row per sign-in: the family of all refresh tokens that follow from it.
+    Column("family", Text, primary_key=True),
+    Column("user_id", Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("current_hash", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary),
+    Column("rotated_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    # Such as `login:ip:192.0.2.7`: counted in the database, so that a restart or another process forgets nothing.
+    Column("key", Text, primary_key=True),
+    Column("window_began_ms", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Accounts: who may sign in, and what they are in which program."""

@@ -1,0 +1,33 @@
+"""What the accounts' routes refuse."""
+
+from datacollect.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound
+
+
+class UserNotFound(NotFound):
+    """User not found"""
+
+    code = "USER_NOT_FOUND"
+
+
+class UserExists(Conflict):
+    """User already exists"""
+
+    code = "USER_EXISTS"
+
+
+class LastAdmin(Conflict):
+    """The last administrator cannot be deleted or demoted. Make another one first."""
+
+    code = "LAST_ADMIN"
+
+
+class InvalidUserId(InvalidRequest):
+    """Invalid user ID"""
+
+    code = "INVALID_USER_ID"
+
+
+class WrongPassword(Forbidden):
+    """The current password is wrong."""
+
+    code = "WRONG_PASSWORD"

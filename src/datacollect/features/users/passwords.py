@@ -1,0 +1,41 @@
+"""Hashing passwords, outside the event loop and a few at a time: a flood of logins must not stall everybody else."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
+_BCRYPT_PREFIXES = ("$2a$", "$2b$", "$2y$")
+_BCRYPT_BYTES = 72
+"""What bcrypt looks at of a password; its libraries used to cut the rest off silently."""
+
+NOBODYS_HASH = _hasher.hash("the password of nobody")
+"""Checked when there is no such account, so that the answer takes as long as for one that exists."""
+
+
+async def hash_password(password: str) -> str:
+    """An argon2id hash with its parameters and salt."""
+    return await asyncio.get_running_loop().run_in_executor(_pool, _hasher.hash, password)
+
+
+async def verify_password(password: str, stored: str) -> bool:
+    """Whether the password is the hashed one. Understands argon2 and the bcrypt hashes of the reference."""
+    return await asyncio.get_running_loop().run_in_executor(_pool, _verify, password, stored)
+
+
+def is_outdated(stored: str) -> bool:
+    """Whether a hash should be made anew when the password is next known."""
+    return stored.startswith(_BCRYPT_PREFIXES) or _hasher.check_needs_rehash(stored)
+
+
+def _verify(password: str, stored: str) -> bool:
+    if stored.startswith(_BCRYPT_PREFIXES):
+        return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], stored.encode())
+    try:
+        return _hasher.verify(stored, password)
+    except (Argon2Error, InvalidHashError):
+        return False
