@@ -11,6 +11,20 @@ from typing import Any
 from tests.conformance.exchanges import INSTANT, SCOPE_HASH, TEXT, UUID, Pattern, read_recording
 
 _PERSON = "0000abc0-0000-0000-0000-00000000"
+_ARTIFACT = "0e260411a27500573dc82792a1b70e16"
+"""As recorded; the replay puts ours in its place."""
+
+_FORMS = [
+    {
+        "id": "f1",
+        "name": "individual",
+        "title": "Individual",
+        "formio": {
+            "display": "form",
+            "components": [{"key": "name", "type": "textfield", "input": True, "label": "Name"}],
+        },
+    }
+]
 _UNBOUNDED = {"areaIds": None, "entityTypes": None, "timeWindow": None, "hash": SCOPE_HASH}
 
 _SENT: Mapping[str, Mapping[str, Any]] = {
@@ -73,22 +87,24 @@ DELIBERATE: Mapping[int, Difference] = {
     3: Difference(
         _JSON_ERRORS + "a missing password is a failed login, not a crash",
         401,
-        refusal("INVALID_CREDENTIALS", "Invalid email or password"),
+        refusal("WRONG_CREDENTIALS", "Invalid email or password"),
     ),
-    5: Difference(
-        "v2 answers every unusable Authorization of staff routes with one text",
-        401,
-        refusal("UNAUTHENTICATED", "Invalid token"),
+    9: Difference(
+        _JSON_ERRORS + "decision 8: an e-mail that is taken is 409",
+        409,
+        refusal("USER_EXISTS", "User already exists"),
     ),
-    7: Difference(
-        "v2 answers every unusable Authorization of staff routes with one text",
-        401,
-        refusal("UNAUTHENTICATED", "Invalid token"),
-    ),
-    17: Difference(
-        "configs are also taken as a plain JSON body, so this is an upload without what a config needs",
-        400,
-        refusal("INVALID_CONFIG", TEXT, details=TEXT),
+    12: Difference(
+        "v2 shows every account to itself, with what it may do",
+        200,
+        {
+            "id": Pattern(r"\d+"),
+            "email": "u1@example.org",
+            "role": "USER",
+            "tenantIds": [],
+            "roleAssignments": [],
+            "permissions": {},
+        },
     ),
     18: Difference(
         _JSON_ERRORS + "the text says which ids are allowed",
@@ -99,8 +115,52 @@ DELIBERATE: Mapping[int, Difference] = {
             success=False,
         ),
     ),
+    21: Difference(
+        "v2 writes an empty list, not null, where there are no identity providers",
+        200,
+        {
+            "id": "mini",
+            "artifactId": _ARTIFACT,
+            "name": "Mini",
+            "description": "small",
+            "version": "1",
+            "url": None,
+            "entityForms": _FORMS,
+            "entityData": [{"name": "area", "data": [{"id": "area-1", "name": "North"}]}],
+            "externalSync": None,
+            "authConfigs": [],
+            "archivedAt": None,
+            "createdAt": INSTANT,
+            "updatedAt": INSTANT,
+            "revision": 1,
+        },
+    ),
     22: Difference(
         _JSON_ERRORS + "an unknown program is 404", 404, refusal("PROGRAM_NOT_FOUND", "Configuration not found")
+    ),
+    23: Difference(
+        "v2 lets administrators alone change programs: what exchange 24 shows is therefore as uploaded",
+        403,
+        refusal("ADMIN_REQUIRED", "Forbidden: Admin access required"),
+    ),
+    24: Difference(
+        "seed data is people's data and reaches devices by sync alone, not by a file anybody may read; no identity "
+        "providers are an empty list; exchange 23 changed nothing",
+        200,
+        {
+            "id": "mini",
+            "artifactId": _ARTIFACT,
+            "name": "Mini",
+            "description": "small",
+            "version": "1",
+            "url": None,
+            "entityForms": _FORMS,
+            "entityData": [],
+            "externalSync": None,
+            "authConfigs": [],
+            "syncServerUrl": "http://127.0.0.1:3900",
+            "archivedAt": None,
+        },
     ),
     28: Difference(
         "decision 6: a push is all or nothing; v1 dropped the event without a user, stored the one of an unknown type "
@@ -180,6 +240,12 @@ DELIBERATE: Mapping[int, Difference] = {
         200,
         page(*TWELVE[:10]),
         rest=(*TWELVE[10:], LATE),
+    ),
+    48: Difference("exchange 28 was refused as a whole, so its third event made no person here", 200, {"count": 20}),
+    49: Difference(
+        "exchange 28, as above; entities that name no form are counted too, so that the sum is the number of entities",
+        200,
+        {"individual": 14, "household": 1, "area": 1, "Unknown": 4},
     ),
     53: Difference(
         "sync 3.1: unresolved duplicates never block a pull, and a 200 never has an `error` member",

@@ -11,8 +11,9 @@ import pytest
 from httpx2 import AsyncClient, Response
 
 from datacollect.app import create_app
-from tests.conformance.differences import DELIBERATE, NOT_YET, events, refusal
+from tests.conformance.differences import DELIBERATE, EARLY, NOT_YET, TWELVE, TWINS, events, refusal
 from tests.conformance.exchanges import (
+    INSTANT,
     JWT,
     PNG,
     UUID,
@@ -32,6 +33,7 @@ ADMIN, ADMIN_PASSWORD = "admin@example.org", "Admin-Password-1"
 USER, USER_PASSWORD = "u1@example.org", "User-Password-1"
 BASE_URL = "http://127.0.0.1:3900"
 """Where the recorded server ran: its artifact says so."""
+_PASSWORD_CHANGE = 13
 ORIGIN = "http://localhost:9000"
 
 SAMPLE_CONFIG: Mapping[str, Any] = {
@@ -76,6 +78,7 @@ async def test_every_recorded_exchange_gets_its_answer(hub: AsyncClient) -> None
     for exchange in RECORDING:
         await replay.run(exchange)
     assert not replay.problems, "\n" + "\n".join(replay.problems)
+    await replay.assert_the_deleted_program_is_only_archived()
 
 
 def test_the_tables_name_only_recorded_exchanges_and_each_once() -> None:
@@ -116,7 +119,21 @@ class _Replay:
             found = await self._held_against_the_contract(exchange, answer)
         else:
             found = self._held_against_the_recording(exchange, answer)
+        if exchange.n == _PASSWORD_CHANGE:
+            # It ends the account's sessions; its owner signs in again.
+            self.tokens.pop(USER, None)
         self.problems += [f"{exchange.n} ({exchange.note}): {problem}" for problem in found]
+
+    async def assert_the_deleted_program_is_only_archived(self) -> None:
+        """The last exchange is answered as recorded, but v1 lost the program's data with it."""
+        headers = {"Authorization": f"Bearer {await self._token(ADMIN, ADMIN_PASSWORD)}"}
+        program = (await self.client.get("/api/apps/mini", headers=headers)).json()
+        assert INSTANT.fits(program["archivedAt"])
+        stopped = await self.client.get("/api/sync/pull?since=&configId=mini", headers=headers)
+        assert (stopped.status_code, stopped.json()["error"]) == (400, "App instance not found")
+        await self.client.post("/api/apps/mini/restore", headers=headers)
+        page = (await self.client.get("/api/sync/pull?since=&configId=mini&limit=1000", headers=headers)).json()
+        assert len(page["events"]) == 1 + len(EARLY) + len(TWELVE) + 1 + len(TWINS)
 
     def _held_against_the_recording(self, exchange: Exchange, answer: Response) -> list[str]:
         found = [] if answer.status_code == exchange.status else [f"status {answer.status_code}: {answer.text[:300]}"]
