@@ -54,15 +54,15 @@ def loopback_url(url: str) -> str:
         raise BenchError(f"not an address: {url}") from None
     if parts.scheme != "http" or not host or parts.username or parts.path not in ("", "/") or parts.query:
         raise BenchError(f"expected http://<loopback address>:<port>, not {url}")
-    if host != "localhost" and not _is_loopback(host):
+    if not is_loopback(host):
         raise BenchError(f"{host} is not this machine: the load driver only talks to loopback addresses")
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     # Names are not resolved: what a name leads to can change between the check and the connection.
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
 
-from bench.client import BenchError, Credentials
+from bench.client import BenchError, Credentials, is_loopback
 
 _START_SECONDS = 90
 # Longer than the hub gives its own requests to end.
@@ -74,6 +74,7 @@ async def _database(engine: str, given: str | None, folder: Path) -> AsyncIterat
         yield Database()
         return
     if given is not None:
+        await _require_empty(given)
         yield Database(given, facts=await _postgres_facts(given))
         return
     with _postgres_from_the_wheel(folder) as (server, pid):
@@ -85,6 +86,24 @@ async def _database(engine: str, given: str | None, folder: Path) -> AsyncIterat
             await admin.close()
         url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
         yield Database(url, pid, await _postgres_facts(url))
+
+
+async def _require_empty(url: str) -> None:
+    """A benchmark writes what nobody wants to keep, so it takes no database that is in use or on another machine."""
+    parts = urlsplit(url)
+    hosts = [parts.hostname, *parse_qs(parts.query).get("host", [])]
+    if not all(host is None or host.startswith("/") or is_loopback(host) for host in hosts):
+        raise BenchError("--database-url must lead to this machine")
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
+        raise BenchError(f"no database at --database-url: {type(error).__name__}") from None
+    try:
+        tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()")
+    finally:
+        await connection.close()
+    if tables:
+        raise BenchError(f"the database at --database-url is not empty: it has {tables} tables")
 
 
 @contextlib.contextmanager
@@ -128,8 +147,11 @@ async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        await _until_healthy(process, url, log_file)
+        await _until_healthy(process, url)
         yield Served(url, process.pid, credentials, database, data_dir)
+    except BenchError as error:
+        # The log goes with the folder, so what it says must be shown now.
+        raise BenchError(f"{error}\nThe hub's log ends with:\n{_tail(log_file)}") from None
     finally:
         await _stop(process)
 
@@ -164,18 +186,18 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until_healthy(process: asyncio.subprocess.Process, url: str, log_file: Path) -> None:
+async def _until_healthy(process: asyncio.subprocess.Process, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         while time.monotonic() < deadline:
             if process.returncode is not None:
-                raise BenchError(f"the hub ended with status {process.returncode}:\n{_tail(log_file)}")
+                raise BenchError(f"the hub ended with status {process.returncode}")
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(f"{url}/health") as response:
                     if response.status == 200:
                         return
             await asyncio.sleep(_POLL_SECONDS)
-    raise BenchError(f"the hub was not healthy after {_START_SECONDS} s:\n{_tail(log_file)}")
+    raise BenchError(f"the hub was not healthy after {_START_SECONDS} s")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

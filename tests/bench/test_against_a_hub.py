@@ -1,0 +1,75 @@
+"""The driver and a real hub, started and stopped as an unattended run does it."""
+
+import json
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bench.__main__ import main
+from bench.client import BenchError
+from bench.serve import serving
+from bench.table import render
+from datacollect.testing.postgres import fresh_database
+
+
+@pytest.mark.parametrize(
+    ("scenario", "keys"),
+    [
+        ("pull", {"pull/held40/default/clients2", "pull/held40/limit7/clients2"}),
+        ("hot", {"hot/clients4"}),
+        ("configs", {"configs/programs3"}),
+        ("growth", {"growth/held0", "growth/held25"}),
+    ],
+)
+def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
+    scenario: str, keys: set[str], tmp_path: Path
+) -> None:
+    out, work = tmp_path / "result.json", tmp_path / "work"
+    work.mkdir()
+    small = "--events 40 --sizes 0 25 --samples 5 --updates 12 --configs 3 --concurrency 4 --clients 2 --limit 0 7"
+    limits = "--seconds 20 --max-minutes 2"
+    assert (
+        main([scenario, "--serve", "sqlite", f"--out={out}", f"--work-dir={work}", *f"{small} {limits}".split()]) == 0
+    )
+
+    result = json.loads(out.read_text())
+    assert result["complete"] is True
+    assert {cell["key"] for cell in result["cells"]} == keys
+    assert all(set(cell["outcomes"]) == {"200"} and cell["server"]["rss_mib"] > 0 for cell in result["cells"])
+    assert str(tmp_path) not in out.read_text()
+    assert list(work.iterdir()) == []
+    assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://postgres@127.0.0.1:1/nothing", "no database"),
+        ("postgresql://postgres@db.example/hub", "this machine"),
+        ("postgresql:///hub?host=db.example", "this machine"),
+    ],
+)
+def test_a_database_that_cannot_be_used_gives_one_line_without_its_url(
+    url: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["memory", "--serve", "postgres", "--database-url", url, "--work-dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert words in said
+    assert url not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_a_database_that_holds_something_is_not_used(postgres_server: str) -> None:
+    async with fresh_database(postgres_server) as url:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE precious (id int)")
+        await connection.close()
+        with pytest.raises(BenchError, match="not empty"):
+            async with serving("postgres", database_url=url):
+                pass
+
+
+_REFERENCE_TEXTS = ("source", "measured", "machine", "setup", "accuracy")
