@@ -1,6 +1,7 @@
 """The composition root: the one file that knows every part."""
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
@@ -46,7 +47,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
     log = EventLog(_event_store(database), [EntityProjection()], clock)
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+    # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     hub = Hub(
         settings=settings,
         clock=clock,

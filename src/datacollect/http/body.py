@@ -115,6 +115,8 @@ def _too_deep() -> InvalidJson:
 class JsonBody:
     """The dependency behind `json_body`; the OpenAPI document looks for it."""
 
+    required = True
+
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
 

@@ -203,7 +203,7 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 
 def _request_body(body: JsonBody, schemas: dict[str, Any]) -> dict[str, Any]:
     model = body.model
-    schema = TypeAdapter(model).json_schema(mode="validation", ref_template=_REF)
+    schema = _without_null_defaults(TypeAdapter(model).json_schema(mode="validation", ref_template=_REF))
     schemas.update(schema.pop("$defs", {}))
     schemas[model.__name__] = schema
     content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
@@ -213,10 +213,23 @@ def _request_body(body: JsonBody, schemas: dict[str, Any]) -> dict[str, Any]:
             "schema": {"type": "object", "required": [body.field], "properties": {body.field: file}},
             "encoding": {body.field: {"contentType": "application/json"}},
         }
-    return {"required": True, "content": content}
+    return {"required": body.required, "content": content}
 
 
 def _described(status: str, response: dict[str, Any]) -> dict[str, Any]:
     if response.get("description") == "Successful Response":
         response["description"] = http.HTTPStatus(int(status)).phrase
+    if status >= "400" and "content" not in response:
+        response = _error_response(response["description"])
     return response
+
+
+def _without_null_defaults(schema: Any) -> Any:
+    """A default of null says "may be left out", which `required` says already; and it contradicts a type without null."""
+    if isinstance(schema, list):
+        return [_without_null_defaults(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_null_defaults(inner) for key, inner in schema.items() if not (key == "default" and inner is None)
+    }

@@ -50,6 +50,8 @@ class _Credentials(JsonBody):
 class _OptionalBody(JsonBody):
     """The admin UI refreshes without a body."""
 
+    required = False
+
     async def __call__(self, request: Request) -> RefreshRequest:
         body = await read_body(request)
         document: Any = strict_json(body) if body.strip() else {}

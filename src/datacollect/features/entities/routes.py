@@ -11,6 +11,7 @@ from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, EventView, MemberView
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.openapi import errors
 from datacollect.http.tenant import tenant_of
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action, Actor, TenantScope
@@ -22,19 +23,22 @@ HIGHEST_LIMIT = 1000
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18})")
 
 ConfigId = Annotated[str, Query(alias="configId", description="The program; `default` when left out.")]
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such program, or no such entity in it."}}
+_NO_PROGRAM = errors(400, texts={404: "There is no such program."})
+_NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entity in it."})
 
 
-@router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NOT_FOUND)
+@router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NO_PROGRAM)
 async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+    """How many entities the program has, deleted ones left out."""
     scope = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
 
 
-@router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NOT_FOUND)
+@router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NO_PROGRAM)
 async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+    """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
     scope = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
@@ -45,8 +49,7 @@ async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _
     "",
     summary="The newest entities",
     response_model=list[EntityView],
-    response_model_exclude_none=True,
-    responses=_NOT_FOUND,
+    responses=_NO_PROGRAM,
 )
 async def list_entities(
     request: Request,
@@ -62,17 +65,18 @@ async def list_entities(
     return _json([_view_with_members(shown) for shown in found])
 
 
-@router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NOT_FOUND)
+@router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NO_ENTITY)
 async def get_entity(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
+    """The entity as it is now, a group with its members."""
     scope = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         shown = await service.get_entity(view, scope, guid)
     return _json(_view_with_members(shown))
 
 
-@router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NOT_FOUND)
+@router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
 async def list_members(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
@@ -83,7 +87,7 @@ async def list_members(
     return _json([_view(entity) for entity in found])
 
 
-@router.get("/{guid}/events", summary="History of an entity", response_model=list[EventView], responses=_NOT_FOUND)
+@router.get("/{guid}/events", summary="History of an entity", response_model=list[EventView], responses=_NO_PROGRAM)
 async def list_events(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:

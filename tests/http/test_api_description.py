@@ -1,0 +1,121 @@
+import re
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from httpx2 import AsyncClient
+from openapi_spec_validator import validate
+
+from datacollect.app import create_app
+from datacollect.http.pages import ApiDescription
+from datacollect.settings import Settings
+from tests.http.conftest import OpenHub
+
+pytestmark = pytest.mark.anyio
+
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("hub"))
+    parsed: dict[str, Any] = msgspec.json.decode(ApiDescription(create_app(settings)).as_json)
+    return parsed
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+def test_the_document_is_valid_and_names_the_contract(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["info"]["title"] == "ID PASS DataCollect Backend API"
+    assert document["info"]["version"] == "2.0.0"
+    assert {"BearerAuth", "SelfServiceAuth"} <= set(document["components"]["securitySchemes"])
+
+
+def test_every_operation_has_summary_description_tag_and_a_name_of_its_own(document: dict[str, Any]) -> None:
+    found = operations(document)
+    tags = {tag["name"] for tag in document["tags"]}
+    poor = [name for name, o in found.items() if not (o.get("summary") and o.get("description"))]
+    assert poor == []
+    assert [name for name, o in found.items() if not set(o.get("tags", ())) & tags] == []
+    assert len({o["operationId"] for o in found.values()}) == len(found)
+
+
+def test_every_operation_tells_its_statuses(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        statuses = set(operation["responses"])
+        assert "500" in statuses, name
+        assert any(status.startswith("2") for status in statuses), name
+        if operation.get("security"):
+            assert {"401", "403", "503"} <= statuses, name
+        if "requestBody" in operation:
+            assert {"400", "413"} <= statuses, name
+
+
+def test_every_error_has_the_shared_schema(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            if status >= "400" and not name.startswith("GET /health"):
+                schema = response["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Error"}, f"{name} {status}"
+
+
+def test_api_routes_need_a_token_unless_listed_here(document: dict[str, Any]) -> None:
+    public = {name for name, o in operations(document).items() if "/api/" in name and not o.get("security")}
+    assert public == {
+        "POST /api/users/login",
+        "POST /api/users/refresh",
+        "POST /api/users/logout",
+        "GET /api/apps/{id}/public",
+    }
+
+
+async def test_all_addresses_give_the_same_document(open_hub: OpenHub) -> None:
+    async with open_hub() as client:
+        one, two, text = [
+            await client.get(path) for path in ("/openapi.json", "/api-docs/openapi.json", "/openapi.yaml")
+        ]
+    assert one.headers["content-type"] == "application/json"
+    assert one.content == two.content
+    assert yaml.safe_load(text.content) == one.json()
+
+
+async def test_a_caller_who_has_the_document_need_not_fetch_it(open_hub: OpenHub) -> None:
+    async with open_hub() as client:
+        first = await client.get("/openapi.json")
+        again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def links_of(client: AsyncClient, page: str) -> list[str]:
+    answer = await client.get(page)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    return re.findall(r'(?:href|src)="([^"]+)"', answer.text)
+
+
+@pytest.mark.parametrize("page", ["/", "/api-docs"])
+async def test_pages_link_only_to_what_the_hub_serves_itself(open_hub: OpenHub, page: str) -> None:
+    async with open_hub() as client:
+        links = await links_of(client, page)
+        assert links
+        for link in links:
+            assert "//" not in link
+            assert (await client.get(f"/{link}")).status_code == 200, link
+
+
+async def test_the_api_page_obeys_the_security_policy(open_hub: OpenHub) -> None:
+    async with open_hub() as client:
+        answer = await client.get("/api-docs")
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert "upgrade-insecure-requests" not in answer.headers["content-security-policy"]
+    assert re.findall(r"<script(?![^>]*\bsrc=)", answer.text) == []
+    assert re.findall(r"\son[a-z]+=", answer.text) == []

@@ -1,0 +1,38 @@
+import pytest
+from fastapi import FastAPI, Request
+
+from tests.http.conftest import OpenHub
+
+pytestmark = pytest.mark.anyio
+
+
+def extend(app: FastAPI) -> None:
+    async def who(request: Request) -> str:
+        assert request.client is not None
+        return request.client.host
+
+    app.add_api_route("/who", who)
+
+
+@pytest.mark.parametrize(("trust", "seen"), [(None, "127.0.0.1"), ("1", "2.2.2.2"), ("true", "1.1.1.1")])
+async def test_forwarded_addresses_count_only_as_far_as_trusted(
+    open_hub: OpenHub, trust: str | None, seen: str
+) -> None:
+    async with open_hub(extend, TRUST_PROXY=trust) as client:
+        answer = await client.get("/who", headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
+    assert answer.json() == seen
+
+
+async def test_made_up_addresses_do_not_dodge_the_login_limit(open_hub: OpenHub) -> None:
+    async with open_hub(JWT_SECRET="s" * 32) as client:
+        statuses = [
+            (
+                await client.post(
+                    "/api/users/login",
+                    json={"email": "nobody@hub.test", "password": "Wrong-Pass-1"},
+                    headers={"X-Forwarded-For": f"203.0.113.{number}"},
+                )
+            ).status_code
+            for number in range(30)
+        ]
+    assert statuses == [401] * 15 + [429] * 15
