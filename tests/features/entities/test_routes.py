@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.features.entities.routes import DEFAULT_LIMIT, HIGHEST_LIMIT
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.testing.clock import TurnableClock
+from tests.conftest import asgi_client
 from tests.factories import make_event, make_program, new_id, push
 
 ROUTES = ["", "/count", "/count-by-form", "/some-guid", "/some-guid/members", "/some-guid/events"]
@@ -46,7 +48,31 @@ def household(guid: str, *members: str, **data: Any) -> dict[str, Any]:
 async def test_nobody_looks_without_a_token(client: AsyncClient, path: str) -> None:
     answer = await get(client, new_id(), path)
     assert answer.status_code == 401
-    assert answer.json()["code"] == "UNAUTHENTICATED"
+    assert {"error", "message", "code", "requestId"} <= set(answer.json())
+
+
+async def sign_in(admin: AsyncClient, app: FastAPI, *programs: str, role: str | None = None) -> AsyncClient:
+    """A client signed in as a member of these programs."""
+    account = {"email": f"{new_id('u')}@hub.test", "password": "Correct-Horse-8"}
+    assignments = [{"tenantId": program, "role": role} for program in programs] if role else []
+    wanted = account | {"role": "USER", "tenantIds": programs, "roleAssignments": assignments}
+    assert (await admin.post("/api/users", json=wanted)).status_code == 201
+    async with asgi_client(app) as client:
+        return asgi_client(app, (await client.post("/api/users/login", json=account)).json()["token"])
+
+
+@pytest.mark.parametrize("role", [None, "viewer", "supervisor"])
+async def test_any_member_may_look_and_learns_nothing_of_other_programs(
+    admin: AsyncClient, app: FastAPI, program: str, role: str | None
+) -> None:
+    other = await make_program(admin)
+    await send(admin, program, household("some-guid"))
+    async with await sign_in(admin, app, program, role=role) as member:
+        for path in ROUTES:
+            assert (await get(member, program, path)).status_code == 200, path
+            for foreign in (other, "no-such-program"):
+                refused = await get(member, foreign, path)
+                assert (refused.status_code, refused.json()["code"]) == (403, "TENANT_ACCESS_DENIED"), path
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -217,10 +243,8 @@ async def test_the_lists_limit(admin: AsyncClient, crowd: str, limit: str, expec
 
 
 @pytest.fixture(scope="module")
-async def crowd(app: Any, admin_token: str) -> str:
+async def crowd(app: FastAPI, admin_token: str) -> str:
     """A program with more entities than any list shows."""
-    from tests.conftest import asgi_client
-
     async with asgi_client(app, admin_token) as admin:
         program = await make_program(admin)
         await send(admin, program, *(person(f"p-{n}") for n in range(HIGHEST_LIMIT + 1)))
