@@ -115,7 +115,10 @@ async def list_programs(
         found = found.where(p.id.in_(only))
     if not include_archived:
         found = found.where(p.archived_ms.is_(None))
-    return [Listed(*row._tuple()) for row in await view.execute(found)]
+    return [
+        Listed(TenantId(row.id), row.artifact_id, row.name, row.description, row.version, row.archived_ms)
+        for row in await view.execute(found)
+    ]
 
 
 async def external_syncs(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, Mapping[str, Any] | None]:

@@ -150,7 +150,10 @@ async def replace_app(
 
 @apps.get("/{id}", summary="Read a program", response_model=schemas.ProgramOut, responses=errors(403, 404))
 async def get_app(hub: CurrentHub, actor: CurrentUser, program_id: ProgramId) -> Response:
-    """The whole config, of archived programs too. Members who are not administrators see secrets as `********`."""
+    """The whole config, of archived programs too.
+
+    Who is not an ADMIN sees secrets as `********`, and who may not change the program sees no seed data.
+    """
     async with hub.db.reading() as view:
         document, revision = await service.read_program(view, actor, TenantId(program_id))
     return _json(document, {"ETag": f'"{revision}"', "Cache-Control": "private, no-cache"})

@@ -24,7 +24,7 @@ from datacollect.features.tenants.published import MASK, full, masked, masked_sy
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue
-from datacollect.kernel.identity import Actor, system_scope
+from datacollect.kernel.identity import Actor, Role, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.tenancy import Tenant
 
@@ -124,7 +124,7 @@ async def read_program(view: Reading, actor: Actor, tenant_id: TenantId) -> tupl
     program = await queries.find_program(view, tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return (full(program) if actor.is_admin else masked(program)), program.revision
+    return _shown(program, actor), program.revision
 
 
 async def get_public(view: Reading, tenant_id: TenantId) -> Program:
@@ -156,6 +156,15 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     bridges = await queries.external_syncs(view, [program.id for program in shown]) if shown else {}
     lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id, 0)) for program in shown]
     return ListPage(lines, len(found), number, pages)
+
+
+def _shown(program: Program, actor: Actor) -> dict[str, Any]:
+    if actor.is_admin:
+        return full(program)
+    if actor.role_in(program.id) is Role.SYSTEM_ADMIN:
+        return masked(program)
+    # Seeds are people: members get them by sync, as far as their scope reaches.
+    return masked(program) | {"entityData": []}
 
 
 def _shown_sync(external_sync: Mapping[str, Any] | None, actor: Actor) -> Mapping[str, Any]:

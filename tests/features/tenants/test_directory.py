@@ -1,0 +1,56 @@
+"""The tenant directory."""
+
+import asyncio
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.db import Database
+from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.http.hub import Hub
+from datacollect.kernel.ids import TenantId
+from datacollect.testing.clock import TurnableClock
+from tests.factories import make_program, new_id
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_program_is_looked_up_once_a_second(admin: AsyncClient, hub: Hub, clock: TurnableClock) -> None:
+    program = TenantId(await make_program(admin, customEventTypes=["record-attendance"]))
+    directory = CachedTenantDirectory(hub.db, clock)
+    with hub.db.statements.record() as statements:
+        found = [await directory.find(program) for _ in range(50)]
+    assert len(statements) == 1
+    assert found[0] is not None and found[0] is found[49]
+    assert found[0].custom_event_types == {"record-attendance"}
+    # As another process would: the change is made elsewhere.
+    await admin.delete(f"/api/apps/{program}")
+    clock.turn(seconds=1.1)
+    assert await directory.find(program) is None
+
+
+async def test_strangers_cost_one_statement_too(hub: Hub, clock: TurnableClock) -> None:
+    directory = CachedTenantDirectory(hub.db, clock)
+    stranger = TenantId(new_id())
+    with hub.db.statements.record() as statements:
+        assert [await directory.find(stranger) for _ in range(50)] == [None] * 50
+    assert len(statements) == 1
+
+
+async def test_a_change_during_a_lookup_is_not_lost(admin: AsyncClient, hub: Hub, clock: TurnableClock) -> None:
+    program = TenantId(await make_program(admin))
+    directory = CachedTenantDirectory(hub.db, clock)
+    lookup = asyncio.create_task(directory.find(program))
+    await asyncio.sleep(0)
+    directory.forget([program])
+    await lookup
+    with hub.db.statements.record() as statements:
+        await directory.find(program)
+    assert len(statements) == 1
+
+
+async def test_strangers_do_not_fill_the_memory(database: Database, clock: TurnableClock) -> None:
+    directory = CachedTenantDirectory(database, clock)
+    directory._entries = {TenantId(str(i)): (clock.now(), None) for i in range(10_000)}
+    await directory.find(TenantId("one-more"))
+    assert len(directory._entries) == 1
