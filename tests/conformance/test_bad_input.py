@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -243,6 +243,46 @@ async def test_a_program_name_that_can_be_none_is_unknown(bench: Bench, name: st
 async def test_a_nul_in_the_address_is_refused(bench: Bench, query: str) -> None:
     assert_refused(await bench.pull(f"?{query}"), 400, "NUL_CHARACTER")
     assert_refused(await bench.push(_naming(bench.program), f"?{query}"), 400, "NUL_CHARACTER")
+    await bench.assert_unharmed()
+
+
+async def _sign_up(admin: AsyncClient, app: FastAPI, **members: Any) -> str:
+    """A new account's token."""
+    account = {"email": f"{new_id('u')}@hub.test", "password": "Agent-Password-1", "role": "USER"}
+    assert (await admin.post("/api/users", json=account | members)).status_code == 201
+    body = json.dumps(account).encode()
+    token: str = (await asgi_wire(app)("POST", "/api/users/login", body=body)).json()["token"]
+    return token
+
+
+async def test_another_programs_member_is_refused_whatever_the_query_says(
+    bench: Bench, app: FastAPI, admin: AsyncClient
+) -> None:
+    mine = await make_program(admin)
+    stranger = replace(bench, token=await _sign_up(admin, app, tenantIds=[mine]))
+    assert_refused(await stranger.push(_naming(bench.program)), 403, "TENANT_ACCESS_DENIED")
+    assert_refused(await stranger.push(_naming(bench.program), f"?configId={mine}"), 400, "TENANT_MISMATCH")
+    assert_refused(await stranger.push(_naming(mine), f"?configId={bench.program}"), 400, "TENANT_MISMATCH")
+    assert_refused(await stranger.pull(f"?since=&configId={bench.program}"), 403, "TENANT_ACCESS_DENIED")
+    assert_refused(await stranger.pull(f"?configId={mine}&configId={bench.program}"), 400, "TENANT_MISMATCH")
+    await bench.assert_unharmed()
+    assert (await stranger.push(_naming(mine))).status == 200
+
+
+async def test_a_viewer_may_read_and_not_write(bench: Bench, app: FastAPI, admin: AsyncClient) -> None:
+    assignment = {"tenantId": bench.program, "role": "viewer"}
+    token = await _sign_up(admin, app, tenantIds=[bench.program], roleAssignments=[assignment])
+    viewer = replace(bench, token=token)
+    assert_refused(await viewer.push(_naming(bench.program)), 403, "INSUFFICIENT_PERMISSION")
+    assert (await viewer.pull(f"?since=&configId={bench.program}")).status == 200
+    await bench.assert_unharmed()
+
+
+async def test_an_archived_program_is_refused_as_an_unknown_one(bench: Bench, admin: AsyncClient) -> None:
+    assert (await admin.delete(f"/api/apps/{bench.program}")).status_code == 200
+    for answer in (await bench.push(_naming(bench.program)), await bench.pull(f"?since=&configId={bench.program}")):
+        assert_refused(answer, 400, "TENANT_UNKNOWN")
+    await admin.post(f"/api/apps/{bench.program}/restore")
     await bench.assert_unharmed()
 
 
