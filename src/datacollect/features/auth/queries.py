@@ -66,5 +66,5 @@ async def count_attempt(tx: Tx, key: str, *, now: Millis, window_millis: int) ->
         )
         .returning(attempts.c.count, attempts.c.window_began_ms)
     )
-    row = (await tx.execute(statement)).one()
-    return row[0], row[1]
+    row = (await tx.execute(statement)).mappings().one()
+    return row["count"], row["window_began_ms"]
