@@ -1,0 +1,115 @@
+"""The real command in a process of its own, on loopback and a free port."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from datacollect.testing.postgres import fresh_database
+
+PATIENCE_SECONDS = 30
+
+
+@dataclass
+class Running:
+    process: "subprocess.Popen[str]"
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+Serve = Callable[..., AbstractContextManager[Running]]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Complete settings, and nothing of the developer's own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "ADMIN_EMAIL": "admin@hub.test",
+        "ADMIN_PASSWORD": "Correct-Horse-7",
+        "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from datacollect.cli import main; main()", *arguments]
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Run the command to its end; `without` names settings to leave out."""
+
+    def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> "subprocess.CompletedProcess[str]":
+        kept = {name: value for name, value in environment.items() if name not in without} | more
+        return subprocess.run(
+            command(*arguments), cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
+
+    return run
+
+
+@pytest.fixture
+def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
+    """A hub that listens; ended with the block."""
+
+    @contextlib.contextmanager
+    def serve(**more: str) -> Iterator[Running]:
+        port = free_port()
+        arguments = command("serve", "--host", "127.0.0.1", "--port", str(port))
+        with (tmp_path / f"serve-{port}.log").open("w+") as log:
+            process = subprocess.Popen(
+                arguments, cwd=tmp_path, env=environment | more, stdout=log, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                wait_until(lambda: listens(port) or process.poll() is not None)
+                assert process.poll() is None, Path(log.name).read_text()
+                yield Running(process, port)
+            finally:
+                process.kill()
+                process.wait()
+
+    return serve
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+async def postgres_url(anyio_backend: str, postgres_server: str) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server) as url:
+        yield url

@@ -1,0 +1,51 @@
+import json
+import stat
+from pathlib import Path
+
+import yaml
+
+from tests.cli.conftest import Run, Serve
+
+
+def test_migrate_can_be_repeated(run: Run) -> None:
+    for _ in range(2):
+        ended = run("migrate")
+        assert (ended.returncode, ended.stdout) == (0, "The database is up to date.\n")
+
+
+def test_openapi_prints_the_document_without_any_configuration(run: Run, tmp_path: Path) -> None:
+    everything = ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET", "DATA_DIR")
+    as_json = run("openapi", without=everything)
+    as_yaml = run("openapi", "--yaml", without=everything)
+    document = json.loads(as_json.stdout)
+    assert document["info"]["title"] == "ID PASS DataCollect Backend API"
+    assert yaml.safe_load(as_yaml.stdout) == document
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dev_env_writes_a_private_file_and_prints_the_login_once(run: Run, tmp_path: Path) -> None:
+    first, second = run("dev-env"), run("dev-env")
+    file = tmp_path / ".env"
+    values = dict(line.split("=", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
+    assert values["ADMIN_EMAIL"] == "admin@hdm.example"
+    assert values["CORS_ORIGINS"] == "*"
+    assert len(values["JWT_SECRET"]) >= 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert values["ADMIN_PASSWORD"] in first.stdout
+    assert values["ADMIN_EMAIL"] in first.stdout
+    assert values["JWT_SECRET"] not in first.stdout
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+
+
+def test_an_env_file_that_is_there_stays_as_it_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ADMIN_EMAIL=mine@hub.test\n")
+    assert run("dev-env").stdout == ""
+    assert (tmp_path / ".env").read_text() == "ADMIN_EMAIL=mine@hub.test\n"
+
+
+def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environment: dict[str, str]) -> None:
+    for name in ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET"):
+        del environment[name]
+    assert run("dev-env").returncode == 0
+    with serve() as hub:
+        assert hub.stop() == 0
