@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from datacollect.features.tenants.errors import BaseUrlUnknown
 from datacollect.features.tenants.artifacts import artifact_json, public_base_url
+from datacollect.features.tenants.errors import BaseUrlUnknown
 from datacollect.features.tenants.model import Program
 from datacollect.features.tenants.published import MASK, artifact, full, login_screen, masked, unmasked
 from datacollect.kernel.clock import Millis

@@ -1,11 +1,12 @@
 """`/api/apps` through HTTP."""
 
+import asyncio
 import json
 import re
 from typing import Any
 
 import pytest
-from httpx2 import AsyncClient
+from httpx2 import ASGITransport, AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
@@ -326,13 +327,22 @@ async def test_a_login_screen_needs_no_token_and_learns_no_more(admin: AsyncClie
     config = make_config(description="Demo", **SECRETIVE)
     await admin.post("/api/apps", **upload(config))
     path = f"/api/apps/{config['id']}/public"
-    assert (await client.get(path)).json() == {
-        "name": config["name"],
-        "description": "Demo",
-        "authConfigs": [{"type": "auth0"}],
-    }
+    answer = await client.get(path)
+    assert answer.json() == {"name": config["name"], "description": "Demo", "authConfigs": [{"type": "auth0"}]}
+    assert answer.headers["ratelimit"].startswith("limit=60, remaining=")
     await admin.delete(f"/api/apps/{config['id']}")
     assert (await client.get(path)).status_code == 404
+
+
+async def test_strangers_may_not_guess_ids_for_long(app: Any) -> None:
+    transport = ASGITransport(app=app, client=("192.0.2.7", 1))
+    async with AsyncClient(transport=transport, base_url="http://hub.test") as stranger:
+        answers = [await stranger.get(f"/api/apps/{new_id()}/public") for _ in range(61)]
+    assert [answer.status_code for answer in answers] == [404] * 60 + [429]
+    last = answers[-1]
+    assert last.json()["error"] == "Too many requests, please try again later"
+    assert 0 < int(last.headers["retry-after"]) <= 900
+    assert last.headers["ratelimit-policy"] == "60;w=900"
 
 
 # --- List ----------------------------------------------------------------------------------------------------------
@@ -592,3 +602,44 @@ async def test_archiving_and_restoring_an_unknown_program_is_404(admin: AsyncCli
     for answer in (await admin.delete("/api/apps/nope"), await admin.post("/api/apps/nope/restore")):
         assert (answer.status_code, answer.json()["error"]) == (404, "Configuration not found")
     assert (await admin.delete("/api/apps/bad%20id")).status_code == 400
+
+
+# --- Together ------------------------------------------------------------------------------------------------------
+
+
+async def test_uploads_of_one_new_program_at_once_make_one_program(admin: AsyncClient) -> None:
+    config = make_config(entityForms=FORMS, entityData=SEEDS)
+    answers = await asyncio.gather(*(admin.post("/api/apps", **upload(config)) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["artifactId"] for answer in answers}) == 1
+    assert len(await pull_all(admin, config["id"])) == 4
+    assert (await admin.get(f"/api/apps/{config['id']}")).json()["revision"] == 8
+
+
+async def test_thousands_of_seeds_are_stored_in_a_constant_number_of_statements(admin: AsyncClient, hub: Hub) -> None:
+    counts = []
+    for many in (1, 3000):
+        people = [{"id": f"p-{i}", "name": f"Person {i}"} for i in range(many)]
+        config = make_config(entityForms=FORMS, entityData=[{"name": "household", "data": people}])
+        with hub.db.statements.record() as statements:
+            assert (await admin.post("/api/apps", **upload(config))).status_code == 200
+        counts.append(len(statements))
+        listed = (await admin.get("/api/apps", params={"search": config["id"]})).json()
+        assert listed["data"][0]["entitiesCount"] == many
+    assert counts[0] == counts[1]
+
+
+async def test_every_answer_is_described(app: Any, client: AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    body = paths["/api/apps"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "multipart/form-data"}
+    assert body["multipart/form-data"]["schema"]["required"] == ["config"]
+    described = {(path, method) for path, item in paths.items() for method in item}
+    assert {
+        ("/api/apps", "get"),
+        ("/api/apps/{id}", "put"),
+        ("/api/apps/{id}/inji", "patch"),
+        ("/api/apps/{id}/restore", "post"),
+        ("/artifacts/{artifactId}.json", "get"),
+        ("/artifacts/{artifactId}.png", "get"),
+    } <= described

@@ -9,6 +9,7 @@ from datacollect.kernel.errors import (
     InvalidPayload,
     InvalidRequest,
     NotFound,
+    TooManyRequests,
 )
 
 
@@ -60,6 +61,10 @@ class ProgramChanged(DataCollectError):
     """The program has been changed since you read it. Read it again and repeat your change."""
 
     status, code = 412, "PROGRAM_CHANGED"
+
+
+class TooManyReads(TooManyRequests):
+    """Too many requests, please try again later"""
 
 
 class BaseUrlUnknown(DataCollectError):

@@ -1,6 +1,7 @@
 """`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from datacollect.features.tenants.errors import (
     InvalidConfigId,
     NoConfigUploaded,
 )
+from datacollect.features.tenants.limits import PublicReads
 from datacollect.features.tenants.model import ListQuery
 from datacollect.features.tenants.published import login_screen
 from datacollect.http.body import JsonBody, read_body, strict_json
@@ -160,13 +162,15 @@ async def get_app(hub: CurrentHub, actor: CurrentUser, program_id: ProgramId) ->
 
 
 @apps.get(
-    "/{id}/public", summary="What a login screen needs", response_model=schemas.ProgramLogin, responses=errors(404)
+    "/{id}/public", summary="What a login screen needs", response_model=schemas.ProgramLogin, responses=errors(404, 429)
 )
-async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
-    """Open to everybody: name, languages and ways to sign in of a running program."""
+async def get_public(request: Request, hub: CurrentHub, program_id: ProgramId) -> Response:
+    """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
+    address = request.client.host if request.client else "unknown"
+    allowance = _public_reads(request).count(address, now=hub.clock.now())
     async with hub.db.reading() as view:
         program = await service.get_public(view, TenantId(program_id))
-    return _json(login_screen(program))
+    return _json(login_screen(program), allowance)
 
 
 @apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
@@ -284,6 +288,14 @@ async def _patch(request: Request, hub: Hub, program_id: str, key: str, section:
     return _done({key: section if shown is None else shown}, _base_url_warnings(request, hub))
 
 
+def _public_reads(request: Request) -> PublicReads:
+    state = request.app.state
+    if not hasattr(state, "public_reads"):
+        state.public_reads = PublicReads()
+    counter: PublicReads = state.public_reads
+    return counter
+
+
 def _saved(stored: service.Stored, more: list[str]) -> Response:
     return _done({"artifactId": stored.artifact_id}, stored.warnings + more)
 
@@ -361,5 +373,5 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
     return Response(file.body, media_type=media_type, headers=headers)
 
 
-def _json(document: Any, headers: dict[str, str] | None = None) -> Response:
+def _json(document: Any, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(document), media_type="application/json", headers=headers)
