@@ -259,7 +259,17 @@ async def patch_inji(
     return await _patch(request, hub, program_id, "inji", section)
 
 
-@artifacts.get("/{artifactId}.json", summary="Onboarding file", responses=errors(404))
+_ETAG_DOC = {304: {"description": "The file is the one named by If-None-Match."}}
+_JSON_FILE = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+_PNG_FILE = {200: {"content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}}}
+
+
+@artifacts.get(
+    "/{artifactId}.json",
+    summary="Onboarding file",
+    response_class=Response,
+    responses={**_JSON_FILE, **_ETAG_DOC, **errors(404)},
+)
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
     async with hub.db.reading() as view:
@@ -269,7 +279,12 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
     return _file(request, artifact_json(program, base_url), "application/json", disposition)
 
 
-@artifacts.get("/{artifactId}.png", summary="QR code of the onboarding file", responses=errors(404))
+@artifacts.get(
+    "/{artifactId}.png",
+    summary="QR code of the onboarding file",
+    response_class=Response,
+    responses={**_PNG_FILE, **_ETAG_DOC, **errors(404)},
+)
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """A QR code that holds the onboarding file's address; it stays valid as long as the program exists."""
     async with hub.db.reading() as view:
