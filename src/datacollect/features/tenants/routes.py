@@ -259,9 +259,12 @@ async def patch_inji(
     return await _patch(request, hub, program_id, "inji", section)
 
 
-_ETAG_DOC = {304: {"description": "The file is the one named by If-None-Match."}}
-_JSON_FILE = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
-_PNG_FILE = {200: {"content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}}}
+_Responses = dict[int | str, dict[str, Any]]
+_ETAG_DOC: _Responses = {304: {"description": "The file is the one named by If-None-Match."}}
+_JSON_FILE: _Responses = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+_PNG_FILE: _Responses = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}}
+}
 
 
 @artifacts.get(
