@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -135,3 +135,22 @@ async def admin(app: FastAPI, admin_token: str) -> AsyncIterator[AsyncClient]:
     """A client signed in as the first admin."""
     async with asgi_client(app, admin_token) as client:
         yield client
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Note a figure that the end of the run is to show."""
+    return lambda name, value: request.node.user_properties.append((name, value))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    figures = [
+        f"{report.nodeid.rpartition('::')[2]}: {name}: {value}"
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call"
+        for name, value in report.user_properties
+    ]
+    if figures:
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.line(figure)

@@ -199,7 +199,7 @@ async def test_a_chunk_whose_answer_got_lost_is_sent_again_and_stored_once(fleet
 
 @pytest.mark.parametrize("generation", [V1, V2], ids=["v1", "v2"])
 async def test_each_sync_delivers_again_at_most_a_page_and_what_the_device_has_sent(
-    fleet: Fleet, generation: Generation, record_property: Callable[[str, object], None]
+    fleet: Fleet, generation: Generation, measured: Callable[[str, object], None]
 ) -> None:
     """Clocks that agree to a minute, each event a time of its own: the common case.
 
@@ -210,7 +210,7 @@ async def test_each_sync_delivers_again_at_most_a_page_and_what_the_device_has_s
     a, b = fleet.device(generation), fleet.device(generation, skew_ms=45_000)
     seen = []
     for turn in range(8):
-        for _ in range(7 + turn):
+        for _ in range(1 + turn):
             a.create(turn=turn)
             b.create(turn=turn)
         for device in (a, b):
@@ -223,12 +223,12 @@ async def test_each_sync_delivers_again_at_most_a_page_and_what_the_device_has_s
             seen.append(report.redelivered - own)
     idle = [(await device.sync()).redelivered for device in (a, b) for _ in range(3)]
     assert max(idle) <= PAGE - 1 + inclusive
-    record_property("delivered again per sync, beside the device's own uploads", str(seen))
-    record_property("delivered again per idle sync", str(idle))
+    measured("delivered again per sync, beside the device's own uploads", str(seen))
+    measured("delivered again per idle sync", str(idle))
 
 
 async def test_a_v1_mark_on_a_shared_timestamp_returns_to_its_first_event(
-    fleet: Fleet, record_property: Callable[[str, object], None]
+    fleet: Fleet, measured: Callable[[str, object], None]
 ) -> None:
     """The one costly case: the whole run from the first event of that time on comes again, and no more than it."""
     moment = format_timestamp(later(60))
@@ -242,7 +242,7 @@ async def test_a_v1_mark_on_a_shared_timestamp_returns_to_its_first_event(
     log = await fleet.log()
     first = next(index for index, guid in enumerate(log) if a.events[guid]["timestamp"] == moment)
     again = (await b.sync()).redelivered
-    record_property("events delivered again with 45 of one timestamp", again)
+    measured("events delivered again with 45 of one timestamp", again)
     assert again == len(log) - first == 45
 
 
