@@ -160,7 +160,7 @@ class _Replay:
         found += differences(self._here(difference.body), answer.json(), "body")
         if not self._held_against_the_recording(exchange, answer):
             found.append("is listed as a difference, but is answered as recorded")
-        if difference.rest is not None:
+        if difference.rest is not None and answer.status_code == 200:
             following = await self._follow(exchange, answer.json())
             found += differences(events(*difference.rest), following, "what follows")
         return found
