@@ -61,3 +61,15 @@ class TooManyLogins(TooManyRequests):
     """Too many login attempts, please try again later"""
 
     code = "TOO_MANY_LOGINS"
+
+
+class TooManyRefreshes(TooManyRequests):
+    """Too many requests, please try again later"""
+
+    code = "TOO_MANY_REFRESHES"
+
+
+class TooManyGuesses(TooManyRequests):
+    """Too many attempts to change the password, please try again later"""
+
+    code = "TOO_MANY_PASSWORD_CHANGES"

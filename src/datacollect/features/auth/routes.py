@@ -1,30 +1,82 @@
-"""Signing in, refreshing, signing out: `/api/users/login`, `/refresh`, `/logout`."""
+"""Signing in and staying so: `/api/users/login`, `/refresh`, `/logout`, `/me/password`."""
 
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from datacollect.features.auth import service
-from datacollect.features.auth.errors import NotARefreshToken, NoToken, RefreshTokenInvalid, WrongCredentials
-from datacollect.features.auth.schemas import LoginRequest, LogoutRequest, RefreshRequest, SignedIn, SignedOut
-from datacollect.features.auth.service import Allowance, TokenAuthenticator
+from datacollect.features.auth.errors import (
+    NotARefreshToken,
+    NoToken,
+    RefreshTokenInvalid,
+    TooManyGuesses,
+    TooManyLogins,
+    TooManyRefreshes,
+    UserGone,
+    WrongCredentials,
+)
+from datacollect.features.auth.model import Allowance, origin_of
+from datacollect.features.auth.schemas import (
+    Done,
+    LoginRequest,
+    LogoutRequest,
+    PasswordChange,
+    RefreshRequest,
+    Renewed,
+    SignedIn,
+)
+from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.users import service as users
-from datacollect.http.body import JsonBody, json_body, read_body, strict_json
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
+from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
-from datacollect.kernel.errors import Unauthenticated
+from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
+
+_log = structlog.get_logger(component="auth")
 
 router = APIRouter(prefix="/api/users", tags=["Authentication"])
 
+_REFRESHES_PER_LOGIN = 4
+"""A device refreshes hourly; a user may have several, and a user's limit of refreshes is this many times that of
+logins."""
+
+_USERS_PER_ADDRESS = 10
+"""A field office refreshes from one address."""
+
+
+async def _count(hub: Hub, key: str, limit: int) -> Allowance:
+    async with hub.db.transaction() as tx:
+        return await service.count_attempt(tx, key, limit=limit, now=hub.clock.now())
+
+
+def _origin(request: Request) -> str:
+    return origin_of(request.client.host) if request.client else "unknown"
+
 
 async def _count_login(request: Request, hub: CurrentHub) -> Allowance:
-    address = request.client.host if request.client else "unknown"
-    async with hub.db.transaction() as tx:
-        allowance = await service.count_login(tx, address, limit=hub.settings.login_rate_limit, now=hub.clock.now())
-    allowance.require()
+    allowance = await _count(hub, f"login:ip:{_origin(request)}", hub.settings.login_rate_limit)
+    if allowance.exceeded:
+        raise TooManyLogins(headers=allowance.headers())
     return allowance
+
+
+async def _count_refresh(request: Request, hub: CurrentHub) -> None:
+    allowance = await _count(hub, f"refresh:ip:{_origin(request)}", _refresh_limit(hub) * _USERS_PER_ADDRESS)
+    if allowance.exceeded:
+        raise TooManyRefreshes(headers=allowance.headers())
+
+
+async def _count_guess(hub: CurrentHub, actor: CurrentUser) -> None:
+    allowance = await _count(hub, f"password:user:{actor.user_id}", hub.settings.login_rate_limit)
+    if allowance.exceeded:
+        raise TooManyGuesses(headers=allowance.headers())
+
+
+def _refresh_limit(hub: Hub) -> int:
+    return hub.settings.login_rate_limit * _REFRESHES_PER_LOGIN
 
 
 def _authenticator(hub: CurrentHub) -> TokenAuthenticator:
@@ -48,7 +100,7 @@ class _Credentials(JsonBody):
 
 
 class _OptionalBody(JsonBody):
-    """The admin UI refreshes without a body."""
+    """The admin UI refreshes without a body. A token that is no text is an invalid one, not a missing one."""
 
     required = False
 
@@ -56,7 +108,18 @@ class _OptionalBody(JsonBody):
         body = await read_body(request)
         document: Any = strict_json(body) if body.strip() else {}
         token = document.get("refreshToken") if isinstance(document, dict) else None
-        return RefreshRequest(refresh_token=token if isinstance(token, str) else None)
+        if not token:
+            return RefreshRequest(refresh_token=None)
+        return RefreshRequest(refresh_token=token if isinstance(token, str) else "not a text")
+
+
+class _NewPasswordBody(JsonBody):
+    async def __call__(self, request: Request) -> PasswordChange:
+        body = validated(PasswordChange, strict_json(await read_body(request)))
+        issues = users.password_issues(body.new_password, member="newPassword")
+        if issues:
+            raise users.InvalidAccount(issues)
+        return body
 
 
 @router.post("/login", summary="Sign in", responses={200: {"model": SignedIn}, **errors(400, 401, 429)})
@@ -71,14 +134,26 @@ async def login(
     async with hub.db.reading() as view:
         user = await users.find_user_by_email(view, body.email)
     if not await users.is_right_password(user, body.password) or user is None:
+        _log.info("auth.login_refused", user_id=user.id if user else None)
         raise WrongCredentials(headers=allowance.headers())
-    async with hub.db.transaction() as tx:
-        await users.replace_password_hash(tx, user, body.password, now=hub.clock.now())
-        pair = await service.sign_in(tx, guard.tokens, user, now=hub.clock.now())
+    modern_hash = await users.modern_hash(user, body.password)
+    try:
+        async with hub.db.transaction() as tx:
+            if modern_hash is not None:
+                await users.replace_password_hash(tx, user, modern_hash, now=hub.clock.now())
+            pair = await service.sign_in(tx, guard.tokens, user, now=hub.clock.now())
+    except UserGone:
+        raise WrongCredentials(headers=allowance.headers()) from None
+    _log.info("auth.signed_in", user_id=user.id)
     return _signed_in(pair.token, pair.refresh_token, pair.user_id, headers=allowance.headers())
 
 
-@router.post("/refresh", summary="Renew tokens", responses={200: {"model": SignedIn}, **errors(400, 401)})
+@router.post(
+    "/refresh",
+    summary="Renew tokens",
+    responses={200: {"model": Renewed}, **errors(400, 401, 429)},
+    dependencies=[Depends(_count_refresh)],
+)
 async def refresh(
     request: Request,
     hub: CurrentHub,
@@ -90,26 +165,51 @@ async def refresh(
 
     Without a refresh token, a valid access token in the header is exchanged for a new access token only.
     """
+    limit = _refresh_limit(hub)
     if body.refresh_token is None:
         if not request.headers.get("authorization"):
             raise NoToken()
-        token, user_id = await guard.renewed_access(request.headers["authorization"])
+        token, user_id = await guard.renewed_access(request.headers["authorization"], limit=limit)
         return _signed_in(token, None, user_id)
     claims = _refresh_claims(guard, body.refresh_token)
     async with hub.db.transaction() as tx:
-        outcome = await service.refresh(tx, guard.tokens, claims, secret=_secret(hub), now=hub.clock.now())
-    if isinstance(outcome, Unauthenticated):
+        outcome = await service.refresh(tx, guard.tokens, claims, secret=_secret(hub), limit=limit, now=hub.clock.now())
+    if isinstance(outcome, DataCollectError):
         raise outcome
     return _signed_in(outcome.token, outcome.refresh_token, outcome.user_id)
 
 
 @router.post("/logout", summary="Sign out", responses=errors(400, 401))
-async def logout(hub: CurrentHub, guard: Guard, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> SignedOut:
-    """Ends the sign-in the refresh token belongs to. The access token runs out within the hour."""
+async def logout(hub: CurrentHub, guard: Guard, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> Done:
+    """Ends the sign-in the refresh token belongs to. The access token runs out within the hour and cannot be
+    renewed."""
     claims = _refresh_claims(guard, body.refresh_token)
     async with hub.db.transaction() as tx:
         await service.sign_out(tx, claims, now=hub.clock.now())
-    return SignedOut(message="Signed out")
+    _log.info("auth.signed_out", user_id=claims.user_id)
+    return Done(message="Signed out")
+
+
+@router.post("/me/password", summary="Change one's own password", responses=errors(400, 401, 403, 409, 429))
+async def change_password(
+    hub: CurrentHub,
+    actor: CurrentUser,
+    allowed: Annotated[None, Depends(_count_guess)],
+    body: Annotated[PasswordChange, Depends(_NewPasswordBody(PasswordChange))],
+) -> Done:
+    """Ends every session of the account, this one too: sign in again with the new password."""
+    async with hub.db.reading() as view:
+        user = None if actor.user_id is None else await users.find_user(view, actor.user_id)
+    if user is None:
+        raise UserGone()
+    if not await users.is_right_password(user, body.current_password):
+        raise users.WrongPassword()
+    password_hash = await users.hash_password(body.new_password)
+    async with hub.db.transaction() as tx:
+        await users.change_own_password(tx, user, password_hash=password_hash, now=hub.clock.now())
+    hub.auth.forget(user.id)
+    _log.info("auth.password_changed", user_id=user.id)
+    return Done(message="Password changed successfully")
 
 
 def _refresh_claims(guard: TokenAuthenticator, token: str) -> RefreshClaims:

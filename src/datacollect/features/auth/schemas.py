@@ -21,11 +21,22 @@ class LogoutRequest(_Wire):
     refresh_token: str
 
 
+class PasswordChange(_Wire):
+    current_password: str
+    new_password: str
+
+
 class SignedIn(_Wire):
     token: str = Field(description="Access token for one hour.")
-    refresh_token: str | None = Field(description="Refresh token for 30 days; each one can be used once.")
+    refresh_token: str = Field(description="Refresh token for 30 days; each one can be used once.")
     user_id: int
 
 
-class SignedOut(_Wire):
+class Renewed(_Wire):
+    token: str = Field(description="Access token for one hour.")
+    refresh_token: str | None = Field(None, description="Only in exchange for a refresh token.")
+    user_id: int
+
+
+class Done(_Wire):
     message: str

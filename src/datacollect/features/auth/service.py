@@ -1,8 +1,9 @@
 """Signing in, refreshing, and the guards. Source: the contract's authentication area, 1-4 and 8.1-8.4."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+import structlog
 
 from datacollect.db import Database, Tx
 from datacollect.features.auth import queries
@@ -12,14 +13,22 @@ from datacollect.features.auth.errors import (
     RefreshTokenInvalid,
     SchemeUnknown,
     SelfServiceForbidden,
-    TooManyLogins,
+    TooManyRefreshes,
     UserGone,
 )
-from datacollect.features.auth.model import Session, Verdict, hash_of, judge, successor
+from datacollect.features.auth.model import (
+    WINDOW_SECONDS,
+    Allowance,
+    Session,
+    Verdict,
+    hash_of,
+    judge,
+    successor,
+)
 from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.clock import Clock, Millis
-from datacollect.kernel.errors import Unauthenticated
+from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
 from datacollect.kernel.tokens import (
@@ -31,7 +40,8 @@ from datacollect.kernel.tokens import (
     Tokens,
 )
 
-LOGIN_WINDOW_SECONDS = 900
+_log = structlog.get_logger(component="auth")
+
 _STALE_MILLIS = 1000
 """How long a change made by another process may go unnoticed here."""
 
@@ -45,37 +55,20 @@ class TokenPair:
     user_id: UserId
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left of a rate limit after this attempt."""
-
-    limit: int
-    remaining: int
-    reset_seconds: int
-    exceeded: bool
-
-    def headers(self) -> Mapping[str, str]:
-        """Draft 7 of the IETF's RateLimit header fields."""
-        state = f"limit={self.limit}, remaining={self.remaining}, reset={self.reset_seconds}"
-        return {"RateLimit-Policy": f"{self.limit};w={LOGIN_WINDOW_SECONDS}", "RateLimit": state}
-
-    def require(self) -> None:
-        """Raises `TooManyLogins` once the limit is passed."""
-        if self.exceeded:
-            raise TooManyLogins(headers={**self.headers(), "Retry-After": str(self.reset_seconds)})
-
-
-async def count_login(tx: Tx, address: str, *, limit: int, now: Millis) -> Allowance:
-    """Count a login attempt of a client address, successes too."""
-    window_millis = LOGIN_WINDOW_SECONDS * 1000
-    count, began = await queries.count_attempt(tx, f"login:ip:{address}", now=now, window_millis=window_millis)
+async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
+    """Count something that is limited per 15 minutes, successes too. What `key` names shares one count."""
+    window_millis = WINDOW_SECONDS * 1000
+    count, began = await queries.count_attempt(tx, key, now=now, window_millis=window_millis)
+    if count == 1:
+        await queries.delete_ended_attempts(tx, now=now, window_millis=window_millis)
     reset_seconds = max(1, -(-(began + window_millis - now) // 1000))
     return Allowance(limit, max(0, limit - count), reset_seconds, exceeded=count > limit)
 
 
 async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPair:
-    """Begin a family of refresh tokens."""
+    """Begin a family of refresh tokens. Raises `UserGone`."""
     token_id, family = new_guid(), new_guid()
+    await queries.delete_ended_sessions(tx, user.id, now=now)
     await queries.insert_session(
         tx,
         Session(
@@ -92,24 +85,26 @@ async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPa
 
 
 async def refresh(
-    tx: Tx, tokens: Tokens, claims: RefreshClaims, *, secret: bytes, now: Millis
-) -> TokenPair | Unauthenticated:
-    """Exchange a refresh token for its successor, or say what is wrong.
+    tx: Tx, tokens: Tokens, claims: RefreshClaims, *, secret: bytes, limit: int, now: Millis
+) -> TokenPair | DataCollectError:
+    """Exchange a refresh token for its successor, or say what is wrong. `limit` is per user.
 
     A refusal is returned, not raised: the family it may have ended must be committed before the caller is told.
     """
-    session = await queries.lock_session(tx, claims.family)
-    match judge(session, hash_of(claims.token_id), now=now):
-        case Verdict.REFUSE:
-            return RefreshTokenInvalid()
-        case Verdict.REVOKE:
-            await queries.revoke_session(tx, claims.family, now=now)
-            return RefreshTokenInvalid()
-        case verdict:
-            assert session is not None
     user = await users.find_user(tx, UserId(claims.user_id))
     if user is None:
         return UserGone()
+    allowance = await count_attempt(tx, f"refresh:user:{user.id}", limit=limit, now=now)
+    if allowance.exceeded:
+        return TooManyRefreshes(headers=allowance.headers())
+    session = await queries.lock_session(tx, claims.family)
+    verdict = judge(session, hash_of(claims.token_id), now=now)
+    if verdict is Verdict.REFUSE or session is None:
+        return RefreshTokenInvalid()
+    if verdict is Verdict.REVOKE or claims.version != user.version:
+        await queries.revoke_session(tx, claims.family, now=now)
+        _log.warning("auth.family_revoked", user_id=user.id, reused=verdict is Verdict.REVOKE)
+        return RefreshTokenInvalid()
     token_id = successor(claims.token_id, secret=secret)
     if verdict is Verdict.REPEAT:
         return _pair(tokens, user, family=claims.family, token_id=token_id, issued_at=session.rotated_at)
@@ -122,15 +117,14 @@ async def sign_out(tx: Tx, claims: RefreshClaims, *, now: Millis) -> None:
     await queries.revoke_session(tx, claims.family, now=now)
 
 
-def access_token(tokens: Tokens, user: User) -> str:
-    return tokens.access(user.to_wire(), version=user.version)
-
-
 def _pair(tokens: Tokens, user: User, *, family: str, token_id: str, issued_at: Millis) -> TokenPair:
-    refresh_token = tokens.refresh(
-        user_id=user.id, email=user.email, family=family, token_id=token_id, issued_at=issued_at
-    )
-    return TokenPair(access_token(tokens, user), refresh_token, user.id)
+    claims = RefreshClaims(user.id, user.version, family, token_id)
+    refresh_token = tokens.refresh(claims, email=user.email, issued_at=issued_at)
+    return TokenPair(_access_token(tokens, user, family=family), refresh_token, user.id)
+
+
+def _access_token(tokens: Tokens, user: User, *, family: str) -> str:
+    return tokens.access(user.to_wire(), version=user.version, family=family)
 
 
 def _expiry(now: Millis) -> Millis:
@@ -148,6 +142,7 @@ class TokenAuthenticator:
         self._database = database
         self._clock = clock
         self._users: OrderedDict[UserId, tuple[User, Actor, Millis]] = OrderedDict()
+        self._forgotten = 0
         self.tokens = tokens
 
     async def staff(self, authorization: str | None) -> Actor:
@@ -170,27 +165,39 @@ class TokenAuthenticator:
         except TokenInvalid:
             raise Unauthenticated() from None
 
-    async def renewed_access(self, authorization: str | None) -> tuple[str, UserId]:
-        """A new access token for a valid one; raises `AccessTokenInvalid`, `UserGone`."""
+    async def renewed_access(self, authorization: str | None, *, limit: int) -> tuple[str, UserId]:
+        """A new access token for a valid one, as long as the sign-in it comes from lasts. `limit` is per user.
+
+        Raises `AccessTokenInvalid`, `UserGone`, `TooManyRefreshes`.
+        """
         scheme, token = _split(authorization)
         try:
             claims = self.tokens.read_access(token)
         except TokenInvalid:
             raise AccessTokenInvalid() from None
-        user = await self._user(UserId(claims.user_id))
+        now = self._clock.now()
+        async with self._database.transaction() as tx:
+            user = await users.find_user(tx, UserId(claims.user_id))
+            alive = await queries.is_alive(tx, claims.family, now=now)
+            allowance = await count_attempt(tx, f"refresh:user:{claims.user_id}", limit=limit, now=now)
         if user is None:
             raise UserGone()
-        if scheme != "bearer" or user[0].version != claims.version:
+        if scheme != "bearer" or not alive or user.version != claims.version:
             raise AccessTokenInvalid()
-        return access_token(self.tokens, user[0]), user[0].id
+        if allowance.exceeded:
+            raise TooManyRefreshes(headers=allowance.headers())
+        return _access_token(self.tokens, user, family=claims.family), user.id
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed here."""
         self._users.pop(user_id, None)
+        self._forgotten += 1
 
     async def _actor(self, claims: AccessClaims) -> Actor:
         held = await self._user(UserId(claims.user_id))
-        if held is None or held[0].version != claims.version:
+        if held is None:
+            raise UserGone()
+        if held[0].version != claims.version:
             raise TokenInvalid
         return held[1]
 
@@ -199,12 +206,15 @@ class TokenAuthenticator:
         held = self._users.get(user_id)
         if held is not None and 0 <= now - held[2] < _STALE_MILLIS:
             return held
+        forgotten = self._forgotten
         async with self._database.reading() as view:
             user = await users.find_user(view, user_id)
+        self._users.pop(user_id, None)
         if user is None:
-            self.forget(user_id)
             return None
-        fresh = self._users[user_id] = (user, user.to_actor(), now)
+        fresh = (user, user.to_actor(), now)
+        if forgotten == self._forgotten:  # else an account was changed while this one was being read
+            self._users[user_id] = fresh
         if len(self._users) > _REMEMBERED_USERS:
             self._users.popitem(last=False)
         return fresh

@@ -1,6 +1,8 @@
 """What the accounts' routes refuse."""
 
-from datacollect.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from collections.abc import Sequence
+
+from datacollect.kernel.errors import Conflict, Forbidden, InvalidPayload, InvalidRequest, Issue, NotFound
 
 
 class UserNotFound(NotFound):
@@ -19,6 +21,13 @@ class LastAdmin(Conflict):
     """The last administrator cannot be deleted or demoted. Make another one first."""
 
     code = "LAST_ADMIN"
+
+
+class InvalidAccount(InvalidPayload):
+    """The account cannot be stored as it is."""
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        super().__init__(issues, ". ".join(issue["message"] for issue in issues))
 
 
 class InvalidUserId(InvalidRequest):

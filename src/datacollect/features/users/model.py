@@ -1,10 +1,11 @@
 """Rules of accounts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from datacollect.kernel.errors import Issue
 from datacollect.kernel.identity import AccountRole, Actor, RoleAssignment
 from datacollect.kernel.ids import TenantId, UserId
 
@@ -33,6 +34,37 @@ def broken_password_rules(password: str) -> list[str]:
     return broken
 
 
+def password_issues(password: str, *, member: str) -> list[Issue]:
+    """What is wrong with a new password, as issues of the payload's `member`."""
+    return [Issue(code="weak_password", path=[member], message=text) for text in broken_password_rules(password)]
+
+
+@dataclass(frozen=True, slots=True)
+class Memberships:
+    """The programs an account belongs to, and what it is there. Every assignment's program is one of them."""
+
+    tenant_ids: tuple[str, ...] = ()
+    assignments: tuple[Mapping[str, Any], ...] = ()
+    """In wire form."""
+
+    def changed(
+        self, tenant_ids: Sequence[str] | None, assignments: Sequence[Mapping[str, Any]] | None
+    ) -> "Memberships":
+        """The memberships after a request that gives one, both or none of the two lists.
+
+        An assignment makes its account a member of the program. Programs given without assignments take the stored
+        assignments of all other programs away, so that one who is put out of a program keeps no role there.
+        """
+        members = self.tenant_ids if tenant_ids is None else tuple(tenant_ids)
+        if assignments is None:
+            return Memberships(_once(members), tuple(one for one in self.assignments if one["tenantId"] in members))
+        return Memberships(_once([*members, *(one["tenantId"] for one in assignments)]), tuple(assignments))
+
+
+def _once(tenant_ids: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tenant_ids))
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """An account as the database has it. `role_assignments` are in wire form."""
@@ -44,6 +76,10 @@ class User:
     tenant_ids: tuple[str, ...]
     role_assignments: tuple[Mapping[str, Any], ...]
     version: int
+
+    @property
+    def memberships(self) -> Memberships:
+        return Memberships(self.tenant_ids, self.role_assignments)
 
     def to_wire(self) -> dict[str, Any]:
         return {

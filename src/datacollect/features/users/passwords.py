@@ -33,9 +33,9 @@ def is_outdated(stored: str) -> bool:
 
 
 def _verify(password: str, stored: str) -> bool:
-    if stored.startswith(_BCRYPT_PREFIXES):
-        return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], stored.encode())
     try:
+        if stored.startswith(_BCRYPT_PREFIXES):
+            return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], stored.encode())
         return _hasher.verify(stored, password)
-    except (Argon2Error, InvalidHashError):
+    except (Argon2Error, InvalidHashError, ValueError):
         return False

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import Reading, Tx
@@ -71,10 +72,13 @@ async def insert_user(
         "created_ms": now,
         "updated_ms": now,
     }
-    try:
-        return UserId((await tx.execute(insert(users).values(values).returning(users.c.id))).scalar_one())
-    except IntegrityError as taken:
-        raise UserExists() from taken
+    # Not by letting the insert fail: on PostgreSQL that would end the transaction, and `ensure_first_admin` goes on.
+    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(users)
+    statement = insert.values(values).on_conflict_do_nothing(index_elements=[users.c.email]).returning(users.c.id)
+    user_id = (await tx.execute(statement)).scalar_one_or_none()
+    if user_id is None:
+        raise UserExists()
+    return UserId(user_id)
 
 
 async def update_user(tx: Tx, user_id: UserId, *, now: Millis, **changes: Any) -> None:
@@ -86,6 +90,13 @@ async def update_user(tx: Tx, user_id: UserId, *, now: Millis, **changes: Any) -
         await tx.execute(update(users).where(users.c.id == user_id).values(updated_ms=now, **changes))
     except IntegrityError as taken:
         raise UserExists() from taken
+
+
+async def replace_hash(tx: Tx, user_id: UserId, *, old: str, new: str, now: Millis) -> bool:
+    """Whether the hash was still `old`."""
+    still = (users.c.id == user_id) & (users.c.password_hash == old)
+    result = await tx.execute(update(users).where(still).values(password_hash=new, updated_ms=now))
+    return result.rowcount == 1
 
 
 async def raise_version(tx: Tx, user_id: UserId, *, now: Millis) -> None:

@@ -1,19 +1,38 @@
 """`/api/users`: accounts, for administrators and for oneself."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from datacollect.features.users import service
-from datacollect.features.users.errors import InvalidUserId, UserNotFound, WrongPassword
-from datacollect.features.users.schemas import Done, Me, PasswordChange, UserCreate, UserOut, UserUpdate
-from datacollect.http.body import json_body
-from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser, Hub
+from datacollect.features.users.errors import InvalidAccount, InvalidUserId, UserNotFound
+from datacollect.features.users.model import password_issues
+from datacollect.features.users.schemas import Done, Me, UserCreate, UserOut, UserUpdate
+from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser
 from datacollect.http.openapi import errors
-from datacollect.kernel.identity import Actor
+from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.ids import UserId
 
 router = APIRouter(prefix="/api/users", tags=["User Management"])
+
+
+class _AccountBody(JsonBody):
+    """Every issue is reported at once, each broken password rule too; `error` is all their texts."""
+
+    async def __call__(self, request: Request) -> UserUpdate:
+        document = strict_json(await read_body(request))
+        password = document.get("password") if isinstance(document, dict) else None
+        issues = password_issues(password, member="password") if isinstance(password, str) else []
+        try:
+            body = validated(self.model, document)
+        except InvalidPayload as invalid:
+            raise InvalidAccount(invalid.issues + issues) from None
+        if issues:
+            raise InvalidAccount(issues)
+        assert isinstance(body, UserUpdate)
+        return body
 
 
 @router.get("/check-token", summary="Check an access token", tags=["Authentication"], responses=errors(401, 403))
@@ -25,23 +44,11 @@ async def check_token(actor: CurrentUser) -> Done:
 @router.get("/me", summary="The signed-in account", response_model=Me, responses=errors(401, 403, 404))
 async def me(hub: CurrentHub, actor: CurrentUser) -> dict[str, Any]:
     """The account as the database has it now, with the actions it may do in each program."""
-    user = await _myself(hub, actor)
+    async with hub.db.reading() as view:
+        user = None if actor.user_id is None else await service.find_user(view, actor.user_id)
+    if user is None:
+        raise UserNotFound()
     return user.to_wire() | {"permissions": service.permissions_of(user.to_actor())}
-
-
-@router.post("/me/password", summary="Change one's own password", responses=errors(400, 401, 403, 409))
-async def change_password(
-    hub: CurrentHub, actor: CurrentUser, body: Annotated[PasswordChange, json_body(PasswordChange)]
-) -> Done:
-    """Ends every session of the account, this one too: sign in again with the new password."""
-    user = await _myself(hub, actor)
-    if not await service.is_right_password(user, body.current_password):
-        raise WrongPassword()
-    password_hash = await service.hash_password(body.new_password)
-    async with hub.db.transaction() as tx:
-        await service.change_own_password(tx, user, password_hash=password_hash, now=hub.clock.now())
-    hub.auth.forget(user.id)
-    return Done(message="Password changed successfully")
 
 
 @router.get("", summary="List accounts", response_model=list[UserOut], responses=errors(401, 403))
@@ -52,8 +59,11 @@ async def list_users(hub: CurrentHub, actor: CurrentAdmin) -> list[dict[str, Any
 
 
 @router.post("", summary="Create an account", status_code=201, responses=errors(400, 401, 403, 409))
-async def create_user(hub: CurrentHub, actor: CurrentAdmin, body: Annotated[UserCreate, json_body(UserCreate)]) -> Done:
-    """E-mails are trimmed and compared without regard to case. All broken password rules are reported at once."""
+async def create_user(
+    hub: CurrentHub, actor: CurrentAdmin, body: Annotated[UserCreate, Depends(_AccountBody(UserCreate))]
+) -> Done:
+    """E-mails are trimmed and compared without regard to case. All broken password rules are reported at once. An
+    assignment makes the account a member of its program."""
     account = await _account(body)
     async with hub.db.transaction() as tx:
         await service.create_user(tx, account, now=hub.clock.now())
@@ -65,9 +75,10 @@ async def update_user(
     hub: CurrentHub,
     actor: CurrentAdmin,
     user_id: Annotated[str, Path(alias="id", description="The account's id.")],
-    body: Annotated[UserUpdate, json_body(UserUpdate)],
+    body: Annotated[UserUpdate, Depends(_AccountBody(UserUpdate))],
 ) -> Done:
-    """What is left out stays as it is. A new role takes effect at once; a new password ends all sessions."""
+    """What is left out stays as it is, but roles in programs that `tenantIds` no longer names are taken away. A new
+    role takes effect at once; a new password ends all sessions."""
     key = _user_id(user_id)
     account = await _account(body)
     async with hub.db.transaction() as tx:
@@ -89,14 +100,6 @@ async def delete_user(
     return Done(message="User deleted successfully")
 
 
-async def _myself(hub: Hub, actor: Actor) -> service.User:
-    async with hub.db.reading() as view:
-        user = None if actor.user_id is None else await service.find_user(view, actor.user_id)
-    if user is None:
-        raise UserNotFound()
-    return user
-
-
 async def _account(body: UserUpdate) -> service.Account:
     """The body as an account to store; hashing happens before any transaction is open."""
     assignments = body.role_assignments
@@ -112,6 +115,10 @@ async def _account(body: UserUpdate) -> service.Account:
 
 
 def _user_id(text: str) -> UserId:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    """The number the text begins with: `12abc` is 12, as the reference reads it."""
+    digits = re.match(r"\d+", text, re.ASCII)
+    if digits is None:
         raise InvalidUserId()
-    return UserId(int(text))
+    if len(digits[0]) > 9:
+        raise UserNotFound()
+    return UserId(int(digits[0]))

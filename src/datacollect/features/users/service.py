@@ -6,8 +6,8 @@ from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.features.users import queries
-from datacollect.features.users.errors import LastAdmin, UserNotFound
-from datacollect.features.users.model import User, broken_password_rules, normal_email
+from datacollect.features.users.errors import InvalidAccount, LastAdmin, UserExists, UserNotFound, WrongPassword
+from datacollect.features.users.model import Memberships, User, broken_password_rules, normal_email, password_issues
 from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Conflict, StartupError
@@ -16,7 +16,9 @@ from datacollect.kernel.ids import UserId
 
 __all__ = [
     "Account",
+    "InvalidAccount",
     "User",
+    "WrongPassword",
     "change_own_password",
     "create_user",
     "delete_user",
@@ -26,6 +28,8 @@ __all__ = [
     "hash_password",
     "is_right_password",
     "list_users",
+    "modern_hash",
+    "password_issues",
     "permissions_of",
     "replace_password_hash",
     "update_user",
@@ -56,23 +60,30 @@ async def ensure_first_admin(tx: Tx, *, email: str, password: str, now: Millis) 
     broken = broken_password_rules(password)
     if broken:
         raise StartupError(f"ADMIN_PASSWORD does not meet strength requirements: {'; '.join(broken)}")
-    if await queries.find_user_by_email(tx, normal_email(email)):
-        raise StartupError("There is no administrator, and ADMIN_EMAIL belongs to an ordinary user. Set another one.")
     account = Account(email, AccountRole.ADMIN, password_hash=await hash_password(password))
-    await create_user(tx, account, now=now)
+    try:
+        await create_user(tx, account, now=now)
+    except UserExists as taken:
+        # Another process that started at the same moment may have been first.
+        if await queries.count_admins(tx):
+            return False
+        raise StartupError(
+            "There is no administrator, and ADMIN_EMAIL belongs to an ordinary user. Set another one."
+        ) from taken
     return True
 
 
 async def create_user(tx: Tx, account: Account, *, now: Millis) -> UserId:
     """Raises `UserExists`. The account needs a password hash."""
     assert account.password_hash is not None
+    memberships = Memberships().changed(account.tenant_ids, account.role_assignments)
     return await queries.insert_user(
         tx,
         email=normal_email(account.email),
         password_hash=account.password_hash,
         role=account.role,
-        tenant_ids=account.tenant_ids or (),
-        role_assignments=account.role_assignments or (),
+        tenant_ids=memberships.tenant_ids,
+        role_assignments=memberships.assignments,
         now=now,
     )
 
@@ -85,14 +96,16 @@ async def update_user(tx: Tx, user_id: UserId, account: Account, *, now: Millis)
         raise UserNotFound()
     if account.role is not AccountRole.ADMIN and admins == [user_id]:
         raise LastAdmin()
-    optional = {
-        "password_hash": account.password_hash,
-        "tenant_ids": account.tenant_ids,
-        "role_assignments": account.role_assignments,
-    }
-    changes = {name: value for name, value in optional.items() if value is not None}
+    memberships = user.memberships.changed(account.tenant_ids, account.role_assignments)
     await queries.update_user(
-        tx, user_id, now=now, email=normal_email(account.email), role=account.role.value, **changes
+        tx,
+        user_id,
+        now=now,
+        email=normal_email(account.email),
+        role=account.role.value,
+        password_hash=account.password_hash or user.password_hash,
+        tenant_ids=memberships.tenant_ids,
+        role_assignments=memberships.assignments,
     )
     if account.password_hash is not None:
         await queries.raise_version(tx, user_id, now=now)
@@ -122,20 +135,23 @@ async def is_right_password(user: User | None, password: str) -> bool:
     return await verify_password(password, user.password_hash if user else NOBODYS_HASH) and user is not None
 
 
-async def replace_password_hash(tx: Tx, user: User, password: str, *, now: Millis) -> None:
-    """Hash anew what was hashed by an older rule; the user's tokens stay valid."""
-    if is_outdated(user.password_hash):
-        await queries.update_user(tx, user.id, now=now, password_hash=await hash_password(password))
+async def modern_hash(user: User, password: str) -> str | None:
+    """The hash to keep instead of one made by an older rule; None when there is nothing to replace.
+
+    Apart from `replace_password_hash`, for no transaction should wait for a hash.
+    """
+    return await hash_password(password) if is_outdated(user.password_hash) else None
+
+
+async def replace_password_hash(tx: Tx, user: User, password_hash: str, *, now: Millis) -> None:
+    """Keep another hash of the same password, unless it has been changed meanwhile; the user's tokens stay valid."""
+    await queries.replace_hash(tx, user.id, old=user.password_hash, new=password_hash, now=now)
 
 
 async def change_own_password(tx: Tx, user: User, *, password_hash: str, now: Millis) -> None:
     """Raises `Conflict` if the password was changed meanwhile. Ends all of the user's tokens, the caller's too."""
-    held = await queries.find_user(tx, user.id)
-    if held is None:
-        raise UserNotFound()
-    if held.password_hash != user.password_hash:
+    if not await queries.replace_hash(tx, user.id, old=user.password_hash, new=password_hash, now=now):
         raise Conflict("The password has just been changed by someone else.")
-    await queries.update_user(tx, user.id, now=now, password_hash=password_hash)
     await queries.raise_version(tx, user.id, now=now)
 
 
