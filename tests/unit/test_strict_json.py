@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import time
 from typing import Any
 
@@ -41,6 +42,7 @@ def code_of(body: bytes) -> str:
         (b"1e999", "NUMBER_OUT_OF_RANGE"),
         (b'{"a":[-1e999]}', "NUMBER_OUT_OF_RANGE"),
         (b"9" * 5000, "NUMBER_OUT_OF_RANGE"),
+        (b'{"a":[-' + b"9" * 309 + b"]}", "NUMBER_OUT_OF_RANGE"),
         (b'{"a":1,"a":1}', "DUPLICATE_KEY"),
         (b'{"a" :1,"a"\n:1}', "DUPLICATE_KEY"),
         (b'{"a":1,"\\u0061":2}', "DUPLICATE_KEY"),
@@ -151,3 +153,9 @@ def test_a_hostile_body_costs_no_more_than_an_honest_one() -> None:
     allowed = 0.2 + 20 * seconds(honest)
     for body in hostile:
         assert seconds(body) < allowed
+
+
+def test_the_largest_number_a_double_holds_and_long_digits_in_text_are_fine() -> None:
+    largest = int(sys.float_info.max)
+    body = f'{{"n":{largest},"text":"{"9" * 400}"}}'.encode()
+    assert strict_json(body) == {"n": largest, "text": "9" * 400}

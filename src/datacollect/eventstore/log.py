@@ -1,6 +1,7 @@
 """Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
 from datacollect.db import Reading, Tx
@@ -60,6 +61,10 @@ class EventLog:
         self._store = store
         self._projections = tuple(projections)
         self._clock = clock
+
+    def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
+        """Wait here, before opening a transaction, while others of this process append to the tenant."""
+        return self._store.turn(scope)
 
     async def create(self, tx: Tx, scope: TenantScope) -> None:
         """Give a new tenant an empty log; harmless if it has one."""

@@ -3,8 +3,11 @@
 `open` takes two statements, because the second must see what was committed while the first waited for the lock.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.rows import (
@@ -21,6 +24,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 
 _CREATE = """
 INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
@@ -66,6 +70,15 @@ FROM log_heads head WHERE head.tenant_id = $1"""
 
 class PostgresEventStore:
     """Implements `EventStore`."""
+
+    def __init__(self) -> None:
+        self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, scope: TenantScope) -> AsyncIterator[None]:
+        lock = self._turns.setdefault(scope.tenant_id, asyncio.Lock())
+        async with lock:
+            yield
 
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await tx.run(_CREATE, scope.tenant_id, now, epoch)

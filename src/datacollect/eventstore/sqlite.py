@@ -2,6 +2,7 @@
 `open` needs no lock of its own."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -65,6 +66,10 @@ FROM log_heads head WHERE head.tenant_id = ?1"""
 
 class SqliteEventStore:
     """Implements `EventStore`."""
+
+    def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
+        # The writer connection has a queue of its own, and those who wait in it together are committed together.
+        return nullcontext()
 
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await tx.run(_CREATE, scope.tenant_id, now, epoch)

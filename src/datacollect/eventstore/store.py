@@ -9,6 +9,7 @@ The log's running values (position, chain, latest event time) are one row per te
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,6 +72,13 @@ class Page:
 
 
 class EventStore(Protocol):
+    def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
+        """Wait here, before opening a transaction, while others of this process append to the tenant.
+
+        Correctness does not need it: it keeps the pushes to one busy tenant from holding every connection just to wait
+        for the same lock.
+        """
+
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         """Give a new tenant an empty log; harmless if it has one."""
 

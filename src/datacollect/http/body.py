@@ -6,6 +6,7 @@ instead: dependencies run in the order of the parameters. The OpenAPI document f
 """
 
 import re
+import sys
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,10 +19,14 @@ from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidReques
 MAXIMUM_DEPTH = 64
 """Nested arrays and objects. Real forms nest to about 10."""
 
+_LARGEST_DOUBLE = int(sys.float_info.max)
+
 _M = TypeVar("_M", bound=BaseModel)
 
 # The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LONG_NUMBER = re.compile(rb"[0-9]{309}")
+"""Fewer digits always fit a double, which is all that JavaScript clients can read."""
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 _SPACES = (b'" ', b'"\n', b'"\r', b'"\t')
 
@@ -60,9 +65,20 @@ def strict_json(body: bytes) -> Any:
     except RecursionError:
         raise _too_deep() from None
     members = _count_members(value)
+    if _LONG_NUMBER.search(body) and _holds_huge_integer(value):
+        raise InvalidJson("A number in the body is too large.", code="NUMBER_OUT_OF_RANGE")
     if not _keys_are_unique(body, members):
         raise InvalidJson("An object in the body has the same key twice.", code="DUPLICATE_KEY")
     return value
+
+
+def _holds_huge_integer(value: Any) -> bool:
+    """Whether some integer would be read as infinity by a client that has only doubles."""
+    if isinstance(value, dict):
+        return any(map(_holds_huge_integer, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_huge_integer, value))
+    return isinstance(value, int) and abs(value) > _LARGEST_DOUBLE
 
 
 def _count_members(value: Any) -> int:

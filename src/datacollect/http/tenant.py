@@ -1,13 +1,16 @@
 """Which tenant a request is about, resolved once, before anything is authorised."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from fastapi import Request
+from fastapi import Query, Request
 
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
+
+ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
+"""Documents the query parameter; `tenant_of` is what reads it, together with the body."""
 
 
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:

@@ -12,7 +12,7 @@ from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, EventView, MemberView
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import tenant_of
+from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action, Actor, TenantScope
 
@@ -22,7 +22,6 @@ DEFAULT_LIMIT = 100
 HIGHEST_LIMIT = 1000
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18})")
 
-ConfigId = Annotated[str, Query(alias="configId", description="The program; `default` when left out.")]
 _NO_PROGRAM = errors(400, texts={404: "There is no such program."})
 _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entity in it."})
 

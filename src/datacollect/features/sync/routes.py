@@ -4,15 +4,16 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.features.sync import service
 from datacollect.features.sync.errors import InvalidLimit, TooManyAreas
 from datacollect.features.sync.payload import read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
-from datacollect.http.body import read_body, strict_json
+from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
-from datacollect.http.tenant import tenant_of
+from datacollect.http.openapi import errors
+from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Action
 from datacollect.kernel.ids import TenantId
@@ -26,12 +27,28 @@ LARGEST_PAGE = 5000
 MOST_AREAS = 1000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
+_BOUNDED = {501: "The caller's scope is limited to areas or entity types, which this release cannot serve yet."}
+_HASH_HEADER = {"X-Sync-Scope-Hash": {"description": "The same as `scope.hash`.", "schema": {"type": "string"}}}
 
-@router.get("/pull", summary="Pull events", response_model=PullReply)
+
+class _PushDocument(JsonBody):
+    """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
+
+    async def __call__(self, request: Request) -> Any:
+        return strict_json(await read_body(request))
+
+
+@router.get(
+    "/pull",
+    summary="Pull events",
+    response_model=PullReply,
+    responses={200: {"headers": _HASH_HEADER}, **errors(400, texts=_BOUNDED)},
+)
 async def pull(
     request: Request,
     hub: CurrentHub,
     actor: SyncCaller,
+    _: ConfigId = "default",
     since: Annotated[str, Query(description="Empty, a timestamp, or a cursor as delivered.")] = "",
     limit: Annotated[str | None, Query(description="Events per page, 1-5000; default 10, or 100 with areaIds.")] = None,
     area_ids: Annotated[str | None, Query(alias="areaIds", description="Comma-separated hint; never widens.")] = None,
@@ -55,8 +72,15 @@ async def pull(
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
 
 
-@router.get("/pull/callback", summary="Reserved for asynchronous external pull", response_model=CallbackReply)
-async def pull_callback(request: Request, hub: CurrentHub, actor: SyncCaller) -> dict[str, str]:
+@router.get(
+    "/pull/callback",
+    summary="Reserved for asynchronous external pull",
+    response_model=CallbackReply,
+    responses=errors(400),
+)
+async def pull_callback(
+    request: Request, hub: CurrentHub, actor: SyncCaller, _: ConfigId = "default"
+) -> dict[str, str]:
     """Answers that it is not implemented, as the reference does; it has no effect."""
     tenant_id = tenant_of(request)
     await _running(hub, tenant_id)
@@ -64,24 +88,34 @@ async def pull_callback(request: Request, hub: CurrentHub, actor: SyncCaller) ->
     return {"status": "not implemented"}
 
 
-@router.post("/push", summary="Push events", response_model=PushReply)
-async def push(request: Request, hub: CurrentHub, actor: SyncCaller) -> Response:
+@router.post(
+    "/push",
+    summary="Push events",
+    response_model=PushReply,
+    responses={
+        207: {"model": PushReply, "description": "Some events were refused; `failed` says which and why."},
+        **errors(400, texts={422: "An event cannot be applied (`failed` names it); nothing was stored.", **_BOUNDED}),
+    },
+)
+async def push(
+    request: Request,
+    hub: CurrentHub,
+    actor: SyncCaller,
+    document: Annotated[Any, Depends(_PushDocument(PushRequest))],
+) -> Response:
     """Store events and apply them to the entities they are about. Answered means: on disk.
 
     All of a push is applied or none of it; an event whose guid is known counts as applied. With `"atomic": false`
     each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
     quarantine.
     """
-    document: Any = strict_json(await read_body(request))
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.CREATE)
     pushed = read_push(document)
     now = hub.clock.now()
-    device_id = service.accept_device(
-        service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id")
-    )
-    async with hub.db.transaction() as tx:
+    device_id = service.accept_device(service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id"))
+    async with hub.log.turn(scope), hub.db.transaction() as tx:
         result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",

@@ -1,0 +1,82 @@
+"""The README's tour works as printed: its commands run against a real server, and print what it says."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HUB = Path(sys.executable).with_name("datacollect")
+STEP = re.compile(r"```sh\n(?P<commands>(?:(?!```).)*)```\n```(?:json|text)\n(?P<output>.*?)```", re.DOTALL)
+VARIES = [
+    (re.compile(r'"artifactId":"[0-9a-f]{32}"'), '"artifactId":"…"'),
+    (re.compile(r'"lastUpdated":"[^"]+"'), '"lastUpdated":"…"'),
+]
+
+
+def masked(text: str) -> str:
+    for pattern, replacement in VARIES:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, port: int) -> Iterator[Path]:
+    """A fresh folder in which a hub serves, started as `make run` starts it."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    subprocess.run([HUB, "dev-env"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    log = (tmp_path / "hub.log").open("wb")
+    hub = subprocess.Popen([HUB, "serve", "--port", str(port)], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_it_answers(f"http://127.0.0.1:{port}/health", hub, tmp_path / "hub.log")
+        yield tmp_path
+    finally:
+        hub.send_signal(signal.SIGTERM)
+        assert hub.wait(timeout=20) == 0
+        log.close()
+
+
+def _wait_until_it_answers(url: str, hub: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert hub.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            hub_is_starting = 0.1
+            time.sleep(hub_is_starting)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl commands")
+def test_the_tour_prints_what_the_readme_says(folder: Path, port: int) -> None:
+    readme = (ROOT / "README.md").read_text()
+    steps = [match.groupdict() for match in STEP.finditer(readme)]
+    assert len(steps) == 6
+    mark = "--- step ---"
+    script = f"\necho '{mark}'\n".join(step["commands"] for step in steps).replace(
+        "localhost:3000", f"127.0.0.1:{port}"
+    )
+    done = subprocess.run(["sh", "-e"], input=script, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for step, printed in zip(steps, done.stdout.split(mark), strict=True):
+        assert masked(printed) == masked(step["output"])
