@@ -43,6 +43,7 @@ def code_of(body: bytes) -> str:
         (b'{"a":[-1e999]}', "NUMBER_OUT_OF_RANGE"),
         (b"9" * 5000, "NUMBER_OUT_OF_RANGE"),
         (b'{"a":[-' + b"9" * 309 + b"]}", "NUMBER_OUT_OF_RANGE"),
+        (b"[" * 64 + b"9" * 309 + b"]" * 64, "NUMBER_OUT_OF_RANGE"),
         (b'{"a":1,"a":1}', "DUPLICATE_KEY"),
         (b'{"a" :1,"a"\n:1}', "DUPLICATE_KEY"),
         (b'{"a":1,"\\u0061":2}', "DUPLICATE_KEY"),
@@ -143,6 +144,7 @@ def test_a_hostile_body_costs_no_more_than_an_honest_one() -> None:
         b'["' + b"\\\\" * 500_000 + b'"]',
         b'["' + b"\\\\" * 500_000 + b'u0000"]',
         b"[" + b'" ",' * 250_000 + b"1]",
+        b"[" + (b"9" * 308 + b",") * 3_000 + b"1]",
     ]
 
     def seconds(body: bytes) -> float:

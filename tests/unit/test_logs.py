@@ -1,0 +1,64 @@
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from datacollect.logs import configure_logging, describe_exception
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def logged(capfdbinary: pytest.CaptureFixture[bytes]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+
+
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        ("debug", ["something.noticed", "something.happened", "something.failed", "library talks", "library warns"]),
+        ("info", ["something.happened", "something.failed", "library warns"]),
+        ("warning", ["something.failed", "library warns"]),
+        ("silent", []),
+    ],
+)
+def test_every_level_lets_its_lines_through_as_json(
+    level: str, events: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    configure_logging(level)
+    log = structlog.get_logger(component="test")
+    log.debug("something.noticed")
+    log.info("something.happened")
+    log.error("something.failed")
+    logging.getLogger("library").info("library %s", "talks")
+    logging.getLogger("library").warning("library warns")
+    lines = logged(capfdbinary)
+    assert [line["event"] for line in lines] == events
+    assert {line["name"] for line in lines} <= {"datacollect-hub"}
+
+
+def test_of_an_exception_only_the_first_line_is_told() -> None:
+    personal = "person@" + "hub.test"  # in two parts, because the traceback quotes this source
+
+    def fail() -> None:
+        try:
+            raise ValueError(f"inner\nDETAIL: Key (email)=({personal})")
+        except ValueError as cause:
+            raise RuntimeError(f"outer\n[parameters: ({personal},)]") from cause
+
+    with pytest.raises(RuntimeError) as raised:
+        fail()
+    told = describe_exception(raised.value)
+    assert told.endswith("RuntimeError: outer")
+    assert told.index("ValueError: inner") < told.index("RuntimeError: outer")
+    assert "in fail" in told
+    assert personal not in told
