@@ -27,9 +27,11 @@ lint: .venv/.ready-dev ## style and direction of imports
 types: .venv/.ready-dev ## strict type check
 	$(BIN)/mypy
 
-docs: .venv/.ready ## write the OpenAPI document to dist/openapi.json
-	@mkdir -p dist
+docs: .venv/.ready ## make the reference pages, and the OpenAPI document in dist/
+	@mkdir -p dist docs/reference
 	$(BIN)/datacollect openapi > dist/openapi.json
+	$(BIN)/datacollect reference settings > docs/reference/settings.md
+	$(BIN)/datacollect reference errors > docs/reference/errors.md
 
 BENCH_ARGS = suite --serve sqlite --out bench/results/sqlite.json
 
