@@ -42,14 +42,14 @@ FEATURES = (
 """In this order: a slice may call the `service.py` of those before it."""
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
-    """Put a hub together. Nothing is opened or changed before its lifespan begins."""
+def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
+    """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
     log = EventLog(_event_store(database), [EntityProjection()], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
-    hub = Hub(
+    return Hub(
         settings=settings,
         clock=clock,
         db=database,
@@ -58,13 +58,18 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         auth=TokenAuthenticator(database, Tokens(secret, clock), clock),
     )
 
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The hub as an ASGI application; it is prepared when its lifespan begins, and closed when that ends."""
+    hub = create_hub(settings, clock=clock)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
             yield
         finally:
-            await database.close()
+            await hub.db.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub

@@ -15,9 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from datacollect.app import create_app, prepare
+from datacollect.app import create_app, create_hub, prepare
 from datacollect.cli.database import require_reachable
-from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
 from datacollect.logs import configure_logging
 from datacollect.settings import Settings, check_startup, load_settings
@@ -56,7 +55,7 @@ def worker_app() -> FastAPI:
 
 async def _prepare_once(settings: Settings) -> None:
     """Do what can go wrong before listening, once for all processes, where it can be said in one line."""
-    hub: Hub = create_app(settings).state.hub
+    hub = create_hub(settings)
     try:
         await require_reachable(hub.db)
         await prepare(hub)

@@ -32,7 +32,7 @@ class Authenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Everything `create_app` has put together. One per process, on `app.state.hub`."""
+    """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
 
     settings: Settings
     clock: Clock
