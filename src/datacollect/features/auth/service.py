@@ -68,7 +68,6 @@ async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowan
 async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPair:
     """Begin a family of refresh tokens. Raises `UserGone`."""
     token_id, family = new_guid(), new_guid()
-    await queries.delete_ended_sessions(tx, user.id, now=now)
     await queries.insert_session(
         tx,
         Session(
@@ -81,6 +80,8 @@ async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPa
             revoked_at=None,
         ),
     )
+    # Only now: the insert holds the account's row, as a deletion of the account does before it takes the families.
+    await queries.delete_ended_sessions(tx, user.id, now=now)
     return _pair(tokens, user, family=family, token_id=token_id, issued_at=now)
 
 

@@ -54,11 +54,16 @@ class Memberships:
 
         An assignment makes its account a member of the program. Programs given without assignments take the stored
         assignments of all other programs away, so that one who is put out of a program keeps no role there.
+        Assignments given without programs put the account out of those in which they leave it none: a member without
+        any counts as an enumerator, so a viewer whose role is taken away would be able to write.
         """
-        members = self.tenant_ids if tenant_ids is None else tuple(tenant_ids)
         if assignments is None:
+            members = self.tenant_ids if tenant_ids is None else tuple(tenant_ids)
             return Memberships(_once(members), tuple(one for one in self.assignments if one["tenantId"] in members))
-        return Memberships(_once([*members, *(one["tenantId"] for one in assignments)]), tuple(assignments))
+        if tenant_ids is None:
+            had_role = {one["tenantId"] for one in self.assignments}
+            tenant_ids = [tenant for tenant in self.tenant_ids if tenant not in had_role]
+        return Memberships(_once([*tenant_ids, *(one["tenantId"] for one in assignments)]), tuple(assignments))
 
 
 def _once(tenant_ids: Sequence[str]) -> tuple[str, ...]:

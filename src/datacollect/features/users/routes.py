@@ -77,8 +77,9 @@ async def update_user(
     user_id: Annotated[str, Path(alias="id", description="The account's id.")],
     body: Annotated[UserUpdate, Depends(_AccountBody(UserUpdate))],
 ) -> Done:
-    """What is left out stays as it is, but roles in programs that `tenantIds` no longer names are taken away. A new
-    role takes effect at once; a new password ends all sessions."""
+    """What is left out stays as it is, with one exception: the two lists are kept in step. `tenantIds` alone takes the
+    roles in all other programs away; `roleAssignments` alone puts the account out of programs where it had a role and
+    has none now. A new role takes effect at once; a new password ends all sessions."""
     key = _user_id(user_id)
     account = await _account(body)
     async with hub.db.transaction() as tx:

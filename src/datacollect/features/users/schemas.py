@@ -50,7 +50,8 @@ class Assignment(_Wire):
     sync_scope_override: ScopeOverride | None = None
 
 
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+# Any alphabet, but nothing that separates or encloses addresses in a list, or is markup on a page.
+_ADDRESS = re.compile(r"""[^@\s"(),:;<>[\]\\]+@[^@\s"(),:;<>[\]\\.]+(\.[^@\s"(),:;<>[\]\\.]+)+""")
 
 
 class UserUpdate(_Wire):
@@ -65,7 +66,7 @@ class UserUpdate(_Wire):
     @field_validator("email")
     @classmethod
     def _is_an_address(cls, email: str) -> str:
-        if not _ADDRESS.fullmatch(email.strip()):
+        if not _ADDRESS.fullmatch(email.strip()) or not email.strip().isprintable():
             raise PydanticCustomError("invalid_email", "Invalid email address")
         return email
 
