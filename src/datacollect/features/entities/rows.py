@@ -27,31 +27,32 @@ WITH RECURSIVE
 below (guid) AS (
   {{cascading}}
   UNION
-  SELECT m.member_guid FROM below JOIN members m
+  SELECT m.member_guid FROM below {{join}} members m
     ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid AND m.present),
 above (guid) AS (
   {{receiving}}
   UNION
-  SELECT m.group_guid FROM above JOIN members m
+  SELECT m.group_guid FROM above {{join}} members m
     ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid AND m.present),
 loaded (group_guid, member_guid, ordinal, present, stamp_ms, stamp_position) AS (
-  {_MEMBER} FROM ({{pairs}}) AS pair JOIN members m
+  {_MEMBER} FROM ({{pairs}}) AS pair {{join}} members m
     ON m.tenant_id = {{tenant}} AND m.group_guid = pair.group_guid AND m.member_guid = pair.member_guid
-  UNION {_MEMBER} FROM below JOIN members m ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid
-  UNION {_MEMBER} FROM below JOIN members m ON m.tenant_id = {{tenant}} AND m.member_guid = below.guid
-  UNION {_MEMBER} FROM above JOIN members m ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid),
+  UNION {_MEMBER} FROM below {{join}} members m ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid
+  UNION {_MEMBER} FROM below {{join}} members m ON m.tenant_id = {{tenant}} AND m.member_guid = below.guid
+  UNION {_MEMBER} FROM above {{join}} members m ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid),
 wanted (guid) AS ({{guids}} UNION SELECT guid FROM below UNION SELECT group_guid FROM loaded)
-{_ENTITY} FROM wanted JOIN entities e ON e.tenant_id = {{tenant}} AND e.guid = wanted.guid
+{_ENTITY} FROM wanted {{join}} entities e ON e.tenant_id = {{tenant}} AND e.guid = wanted.guid
 UNION ALL
 SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
 
 _LOAD = {
     "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
-    "sqlite": f"{_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.guid IN (SELECT value FROM json_each(?2))",
+    "sqlite": f"{_ENTITY} FROM json_each(?2) AS asked CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = asked.value",
 }
 _LOAD_ALL = {
     "postgresql": _LOAD_WITH_MEMBERS.format(
         tenant="$1",
+        join="JOIN",
         guids="SELECT unnest($2::text[])",
         cascading="SELECT unnest($3::text[])",
         receiving="SELECT unnest($4::text[])",
@@ -59,6 +60,8 @@ _LOAD_ALL = {
     ),
     "sqlite": _LOAD_WITH_MEMBERS.format(
         tenant="?1",
+        # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
+        join="CROSS JOIN",
         guids="SELECT value FROM json_each(?2)",
         cascading="SELECT value FROM json_each(?3)",
         receiving="SELECT value FROM json_each(?4)",
