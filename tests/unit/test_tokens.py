@@ -197,10 +197,8 @@ def test_a_checked_token_is_remembered_for_thirty_seconds(tokens: Tokens, clock:
     assert tokens.read_access(token) is not first
 
 
-def test_what_is_remembered_is_bounded_and_holds_no_token(
-    tokens: Tokens, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("datacollect.kernel.tokens._REMEMBERED", 3)
+def test_what_is_remembered_is_bounded_and_holds_no_token(clock: TurnableClock) -> None:
+    tokens = Tokens(SECRET, clock, remembered=3)
     made = [tokens.access({**USER, "id": number}, version=1, family="f") for number in range(5)]
     for token in made:
         tokens.read_access(token)

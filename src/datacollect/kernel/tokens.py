@@ -21,7 +21,6 @@ from datacollect.kernel.clock import Clock, Millis
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 30 * 24 * 3600
-_REMEMBERED = 10_000
 _REMEMBER_MILLIS = 30_000
 _ISSUER = "datacollect-hub"
 _HEADER = {"alg": "HS256", "typ": "JWT"}
@@ -58,9 +57,10 @@ class RefreshClaims:
 class Tokens:
     """Signs and checks tokens. Checked access tokens are remembered for a moment, for a check costs 20 times more."""
 
-    def __init__(self, secret: str, clock: Clock) -> None:
+    def __init__(self, secret: str, clock: Clock, *, remembered: int = 10_000) -> None:
         self._key = OctKey.import_key(secret)
         self._clock = clock
+        self._most = remembered
         self._checked: OrderedDict[bytes, tuple[AccessClaims, Millis]] = OrderedDict()
 
     def access(self, claims: Mapping[str, Any], *, version: int, family: str) -> str:
@@ -126,7 +126,7 @@ class Tokens:
     def _remember(self, digest: bytes, access: AccessClaims, until: Millis) -> None:
         self._checked.pop(digest, None)
         self._checked[digest] = (access, until)
-        if len(self._checked) > _REMEMBERED:
+        if len(self._checked) > self._most:
             self._checked.popitem(last=False)
 
 

@@ -92,7 +92,8 @@ class _Credentials(JsonBody):
     """What is missing or no text counts as wrong: the contract answers 401 for it, never 400."""
 
     async def __call__(self, request: Request) -> LoginRequest:
-        body = strict_json(await read_body(request))
+        raw = await read_body(request)
+        body = strict_json(raw) if raw.strip() else None
         email, password = (body.get("email"), body.get("password")) if isinstance(body, dict) else (None, None)
         if not isinstance(email, str) or not isinstance(password, str):
             return LoginRequest(email="", password="")
