@@ -17,6 +17,9 @@ NAME = "datacollect-hub"
 _SILENT = logging.CRITICAL + 10
 _MESSAGE_LENGTH = 300
 
+_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg")
+"""Libraries that write the parameters of statements below "warning": password hashes, people's data. At no level."""
+
 
 def configure_logging(level: str) -> None:
     """Set up logging for this process. `level` is a name of `settings.LogLevel`."""
@@ -52,6 +55,8 @@ def _redirect_standard_library(shared: list[Processor], threshold: int) -> None:
     root.handlers = [handler]
     # Libraries talk a lot below "warning" (every job of SQLite, every migration); it is of use to developers only.
     root.setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
+    for name in _TELLTALES:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _add_name(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -46,6 +46,15 @@ def test_every_level_lets_its_lines_through_as_json(
     assert {line["name"] for line in lines} <= {"datacollect-hub"}
 
 
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize("library", ["aiosqlite", "sqlalchemy.engine.Engine", "asyncpg"])
+def test_parameters_of_statements_are_never_logged(library: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    configure_logging("debug")
+    for write in (logging.getLogger(library).debug, logging.getLogger(library).info):
+        write("executing %s", "INSERT INTO users ... ('$argon2id$...',)")
+    assert logged(capfdbinary) == []
+
+
 def test_of_an_exception_only_the_first_line_is_told() -> None:
     personal = "person@" + "hub.test"  # in two parts, because the traceback quotes this source
 
