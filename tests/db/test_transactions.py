@@ -1,10 +1,11 @@
 """Units of work on both engines, and the group commit of SQLite."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from datacollect.db import Database, Tx
 from datacollect.db.migrate import migrate
@@ -13,6 +14,8 @@ from datacollect.eventstore.tables import log_heads
 from datacollect.kernel.errors import StartupError, Unavailable
 
 pytestmark = pytest.mark.anyio
+
+_SLOW = "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT count(*) FROM c"
 
 heads = "SELECT tenant_id FROM log_heads WHERE tenant_id LIKE 'tx-%'"
 
@@ -83,6 +86,75 @@ async def test_a_unit_that_is_cancelled_blocks_nobody(database: Database, steps:
     assert {f"tx-5-{steps}-{n}" for n in (0, 3, "after")} <= kept
 
 
+async def test_a_unit_cancelled_inside_a_core_statement_ends_alone(small: SqliteDatabase) -> None:
+    begun = asyncio.Event()
+
+    async def unit() -> None:
+        async with small.transaction() as tx:
+            await tx.execute(text("INSERT INTO notes (id) VALUES (1)"))
+            begun.set()
+            await tx.execute(text(_SLOW))
+
+    async def quick(number: int) -> None:
+        async with small.transaction() as tx:
+            await tx.execute(text("INSERT INTO notes (id) VALUES (:number)"), {"number": number})
+
+    cancelled = asyncio.create_task(unit())
+    await begun.wait()
+    behind = asyncio.create_task(quick(2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    await behind
+    await quick(3)
+    async with small.reading() as view:
+        assert [tuple(row) for row in await view.fetch("SELECT id FROM notes ORDER BY id")] == [(2,), (3,)]
+
+
+async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(small: SqliteDatabase) -> None:
+    waiting: asyncio.Task[None] | None = None
+    go_on = asyncio.Event()
+
+    async def first() -> None:
+        async with small.transaction() as tx:
+            release = tx.run
+
+            async def run(sql: str, *parameters: object) -> None:
+                await release(sql, *parameters)
+                if sql.startswith("RELEASE") and waiting is not None:
+                    waiting.cancel()
+
+            tx.run = run  # type: ignore[method-assign]
+            await go_on.wait()
+            await tx.run("INSERT INTO notes (id) VALUES (1)")
+
+    async def second() -> None:
+        async with small.transaction():
+            pass
+
+    task = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(second())
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(10):
+        await task
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_lost_writer_fails_its_group_and_is_replaced(small: SqliteDatabase) -> None:
+    with pytest.raises((Unavailable, ValueError)):
+        async with small.transaction() as tx:
+            await tx.connection.invalidate()
+            await tx.run("INSERT INTO notes (id) VALUES (1)")
+    async with small.transaction() as tx:
+        await tx.run("INSERT INTO notes (id) VALUES (2)")
+    async with small.reading() as view:
+        assert [tuple(row) for row in await view.fetch("SELECT id FROM notes")] == [(2,)]
+
+
 async def test_core_statements_and_the_drivers_own_share_the_transaction(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         async with database.transaction() as tx:
@@ -108,11 +180,12 @@ async def test_migrating_twice_changes_nothing(database: Database) -> None:
 
 
 @pytest.fixture
-async def small(tmp_path: Path) -> SqliteDatabase:
+async def small(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     database = SqliteDatabase(tmp_path / "small.sqlite3")
     async with database.transaction() as tx:
         await tx.run("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)")
-    return database
+    yield database
+    await database.close()
 
 
 async def test_units_that_wait_together_are_committed_together(small: SqliteDatabase) -> None:

@@ -11,15 +11,17 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
-from sqlalchemy import Connection, event, exc
+from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.database import Database, Reading, StatementLog, Tx
 from datacollect.kernel.errors import StartupError, Unavailable
+
+_T = TypeVar("_T")
 
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
@@ -34,6 +36,9 @@ _AWAY = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     )
 )
+_BROKEN = (sqlite3.Error, ValueError)
+"""What a statement raises: a `ValueError` is the driver's word for a connection that is closed."""
+
 _READERS = 4
 _WRITER_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -59,6 +64,10 @@ class _SqliteReading(Reading):
 
 
 class _SqliteTx(_SqliteReading, Tx):
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        # SQLAlchemy closes a connection on which a statement is cancelled. This one is everybody's.
+        return await _to_the_end(super().execute(statement, parameters))
+
     async def run(self, sql: str, *parameters: Any) -> None:
         self._statements.add(sql)
         await self._driver.execute(sql, parameters)
@@ -129,11 +138,15 @@ class SqliteDatabase(Database):
 
     async def _open_unit(self) -> tuple[_Group, _SqliteTx]:
         tx = await self._open_writer()
-        group = self._group
-        if group is None:
+        if self._group is None:
             await tx.run("BEGIN IMMEDIATE")
-            group = self._group = _Group()
-        await tx.run("SAVEPOINT unit")
+            self._group = _Group()
+        group = self._group
+        try:
+            await tx.run("SAVEPOINT unit")
+        except _BROKEN as error:
+            # Without this unit there may be nobody left to commit what the group holds.
+            await self._give_up(group, error)
         return group, tx
 
     async def _end_unit(self, group: _Group, undo: str | None) -> None:
@@ -145,20 +158,28 @@ class SqliteDatabase(Database):
                 await tx.run(undo)
             await tx.run("RELEASE unit")
             group.units += 1
-            if not self._waiting or group.units >= _GROUP_LIMIT:
+            if not self._somebody_waits() or group.units >= _GROUP_LIMIT:
                 self._group = None
                 await tx.run("COMMIT")
                 group.committed.set_result(None)
-        except sqlite3.Error as error:
-            self._group = None
-            with contextlib.suppress(sqlite3.Error):
-                await tx.run("ROLLBACK")
-            failure = error if isinstance(error, sqlite3.IntegrityError) else Unavailable()
-            group.committed.set_exception(failure)
-            group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
-            raise failure from error
+        except _BROKEN as error:
+            await self._give_up(group, error)
         finally:
             self._hand_over()
+
+    async def _give_up(self, group: _Group, error: Exception) -> NoReturn:
+        """Undo the whole group, and raise for everyone in it."""
+        assert self._writer is not None
+        self._group = None
+        with contextlib.suppress(*_BROKEN):
+            await self._writer.run("ROLLBACK")
+        failure = error
+        if not isinstance(error, sqlite3.IntegrityError):
+            failure = Unavailable()
+            failure.__cause__ = error
+        group.committed.set_exception(failure)
+        group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
+        raise failure
 
     async def _take_turn(self) -> None:
         if not self._busy:
@@ -169,24 +190,26 @@ class SqliteDatabase(Database):
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting.remove(turn)
-            else:
+            if not turn.cancelled():
                 # The turn had just been given: the group may be waiting for this unit to commit it.
                 group, _ = await self._begin_unit()
                 await _to_the_end(self._end_unit(group, None))
             raise
 
     def _hand_over(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy = False
+        if self._somebody_waits():
+            self._waiting.popleft().set_result(None)
+        else:
+            self._busy = False
+
+    def _somebody_waits(self) -> bool:
+        """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
+        while self._waiting and self._waiting[0].cancelled():
+            self._waiting.popleft()
+        return bool(self._waiting)
 
     async def _open_writer(self) -> _SqliteTx:
-        if self._writer is None:
+        if self._writer is None or self._writer.connection.invalidated:
             connection = await self._write_engine.connect()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
             await connection.begin()
@@ -229,11 +252,11 @@ class _Quiet(StatementLog):
             self._inner.add(statement)
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
     """Finish even if the caller is cancelled meanwhile: a half-closed unit would block every writer."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
