@@ -126,18 +126,21 @@ class _Batch:
         self.result = Appended(head)
 
     def fresh(self, events: Sequence[Event]) -> list[tuple[int, EventHash]]:
-        """The events the log does not hold yet, by index, each guid once; echoes and reused guids are noted."""
-        fresh = []
-        for index, event in enumerate(events):
-            hashed = hash_event(event)
-            stored = self._known.setdefault(event.guid, content := hashed.content)
-            if stored is content:
-                fresh.append((index, hashed))
-            elif stored == content:
-                self.result.known += 1
-            else:
-                self.result.reused.append(index)
-        return fresh
+        """The events the log does not hold yet, by index; echoes and reused guids are noted."""
+        hashes = [hash_event(event) for event in events]
+        return [
+            (index, hashed) for index, hashed in enumerate(hashes) if not self._is_known(index, events[index], hashed)
+        ]
+
+    def _is_known(self, index: int, event: Event, hashed: EventHash) -> bool:
+        stored = self._known.get(event.guid)
+        if stored is None:
+            return False
+        if stored == hashed.content:
+            self.result.known += 1
+        else:
+            self.result.reused.append(index)
+        return True
 
     def apply(
         self,
@@ -149,6 +152,9 @@ class _Batch:
         origin: Origin,
         on_rejection: OnRejection,
     ) -> None:
+        if self._is_known(index, event, hashed):
+            # An event before it in this batch has its guid, and was not rejected.
+            return
         position = self._head.position + 1
         context = Context(position, self._recorded_at, origin)
         try:
@@ -177,6 +183,7 @@ class _Batch:
             body=event.body(),
         )
         self.result.stored.append(stored)
+        self._known[event.guid] = stored.content_hash
         self._head = replace(
             self._head,
             position=position,

@@ -190,6 +190,24 @@ async def test_a_push_that_asks_for_verdicts_keeps_the_good_events(admin: AsyncC
     assert [tuple(row) for row in kept] == [(events[2]["guid"], "UNKNOWN_EVENT_TYPE")]
 
 
+async def test_a_refused_event_counts_as_applied_for_none_of_its_copies(admin: AsyncClient, program: str) -> None:
+    bad = make_event("add-member", entity="nobody", data={"members": [{"guid": "m", "name": "Leo"}]})
+    answer = (await push(admin, program, bad, bad, atomic=False)).json()
+    assert answer["applied"] == 0
+    assert [(failure["index"], failure["code"]) for failure in answer["failed"]] == [
+        (0, "INVALID_GROUP"),
+        (1, "INVALID_GROUP"),
+    ]
+
+
+async def test_a_guid_is_taken_only_by_an_event_that_is_stored(admin: AsyncClient, program: str) -> None:
+    good = make_event()
+    answer = (await push(admin, program, good | {"type": "nonsense"}, good, atomic=False)).json()
+    assert answer["applied"] == 1
+    assert [(failure["index"], failure["code"]) for failure in answer["failed"]] == [(0, "UNKNOWN_EVENT_TYPE")]
+    assert [event["type"] for event in await pull_all(admin, program)] == ["create-individual"]
+
+
 async def test_server_managed_keys_are_never_stored(admin: AsyncClient, program: str) -> None:
     member = {"guid": str(uuid.uuid4()), "name": "M", "externalId": "x", "identifierType": "y"}
     event = make_event("create-group", data={"name": "G", "externalId": "x", "members": [member]})
