@@ -19,49 +19,57 @@ _ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
+
 # `below`: what hangs under the entities that may be deleted, however deep. `above`: the groups over those that get
 # members. UNION lets each guid in once, which also ends cycles. Of what is below, the other groups it is in are
 # needed too, with their entities: what is in a group that lives is not deleted.
-_LOAD_WITH_MEMBERS = f"""
+def _load_with_members(*, join: str, tenant: str, guids: str, cascading: str, receiving: str, pairs: str) -> str:
+    """The statement; `join` is how an engine joins `{table}` on `{on}` without walking through it."""
+
+    def members(on: str) -> str:
+        return join.format(table="members", name="m", on=f"m.tenant_id = {tenant} AND {on}")
+
+    entities = join.format(table="entities", name="e", on=f"e.tenant_id = {tenant} AND e.guid = wanted.guid")
+    return f"""
 WITH RECURSIVE
 below (guid) AS (
-  {{cascading}}
+  {cascading}
   UNION
-  SELECT m.member_guid FROM below {{join}} members m
-    ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid AND m.present),
+  SELECT m.member_guid FROM below {members("m.group_guid = below.guid AND m.present")}),
 above (guid) AS (
-  {{receiving}}
+  {receiving}
   UNION
-  SELECT m.group_guid FROM above {{join}} members m
-    ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid AND m.present),
+  SELECT m.group_guid FROM above {members("m.member_guid = above.guid AND m.present")}),
 loaded (group_guid, member_guid, ordinal, present, stamp_ms, stamp_position) AS (
-  {_MEMBER} FROM ({{pairs}}) AS pair {{join}} members m
-    ON m.tenant_id = {{tenant}} AND m.group_guid = pair.group_guid AND m.member_guid = pair.member_guid
-  UNION {_MEMBER} FROM below {{join}} members m ON m.tenant_id = {{tenant}} AND m.group_guid = below.guid
-  UNION {_MEMBER} FROM below {{join}} members m ON m.tenant_id = {{tenant}} AND m.member_guid = below.guid
-  UNION {_MEMBER} FROM above {{join}} members m ON m.tenant_id = {{tenant}} AND m.member_guid = above.guid),
-wanted (guid) AS ({{guids}} UNION SELECT guid FROM below UNION SELECT group_guid FROM loaded)
-{_ENTITY} FROM wanted {{join}} entities e ON e.tenant_id = {{tenant}} AND e.guid = wanted.guid
+  {_MEMBER} FROM ({pairs}) AS pair {members("m.group_guid = pair.group_guid AND m.member_guid = pair.member_guid")}
+  UNION {_MEMBER} FROM below {members("m.group_guid = below.guid")}
+  UNION {_MEMBER} FROM below {members("m.member_guid = below.guid")}
+  UNION {_MEMBER} FROM above {members("m.member_guid = above.guid")}),
+wanted (guid) AS ({guids} UNION SELECT guid FROM below UNION SELECT group_guid FROM loaded)
+{_ENTITY} FROM wanted {entities}
 UNION ALL
 SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
+
 
 _LOAD = {
     "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
     "sqlite": f"{_ENTITY} FROM json_each(?2) AS asked CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = asked.value",
 }
 _LOAD_ALL = {
-    "postgresql": _LOAD_WITH_MEMBERS.format(
+    "postgresql": _load_with_members(
+        # PostgreSQL expects far more guids than there ever are, and would read all of the tenant to hash them. OFFSET
+        # keeps it from taking the inner query apart, so that each guid is looked up by its key.
+        join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
         tenant="$1",
-        join="JOIN",
         guids="SELECT unnest($2::text[])",
         cascading="SELECT unnest($3::text[])",
         receiving="SELECT unnest($4::text[])",
         pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
     ),
-    "sqlite": _LOAD_WITH_MEMBERS.format(
-        tenant="?1",
+    "sqlite": _load_with_members(
         # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
-        join="CROSS JOIN",
+        join="CROSS JOIN {table} {name} ON {on}",
+        tenant="?1",
         guids="SELECT value FROM json_each(?2)",
         cascading="SELECT value FROM json_each(?3)",
         receiving="SELECT value FROM json_each(?4)",
