@@ -2,6 +2,7 @@
 into a log. Every hub here is a real one; only the devices are simulated."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,9 @@ class TimestampOrdered:
 
     def __init__(self, inner: EventStore) -> None:
         self._inner = inner
+
+    def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
+        return self._inner.turn(scope)
 
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await self._inner.create(tx, scope, epoch=epoch, now=now)
