@@ -3,10 +3,8 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from datacollect.testing.postgres import fresh_database
-
-PATIENCE_SECONDS = 30
+from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 
 @dataclass
@@ -87,26 +84,6 @@ def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
                 process.wait()
 
     return serve
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.conftest import PATIENCE_SECONDS, Run, Serve, free_port, listens, wait_until
+from tests.cli.conftest import Run, Serve
+from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 
 @pytest.mark.parametrize(

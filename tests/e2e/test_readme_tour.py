@@ -4,16 +4,14 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import free_port, listens, wait_until
 
 ROOT = Path(__file__).parents[2]
 HUB = Path(sys.executable).with_name("datacollect")
@@ -32,9 +30,7 @@ def masked(text: str) -> str:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -46,25 +42,13 @@ def folder(tmp_path: Path, port: int) -> Iterator[Path]:
     log = (tmp_path / "hub.log").open("wb")
     hub = subprocess.Popen([HUB, "serve", "--port", str(port)], cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
-        _wait_until_it_answers(f"http://127.0.0.1:{port}/health", hub, tmp_path / "hub.log")
+        wait_until(lambda: listens(port) or hub.poll() is not None)
+        assert hub.poll() is None, (tmp_path / "hub.log").read_text()
         yield tmp_path
     finally:
         hub.send_signal(signal.SIGTERM)
         assert hub.wait(timeout=20) == 0
         log.close()
-
-
-def _wait_until_it_answers(url: str, hub: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert hub.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            hub_is_starting = 0.1
-            time.sleep(hub_is_starting)
-    raise AssertionError(log.read_text())
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl commands")
