@@ -3,16 +3,10 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.kernel.clock import parse_timestamp
-
-
-class _Wire(BaseModel):
-    """Only the wire's names, no conversions: `"true"` is not a boolean. Unknown keys are dropped (with a warning)."""
-
-    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore", validate_by_name=False)
+from datacollect.http.wire import NonEmpty, SyncScope, Wire
 
 
 def _web_address(text: str) -> str:
@@ -22,16 +16,10 @@ def _web_address(text: str) -> str:
     return text
 
 
-def _instant(text: str) -> str:
-    parse_timestamp(text)
-    return text
-
-
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-class EntityForm(_Wire):
+class EntityForm(Wire):
     """One form of a program; forms that depend on another stand below it."""
 
     id: str = Field(description="Defaults to the name.")
@@ -48,7 +36,7 @@ class EntityForm(_Wire):
     version: Any = Field(None, description="Kept for the form builder.")
 
 
-class SeedData(_Wire):
+class SeedData(Wire):
     """Entities a program starts with, of one form."""
 
     name: str = Field(description="The form's name.")
@@ -56,7 +44,7 @@ class SeedData(_Wire):
     data: list[dict[str, Any]] = Field(description="Items with `id`, `name`, optionally `parentId`, and anything else.")
 
 
-class ExtraField(_Wire):
+class ExtraField(Wire):
     name: str
     value: Any
 
@@ -74,21 +62,21 @@ class ExternalSync(BaseModel):
     field_mappings: Any = None
 
 
-class AuthConfig(_Wire):
+class AuthConfig(Wire):
     """An identity provider whose users may sign in."""
 
     type: str
     fields: dict[str, str]
 
 
-class EntityMapping(_Wire):
+class EntityMapping(Wire):
     primary_claim: NonEmpty
     entity_field: NonEmpty
     fallback_claim: str | None = None
     fallback_field: str | None = None
 
 
-class OidcConfig(_Wire):
+class OidcConfig(Wire):
     authority: WebAddress
     redirect_uri: WebAddress
     client_id: NonEmpty
@@ -97,7 +85,7 @@ class OidcConfig(_Wire):
     entity_mapping: EntityMapping
 
 
-class SelfService(_Wire):
+class SelfService(Wire):
     """What citizens may do with their own record."""
 
     enabled: bool
@@ -108,55 +96,37 @@ class SelfService(_Wire):
     oidc_config: OidcConfig | None = None
 
 
-class RollingWindow(_Wire):
-    type: Literal["rolling"]
-    days: int = Field(gt=0)
-
-
-class FixedWindow(_Wire):
-    type: Literal["fixed"]
-    floor: Annotated[str, AfterValidator(_instant)]
-
-
-class SyncScope(_Wire):
-    """How much of the program a device may hold. A dimension that is absent is not limited."""
-
-    area_ids: list[NonEmpty] | None = Field(None, min_length=1)
-    entity_types: list[Literal["individual", "group"]] | None = Field(None, min_length=1)
-    time_window: Annotated[RollingWindow | FixedWindow, Field(discriminator="type")] | None = None
-
-
-class EnrolmentProgram(_Wire):
+class EnrolmentProgram(Wire):
     id: int
     name: NonEmpty
     code: str | None = None
 
 
-class PublicKey(_Wire):
+class PublicKey(Wire):
     ed25519: str | None = None
     es256: str | None = None
 
 
-class ClaimIssuer(_Wire):
+class ClaimIssuer(Wire):
     issuer_id: NonEmpty
     public_key: PublicKey
 
 
-class Claim169(_Wire):
+class Claim169(Wire):
     enabled: bool
     trusted_issuers: list[ClaimIssuer]
 
 
 class UploadedClaim169(Claim169):
     enabled: bool = False
-    trusted_issuers: list[ClaimIssuer] = []
+    trusted_issuers: list[ClaimIssuer] = Field(default_factory=list)
 
 
 class CredentialIssuer(ClaimIssuer):
     kid: str | None = None
 
 
-class CredentialTemplate(_Wire):
+class CredentialTemplate(Wire):
     id: NonEmpty
     match_types: list[str]
     expected_format: Literal["jwt-vc", "sd-jwt"]
@@ -164,7 +134,7 @@ class CredentialTemplate(_Wire):
     claim_label: str | None = None
 
 
-class Inji(_Wire):
+class Inji(Wire):
     enabled: bool
     trusted_issuers: list[CredentialIssuer]
     credential_templates: list[CredentialTemplate]
@@ -174,7 +144,7 @@ def _as_given(value: Any) -> Any:
     return value
 
 
-class ProgramConfig(_Wire):
+class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
     id: str = Field(description="Letters, digits, hyphen and underscore.")
@@ -198,19 +168,19 @@ class ProgramConfig(_Wire):
     archived_at: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)
 
 
-class SyncScopePatch(_Wire):
+class SyncScopePatch(Wire):
     sync_scope: SyncScope | None
 
 
-class ProgramsPatch(_Wire):
+class ProgramsPatch(Wire):
     programs: list[EnrolmentProgram] | None
 
 
-class Claim169Patch(_Wire):
+class Claim169Patch(Wire):
     claim169: Claim169 | None
 
 
-class InjiPatch(_Wire):
+class InjiPatch(Wire):
     inji: Inji | None
 
 
@@ -292,7 +262,7 @@ class ProgramOut(ProgramConfig):
     revision: int = Field(description="Goes up with every change; the ETag.")
 
 
-class LoginOidc(_Wire):
+class LoginOidc(Wire):
     authority: str
     client_id: str
     redirect_uri: str
@@ -300,18 +270,18 @@ class LoginOidc(_Wire):
     acr_values: str | None = None
 
 
-class LoginSelfService(_Wire):
+class LoginSelfService(Wire):
     enabled: bool
     auth_methods: list[str]
     languages: list[str]
     oidc_config: LoginOidc | None = None
 
 
-class LoginProvider(_Wire):
+class LoginProvider(Wire):
     type: str
 
 
-class ProgramLogin(_Wire):
+class ProgramLogin(Wire):
     """What a login screen needs."""
 
     name: str

@@ -1,0 +1,44 @@
+"""Wire models that several slices share."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from datacollect.kernel.clock import parse_timestamp
+
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Wire(BaseModel):
+    """Only the wire's names, no conversions: `"true"` is not a boolean. Unknown keys are dropped."""
+
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore", validate_by_name=False)
+
+
+def _instant(text: str) -> str:
+    parse_timestamp(text)
+    return text
+
+
+class RollingWindow(Wire):
+    """What happened in the last so many days."""
+
+    type: Literal["rolling"]
+    # A hundred years; numbers beyond the calendar could not be subtracted from today.
+    days: int = Field(gt=0, le=36_500)
+
+
+class FixedWindow(Wire):
+    """What happened since an instant."""
+
+    type: Literal["fixed"]
+    floor: Annotated[str, AfterValidator(_instant)] = Field(examples=["2025-01-01T00:00:00.000Z"])
+
+
+class SyncScope(Wire):
+    """How much of a program a device may hold. A dimension that is absent is not limited; empty lists are refused."""
+
+    area_ids: list[NonEmpty] | None = Field(None, min_length=1)
+    entity_types: list[Literal["individual", "group"]] | None = Field(None, min_length=1)
+    time_window: Annotated[RollingWindow | FixedWindow, Field(discriminator="type")] | None = None
