@@ -7,7 +7,12 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.integrity import EMPTY_CHAIN, hash_event
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import parse_timestamp
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.factories import make_config, make_event, make_program, pull, pull_all, push
@@ -114,3 +119,26 @@ async def test_programs_may_use_the_same_guids_and_none_learns_of_the_other(alon
     await push(admin, one, late)
     # A cursor of one program is an unknown event in the other: everything comes, and only its own.
     assert [stored["data"]["name"] for stored in await pull_all(admin, two, cursor_of(late))] == ["Leo"]
+
+
+async def test_the_chain_can_be_checked_from_what_was_delivered(alone: Alone) -> None:
+    admin = await alone.admin()
+    program = await make_program(admin)
+    await push(admin, program, make_event(schemaVersion=3), make_event(data={"é": 1.0, "b": [1e21, None]}))
+    await push(admin, program, make_event(timestamp="2020-01-01T00:00:00Z"))
+    chain = EMPTY_CHAIN
+    for wire in await pull_all(admin, program):
+        event = Event(
+            wire["guid"],
+            wire["entityGuid"],
+            wire["type"],
+            wire["data"],
+            parse_timestamp(wire["timestamp"]),
+            wire["userId"],
+            wire.get("schemaVersion"),
+        )
+        chain = hash_event(event).chained_to(chain)
+    async with alone.hub.db.reading() as view:
+        head = await alone.hub.log.head(view, system_scope(TenantId(program)))
+    assert head is not None
+    assert head.chain_hash == chain
