@@ -49,13 +49,15 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     log = EventLog(_event_store(database), [EntityProjection()], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
+    tokens = Tokens(secret, clock)
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
         tenants=CachedTenantDirectory(database, clock),
-        auth=TokenAuthenticator(database, Tokens(secret, clock), clock),
+        tokens=tokens,
+        auth=TokenAuthenticator(database, tokens, clock),
     )
 
 

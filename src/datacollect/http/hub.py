@@ -12,6 +12,7 @@ from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId
 from datacollect.kernel.tenancy import TenantDirectory
+from datacollect.kernel.tokens import Tokens
 from datacollect.settings import Settings
 
 
@@ -39,6 +40,7 @@ class Hub:
     db: Database
     log: EventLog
     tenants: TenantDirectory
+    tokens: Tokens
     auth: Authenticator
 
 

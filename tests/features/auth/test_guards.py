@@ -38,14 +38,9 @@ async def call(client: AsyncClient, route: tuple[str, str], authorization: str |
     return await client.request(*route, headers=headers)
 
 
-def tokens_of(hub: Hub) -> Tokens:
-    assert isinstance(hub.auth, TokenAuthenticator)
-    return hub.auth.tokens
-
-
 def citizens_token(hub: Hub, **claims: Any) -> str:
     """As the self-service area will sign them."""
-    return tokens_of(hub)._sign(
+    return hub.tokens._sign(
         {"scope": "self-service", "identifier": "x", "tenantId": "a", **claims}, hub.clock.now(), 3600
     )
 
@@ -120,7 +115,7 @@ async def test_rights_come_from_the_database_not_from_the_token(
     person = await make_person(admin)
     pair = await login(client, person)
     held = claims_of(pair["token"])
-    inflated = tokens_of(hub).access(
+    inflated = hub.tokens.access(
         {"id": person.id, "email": "admin@hub.test", "role": "ADMIN"}, version=held["ver"], family=held["fam"]
     )
     assert_refused(
@@ -171,7 +166,7 @@ async def test_an_account_is_looked_up_once_a_second(
 ) -> None:
     person = await make_person(admin)
     authorization = f"Bearer {(await login(client, person))['token']}"
-    guards = TokenAuthenticator(hub.db, tokens_of(hub), clock)
+    guards = TokenAuthenticator(hub.db, hub.tokens, clock)
     with hub.db.statements.record() as statements:
         actors = [await guards.staff(authorization) for _ in range(50)]
     assert len(statements) == 1
@@ -185,7 +180,7 @@ async def test_an_account_is_looked_up_once_a_second(
 async def test_a_change_during_a_look_up_is_not_lost(hub: Hub, admin: AsyncClient, client: AsyncClient) -> None:
     person = await make_person(admin)
     authorization = f"Bearer {(await login(client, person))['token']}"
-    guards = TokenAuthenticator(hub.db, tokens_of(hub), hub.clock)
+    guards = TokenAuthenticator(hub.db, hub.tokens, hub.clock)
     looking = asyncio.create_task(guards.staff(authorization))
     await asyncio.sleep(0)
     guards.forget(UserId(person.id))

@@ -177,8 +177,7 @@ async def test_renewing_by_header_does_not_outlast_the_sign_in(alone: Alone) -> 
 
     async def renewed_hour_by_hour() -> Any:
         """Whether the last of a chain of renewals, which would be this one, is renewed again."""
-        tokens: Tokens = alone.hub.auth.tokens  # type: ignore[attr-defined]
-        token = tokens.access({"id": person.id}, version=claims["ver"], family=claims["fam"])
+        token = alone.hub.tokens.access({"id": person.id}, version=claims["ver"], family=claims["fam"])
         return await renew(alone.client, token)
 
     alone.clock.turn(seconds=30 * 86_400 - 60)
@@ -325,7 +324,7 @@ async def test_a_refresh_token_of_another_secret_is_refused(client: AsyncClient,
     pair = await login(client, person)
     elsewhere = Tokens("f" * 32, hub.clock)
     mine = claims_of(pair["refreshToken"])
-    claims = hub.auth.tokens.read_refresh(pair["refreshToken"])  # type: ignore[attr-defined]
+    claims = hub.tokens.read_refresh(pair["refreshToken"])
     forged = elsewhere.refresh(claims, email=mine["email"], issued_at=hub.clock.now())
     assert_refused(await refresh(client, forged), 401, INVALID)
 

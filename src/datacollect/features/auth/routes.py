@@ -27,7 +27,6 @@ from datacollect.features.auth.schemas import (
     Renewed,
     SignedIn,
 )
-from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
@@ -79,12 +78,6 @@ def _refresh_limit(hub: Hub) -> int:
     return hub.settings.login_rate_limit * _REFRESHES_PER_LOGIN
 
 
-def _authenticator(hub: CurrentHub) -> TokenAuthenticator:
-    assert isinstance(hub.auth, TokenAuthenticator)
-    return hub.auth
-
-
-Guard = Annotated[TokenAuthenticator, Depends(_authenticator)]
 LoginAllowance = Annotated[Allowance, Depends(_count_login)]
 
 
@@ -126,7 +119,6 @@ class _NewPasswordBody(JsonBody):
 @router.post("/login", summary="Sign in", responses={200: {"model": SignedIn}, **errors(400, 401, 429)})
 async def login(
     hub: CurrentHub,
-    guard: Guard,
     allowance: LoginAllowance,
     body: Annotated[LoginRequest, Depends(_Credentials(LoginRequest))],
 ) -> Response:
@@ -142,7 +134,7 @@ async def login(
         async with hub.db.transaction() as tx:
             if modern_hash is not None:
                 await users.replace_password_hash(tx, user, modern_hash, now=hub.clock.now())
-            pair = await service.sign_in(tx, guard.tokens, user, now=hub.clock.now())
+            pair = await service.sign_in(tx, hub.tokens, user, now=hub.clock.now())
     except UserGone:
         raise WrongCredentials(headers=allowance.headers()) from None
     _log.info("auth.signed_in", user_id=user.id)
@@ -158,7 +150,6 @@ async def login(
 async def refresh(
     request: Request,
     hub: CurrentHub,
-    guard: Guard,
     body: Annotated[RefreshRequest, Depends(_OptionalBody(RefreshRequest))],
 ) -> Response:
     """Exchange a refresh token for a new pair. Each one can be used once; for a minute the same exchange may be
@@ -168,23 +159,28 @@ async def refresh(
     """
     limit = _refresh_limit(hub)
     if body.refresh_token is None:
-        if not request.headers.get("authorization"):
+        authorization = request.headers.get("authorization")
+        if not authorization:
             raise NoToken()
-        token, user_id = await guard.renewed_access(request.headers["authorization"], limit=limit)
-        return _signed_in(token, None, user_id)
-    claims = _refresh_claims(guard, body.refresh_token)
-    async with hub.db.transaction() as tx:
-        outcome = await service.refresh(tx, guard.tokens, claims, secret=_secret(hub), limit=limit, now=hub.clock.now())
+        access = service.access_claims(hub.tokens, authorization)
+        async with hub.db.transaction() as tx:
+            outcome = await service.renew_access(tx, hub.tokens, access, limit=limit, now=hub.clock.now())
+    else:
+        claims = _refresh_claims(hub, body.refresh_token)
+        async with hub.db.transaction() as tx:
+            outcome = await service.refresh(
+                tx, hub.tokens, claims, secret=_secret(hub), limit=limit, now=hub.clock.now()
+            )
     if isinstance(outcome, DataCollectError):
         raise outcome
     return _signed_in(outcome.token, outcome.refresh_token, outcome.user_id)
 
 
 @router.post("/logout", summary="Sign out", responses=errors(400, 401))
-async def logout(hub: CurrentHub, guard: Guard, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> Done:
+async def logout(hub: CurrentHub, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> Done:
     """Ends the sign-in the refresh token belongs to. The access token runs out within the hour and cannot be
     renewed."""
-    claims = _refresh_claims(guard, body.refresh_token)
+    claims = _refresh_claims(hub, body.refresh_token)
     async with hub.db.transaction() as tx:
         await service.sign_out(tx, claims, now=hub.clock.now())
     _log.info("auth.signed_out", user_id=claims.user_id)
@@ -213,9 +209,9 @@ async def change_password(
     return Done(message="Password changed successfully")
 
 
-def _refresh_claims(guard: TokenAuthenticator, token: str) -> RefreshClaims:
+def _refresh_claims(hub: Hub, token: str) -> RefreshClaims:
     try:
-        claims = guard.tokens.read_refresh(token)
+        claims = hub.tokens.read_refresh(token)
     except TokenInvalid:
         raise RefreshTokenInvalid() from None
     if claims is None:

@@ -51,7 +51,8 @@ _REMEMBERED_USERS = 10_000
 @dataclass(frozen=True, slots=True)
 class TokenPair:
     token: str
-    refresh_token: str
+    refresh_token: str | None
+    """None where an access token was renewed by itself."""
     user_id: UserId
 
 
@@ -113,6 +114,35 @@ async def refresh(
     return _pair(tokens, user, family=claims.family, token_id=token_id, issued_at=now)
 
 
+def access_claims(tokens: Tokens, authorization: str) -> AccessClaims:
+    """What the access token in a header says, whether or not it still opens routes. Raises `AccessTokenInvalid`."""
+    scheme, token = _split(authorization)
+    try:
+        if scheme != "bearer":
+            raise TokenInvalid
+        return tokens.read_access(token)
+    except TokenInvalid:
+        raise AccessTokenInvalid() from None
+
+
+async def renew_access(
+    tx: Tx, tokens: Tokens, claims: AccessClaims, *, limit: int, now: Millis
+) -> TokenPair | DataCollectError:
+    """A new access token for a valid one, as long as the sign-in it comes from lasts. `limit` is per user.
+
+    A refusal is returned, not raised: the attempt counts all the same.
+    """
+    user = await users.find_user(tx, UserId(claims.user_id))
+    if user is None:
+        return UserGone()
+    allowance = await count_attempt(tx, f"refresh:user:{user.id}", limit=limit, now=now)
+    if allowance.exceeded:
+        return TooManyRefreshes(headers=allowance.headers())
+    if user.version != claims.version or not await queries.is_alive(tx, claims.family, now=now):
+        return AccessTokenInvalid()
+    return TokenPair(_access_token(tokens, user, family=claims.family), None, user.id)
+
+
 async def sign_out(tx: Tx, claims: RefreshClaims, *, now: Millis) -> None:
     """End the family the token belongs to; harmless when it has ended."""
     await queries.revoke_session(tx, claims.family, now=now)
@@ -144,14 +174,14 @@ class TokenAuthenticator:
         self._clock = clock
         self._users: OrderedDict[UserId, tuple[User, Actor, Millis]] = OrderedDict()
         self._forgotten = 0
-        self.tokens = tokens
+        self._tokens = tokens
 
     async def staff(self, authorization: str | None) -> Actor:
         scheme, token = _split(authorization)
         if scheme != "bearer":
             raise SchemeUnknown()
         try:
-            return await self._actor(self.tokens.read_access(token))
+            return await self._actor(self._tokens.read_access(token))
         except SelfServiceToken:
             raise SelfServiceForbidden() from None
         except TokenInvalid:
@@ -162,32 +192,9 @@ class TokenAuthenticator:
         try:
             if scheme != "bearer":
                 raise TokenInvalid
-            return await self._actor(self.tokens.read_access(token))
+            return await self._actor(self._tokens.read_access(token))
         except TokenInvalid:
             raise Unauthenticated() from None
-
-    async def renewed_access(self, authorization: str | None, *, limit: int) -> tuple[str, UserId]:
-        """A new access token for a valid one, as long as the sign-in it comes from lasts. `limit` is per user.
-
-        Raises `AccessTokenInvalid`, `UserGone`, `TooManyRefreshes`.
-        """
-        scheme, token = _split(authorization)
-        try:
-            claims = self.tokens.read_access(token)
-        except TokenInvalid:
-            raise AccessTokenInvalid() from None
-        now = self._clock.now()
-        async with self._database.transaction() as tx:
-            user = await users.find_user(tx, UserId(claims.user_id))
-            alive = await queries.is_alive(tx, claims.family, now=now)
-            allowance = await count_attempt(tx, f"refresh:user:{claims.user_id}", limit=limit, now=now)
-        if user is None:
-            raise UserGone()
-        if scheme != "bearer" or not alive or user.version != claims.version:
-            raise AccessTokenInvalid()
-        if allowance.exceeded:
-            raise TooManyRefreshes(headers=allowance.headers())
-        return _access_token(self.tokens, user, family=claims.family), user.id
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed here."""
