@@ -85,6 +85,9 @@ def describe_exception(error: BaseException) -> str:
         lines += [describe_exception(inner) for inner in error.exceptions]
     lines += [text.rstrip() for text in traceback.format_tb(error.__traceback__)]
     first_line = str(error).partition("\n")[0][:_MESSAGE_LENGTH]
+    if type(error).__name__ == "DataError":
+        # asyncpg quotes the value it could not send in its first line already.
+        first_line = first_line.partition(": ")[0]
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return "\n".join([*lines, f"{name}: {first_line}"])

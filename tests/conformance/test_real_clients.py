@@ -326,6 +326,12 @@ class TimestampOrdered:
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await self._inner.create(tx, scope, epoch=epoch, now=now)
 
+    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+        await self._inner.close(tx, scope, now=now)
+
+    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
+        await self._inner.reopen(tx, scope)
+
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         return await self._inner.open(tx, scope, guids)
 

@@ -2,6 +2,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import structlog
 
@@ -71,3 +72,14 @@ def test_of_an_exception_only_the_first_line_is_told() -> None:
     assert told.index("ValueError: inner") < told.index("RuntimeError: outer")
     assert "in fail" in told
     assert personal not in told
+
+
+@pytest.mark.anyio
+async def test_a_value_the_driver_quotes_does_not_reach_the_log(postgres_server: str) -> None:
+    value = "".join(["secret", "-", "person"])  # not as one literal: tracebacks show source lines
+    connection = await asyncpg.connect(postgres_server)
+    with pytest.raises(asyncpg.DataError) as refused:
+        await connection.fetch("SELECT $1::int", value)
+    await connection.close()
+    assert value in str(refused.value)
+    assert value not in describe_exception(refused.value)

@@ -15,10 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from datacollect.db.database import Database, Reading, StatementLog, Tx
 from datacollect.kernel.errors import Unavailable
 
+_MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,  # a server that has become a standby
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what asyncpg says when a connection ends between two of its own steps
     asyncpg.exceptions.AdminShutdownError,
@@ -72,7 +75,7 @@ class PostgresDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
-        async with self._connection() as (connection, driver), driver.transaction():
+        async with self._connection() as (connection, driver), driver.transaction(isolation="read_committed"):
             yield _PostgresTx(connection, self.statements, driver)
 
     @contextlib.asynccontextmanager
@@ -118,7 +121,7 @@ class PostgresDatabase(Database):
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self._connection() as (connection, driver), driver.transaction():
             await connection.begin()  # else Alembic would open and commit one of its own
-            await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_SECONDS)
             await connection.run_sync(migrate)
 
     async def close(self) -> None:

@@ -267,6 +267,8 @@ def _unavailable() -> Iterator[None]:
     """A database that is locked, full, read-only or gone is `Unavailable`; any other failure is a bug and stays one."""
     try:
         yield
+    except exc.TimeoutError as error:  # every reader is busy
+        raise Unavailable() from error
     except (exc.OperationalError, sqlite3.OperationalError) as error:
         cause = error.orig if isinstance(error, exc.OperationalError) else error
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _AWAY:

@@ -70,6 +70,13 @@ class EventLog:
         """Give a new tenant an empty log; harmless if it has one."""
         await self._store.create(tx, scope, epoch=new_guid(), now=self._clock.now())
 
+    async def close(self, tx: Tx, scope: TenantScope) -> None:
+        """Take no more events from the commit of `tx` on, whoever has been let in before."""
+        await self._store.close(tx, scope, now=self._clock.now())
+
+    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
+        await self._store.reopen(tx, scope)
+
     async def append(
         self,
         tx: Tx,
@@ -86,9 +93,10 @@ class EventLog:
         An event whose guid is known is skipped. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
+        hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
-        fresh = batch.fresh(events)
+        fresh = batch.fresh(events, hashes)
         if not fresh:
             return batch.result
         for projection in self._projections:
@@ -125,9 +133,8 @@ class _Batch:
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 
-    def fresh(self, events: Sequence[Event]) -> list[tuple[int, EventHash]]:
+    def fresh(self, events: Sequence[Event], hashes: Sequence[EventHash]) -> list[tuple[int, EventHash]]:
         """The events the log does not hold yet, by index; echoes and reused guids are noted."""
-        hashes = [hash_event(event) for event in events]
         return [
             (index, hashed) for index, hashed in enumerate(hashes) if not self._is_known(index, events[index], hashed)
         ]

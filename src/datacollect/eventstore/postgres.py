@@ -30,7 +30,7 @@ _CREATE = """
 INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
 VALUES ($1, 0, ''::bytea, NULL, $2, '{}', $3, 0) ON CONFLICT DO NOTHING"""
 
-_LOCK = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
+_LOCK = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 AND closed_ms IS NULL FOR UPDATE"
 
 _KNOWN = "SELECT guid, content_hash FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])"
 
@@ -41,6 +41,8 @@ WITH appended AS (
                            $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::text[]))
 UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, recorded_ms = $18, figures = $19
 WHERE tenant_id = $1"""
+
+_SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events
@@ -82,6 +84,12 @@ class PostgresEventStore:
 
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await tx.run(_CREATE, scope.tenant_id, now, epoch)
+
+    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+        await tx.run(_SET_CLOSED, now, scope.tenant_id)
+
+    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
+        await tx.run(_SET_CLOSED, None, scope.tenant_id)
 
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         heads = await tx.fetch(_LOCK, scope.tenant_id)

@@ -28,7 +28,7 @@ VALUES (?, 0, x'', NULL, ?, '{}', ?, 0) ON CONFLICT DO NOTHING"""
 
 # CROSS JOIN keeps SQLite from walking through all of the tenant's events instead: it has no statistics to know better.
 _OPEN = f"""
-SELECT 0 AS part, {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?1
+SELECT 0 AS part, {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?1 AND closed_ms IS NULL
 UNION ALL
 SELECT 1, NULL, content_hash, NULL, NULL, guid
 FROM json_each(?2) AS asked CROSS JOIN events ON events.tenant_id = ?1 AND events.guid = asked.value
@@ -39,6 +39,8 @@ _APPEND = f"INSERT INTO events (tenant_id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, 
 _MOVE_HEAD = """
 UPDATE log_heads SET position = ?, chain_hash = ?, max_occurred_ms = ?, recorded_ms = ?, figures = ?
 WHERE tenant_id = ?"""
+
+_SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
@@ -76,6 +78,12 @@ class SqliteEventStore:
 
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         await tx.run(_CREATE, scope.tenant_id, now, epoch)
+
+    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+        await tx.run(_SET_CLOSED, now, scope.tenant_id)
+
+    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
+        await tx.run(_SET_CLOSED, None, scope.tenant_id)
 
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         rows = await tx.fetch(_OPEN, scope.tenant_id, msgspec.json.encode(guids).decode())

@@ -82,8 +82,14 @@ class EventStore(Protocol):
     async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
         """Give a new tenant an empty log; harmless if it has one."""
 
+    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+        """Take no more events from the commit of `tx` on; appends under way are waited for. Reading goes on."""
+
+    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
+        """Take events again; harmless on a log that does."""
+
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
-        """Lock the tenant's log until the transaction ends. Raises `TenantUnknown` if it has none."""
+        """Lock the tenant's log until the transaction ends. Raises `TenantUnknown` if it has none or is closed."""
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""

@@ -16,6 +16,8 @@ log_heads = Table(
     # Which unbroken history this is (renewed by restore and purge), and the position it began at.
     Column("epoch", Text, nullable=False),
     Column("epoch_position", BigInteger, nullable=False),
+    # Set while the program is archived. Read under the lock of every append, so that stopping is a matter of commits.
+    Column("closed_ms", BigInteger),
 )
 
 events = Table(

@@ -142,6 +142,35 @@ class EventStoreContract:
         with pytest.raises(TenantUnknown):
             await append(database, store, system_scope(TenantId("nobody")), [event_at(1)])
 
+    async def test_a_closed_log_takes_nothing_until_it_is_reopened_and_can_be_read(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        event = event_at(1)
+        await append(database, store, scope, [event])
+        async with database.transaction() as tx:
+            await store.close(tx, scope, now=Millis(5))
+        with pytest.raises(TenantUnknown):
+            await append(database, store, scope, [event_at(2)])
+        assert await self.positions(database, store, scope, None) == (0, [event.body()])
+        async with database.transaction() as tx:
+            await store.reopen(tx, scope)
+        assert (await append(database, store, scope, [event_at(3)])).position == 2
+
+    async def test_closing_waits_for_an_append_under_way_and_stops_the_next(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        async def close() -> None:
+            async with database.transaction() as tx:
+                await store.close(tx, scope, now=Millis(5))
+
+        first = asyncio.create_task(append(database, store, scope, [event_at(1)], pause=True))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(close())
+        outcomes = await asyncio.gather(first, closing, return_exceptions=True)
+        assert all(outcome is None or isinstance(outcome, Head | TenantUnknown) for outcome in outcomes)
+        with pytest.raises(TenantUnknown):
+            await append(database, store, scope, [event_at(2)])
+
     async def test_creating_a_log_twice_keeps_what_it_holds(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:

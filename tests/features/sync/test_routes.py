@@ -302,3 +302,55 @@ async def test_the_log_keeps_the_authenticated_caller_beside_the_claimed_one(
     assert [row[0] for row in rows] == [str(me["id"])]
     assert head is not None
     assert head.position == 1
+
+
+async def test_a_push_that_was_let_in_before_the_program_was_archived_stores_nothing(
+    admin: AsyncClient, hub: Hub, program: str
+) -> None:
+    """Another process has archived it within the second for which this one remembers that it runs."""
+    async with hub.db.transaction() as tx:
+        await hub.log.close(tx, system_scope(TenantId(program)))
+    answer = await push(admin, program, make_event())
+    assert (answer.status_code, answer.json()["error"]) == (400, "App instance not found")
+    async with hub.db.reading() as view:
+        head = await hub.log.head(view, system_scope(TenantId(program)))
+    assert head is not None
+    assert head.position == 0
+
+
+async def test_a_restored_program_takes_pushes_again(admin: AsyncClient, program: str) -> None:
+    await admin.delete(f"/api/apps/{program}")
+    assert (await push(admin, program, make_event())).status_code == 400
+    await admin.post(f"/api/apps/{program}/restore")
+    assert (await push(admin, program, make_event())).status_code == 200
+
+
+async def test_a_refused_event_that_is_retried_is_kept_in_quarantine_once(
+    admin: AsyncClient, hub: Hub, program: str
+) -> None:
+    bad = make_event("no-such-type")
+    for _ in range(2):
+        assert (await push(admin, program, bad, atomic=False)).status_code == 207
+    async with hub.db.reading() as view:
+        quoted = "?" if hub.db.dialect == "sqlite" else "$1"
+        kept = await view.fetch(f"SELECT event_guid FROM quarantine WHERE tenant_id = {quoted}", program)
+    assert [row[0] for row in kept] == [bad["guid"]]
+
+
+async def test_a_failure_names_its_event_also_when_the_push_was_not_in_time_order(
+    admin: AsyncClient, program: str
+) -> None:
+    bad = make_event("no-such-type", timestamp="2025-01-02T00:00:00.000Z")
+    late = make_event(timestamp="2025-01-03T00:00:00.000Z")
+    early = make_event(timestamp="2025-01-01T00:00:00.000Z")
+    failure = (await push(admin, program, late, bad, early)).json()["failed"][0]
+    assert (failure["index"], failure["eventGuid"]) == (1, bad["guid"])
+
+
+async def test_keys_that_mean_something_elsewhere_are_plain_data(admin: AsyncClient, program: str) -> None:
+    data = {"__proto__": {"admin": True}, "constructor": 1, "$where": "1", "name": "N"}
+    event = make_event(data=data)
+    await push(admin, program, event)
+    assert (await pull_all(admin, program))[0]["data"] == data
+    entity = await admin.get(f"/api/entities/{event['entityGuid']}", params={"configId": program})
+    assert entity.json()["data"] == data

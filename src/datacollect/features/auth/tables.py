@@ -23,6 +23,6 @@ attempts = Table(
     metadata,
     # Such as `login:ip:192.0.2.7`: counted in the database, so that a restart or another process forgets nothing.
     Column("key", Text, primary_key=True),
-    Column("window_began_ms", BigInteger, nullable=False),
+    Column("window_began_ms", BigInteger, nullable=False, index=True),
     Column("count", Integer, nullable=False),
 )

@@ -178,7 +178,7 @@ async def archive_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramI
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
     tenant_id = _program_id(program_id)
     async with hub.db.transaction() as tx:
-        await service.archive(tx, tenant_id, now=hub.clock.now())
+        await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
 
@@ -188,7 +188,7 @@ async def restore_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramI
     """Let an archived program run again, with its data and under the same QR code."""
     tenant_id = _program_id(program_id)
     async with hub.db.transaction() as tx:
-        await service.restore(tx, tenant_id, now=hub.clock.now())
+        await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
 

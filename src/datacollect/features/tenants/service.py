@@ -102,16 +102,18 @@ async def replace_section(
     await queries.store_content(tx, tenant_id, content, archived_at=program.archived_at, now=now)
 
 
-async def archive(tx: Tx, tenant_id: TenantId, *, now: Millis) -> None:
+async def archive(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) -> None:
     """Stop the program; its data stays. Archiving again changes nothing but the moment."""
     if not await queries.store_archived(tx, tenant_id, now, now=now):
         raise ProgramNotFound()
+    await log.close(tx, system_scope(tenant_id))
 
 
-async def restore(tx: Tx, tenant_id: TenantId, *, now: Millis) -> None:
+async def restore(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) -> None:
     """Let an archived program run again."""
     if not await queries.store_archived(tx, tenant_id, None, now=now):
         raise ProgramNotFound()
+    await log.reopen(tx, system_scope(tenant_id))
 
 
 async def read_program(view: Reading, actor: Actor, tenant_id: TenantId) -> tuple[dict[str, Any], int]:
@@ -208,6 +210,7 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> li
     tenant_id = TenantId(config["id"])
     scope = system_scope(tenant_id)
     await log.create(tx, scope)
+    await log.reopen(tx, scope)
     events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
     if not events:
         return []

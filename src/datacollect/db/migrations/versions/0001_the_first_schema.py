@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_attempts")),
     )
+    op.create_index(op.f("ix_attempts_window_began_ms"), "attempts", ["window_began_ms"], unique=False)
     op.create_table(
         "entities",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -98,6 +99,7 @@ def upgrade() -> None:
         sa.Column("figures", sa.Text(), nullable=False),
         sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("epoch_position", sa.BigInteger(), nullable=False),
+        sa.Column("closed_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_log_heads")),
     )
     op.create_table(

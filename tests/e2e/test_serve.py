@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.conftest import Run, Serve
+from tests.e2e.conftest import Run, Serve
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 

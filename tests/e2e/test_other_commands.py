@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.cli.conftest import Run, Serve
+from tests.e2e.conftest import Run, Serve
 
 
 def test_migrate_can_be_repeated(run: Run) -> None:

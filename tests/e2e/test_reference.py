@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.e2e.conftest import Run
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
