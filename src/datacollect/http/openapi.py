@@ -160,8 +160,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas.update(Error=_ERROR, Issue=_ISSUE, Problem=_PROBLEM)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    used: set[str] = set()
     for operation, dependant in _operations(app, document):
         _complete(operation, dependant, schemas)
+        used.update(operation.get("tags", ()))
+    document["tags"] = [tag for tag in TAGS if tag["name"] in used]
     components["schemas"] = dict(sorted(schemas.items()))
     return document
 

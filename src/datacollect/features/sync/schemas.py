@@ -10,6 +10,22 @@ class _Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
+_EVENT = {
+    "guid": "6f1d7a52-0b7e-4c7f-9c35-2f0f6f1f4a01",
+    "entityGuid": "in-lan",
+    "type": "create-individual",
+    "data": {"entityName": "individual", "name": "Lan Tran", "area_id": "cedar-bay"},
+    "timestamp": "2026-11-16T08:30:00.000Z",
+    "userId": "agent-7",
+    "syncLevel": 0,
+}
+_HASH = "sha256:002c2ad434fe0c7bc2a82714efd7ce909c9c676f8329619f1613e8b4c100939f"
+
+
+def _example(*examples: dict[str, Any]) -> ConfigDict:
+    return _Wire.model_config | ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class EventIn(_Wire):
     """An event as a device sends it. Unknown members are dropped."""
 
@@ -37,6 +53,8 @@ class EventOut(_Wire):
 
 
 class PushRequest(_Wire):
+    model_config = _example({"configId": "household-registry", "events": [_EVENT]})
+
     config_id: str = Field(default="default", description="The program.")
     events: list[EventIn]
     atomic: bool = Field(
@@ -60,6 +78,8 @@ class Verdict(_Wire):
 
 
 class PushReply(_Wire):
+    model_config = _example({"status": "success", "applied": 1, "failed": [], "errors": []})
+
     status: Literal["success", "partial"]
     applied: int = Field(description="Events stored now or known already.")
     failed: list[Verdict]
@@ -75,6 +95,14 @@ class ScopeOut(_Wire):
 
 
 class PullReply(_Wire):
+    model_config = _example(
+        {
+            "events": [_EVENT | {"syncLevel": 1}],
+            "nextCursor": "2026-11-16T08:30:00.000Z|6f1d7a52-0b7e-4c7f-9c35-2f0f6f1f4a01",
+            "scope": {"areaIds": None, "entityTypes": None, "timeWindow": None, "hash": _HASH},
+        }
+    )
+
     events: list[EventOut]
     next_cursor: str | None = Field(description="Send it as `since` for the next page; null at the end.")
     scope: ScopeOut
