@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from datacollect.app import create_app
 from datacollect.db import Database, open_database
@@ -17,6 +19,10 @@ from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.postgres import fresh_database, server_url
+
+# A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
+hypothesis_settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("hub")
 
 ADMIN_EMAIL = "admin@hub.test"
 ADMIN_PASSWORD = "Correct-Horse-7"

@@ -272,7 +272,9 @@ STEPS = st.sampled_from(["create", "edit", "edit", "sync", "sync", "cut", "skew"
 
 
 @given(generations=st.tuples(*[st.sampled_from([V1, V2])] * 2), steps=st.lists(STEPS, max_size=24))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 async def test_any_schedule_converges_once_everybody_has_synced_twice(
     app: FastAPI, admin_token: str, generations: tuple[Generation, Generation], steps: Sequence[Step]
 ) -> None:
