@@ -44,7 +44,7 @@ bench: .venv/.ready-dev ## measure a hub of its own, unattended (set BENCH_ARGS 
 	@touch $@
 
 .venv/.ready: .venv/.uv pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --no-dev --inexact
+	$(UV) sync --quiet --frozen --no-dev --all-extras --inexact
 	@touch $@
 
 .venv/.ready-dev: .venv/.uv pyproject.toml uv.lock

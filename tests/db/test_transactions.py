@@ -232,3 +232,12 @@ async def test_a_bug_in_a_statement_stays_a_bug(database: Database) -> None:
         async with database.reading() as view:
             await view.fetch("SELECT * FROM no_such_table")
     assert not isinstance(failure.value, Unavailable)
+
+
+async def test_the_database_can_be_read_by_the_hubs_own_user_only(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "data" / "hub.sqlite3")
+    async with database.transaction() as tx:
+        await tx.run("CREATE TABLE notes (id INTEGER)")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]}
+    await database.close()
+    assert set(modes.values()) == {0}, modes

@@ -121,7 +121,7 @@ def _alone_in(settings: Settings) -> Iterator[None]:
         return
     path = settings.data_dir / "serve.lock"
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = path.open("w")
     except OSError as error:
         raise StartupError(

@@ -304,7 +304,9 @@ async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
 
 def _require_writable(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # People's records: for the hub's own user only. SQLite gives its side files the permissions of the database.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         with path.open("ab"):
             pass
     except OSError as error:
