@@ -92,3 +92,22 @@ def require_complete(event: Event) -> None:
         if not value:
             message = "Form submission has no data" if name == "data" else f"Form submission has no {name}"
             raise EventRejected(message, code="INVALID_FORM", path=[name])
+
+
+def without_server_managed(value: dict[str, Any]) -> dict[str, Any]:
+    """The same object without the keys that only the hub may set, at every depth; itself when it has none."""
+    return _stripped(value) if _holds_managed(value) else value
+
+
+def _holds_managed(value: Any) -> bool:
+    if isinstance(value, dict):
+        return not SERVER_MANAGED_KEYS.isdisjoint(value) or any(
+            _holds_managed(item) for item in value.values() if isinstance(item, dict | list)
+        )
+    return any(_holds_managed(item) for item in value if isinstance(item, dict | list))
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stripped(item) for key, item in value.items() if key not in SERVER_MANAGED_KEYS}
+    return [_stripped(item) for item in value] if isinstance(value, list) else value

@@ -77,6 +77,13 @@ class EventLog:
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         await self._store.reopen(tx, scope)
 
+    async def lock(self, tx: Tx, scope: TenantScope) -> None:
+        """Let nobody else append until `tx` ends: what is read now is what the next append meets.
+
+        Raises `TenantUnknown` if the tenant has no log or it is closed.
+        """
+        await self._store.open(tx, scope, ())
+
     async def append(
         self,
         tx: Tx,

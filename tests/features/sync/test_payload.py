@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.eventstore.event import SERVER_MANAGED_KEYS
+from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
 from datacollect.features.sync.errors import InvalidPush
-from datacollect.features.sync.payload import read_push, without_server_managed
+from datacollect.features.sync.payload import read_push
 from datacollect.kernel.clock import format_timestamp
 from tests.factories import make_event
 

@@ -44,8 +44,11 @@ FLOOR = Stamp(-100_000_000_000_000, 0)
 def stamp_of(event: Event, context: Context) -> Stamp:
     """The device's clock counts, but not for the future: a clock that is ahead wins nothing by it.
 
-    Seeds count as made before everything else, so that any device's edit wins over them.
+    Seeds count as made before everything else, so that any device's edit wins over them; what the hub derives counts
+    as made when it is stored, whatever became of the clock.
     """
+    if context.origin is Origin.DERIVED:
+        return Stamp(context.recorded_at, context.position)
     if context.origin is Origin.SEED:
         return Stamp(FLOOR.time, context.position)
     return Stamp(min(event.occurred_at, context.recorded_at), context.position)

@@ -1,6 +1,7 @@
 """Keeps entities and memberships in the transaction that appends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event
@@ -15,25 +16,42 @@ from datacollect.kernel.tenancy import Tenant
 UNKNOWN_FORM = "Unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Overruled:
+    """An event some of whose values did not become part of one entity: a later write or delete was there before it."""
+
+    event: Event
+    context: Context
+    entity: Entity
+    """As the event left it."""
+    lost: Sequence[LostWrite]
+
+
+KeepOverruled = Callable[[Tx, TenantScope, Sequence[Overruled]], Awaitable[None]]
+
+
 class EntityProjection:
-    """Implements `InlineProjection`."""
+    """Implements `InlineProjection`. What events write in vain is handed to `keep_overruled`, in the transaction."""
+
+    def __init__(self, keep_overruled: KeepOverruled) -> None:
+        self._keep_overruled = keep_overruled
 
     async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> "EntityRun":
         del tenant  # will say which custom event types are on
-        return EntityRun(scope, await load(tx, scope, touched(events)))
+        return EntityRun(scope, await load(tx, scope, touched(events)), self._keep_overruled)
 
 
 class EntityRun:
     """Implements `ProjectionRun`. The figures count live entities by the form they came from."""
 
-    def __init__(self, scope: TenantScope, states: States) -> None:
+    def __init__(self, scope: TenantScope, states: States, keep_overruled: KeepOverruled) -> None:
         self._scope = scope
         self._states = states
         self._entities: dict[str, Entity] = {}
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._figures: dict[str, int] = {}
-        self.lost: list[LostWrite] = []
-        """What the batch's events wrote in vain; conflict records are made of it."""
+        self._keep_overruled = keep_overruled
+        self._overruled: list[Overruled] = []
 
     @property
     def figures(self) -> Mapping[str, int]:
@@ -46,7 +64,8 @@ class EntityRun:
         self._entities.update(changes.entities)
         for membership in changes.memberships():
             self._memberships[membership.group_guid, membership.member_guid] = membership
-        self.lost += changes.lost
+        for guid, lost in _by_entity(changes.lost).items():
+            self._overruled.append(Overruled(event, context, self._states.entities[guid], lost))
 
     def _count(self, changes: Changes) -> None:
         before, figures = self._states.entities, self._figures
@@ -62,6 +81,15 @@ class EntityRun:
     async def save(self, tx: Tx) -> None:
         await save_entities(tx, self._scope, self._entities.values())
         await save_memberships(tx, self._scope, self._memberships.values())
+        if self._overruled:
+            await self._keep_overruled(tx, self._scope, self._overruled)
+
+
+def _by_entity(writes: Sequence[LostWrite]) -> Mapping[str, Sequence[LostWrite]]:
+    found: dict[str, list[LostWrite]] = {}
+    for lost in writes:
+        found.setdefault(lost.entity_guid, []).append(lost)
+    return found
 
 
 def form_of(entity: Entity | None) -> str | None:

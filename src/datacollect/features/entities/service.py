@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from datacollect.db import Reading
 from datacollect.eventstore.log import EventLog
@@ -24,6 +27,12 @@ class Shown:
 
     entity: StoredEntity
     member_ids: Sequence[str] | None
+
+
+async def current_data(view: Reading, scope: TenantScope, guid: str) -> Mapping[str, Any] | None:
+    """What is known of an entity now; None if there is no such entity, or it is deleted."""
+    entity = await find_entity(view, scope, guid)
+    return None if entity is None else msgspec.json.decode(entity.data)
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datacollect.eventstore.event import SERVER_MANAGED_KEYS, Event
+from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.sync.errors import InvalidPush
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import Issue
@@ -122,22 +122,3 @@ def _wrong_type(item: Mapping[str, Any], name: str, expected: str, index: int) -
 
 def _issue(code: str, path: list[str | int], message: str) -> Issue:
     return {"code": code, "path": path, "message": message}
-
-
-def without_server_managed(value: dict[str, Any]) -> dict[str, Any]:
-    """The same object without the keys that only the hub may set, at every depth; itself when it has none."""
-    return _stripped(value) if _holds_managed(value) else value
-
-
-def _holds_managed(value: Any) -> bool:
-    if isinstance(value, dict):
-        return not SERVER_MANAGED_KEYS.isdisjoint(value) or any(
-            _holds_managed(item) for item in value.values() if isinstance(item, dict | list)
-        )
-    return any(_holds_managed(item) for item in value if isinstance(item, dict | list))
-
-
-def _stripped(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _stripped(item) for key, item in value.items() if key not in SERVER_MANAGED_KEYS}
-    return [_stripped(item) for item in value] if isinstance(value, list) else value

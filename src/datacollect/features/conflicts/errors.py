@@ -1,0 +1,35 @@
+"""What this slice refuses."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from datacollect.kernel.errors import Conflict, InvalidPayload, InvalidRequest, NotFound
+
+_STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
+
+
+class ConflictNotFound(NotFound):
+    """Conflict not found"""
+
+    code = "CONFLICT_NOT_FOUND"
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
+class ConflictResolved(Conflict):
+    """Conflict already resolved"""
+
+    code = "CONFLICT_ALREADY_RESOLVED"
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
+class InvalidResolution(InvalidPayload):
+    """Invalid payload"""
+
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
+class InvalidConflictQuery(InvalidRequest):
+    """`status` must be unresolved, resolved or all, and `limit` a whole number from 1 to 1000."""
+
+    code = "INVALID_CONFLICT_QUERY"
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR

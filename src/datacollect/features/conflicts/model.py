@@ -1,0 +1,88 @@
+"""What a conflict is, and which event its resolution makes. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from datacollect.eventstore.event import Event, without_server_managed
+from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.ids import derived_guid
+
+
+class Resolution(StrEnum):
+    LOCAL = "local"
+    REMOTE = "remote"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRecord:
+    """An event some of whose values lost against later ones.
+
+    `local_version` is the entity's data as the event left it (empty when it is deleted), `remote_version` the data the
+    event wrote; `lost` holds those of its values, by field, that the entity did not take.
+    """
+
+    guid: str
+    entity_guid: str
+    entity_type: str
+    local_version: Mapping[str, Any]
+    remote_version: Mapping[str, Any]
+    lost: Mapping[str, Any]
+    local_event_guid: str
+    remote_event_guid: str
+    detected_at: Millis
+    resolved_at: Millis | None = None
+    resolution: Resolution | None = None
+    resolved_by: str | None = None
+    merged_data: Mapping[str, Any] | None = None
+
+
+def outcome_event(
+    conflict: ConflictRecord,
+    resolution: Resolution,
+    merged: Mapping[str, Any] | None,
+    current: Mapping[str, Any] | None,
+    *,
+    user_id: str,
+    now: Millis,
+) -> Event | None:
+    """The event that brings every device to the outcome; None when there is nothing to bring.
+
+    It writes the fields that were at stake (devices disagree about them), and of merged data those that differ from
+    what was seen when the conflict was found: what others changed since then stays. `current` is the entity's data
+    now, None if it is deleted; to keep it deleted is told too, as devices that met the events the other way round have
+    brought it back.
+    """
+    event_type = f"update-{conflict.entity_type}"
+    if resolution is Resolution.LOCAL and current is None:
+        event_type, fields = "delete-entity", {"conflict": conflict.guid}
+    elif resolution is Resolution.LOCAL:
+        fields = _kept(conflict, current)
+    elif resolution is Resolution.REMOTE:
+        fields = dict(conflict.remote_version if current is None else conflict.lost)
+    else:
+        fields = _merged(conflict, without_server_managed(dict(merged or {})), current)
+    if not fields:
+        return None
+    guid = derived_guid(conflict.guid, "resolution", conflict.entity_guid)
+    return Event(guid, conflict.entity_guid, event_type, fields, now, user_id)
+
+
+def _kept(conflict: ConflictRecord, current: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {field: current[field] for field in conflict.lost if field in current} if current else {}
+
+
+def _merged(conflict: ConflictRecord, merged: Mapping[str, Any], current: Mapping[str, Any] | None) -> dict[str, Any]:
+    wanted = {field: value for field, value in merged.items() if field != "members"}
+    if current is None:
+        return wanted
+    seen = conflict.local_version
+    changed = {
+        field: value
+        for field, value in wanted.items()
+        if field in conflict.lost or field not in seen or canonical_json(seen[field]) != canonical_json(value)
+    }
+    return _kept(conflict, current) | changed

@@ -1,0 +1,139 @@
+"""`/api/conflicts`: what lost against something later, and deciding about it."""
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from datacollect.features.conflicts import service
+from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidResolution
+from datacollect.features.conflicts.model import ConflictRecord, Resolution
+from datacollect.features.conflicts.schemas import ConflictList, ConflictReply, Resolve, ResolveReply
+from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.hub import CurrentHub, Hub, SyncCaller
+from datacollect.http.openapi import errors
+from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.errors import InvalidPayload, TenantUnknown
+from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+
+router = APIRouter(prefix="/api/conflicts", tags=["Synchronization"])
+
+MOST_LISTED = 1000
+_STATUSES = {"unresolved": False, "resolved": True, "all": None}
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+
+
+class _ResolveBody(JsonBody):
+    async def __call__(self, request: Request) -> Any:
+        """The decoded body with the checked `Resolve`: the tenant may stand in the body too."""
+        document = strict_json(await read_body(request))
+        try:
+            return document, validated(Resolve, document)
+        except InvalidPayload as invalid:
+            raise InvalidResolution(invalid.issues, errors=invalid.issues) from None
+
+
+@router.get("", summary="List conflicts", response_model=ConflictList, responses=errors(400))
+async def list_conflicts(
+    request: Request,
+    hub: CurrentHub,
+    actor: SyncCaller,
+    _: ConfigId = "default",
+    status: Annotated[str, Query(description="`unresolved`, `resolved` or `all`.")] = "unresolved",
+    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
+    limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(MOST_LISTED),
+) -> dict[str, Any]:
+    """The program's conflicts, the latest first; without `status` those that nobody has decided yet."""
+    scope, _tenant = await _scope(request, hub, actor, Action.READ)
+    if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
+        raise InvalidConflictQuery()
+    async with hub.db.reading() as view:
+        found, unresolved = await service.list_conflicts(
+            view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, limit=int(limit)
+        )
+    return {"conflicts": [_view(scope.tenant_id, conflict) for conflict in found], "unresolvedCount": unresolved}
+
+
+@router.get(
+    "/{guid}",
+    summary="One conflict",
+    response_model=ConflictReply,
+    responses=errors(400, texts={404: "There is no such conflict in this program."}),
+)
+async def get_conflict(
+    guid: str, request: Request, hub: CurrentHub, actor: SyncCaller, _: ConfigId = "default"
+) -> dict[str, Any]:
+    """A conflict, decided or not."""
+    scope, _tenant = await _scope(request, hub, actor, Action.READ)
+    async with hub.db.reading() as view:
+        conflict = await service.get_conflict(view, scope, guid)
+    return {"conflict": _view(scope.tenant_id, conflict)}
+
+
+@router.post(
+    "/{guid}/resolve",
+    summary="Decide a conflict",
+    response_model=ResolveReply,
+    responses=errors(
+        400,
+        texts={404: "There is no such conflict in this program.", 409: "Somebody has decided it already."},
+    ),
+)
+async def resolve(
+    guid: str,
+    request: Request,
+    hub: CurrentHub,
+    actor: SyncCaller,
+    body: Annotated[Any, Depends(_ResolveBody(Resolve))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Decide which values hold: those the hub kept, those that lost, or merged ones.
+
+    The outcome is appended as an event, so that every device reaches it with its next pull. Needs a supervisor.
+    """
+    document, wanted = body
+    scope, tenant = await _scope(request, hub, actor, Action.APPROVE, document)
+    async with hub.log.turn(scope), hub.db.transaction() as tx:
+        conflict = await service.resolve(
+            tx,
+            hub.log,
+            scope,
+            tenant,
+            guid,
+            Resolution(wanted.resolution),
+            wanted.merged_data,
+            now=hub.clock.now(),
+        )
+    return {"status": "success", "conflict": _view(scope.tenant_id, conflict)}
+
+
+async def _scope(
+    request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
+) -> tuple[TenantScope, Tenant]:
+    tenant_id = tenant_of(request, body)
+    tenant = await hub.tenants.find(tenant_id)
+    if tenant is None:
+        raise TenantUnknown()
+    return actor.in_tenant(tenant_id, action), tenant
+
+
+def _view(tenant_id: TenantId, conflict: ConflictRecord) -> dict[str, Any]:
+    resolved_at = conflict.resolved_at
+    return {
+        "guid": conflict.guid,
+        "entityGuid": conflict.entity_guid,
+        "tenantId": tenant_id,
+        "localEventGuid": conflict.local_event_guid,
+        "remoteEventGuid": conflict.remote_event_guid,
+        "localVersion": conflict.local_version,
+        "remoteVersion": conflict.remote_version,
+        "fields": list(conflict.lost),
+        "detectedAt": format_timestamp(conflict.detected_at),
+        "resolvedAt": None if resolved_at is None else format_timestamp(resolved_at),
+        "resolution": conflict.resolution,
+        "resolvedBy": conflict.resolved_by,
+        "mergedData": conflict.merged_data,
+    }

@@ -1,0 +1,97 @@
+"""Keeping, listing and resolving conflicts. Source: the contract's sync area, 3.7, and our decision 21."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.event import Origin
+from datacollect.eventstore.log import BatchRejected, EventLog
+from datacollect.eventstore.lookup import guids_at
+from datacollect.features.conflicts import queries
+from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
+from datacollect.features.conflicts.model import ConflictRecord, Resolution, outcome_event
+from datacollect.features.entities.projection import Overruled
+from datacollect.features.entities.service import current_data
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import derived_guid
+from datacollect.kernel.tenancy import Tenant
+
+
+async def keep_overruled(tx: Tx, scope: TenantScope, overruled: Sequence[Overruled]) -> None:
+    """Keep a conflict for each event and entity that values were lost of; two statements however many."""
+    winners = await guids_at(tx, scope, {_winning_position(item) for item in overruled})
+    await queries.keep(tx, scope, [_record(item, winners) for item in overruled])
+
+
+def _winning_position(item: Overruled) -> int:
+    return max(lost.kept_stamp for lost in item.lost).position
+
+
+def _record(item: Overruled, winners: Mapping[int, str]) -> ConflictRecord:
+    event, entity = item.event, item.entity
+    lost = {write.field: write.lost for write in item.lost}
+    own = entity.guid == event.entity_guid
+    return ConflictRecord(
+        guid=derived_guid(event.guid, "conflict", entity.guid),
+        entity_guid=entity.guid,
+        entity_type=entity.kind.value if entity.kind else event.type.rpartition("-")[2] if own else "individual",
+        local_version=entity.data,
+        # Of a member inside a group's event only what was lost is told apart from the group's data.
+        remote_version=event.data if own else lost,
+        lost=lost,
+        local_event_guid=winners.get(_winning_position(item), ""),
+        remote_event_guid=event.guid,
+        detected_at=item.context.recorded_at,
+    )
+
+
+async def list_conflicts(
+    view: Reading, scope: TenantScope, *, resolved: bool | None, entity_guid: str | None, limit: int
+) -> tuple[Sequence[ConflictRecord], int]:
+    """The conflicts found last, the latest first, and how many are open in all."""
+    found = await queries.list_newest(view, scope, resolved=resolved, entity_guid=entity_guid, limit=limit)
+    return found, await queries.count_unresolved(view, scope)
+
+
+async def get_conflict(view: Reading, scope: TenantScope, guid: str) -> ConflictRecord:
+    """Raises `ConflictNotFound`."""
+    conflict = await queries.find(view, scope, guid)
+    if conflict is None:
+        raise ConflictNotFound()
+    return conflict
+
+
+async def resolve(
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    tenant: Tenant,
+    guid: str,
+    resolution: Resolution,
+    merged: Mapping[str, Any] | None,
+    *,
+    now: Millis,
+) -> ConflictRecord:
+    """Decide a conflict, and append the event that brings every device to the outcome, in one transaction.
+
+    Raises `ConflictNotFound`, or `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
+    """
+    conflict = await get_conflict(tx, scope, guid)
+    merged_data = dict(merged or {}) if resolution is Resolution.MERGED else None
+    # The log first, as every push does: what the entity holds must not change between reading it and the event.
+    await log.lock(tx, scope)
+    by = scope.actor.label
+    if not await queries.mark_resolved(
+        tx, scope, guid, resolution=resolution, resolved_by=by, merged_data=merged_data, now=now
+    ):
+        raise ConflictResolved()
+    current = await current_data(tx, scope, conflict.entity_guid)
+    event = outcome_event(conflict, resolution, merged_data, current, user_id=scope.actor.event_user_id, now=now)
+    if event is not None:
+        try:
+            await log.append(tx, scope, tenant, [event], origin=Origin.DERIVED)
+        except BatchRejected as batch:
+            raise batch.rejection.reason from batch
+    return replace(conflict, resolution=resolution, resolved_by=by, resolved_at=now, merged_data=merged_data)

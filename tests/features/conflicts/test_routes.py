@@ -1,0 +1,202 @@
+"""`/api/conflicts` through HTTP, on both engines: what lost is kept, and a decision reaches every device."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+
+from tests.accounts import bearer, login, make_person
+from tests.factories import make_event, make_program, new_id, pull_all, push
+
+pytestmark = pytest.mark.anyio
+
+EARLY, LATE = "2025-01-01T08:00:00.000Z", "2025-01-01T09:00:00.000Z"
+
+
+async def collide(admin: AsyncClient, program: str, entity: str = "e", **late: Any) -> tuple[Any, Any]:
+    """Two devices write the same field; the older edit arrives last. Gives the winning and the losing event."""
+    created = make_event(entity=entity, data={"name": "Ana", "age": 1, "village": "Pak"}, timestamp=EARLY)
+    won = make_event("update-individual", entity=entity, data={"age": 3}, timestamp=LATE)
+    lost = make_event("update-individual", entity=entity, data={"age": 2, "phone": "7"}, timestamp=EARLY) | late
+    for event in (created, won, lost):
+        assert (await push(admin, program, event)).status_code == 200
+    return won, lost
+
+
+async def conflicts_of(admin: AsyncClient, program: str, **query: Any) -> Any:
+    answer = await admin.get("/api/conflicts", params={"configId": program} | query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def data_of(admin: AsyncClient, program: str, entity: str = "e") -> Any:
+    return (await admin.get(f"/api/entities/{entity}", params={"configId": program})).json()["data"]
+
+
+async def decide(client: AsyncClient, program: str, guid: str, **body: Any) -> Any:
+    return await client.post(f"/api/conflicts/{guid}/resolve", params={"configId": program}, json=body)
+
+
+async def test_a_lost_value_is_kept_with_both_events(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    won, lost = await collide(admin, program)
+    listed = await conflicts_of(admin, program)
+    [conflict] = listed["conflicts"]
+    assert listed["unresolvedCount"] == 1
+    assert (conflict["localEventGuid"], conflict["remoteEventGuid"]) == (won["guid"], lost["guid"])
+    assert conflict["localVersion"] == {"name": "Ana", "age": 3, "village": "Pak", "phone": "7"}
+    assert conflict["remoteVersion"] == {"age": 2, "phone": "7"}
+    assert conflict["fields"] == ["age"]
+    assert (conflict["resolution"], conflict["resolvedAt"], conflict["mergedData"]) == (None, None, None)
+    one = await admin.get(f"/api/conflicts/{conflict['guid']}", params={"configId": program})
+    assert one.json() == {"conflict": conflict}
+
+
+async def test_edits_of_different_fields_are_no_conflict(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await collide(admin, program, data={"phone": "7"})
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+
+
+async def test_a_pushed_again_event_is_no_second_conflict(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    _, lost = await collide(admin, program)
+    await push(admin, program, lost)
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "age"),
+    [
+        ({"resolution": "local"}, 3),
+        ({"resolution": "remote"}, 2),
+        ({"resolution": "merged", "mergedData": {"age": 5, "name": "Ana", "village": "Pak"}}, 5),
+    ],
+)
+async def test_a_decision_reaches_the_entity_and_every_device(admin: AsyncClient, body: Any, age: int) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    moved = make_event("update-individual", entity="e", data={"village": "Nong"}, timestamp="2025-01-02T08:00:00.000Z")
+    await push(admin, program, moved)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    answer = await decide(admin, program, conflict["guid"], **body)
+    assert answer.status_code == 200, answer.text
+    decided = answer.json()["conflict"]
+    assert (decided["resolution"], decided["mergedData"]) == (body["resolution"], body.get("mergedData"))
+    assert decided["resolvedAt"] and "@" in decided["resolvedBy"]
+    # What others changed since the conflict was found stays, whatever was merged.
+    assert await data_of(admin, program) == {"name": "Ana", "age": age, "village": "Nong", "phone": "7"}
+    last = (await pull_all(admin, program))[-1]
+    assert (last["type"], last["entityGuid"], last["data"]) == ("update-individual", "e", {"age": age})
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+    assert (await conflicts_of(admin, program, status="resolved"))["conflicts"] == [decided]
+
+
+async def test_a_write_that_came_after_the_delete_can_be_taken_or_left(admin: AsyncClient) -> None:
+    for resolution, status in (("local", 404), ("remote", 200)):
+        program = await make_program(admin)
+        await push(admin, program, make_event(entity="e", timestamp=EARLY))
+        await push(admin, program, make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE))
+        await push(admin, program, make_event("update-individual", entity="e", data={"age": 4}, timestamp=EARLY))
+        [conflict] = (await conflicts_of(admin, program))["conflicts"]
+        assert conflict["localVersion"] == {}
+        assert (await decide(admin, program, conflict["guid"], resolution=resolution)).status_code == 200
+        found = await admin.get("/api/entities/e", params={"configId": program})
+        assert found.status_code == status
+        assert (await pull_all(admin, program))[-1]["type"] == (
+            "delete-entity" if resolution == "local" else "update-individual"
+        )
+
+
+async def test_of_two_decisions_one_holds(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    answers = await asyncio.gather(
+        *(decide(admin, program, conflict["guid"], resolution=r) for r in ("local", "remote", "local", "remote"))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    refused = next(answer.json() for answer in answers if answer.status_code == 409)
+    assert refused["status"] == "error"
+    assert "already resolved" in refused["message"]
+    assert len(await pull_all(admin, program)) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"resolution": "mine"}, {"resolution": "merged"}, {"resolution": "merged", "mergedData": None}, []],
+)
+async def test_a_decision_that_says_nothing_is_refused(admin: AsyncClient, body: Any) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    path = f"/api/conflicts/{conflict['guid']}/resolve"
+    answer = await admin.post(path, params={"configId": program}, json=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Invalid payload"
+    assert answer.json()["errors"]
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 1
+
+
+async def test_another_program_knows_nothing_of_it(admin: AsyncClient) -> None:
+    program, other = await make_program(admin), await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    found = await admin.get(f"/api/conflicts/{conflict['guid']}", params={"configId": other})
+    decided = await decide(admin, other, conflict["guid"], resolution="remote")
+    assert found.status_code == decided.status_code == 404
+    assert found.json()["message"] == "Conflict not found"
+    assert "not found" in decided.json()["message"]
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 1
+
+
+async def test_merged_data_cannot_choose_the_external_record(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    merged = {"age": 9, "externalId": "12", "nested": {"identifierType": "x", "kept": 1}}
+    assert (await decide(admin, program, conflict["guid"], resolution="merged", mergedData=merged)).status_code == 200
+    data = await data_of(admin, program)
+    assert data["nested"] == {"kept": 1}
+    assert "externalId" not in data
+
+
+async def test_a_batch_of_many_conflicts_takes_a_constant_number_of_statements(admin: AsyncClient, hub: Any) -> None:
+    program = await make_program(admin)
+    counts = []
+    for size in (2, 40):
+        entities = [new_id("e") for _ in range(size)]
+        await push(admin, program, *(make_event(entity=e, data={"a": 1}, timestamp=LATE) for e in entities))
+        losers = [make_event("update-individual", entity=e, data={"a": 2}, timestamp=EARLY) for e in entities]
+        with hub.db.statements.record() as statements:
+            assert (await push(admin, program, *losers)).status_code == 200
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 42
+
+
+async def test_deciding_needs_a_supervisor(admin: AsyncClient, client: AsyncClient) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    for role, status in (("enumerator", 403), ("supervisor", 200)):
+        assignments = [{"tenantId": program, "role": role}]
+        person = await make_person(admin, tenantIds=[program], roleAssignments=assignments)
+        headers = bearer((await login(client, person))["token"])
+        listed = await client.get("/api/conflicts", params={"configId": program}, headers=headers)
+        assert listed.status_code == 200
+        answer = await client.post(
+            f"/api/conflicts/{conflict['guid']}/resolve",
+            params={"configId": program},
+            json={"resolution": "remote"},
+            headers=headers,
+        )
+        assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("query", [{"status": "new"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "x"}])
+async def test_a_list_that_cannot_be_is_refused(admin: AsyncClient, query: Any) -> None:
+    program = await make_program(admin)
+    answer = await admin.get("/api/conflicts", params={"configId": program} | query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_CONFLICT_QUERY")
