@@ -9,6 +9,7 @@ from datacollect.eventstore.event import Event, EventRejected, Origin, require_c
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
 from datacollect.eventstore.store import EventStore, Head, Page, StoredEvent
+from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
@@ -57,7 +58,15 @@ class BatchRejected(Exception):
 class EventLog:
     """The event store together with the projections that are kept in its transactions."""
 
-    def __init__(self, store: EventStore, projections: Sequence[InlineProjection], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        projections: Sequence[InlineProjection],
+        clock: Clock,
+        upcasters: Upcasters | None = None,
+    ) -> None:
+        self.upcasters = upcasters or Upcasters()
+        """What brings older layouts of events to the current one before they are applied."""
         self._store = store
         self._projections = tuple(projections)
         self._clock = clock
@@ -106,10 +115,20 @@ class EventLog:
         fresh = batch.fresh(events, hashes)
         if not fresh:
             return batch.result
+        current = {index: self.upcasters.upcast(events[index]) for index, _ in fresh}
         for projection in self._projections:
-            batch.runs.append(await projection.start(tx, scope, tenant, [events[index] for index, _ in fresh]))
+            batch.runs.append(await projection.start(tx, scope, tenant, list(current.values())))
         for index, hashed in fresh:
-            batch.apply(index, events[index], hashed, scope.actor.event_user_id, device_id, origin, on_rejection)
+            batch.apply(
+                index,
+                events[index],
+                current[index],
+                hashed,
+                scope.actor.event_user_id,
+                device_id,
+                origin,
+                on_rejection,
+            )
         if batch.result.stored:
             head = batch.finish()
             await self._store.append(tx, scope, batch.result.stored, head)
@@ -160,12 +179,14 @@ class _Batch:
         self,
         index: int,
         event: Event,
+        current: Event,
         hashed: EventHash,
         actor: str,
         device_id: str | None,
         origin: Origin,
         on_rejection: OnRejection,
     ) -> None:
+        """Apply `current`, the event in its current layout, and store `event`, as it was sent."""
         if self._is_known(index, event, hashed):
             # An event before it in this batch has its guid, and was not rejected.
             return
@@ -174,7 +195,7 @@ class _Batch:
         try:
             require_complete(event)
             for run in self.runs:
-                run.apply(event, context)
+                run.apply(current, context)
         except EventRejected as reason:
             rejection = Rejection(index, event, reason)
             on_rejection(rejection)
