@@ -49,7 +49,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
-    log = EventLog(_event_store(database), [EntityProjection(keep_overruled)], clock)
+    log = EventLog(event_store(database), [EntityProjection(keep_overruled)], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)
@@ -111,7 +111,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(ClientAddress, trusted=trusted)
 
 
-def _event_store(database: Database) -> EventStore:
+def event_store(database: Database) -> EventStore:
     if database.dialect == "sqlite":
         from datacollect.eventstore.sqlite import SqliteEventStore
 

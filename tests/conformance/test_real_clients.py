@@ -360,6 +360,9 @@ class TimestampOrdered:
         cursor = Cursor(Millis(rows[-1][0]), rows[-1][1]) if len(rows) == limit else None
         return Page([row[2] for row in rows], cursor, after + len(rows))
 
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        return await self._inner.read_rows(view, scope, after=after, limit=limit)
+
     async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
         return await self._inner.read_stream(view, scope, entity_guid)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 from datacollect.kernel.errors import DataCollectError
 
 SERVER_MANAGED_KEYS = frozenset({"externalId", "identifierType"})
@@ -55,7 +55,7 @@ class Event:
         return _encoder.encode(wire).decode()
 
 
-class _WireEvent(msgspec.Struct):
+class _WireEvent(msgspec.Struct, forbid_unknown_fields=True):
     guid: str
     entityGuid: str
     type: str
@@ -67,6 +67,24 @@ class _WireEvent(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_WireEvent)
+
+
+def event_from_body(body: str) -> Event:
+    """The event a body was made from. Raises `ValueError` for a text no body can be."""
+    try:
+        wire = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return Event(
+        guid=wire.guid,
+        entity_guid=wire.entityGuid,
+        type=wire.type,
+        data=wire.data,
+        occurred_at=parse_timestamp(wire.timestamp),
+        user_id=wire.userId,
+        schema_version=None if isinstance(wire.schemaVersion, msgspec.UnsetType) else wire.schemaVersion,
+    )
 
 
 class EventRejected(DataCollectError):

@@ -15,6 +15,7 @@ from datacollect.eventstore.rows import (
     HEAD_COLUMNS,
     encode_figures,
     event_values,
+    events_from_rows,
     head_from_row,
     page_from_rows,
     resolved_position,
@@ -47,6 +48,8 @@ _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events
 WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"""
+
+_READ_ROWS = f"SELECT {EVENT_COLUMNS} FROM events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"
 
 _READ_STREAM = """
 SELECT body FROM events WHERE tenant_id = $1 AND entity_guid = $2 ORDER BY occurred_ms, position"""
@@ -120,6 +123,9 @@ class PostgresEventStore:
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)
         return page_from_rows(rows, after=after, limit=limit)
+
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        return events_from_rows(await view.fetch(_READ_ROWS, scope.tenant_id, after, limit))
 
     async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
         return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]

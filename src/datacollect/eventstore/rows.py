@@ -1,11 +1,12 @@
 """What both adapters share: rows to values and back, and the arithmetic of resolving a cursor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from datacollect.eventstore.store import Head, Page, StoredEvent
+from datacollect.eventstore.event import Origin
+from datacollect.eventstore.store import Head, Page, RowUnreadable, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
@@ -44,6 +45,22 @@ def event_values(event: StoredEvent) -> tuple[Any, ...]:
         event.chain_hash,
         event.body,
     )
+
+
+_KINDS = (int, str, str, str, int, int, int, str, str | None, Origin, bytes, bytes, str)
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
+def events_from_rows(rows: Iterable[Sequence[Any]]) -> list[StoredEvent]:
+    """Rows of `EVENT_COLUMNS`. Raises `RowUnreadable` at the first with a value of the wrong kind."""
+    events: list[StoredEvent] = []
+    for row in rows:
+        values = list(row)
+        values[9] = _ORIGINS.get(values[9])
+        if not all(map(isinstance, values, _KINDS)):
+            raise RowUnreadable(row[0], row[1], events)
+        events.append(StoredEvent(*values))
+    return events
 
 
 def page_from_rows(rows: Sequence[Sequence[Any]], *, after: int, limit: int) -> Page:

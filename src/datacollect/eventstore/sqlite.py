@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from datacollect.eventstore.rows import (
     HEAD_COLUMNS,
     encode_figures,
     event_values,
+    events_from_rows,
     head_from_row,
     page_from_rows,
     resolved_position,
@@ -44,6 +46,14 @@ _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
+
+# Texts as bytes: the driver refuses a whole result in which one text is not UTF-8.
+_READ_ROWS = """
+SELECT position, CAST(guid AS BLOB), CAST(entity_guid AS BLOB), CAST(type AS BLOB), occurred_ms, max_occurred_ms,
+  recorded_ms, CAST(actor AS BLOB), CAST(device_id AS BLOB), CAST(origin AS BLOB), content_hash, chain_hash,
+  CAST(body AS BLOB)
+FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
+_TEXTS = frozenset((1, 2, 3, 7, 8, 9, 12))
 
 # Left to itself SQLite takes the index that spares it the sorting, and reads the whole tenant.
 _READ_STREAM = """
@@ -113,9 +123,19 @@ class SqliteEventStore:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)
         return page_from_rows(rows, after=after, limit=limit)
 
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        rows = await view.fetch(_READ_ROWS, scope.tenant_id, after, limit)
+        return events_from_rows(
+            [_text(value) if index in _TEXTS else value for index, value in enumerate(row)] for row in rows
+        )
+
     async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
         return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         rows = await view.fetch(_HEAD, scope.tenant_id)
         return head_from_row(rows[0]) if rows else None
+
+
+def _text(value: Any) -> Any:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value

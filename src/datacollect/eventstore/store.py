@@ -17,6 +17,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope
 
 
@@ -71,6 +72,19 @@ class Page:
     last_position: int
 
 
+class RowUnreadable(DataCollectError):
+    """A row of the log holds a value that no event can have."""
+
+    code = "ROW_UNREADABLE"
+
+    def __init__(self, position: object, guid: object, sound: Sequence[StoredEvent]) -> None:
+        super().__init__()
+        self.position = position
+        self.guid = guid
+        self.sound = sound
+        """The rows that were read before it."""
+
+
 class EventStore(Protocol):
     def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
         """Wait here, before opening a transaction, while others of this process append to the tenant.
@@ -105,6 +119,11 @@ class EventStore(Protocol):
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         """The next events in position order."""
+
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """The next whole rows in position order, whatever has been done to them: bytes of a text that are not UTF-8
+        come back escaped, one by one (`surrogateescape`). Raises `RowUnreadable` at a value of the wrong kind.
+        """
 
     async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
         """The bodies of one entity's events, by event time, then position."""

@@ -273,6 +273,40 @@ class EventStoreContract:
         async with database.reading() as view:
             assert await store.read_stream(view, scope, "e-1") == [early.body(), late.body()]
 
+    async def test_whole_rows_come_back_in_position_order_as_they_were_appended(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        head = await append(database, store, scope, [event_at(300), event_at(100)])
+        last = StoredEvent(
+            position=3,
+            guid=str(uuid.uuid4()),
+            entity_guid="é-3",
+            type="create-group",
+            occurred_at=Millis(-5),
+            max_occurred_at=Millis(300),
+            recorded_at=Millis(7),
+            actor="12",
+            device_id="tablet-1",
+            origin=Origin.SEED,
+            content_hash=bytes(range(32)),
+            chain_hash=bytes(range(32, 64)),
+            body='{"a":"\U0001f600"}',
+        )
+        async with database.transaction() as tx:
+            await store.open(tx, scope, [])
+            await store.append(tx, scope, [last], replace(head, position=3))
+        async with database.reading() as view:
+            first_two = await store.read_rows(view, scope, after=0, limit=2)
+            rest = await store.read_rows(view, scope, after=2, limit=2)
+            stranger = await store.read_rows(view, system_scope(TenantId("somebody-else")), after=0, limit=2)
+        assert [(row.position, row.occurred_at, row.max_occurred_at) for row in first_two] == [
+            (1, 300, 300),
+            (2, 100, 300),
+        ]
+        assert first_two[-1].chain_hash == head.chain_hash
+        assert list(rest) == [last]
+        assert list(stranger) == []
+
     # -- concurrency
 
     async def test_writers_at_once_take_turns_and_a_reader_never_passes_a_gap(

@@ -1,0 +1,130 @@
+"""The command that verifies the logs."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection, inspect
+
+from datacollect.app import event_store
+from datacollect.cli.database import open_configured, require_reachable
+from datacollect.db import Reading
+from datacollect.db.database import closing
+from datacollect.eventstore.anchors import (
+    Anchor,
+    AnchorsUnreadable,
+    anchored_tenants,
+    chain_text,
+    read_anchors,
+    write_anchor,
+)
+from datacollect.eventstore.store import EventStore
+from datacollect.eventstore.tables import log_heads
+from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, verify
+from datacollect.kernel.clock import SystemClock
+from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.settings import load_settings
+
+_WRONG = 2
+
+
+def verify_logs(
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Program to verify; may be repeated. All if left out.")
+    ] = None,
+    anchor: Annotated[
+        bool, typer.Option(help="Write an anchor to DATA_DIR/anchors for each log that is in order.")
+    ] = True,
+) -> None:
+    """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 2 if something is not."""
+    settings = load_settings()
+
+    async def work() -> bool:
+        async with closing(open_configured(settings)) as database:
+            await require_reachable(database)
+            store, fine = event_store(database), True
+            async with database.reading() as view:
+                for name in await _chosen(view, settings.data_dir, tenant or []):
+                    fine &= await _verify_one(view, store, settings.data_dir, name, anchor=anchor)
+        return fine
+
+    if not asyncio.run(work()):
+        raise typer.Exit(_WRONG)
+
+
+async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequence[TenantId]:
+    """The tenants to verify: those asked for, or all that have a log or had one when an anchor was written."""
+    if not await view.connection.run_sync(_has_logs):
+        raise StartupError(
+            "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
+        )
+    known = sorted({*await logs(view), *anchored_tenants(data_dir)})
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise NotFound(f"There is no log of {_shown(unknown[0])}.")
+    return [TenantId(name) for name in dict.fromkeys(asked)] or known
+
+
+def _has_logs(connection: Connection) -> bool:
+    return inspect(connection).has_table(log_heads.name)
+
+
+async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
+    """Verify one log and print the line about it; whether it is in order."""
+    scope = system_scope(tenant)
+    try:
+        anchors = read_anchors(data_dir, tenant)
+    except AnchorsUnreadable as unreadable:
+        typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.error_code}: {unreadable.message}")
+        return False
+    head = await store.head(view, scope)
+    with _progress(tenant, head.position if head else 0) as progress:
+        outcome = await verify(view, store, scope, anchors=anchors, progress=progress)
+    typer.echo(_line(tenant, outcome))
+    if outcome.ok and anchor and outcome.sound.position:
+        new = Anchor(outcome.sound.position, outcome.sound.chain_hash, SystemClock().now())
+        try:
+            write_anchor(data_dir, tenant, new)
+        except DataCollectError as refused:
+            typer.echo(f"WRONG: {_shown(tenant)}: {refused.error_code}: {refused.message}")
+            return False
+    return outcome.ok
+
+
+@contextlib.contextmanager
+def _progress(tenant: str, length: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on standard error, if somebody sees it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with typer.progressbar(length=length, label=_shown(tenant), file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+
+
+def _line(tenant: str, outcome: Verification) -> str:
+    if outcome.finding is not None:
+        return f"WRONG: {_shown(tenant)}: {_describe(outcome.finding)}"
+    count = outcome.sound.position
+    head = f", head {chain_text(outcome.sound.chain_hash)}" if count else ""
+    return f"ok: {_shown(tenant)}: {count:,} {'event' if count == 1 else 'events'}{head}"
+
+
+def _describe(finding: Finding) -> str:
+    guid = "" if finding.guid is None else f" (event {_shown(finding.guid)})"
+    sides = f"Before it: {_beside(finding.before)}; after it: {_beside(finding.after)}."
+    return f"{finding.code} at position {finding.position}{guid}: {_shown(finding.message)} {sides}"
+
+
+def _beside(neighbour: Neighbour | None) -> str:
+    return "nothing" if neighbour is None else f"position {neighbour.position} (event {_shown(neighbour.guid)})"
+
+
+def _shown(text: str) -> str:
+    """A text from the database as one line: whoever changed it must not be able to write lines of ours."""
+    return text if text.isprintable() else ascii(text)

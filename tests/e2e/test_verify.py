@@ -1,0 +1,119 @@
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from datacollect.app import event_store
+from datacollect.db import Database, open_database
+from datacollect.db.migrate import migrate
+from datacollect.eventstore.anchors import anchor_file
+from datacollect.eventstore.tables import events
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.testing.eventstore import append, event_at
+from tests.conftest import ENGINES, database_url
+from tests.e2e.conftest import Run
+
+pytestmark = pytest.mark.anyio
+
+A, B = TenantId("a"), TenantId("b")
+
+
+@pytest.fixture(params=ENGINES)
+async def filled(
+    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
+) -> AsyncIterator[Database]:
+    """The database the command uses, with 3 events of `a` and 1 of `b`."""
+    async with database_url(request.param, request) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
+        await migrate(database)
+        for tenant, size in ((A, 3), (B, 1)):
+            await add(database, tenant, size)
+        yield database
+        await database.close()
+
+
+async def add(database: Database, tenant: TenantId, size: int) -> None:
+    store, scope = event_store(database), system_scope(tenant)
+    async with database.transaction() as tx:
+        await store.create(tx, scope, epoch="first", now=Millis(0))
+    await append(database, store, scope, [event_at(number) for number in range(size)])
+
+
+async def tamper(database: Database, tenant: TenantId, position: int, **values: object) -> None:
+    async with database.transaction() as tx:
+        row = (events.c.tenant_id == tenant) & (events.c.position == position)
+        await tx.execute(update(events).where(row).values(**values))
+
+
+async def verify(run: Run, *arguments: str) -> tuple[int, list[str], str]:
+    ended = await asyncio.to_thread(run, "verify", *arguments)
+    return ended.returncode, ended.stdout.splitlines(), ended.stderr
+
+
+async def test_logs_in_order_are_anchored(run: Run, filled: Database, environment: dict[str, str]) -> None:
+    data_dir = Path(environment["DATA_DIR"])
+    code, lines, errors = await verify(run)
+    assert (code, errors) == (0, "")
+    assert [re.sub(r"v3:[0-9a-f]{64}", "HASH", line) for line in lines] == [
+        "ok: a: 3 events, head HASH",
+        "ok: b: 1 event, head HASH",
+    ]
+    assert anchor_file(data_dir, A).read_text().startswith(f"3 {lines[0].split()[-1]} 20")
+    await add(filled, A, 2)
+    assert (await verify(run, "--tenant", "a"))[0] == 0
+    assert [line.split()[0] for line in anchor_file(data_dir, A).read_text().splitlines()] == ["3", "5"]
+
+
+async def test_no_anchor_is_written_when_none_is_wanted(
+    run: Run, filled: Database, environment: dict[str, str]
+) -> None:
+    assert (await verify(run, "--no-anchor"))[0] == 0
+    assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
+
+
+async def test_a_changed_event_ends_with_2_and_is_named_while_the_other_logs_are_verified(
+    run: Run, filled: Database, environment: dict[str, str]
+) -> None:
+    await tamper(filled, A, 2, type="forged\nok: a: 3 events")
+    code, lines, errors = await verify(run)
+    assert (code, errors) == (2, "")
+    assert len(lines) == 2
+    assert lines[0].startswith("WRONG: a: COLUMN_DIFFERS at position 2 (event ")
+    assert re.search(r"Before it: position 1 \(event .{36}\); after it: position 3 \(event .{36}\)\.$", lines[0])
+    assert lines[1].startswith("ok: b: ")
+    assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
+
+
+async def test_an_anchor_of_another_history_ends_with_2(
+    run: Run, filled: Database, environment: dict[str, str]
+) -> None:
+    assert (await verify(run))[0] == 0
+    file = anchor_file(Path(environment["DATA_DIR"]), A)
+    file.write_text(file.read_text() + f"9 v3:{'0' * 64} 2026-01-01T00:00:00.000Z\n")
+    code, lines, _ = await verify(run, "--tenant", "a")
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith("WRONG: a: ANCHOR_DIFFERS at position 9: ")
+    file.write_text("nonsense\n")
+    code, lines, _ = await verify(run)
+    assert (code, len(lines)) == (2, 2)
+    assert lines[0].startswith("WRONG: a: ANCHORS_UNREADABLE: Line 1 of ")
+
+
+async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None:
+    code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
+    assert (code, lines) == (1, [])
+    assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+
+
+async def test_a_database_without_logs_is_not_called_in_order(run: Run) -> None:
+    code, lines, errors = await verify(run)
+    assert (code, lines) == (1, [])
+    assert errors.startswith("datacollect: This database holds no logs.")
