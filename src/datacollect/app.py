@@ -13,7 +13,7 @@ from datacollect.eventstore.store import EventStore
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
-from datacollect.features.conflicts.service import keep_overruled
+from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.health import feature as health
@@ -49,7 +49,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
-    log = EventLog(event_store(database), [EntityProjection(keep_overruled)], clock)
+    log = EventLog(event_store(database), [EntityProjection([keep_conflicts])], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)

@@ -5,7 +5,7 @@ the hub does itself), so "forgot the filter" has no spelling.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -127,6 +127,26 @@ class Actor:
         return TenantScope(_KEY, tenant_id, self, role)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The entities of a tenant that a caller may touch, by area and by kind; None is not limited, empty reaches nothing."""
+
+    area_ids: frozenset[str] | None = None
+    entity_types: frozenset[str] | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.area_ids is not None or self.entity_types is not None
+
+    def includes(self, kind: str | None, area_id: object) -> bool:
+        """Whether an entity of that kind in that area is within reach. What has no area is in none."""
+        if self.entity_types is not None and kind not in self.entity_types:
+            return False
+        return self.area_ids is None or (isinstance(area_id, str) and area_id in self.area_ids)
+
+
+EVERYWHERE = Reach()
+
 _KEY = object()
 
 
@@ -138,10 +158,15 @@ class TenantScope:
     tenant_id: TenantId
     actor: Actor
     role: Role
+    reach: Reach = EVERYWHERE
 
     def __post_init__(self) -> None:
         if self._key is not _KEY:
             raise TypeError("a TenantScope comes from Actor.in_tenant or system_scope")
+
+    def limited_to(self, reach: Reach) -> "TenantScope":
+        """The same permission for a part of the tenant."""
+        return replace(self, reach=reach)
 
 
 SYSTEM = Actor(kind="system", label="system")

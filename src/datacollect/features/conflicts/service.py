@@ -11,7 +11,8 @@ from datacollect.eventstore.lookup import guids_at
 from datacollect.features.conflicts import queries
 from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
 from datacollect.features.conflicts.model import ConflictRecord, Resolution, outcome_event
-from datacollect.features.entities.projection import Overruled
+from datacollect.features.entities.entity import LostWrite
+from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.service import current_data
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -19,29 +20,39 @@ from datacollect.kernel.ids import derived_guid
 from datacollect.kernel.tenancy import Tenant
 
 
-async def keep_overruled(tx: Tx, scope: TenantScope, overruled: Sequence[Overruled]) -> None:
+async def keep_conflicts(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
     """Keep a conflict for each event and entity that values were lost of; two statements however many."""
-    winners = await guids_at(tx, scope, {_winning_position(item) for item in overruled})
-    await queries.keep(tx, scope, [_record(item, winners) for item in overruled])
+    overruled = [(item, guid, lost) for item in applied for guid, lost in _by_entity(item.changes.lost).items()]
+    if not overruled:
+        return
+    winners = await guids_at(tx, scope, {_winning_position(lost) for _, _, lost in overruled})
+    await queries.keep(tx, scope, [_record(*one, winners) for one in overruled])
 
 
-def _winning_position(item: Overruled) -> int:
-    return max(lost.kept_stamp for lost in item.lost).position
+def _by_entity(writes: Sequence[LostWrite]) -> Mapping[str, Sequence[LostWrite]]:
+    found: dict[str, list[LostWrite]] = {}
+    for lost in writes:
+        found.setdefault(lost.entity_guid, []).append(lost)
+    return found
 
 
-def _record(item: Overruled, winners: Mapping[int, str]) -> ConflictRecord:
-    event, entity = item.event, item.entity
-    lost = {write.field: write.lost for write in item.lost}
-    own = entity.guid == event.entity_guid
+def _winning_position(writes: Sequence[LostWrite]) -> int:
+    return max(lost.kept_stamp for lost in writes).position
+
+
+def _record(item: Applied, guid: str, writes: Sequence[LostWrite], winners: Mapping[int, str]) -> ConflictRecord:
+    event, entity = item.event, item.after[guid]
+    lost = {write.field: write.lost for write in writes}
+    own = guid == event.entity_guid
     return ConflictRecord(
-        guid=derived_guid(event.guid, "conflict", entity.guid),
-        entity_guid=entity.guid,
+        guid=derived_guid(event.guid, "conflict", guid),
+        entity_guid=guid,
         entity_type=entity.kind.value if entity.kind else event.type.rpartition("-")[2] if own else "individual",
         local_version=entity.data,
         # Of a member inside a group's event only what was lost is told apart from the group's data.
         remote_version=event.data if own else lost,
         lost=lost,
-        local_event_guid=winners.get(_winning_position(item), ""),
+        local_event_guid=winners.get(_winning_position(writes), ""),
         remote_event_guid=event.guid,
         detected_at=item.context.recorded_at,
     )

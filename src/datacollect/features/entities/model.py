@@ -4,7 +4,7 @@ Source: the contract's model, section 4.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.eventstore.event import Event
@@ -30,6 +30,7 @@ from datacollect.features.entities.errors import (
     UnknownEventType,
 )
 from datacollect.features.entities.touched import DEEPEST_NESTING
+from datacollect.kernel.identity import EVERYWHERE, Reach
 
 _LONGEST_GUID_BYTES = 512
 _ORDINALS_PER_EVENT = 1 << 22
@@ -77,9 +78,24 @@ class Changes(States):
     def __init__(self) -> None:
         super().__init__()
         self.lost: list[LostWrite] = []
+        self.deleted: list[str] = []
+        """Guids of the entities that a delete was applied to, members before their groups."""
 
 
-def apply(states: States, event: Event, context: Context) -> Changes:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an event has to meet when the hub takes it, beyond what any event has to.
+
+    A rebuild has none: the log holds what was taken, and rules change.
+    """
+
+    custom_types: frozenset[str] = frozenset()
+    """The custom event types that the program has switched on."""
+    reach: Reach = EVERYWHERE
+    """The entities that the caller may touch."""
+
+
+def apply(states: States, event: Event, context: Context, rules: Rules | None = None) -> Changes:
     """What `event` changes in `states`, which stay as they are. Raises `EventRejected`."""
     applier = _APPLIERS.get(event.type)
     if applier is None:
@@ -130,6 +146,7 @@ class _Work:
         gone = delete(self.find(guid), guid, stamp=stamp or self.stamp, context=self.context)
         if gone is not None:
             self.changes.put(gone)
+            self.changes.deleted.append(guid)
 
     def note_change(self, guid: str) -> None:
         """Count a change of an entity's members as a change of the entity, unless this event has counted already."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.entity import Entity, LostWrite, Membership
-from datacollect.features.entities.model import Changes, States, apply
+from datacollect.features.entities.entity import Entity, Membership
+from datacollect.features.entities.model import Changes, Rules, States, apply
 from datacollect.features.entities.rows import load, save_entities, save_memberships
 from datacollect.features.entities.touched import touched
 from datacollect.kernel.identity import TenantScope
@@ -17,55 +17,62 @@ UNKNOWN_FORM = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Overruled:
-    """An event some of whose values did not become part of one entity: a later write or delete was there before it."""
+class Applied:
+    """One event and what it did."""
 
     event: Event
     context: Context
-    entity: Entity
-    """As the event left it."""
-    lost: Sequence[LostWrite]
+    before: Mapping[str, Entity]
+    """The entities it was about, as it found them; what was not there is left out."""
+    after: Mapping[str, Entity]
+    """The same as it left them, changed or not."""
+    changes: Changes
 
 
-KeepOverruled = Callable[[Tx, TenantScope, Sequence[Overruled]], Awaitable[None]]
+Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
+"""Called once for a batch, in its transaction, with what its events did, in log order."""
 
 
 class EntityProjection:
-    """Implements `InlineProjection`. What events write in vain is handed to `keep_overruled`, in the transaction."""
+    """Implements `InlineProjection`. What the events did is told to the followers, in the same transaction."""
 
-    def __init__(self, keep_overruled: KeepOverruled) -> None:
-        self._keep_overruled = keep_overruled
+    def __init__(self, followers: Sequence[Follower] = ()) -> None:
+        self._followers = tuple(followers)
 
     async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> "EntityRun":
-        del tenant  # will say which custom event types are on
-        return EntityRun(scope, await load(tx, scope, touched(events)), self._keep_overruled)
+        rules = Rules(tenant.custom_event_types, scope.reach)
+        return EntityRun(scope, await load(tx, scope, touched(events)), rules, self._followers)
 
 
 class EntityRun:
     """Implements `ProjectionRun`. The figures count live entities by the form they came from."""
 
-    def __init__(self, scope: TenantScope, states: States, keep_overruled: KeepOverruled) -> None:
+    def __init__(self, scope: TenantScope, states: States, rules: Rules, followers: Sequence[Follower]) -> None:
         self._scope = scope
         self._states = states
+        self._rules = rules
+        self._followers = followers
         self._entities: dict[str, Entity] = {}
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._figures: dict[str, int] = {}
-        self._keep_overruled = keep_overruled
-        self._overruled: list[Overruled] = []
+        self._applied: list[Applied] = []
 
     @property
     def figures(self) -> Mapping[str, int]:
         return self._figures
 
     def apply(self, event: Event, context: Context) -> None:
-        changes = apply(self._states, event, context)
+        changes = apply(self._states, event, context, self._rules)
+        concerned = dict.fromkeys((*changes.entities, *(lost.entity_guid for lost in changes.lost)))
+        held = self._states.entities
+        before = {guid: held[guid] for guid in concerned if guid in held}
         self._count(changes)
         self._states.accept(changes)
         self._entities.update(changes.entities)
         for membership in changes.memberships():
             self._memberships[membership.group_guid, membership.member_guid] = membership
-        for guid, lost in _by_entity(changes.lost).items():
-            self._overruled.append(Overruled(event, context, self._states.entities[guid], lost))
+        after = {guid: held[guid] for guid in concerned}
+        self._applied.append(Applied(event, context, before, after, changes))
 
     def _count(self, changes: Changes) -> None:
         before, figures = self._states.entities, self._figures
@@ -81,15 +88,8 @@ class EntityRun:
     async def save(self, tx: Tx) -> None:
         await save_entities(tx, self._scope, self._entities.values())
         await save_memberships(tx, self._scope, self._memberships.values())
-        if self._overruled:
-            await self._keep_overruled(tx, self._scope, self._overruled)
-
-
-def _by_entity(writes: Sequence[LostWrite]) -> Mapping[str, Sequence[LostWrite]]:
-    found: dict[str, list[LostWrite]] = {}
-    for lost in writes:
-        found.setdefault(lost.entity_guid, []).append(lost)
-    return found
+        for follower in self._followers:
+            await follower(tx, self._scope, self._applied)
 
 
 def form_of(entity: Entity | None) -> str | None:
