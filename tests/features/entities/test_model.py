@@ -509,7 +509,7 @@ def test_resolving_a_duplicate_without_deleting_changes_no_entity(world: World) 
 # -- what cannot be applied
 
 
-@pytest.mark.parametrize("type", ["delete-individual", "transfer", "create-Individual", "record-attendance"])
+@pytest.mark.parametrize("type", ["delete-individual", "transfer", "create-Individual"])
 def test_an_unknown_event_type_is_named(world: World, type: str) -> None:
     with pytest.raises(EventRejected, match=f"^No event applier found for event type: {type}$") as refusal:
         world.do(type)

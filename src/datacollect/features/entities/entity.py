@@ -132,6 +132,12 @@ def text_in(data: Mapping[str, Any], key: str) -> str | None:
     return value if value and isinstance(value, str) else None
 
 
+def items_in(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The objects in a list; everything else counts as absent."""
+    value = data.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def default_name(kind: Kind, data: Mapping[str, Any]) -> str:
     return (text_in(data, "entityName") if kind is Kind.RECORD else None) or _DEFAULT_NAMES[kind]
 
@@ -161,6 +167,25 @@ def write(
     if not held.is_live:
         return _create(guid, kind, fields, stamp, context, version=held.version + 1, deleted=held.deleted)
     return _merge(held, fields, stamp, context, lost)
+
+
+def set_fields(held: Entity, fields: Mapping[str, Any], *, stamp: Stamp, context: Context) -> Entity:
+    """The entity with fields that were computed from what it held, so that nothing is lost by writing them.
+
+    They do not keep an entity alive: a delete takes them along, however late it arrives.
+    """
+    exceptions = {**held.exceptions, **{name: max(stamp, held.stamp_of_field(name)) for name in fields}}
+    data = {**held.data, **fields}
+    base, exceptions = _compact(data, held.base, exceptions)
+    return replace(
+        held,
+        version=held.version + 1,
+        data=data,
+        base=base,
+        exceptions=exceptions,
+        changed_position=context.position,
+        last_updated=context.recorded_at,
+    )
 
 
 def _create(

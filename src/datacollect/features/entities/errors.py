@@ -52,6 +52,105 @@ class KindMismatch(EventRejected):
     code = "ENTITY_KIND_MISMATCH"
 
 
+class EntityAbsent(EventRejected):
+    """The event's entity does not exist. Push the event that creates it first."""
+
+    code = "ENTITY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(path=["entityGuid"])
+
+
+class InvalidProgramId(EventRejected):
+    """`programId` must be a number, or a text that is a whole number."""
+
+    code = "INVALID_PROGRAM_ID"
+
+
+class InvalidAttendance(EventRejected):
+    """The event does not say which session it is about, when that was, or whether the person was there."""
+
+    code = "INVALID_ATTENDANCE"
+
+
+class InvalidEntitlement(EventRejected):
+    """Every entitlement needs an id and amounts that are numbers of at least 0."""
+
+    code = "INVALID_ENTITLEMENT"
+
+
+class InvalidQuantity(EventRejected):
+    """`quantity` and `amount` must be numbers of at least 0."""
+
+    code = "INVALID_QUANTITY"
+
+
+class NoEntitlements(EventRejected):
+    """The entity has no entitlements. Grant one first."""
+
+    code = "NO_ENTITLEMENTS"
+
+
+class EntitlementNotFound(EventRejected):
+    """The entity has no entitlement with this id."""
+
+    code = "ENTITLEMENT_NOT_FOUND"
+
+
+class EntitlementNotYetValid(EventRejected):
+    """The entitlement is not valid yet at the time of the event."""
+
+    code = "ENTITLEMENT_NOT_YET_VALID"
+
+
+class EntitlementExpired(EventRejected):
+    """The entitlement was not valid any more at the time of the event."""
+
+    code = "ENTITLEMENT_EXPIRED"
+
+
+class InsufficientBalance(EventRejected):
+    """The redemption is larger than what is left of the entitlement; see `details`."""
+
+    code = "INSUFFICIENT_BALANCE"
+
+
+class VoidUnauthorized(EventRejected):
+    """A redemption is voided by a supervisor: `supervisorVerified` must be true, and who pushes the event must be one."""
+
+    code = "UNAUTHORIZED"
+
+
+class RedemptionNotFound(EventRejected):
+    """The entitlement has no redemption that was made by this event."""
+
+    code = "REDEMPTION_NOT_FOUND"
+
+
+class AlreadyVoided(EventRejected):
+    """The redemption has been voided before."""
+
+    code = "ALREADY_VOIDED"
+
+
+class OutOfReach(EventRejected):
+    """The event's entity is, or would be, outside of what the caller may touch."""
+
+    code = "OUT_OF_SCOPE"
+
+
+class EntityUnknownInReach(OutOfReach):
+    """The event is about an entity that is not known, so that nobody can tell whether the caller may touch it."""
+
+    code = "UNKNOWN_ENTITY"
+
+
+class UnauthorizedMember(EventRejected):
+    """The event touches an entity outside of what the caller may touch, as a member or as part of what it deletes."""
+
+    code = "UNAUTHORIZED_MEMBER"
+
+
 class TenantNotFound(NotFound):
     """Tenant not found"""
 

@@ -3,12 +3,14 @@
 Source: the contract's model, section 4.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
+from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.entity import (
     Entity,
     Kind,
@@ -16,19 +18,23 @@ from datacollect.features.entities.entity import (
     Membership,
     Stamp,
     delete,
+    set_fields,
     stamp_of,
     text_in,
     write,
 )
 from datacollect.features.entities.errors import (
+    EntityAbsent,
     InvalidForm,
     InvalidGroup,
     InvalidMemberData,
     KindMismatch,
     MemberCycle,
     NestedTooDeep,
+    UnauthorizedMember,
     UnknownEventType,
 )
+from datacollect.features.entities.reach import is_within, require_reach
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.kernel.identity import EVERYWHERE, Reach
 
@@ -93,6 +99,8 @@ class Rules:
     """The custom event types that the program has switched on."""
     reach: Reach = EVERYWHERE
     """The entities that the caller may touch."""
+    by_supervisor: bool = True
+    """Whether the caller is a supervisor of the program, or more."""
 
 
 def apply(states: States, event: Event, context: Context, rules: Rules | None = None) -> Changes:
@@ -100,7 +108,11 @@ def apply(states: States, event: Event, context: Context, rules: Rules | None = 
     applier = _APPLIERS.get(event.type)
     if applier is None:
         raise UnknownEventType(event.type)
-    work = _Work(states, stamp_of(event, context), context)
+    if rules is not None and event.type in CUSTOM_EVENT_TYPES and event.type not in rules.custom_types:
+        raise UnknownEventType(event.type)
+    work = _Work(states, stamp_of(event, context), context, rules or Rules())
+    if work.rules.reach.is_bounded:
+        require_reach(work.find, event, work.rules.reach)
     applier(work, event)
     return work.changes
 
@@ -111,10 +123,11 @@ def apply(states: States, event: Event, context: Context, rules: Rules | None = 
 class _Work:
     """One event being applied: its changes so far, over the states it found."""
 
-    def __init__(self, states: States, stamp: Stamp, context: Context) -> None:
+    def __init__(self, states: States, stamp: Stamp, context: Context, rules: Rules) -> None:
         self.states = states
         self.stamp = stamp
         self.context = context
+        self.rules = rules
         self.changes = Changes()
         self._joined = 0
 
@@ -128,6 +141,14 @@ class _Work:
         """The stamp of the group's delete if that is later than this event: to the group the event never happened."""
         held = self.find(group)
         return held.deleted if held is not None and held.deleted is not None and held.deleted > self.stamp else None
+
+    def require_member(self, guid: str, path: Path) -> None:
+        """Raises `UnauthorizedMember` for an entity beyond the caller's reach; one that is new is in everybody's."""
+        if not self.rules.reach.is_bounded:
+            return
+        held = self.find(guid)
+        if held is not None and held.is_live and not is_within(self.rules.reach, held, self.find):
+            raise UnauthorizedMember(path=path)
 
     def write(self, guid: str, kind: Kind, fields: Mapping[str, Any]) -> None:
         changed = write(
@@ -231,6 +252,7 @@ def _write_group(work: _Work, guid: str, data: Mapping[str, Any], path: Path, de
     for index, member in enumerate(members):
         at: Path = [*path, "members", index]
         member_guid, rest = _read_member(member, at)
+        work.require_member(member_guid, at)
         _bury_if_outlived(work, guid, member_guid)
         _write_member(work, member_guid, rest, at, depth)
         joined |= work.join(guid, member_guid)
@@ -291,6 +313,7 @@ def _add_member(work: _Work, event: Event) -> None:
     for index, member in enumerate(members):
         path: Path = ["data", "members", index]
         guid, rest = _read_member(member, path)
+        work.require_member(guid, path)
         _bury_if_outlived(work, group, guid)
         held = work.find(guid)
         is_known = held is not None and (held.is_live or (not rest and work.outlived(guid)))
@@ -310,6 +333,7 @@ def _remove_member(work: _Work, event: Event) -> None:
     _require_group(work, group)
     if work.outlived(group):
         return
+    work.require_member(member, ["data", "memberId"])
     before = work.leave(group, member)
     if before is not None and before.stamp > work.stamp:
         return
@@ -348,6 +372,8 @@ def _delete_with_members(work: _Work, guid: str) -> None:
     A write or membership later than the delete stays as well.
     """
     doomed = _doomed_by(work, guid)
+    for entity in doomed:
+        work.require_member(entity, ["entityGuid"])
     for entity in reversed(doomed):
         for member in work.members_before(entity):
             work.leave(entity, member)
@@ -372,6 +398,53 @@ def _doomed_by(work: _Work, guid: str) -> list[str]:
     return list(doomed)
 
 
+def _enrol(work: _Work, event: Event) -> None:
+    _compute(work, event, enrolment.enrol)
+
+
+def _apply_enrolment(work: _Work, event: Event) -> None:
+    _compute(work, event, enrolment.apply_enrolment)
+
+
+def _reject_enrolment(work: _Work, event: Event) -> None:
+    _compute(work, event, enrolment.reject_enrolment)
+
+
+def _record_attendance(work: _Work, event: Event) -> None:
+    _compute(work, event, attendance.record)
+
+
+def _grant(work: _Work, event: Event) -> None:
+    _compute(work, event, entitlements.grant)
+
+
+def _redeem(work: _Work, event: Event) -> None:
+    _compute(work, event, entitlements.redeem)
+
+
+def _void(work: _Work, event: Event) -> None:
+    _compute(work, event, partial(entitlements.void, by_supervisor=work.rules.by_supervisor))
+
+
+def _compute(work: _Work, event: Event, rule: Callable[[Mapping[str, Any], Event], Mapping[str, Any]]) -> None:
+    """Set the fields that follow from what the entity holds and the event.
+
+    Raises `EntityAbsent` if there is no such entity. One that was deleted after the event was made will do, as for
+    groups: what the event says is then lost with it, and kept as a conflict.
+    """
+    held = work.find(event.entity_guid)
+    if held is None or not (held.is_live or work.outlived(event.entity_guid)):
+        raise EntityAbsent()
+    deleted = work.outlived(event.entity_guid)
+    if deleted is not None:
+        lost = (LostWrite(held.guid, name, None, deleted, value, work.stamp) for name, value in event.data.items())
+        work.changes.lost += lost
+        return
+    fields = rule(held.data, event)
+    if fields:
+        work.changes.put(set_fields(held, fields, stamp=work.stamp, context=work.context))
+
+
 _APPLIERS: Mapping[str, Callable[[_Work, Event], None]] = {
     "create-individual": _upsert_individual,
     "update-individual": _upsert_individual,
@@ -383,5 +456,25 @@ _APPLIERS: Mapping[str, Callable[[_Work, Event], None]] = {
     "remove-member": _remove_member,
     "delete-entity": _delete_entity,
     "resolve-duplicate": _resolve_duplicate,
+    "enrol-in-program": _enrol,
+    "program-enrolment-applied": _apply_enrolment,
+    "program-enrolment-rejected": _reject_enrolment,
+    "record-attendance": _record_attendance,
+    "grant-entitlement": _grant,
+    "redeem-entitlement": _redeem,
+    "void-redemption": _void,
 }
 EVENT_TYPES = frozenset(_APPLIERS)
+_COMPUTED_BY = {
+    "record-attendance": attendance.FIELDS,
+    "grant-entitlement": entitlements.FIELDS,
+    "redeem-entitlement": entitlements.FIELDS,
+    "void-redemption": entitlements.FIELDS,
+}
+CUSTOM_EVENT_TYPES = frozenset(_COMPUTED_BY)
+"""Event types that a program has to switch on."""
+
+
+def reserved_keys(custom_types: Collection[str]) -> frozenset[str]:
+    """Keys of an entity's data that only the events made for them write: nobody's form may overwrite a balance."""
+    return enrolment.FIELDS.union(*(_COMPUTED_BY[name] for name in custom_types if name in _COMPUTED_BY))

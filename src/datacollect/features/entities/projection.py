@@ -8,9 +8,10 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Membership
 from datacollect.features.entities.model import Changes, Rules, States, apply
-from datacollect.features.entities.rows import load, save_entities, save_memberships
+from datacollect.features.entities.reach import parent_named_by
+from datacollect.features.entities.rows import load, load_parents, save_entities, save_memberships
 from datacollect.features.entities.touched import touched
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.tenancy import Tenant
 
 UNKNOWN_FORM = "Unknown"
@@ -40,8 +41,12 @@ class EntityProjection:
         self._followers = tuple(followers)
 
     async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> "EntityRun":
-        rules = Rules(tenant.custom_event_types, scope.reach)
-        return EntityRun(scope, await load(tx, scope, touched(events)), rules, self._followers)
+        states = await load(tx, scope, touched(events))
+        if scope.reach.is_bounded:
+            await load_parents(tx, scope, states, filter(None, (parent_named_by(event.data) for event in events)))
+        may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
+        rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
+        return EntityRun(scope, states, rules, self._followers)
 
 
 class EntityRun:

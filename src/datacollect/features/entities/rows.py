@@ -8,6 +8,7 @@ import msgspec
 from datacollect.db import Tx
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.model import States
+from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -97,6 +98,42 @@ async def load(tx: Tx, scope: TenantScope, needed: Touched) -> States:
             _, group, member, ordinal, _, _, present, time, position = row
             states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
     return states
+
+
+_LOAD_PARENTS = {
+    "postgresql": f"""
+WITH RECURSIVE above (guid, height) AS (
+  SELECT unnest($2::text[]), 1
+  UNION
+  SELECT e.parent_guid, above.height + 1
+  FROM above CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = above.guid OFFSET 0) e
+  WHERE e.type = 'record' AND e.parent_guid IS NOT NULL AND above.height < $3::int)
+{_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = wanted.guid OFFSET 0) e""",
+    "sqlite": f"""
+WITH RECURSIVE above (guid, height) AS (
+  SELECT value, 1 FROM json_each(?2)
+  UNION
+  SELECT e.parent_guid, above.height + 1
+  FROM above CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = above.guid
+  WHERE e.type = 'record' AND e.parent_guid IS NOT NULL AND above.height < ?3)
+{_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = wanted.guid""",
+}
+
+
+async def load_parents(tx: Tx, scope: TenantScope, states: States, named: Iterable[str]) -> None:
+    """Add to `states` the parents of its records and those that are named, up to where no record is a parent."""
+    held = states.entities
+    guids = {entity.parent_guid for entity in held.values() if entity.kind is Kind.RECORD and entity.parent_guid}
+    missing = sorted(guids.union(named) - held.keys())
+    if not missing:
+        return
+    asked = _json(missing) if tx.dialect == "sqlite" else missing
+    for row in await tx.fetch(_LOAD_PARENTS[tx.dialect], scope.tenant_id, asked, LONGEST_ANCESTRY):
+        entity = _entity_from(row)
+        if entity.guid not in held:
+            states.put(entity)
 
 
 def _entity_from(row: Sequence[Any]) -> Entity:

@@ -1,10 +1,11 @@
 """The body of a push: from decoded JSON to events, with every fault named."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
+from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import Issue
@@ -23,12 +24,15 @@ class Push:
 
     events: Sequence[Event]
     atomic: bool
+    ignored: Mapping[int, Sequence[Path]]
+    """Where an event, by its index, held keys that are reserved; it is taken without them."""
 
 
-def read_push(document: Any) -> Push:
+def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
     """Check a push body's shape. Raises `InvalidPush` with all issues, not only the first.
 
     Unknown members are dropped (clients add their own running `id` to each event); `configId` is read by the route.
+    `reserved` are the keys that no form may write in this program.
     """
     if not isinstance(document, dict):
         raise InvalidPush([_issue("invalid_type", [], "Expected object")], errors=[])
@@ -41,16 +45,20 @@ def read_push(document: Any) -> Push:
         issues.append(_issue("invalid_type", ["configId"], "Expected string"))
     wire = document.get("events")
     events: list[Event] = []
+    ignored: dict[int, Sequence[Path]] = {}
     if isinstance(wire, list):
         for index, item in enumerate(wire):
             event = _read_event(item, index, issues)
             if event is not None:
+                data, paths = without_reserved(event.type, event.data, reserved)
+                if paths:
+                    event, ignored[index] = replace(event, data=data), paths
                 events.append(event)
     else:
         issues.append(_issue("invalid_type", ["events"], "Required" if wire is None else "Expected array"))
     if issues:
         raise InvalidPush(issues, errors=issues)
-    return Push(events, atomic)
+    return Push(events, atomic, ignored)
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:

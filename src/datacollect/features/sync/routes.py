@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.errors import InvalidLimit, TooManyAreas
 from datacollect.features.sync.payload import read_push
@@ -112,7 +113,7 @@ async def push(
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.CREATE)
-    pushed = read_push(document)
+    pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
     now = hub.clock.now()
     device_id = service.accept_device(service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id"))
     async with hub.log.turn(scope), hub.db.transaction() as tx:

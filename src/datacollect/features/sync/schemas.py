@@ -73,6 +73,7 @@ class Verdict(_Wire):
     type: str | None = None
     code: str
     message: str | None = None
+    path: list[str | int] | None = Field(default=None, description="Where in the event, from its root.")
     error: str | None = None
     reason: str | None = None
 

@@ -22,6 +22,10 @@ _REUSED = "GUID_REUSED"
 _REUSED_MESSAGE = "Another event with this guid but other content is stored already; this one is kept in quarantine."
 
 
+_RESERVED = "RESERVED_KEY_IGNORED"
+_RESERVED_MESSAGE = "The hub keeps this field by events made for it; the event was taken without it."
+
+
 @dataclass(frozen=True, slots=True)
 class PushResult:
     """What the answer tells. `failed` and `warnings` are in wire form."""
@@ -75,14 +79,20 @@ async def push(
     if refused:
         await keep_in_quarantine(tx, scope, refused)
     applied = len(appended.stored) + appended.known
+    reused = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused]
+    warnings = [
+        _verdict(index, pushed.events[index], _RESERVED, _RESERVED_MESSAGE, path=path)
+        for index, paths in pushed.ignored.items()
+        for path in paths
+    ]
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        warnings = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused]
-        return PushResult(applied + len(appended.reused), warnings=warnings)
-    failed = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused] + [
-        _verdict(order[r.index], r.event, r.reason.error_code, r.reason.message) for r in appended.rejections
+        return PushResult(applied + len(reused), warnings=reused + warnings)
+    failed = reused + [
+        _verdict(order[r.index], r.event, r.reason.error_code, r.reason.message, **r.reason.extra)
+        for r in appended.rejections
     ]
-    return PushResult(applied, failed=sorted(failed, key=lambda verdict: verdict["index"]))
+    return PushResult(applied, sorted(failed, key=lambda verdict: verdict["index"]), warnings)
 
 
 async def pull(view: Reading, log: EventLog, scope: TenantScope, since: str, *, limit: int) -> Page:
@@ -122,7 +132,7 @@ def _failure(rejection: Rejection) -> dict[str, Any]:
     }
 
 
-def _verdict(index: int, event: Event, code: str, message: str) -> dict[str, Any]:
+def _verdict(index: int, event: Event, code: str, message: str, **members: Any) -> dict[str, Any]:
     """`index` counts in the array as sent."""
     return {
         "index": index,
@@ -131,4 +141,5 @@ def _verdict(index: int, event: Event, code: str, message: str) -> dict[str, Any
         "type": event.type,
         "code": code,
         "message": message,
+        **members,
     }

@@ -1,0 +1,71 @@
+"""Whether an event is within what its sender may touch. Pure. Source: the contract's sync area, 3.3.1 and 3.3.2.
+
+Stricter than the reference, as its weak points ask: an event that creates is also judged by what it would overwrite.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from datacollect.eventstore.event import Event
+from datacollect.features.entities.entity import Entity, Kind, text_in
+from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
+from datacollect.kernel.identity import Reach
+
+_CREATED_KINDS = {"create-individual": Kind.INDIVIDUAL, "create-group": Kind.GROUP}
+LONGEST_ANCESTRY = 32
+"""Records of records of …: further up nobody looks."""
+
+Find = Callable[[str], Entity | None]
+
+
+def require_reach(find: Find, event: Event, reach: Reach) -> None:
+    """Raises `OutOfReach` if the event's entity is not, or would not be, within reach."""
+    held = find(event.entity_guid)
+    live = held if held is not None and held.is_live else None
+    if live is not None and not is_within(reach, live, find):
+        raise OutOfReach(path=["entityGuid"])
+    if live is None and event.type in _CREATED_KINDS:
+        if not reach.includes(_CREATED_KINDS[event.type], event.data.get("area_id")):
+            raise OutOfReach(path=["data", "area_id"])
+    elif live is None and event.type == "create-record":
+        _require_parent(find, event, reach)
+    elif live is None:
+        raise EntityUnknownInReach(path=["entityGuid"])
+    else:
+        _require_to_stay(find, live, event, reach)
+
+
+def is_within(reach: Reach, entity: Entity, find: Find) -> bool:
+    """Whether a stored entity is within reach; a record is where its parent is."""
+    for _ in range(LONGEST_ANCESTRY):
+        if entity.kind is not Kind.RECORD:
+            return reach.includes(entity.kind, entity.data.get("area_id"))
+        parent = find(entity.parent_guid) if entity.parent_guid else None
+        if parent is None or not parent.is_live:
+            return False
+        entity = parent
+    return False
+
+
+def _require_parent(find: Find, event: Event, reach: Reach) -> None:
+    guid = parent_named_by(event.data)
+    parent = find(guid) if guid else None
+    if parent is None or not parent.is_live:
+        raise EntityUnknownInReach("The record's parent is not known.", path=["data", "parentId"])
+    if not is_within(reach, parent, find):
+        raise OutOfReach(path=["data", "parentId"])
+
+
+def _require_to_stay(find: Find, entity: Entity, event: Event, reach: Reach) -> None:
+    """What is within reach must be so after the event."""
+    if not event.type.startswith(("create-", "update-")):
+        return
+    if entity.kind is Kind.RECORD:
+        if parent_named_by(event.data) is not None:
+            _require_parent(find, event, reach)
+    elif "area_id" in event.data and not reach.includes(entity.kind, event.data["area_id"]):
+        raise OutOfReach(path=["data", "area_id"])
+
+
+def parent_named_by(data: dict[str, Any]) -> str | None:
+    return text_in(data, "parentId") or text_in(data, "parentGuid")

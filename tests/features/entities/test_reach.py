@@ -1,0 +1,162 @@
+"""What a caller whose reach is limited may touch: never more, by whatever kind of event."""
+
+from typing import Any
+
+import pytest
+
+from datacollect.eventstore.event import Event, EventRejected
+from datacollect.eventstore.projection import Context
+from datacollect.features.entities.model import Rules, States, apply
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import Reach
+
+IN_A = Rules(reach=Reach(area_ids=frozenset({"A", "B"})))
+GROUPS = Rules(reach=Reach(entity_types=frozenset({"group"})))
+NOW = Millis(1_000_000)
+
+
+class World:
+    """People and groups of two areas, and one person without an area."""
+
+    def __init__(self) -> None:
+        self.states = States()
+        self.position = 0
+        self.do("create-individual", "ana", {"name": "Ana", "area_id": "A"})
+        self.do("create-individual", "zoe", {"name": "Zoe", "area_id": "Z"})
+        self.do("create-individual", "nowhere", {"name": "N"})
+        self.do("create-group", "g", {"name": "G", "area_id": "A", "members": [{"guid": "ana"} | {"x": 1}]})
+        self.do("create-group", "far", {"name": "F", "area_id": "Z", "members": [{"guid": "zoe"} | {"x": 1}]})
+        self.do("create-record", "visit", {"parentId": "ana"})
+        self.do("create-record", "far-visit", {"parentId": "zoe"})
+        self.do("create-record", "answer", {"parentId": "visit"})
+        self.do("create-record", "orphan", {"parentId": "nobody"})
+
+    def do(self, type: str, entity: str, data: dict[str, Any], rules: Rules | None = None) -> None:
+        self.position += 1
+        event = Event(f"e{self.position}", entity, type, data, Millis(self.position), "agent")
+        self.states.accept(apply(self.states, event, Context(self.position, NOW), rules))
+
+    def refused(self, type: str, entity: str, data: dict[str, Any], rules: Rules = IN_A) -> str:
+        before = dict(self.states.entities), list(self.states.memberships())
+        with pytest.raises(EventRejected) as refusal:
+            self.do(type, entity, data, rules)
+        assert (dict(self.states.entities), list(self.states.memberships())) == before
+        return refusal.value.error_code
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize(
+    ("type", "entity", "data"),
+    [
+        ("create-individual", "new", {"area_id": "A"}),
+        ("create-group", "new", {"area_id": "B", "members": [{"guid": "new-2", "name": "N"}]}),
+        ("create-group", "new", {"area_id": "B", "members": [{"guid": "ana", "name": "Ana"}]}),
+        ("update-individual", "ana", {"age": 3}),
+        ("update-individual", "ana", {"area_id": "B"}),
+        ("create-individual", "ana", {"age": 3}),
+        ("create-record", "new", {"parentId": "ana"}),
+        ("create-record", "new", {"parentId": "answer"}),
+        ("update-record", "visit", {"result": "well"}),
+        ("update-record", "answer", {"result": "well"}),
+        ("add-member", "g", {"members": [{"guid": "new", "name": "N"}, {"guid": "ana"}]}),
+        ("remove-member", "g", {"memberId": "ana"}),
+        ("remove-member", "g", {"memberId": "unknown"}),
+        ("delete-entity", "g", {"reason": "x"}),
+        ("delete-entity", "visit", {"reason": "x"}),
+        ("enrol-in-program", "ana", {"programId": 7}),
+    ],
+)
+def test_what_is_within_reach_is_done(world: World, type: str, entity: str, data: dict[str, Any]) -> None:
+    world.do(type, entity, data, IN_A)
+
+
+@pytest.mark.parametrize(
+    ("type", "entity", "data", "code"),
+    [
+        ("create-individual", "new", {"area_id": "Z"}, "OUT_OF_SCOPE"),
+        ("create-individual", "new", {"name": "N"}, "OUT_OF_SCOPE"),
+        ("create-individual", "new", {"area_id": ["A"]}, "OUT_OF_SCOPE"),
+        ("create-individual", "new", {"area_id": "a"}, "OUT_OF_SCOPE"),
+        # A creation that would overwrite (and move) somebody else's entity.
+        ("create-individual", "zoe", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        ("create-group", "far", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        ("update-individual", "zoe", {"age": 3}, "OUT_OF_SCOPE"),
+        ("update-individual", "nowhere", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        ("update-individual", "ana", {"area_id": "Z"}, "OUT_OF_SCOPE"),
+        ("update-individual", "ana", {"area_id": None}, "OUT_OF_SCOPE"),
+        ("update-individual", "unknown", {"area_id": "A"}, "UNKNOWN_ENTITY"),
+        ("delete-entity", "far", {"reason": "x"}, "OUT_OF_SCOPE"),
+        ("delete-entity", "unknown", {"reason": "x"}, "UNKNOWN_ENTITY"),
+        ("add-member", "far", {"members": [{"guid": "ana"}]}, "OUT_OF_SCOPE"),
+        ("add-member", "unknown", {"members": [{"guid": "ana"}]}, "UNKNOWN_ENTITY"),
+        ("create-record", "new", {"parentId": "zoe"}, "OUT_OF_SCOPE"),
+        ("create-record", "new", {"parentId": "far-visit"}, "OUT_OF_SCOPE"),
+        ("create-record", "new", {"parentId": "unknown"}, "UNKNOWN_ENTITY"),
+        ("create-record", "new", {"result": "well"}, "UNKNOWN_ENTITY"),
+        ("create-record", "far-visit", {"parentId": "ana"}, "OUT_OF_SCOPE"),
+        ("update-record", "visit", {"parentId": "zoe"}, "OUT_OF_SCOPE"),
+        ("update-record", "orphan", {"result": "well"}, "OUT_OF_SCOPE"),
+        ("enrol-in-program", "zoe", {"programId": 7}, "OUT_OF_SCOPE"),
+        # Reaching for somebody through a group.
+        ("create-group", "new", {"area_id": "A", "members": [{"guid": "zoe", "age": 3}]}, "UNAUTHORIZED_MEMBER"),
+        ("update-group", "g", {"members": [{"guid": "zoe", "age": 3}]}, "UNAUTHORIZED_MEMBER"),
+        ("update-group", "g", {"members": [{"guid": "nowhere", "age": 3}]}, "UNAUTHORIZED_MEMBER"),
+        (
+            "update-group",
+            "g",
+            {"members": [{"guid": "sub", "type": "group", "members": [{"guid": "zoe", "age": 3}]}]},
+            "UNAUTHORIZED_MEMBER",
+        ),
+        ("update-group", "g", {"members": [{"guid": "far", "type": "group", "x": 1}]}, "UNAUTHORIZED_MEMBER"),
+        ("add-member", "g", {"members": [{"guid": "new", "name": "N"}, {"guid": "zoe"}]}, "UNAUTHORIZED_MEMBER"),
+        ("remove-member", "g", {"memberId": "zoe"}, "UNAUTHORIZED_MEMBER"),
+    ],
+)
+def test_what_is_beyond_reach_is_refused_and_changes_nothing(
+    world: World, type: str, entity: str, data: dict[str, Any], code: str
+) -> None:
+    assert world.refused(type, entity, data) == code
+
+
+@pytest.mark.parametrize("deleting", [("delete-entity", {"x": 1}), ("resolve-duplicate", {"shouldDelete": True})])
+def test_a_delete_that_would_take_somebody_elses_entity_along_is_refused(
+    world: World, deleting: tuple[str, dict[str, Any]]
+) -> None:
+    world.do("add-member", "g", {"members": [{"guid": "stranger", "name": "S", "area_id": "Z"}]})
+    assert world.refused(deleting[0], "g", deleting[1]) == "UNAUTHORIZED_MEMBER"
+    # Who is in another group too stays, so nobody's reach matters.
+    world.do("add-member", "far", {"members": [{"guid": "stranger"}]})
+    world.do(deleting[0], "g", deleting[1], IN_A)
+    assert world.states.entities["stranger"].is_live
+
+
+def test_kinds_limit_as_areas_do(world: World) -> None:
+    world.do("update-group", "far", {"size": 3}, GROUPS)
+    assert world.refused("update-individual", "ana", {"age": 3}, GROUPS) == "OUT_OF_SCOPE"
+    assert world.refused("create-individual", "new", {"name": "N"}, GROUPS) == "OUT_OF_SCOPE"
+    # Mobile apps update households with update-individual: what counts is what the entity is.
+    world.do("update-individual", "g", {"size": 3}, GROUPS)
+    assert world.refused("create-record", "new", {"parentId": "ana"}, GROUPS) == "OUT_OF_SCOPE"
+    world.do("create-record", "new", {"parentId": "g"}, GROUPS)
+
+
+def test_an_empty_reach_reaches_nothing(world: World) -> None:
+    nothing = Rules(reach=Reach(area_ids=frozenset()))
+    assert world.refused("create-individual", "new", {"area_id": ""}, nothing) == "OUT_OF_SCOPE"
+    assert world.refused("update-individual", "ana", {"age": 3}, nothing) == "OUT_OF_SCOPE"
+
+
+def test_records_of_each_other_are_in_nobodys_reach(world: World) -> None:
+    world.do("create-record", "one", {"parentId": "two"})
+    world.do("create-record", "two", {"parentId": "one"})
+    assert world.refused("update-record", "one", {"x": 1}) == "OUT_OF_SCOPE"
+
+
+def test_deleted_entities_are_created_anew_by_the_payloads_area(world: World) -> None:
+    world.do("delete-entity", "zoe", {"x": 1})
+    assert world.refused("create-individual", "zoe", {"area_id": "Z"}) == "OUT_OF_SCOPE"
+    world.do("create-individual", "zoe", {"area_id": "A"}, IN_A)

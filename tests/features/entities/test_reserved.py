@@ -1,0 +1,56 @@
+"""Fields that events of their own keep cannot be written by a form."""
+
+from typing import Any
+
+import pytest
+
+from datacollect.features.entities.model import reserved_keys
+from datacollect.features.entities.reserved import without_reserved
+
+ENROLMENT = {"pendingProgramEnrolments", "enrolledPrograms", "rejectedPrograms"}
+BALANCES = {"entitlements", "grantHistory", "redemptionHistory"}
+
+
+@pytest.mark.parametrize(
+    ("custom_types", "keys"),
+    [
+        ([], ENROLMENT),
+        (["record-attendance"], ENROLMENT | {"attendance"}),
+        (["redeem-entitlement"], ENROLMENT | BALANCES),
+        (["void-redemption", "record-attendance", "unheard-of"], ENROLMENT | BALANCES | {"attendance"}),
+    ],
+)
+def test_keys_are_reserved_where_the_events_that_keep_them_are_on(custom_types: list[str], keys: set[str]) -> None:
+    assert reserved_keys(custom_types) == keys
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "kept", "paths"),
+    [
+        ("update-individual", {"a": 1, "attendance": {}}, {"a": 1}, [["data", "attendance"]]),
+        ("create-record", {"attendance": 1}, {}, [["data", "attendance"]]),
+        (
+            "add-member",
+            {"members": [{"guid": "m", "attendance": 1}, "x", {"guid": "n"}]},
+            {"members": [{"guid": "m"}, "x", {"guid": "n"}]},
+            [["data", "members", 0, "attendance"]],
+        ),
+        (
+            "create-group",
+            {"members": [{"guid": "s", "members": [{"guid": "m", "attendance": 1, "name": "M"}]}]},
+            {"members": [{"guid": "s", "members": [{"guid": "m", "name": "M"}]}]},
+            [["data", "members", 0, "members", 0, "attendance"]],
+        ),
+        # A form's own answer.
+        ("update-individual", {"school": {"attendance": 80}}, {"school": {"attendance": 80}}, []),
+        # The payload of an event that keeps it, not a field of an entity.
+        ("record-attendance", {"attendance": 1}, {"attendance": 1}, []),
+        ("update-individual", {"members": 7}, {"members": 7}, []),
+    ],
+)
+def test_reserved_keys_are_left_out_of_what_becomes_a_field(
+    type: str, data: dict[str, Any], kept: dict[str, Any], paths: list[list[Any]]
+) -> None:
+    given = repr(data)
+    assert without_reserved(type, data, frozenset({"attendance"})) == (kept, paths)
+    assert repr(data) == given
