@@ -18,6 +18,7 @@ from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.health import feature as health
 from datacollect.features.sync import feature as sync
+from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.users import feature as users
@@ -49,7 +50,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
-    log = EventLog(event_store(database), [EntityProjection([keep_conflicts])], clock)
+    log = EventLog(event_store(database), [EntityProjection([keep_conflicts, file_by_place])], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)

@@ -23,6 +23,8 @@ class Origin(StrEnum):
     EXTERNAL = "external"
     DERIVED = "derived"
     """Made by the hub from another event: a rebuild finds it in the log and does not derive it again."""
+    SNAPSHOT = "snapshot"
+    """Made by the hub to tell devices of a limited scope what it holds of an entity: it changes nothing here."""
 
 
 @dataclass(frozen=True, slots=True)

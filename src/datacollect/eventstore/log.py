@@ -8,11 +8,11 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected, Origin, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
-from datacollect.eventstore.store import EventStore, Head, Page, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, Page, Scoping, StoredEvent
 from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.cursor import Cursor
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.identity import SYSTEM, TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import Tenant
 
@@ -32,6 +32,8 @@ class Appended:
 
     head: Head
     stored: list[StoredEvent] = field(default_factory=list)
+    snapshots: list[StoredEvent] = field(default_factory=list)
+    """What the hub stored beside them, for devices that hold only a part of the program."""
     known: int = 0
     """Events whose guid the log (or an earlier event of the batch) already held, with the same content."""
     reused: list[int] = field(default_factory=list)
@@ -86,12 +88,16 @@ class EventLog:
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         await self._store.reopen(tx, scope)
 
-    async def lock(self, tx: Tx, scope: TenantScope) -> None:
+    async def lock(self, tx: Tx, scope: TenantScope) -> Head:
         """Let nobody else append until `tx` ends: what is read now is what the next append meets.
 
         Raises `TenantUnknown` if the tenant has no log or it is closed.
         """
-        await self._store.open(tx, scope, ())
+        return (await self._store.open(tx, scope, ())).head
+
+    async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
+        """Note how far the log is filed by place. The caller has locked it."""
+        await self._store.set_scoping(tx, scope, scoping)
 
     async def append(
         self,
@@ -117,7 +123,9 @@ class EventLog:
             return batch.result
         current = {index: self.upcasters.upcast(events[index]) for index, _ in fresh}
         for projection in self._projections:
-            batch.runs.append(await projection.start(tx, scope, tenant, list(current.values())))
+            batch.runs.append(
+                await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
+            )
         for index, hashed in fresh:
             batch.apply(
                 index,
@@ -130,10 +138,15 @@ class EventLog:
                 on_rejection,
             )
         if batch.result.stored:
-            head = batch.finish()
-            await self._store.append(tx, scope, batch.result.stored, head)
             for run in batch.runs:
                 await run.save(tx)
+            if opened.head.scoping is not None:
+                for run in batch.runs:
+                    batch.add_snapshots(await run.snapshots(tx))
+            head = batch.finish()
+            await self._store.append(tx, scope, [*batch.result.stored, *batch.result.snapshots], head)
+            for run in batch.runs:
+                await run.tell(tx)
         return batch.result
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
@@ -141,6 +154,12 @@ class EventLog:
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         return await self._store.read(view, scope, after=after, limit=limit)
+
+    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
+        return await self._store.read_at(view, scope, positions)
+
+    async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
+        return await self._store.position_at(view, scope, instant)
 
     async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
         return await self._store.read_stream(view, scope, entity_guid)
@@ -201,9 +220,22 @@ class _Batch:
             on_rejection(rejection)
             self.result.rejections.append(rejection)
             return
+        self.result.stored.append(self._stored(event, hashed, context, actor, device_id))
+
+    def add_snapshots(self, events: Sequence[Event]) -> None:
+        for event in events:
+            context = Context(self._head.position + 1, self._recorded_at, Origin.SNAPSHOT)
+            for run in self.runs:
+                run.apply(event, context)
+            self.result.snapshots.append(self._stored(event, hash_event(event), context, SYSTEM.label, None))
+
+    def _stored(
+        self, event: Event, hashed: EventHash, context: Context, actor: str, device_id: str | None
+    ) -> StoredEvent:
+        """The event as the next one of the log."""
         latest = self._head.max_occurred_at
         stored = StoredEvent(
-            position=position,
+            position=context.position,
             guid=event.guid,
             entity_guid=event.entity_guid,
             type=event.type,
@@ -212,20 +244,20 @@ class _Batch:
             recorded_at=self._recorded_at,
             actor=actor,
             device_id=device_id,
-            origin=origin,
+            origin=context.origin,
             content_hash=hashed.content,
             chain_hash=hashed.chained_to(self._head.chain_hash),
             body=event.body(),
         )
-        self.result.stored.append(stored)
         self._known[event.guid] = stored.content_hash
         self._head = replace(
             self._head,
-            position=position,
+            position=stored.position,
             chain_hash=stored.chain_hash,
             max_occurred_at=stored.max_occurred_at,
             recorded_at=stored.recorded_at,
         )
+        return stored
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""

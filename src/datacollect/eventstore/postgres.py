@@ -14,13 +14,14 @@ from datacollect.eventstore.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     encode_figures,
+    encode_scoping,
     event_values,
     events_from_rows,
     head_from_row,
     page_from_rows,
     resolved_position,
 )
-from datacollect.eventstore.store import Head, OpenLog, Page, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, Head, OpenLog, Page, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -44,6 +45,23 @@ UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, re
 WHERE tenant_id = $1"""
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
+
+_SET_SCOPING = "UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2"
+
+_READ_AT = """
+SELECT position, occurred_ms, guid, entity_guid, body FROM events
+WHERE tenant_id = $1 AND position = ANY($2::bigint[]) ORDER BY position"""
+
+# Halves the range of positions until it holds one: the time of recording never falls.
+_POSITION_AT = """
+WITH RECURSIVE search (low, high) AS (
+  SELECT 1::bigint, head.position + 1 FROM log_heads head WHERE head.tenant_id = $1
+  UNION ALL
+  SELECT CASE WHEN e.recorded_ms >= $2 THEN low ELSE e.position + 1 END,
+         CASE WHEN e.recorded_ms >= $2 THEN e.position ELSE high END
+  FROM search JOIN events e ON e.tenant_id = $1 AND e.position = (low + high) / 2
+  WHERE low < high)
+SELECT low FROM search WHERE low = high"""
 
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events
@@ -94,6 +112,9 @@ class PostgresEventStore:
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         await tx.run(_SET_CLOSED, None, scope.tenant_id)
 
+    async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
+        await tx.run(_SET_SCOPING, encode_scoping(scoping), scope.tenant_id)
+
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         heads = await tx.fetch(_LOCK, scope.tenant_id)
         if not heads:
@@ -123,6 +144,16 @@ class PostgresEventStore:
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)
         return page_from_rows(rows, after=after, limit=limit)
+
+    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
+        if not positions:
+            return ()
+        rows = await view.fetch(_READ_AT, scope.tenant_id, list(positions))
+        return [DeliveredEvent(*row) for row in rows]
+
+    async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
+        rows = await view.fetch(_POSITION_AT, scope.tenant_id, instant)
+        return int(rows[0][0]) if rows else 1
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         return events_from_rows(await view.fetch(_READ_ROWS, scope.tenant_id, after, limit))

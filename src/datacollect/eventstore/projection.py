@@ -6,6 +6,7 @@ from typing import Protocol
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
+from datacollect.eventstore.store import Scoping
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
@@ -34,9 +35,20 @@ class ProjectionRun(Protocol):
     async def save(self, tx: Tx) -> None:
         """Store the changed states, in a constant number of statements."""
 
+    async def snapshots(self, tx: Tx) -> Sequence[Event]:
+        """What devices that hold only a part of the program must be told beside the events. The states are saved."""
+
+    async def tell(self, tx: Tx) -> None:
+        """Tell others what the events did. The events are stored."""
+
 
 class InlineProjection(Protocol):
     """State kept in the transaction that appends."""
 
-    async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> ProjectionRun:
-        """Load all states these events touch, in a constant number of statements."""
+    async def start(
+        self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
+    ) -> ProjectionRun:
+        """Load all states these events touch, in a constant number of statements.
+
+        With a `scoping` there are readers who hold only a part of the program.
+        """

@@ -6,26 +6,32 @@ from typing import Any
 import msgspec
 
 from datacollect.eventstore.event import Origin
-from datacollect.eventstore.store import Head, Page, RowUnreadable, StoredEvent
+from datacollect.eventstore.store import Head, Page, RowUnreadable, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
+_scoping = msgspec.json.Decoder(Scoping)
 _figures = msgspec.json.Decoder(dict[str, int])
 
 EVENT_COLUMNS = (
     "position, guid, entity_guid, type, occurred_ms, max_occurred_ms, recorded_ms, actor, device_id, origin, "
     "content_hash, chain_hash, body"
 )
-HEAD_COLUMNS = "position, chain_hash, max_occurred_ms, recorded_ms, figures"
+HEAD_COLUMNS = "position, chain_hash, max_occurred_ms, recorded_ms, figures, scoping"
 
 
 def head_from_row(row: Sequence[Any]) -> Head:
-    position, chain_hash, max_occurred, recorded, figures = row
-    return Head(position, chain_hash, max_occurred, recorded, _figures.decode(figures))
+    position, chain_hash, max_occurred, recorded, figures, scoping = row
+    held = None if scoping is None else _scoping.decode(scoping)
+    return Head(position, chain_hash, max_occurred, recorded, _figures.decode(figures), held)
 
 
 def encode_figures(figures: Mapping[str, int]) -> str:
     return msgspec.json.encode(figures).decode()
+
+
+def encode_scoping(scoping: Scoping) -> str:
+    return msgspec.json.encode(scoping).decode()
 
 
 def event_values(event: StoredEvent) -> tuple[Any, ...]:

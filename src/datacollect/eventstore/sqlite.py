@@ -12,13 +12,14 @@ from datacollect.eventstore.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     encode_figures,
+    encode_scoping,
     event_values,
     events_from_rows,
     head_from_row,
     page_from_rows,
     resolved_position,
 )
-from datacollect.eventstore.store import Head, OpenLog, Page, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, Head, OpenLog, Page, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -32,7 +33,7 @@ VALUES (?, 0, x'', NULL, ?, '{}', ?, 0) ON CONFLICT DO NOTHING"""
 _OPEN = f"""
 SELECT 0 AS part, {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?1 AND closed_ms IS NULL
 UNION ALL
-SELECT 1, NULL, content_hash, NULL, NULL, guid
+SELECT 1, NULL, content_hash, NULL, NULL, guid, NULL
 FROM json_each(?2) AS asked CROSS JOIN events ON events.tenant_id = ?1 AND events.guid = asked.value
 ORDER BY part"""
 
@@ -43,6 +44,24 @@ UPDATE log_heads SET position = ?, chain_hash = ?, max_occurred_ms = ?, recorded
 WHERE tenant_id = ?"""
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
+
+_SET_SCOPING = "UPDATE log_heads SET scoping = ? WHERE tenant_id = ?"
+
+_READ_AT = """
+SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
+FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value
+ORDER BY e.position"""
+
+# Halves the range of positions until it holds one: the time of recording never falls.
+_POSITION_AT = """
+WITH RECURSIVE search (low, high) AS (
+  SELECT 1, head.position + 1 FROM log_heads head WHERE head.tenant_id = ?1
+  UNION ALL
+  SELECT CASE WHEN e.recorded_ms >= ?2 THEN low ELSE e.position + 1 END,
+         CASE WHEN e.recorded_ms >= ?2 THEN e.position ELSE high END
+  FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
+  WHERE low < high)
+SELECT low FROM search WHERE low = high"""
 
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
@@ -95,6 +114,9 @@ class SqliteEventStore:
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         await tx.run(_SET_CLOSED, None, scope.tenant_id)
 
+    async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
+        await tx.run(_SET_SCOPING, encode_scoping(scoping), scope.tenant_id)
+
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         rows = await tx.fetch(_OPEN, scope.tenant_id, msgspec.json.encode(guids).decode())
         if not rows or rows[0][0] != 0:
@@ -122,6 +144,16 @@ class SqliteEventStore:
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)
         return page_from_rows(rows, after=after, limit=limit)
+
+    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
+        if not positions:
+            return ()
+        rows = await view.fetch(_READ_AT, scope.tenant_id, msgspec.json.encode(positions).decode())
+        return [DeliveredEvent(*row) for row in rows]
+
+    async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
+        rows = await view.fetch(_POSITION_AT, scope.tenant_id, instant)
+        return int(rows[0][0]) if rows else 1
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         rows = await view.fetch(_READ_ROWS, scope.tenant_id, after, limit)

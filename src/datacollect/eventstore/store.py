@@ -11,7 +11,7 @@ The log's running values (position, chain, latest event time) are one row per te
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
@@ -19,6 +19,24 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope
+
+
+@dataclass(frozen=True, slots=True)
+class Scoping:
+    """Since when events are filed by the place of their entities, so that a part of the log can be read by itself."""
+
+    id: str
+    """Names this beginning; snapshots made for it have guids derived from it."""
+    prepared_to: str | None
+    """The last entity (by guid) whose snapshot has been filed; None when all have."""
+    window_days: int | None = None
+    """The shortest rolling window any reader has had."""
+    window_floor: Millis | None = None
+    """The latest fixed floor any reader has had."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self.prepared_to is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,8 @@ class Head:
     recorded_at: Millis
     figures: Mapping[str, int] = field(default_factory=dict)
     """Running counts the inline projections keep, by name, so that a count never scans."""
+    scoping: Scoping | None = None
+    """None while nobody reads a part of this log only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,16 @@ class Page:
     last_position: int
 
 
+class DeliveredEvent(NamedTuple):
+    """What a reader needs of one event."""
+
+    position: int
+    occurred_at: Millis
+    guid: str
+    entity_guid: str
+    body: str
+
+
 class RowUnreadable(DataCollectError):
     """A row of the log holds a value that no event can have."""
 
@@ -102,6 +132,9 @@ class EventStore(Protocol):
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         """Take events again; harmless on a log that does."""
 
+    async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
+        """Note how far filing by place has come. The caller holds the lock."""
+
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         """Lock the tenant's log until the transaction ends. Raises `TenantUnknown` if it has none or is closed."""
 
@@ -119,6 +152,12 @@ class EventStore(Protocol):
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         """The next events in position order."""
+
+    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
+        """The events at these positions, in position order."""
+
+    async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
+        """The first position recorded at `instant` or later; one behind the head if there is none."""
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         """The next whole rows in position order, whatever has been done to them: bytes of a text that are not UTF-8

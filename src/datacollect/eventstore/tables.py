@@ -18,6 +18,8 @@ log_heads = Table(
     Column("epoch_position", BigInteger, nullable=False),
     # Set while the program is archived. Read under the lock of every append, so that stopping is a matter of commits.
     Column("closed_ms", BigInteger),
+    # How far the log is filed by place; NULL while nobody reads only a part of it.
+    Column("scoping", JsonText),
 )
 
 events = Table(

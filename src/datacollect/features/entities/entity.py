@@ -16,6 +16,9 @@ from datacollect.eventstore.projection import Context
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 
+LONGEST_GUID_BYTES = 512
+"""What both databases can index, and far more than any producer uses."""
+
 
 class Kind(StrEnum):
     GROUP = "group"
@@ -28,6 +31,13 @@ _DEFAULT_NAMES = {
     Kind.INDIVIDUAL: "Unnamed Individual",
     Kind.RECORD: "Unnamed Record",
 }
+
+
+class Place(NamedTuple):
+    """What decides whether a limited reader holds an entity."""
+
+    kind: Kind
+    area: str | None
 
 
 class Stamp(NamedTuple):
@@ -101,12 +111,12 @@ class Entity:
 
     @property
     def area_id(self) -> str | None:
-        return text_in(self.data, "area_id")
+        return _id_in(self.data, "area_id")
 
     @property
     def parent_guid(self) -> str | None:
         """Records say `parentId`; `parentGuid` is what older clients send."""
-        return text_in(self.data, "parentId") or text_in(self.data, "parentGuid")
+        return parent_in(self.data)
 
     def stamp_of_field(self, field: str) -> Stamp:
         return self.exceptions.get(field, self.base)
@@ -130,6 +140,17 @@ def text_in(data: Mapping[str, Any], key: str) -> str | None:
     """A text that is not empty; everything else counts as absent."""
     value = data.get(key)
     return value if value and isinstance(value, str) else None
+
+
+def parent_in(data: Mapping[str, Any]) -> str | None:
+    """The guid of the parent that data names."""
+    return _id_in(data, "parentId") or _id_in(data, "parentGuid")
+
+
+def _id_in(data: Mapping[str, Any], key: str) -> str | None:
+    """A text that can be an id: longer ones cannot be looked up."""
+    value = text_in(data, key)
+    return value if value is None or len(value.encode(errors="surrogatepass")) <= LONGEST_GUID_BYTES else None
 
 
 def items_in(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.entity import (
+    LONGEST_GUID_BYTES,
     Entity,
     Kind,
     LostWrite,
@@ -38,7 +39,6 @@ from datacollect.features.entities.reach import is_within, require_reach
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.kernel.identity import EVERYWHERE, Reach
 
-_LONGEST_GUID_BYTES = 512
 _ORDINALS_PER_EVENT = 1 << 22
 """More members than an event of the largest size can name."""
 
@@ -110,6 +110,8 @@ def apply(states: States, event: Event, context: Context, rules: Rules | None = 
         raise UnknownEventType(event.type)
     if rules is not None and event.type in CUSTOM_EVENT_TYPES and event.type not in rules.custom_types:
         raise UnknownEventType(event.type)
+    if context.origin is Origin.SNAPSHOT:
+        return Changes()
     work = _Work(states, stamp_of(event, context), context, rules or Rules())
     if work.rules.reach.is_bounded:
         require_reach(work.find, event, work.rules.reach)
@@ -288,8 +290,8 @@ def _read_member(member: Any, path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _require_storable(guid: str, path: Path) -> None:
-    if len(guid.encode(errors="surrogatepass")) > _LONGEST_GUID_BYTES:
-        raise InvalidMemberData(f"A member's guid may have at most {_LONGEST_GUID_BYTES} bytes.", path=path)
+    if len(guid.encode(errors="surrogatepass")) > LONGEST_GUID_BYTES:
+        raise InvalidMemberData(f"A member's guid may have at most {LONGEST_GUID_BYTES} bytes.", path=path)
 
 
 def _write_member(work: _Work, guid: str, data: dict[str, Any], path: Path, depth: int) -> None:

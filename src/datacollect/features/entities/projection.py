@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from datacollect.db import Tx
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.entity import Entity, Membership
+from datacollect.eventstore.store import Scoping
+from datacollect.features.entities.entity import Entity, Membership, Place, parent_in
 from datacollect.features.entities.model import Changes, Rules, States, apply
-from datacollect.features.entities.reach import parent_named_by
+from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.rows import load, load_parents, save_entities, save_memberships
+from datacollect.features.entities.snapshots import SnapshotsDue
 from datacollect.features.entities.touched import touched
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.tenancy import Tenant
 
@@ -28,6 +31,8 @@ class Applied:
     after: Mapping[str, Entity]
     """The same as it left them, changed or not."""
     changes: Changes
+    places: Sequence[Place] = ()
+    """Where the event's entity was before it or is after it; kept only for logs that are read in parts."""
 
 
 Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
@@ -40,23 +45,34 @@ class EntityProjection:
     def __init__(self, followers: Sequence[Follower] = ()) -> None:
         self._followers = tuple(followers)
 
-    async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> "EntityRun":
+    async def start(
+        self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
+    ) -> "EntityRun":
         states = await load(tx, scope, touched(events))
-        if scope.reach.is_bounded:
-            await load_parents(tx, scope, states, filter(None, (parent_named_by(event.data) for event in events)))
+        if scope.reach.is_bounded or scoping is not None:
+            await load_parents(tx, scope, states, filter(None, (parent_in(event.data) for event in events)))
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
-        return EntityRun(scope, states, rules, self._followers)
+        return EntityRun(scope, states, rules, self._followers, None if scoping is None else SnapshotsDue(scoping))
 
 
 class EntityRun:
     """Implements `ProjectionRun`. The figures count live entities by the form they came from."""
 
-    def __init__(self, scope: TenantScope, states: States, rules: Rules, followers: Sequence[Follower]) -> None:
+    def __init__(
+        self,
+        scope: TenantScope,
+        states: States,
+        rules: Rules,
+        followers: Sequence[Follower],
+        due: SnapshotsDue | None,
+    ) -> None:
         self._scope = scope
         self._states = states
         self._rules = rules
         self._followers = followers
+        self._due = due
+        self._recorded_at = Millis(0)
         self._entities: dict[str, Entity] = {}
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._figures: dict[str, int] = {}
@@ -77,7 +93,26 @@ class EntityRun:
         for membership in changes.memberships():
             self._memberships[membership.group_guid, membership.member_guid] = membership
         after = {guid: held[guid] for guid in concerned}
-        self._applied.append(Applied(event, context, before, after, changes))
+        self._recorded_at = context.recorded_at
+        places = self._places(event, context, changes, before)
+        self._applied.append(Applied(event, context, before, after, changes, places))
+
+    def _places(
+        self, event: Event, context: Context, changes: Changes, before: Mapping[str, Entity]
+    ) -> Sequence[Place]:
+        if self._due is None:
+            return ()
+        now = self._states.entities.get
+        if context.origin is not Origin.SNAPSHOT:
+
+            def was(guid: str) -> Entity | None:
+                return before.get(guid) if guid in changes.entities else now(guid)
+
+            return self._due.note(event, context, changes, was, now)
+        if event.guid in self._due.places:
+            return self._due.places[event.guid]
+        place = place_of(now(event.entity_guid), now)
+        return () if place is None else (place,)
 
     def _count(self, changes: Changes) -> None:
         before, figures = self._states.entities, self._figures
@@ -93,6 +128,13 @@ class EntityRun:
     async def save(self, tx: Tx) -> None:
         await save_entities(tx, self._scope, self._entities.values())
         await save_memberships(tx, self._scope, self._memberships.values())
+
+    async def snapshots(self, tx: Tx) -> Sequence[Event]:
+        if self._due is None:
+            return ()
+        return await self._due.make(tx, self._scope, self._states, self._recorded_at)
+
+    async def tell(self, tx: Tx) -> None:
         for follower in self._followers:
             await follower(tx, self._scope, self._applied)
 

@@ -1,6 +1,6 @@
 """Reading the current state. The hot statements that keep it are in `rows.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,21 @@ async def member_guids(view: Reading, scope: TenantScope, groups: Sequence[str])
     for group, member in rows:
         found.setdefault(group, []).append(member)
     return found
+
+
+async def guids_of_entities(
+    view: Reading, scope: TenantScope, guids: Collection[str], *, areas: Collection[str], changed_at: int
+) -> Collection[str]:
+    """Those of the entities, deleted ones too, that changed at a position or later, and are in one of the areas if any
+    are named."""
+    found = select(entities.c.guid).where(
+        entities.c.tenant_id == scope.tenant_id,
+        entities.c.guid.in_(guids),
+        entities.c.changed_position >= changed_at,
+    )
+    if areas:
+        found = found.where(entities.c.area_id.in_(areas))
+    return set((await view.execute(found)).scalars())
 
 
 def _live(scope: TenantScope) -> Select[Any]:

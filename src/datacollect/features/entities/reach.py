@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import Entity, Kind, text_in
+from datacollect.features.entities.entity import Entity, Kind, Place, parent_in
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
 from datacollect.kernel.identity import Reach
 
@@ -25,7 +25,7 @@ def require_reach(find: Find, event: Event, reach: Reach) -> None:
     if live is not None and not is_within(reach, live, find):
         raise OutOfReach(path=["entityGuid"])
     if live is None and event.type in _CREATED_KINDS:
-        if not reach.includes(_CREATED_KINDS[event.type], event.data.get("area_id")):
+        if not reach.includes(_CREATED_KINDS[event.type], _area_named_by(event, find)):
             raise OutOfReach(path=["data", "area_id"])
     elif live is None and event.type == "create-record":
         _require_parent(find, event, reach)
@@ -36,19 +36,31 @@ def require_reach(find: Find, event: Event, reach: Reach) -> None:
 
 
 def is_within(reach: Reach, entity: Entity, find: Find) -> bool:
-    """Whether a stored entity is within reach; a record is where its parent is."""
+    """Whether a stored entity is within reach."""
+    place = place_of(entity, find)
+    return place is not None and reach.includes(place.kind, place.area)
+
+
+def place_of(entity: Entity | None, find: Find) -> Place | None:
+    """Where an entity is. A record is where and what its parent is; who has no area of their own is where theirs is.
+
+    None for what does not exist, and for a record of nobody known.
+    """
+    kind: Kind | None = None
     for _ in range(LONGEST_ANCESTRY):
+        if entity is None or not entity.is_live:
+            break
         if entity.kind is not Kind.RECORD:
-            return reach.includes(entity.kind, entity.data.get("area_id"))
-        parent = find(entity.parent_guid) if entity.parent_guid else None
-        if parent is None or not parent.is_live:
-            return False
-        entity = parent
-    return False
+            kind = kind or entity.kind
+            if entity.area_id is not None:
+                assert kind is not None
+                return Place(kind, entity.area_id)
+        entity = find(entity.parent_guid) if entity.parent_guid else None
+    return Place(kind, None) if kind is not None else None
 
 
 def _require_parent(find: Find, event: Event, reach: Reach) -> None:
-    guid = parent_named_by(event.data)
+    guid = parent_in(event.data)
     parent = find(guid) if guid else None
     if parent is None or not parent.is_live:
         raise EntityUnknownInReach("The record's parent is not known.", path=["data", "parentId"])
@@ -61,11 +73,15 @@ def _require_to_stay(find: Find, entity: Entity, event: Event, reach: Reach) -> 
     if not event.type.startswith(("create-", "update-")):
         return
     if entity.kind is Kind.RECORD:
-        if parent_named_by(event.data) is not None:
+        if parent_in(event.data) is not None:
             _require_parent(find, event, reach)
     elif "area_id" in event.data and not reach.includes(entity.kind, event.data["area_id"]):
         raise OutOfReach(path=["data", "area_id"])
 
 
-def parent_named_by(data: dict[str, Any]) -> str | None:
-    return text_in(data, "parentId") or text_in(data, "parentGuid")
+def _area_named_by(event: Event, find: Find) -> Any:
+    if "area_id" in event.data:
+        return event.data["area_id"]
+    parent = parent_in(event.data)
+    place = place_of(find(parent), find) if parent else None
+    return place.area if place else None

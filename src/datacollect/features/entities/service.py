@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
-from datacollect.db import Reading
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
-from datacollect.features.entities.entity import Kind
+from datacollect.features.entities import queries
+from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.queries import (
     StoredEntity,
@@ -18,6 +20,9 @@ from datacollect.features.entities.queries import (
     list_newest,
     member_guids,
 )
+from datacollect.features.entities.rows import list_after, members_of_groups
+from datacollect.features.entities.snapshots import snapshot_of
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 
@@ -33,6 +38,26 @@ async def current_data(view: Reading, scope: TenantScope, guid: str) -> Mapping[
     """What is known of an entity now; None if there is no such entity, or it is deleted."""
     entity = await find_entity(view, scope, guid)
     return None if entity is None else msgspec.json.decode(entity.data)
+
+
+async def entities_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:
+    """The next entities that exist, in the order of their guids."""
+    return await list_after(tx, scope, guid, limit=limit)
+
+
+async def snapshots_of(
+    tx: Tx, scope: TenantScope, found: Sequence[Entity], *, source: str, now: Millis
+) -> Sequence[Event]:
+    """The events that bring a device to what the hub holds of these entities."""
+    members = await members_of_groups(tx, scope, [entity.guid for entity in found if entity.kind is Kind.GROUP])
+    first = now - len(found) + 1
+    return [
+        snapshot_of(entity, members.get(entity.guid, ()), source=source, at=Millis(first + index))
+        for index, entity in enumerate(found)
+    ]
+
+
+guids_of_entities = queries.guids_of_entities
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:

@@ -46,6 +46,14 @@ Index(
     postgresql_where=not_(entities.c.deleted),
 )
 
+Index(
+    "ix_entities_parent",
+    entities.c.tenant_id,
+    entities.c.parent_guid,
+    sqlite_where=entities.c.parent_guid.is_not(None),
+    postgresql_where=entities.c.parent_guid.is_not(None),
+)
+
 members = Table(
     "members",
     metadata,

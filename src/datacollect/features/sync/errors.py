@@ -42,11 +42,14 @@ class DeviceIdRequired(InvalidRequest):
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
-class BoundedScopeUnsupported(DataCollectError):
-    """Your sync scope is limited to areas or entity types, which this release cannot serve yet."""
+class ScopeBeingPrepared(DataCollectError):
+    """The program is being prepared for limited sync scopes. Try again in a moment."""
 
-    status, code = 501, "BOUNDED_SCOPE_UNSUPPORTED"
+    status, code = 503, "SCOPE_BEING_PREPARED"
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
 
 
 class PushRejected(Unprocessable):
@@ -54,3 +57,10 @@ class PushRejected(Unprocessable):
 
     code = "PUSH_REJECTED"
     members: ClassVar[Mapping[str, Any]] = {"status": "error", "applied": 0}
+
+
+class PushOutOfScope(Unprocessable):
+    """None of these events is within your sync scope; nothing of this push was stored."""
+
+    code = "PUSH_OUT_OF_SCOPE"
+    members: ClassVar[Mapping[str, Any]] = {"status": "error", "applied": 0, "errors": []}

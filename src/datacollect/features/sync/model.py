@@ -8,7 +8,7 @@ from typing import Any
 
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, parse_timestamp
-from datacollect.kernel.identity import RoleAssignment
+from datacollect.kernel.identity import Reach, RoleAssignment
 
 _SCHEMA_VERSION = 1
 
@@ -24,6 +24,23 @@ class SyncScope:
     @property
     def is_bounded(self) -> bool:
         return self.area_ids is not None or self.entity_types is not None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it leaves anything out of what is delivered."""
+        return self.is_bounded or self.time_window is not None
+
+    @property
+    def reach(self) -> Reach:
+        """The entities that may be touched and are delivered; time windows limit what is delivered only."""
+        return Reach(
+            None if self.area_ids is None else frozenset(self.area_ids),
+            None if self.entity_types is None else frozenset(self.entity_types),
+        )
+
+    def begins(self, now: Millis) -> Millis | None:
+        """Entities that did not change at or after this are not delivered."""
+        return None if self.time_window is None else Millis(_begins(self.time_window, now))
 
     @property
     def hash(self) -> str:

@@ -8,15 +8,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
-from datacollect.features.sync.errors import InvalidLimit, TooManyAreas
+from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, TooManyAreas
+from datacollect.features.sync.model import SyncScope
 from datacollect.features.sync.payload import read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
+from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
 from datacollect.http.openapi import errors
 from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.errors import TenantUnknown
-from datacollect.kernel.identity import Action
+from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
@@ -28,7 +30,7 @@ LARGEST_PAGE = 5000
 MOST_AREAS = 1000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
-_BOUNDED = {501: "The caller's scope is limited to areas or entity types, which this release cannot serve yet."}
+_PREPARING = {503: "A large program is being prepared for limited scopes; come again after `Retry-After`."}
 _HASH_HEADER = {"X-Sync-Scope-Hash": {"description": "The same as `scope.hash`.", "schema": {"type": "string"}}}
 
 
@@ -43,7 +45,7 @@ class _PushDocument(JsonBody):
     "/pull",
     summary="Pull events",
     response_model=PullReply,
-    responses={200: {"headers": _HASH_HEADER}, **errors(400, texts=_BOUNDED)},
+    responses={200: {"headers": _HASH_HEADER}, **errors(400, texts=_PREPARING)},
 )
 async def pull(
     request: Request,
@@ -65,9 +67,14 @@ async def pull(
     scope = actor.in_tenant(tenant_id, Action.READ)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
-    page_size = _page_size(limit, _areas(area_ids))
+    areas = _areas(area_ids)
+    page_size = _page_size(limit, is_filtered=bool(areas) or sync_scope.area_ids is not None)
+    if sync_scope.is_limited:
+        await _file(hub, scope, tenant, sync_scope)
     async with hub.db.reading() as view:
-        page = await service.pull(view, hub.log, scope, since, limit=page_size)
+        page = await service.pull(
+            view, hub.log, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
+        )
     tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
     body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
@@ -95,7 +102,10 @@ async def pull_callback(
     response_model=PushReply,
     responses={
         207: {"model": PushReply, "description": "Some events were refused; `failed` says which and why."},
-        **errors(400, texts={422: "An event cannot be applied (`failed` names it); nothing was stored.", **_BOUNDED}),
+        **errors(
+            400,
+            texts={422: "An event cannot be applied (`failed` names it), or all are out of scope; nothing was stored."},
+        ),
     },
 )
 async def push(
@@ -115,9 +125,15 @@ async def push(
     scope = actor.in_tenant(tenant_id, Action.CREATE)
     pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
     now = hub.clock.now()
-    device_id = service.accept_device(service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id"))
+    sync_scope = service.sync_scope_of(scope, tenant, now=now)
+    device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
+    if sync_scope.is_bounded:
+        await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
+        scope = scope.limited_to(sync_scope.reach)
     async with hub.log.turn(scope), hub.db.transaction() as tx:
         result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+    if result.failed and not result.applied and pushed.atomic:
+        raise PushOutOfScope(failed=result.failed)
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",
         "applied": result.applied,
@@ -136,6 +152,14 @@ async def _running(hub: Hub, tenant_id: TenantId) -> Tenant:
     return tenant
 
 
+async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:
+    """Have the log filed by place, as readers of a part of it need it."""
+    async with hub.db.reading() as view:
+        if await is_filed_for(view, hub.log, scope, sync_scope):
+            return
+    await file_for(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
+
+
 def _areas(hint: str | None) -> list[str]:
     areas = list(dict.fromkeys(filter(None, map(str.strip, (hint or "").split(",")))))
     if len(areas) > MOST_AREAS:
@@ -143,9 +167,9 @@ def _areas(hint: str | None) -> list[str]:
     return areas
 
 
-def _page_size(limit: str | None, areas: list[str]) -> int:
+def _page_size(limit: str | None, *, is_filtered: bool) -> int:
     if not limit:
-        return DEFAULT_PAGE_WITH_AREAS if areas else DEFAULT_PAGE
+        return DEFAULT_PAGE_WITH_AREAS if is_filtered else DEFAULT_PAGE
     # Digits only: int() would take signs, spaces and underscores too.
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidLimit()

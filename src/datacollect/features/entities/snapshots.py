@@ -1,0 +1,139 @@
+"""Events of the hub's own that tell devices with a limited scope what it holds of an entity.
+
+An event reaches the devices whose scope its entity is in. That is not enough for everybody: who gets an entity because
+it has moved has none of its earlier events; members that came into being inside a group's event have none of their own;
+what a group's delete took along may be on devices that do not hold the group; and a record moves with its parent.
+For these the hub appends the whole state, or the delete, in the transaction of the event that made it necessary. Such
+events change nothing here (`Origin.SNAPSHOT`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from datacollect.db import Tx
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.projection import Context
+from datacollect.eventstore.store import Scoping
+from datacollect.features.entities.entity import Entity, Kind, Place
+from datacollect.features.entities.model import Changes, States
+from datacollect.features.entities.reach import Find, place_of
+from datacollect.features.entities.rows import dependents_of, load, load_parents, members_of_groups
+from datacollect.features.entities.touched import Touched
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import SYSTEM, TenantScope
+from datacollect.kernel.ids import derived_guid
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class _Due:
+    """A snapshot to make of one entity."""
+
+    source: str
+    """Guid of the event that makes it necessary."""
+    places: dict[Place, None] = field(default_factory=dict)
+    """Where else than at the entity's own place it must be known."""
+
+
+class SnapshotsDue:
+    """Collects during a batch whose snapshots it makes necessary."""
+
+    def __init__(self, scoping: Scoping) -> None:
+        self._scoping = scoping
+        self._due: dict[str, _Due] = {}
+        self._moved: dict[str, str] = {}
+        self.places: dict[str, Sequence[Place]] = {}
+        """Of the snapshots made, by their events' guids."""
+
+    def note(
+        self, event: Event, context: Context, changes: Changes, find_before: Find, find: Find
+    ) -> tuple[Place, ...]:
+        """Note what one event did; the places its entity was in before or is in after it."""
+        own = event.entity_guid
+        place_before, place = place_of(find_before(own), find_before), place_of(find(own), find)
+        if place is not None and place_before not in (None, place):
+            self._moved.setdefault(own, event.guid)
+            self._require(own, event)
+        elif self._is_long_unchanged(find_before(own), context.recorded_at):
+            self._require(own, event)
+        for guid, entity in changes.entities.items():
+            if guid == own or not _has_changed(find_before(guid), entity):
+                continue
+            due = self._require(guid, event)
+            was, now = place_of(find_before(guid), find_before), place_of(entity, find)
+            if was is not None and now != was:
+                due.places[was] = None
+            if now is not None and now.area is None and place is not None:
+                # Who came with the group, and has no place of their own, is where the group is.
+                due.places[Place(now.kind, place.area)] = None
+            if was is not None and now is not None and was != now:
+                self._moved.setdefault(guid, event.guid)
+        return tuple(dict.fromkeys(filter(None, (place_before, place))))
+
+    async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
+        """The snapshots, each at a millisecond of its own, the last at `recorded_at`. The states have been saved."""
+        if self._moved:
+            await self._add_dependents(tx, scope, states)
+        if not self._due:
+            return []
+        groups = [guid for guid in self._due if _is_live_group(states.entities.get(guid))]
+        members = await members_of_groups(tx, scope, groups) if groups else {}
+        first = recorded_at - len(self._due) + 1
+        events = []
+        for index, (guid, due) in enumerate(self._due.items()):
+            entity = states.entities[guid]
+            event = snapshot_of(entity, members.get(guid, ()), source=due.source, at=Millis(first + index))
+            own = place_of(entity, states.entities.get)
+            self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
+            events.append(event)
+        return events
+
+    async def _add_dependents(self, tx: Tx, scope: TenantScope, states: States) -> None:
+        source = next(iter(self._moved.values()))
+        guids = [guid for guid in await dependents_of(tx, scope, self._moved) if guid not in self._due]
+        missing = {guid for guid in guids if guid not in states.entities}
+        if missing:
+            loaded = await load(tx, scope, Touched(guids=missing))
+            for entity in loaded.entities.values():
+                states.put(entity)
+            await load_parents(tx, scope, states, ())
+        for guid in guids:
+            self._due[guid] = _Due(source)
+
+    def _require(self, guid: str, event: Event) -> _Due:
+        return self._due.setdefault(guid, _Due(event.guid))
+
+    def _is_long_unchanged(self, held: Entity | None, now: Millis) -> bool:
+        """Whether somebody's time window did not hold the entity until now."""
+        if held is None or not held.is_live:
+            return False
+        begins = [self._scoping.window_floor] if self._scoping.window_floor is not None else []
+        if self._scoping.window_days is not None:
+            begins.append(Millis(now - timedelta(days=self._scoping.window_days) // _MILLISECOND))
+        return any(held.last_updated < begin for begin in begins)
+
+
+def snapshot_of(entity: Entity, members: Sequence[tuple[str, str]], *, source: str, at: Millis) -> Event:
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
+
+    `members` are the guid and kind of a group's members; a kind is the least a device takes a member with.
+    """
+    guid = derived_guid(source, "snapshot", entity.guid)
+    if not entity.is_live:
+        return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
+    data = dict(entity.data)
+    if entity.kind is Kind.GROUP and members:
+        data["members"] = [{"guid": member, "type": kind} for member, kind in members]
+    return Event(guid, entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label)
+
+
+def _has_changed(before: Entity | None, after: Entity) -> bool:
+    if before is None:
+        return after.is_live
+    return before.is_live != after.is_live or before.data != after.data
+
+
+def _is_live_group(entity: Entity | None) -> bool:
+    return entity is not None and entity.is_live and entity.kind is Kind.GROUP

@@ -1,0 +1,86 @@
+"""Reading the part of a log that one reader gets. A page is a constant number of statements, whatever the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datacollect.db import Reading
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.store import DeliveredEvent, Page
+from datacollect.features.entities.service import guids_of_entities
+from datacollect.features.sync.model import SyncScope
+from datacollect.features.sync.places import places_within, read_places
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.identity import EVERYWHERE, Reach, TenantScope
+
+_EXAMINED = 1000
+"""Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which events a reader gets."""
+
+    reach: Reach = EVERYWHERE
+    """A wall: read from what is filed by place."""
+    wanted_areas: Sequence[str] = ()
+    """A wish of a reader who may have everything: entities that are there now."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.reach.is_bounded and not self.wanted_areas
+
+
+def part_for(sync_scope: SyncScope, areas: Sequence[str]) -> Part:
+    """What a scope allows, narrowed by the areas its reader asks for."""
+    reach = sync_scope.reach
+    if not areas or not reach.is_bounded:
+        return Part(reach, areas)
+    mine = frozenset(areas) if reach.area_ids is None else reach.area_ids.intersection(areas)
+    return Part(Reach(mine, reach.entity_types))
+
+
+async def read_part(
+    view: Reading,
+    log: EventLog,
+    scope: TenantScope,
+    part: Part,
+    *,
+    after: int,
+    limit: int,
+    begins: Millis | None,
+) -> Page:
+    """The next events of a part. `begins` leaves out entities that have not changed since, with all their events."""
+    first_in_window = 1 if begins is None else await log.position_at(view, scope, begins)
+    sieved = first_in_window > 1 or bool(part.wanted_areas)
+    look_at = max(limit, _EXAMINED) if sieved else limit
+    if part.reach.is_bounded:
+        positions = await read_places(view, scope, places_within(part.reach), after=after, limit=look_at)
+    else:
+        positions = list(range(after + 1, after + 1 + look_at))
+    looked_at = await log.read_at(view, scope, positions)
+    kept = looked_at
+    if sieved and looked_at:
+        guids = await guids_of_entities(
+            view,
+            scope,
+            {event.entity_guid for event in looked_at},
+            areas=part.wanted_areas,
+            changed_at=first_in_window,
+        )
+        kept = [event for event in looked_at if event.entity_guid in guids]
+    return _page(looked_at, kept, after=after, limit=limit, more=len(looked_at) == look_at)
+
+
+def _page(
+    looked_at: Sequence[DeliveredEvent], kept: Sequence[DeliveredEvent], *, after: int, limit: int, more: bool
+) -> Page:
+    delivered = kept[:limit]
+    if len(delivered) == limit:
+        last: DeliveredEvent | None = delivered[-1]
+    else:
+        last = looked_at[-1] if more else None
+    bodies = [event.body for event in delivered]
+    if last is None:
+        return Page(bodies, None, looked_at[-1].position if looked_at else after)
+    return Page(bodies, Cursor(last.occurred_at, last.guid), last.position)

@@ -1,0 +1,81 @@
+"""The log filed by place, so that a part of it is read like the whole: by position, from an index.
+
+A place is the kind of an entity (`g` group, `i` individual), alone and with its area (`g/A1`): a reader limited to kinds
+asks for kinds, one limited to areas for kinds in areas. An event is filed under every place its entity was in before it
+or is in after it, so that moves and deletes reach those who are left.
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import product
+
+import msgspec
+
+from datacollect.db import Reading, Tx
+from datacollect.features.entities.entity import Kind, Place
+from datacollect.features.entities.projection import Applied
+from datacollect.kernel.identity import Reach, TenantScope
+
+_LETTERS = {Kind.GROUP: "g", Kind.INDIVIDUAL: "i"}
+
+_FILE = {
+    "postgresql": """
+INSERT INTO event_places (tenant_id, place, position)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[]) ON CONFLICT DO NOTHING""",
+    "sqlite": "INSERT INTO event_places (tenant_id, place, position) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+}
+
+# Of each place the next few positions, then the first few of all: no place is read further than the page needs.
+_READ = {
+    "postgresql": """
+SELECT DISTINCT next.position
+FROM unnest($2::text[]) AS asked (place)
+CROSS JOIN LATERAL (
+  SELECT position FROM event_places
+  WHERE tenant_id = $1 AND place = asked.place AND position > $3 ORDER BY position LIMIT $4) next
+ORDER BY next.position LIMIT $4""",
+    "sqlite": """
+SELECT DISTINCT filed.position
+FROM json_each(?2) AS asked
+CROSS JOIN event_places filed ON filed.tenant_id = ?1 AND filed.place = asked.value AND filed.position IN (
+  SELECT position FROM event_places
+  WHERE tenant_id = ?1 AND place = asked.value AND position > ?3 ORDER BY position LIMIT ?4)
+ORDER BY filed.position LIMIT ?4""",
+}
+
+
+async def file_by_place(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
+    """A follower: files a batch's events, by one statement; none for logs that nobody reads in parts."""
+    filed = [
+        (text, item.context.position)
+        for item in applied
+        for text in {text for p in item.places for text in texts_of(p)}
+    ]
+    if not filed:
+        return
+    if tx.dialect == "sqlite":
+        await tx.run_many(_FILE["sqlite"], [(scope.tenant_id, *row) for row in filed])
+    else:
+        await tx.run(_FILE["postgresql"], scope.tenant_id, *map(list, zip(*filed, strict=True)))
+
+
+async def read_places(
+    view: Reading, scope: TenantScope, places: Collection[str], *, after: int, limit: int
+) -> Sequence[int]:
+    """The positions of the next events filed under any of these places."""
+    asked = msgspec.json.encode(list(places)).decode() if view.dialect == "sqlite" else list(places)
+    rows = await view.fetch(_READ[view.dialect], scope.tenant_id, asked, after, limit)
+    return [row[0] for row in rows]
+
+
+def texts_of(place: Place) -> Sequence[str]:
+    """The texts under which an event of an entity in that place is filed."""
+    letter = _LETTERS[place.kind]
+    return (letter,) if place.area is None else (letter, f"{letter}/{place.area}")
+
+
+def places_within(reach: Reach) -> Sequence[str]:
+    """The texts a reader of that reach asks for."""
+    kinds = [letter for kind, letter in _LETTERS.items() if reach.entity_types is None or kind in reach.entity_types]
+    if reach.area_ids is None:
+        return kinds
+    return [f"{letter}/{area}" for letter, area in product(kinds, sorted(reach.area_ids))]

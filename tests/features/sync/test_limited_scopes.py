@@ -1,0 +1,395 @@
+"""Devices that hold a part of a program, through HTTP, on both engines. Source: the contract's sync area, 2.3 and 3.3.1."""
+
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.http.hub import Hub
+from tests.accounts import bearer, login, make_person
+from tests.factories import make_event, make_program, pull_all, push
+from tests.features.conftest import Alone
+
+pytestmark = pytest.mark.anyio
+
+DEVICE = {"X-Device-Id": "tablet-07"}
+DAY_SECONDS = 24 * 60 * 60
+
+
+@pytest.fixture
+async def agent(admin: AsyncClient, client: AsyncClient) -> "Agents":
+    return Agents(admin, client)
+
+
+class Agents:
+    """Makes clients of people who are limited in a program."""
+
+    def __init__(self, admin: AsyncClient, client: AsyncClient) -> None:
+        self.admin = admin
+        self.client = client
+
+    async def of(self, program: str, **override: Any) -> dict[str, str]:
+        """The headers of somebody with this `syncScopeOverride`."""
+        assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": override}
+        person = await make_person(self.admin, tenantIds=[program], roleAssignments=[assignment])
+        return DEVICE | bearer((await login(self.client, person))["token"])
+
+    async def pull_all(self, program: str, headers: dict[str, str], since: str = "", **query: Any) -> list[Any]:
+        events: list[Any] = []
+        cursor: str | None = since
+        while cursor is not None:
+            parameters = {"configId": program, "since": cursor} | query
+            answer = await self.client.get("/api/sync/pull", params=parameters, headers=headers)
+            assert answer.status_code == 200, answer.text
+            events += answer.json()["events"]
+            cursor = answer.json()["nextCursor"]
+        return events
+
+    async def push(self, program: str, headers: dict[str, str], *events: Any, **members: Any) -> Any:
+        body = {"events": list(events), "configId": program} | members
+        return await self.client.post("/api/sync/push", json=body, headers=headers)
+
+
+def person(area: str | None, entity: str | None = None, **data: Any) -> dict[str, Any]:
+    placed = {} if area is None else {"area_id": area}
+    return make_event(entity=entity, data={"name": "Ana", **placed, **data})
+
+
+def guids(events: list[Any]) -> list[str]:
+    return [event["guid"] for event in events]
+
+
+# -- who must say which device it is
+
+
+async def test_a_limited_scope_needs_a_device_id_and_a_plain_one_does_not(admin: AsyncClient) -> None:
+    limited, plain = await make_program(admin, syncScope={"areaIds": ["A1"]}), await make_program(admin)
+    for program, header, status in (
+        (limited, {}, 400),
+        (limited, {"X-Device-Id": "not a device"}, 400),
+        (limited, {"X-Device-Id": "x" * 65}, 400),
+        (limited, DEVICE, 200),
+        (plain, {}, 200),
+        (plain, {"X-Device-Id": "not a device"}, 200),
+    ):
+        pulled = await admin.get("/api/sync/pull", params={"configId": program}, headers=header)
+        pushed = await admin.post("/api/sync/push", json={"events": [], "configId": program}, headers=header)
+        assert (pulled.status_code, pushed.status_code) == (status, status), pulled.text
+        if status == 400:
+            assert pulled.json()["code"] == pushed.json()["code"] == "DEVICE_ID_REQUIRED"
+            assert "X-Device-Id" in pulled.json()["message"]
+
+
+# -- push
+
+
+async def test_of_a_mixed_batch_what_is_within_scope_is_applied(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    mine, theirs = person("A1"), person("A2", "p-2")
+    answer = await agent.push(program, headers, mine, theirs)
+    assert answer.status_code == 207
+    [refused] = answer.json()["failed"]
+    assert answer.json() | {"failed": []} == {"status": "partial", "applied": 1, "failed": [], "errors": []}
+    assert {name: refused[name] for name in ("guid", "entityGuid", "type", "reason")} == {
+        "guid": theirs["guid"],
+        "entityGuid": "p-2",
+        "type": "create-individual",
+        "reason": "out_of_scope",
+    }
+    assert guids(await pull_all(admin, program, limit=5000)) == [mine["guid"]]
+
+
+async def test_a_batch_that_is_all_foreign_is_refused_and_kept_for_an_operator(
+    admin: AsyncClient, agent: Agents, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    answer = await agent.push(program, headers, person("A2"), person(None))
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["applied"], body["errors"]) == (422, "error", 0, [])
+    assert [one["reason"] for one in body["failed"]] == ["out_of_scope", "out_of_scope"]
+    async with hub.db.reading() as view:
+        place = "?" if hub.db.dialect == "sqlite" else "$1"
+        kept = await view.fetch(f"SELECT code FROM quarantine WHERE tenant_id = {place}", program)
+    assert [row[0] for row in kept] == ["OUT_OF_SCOPE", "OUT_OF_SCOPE"]
+
+
+async def test_what_is_said_of_an_entity_whose_creation_was_refused_is_out_of_scope(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    batch = (
+        person("A2", "p-2"),
+        make_event("update-individual", entity="p-2", data={"age": 3}),
+        make_event("update-individual", entity="unheard-of", data={"age": 3}),
+        person("A1", "p-1"),
+        make_event("update-individual", entity="p-1", data={"age": 3}),
+    )
+    answer = (await agent.push(program, headers, *batch)).json()
+    assert answer["applied"] == 2
+    assert [one["reason"] for one in answer["failed"]] == ["out_of_scope", "out_of_scope", "unknown_entity"]
+
+
+async def test_what_cannot_be_applied_ends_the_push_whatever_was_out_of_scope(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    await push(admin, program, person("A2", "victim"), person("A1", "mine"))
+    headers = await agent.of(program, areaIds=["A1"])
+    foreign, fine = person("A2"), person("A1")
+    stealing = make_event("create-group", data={"name": "G", "area_id": "A1", "members": [{"guid": "victim", "x": 1}]})
+    answer = await agent.push(program, headers, foreign, fine, stealing)
+    assert answer.status_code == 422
+    assert "errors" not in answer.json()
+    failure, rejection = answer.json()["failed"]
+    assert (failure["index"], failure["eventGuid"], failure["code"]) == (1, stealing["guid"], "UNAUTHORIZED_MEMBER")
+    assert (rejection["guid"], rejection["reason"]) == (foreign["guid"], "out_of_scope")
+    assert {event["entityGuid"] for event in await pull_all(admin, program)} == {"victim", "mine"}
+
+
+async def test_with_verdicts_each_event_is_judged_by_itself(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    batch = (person("A2"), person("A1"), make_event("nonsense", data={"area_id": "A1"}))
+    answer = await agent.push(program, headers, *batch, atomic=False)
+    assert (answer.status_code, answer.json()["applied"]) == (207, 1)
+    assert [(one["index"], one["code"]) for one in answer.json()["failed"]] == [
+        (0, "OUT_OF_SCOPE"),
+        (2, "UNKNOWN_EVENT_TYPE"),
+    ]
+
+
+async def test_a_known_event_is_a_success_whoever_sends_it_again(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    foreign = person("A2")
+    await push(admin, program, foreign)
+    headers = await agent.of(program, areaIds=["A1"])
+    answer = await agent.push(program, headers, foreign)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 1)
+
+
+# -- pull
+
+
+async def test_a_device_gets_what_is_in_its_areas_and_nothing_else(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1", "A3"])
+    assert await agent.pull_all(program, headers) == []
+    events = [person(area) for area in ("A1", "A2", "A3", "A4", None, "A1", "a1")]
+    await push(admin, program, *events)
+    mine = [events[0], events[2], events[5]]
+    assert guids(await agent.pull_all(program, headers)) == guids(mine)
+    assert guids(await agent.pull_all(program, headers, limit=1)) == guids(mine)
+
+
+async def test_what_was_there_before_anybody_was_limited_comes_as_one_snapshot_each(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "e", age=1), person("A2", "far"))
+    await push(admin, program, make_event("update-individual", entity="e", data={"age": 2, "sex": "f"}))
+    await push(admin, program, person("A1", "gone"), make_event("delete-entity", entity="gone", data={"x": 1}))
+    headers = await agent.of(program, areaIds=["A1"])
+    [snapshot] = await agent.pull_all(program, headers)
+    assert (snapshot["entityGuid"], snapshot["type"], snapshot["userId"]) == ("e", "create-individual", "system")
+    assert snapshot["data"] == {"name": "Ana", "area_id": "A1", "age": 2, "sex": "f"}
+    # Only once, and it is an event like any other.
+    assert guids(await agent.pull_all(program, headers)) == [snapshot["guid"]]
+    entity = (await admin.get("/api/entities/e", params={"configId": program})).json()
+    assert entity["data"] == snapshot["data"]
+
+
+async def test_an_entity_that_moves_is_complete_where_it_comes_and_told_where_it_was(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    here, there, elsewhere = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2", "A3")]
+    await agent.pull_all(program, here)
+    created = person("A1", "e", age=1)
+    await push(admin, program, created)
+    visit = make_event("create-record", entity="visit", data={"parentId": "e", "result": "well"})
+    await push(admin, program, visit)
+    moved = make_event("update-individual", entity="e", data={"area_id": "A2"})
+    await push(admin, program, moved)
+    assert guids(await agent.pull_all(program, here)) == guids([created, visit, moved])
+    arrived = await agent.pull_all(program, there)
+    assert guids(arrived[:1]) == [moved["guid"]]
+    assert {event["entityGuid"]: event["data"] for event in arrived[1:]} == {
+        "e": {"name": "Ana", "area_id": "A2", "age": 1},
+        "visit": {"parentId": "e", "result": "well", "name": "Unnamed Record"},
+    }
+    assert await agent.pull_all(program, elsewhere) == []
+
+
+async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    members = [{"guid": "near", "name": "N", "area_id": "A1"}, {"guid": "far", "name": "F", "area_id": "A2"}]
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": members}))
+    assert [event["entityGuid"] for event in await agent.pull_all(program, there)] == ["far"]
+    deleted = make_event("delete-entity", entity="g", data={"x": 1})
+    await push(admin, program, deleted)
+    assert [(event["entityGuid"], event["type"]) for event in await agent.pull_all(program, there)] == [
+        ("far", "create-individual"),
+        ("far", "delete-entity"),
+    ]
+    assert [(event["entityGuid"], event["type"]) for event in await agent.pull_all(program, here)] == [
+        ("g", "create-group"),
+        ("near", "create-individual"),
+        ("g", "delete-entity"),
+        ("near", "delete-entity"),
+    ]
+
+
+async def test_a_member_without_a_place_of_its_own_comes_with_its_group(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    members = [{"guid": "m", "name": "M"}]
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": members}))
+    # An event of its own, so that a device that cleans up after a change of its scope keeps it.
+    assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["g", "m"]
+    assert await agent.pull_all(program, there) == []
+
+
+async def test_kinds_limit_what_is_delivered(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, entityTypes=["group"])
+    await agent.pull_all(program, headers)
+    group = make_event("create-group", entity="g", data={"name": "G"})
+    person_, of_person, of_group = (
+        person("A1", "p"),
+        make_event("create-record", data={"parentId": "p"}),
+        make_event("create-record", data={"parentId": "g"}),
+    )
+    await push(admin, program, group, person_, of_person, of_group)
+    assert guids(await agent.pull_all(program, headers)) == guids([group, of_group])
+
+
+async def test_a_hint_narrows_and_never_widens(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1", "A2"])
+    await agent.pull_all(program, headers)
+    events = [person(area) for area in ("A1", "A2", "A3")]
+    await push(admin, program, *events)
+    assert guids(await agent.pull_all(program, headers, areaIds="A2,A3")) == [events[1]["guid"]]
+    assert guids(await agent.pull_all(program, headers, areaIds="A2, ,A1")) == guids(events[:2])
+    parameters = {"configId": program, "areaIds": "A3"}
+    disjoint = (await agent.client.get("/api/sync/pull", params=parameters, headers=headers)).json()
+    assert (disjoint["events"], disjoint["nextCursor"]) == ([], None)
+    assert disjoint["scope"]["areaIds"] == ["A1", "A2"]
+    many = ",".join(f"A{n % 10}" for n in range(200))
+    assert guids(await agent.pull_all(program, headers, areaIds=many)) == guids(events[:2])
+
+
+async def test_whoever_may_have_everything_can_ask_for_areas(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    events = [person(area) for area in ("A1", "A2", "A1", None)]
+    await push(admin, program, *events)
+    assert guids(await pull_all(admin, program, areaIds="A1")) == [events[0]["guid"], events[2]["guid"]]
+    assert guids(await pull_all(admin, program, areaIds="A1", limit=1)) == [events[0]["guid"], events[2]["guid"]]
+    assert guids(await pull_all(admin, program)) == guids(events)
+
+
+async def test_a_policy_limits_administrators_too(admin: AsyncClient) -> None:
+    program = await make_program(admin, syncScope={"areaIds": ["A1"]})
+    parameters = {"configId": program}
+    refused = await admin.post("/api/sync/push", json={"events": [person("A2")], "configId": program}, headers=DEVICE)
+    assert refused.status_code == 422
+    mine = person("A1")
+    await admin.post("/api/sync/push", json={"events": [mine], "configId": program}, headers=DEVICE)
+    answer = await admin.get("/api/sync/pull", params=parameters, headers=DEVICE)
+    assert guids(answer.json()["events"]) == [mine["guid"]]
+    assert answer.headers["x-sync-scope-hash"] == answer.json()["scope"]["hash"]
+
+
+async def test_an_empty_scope_delivers_nothing(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin, syncScope={"areaIds": ["A1"]})
+    headers = await agent.of(program, areaIds=["A2"])
+    await agent.push(program, headers, person("A1"), person("A2"))
+    assert await agent.pull_all(program, headers) == []
+
+
+async def test_the_answer_costs_the_same_number_of_statements_whatever_it_holds(
+    admin: AsyncClient, agent: Agents, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1", "A2"])
+    await agent.pull_all(program, headers)
+    counts = []
+    for size in (1, 40):
+        events = [person(area) for _ in range(size) for area in ("A1", "A2", "A9")]
+        with hub.db.statements.record() as pushing:
+            await push(admin, program, *events)
+        with hub.db.statements.record() as pulling:
+            answer = await agent.client.get(
+                "/api/sync/pull", params={"configId": program, "limit": 5000}, headers=headers
+            )
+        counts.append((len(pushing), len(pulling)))
+    assert len(answer.json()["events"]) == 82
+    assert counts[0] == counts[1]
+
+
+# -- time windows
+
+
+async def test_a_window_holds_entities_that_changed_in_it_with_their_whole_history(alone: Alone) -> None:
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    old, stale = person("A1", "old"), person("A1", "stale")
+    await push(admin, program, old, stale)
+    alone.clock.turn(seconds=40 * DAY_SECONDS)
+    await alone.admin()
+    edit, new = make_event("update-individual", entity="old", data={"age": 3}), person("A1", "new")
+    await push(admin, program, edit, new)
+    for scope in (
+        {"timeWindow": {"type": "rolling", "days": 30}},
+        {"areaIds": ["A1"], "timeWindow": {"type": "rolling", "days": 30}},
+    ):
+        headers = await agent.of(program, **scope)
+        for limit in (1, 100):
+            got = await agent.pull_all(program, headers, limit=limit)
+            assert {event["entityGuid"] for event in got} == {"old", "new"}, scope
+    whole = await agent.of(program, timeWindow={"type": "rolling", "days": 90})
+    assert {event["entityGuid"] for event in await agent.pull_all(program, whole)} == {"old", "new", "stale"}
+
+
+async def test_what_comes_back_into_a_window_comes_complete(alone: Alone) -> None:
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "e", age=1))
+    alone.clock.turn(seconds=40 * DAY_SECONDS)
+    await alone.admin()
+    headers = await agent.of(program, timeWindow={"type": "rolling", "days": 30})
+    assert await agent.pull_all(program, headers) == []
+    recent = person("A1", "other")
+    await push(admin, program, recent)
+    seen = f"{(await agent.pull_all(program, headers))[-1]['timestamp']}|{recent['guid']}"
+    edit = make_event("update-individual", entity="e", data={"sex": "f"})
+    await push(admin, program, edit)
+    first, snapshot = await agent.pull_all(program, headers, since=seen)
+    assert first["guid"] == edit["guid"]
+    assert snapshot["data"] == {"name": "Ana", "area_id": "A1", "age": 1, "sex": "f"}
+    # From then on it is an entity like any other.
+    await push(admin, program, make_event("update-individual", entity="e", data={"sex": "m"}))
+    assert len(await agent.pull_all(program, headers, since=seen)) == 3
+
+
+async def test_a_fixed_floor_is_a_window_too(alone: Alone) -> None:
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "before"))
+    alone.clock.turn(seconds=DAY_SECONDS)
+    await alone.admin()
+    floor = (await admin.get("/api/entities/before", params={"configId": program})).json()["lastUpdated"]
+    await push(admin, program, person("A1", "after"))
+    later = (await admin.get("/api/entities/after", params={"configId": program})).json()["lastUpdated"]
+    for begin, expected in ((floor, {"before", "after"}), (later, {"after"})):
+        headers = await agent.of(program, timeWindow={"type": "fixed", "floor": begin})
+        assert {event["entityGuid"] for event in await agent.pull_all(program, headers)} == expected
