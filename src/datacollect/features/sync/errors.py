@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from datacollect.eventstore.event import EventRejected
 from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
@@ -18,6 +19,7 @@ class InvalidCursor(InvalidRequest):
     """`since` must be empty, an ISO-8601 UTC timestamp, or `timestamp|eventGuid` as delivered."""
 
     code = "INVALID_CURSOR"
+    help = "Send `nextCursor` as it was delivered, or leave `since` empty to begin anew."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -25,6 +27,7 @@ class InvalidLimit(InvalidRequest):
     """`limit` must be a whole number from 1 to 5000."""
 
     code = "INVALID_LIMIT"
+    help = "Send a number from 1 to 5000, or leave `limit` out."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -32,6 +35,7 @@ class TooManyAreas(InvalidRequest):
     """`areaIds` may name at most 1000 areas."""
 
     code = "TOO_MANY_AREAS"
+    help = "Name fewer areas, or none."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -39,6 +43,7 @@ class DeviceIdRequired(InvalidRequest):
     """Your sync scope is limited, so every call needs an X-Device-Id header (1-64 of A-Z a-z 0-9 _ -)."""
 
     code = "DEVICE_ID_REQUIRED"
+    help = "Send the header `X-Device-Id` with every call."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -46,11 +51,23 @@ class BoundedScopeUnsupported(DataCollectError):
     """Your sync scope is limited to areas or entity types, which this release cannot serve yet."""
 
     status, code = 501, "BOUNDED_SCOPE_UNSUPPORTED"
+    help = "Ask an administrator to lift the limits of your scope."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
+class GuidReused(EventRejected):
+    """Another event with this guid but other content is stored already; this one is kept in quarantine."""
+
+    code = "GUID_REUSED"
+    help = "Give the event a new guid and push it again, unless it is a copy that was changed by mistake."
+
+    def __init__(self) -> None:
+        super().__init__(path=["guid"])
 
 
 class PushRejected(Unprocessable):
     """An event cannot be applied; nothing of this push was stored."""
 
     code = "PUSH_REJECTED"
+    help = 'Correct the event in `failed` or leave it out, then push again; or push with `"atomic": false`.'
     members: ClassVar[Mapping[str, Any]] = {"status": "error", "applied": 0}

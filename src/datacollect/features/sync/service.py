@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Event
-from datacollect.eventstore.log import Appended, BatchRejected, EventLog, Rejection, stop_at_first
+from datacollect.eventstore.event import Event, EventRejected
+from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, stop_at_first
 from datacollect.eventstore.store import Page
-from datacollect.features.sync.errors import BoundedScopeUnsupported, DeviceIdRequired, InvalidCursor, PushRejected
+from datacollect.features.sync.errors import (
+    BoundedScopeUnsupported,
+    DeviceIdRequired,
+    GuidReused,
+    InvalidCursor,
+    PushRejected,
+)
 from datacollect.features.sync.model import SyncScope, effective_scope
 from datacollect.features.sync.payload import Push
 from datacollect.features.sync.queries import Quarantined, keep_in_quarantine
@@ -18,8 +24,8 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import is_device_id
 from datacollect.kernel.tenancy import Tenant
 
-_REUSED = "GUID_REUSED"
-_REUSED_MESSAGE = "Another event with this guid but other content is stored already; this one is kept in quarantine."
+Refused = tuple[int, EventRejected]
+"""An event of the batch, by index, and why it was not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +77,17 @@ async def push(
         )
     except BatchRejected as batch:
         raise PushRejected(failed=[_failure(batch.rejection)]) from batch
-    refused = _refused(appended, events, scope, device_id, now)
+    reused: list[Refused] = [(index, GuidReused()) for index in appended.reused]
+    refused = reused + [(rejection.index, rejection.reason) for rejection in appended.rejections]
     if refused:
-        await keep_in_quarantine(tx, scope, refused)
+        await keep_in_quarantine(
+            tx, scope, [_quarantined(events[index], reason, scope, device_id, now) for index, reason in refused]
+        )
     applied = len(appended.stored) + appended.known
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        warnings = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused]
-        return PushResult(applied + len(appended.reused), warnings=warnings)
-    failed = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused] + [
-        _verdict(order[r.index], r.event, r.reason.error_code, r.reason.message) for r in appended.rejections
-    ]
-    return PushResult(applied, failed=sorted(failed, key=lambda verdict: verdict["index"]))
+        return PushResult(applied + len(reused), warnings=_verdicts(reused, events, order))
+    return PushResult(applied, failed=_verdicts(refused, events, order))
 
 
 async def pull(view: Reading, log: EventLog, scope: TenantScope, since: str, *, limit: int) -> Page:
@@ -99,15 +104,11 @@ def _go_on(_rejection: Rejection) -> None:
     """Verdicts: the event is left out and the batch goes on."""
 
 
-def _refused(
-    appended: Appended, events: Sequence[Event], scope: TenantScope, device_id: str | None, now: Millis
-) -> list[Quarantined]:
-    reasons = [(events[index], _REUSED, _REUSED_MESSAGE) for index in appended.reused]
-    reasons += [(r.event, r.reason.error_code, r.reason.message) for r in appended.rejections]
+def _quarantined(
+    event: Event, reason: EventRejected, scope: TenantScope, device_id: str | None, now: Millis
+) -> Quarantined:
     actor = scope.actor.event_user_id
-    return [
-        Quarantined(event.guid, now, actor, device_id, code, message, event.body()) for event, code, message in reasons
-    ]
+    return Quarantined(event.guid, now, actor, device_id, reason.code, reason.message, event.body())
 
 
 def _failure(rejection: Rejection) -> dict[str, Any]:
@@ -117,18 +118,26 @@ def _failure(rejection: Rejection) -> dict[str, Any]:
         "eventGuid": rejection.event.guid,
         "error": rejection.reason.message,
         "reason": "submit_failed",
-        "code": rejection.reason.error_code,
-        **rejection.reason.extra,
+        **_told(rejection.reason),
     }
 
 
-def _verdict(index: int, event: Event, code: str, message: str) -> dict[str, Any]:
-    """`index` counts in the array as sent."""
+def _verdicts(reasons: Sequence[Refused], events: Sequence[Event], order: Sequence[int]) -> list[dict[str, Any]]:
+    """One entry each, in the order the events were sent; `index` counts in the array as sent."""
+    told = [_verdict(order[index], events[index], reason) for index, reason in reasons]
+    return sorted(told, key=lambda verdict: verdict["index"])
+
+
+def _verdict(index: int, event: Event, reason: EventRejected) -> dict[str, Any]:
     return {
         "index": index,
         "guid": event.guid,
         "entityGuid": event.entity_guid,
         "type": event.type,
-        "code": code,
-        "message": message,
+        **_told(reason),
     }
+
+
+def _told(reason: EventRejected) -> dict[str, Any]:
+    """What is wrong with an event, where, and what to do: an operator reads it in a device's log, without the docs."""
+    return {"code": reason.code, "path": reason.path, "message": reason.message, "help": reason.help}
