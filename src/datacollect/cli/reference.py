@@ -50,7 +50,7 @@ def _errors_page() -> Iterator[str]:
     yield "| status | code | says | what to do |"
     yield "|---|---|---|---|"
     for status, code, text, help in sorted(set(_errors_of(DataCollectError))):
-        yield f"| {status} | `{code}` | {text} | {help} |"
+        yield f"| {status} | `{code}` | {_cell(text)} | {_cell(help)} |"
     yield ""
     yield "## Issues"
     yield ""
@@ -61,6 +61,10 @@ def _errors_page() -> Iterator[str]:
     yield "|---|---|"
     for issue in sorted(IssueCode):
         yield f"| `{issue}` | {issue.help} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _errors_of(error: type[DataCollectError]) -> Iterator[tuple[int, str, str, str]]:

@@ -1,6 +1,6 @@
 """Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +32,8 @@ class Appended:
 
     head: Head
     stored: list[StoredEvent] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+    """Of the stored events, in the batch as it was given."""
     known: int = 0
     """Events whose guid the log (or an earlier event of the batch) already held, with the same content."""
     reused: list[int] = field(default_factory=list)
@@ -102,11 +104,13 @@ class EventLog:
         *,
         origin: Origin = Origin.CLIENT,
         device_id: str | None = None,
+        refused: Mapping[int, EventRejected] | None = None,
         on_rejection: OnRejection = stop_at_first,
     ) -> Appended:
         """Append events in the given order and bring the projections up to them, all in `tx`.
 
-        An event whose guid is known is skipped. `on_rejection` is called for one that cannot be applied; if it
+        An event whose guid is known is skipped. `refused` are events, by index, that a check has found wanting before
+        anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
         hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
@@ -119,6 +123,9 @@ class EventLog:
         for projection in self._projections:
             batch.runs.append(await projection.start(tx, scope, tenant, list(current.values())))
         for index, hashed in fresh:
+            if refused and index in refused:
+                batch.reject(index, events[index], hashed, refused[index], on_rejection)
+                continue
             batch.apply(
                 index,
                 events[index],
@@ -197,9 +204,7 @@ class _Batch:
             for run in self.runs:
                 run.apply(current, context)
         except EventRejected as reason:
-            rejection = Rejection(index, event, reason)
-            on_rejection(rejection)
-            self.result.rejections.append(rejection)
+            self._note_rejection(index, event, reason, on_rejection)
             return
         latest = self._head.max_occurred_at
         stored = StoredEvent(
@@ -218,6 +223,7 @@ class _Batch:
             body=event.body(),
         )
         self.result.stored.append(stored)
+        self.result.indexes.append(index)
         self._known[event.guid] = stored.content_hash
         self._head = replace(
             self._head,
@@ -226,6 +232,18 @@ class _Batch:
             max_occurred_at=stored.max_occurred_at,
             recorded_at=stored.recorded_at,
         )
+
+    def reject(
+        self, index: int, event: Event, hashed: EventHash, reason: EventRejected, on_rejection: OnRejection
+    ) -> None:
+        """Leave out an event that was found wanting before."""
+        if not self._is_known(index, event, hashed):
+            self._note_rejection(index, event, reason, on_rejection)
+
+    def _note_rejection(self, index: int, event: Event, reason: EventRejected, on_rejection: OnRejection) -> None:
+        rejection = Rejection(index, event, reason)
+        on_rejection(rejection)
+        self.result.rejections.append(rejection)
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""

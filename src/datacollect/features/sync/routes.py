@@ -107,7 +107,7 @@ async def push(
 
     All of a push is applied or none of it; an event whose guid is known counts as applied. With `"atomic": false`
     each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
-    quarantine.
+    quarantine. Programs with `formValidation` have events checked against their forms.
     """
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
@@ -115,8 +115,11 @@ async def push(
     pushed = read_push(document)
     now = hub.clock.now()
     device_id = service.accept_device(service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id"))
+    mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
     async with hub.log.turn(scope), hub.db.transaction() as tx:
-        result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+        result = await service.push(
+            tx, hub.log, scope, tenant, pushed, mismatches=mismatches, device_id=device_id, now=now
+        )
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",
         "applied": result.applied,

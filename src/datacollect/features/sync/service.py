@@ -1,13 +1,15 @@
 """Push and pull for callers whose scope is not limited. Source: the contract's sync area, 3.1-3.3."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datacollect.db import Reading, Tx
+from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, stop_at_first
 from datacollect.eventstore.store import Page
+from datacollect.features.forms.service import keep_findings, rejection, warning
 from datacollect.features.sync.errors import (
     BoundedScopeUnsupported,
     DeviceIdRequired,
@@ -22,10 +24,13 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import is_device_id
-from datacollect.kernel.tenancy import Tenant
+from datacollect.kernel.tenancy import FormValidation, Tenant
 
 Refused = tuple[int, EventRejected]
-"""An event of the batch, by index, and why it was not stored."""
+"""An event of the batch, by index, and what is wrong with it."""
+
+Mismatches = Mapping[int, Sequence[Mismatch]]
+"""By index in the array as sent; only of events that have any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,26 @@ def accept_device(sync_scope: SyncScope, header: str | None) -> str | None:
     return device_id
 
 
+async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, pushed: Push) -> Mismatches:
+    """What the program's forms would not have let pass. To be asked before the log's turn: nobody waits for it."""
+    check = await checks.of(tenant)
+    if check is None:
+        return {}
+    # As it will be applied: forms are written for the current layout of events.
+    found = ((index, check.mismatches(log.upcasters.upcast(event))) for index, event in enumerate(pushed.events))
+    return {index: mismatches for index, mismatches in found if mismatches}
+
+
 async def push(
-    tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, pushed: Push, *, device_id: str | None, now: Millis
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    tenant: Tenant,
+    pushed: Push,
+    *,
+    mismatches: Mismatches,
+    device_id: str | None,
+    now: Millis,
 ) -> PushResult:
     """Append a push, oldest event first; all of it or nothing, unless it asks for a verdict on each event.
 
@@ -66,6 +89,8 @@ async def push(
     """
     order = sorted(range(len(pushed.events)), key=lambda index: pushed.events[index].occurred_at)
     events = [pushed.events[index] for index in order]
+    found = {at: mismatches[index] for at, index in enumerate(order) if index in mismatches} if mismatches else {}
+    strict = tenant.form_validation is FormValidation.REJECT
     try:
         appended = await log.append(
             tx,
@@ -73,6 +98,7 @@ async def push(
             tenant,
             events,
             device_id=device_id,
+            refused={at: rejection(one) for at, one in found.items()} if strict else None,
             on_rejection=stop_at_first if pushed.atomic else _go_on,
         )
     except BatchRejected as batch:
@@ -83,11 +109,14 @@ async def push(
         await keep_in_quarantine(
             tx, scope, [_quarantined(events[index], reason, scope, device_id, now) for index, reason in refused]
         )
+    flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
+    await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
+    warnings: list[Refused] = [(at, warning(mismatch)) for at, one in flagged for mismatch in one]
     applied = len(appended.stored) + appended.known
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        return PushResult(applied + len(reused), warnings=_verdicts(reused, events, order))
-    return PushResult(applied, failed=_verdicts(refused, events, order))
+        return PushResult(applied + len(reused), warnings=_verdicts(reused + warnings, events, order))
+    return PushResult(applied, failed=_verdicts(refused, events, order), warnings=_verdicts(warnings, events, order))
 
 
 async def pull(view: Reading, log: EventLog, scope: TenantScope, since: str, *, limit: int) -> Page:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import FormValidation
 
 EntityType = Literal["group", "individual", "record"]
 
@@ -134,6 +135,13 @@ def form_issues(forms: Sequence[Mapping[str, Any]]) -> list[Issue]:
         elif form["name"] not in level_of:
             issues.append(_issue(IssueCode.CIRCULAR_FORM, index, "dependsOn", "forms depend on each other in a circle"))
     return issues
+
+
+def form_validation(setting: Any) -> FormValidation:
+    """What the config's `formValidation` asks for: `true` is the lenient mode."""
+    if isinstance(setting, bool) or setting is None:
+        return FormValidation.WARN if setting else FormValidation.OFF
+    return FormValidation(setting)
 
 
 def _issue(code: IssueCode, index: int, key: str, message: str) -> Issue:

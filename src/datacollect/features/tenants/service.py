@@ -144,6 +144,11 @@ async def get_artifact(view: Reading, artifact_id: str) -> Program:
     return program
 
 
+async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
+    """The Form.io definition of each of the program's forms, by the form's name."""
+    return await queries.form_definitions(view, tenant_id)
+
+
 async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     """One page of the programs the reader may see, in three statements at most."""
     only = None if actor.is_admin else actor.tenant_ids
