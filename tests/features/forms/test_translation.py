@@ -171,10 +171,15 @@ def test_what_is_required_must_be_there_when_an_entity_is_created_and_may_not_be
 )
 def test_what_a_condition_may_hide_is_not_required_but_still_checked(condition: dict[str, Any]) -> None:
     for components in ([REQUIRED | condition], [{"type": "panel", "components": [REQUIRED], **condition}]):
-        if "hidden" not in condition or components[0]["type"] != "panel":
-            assert check(components, {}, "create-individual") == []
-            assert check(components, {"x": ""}) == []
+        assert check(components, {}, "create-individual") == []
+        assert check(components, {"x": ""}) == []
         assert paths(check(components, {"x": 7})) == [("data", "x")]
+
+
+def test_a_box_that_may_be_hidden_need_not_be_ticked() -> None:
+    for one, value in ((component("checkbox"), False), (component("selectboxes"), {"a": False})):
+        assert check([one | {"validate": {"required": True}}], {"x": value})
+        assert check([one | {"validate": {"required": True}, "customConditional": "show = 1"}], {"x": value}) == []
 
 
 def test_an_empty_condition_is_none() -> None:

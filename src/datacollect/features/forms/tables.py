@@ -19,5 +19,6 @@ form_findings = Table(
     Column("recorded_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant_id", "event_guid", "ordinal"),
     Index(None, "tenant_id", "recorded_ms", "event_guid", "ordinal"),
-    Index(None, "tenant_id", "entity_guid", "recorded_ms"),
+    # Named by hand: PostgreSQL would cut the conventional name.
+    Index("ix_form_findings_by_entity", "tenant_id", "entity_guid", "recorded_ms", "event_guid", "ordinal"),
 )

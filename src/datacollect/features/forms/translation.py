@@ -73,12 +73,12 @@ class _Translation:
         """The schema of each value, by key, and the required ones; `optional` lets none be required."""
         properties: dict[str, Schema] = {}
         required: dict[str, None] = {}
-        for component, conditional in self._fields(components, optional, depth):
+        for component, hideable in self._fields(components, optional, depth):
             key = component.get("key")
             if not isinstance(key, str) or not key or "." in key:
                 continue  # a dotted key names a place deeper down; clients differ in what they make of it
-            must = not conditional and _is_required(component)
-            schema = self._value(component, must, conditional, depth) if key not in properties else True
+            must = not hideable and _rule(component, "required") is True
+            schema = self._value(component, must, hideable, depth) if key not in properties else True
             properties[key] = schema
             if schema is True or not must:
                 required.pop(key, None)
@@ -87,7 +87,7 @@ class _Translation:
         return properties, list(required)
 
     def _fields(self, components: Any, optional: bool, depth: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
-        """Components that give data, layout taken away, and whether a condition decides about them."""
+        """Components that give data, layout taken away, and whether something may hide them."""
         if not isinstance(components, Sequence) or isinstance(components, str) or depth > _DEEPEST:
             return
         for component in components:
@@ -97,29 +97,31 @@ class _Translation:
             if not isinstance(component, Mapping):
                 continue
             kind = component.get("type")
-            conditional = optional or _is_conditional(component)
+            hideable = optional or _may_be_hidden(component)
             if isinstance(kind, str) and kind in _LAYOUT:
                 for inner in _inside(component, kind):
-                    yield from self._fields(inner, conditional, depth + 1)
+                    yield from self._fields(inner, hideable, depth + 1)
             elif not (isinstance(kind, str) and kind in _WITHOUT_DATA):
-                yield component, conditional
+                yield component, hideable
 
-    def _value(self, component: Mapping[str, Any], must: bool, conditional: bool, depth: int) -> Schema:
+    def _value(self, component: Mapping[str, Any], must: bool, hideable: bool, depth: int) -> Schema:
         kind = component.get("type")
         if component.get("persistent") in (False, "client-only") or not isinstance(kind, str):
             return True
         if kind in ("container", "datagrid", "editgrid"):
-            real = self._nested(component, kind, conditional, depth)
+            real = self._nested(component, kind, hideable, depth)
         elif kind in _VALUES:
             real = _VALUES[kind](component)
+            if must:
+                real = _ticked(kind, real)
             if component.get("multiple") is True and kind in _MULTIPLE and real is not True:
                 real = {"type": "array", "items": _unless_empty(real, must=False), "description": "a list of values"}
         else:
             return True
         return _unless_empty(real, must=must)
 
-    def _nested(self, component: Mapping[str, Any], kind: str, conditional: bool, depth: int) -> Schema:
-        properties, required = self.properties(component.get("components"), optional=conditional, depth=depth + 1)
+    def _nested(self, component: Mapping[str, Any], kind: str, hideable: bool, depth: int) -> Schema:
+        properties, required = self.properties(component.get("components"), optional=hideable, depth=depth + 1)
         inner: dict[str, Any] = {"type": "object", "properties": properties, "description": "an object"}
         if required:
             inner["required"] = required
@@ -140,14 +142,10 @@ def _inside(component: Mapping[str, Any], kind: str) -> Iterator[Any]:
         yield component.get("components")
 
 
-def _is_conditional(component: Mapping[str, Any]) -> bool:
+def _may_be_hidden(component: Mapping[str, Any]) -> bool:
     condition = component.get("conditional")
     simple = isinstance(condition, Mapping) and any(condition.get(key) for key in ("when", "conditions", "json"))
-    return simple or bool(component.get("customConditional")) or bool(component.get("logic"))
-
-
-def _is_required(component: Mapping[str, Any]) -> bool:
-    return _rule(component, "required") is True and component.get("hidden") is not True
+    return simple or any(component.get(key) for key in ("customConditional", "logic", "hidden"))
 
 
 def _rule(component: Mapping[str, Any], name: str) -> Any:
@@ -223,17 +221,21 @@ def _number(component: Mapping[str, Any]) -> Schema:
 def _checkbox(component: Mapping[str, Any]) -> Schema:
     if component.get("inputType") == "radio" or component.get("name"):
         return True
-    if _is_required(component):
-        return {"enum": [True], "description": "true: it must be ticked"}
     return {"type": "boolean"}
 
 
-def _selectboxes(component: Mapping[str, Any]) -> Schema:
+def _selectboxes(_: Mapping[str, Any]) -> Schema:
     choice = {"enum": [True, False, "", None], "description": "true or false"}
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": choice, "description": "an object"}
-    if _is_required(component):
-        schema["not"] = {"additionalProperties": {"enum": [False, "", None]}}
-    return schema
+    return {"type": "object", "additionalProperties": choice, "description": "an object"}
+
+
+def _ticked(kind: str, real: Schema) -> Schema:
+    """Required boxes: of what is true or false, something must be true."""
+    if real is not True and kind == "checkbox":
+        return {"enum": [True], "description": "true: it must be ticked"}
+    if kind == "selectboxes":
+        return {**real, "not": {"additionalProperties": {"enum": [False, "", None]}}}
+    return real
 
 
 def _select(component: Mapping[str, Any]) -> Schema:

@@ -30,8 +30,8 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        op.f("ix_form_findings_tenant_id_entity_guid_recorded_ms"),
+        "ix_form_findings_by_entity",
         "form_findings",
-        ["tenant_id", "entity_guid", "recorded_ms"],
+        ["tenant_id", "entity_guid", "recorded_ms", "event_guid", "ordinal"],
         unique=False,
     )
