@@ -136,6 +136,14 @@ async def test_an_event_that_is_stored_already_is_an_echo_also_under_stricter_ru
     assert [verdict["code"] for verdict in other.json()["failed"]] == ["GUID_REUSED"]
 
 
+async def test_a_guid_that_an_event_of_the_same_push_took_is_reused_before_it_is_a_mismatch(admin: AsyncClient) -> None:
+    program = await checked(admin, "reject")
+    good = person()
+    twin = good | {"data": {"entityName": "individual", "age": "a"}}
+    body = (await push(admin, program, good, twin, atomic=False)).json()
+    assert (body["applied"], [verdict["code"] for verdict in body["failed"]]) == (1, ["GUID_REUSED"])
+
+
 async def test_updates_are_partial_but_do_not_empty_what_is_required(admin: AsyncClient) -> None:
     program = await checked(admin, "reject")
     created = person()
