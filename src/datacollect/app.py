@@ -16,6 +16,8 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.forms import feature as forms
+from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -41,6 +43,7 @@ FEATURES = (
     auth.FEATURE,
     entities.FEATURE,
     conflicts.FEATURE,
+    forms.FEATURE,
     sync.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
@@ -60,6 +63,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         db=database,
         log=log,
         tenants=CachedTenantDirectory(database, clock),
+        checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
     )

@@ -179,6 +179,8 @@ DELIBERATE: Mapping[int, Difference] = {
                     "reason": "submit_failed",
                     "code": "INVALID_FORM",
                     "path": ["userId"],
+                    "message": "Form submission has no userId",
+                    "help": TEXT,
                 }
             ],
         ),

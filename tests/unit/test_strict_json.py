@@ -19,7 +19,7 @@ def code_of(body: bytes) -> str:
         strict_json(body)
     assert refused.value.status == 400
     assert refused.value.extra == {"success": False}
-    return refused.value.error_code
+    return refused.value.code
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_gate_agrees_with_a_naive_one(value: Any, space: str, ascii_only: bo
     try:
         seen = strict_json(body.encode())
     except InvalidJson as refused:
-        seen = refused.error_code
+        seen = refused.code
     assert seen == expected
 
 

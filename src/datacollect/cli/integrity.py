@@ -81,7 +81,7 @@ async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: 
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
-        typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.error_code}: {unreadable.message}")
+        typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.code}: {unreadable.message}")
         return False
     head = await store.head(view, scope)
     with _progress(tenant, head.position if head else 0) as progress:
@@ -92,7 +92,7 @@ async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: 
         try:
             write_anchor(data_dir, tenant, new)
         except DataCollectError as refused:
-            typer.echo(f"WRONG: {_shown(tenant)}: {refused.error_code}: {refused.message}")
+            typer.echo(f"WRONG: {_shown(tenant)}: {refused.code}: {refused.message}")
             return False
     return outcome.ok
 

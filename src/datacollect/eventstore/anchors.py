@@ -25,18 +25,21 @@ class AnchorsUnreadable(DataCollectError):
     """An anchor file cannot be read."""
 
     code = "ANCHORS_UNREADABLE"
+    help = "Check the anchor file's rights and its lines."
 
 
 class AnchorsUnwritable(DataCollectError):
     """An anchor cannot be written."""
 
     code = "ANCHORS_UNWRITABLE"
+    help = "Check the anchor folder's rights and free space."
 
 
 class AnchorContradicted(DataCollectError):
     """Another anchor of the same position names another chain hash."""
 
     code = "ANCHOR_CONTRADICTED"
+    help = "Keep both files, and find out which log the other anchor is of."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The event, and the text it is delivered in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -93,6 +94,19 @@ class EventRejected(DataCollectError):
     """The event cannot be applied."""
 
     status, code = 422, "EVENT_REJECTED"
+    help = "Correct the event as the message says and push it again."
+
+    def __init__(self, message: str | None = None, *, path: Sequence[str | int] = ()) -> None:
+        self.path = list(path)
+        """Where in the event, from its root; empty when it is about the event as a whole."""
+        super().__init__(message, path=self.path)
+
+
+class IncompleteEvent(EventRejected):
+    """Form submission has no guid, entityGuid, type, data or userId."""
+
+    code = "INVALID_FORM"
+    help = "Fill in what `path` names."
 
 
 def require_complete(event: Event) -> None:
@@ -111,7 +125,7 @@ def require_complete(event: Event) -> None:
     for name, value in parts:
         if not value:
             message = "Form submission has no data" if name == "data" else f"Form submission has no {name}"
-            raise EventRejected(message, code="INVALID_FORM", path=[name])
+            raise IncompleteEvent(message, path=[name])
 
 
 def without_server_managed(value: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +32,8 @@ class Appended:
 
     head: Head
     stored: list[StoredEvent] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+    """Of the stored events, in the batch as it was given."""
     snapshots: list[StoredEvent] = field(default_factory=list)
     """What the hub stored beside them, for devices that hold only a part of the program."""
     known: int = 0
@@ -108,11 +110,13 @@ class EventLog:
         *,
         origin: Origin = Origin.CLIENT,
         device_id: str | None = None,
+        refused: Mapping[int, EventRejected] | None = None,
         on_rejection: OnRejection = stop_at_first,
     ) -> Appended:
         """Append events in the given order and bring the projections up to them, all in `tx`.
 
-        An event whose guid is known is skipped. `on_rejection` is called for one that cannot be applied; if it
+        An event whose guid is known is skipped. `refused` are events, by index, that a check has found wanting before
+        anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
         hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
@@ -127,6 +131,9 @@ class EventLog:
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
             )
         for index, hashed in fresh:
+            if refused and index in refused:
+                batch.reject(index, events[index], hashed, refused[index], on_rejection)
+                continue
             batch.apply(
                 index,
                 events[index],
@@ -216,11 +223,10 @@ class _Batch:
             for run in self.runs:
                 run.apply(current, context)
         except EventRejected as reason:
-            rejection = Rejection(index, event, reason)
-            on_rejection(rejection)
-            self.result.rejections.append(rejection)
+            self._note_rejection(index, event, reason, on_rejection)
             return
         self.result.stored.append(self._stored(event, hashed, context, actor, device_id))
+        self.result.indexes.append(index)
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -258,6 +264,18 @@ class _Batch:
             recorded_at=stored.recorded_at,
         )
         return stored
+
+    def reject(
+        self, index: int, event: Event, hashed: EventHash, reason: EventRejected, on_rejection: OnRejection
+    ) -> None:
+        """Leave out an event that was found wanting before."""
+        if not self._is_known(index, event, hashed):
+            self._note_rejection(index, event, reason, on_rejection)
+
+    def _note_rejection(self, index: int, event: Event, reason: EventRejected, on_rejection: OnRejection) -> None:
+        rejection = Rejection(index, event, reason)
+        on_rejection(rejection)
+        self.result.rejections.append(rejection)
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""

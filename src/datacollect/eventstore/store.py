@@ -106,6 +106,7 @@ class RowUnreadable(DataCollectError):
     """A row of the log holds a value that no event can have."""
 
     code = "ROW_UNREADABLE"
+    help = "Run `datacollect verify`, and compare the row with a backup."
 
     def __init__(self, position: object, guid: object, sound: Sequence[StoredEvent]) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue
+from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue, IssueCode
 
 MAXIMUM_DEPTH = 64
 """Nested arrays and objects. Real forms nest to about 10."""
@@ -32,6 +32,42 @@ class BodyInterrupted(InvalidRequest):
     """The connection ended before the whole body had arrived."""
 
     code = "BODY_INTERRUPTED"
+    help = "Send the whole body again."
+
+
+class NulCharacter(InvalidJson):
+    """The body contains a NUL character."""
+
+    code = "NUL_CHARACTER"
+    help = "Remove NUL characters (`%00`, `\\u0000`): no database can store them."
+
+
+class InvalidUtf8(InvalidJson):
+    """The body is not valid UTF-8."""
+
+    code = "INVALID_UTF8"
+    help = "Encode the body in UTF-8."
+
+
+class DuplicateKey(InvalidJson):
+    """An object in the body has the same key twice."""
+
+    code = "DUPLICATE_KEY"
+    help = "Send each key of an object once: readers disagree on which of two values counts."
+
+
+class NumberOutOfRange(InvalidJson):
+    """A number in the body is too large."""
+
+    code = "NUMBER_OUT_OF_RANGE"
+    help = "Send large numbers as texts."
+
+
+class JsonTooDeep(InvalidJson):
+    """The body is nested too deeply."""
+
+    code = "JSON_TOO_DEEP"
+    help = f"Nest arrays and objects at most {MAXIMUM_DEPTH} levels deep."
 
 
 async def read_body(request: Request) -> bytes:
@@ -50,20 +86,20 @@ def strict_json(body: bytes) -> Any:
     that is not JSON.
     """
     if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
-        raise InvalidJson("The body contains a NUL character.", code="NUL_CHARACTER")
+        raise NulCharacter()
     try:
         value = msgspec.json.decode(body)
     except UnicodeDecodeError:
-        raise InvalidJson("The body is not valid UTF-8.", code="INVALID_UTF8") from None
+        raise InvalidUtf8() from None
     except msgspec.ValidationError:
-        raise _too_large() from None
+        raise NumberOutOfRange() from None
     except msgspec.DecodeError as malformed:
         raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
     except RecursionError:
         raise _too_deep() from None
     members = _count_members(value)
     if not _keys_are_unique(body, members):
-        raise InvalidJson("An object in the body has the same key twice.", code="DUPLICATE_KEY")
+        raise DuplicateKey()
     return value
 
 
@@ -84,14 +120,14 @@ def _count_members(value: Any) -> int:
             elif kind is list:
                 below.extend(node)
             elif kind is int and abs(node) > _LARGEST_DOUBLE:
-                raise _too_large()
+                raise NumberOutOfRange()
         if not below:
             return members
         level = below
     if any(type(node) is dict or type(node) is list for node in level):
         raise _too_deep()
     if any(type(node) is int and abs(node) > _LARGEST_DOUBLE for node in level):
-        raise _too_large()
+        raise NumberOutOfRange()
     return members
 
 
@@ -109,12 +145,8 @@ def _count_written_members(body: bytes) -> int:
     return sum(1 for token in _STRINGS_AND_COLONS.finditer(body) if token.group() == b":")
 
 
-def _too_large() -> InvalidJson:
-    return InvalidJson("A number in the body is too large.", code="NUMBER_OUT_OF_RANGE")
-
-
 def _too_deep() -> InvalidJson:
-    return InvalidJson(f"The body is nested deeper than {MAXIMUM_DEPTH} levels.", code="JSON_TOO_DEEP")
+    return JsonTooDeep(f"The body is nested deeper than {MAXIMUM_DEPTH} levels.")
 
 
 class JsonBody:
@@ -148,6 +180,6 @@ def validated(model: type[_M], value: Any) -> _M:
 def issues_of(invalid: ValidationError) -> list[Issue]:
     """Issues as the contract writes them. Values stay out: they may be passwords."""
     return [
-        Issue(code=error["type"], path=list(error["loc"]), message=error["msg"])
+        Issue(code=IssueCode(error["type"]), path=list(error["loc"]), message=error["msg"])
         for error in invalid.errors(include_url=False, include_input=False, include_context=False)
     ]

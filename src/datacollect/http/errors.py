@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound
 
 _log = structlog.get_logger(component="http")
 
@@ -38,7 +38,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
     """The answer for `error`, in the representation the caller accepts."""
-    body: dict[str, Any] = {"error": error.message, "message": error.message, "code": error.error_code}
+    body: dict[str, Any] = {"error": error.message, "message": error.message, "code": error.code}
     body |= error.extra | members
     if isinstance(error, InvalidPayload):
         body.setdefault("details", error.issues)
@@ -74,24 +74,44 @@ def _accepts_problem(scope: Scope) -> bool:
 async def _render_known(request: Request, error: Exception) -> Response:
     assert isinstance(error, DataCollectError)
     if error.status >= 500:
-        _log.warning("request.refused", code=error.error_code, exc_info=error.__cause__)
+        _log.warning("request.refused", code=error.code, exc_info=error.__cause__)
     return render(request.scope, error)
 
 
-class _FrameworkError(DataCollectError):
-    """The framework refused the request."""
+class RouteNotFound(NotFound):
+    """Not Found - <path>"""
 
-    def __init__(self, refused: HTTPException, message: str) -> None:
-        super().__init__(message, code=_code_of(refused.status_code), headers=refused.headers, success=False)
-        self.status = refused.status_code  # type: ignore[misc]  # here the status is the framework's, not the class's
+
+class MethodNotAllowed(DataCollectError):
+    """Method Not Allowed"""
+
+    status, code = 405, "METHOD_NOT_ALLOWED"
+    help = "Use a method that the route has; the header `Allow` lists them."
+
+
+class _FrameworkError(DataCollectError):
+    """The framework refused the request for a reason of its own."""
+
+    def __init__(self, refused: HTTPException) -> None:
+        super().__init__(str(refused.detail), headers=refused.headers, success=False)
+        # Here both are the framework's, not the class's.
+        self.status = refused.status_code  # type: ignore[misc]
+        self.code = http.HTTPStatus(refused.status_code).name  # type: ignore[misc]
 
 
 async def _render_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = str(error.detail)
-    if error.status_code == http.HTTPStatus.NOT_FOUND and error.detail == http.HTTPStatus.NOT_FOUND.phrase:
-        message = f"Not Found - {_original_url(request.scope)}"
-    return render(request.scope, _FrameworkError(error, message))
+    return render(request.scope, _known_framework_error(request.scope, error))
+
+
+def _known_framework_error(scope: Scope, refused: HTTPException) -> DataCollectError:
+    if refused.status_code == MethodNotAllowed.status:
+        return MethodNotAllowed(str(refused.detail), headers=refused.headers, success=False)
+    if refused.status_code == RouteNotFound.status:
+        unnamed = refused.detail == http.HTTPStatus.NOT_FOUND.phrase
+        message = f"Not Found - {_original_url(scope)}" if unnamed else str(refused.detail)
+        return RouteNotFound(message, headers=refused.headers, success=False)
+    return _FrameworkError(refused)
 
 
 def _original_url(scope: Scope) -> str:
@@ -101,13 +121,11 @@ def _original_url(scope: Scope) -> str:
     return (path + b"?" + query if query else path).decode("latin-1")
 
 
-def _code_of(status: int) -> str:
-    return http.HTTPStatus(status).name
-
-
 async def _render_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    issues = [Issue(code=found["type"], path=list(found["loc"]), message=found["msg"]) for found in error.errors()]
+    issues = [
+        Issue(code=IssueCode(found["type"]), path=list(found["loc"]), message=found["msg"]) for found in error.errors()
+    ]
     return render(request.scope, InvalidPayload(issues, "Invalid request parameters"))
 
 

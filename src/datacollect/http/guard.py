@@ -21,6 +21,7 @@ class BodyTooSlow(DataCollectError):
     """The rest of the body did not arrive in time."""
 
     status, code = 408, "BODY_TOO_SLOW"
+    help = "Send again, over a better connection or in smaller parts."
 
 
 class NulInAddress(InvalidRequest):
@@ -28,6 +29,7 @@ class NulInAddress(InvalidRequest):
 
     # No name or guid can hold one, and PostgreSQL cannot even compare with it. Bodies are refused as well.
     code = "NUL_CHARACTER"
+    help = "Remove NUL characters (`%00`): no name or guid can hold one."
 
 
 def body_limit(scope: Scope) -> int:

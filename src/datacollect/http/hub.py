@@ -7,6 +7,7 @@ import structlog
 from fastapi import Depends, Request
 
 from datacollect.db import Database
+from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import Actor
@@ -40,6 +41,7 @@ class Hub:
     db: Database
     log: EventLog
     tenants: TenantDirectory
+    checks: EventChecks
     tokens: Tokens
     auth: Authenticator
 

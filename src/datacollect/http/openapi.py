@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from datacollect.http.body import JsonBody
 from datacollect.http.hub import CurrentAdmin, CurrentUser, SyncCaller
 from datacollect.http.upload import JsonUpload
+from datacollect.kernel.errors import IssueCode
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
@@ -88,7 +89,7 @@ _ISSUE = {
     "required": ["code", "path", "message"],
     "additionalProperties": True,
     "properties": {
-        "code": {"type": "string"},
+        "code": {"type": "string", "enum": [code.value for code in IssueCode]},
         "path": {"type": "array", "items": {"type": ["string", "integer"]}},
         "message": {"type": "string"},
     },

@@ -19,6 +19,7 @@ class MalformedUpload(InvalidRequest):
     """The multipart body cannot be read."""
 
     code = "MALFORMED_UPLOAD"
+    help = "Send one file in a multipart form, or the JSON as the body."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
@@ -26,6 +27,7 @@ class UnexpectedField(InvalidRequest):
     """Unexpected field"""
 
     code = "UNEXPECTED_FIELD"
+    help = "Send one file, in the form field that the route names."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 

@@ -18,19 +18,83 @@
     ├── Unavailable 503 ─────── the database is away; try again
     └── StartupError ────────── the process refuses to start, with one line that says why
 
-A class's docstring is its default message. `members` are the extra members the route's contract names
+A class's docstring is its default message, and `help` says what to do about it. Each code belongs to a class, none is
+given where an error is raised, so that `docs/reference/errors.md` is complete. `members` are the extra members the route's contract names
 (`status`, `success`, `details`, …); they are merged into the answer beside `error`, `message`, `code`
 and `requestId`. Features subclass these next to the rule they enforce; nobody below the edge knows HTTP bodies.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+from enum import StrEnum
+from typing import Any, ClassVar, Self, TypedDict
+
+
+class IssueCode(StrEnum):
+    """All codes an issue can have, each with what to do. A code never changes its meaning."""
+
+    help: str
+
+    def __new__(cls, code: str, help: str = "") -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.help = help
+        return member
+
+    # Ours.
+    INVALID_TYPE = "invalid_type", "Send the type that the message names; `Required` means that the member is missing."
+    INVALID_STRING = "invalid_string", "Write the text in the form that the message names."
+    TOO_SMALL = "too_small", "Send a longer text."
+    TOO_BIG = "too_big", "Send a shorter text."
+    WEAK_PASSWORD = "weak_password", "Choose a password that keeps the rule in the message."
+    INVALID_EMAIL = "invalid_email", "Send an e-mail address."
+    DUPLICATE_FORM = "duplicate_form", "Give every form a name of its own."
+    UNKNOWN_FORM = "unknown_form", "Name a form of this config, or leave `dependsOn` out."
+    CIRCULAR_FORM = "circular_form", "Let one of the forms depend on none."
+    DUPLICATE_SEED = "duplicate_seed", "Give every item of `entityData` an id of its own."
+    MASKED_SECRET = (
+        "masked_secret",
+        "Send the secret itself: none is stored for this address that the mask could stand for.",
+    )
+    # Of the schemas behind the routes. Their library has more; what is not listed here is told as `invalid_value`.
+    MISSING = "missing", "Send the member."
+    STRING_TYPE = "string_type", "Send a text."
+    INT_TYPE = "int_type", "Send a whole number."
+    FLOAT_TYPE = "float_type", "Send a number."
+    BOOL_TYPE = "bool_type", "Send `true` or `false`."
+    LIST_TYPE = "list_type", "Send an array."
+    DICT_TYPE = "dict_type", "Send an object."
+    MODEL_TYPE = "model_type", "Send an object."
+    MODEL_ATTRIBUTES_TYPE = "model_attributes_type", "Send an object."
+    INT_PARSING = "int_parsing", "Send a whole number."
+    INT_FROM_FLOAT = "int_from_float", "Send a whole number."
+    BOOL_PARSING = "bool_parsing", "Send `true` or `false`."
+    LITERAL_ERROR = "literal_error", "Send one of the values in the message."
+    ENUM = "enum", "Send one of the values in the message."
+    STRING_TOO_SHORT = "string_too_short", "Send a longer text."
+    STRING_TOO_LONG = "string_too_long", "Send a shorter text."
+    STRING_PATTERN_MISMATCH = "string_pattern_mismatch", "Write the text in the form that the message names."
+    TOO_SHORT = "too_short", "Send more items."
+    TOO_LONG = "too_long", "Send fewer items."
+    GREATER_THAN = "greater_than", "Send a larger number."
+    GREATER_THAN_EQUAL = "greater_than_equal", "Send a larger number."
+    LESS_THAN = "less_than", "Send a smaller number."
+    LESS_THAN_EQUAL = "less_than_equal", "Send a smaller number."
+    UNION_TAG_INVALID = "union_tag_invalid", "Send one of the types in the message."
+    UNION_TAG_NOT_FOUND = "union_tag_not_found", "Send the member `type`."
+    EXTRA_FORBIDDEN = "extra_forbidden", "Leave the member out."
+    VALUE_ERROR = "value_error", "Send a value as the message describes it."
+    INVALID_VALUE = "invalid_value", "Send a value as the message describes it."
+
+    @classmethod
+    def _missing_(cls, _code: object) -> "IssueCode":
+        """Whatever else a schema finds: the catalogue stays closed when the library behind them learns new codes."""
+        return cls.INVALID_VALUE
 
 
 class Issue(TypedDict):
     """One thing wrong with a payload: a stable code, where it is, and what to do."""
 
-    code: str
+    code: IssueCode
     path: list[str | int]
     message: str
 
@@ -40,18 +104,17 @@ class DataCollectError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
+    help: ClassVar[str] = "Send the same again later; if it fails again, report the `requestId`."
     members: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
         message: str | None = None,
         *,
-        code: str | None = None,
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.error_code = code or type(self).code
         self.headers = dict(headers or {})
         self.extra = {**type(self).members, **members}
         super().__init__(self.message)
@@ -61,12 +124,14 @@ class InvalidRequest(DataCollectError):
     """The request breaks a rule of this route."""
 
     status, code = 400, "INVALID_REQUEST"
+    help = "Change the request as the message says."
 
 
 class InvalidJson(InvalidRequest):
     """The body is not valid JSON."""
 
     code = "INVALID_JSON"
+    help = "Send one JSON document in UTF-8; the message names the place where reading stopped."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
@@ -74,6 +139,7 @@ class InvalidPayload(InvalidRequest):
     """Invalid payload"""
 
     code = "INVALID_PAYLOAD"
+    help = "Correct every issue in `details`; each names its place and a code of the table below."
 
     def __init__(self, issues: Sequence[Issue], message: str | None = None, **members: Any) -> None:
         self.issues = list(issues)
@@ -84,60 +150,70 @@ class TenantMismatch(InvalidRequest):
     """The request names more than one configId. Send one, or the same everywhere."""
 
     code = "TENANT_MISMATCH"
+    help = "Name the program once, or the same in the query and the body."
 
 
 class TenantUnknown(InvalidRequest):
     """App instance not found"""
 
     code = "TENANT_UNKNOWN"
+    help = "Check `configId`; a program that is archived must be restored first."
 
 
 class Unauthenticated(DataCollectError):
     """Invalid token"""
 
     status, code = 401, "UNAUTHENTICATED"
+    help = "Sign in and send the access token as `Authorization: Bearer <token>`."
 
 
 class Forbidden(DataCollectError):
     """Forbidden"""
 
     status, code = 403, "FORBIDDEN"
+    help = "Ask an administrator for the right to do this."
 
 
 class TenantAccessDenied(Forbidden):
     """Forbidden: No access to this tenant"""
 
     code = "TENANT_ACCESS_DENIED"
+    help = "Ask an administrator to add your account to the program."
 
 
 class InsufficientRole(Forbidden):
     """Forbidden: Insufficient permission"""
 
     code = "INSUFFICIENT_PERMISSION"
+    help = "Ask an administrator for a higher role in this program."
 
 
 class AdminRequired(Forbidden):
     """Forbidden: Admin access required"""
 
     code = "ADMIN_REQUIRED"
+    help = "Use an account with the role ADMIN."
 
 
 class NotFound(DataCollectError):
     """Not found"""
 
     status, code = 404, "NOT_FOUND"
+    help = "Check the address; `/openapi.json` lists all routes."
 
 
 class Conflict(DataCollectError):
     """The request conflicts with the current state."""
 
     status, code = 409, "CONFLICT"
+    help = "Read the current state and decide again."
 
 
 class PayloadTooLarge(DataCollectError):
     """request entity too large"""
 
     status, code = 413, "PAYLOAD_TOO_LARGE"
+    help = "Send less at once: a push can be split into several."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
@@ -145,27 +221,32 @@ class UnsupportedMedia(DataCollectError):
     """The media type of the body is not supported here."""
 
     status, code = 415, "UNSUPPORTED_MEDIA_TYPE"
+    help = "Send `application/json`, or the file in a multipart form."
 
 
 class Unprocessable(DataCollectError):
     """The request was understood but cannot be carried out."""
 
     status, code = 422, "UNPROCESSABLE"
+    help = "Correct what the message names and send it again."
 
 
 class TooManyRequests(DataCollectError):
     """Too many requests, please try again later"""
 
     status, code = 429, "TOO_MANY_REQUESTS"
+    help = "Wait as long as the header `Retry-After` says."
 
 
 class Unavailable(DataCollectError):
     """The hub cannot reach its database just now. Try again in a moment."""
 
     status, code = 503, "DATABASE_UNAVAILABLE"
+    help = "Send the same again later; repeating is safe."
 
 
 class StartupError(DataCollectError):
     """The hub cannot start."""
 
     code = "STARTUP_FAILED"
+    help = "Correct the setting that the line names."

@@ -2,9 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from datacollect.kernel.ids import TenantId
+
+
+class FormValidation(StrEnum):
+    """What becomes of an event whose data does not match the program's form."""
+
+    OFF = "off"
+    """Nobody looks."""
+    WARN = "warn"
+    """It is kept, and flagged."""
+    REJECT = "reject"
+    """It is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +27,9 @@ class Tenant:
     name: str
     sync_scope: Mapping[str, Any] | None = None
     custom_event_types: frozenset[str] = frozenset()
+    form_validation: FormValidation = FormValidation.OFF
+    version: str = ""
+    """Of the program's config: another one after every change, and never one again."""
 
 
 class TenantDirectory(Protocol):

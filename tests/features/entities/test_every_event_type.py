@@ -86,7 +86,7 @@ def run(row: Row, event_type: str, situation: str) -> Any:
             do(the_event, "event-again", ANYBODY)
     except EventRejected as refused:
         assert shown(states, *row.watched) == held or situation == "repeated"
-        return refused.error_code
+        return refused.code
     return shown(states, *row.watched)
 
 

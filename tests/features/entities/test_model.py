@@ -43,7 +43,7 @@ class World:
     def refused(self, type: str, entity: str = "e", data: dict[str, Any] | None = None, **options: Any) -> str:
         with pytest.raises(EventRejected) as refusal:
             self.do(type, entity, data, **options)
-        return refusal.value.error_code
+        return refusal.value.code
 
     def __getitem__(self, guid: str) -> Entity:
         return self.states.entities[guid]
@@ -513,4 +513,4 @@ def test_resolving_a_duplicate_without_deleting_changes_no_entity(world: World) 
 def test_an_unknown_event_type_is_named(world: World, type: str) -> None:
     with pytest.raises(EventRejected, match=f"^No event applier found for event type: {type}$") as refusal:
         world.do(type)
-    assert refusal.value.error_code == "UNKNOWN_EVENT_TYPE"
+    assert refusal.value.code == "UNKNOWN_EVENT_TYPE"

@@ -64,9 +64,9 @@ def attend(day: int = 3, **said: Any) -> Step:
 
 @pytest.mark.parametrize("step", [grant(), redeem(1), void("x"), attend()])
 def test_a_custom_type_that_is_not_switched_on_is_unknown(step: Step) -> None:
-    assert refusal(step, rules=Rules()).error_code == "UNKNOWN_EVENT_TYPE"
+    assert refusal(step, rules=Rules()).code == "UNKNOWN_EVENT_TYPE"
     other = Rules(CUSTOM_EVENT_TYPES - {step[0]})
-    assert refusal(step, rules=other).error_code == "UNKNOWN_EVENT_TYPE"
+    assert refusal(step, rules=other).code == "UNKNOWN_EVENT_TYPE"
 
 
 def test_a_rebuild_applies_what_was_taken_whatever_is_switched_on_now() -> None:
@@ -80,7 +80,7 @@ def test_a_rebuild_applies_what_was_taken_whatever_is_switched_on_now() -> None:
 @pytest.mark.parametrize("event_type", ["enrol-in-program", "program-enrolment-applied", "program-enrolment-rejected"])
 def test_a_program_is_named_by_a_number(event_type: str, program: Any) -> None:
     refused = refusal((event_type, {"programId": program, "x": 1}, 2))
-    assert (refused.error_code, refused.extra["path"]) == ("INVALID_PROGRAM_ID", ["data", "programId"])
+    assert (refused.code, refused.extra["path"]) == ("INVALID_PROGRAM_ID", ["data", "programId"])
 
 
 def test_one_program_does_not_touch_another() -> None:
@@ -122,7 +122,7 @@ def test_a_rejection_is_not_final() -> None:
 )
 def test_an_attendance_that_says_too_little_is_refused(said: dict[str, Any], path: str) -> None:
     refused = refusal(attend(**said))
-    assert (refused.error_code, refused.extra["path"]) == ("INVALID_ATTENDANCE", ["data", path])
+    assert (refused.code, refused.extra["path"]) == ("INVALID_ATTENDANCE", ["data", path])
 
 
 def test_attendance_is_counted_by_status_group_and_program() -> None:
@@ -168,30 +168,30 @@ def test_attendance_is_counted_by_status_group_and_program() -> None:
 )
 def test_a_grant_that_cannot_be_counted_is_refused(data: dict[str, Any], path: list[Any]) -> None:
     refused = refusal(("grant-entitlement", data, 2))
-    assert (refused.error_code, refused.extra["path"]) == ("INVALID_ENTITLEMENT", ["data", *path])
+    assert (refused.code, refused.extra["path"]) == ("INVALID_ENTITLEMENT", ["data", *path])
 
 
 def test_a_redemption_needs_entitlements_and_the_one_it_names() -> None:
-    assert refusal(redeem(1)).error_code == "NO_ENTITLEMENTS"
-    assert refusal(grant(), redeem(1, entitlementId="oil")).error_code == "ENTITLEMENT_NOT_FOUND"
-    assert refusal(grant(), redeem(1, entitlementId=None)).error_code == "ENTITLEMENT_NOT_FOUND"
+    assert refusal(redeem(1)).code == "NO_ENTITLEMENTS"
+    assert refusal(grant(), redeem(1, entitlementId="oil")).code == "ENTITLEMENT_NOT_FOUND"
+    assert refusal(grant(), redeem(1, entitlementId=None)).code == "ENTITLEMENT_NOT_FOUND"
 
 
 @pytest.mark.parametrize("quantity", [-1, "3", True, [1]])
 def test_a_quantity_is_a_number_of_at_least_nothing(quantity: Any) -> None:
     refused = refusal(grant(), redeem(quantity))
-    assert (refused.error_code, refused.extra["path"]) == ("INVALID_QUANTITY", ["data", "quantity"])
+    assert (refused.code, refused.extra["path"]) == ("INVALID_QUANTITY", ["data", "quantity"])
 
 
 def test_no_more_is_handed_out_than_was_granted() -> None:
     refused = refusal(grant(), redeem(7), redeem(4))
-    assert refused.error_code == "INSUFFICIENT_BALANCE"
+    assert refused.code == "INSUFFICIENT_BALANCE"
     assert refused.extra["details"] == {"entitlementId": "rice", "allocated": 10, "remaining": 3, "requested": 4}
     assert data_after(grant(), redeem(7), redeem(3))["entitlements"][0]["redeemed"] == 10
 
 
 def test_what_was_redeemed_elsewhere_counts_too() -> None:
-    assert refusal(grant(redeemed=8), redeem(3)).error_code == "INSUFFICIENT_BALANCE"
+    assert refusal(grant(redeemed=8), redeem(3)).code == "INSUFFICIENT_BALANCE"
     assert data_after(grant(redeemed=8), redeem(2))["entitlements"][0]["redeemed"] == 10
 
 
@@ -222,25 +222,25 @@ def test_an_entitlement_is_valid_at_the_events_time_or_not(validity: dict[str, A
     if code is None:
         assert data_after(grant(**validity), redeem(1, day=5))["entitlements"][0]["redeemed"] == 1
     else:
-        assert refusal(grant(**validity), redeem(1, day=5)).error_code == code
+        assert refusal(grant(**validity), redeem(1, day=5)).code == code
 
 
 def test_a_void_takes_back_what_the_redemption_took_and_nothing_else() -> None:
     data = data_after(grant(), redeem(7), redeem(2), void("e1", quantity=1, amount=500))
     assert data["entitlements"][0]["redeemed"] == 2
-    assert refusal(grant(), redeem(7), void("e1"), void("e1")).error_code == "ALREADY_VOIDED"
-    assert refusal(grant(), redeem(7), void("e0")).error_code == "REDEMPTION_NOT_FOUND"
-    assert refusal(grant(), redeem(7), void("e1", entitlementId="oil")).error_code == "ENTITLEMENT_NOT_FOUND"
+    assert refusal(grant(), redeem(7), void("e1"), void("e1")).code == "ALREADY_VOIDED"
+    assert refusal(grant(), redeem(7), void("e0")).code == "REDEMPTION_NOT_FOUND"
+    assert refusal(grant(), redeem(7), void("e1", entitlementId="oil")).code == "ENTITLEMENT_NOT_FOUND"
 
 
 @pytest.mark.parametrize("verified", [False, "true", 1, None])
 def test_a_void_must_be_verified(verified: Any) -> None:
-    assert refusal(grant(), redeem(1), void("e1", supervisorVerified=verified)).error_code == "UNAUTHORIZED"
+    assert refusal(grant(), redeem(1), void("e1", supervisorVerified=verified)).code == "UNAUTHORIZED"
 
 
 def test_a_void_is_pushed_by_a_supervisor_whatever_it_says() -> None:
     agent = Rules(CUSTOM_EVENT_TYPES, by_supervisor=False)
-    assert refusal(grant(), redeem(1), void("e1"), rules=agent).error_code == "UNAUTHORIZED"
+    assert refusal(grant(), redeem(1), void("e1"), rules=agent).code == "UNAUTHORIZED"
 
 
 def test_a_later_grant_replaces_an_earlier_one_whichever_arrives_first() -> None:
@@ -289,7 +289,7 @@ def test_an_event_older_than_the_delete_is_taken_and_kept_as_lost() -> None:
     after = Event("b", "p", *attend(11)[:2], parse_timestamp(JUNE.format(11)), "agent")
     with pytest.raises(EventRejected) as refused:
         apply(states, after, Context(3, NOW), EVERYTHING)
-    assert refused.value.error_code == "ENTITY_NOT_FOUND"
+    assert refused.value.code == "ENTITY_NOT_FOUND"
 
 
 days = st.integers(3, 25)

@@ -143,7 +143,7 @@ async def test_random_events_reach_every_corner(hub: Hub) -> None:
             try:
                 changes = apply(states, chance.event(), Context(position, Millis(10**6)))
             except Exception as refused:
-                outcomes[getattr(refused, "error_code", "CRASH")] += 1
+                outcomes[getattr(refused, "code", "CRASH")] += 1
                 continue
             before = dict(states.entities)
             states.accept(changes)
@@ -256,6 +256,6 @@ async def test_a_cycle_through_groups_the_batch_does_not_name_is_refused(hub: Hu
             scope,
             Tenant(scope.tenant_id, "Program"),
             [event("add-member", "i", {"members": [{"guid": "g"}]}, 2_000)],
-            on_rejection=lambda rejection: refused.append(rejection.reason.error_code),
+            on_rejection=lambda rejection: refused.append(rejection.reason.code),
         )
     assert refused == ["MEMBER_CYCLE"]

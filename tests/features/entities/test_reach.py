@@ -41,7 +41,7 @@ class World:
         with pytest.raises(EventRejected) as refusal:
             self.do(type, entity, data, rules)
         assert (dict(self.states.entities), list(self.states.memberships())) == before
-        return refusal.value.error_code
+        return refusal.value.code
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ async def test_records_are_judged_by_parents_that_no_event_names(hub: Hub) -> No
             event("create-record", "new", parentId="nobody"),
         )
     assert [stored.entity_guid for stored in judged.stored] == ["answer-A", "new-A"]
-    assert [(one.event.entity_guid, one.reason.error_code) for one in judged.rejections] == [
+    assert [(one.event.entity_guid, one.reason.code) for one in judged.rejections] == [
         ("answer-Z", "OUT_OF_SCOPE"),
         ("new-Z", "OUT_OF_SCOPE"),
         ("new", "UNKNOWN_ENTITY"),

@@ -345,3 +345,37 @@ async def test_keys_that_mean_something_elsewhere_are_plain_data(admin: AsyncCli
     assert (await pull_all(admin, program))[0]["data"] == data
     entity = await admin.get(f"/api/entities/{event['entityGuid']}", params={"configId": program})
     assert entity.json()["data"] == data
+
+
+FAULTS: list[tuple[str, dict[str, Any], str, list[str | int]]] = [
+    ("no-such-type", {}, "UNKNOWN_EVENT_TYPE", ["type"]),
+    ("create-individual", {"data": {}}, "INVALID_FORM", ["data"]),
+    ("create-individual", {"userId": ""}, "INVALID_FORM", ["userId"]),
+    ("add-member", {"data": {"members": [{"guid": "m", "name": "M"}]}}, "INVALID_GROUP", ["entityGuid"]),
+    ("create-group", {"data": {"members": [{"name": "M"}]}}, "INVALID_MEMBER_DATA", ["data", "members", 0, "guid"]),
+    ("create-group", {"data": {"members": [{"guid": "m"}]}}, "INVALID_FORM", ["data", "members", 0]),
+    (
+        "create-group",
+        {"entityGuid": "g", "data": {"members": [{"guid": "g", "name": "G", "type": "group"}]}},
+        "MEMBER_CYCLE",
+        ["data", "members", 0, "guid"],
+    ),
+]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize(("event_type", "changes", "code", "path"), FAULTS)
+async def test_a_refused_event_is_answered_with_code_place_and_what_to_do(
+    admin: AsyncClient,
+    program: str,
+    event_type: str,
+    changes: dict[str, Any],
+    code: str,
+    path: list[str | int],
+    atomic: bool,
+) -> None:
+    answer = await push(admin, program, make_event(event_type, **changes), atomic=atomic)
+    [failure] = answer.json()["failed"]
+    assert (failure["code"], failure["path"]) == (code, path)
+    assert failure["message"]
+    assert failure["help"]

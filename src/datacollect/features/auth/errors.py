@@ -7,69 +7,81 @@ class HeaderMissing(Unauthenticated):
     """Authorization header missing"""
 
     code = "AUTHORIZATION_MISSING"
+    help = "Send the access token as `Authorization: Bearer <token>`."
 
 
 class SchemeUnknown(Unauthenticated):
     """Invalid authentication type"""
 
     code = "AUTHENTICATION_TYPE_UNKNOWN"
+    help = "Send a token that this program accepts."
 
 
 class WrongCredentials(Unauthenticated):
     """Invalid email or password"""
 
     code = "WRONG_CREDENTIALS"
+    help = "Check e-mail and password."
 
 
 class SelfServiceForbidden(Forbidden):
     """Forbidden: self-service tokens cannot access this endpoint"""
 
     code = "SELF_SERVICE_FORBIDDEN"
+    help = "Use a staff account here."
 
 
 class RefreshTokenInvalid(Unauthenticated):
     """Invalid or expired refresh token"""
 
     code = "REFRESH_TOKEN_INVALID"
+    help = "Sign in again."
 
 
 class NotARefreshToken(Unauthenticated):
     """Invalid refresh token"""
 
     code = "REFRESH_TOKEN_INVALID"
+    help = "Sign in again."
 
 
 class AccessTokenInvalid(Unauthenticated):
     """Invalid or expired access token"""
 
     code = "ACCESS_TOKEN_INVALID"
+    help = "Refresh the token, or sign in again."
 
 
 class NoToken(Unauthenticated):
     """No token provided"""
 
     code = "TOKEN_MISSING"
+    help = "Send the refresh token in the body."
 
 
 class UserGone(Unauthenticated):
     """User no longer exists"""
 
     code = "USER_GONE"
+    help = "Sign in with another account."
 
 
 class TooManyLogins(TooManyRequests):
     """Too many login attempts, please try again later"""
 
     code = "TOO_MANY_LOGINS"
+    help = "Wait as long as the header `Retry-After` says."
 
 
 class TooManyRefreshes(TooManyRequests):
     """Too many requests, please try again later"""
 
     code = "TOO_MANY_REFRESHES"
+    help = "Wait as long as the header `Retry-After` says."
 
 
 class TooManyGuesses(TooManyRequests):
     """Too many attempts to change the password, please try again later"""
 
     code = "TOO_MANY_PASSWORD_CHANGES"
+    help = "Wait as long as the header `Retry-After` says."

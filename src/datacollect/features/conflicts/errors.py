@@ -12,6 +12,7 @@ class ConflictNotFound(NotFound):
     """Conflict not found"""
 
     code = "CONFLICT_NOT_FOUND"
+    help = "List the conflicts of this program."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -19,6 +20,7 @@ class ConflictResolved(Conflict):
     """Conflict already resolved"""
 
     code = "CONFLICT_ALREADY_RESOLVED"
+    help = "Read the conflict: it holds the decision."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
@@ -32,4 +34,5 @@ class InvalidConflictQuery(InvalidRequest):
     """`status` must be unresolved, resolved or all, and `limit` a whole number from 1 to 1000."""
 
     code = "INVALID_CONFLICT_QUERY"
+    help = "Correct `status` or `limit`."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR

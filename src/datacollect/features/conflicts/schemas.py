@@ -7,6 +7,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from datacollect.http.wire import Wire
+from datacollect.kernel.errors import IssueCode
 
 
 class Resolve(Wire):
@@ -18,7 +19,7 @@ class Resolve(Wire):
     @model_validator(mode="after")
     def _merged_has_data(self) -> "Resolve":
         if self.resolution == "merged" and not self.merged_data:
-            raise PydanticCustomError("missing", "mergedData must be an object with the outcome's fields")
+            raise PydanticCustomError(IssueCode.MISSING.value, "mergedData must be an object with the outcome's fields")
         return self
 
 

@@ -75,7 +75,7 @@ def redeem(data: Fields, event: Event) -> Fields:
             "remaining": remaining,
             "requested": requested,
         }
-        raise InsufficientBalance(path=["data", "quantity"], details=details)
+        raise InsufficientBalance(details)
     kept = ("entitlementId", "receiptNumber", "redemptionType", "quantity", "amount", "items")
     entry = _entry(event, "redemption", {key: event.data[key] for key in kept if event.data.get(key) is not None})
     return _with(data, held, redeemed, entry)

@@ -180,13 +180,13 @@ class _Work:
                 replace(held, version=held.version + 1, changed_position=position, last_updated=recorded_at)
             )
 
-    def join(self, group: str, member: str) -> bool:
+    def join(self, group: str, member: str, path: Path) -> bool:
         """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`."""
         held = self.membership(group, member)
         if self.outlived(group) or (held is not None and self.stamp < held.stamp):
             return False
         if self._is_above(group, member):
-            raise MemberCycle()
+            raise MemberCycle(path=[*path, "guid"])
         joins = held is None or not held.present
         ordinal = held.ordinal if held is not None and held.present else self._next_ordinal()
         self.changes.put_membership(Membership(group, member, ordinal, True, self.stamp))
@@ -257,7 +257,7 @@ def _write_group(work: _Work, guid: str, data: Mapping[str, Any], path: Path, de
         work.require_member(member_guid, at)
         _bury_if_outlived(work, guid, member_guid)
         _write_member(work, member_guid, rest, at, depth)
-        joined |= work.join(guid, member_guid)
+        joined |= work.join(guid, member_guid, at)
     if joined:
         work.note_change(guid)
 
@@ -322,7 +322,7 @@ def _add_member(work: _Work, event: Event) -> None:
         if not is_known:
             # Only a new member takes the data along: of a known one, others may know better.
             _write_member(work, guid, rest, path, 1)
-        joined |= work.join(group, guid)
+        joined |= work.join(group, guid, path)
     if joined:
         work.note_change(group)
 

@@ -8,7 +8,7 @@ from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
 from datacollect.kernel.clock import Millis, parse_timestamp
-from datacollect.kernel.errors import Issue
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import is_uuid_text
 
 _LONGEST_NAME = 512
@@ -35,14 +35,14 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
     `reserved` are the keys that no form may write in this program.
     """
     if not isinstance(document, dict):
-        raise InvalidPush([_issue("invalid_type", [], "Expected object")], errors=[])
+        raise InvalidPush([_issue(IssueCode.INVALID_TYPE, [], "Expected object")], errors=[])
     issues: list[Issue] = []
     atomic = document.get("atomic", True)
     if not isinstance(atomic, bool):
-        issues.append(_issue("invalid_type", ["atomic"], "Expected boolean"))
+        issues.append(_issue(IssueCode.INVALID_TYPE, ["atomic"], "Expected boolean"))
     config_id = document.get("configId")
     if config_id is not None and not isinstance(config_id, str):
-        issues.append(_issue("invalid_type", ["configId"], "Expected string"))
+        issues.append(_issue(IssueCode.INVALID_TYPE, ["configId"], "Expected string"))
     wire = document.get("events")
     events: list[Event] = []
     ignored: dict[int, Sequence[Path]] = {}
@@ -55,7 +55,7 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
                     event, ignored[index] = replace(event, data=data), paths
                 events.append(event)
     else:
-        issues.append(_issue("invalid_type", ["events"], "Required" if wire is None else "Expected array"))
+        issues.append(_issue(IssueCode.INVALID_TYPE, ["events"], "Required" if wire is None else "Expected array"))
     if issues:
         raise InvalidPush(issues, errors=issues)
     return Push(events, atomic, ignored)
@@ -63,7 +63,7 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
     if not isinstance(item, dict):
-        issues.append(_issue("invalid_type", ["events", index], "Expected object"))
+        issues.append(_issue(IssueCode.INVALID_TYPE, ["events", index], "Expected object"))
         return None
     known = len(issues)
     for name in ("guid", "entityGuid", "type", "timestamp", "userId"):
@@ -95,15 +95,15 @@ def _check_forms(item: Mapping[str, Any], index: int, issues: list[Issue]) -> Mi
     """The rules beyond types; the event's time if all hold."""
     known = len(issues)
     if not is_uuid_text(item["guid"]):
-        issues.append(_issue("invalid_string", ["events", index, "guid"], "Expected a UUID"))
+        issues.append(_issue(IssueCode.INVALID_STRING, ["events", index, "guid"], "Expected a UUID"))
     if not item["entityGuid"]:
-        issues.append(_issue("too_small", ["events", index, "entityGuid"], "Expected at least 1 character"))
+        issues.append(_issue(IssueCode.TOO_SMALL, ["events", index, "entityGuid"], "Expected at least 1 character"))
     occurred_at = None
     try:
         occurred_at = parse_timestamp(item["timestamp"])
     except ValueError:
         text = "Expected an ISO-8601 UTC timestamp ending in Z"
-        issues.append(_issue("invalid_string", ["events", index, "timestamp"], text))
+        issues.append(_issue(IssueCode.INVALID_STRING, ["events", index, "timestamp"], text))
     return occurred_at if len(issues) == known else None
 
 
@@ -113,7 +113,7 @@ def _check_text(item: Mapping[str, Any], name: str, index: int, issues: list[Iss
         issues.append(_wrong_type(item, name, "string", index))
     elif len(value) > _LONGEST_NAME:
         text = f"Expected at most {_LONGEST_NAME} characters"
-        issues.append(_issue("too_big", ["events", index, name], text))
+        issues.append(_issue(IssueCode.TOO_BIG, ["events", index, name], text))
 
 
 def _is_number(value: Any) -> bool:
@@ -125,8 +125,10 @@ def _is_whole(value: Any) -> bool:
 
 
 def _wrong_type(item: Mapping[str, Any], name: str, expected: str, index: int) -> Issue:
-    return _issue("invalid_type", ["events", index, name], f"Expected {expected}" if name in item else "Required")
+    return _issue(
+        IssueCode.INVALID_TYPE, ["events", index, name], f"Expected {expected}" if name in item else "Required"
+    )
 
 
-def _issue(code: str, path: list[str | int], message: str) -> Issue:
+def _issue(code: IssueCode, path: list[str | int], message: str) -> Issue:
     return {"code": code, "path": path, "message": message}

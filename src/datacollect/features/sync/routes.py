@@ -118,7 +118,7 @@ async def push(
 
     All of a push is applied or none of it; an event whose guid is known counts as applied. With `"atomic": false`
     each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
-    quarantine.
+    quarantine. Programs with `formValidation` have events checked against their forms.
     """
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
@@ -127,11 +127,14 @@ async def push(
     now = hub.clock.now()
     sync_scope = service.sync_scope_of(scope, tenant, now=now)
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
+    mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
     if sync_scope.is_bounded:
         await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
         scope = scope.limited_to(sync_scope.reach)
     async with hub.log.turn(scope), hub.db.transaction() as tx:
-        result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+        result = await service.push(
+            tx, hub.log, scope, tenant, pushed, mismatches=mismatches, device_id=device_id, now=now
+        )
     if result.failed and not result.applied and pushed.atomic:
         raise PushOutOfScope(failed=result.failed)
     reply: dict[str, Any] = {

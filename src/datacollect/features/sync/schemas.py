@@ -64,16 +64,17 @@ class PushRequest(_Wire):
 
 
 class Verdict(_Wire):
-    """Why one event was not applied."""
+    """What is to be said about one event: why it was not applied, or, in `warnings`, what is wrong with it."""
 
     index: int
     guid: str | None = None
     event_guid: str | None = None
     entity_guid: str | None = None
     type: str | None = None
-    code: str
-    message: str | None = None
-    path: list[str | int] | None = Field(default=None, description="Where in the event, from its root.")
+    code: str = Field(description="One of the codes of `docs/reference/errors.md`.")
+    path: list[str | int] = Field(description="Where in the event, from its root; empty for the event as a whole.")
+    message: str
+    help: str = Field(description="What to do about it.")
     error: str | None = None
     reason: str | None = None
 

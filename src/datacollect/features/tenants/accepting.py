@@ -15,7 +15,7 @@ from datacollect.features.tenants.model import form_issues
 from datacollect.features.tenants.published import is_published_auth_field
 from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.kernel.canonical import canonical_json
-from datacollect.kernel.errors import Issue
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import derived_guid, is_config_id
 
 MOST_WARNINGS = 50
@@ -67,7 +67,9 @@ def issues_with_paths(invalid: ValidationError) -> list[Issue]:
     """Issues whose message begins with the place they are about; values stay out, they may be secrets."""
     found = invalid.errors(include_url=False, include_input=False, include_context=False)
     return [
-        Issue(code=error["type"], path=list(error["loc"]), message=f"{path_text(error['loc'])}: {error['msg']}")
+        Issue(
+            code=IssueCode(error["type"]), path=list(error["loc"]), message=f"{path_text(error['loc'])}: {error['msg']}"
+        )
         for error in found
     ]
 
@@ -147,18 +149,18 @@ def _seed_issues(groups: Sequence[Mapping[str, Any]]) -> list[Issue]:
     for place, item in _items(groups):
         for key in ("id", "name"):
             if not isinstance(item.get(key), str):
-                issues.append(_seed_issue("string_type", [*place, key], "must be a text"))
+                issues.append(_seed_issue(IssueCode.STRING_TYPE, [*place, key], "must be a text"))
         if not isinstance(item.get("parentId"), str | None):
-            issues.append(_seed_issue("string_type", [*place, "parentId"], "must be a text"))
+            issues.append(_seed_issue(IssueCode.STRING_TYPE, [*place, "parentId"], "must be a text"))
         identifier = item.get("id")
         if identifier and isinstance(identifier, str):
             if identifier in seen:
-                issues.append(_seed_issue("duplicate_seed", [*place, "id"], f'id "{identifier}" is used twice'))
+                issues.append(_seed_issue(IssueCode.DUPLICATE_SEED, [*place, "id"], f'id "{identifier}" is used twice'))
             seen.add(identifier)
     return issues
 
 
-def _seed_issue(code: str, path: list[str | int], message: str) -> Issue:
+def _seed_issue(code: IssueCode, path: list[str | int], message: str) -> Issue:
     return Issue(code=code, path=path, message=f"{path_text(path)}: {message}")
 
 

@@ -17,12 +17,14 @@ class InvalidConfig(InvalidPayload):
     """Invalid app config JSON"""
 
     code = "INVALID_CONFIG"
+    help = "Correct every issue in `details` and upload the config again."
 
 
 class InvalidConfigId(InvalidRequest):
     """Invalid config id. Use alphanumeric characters, hyphen or underscore."""
 
     code = "INVALID_CONFIG_ID"
+    help = "Choose another `id`."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
@@ -30,6 +32,7 @@ class ConfigIdMismatch(InvalidRequest):
     """Config id mismatch between payload and URL"""
 
     code = "CONFIG_ID_MISMATCH"
+    help = "Use the address of the program that the config's `id` names."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 
@@ -37,37 +40,50 @@ class NoConfigUploaded(InvalidRequest):
     """No JSON file uploaded"""
 
     code = "NO_FILE"
+    help = "Send the config as the body, or as the form field `config`."
 
 
 class ProgramNotFound(NotFound):
     """Configuration not found"""
 
     code = "PROGRAM_NOT_FOUND"
+    help = "List the programs to find the right id."
 
 
 class ArtifactNotFound(NotFound):
     """Config not found"""
 
     code = "ARTIFACT_NOT_FOUND"
+    help = "Read the program: its `artifactId` names the file."
 
 
 class ProgramAccessDenied(Forbidden):
     """You do not have permission to view this program."""
 
     code = "TENANT_ACCESS_DENIED"
+    help = "Ask an administrator to add your account to the program."
 
 
 class ProgramChanged(DataCollectError):
     """The program has been changed since you read it. Read it again and repeat your change."""
 
     status, code = 412, "PROGRAM_CHANGED"
+    help = "Read the program, repeat your change on it, and send the new ETag."
 
 
 class TooManyReads(TooManyRequests):
     """Too many requests, please try again later"""
 
 
+class InvalidRevision(InvalidRequest):
+    """If-Match takes the ETag of the program as read, such as "3"."""
+
+    code = "INVALID_IF_MATCH"
+    help = "Send the ETag as it was answered, or leave the header out."
+
+
 class BaseUrlUnknown(DataCollectError):
     """Set PUBLIC_BASE_URL to the address at which devices reach this hub."""
 
     status, code = 500, "BASE_URL_UNKNOWN"
+    help = "Set `PUBLIC_BASE_URL` and restart the hub."

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Issue
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import FormValidation
 
 EntityType = Literal["group", "individual", "record"]
 
@@ -124,19 +125,26 @@ def form_issues(forms: Sequence[Mapping[str, Any]]) -> list[Issue]:
     issues = []
     for index, form in enumerate(forms):
         if form["name"] in names:
-            issues.append(_issue("duplicate_form", index, "name", f'form "{form["name"]}" is defined twice'))
+            issues.append(_issue(IssueCode.DUPLICATE_FORM, index, "name", f'form "{form["name"]}" is defined twice'))
         names.add(form["name"])
     level_of = levels(forms)
     for index, form in enumerate(forms):
         parent = form.get("dependsOn") or None
         if parent is not None and parent not in names:
-            issues.append(_issue("unknown_form", index, "dependsOn", f'there is no form "{parent}"'))
+            issues.append(_issue(IssueCode.UNKNOWN_FORM, index, "dependsOn", f'there is no form "{parent}"'))
         elif form["name"] not in level_of:
-            issues.append(_issue("circular_form", index, "dependsOn", "forms depend on each other in a circle"))
+            issues.append(_issue(IssueCode.CIRCULAR_FORM, index, "dependsOn", "forms depend on each other in a circle"))
     return issues
 
 
-def _issue(code: str, index: int, key: str, message: str) -> Issue:
+def form_validation(setting: Any) -> FormValidation:
+    """What the config's `formValidation` asks for: `true` is the lenient mode."""
+    if isinstance(setting, bool) or setting is None:
+        return FormValidation.WARN if setting else FormValidation.OFF
+    return FormValidation(setting)
+
+
+def _issue(code: IssueCode, index: int, key: str, message: str) -> Issue:
     return Issue(code=code, path=["entityForms", index, key], message=f"entityForms[{index}].{key}: {message}")
 
 

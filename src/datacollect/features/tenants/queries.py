@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
-from datacollect.features.tenants.model import Listed, Program
+from datacollect.features.tenants.model import Listed, Program, form_validation
 from datacollect.features.tenants.tables import programs
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
@@ -30,9 +30,20 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
 
     sync_scope: dict[str, Any] | None = None
     custom_event_types: frozenset[str] = frozenset()
+    form_validation: str | bool | None = None
+
+
+class _Form(msgspec.Struct):
+    name: str
+    formio: Any
+
+
+class _Forms(msgspec.Struct, rename="camel"):
+    entity_forms: list[_Form] = []
 
 
 _running_config = msgspec.json.Decoder(_RunningConfig)
+_forms = msgspec.json.Decoder(_Forms)
 
 
 async def find_program(view: Reading, tenant_id: TenantId) -> Program | None:
@@ -96,13 +107,27 @@ async def store_archived(tx: Tx, tenant_id: TenantId, archived_at: Millis | None
 
 
 async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
-    columns = select(programs.c.name, programs.c.config)
+    columns = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision)
     found = columns.where(programs.c.id == tenant_id, programs.c.archived_ms.is_(None))
     row = (await view.execute(found)).one_or_none()
     if row is None:
         return None
     config = _running_config.decode(row.config)
-    return Tenant(tenant_id, row.name, config.sync_scope, config.custom_event_types)
+    return Tenant(
+        tenant_id,
+        row.name,
+        config.sync_scope,
+        config.custom_event_types,
+        form_validation(config.form_validation),
+        # A program that is made anew counts from the start, but has another artifact.
+        version=f"{row.artifact_id}.{row.revision}",
+    )
+
+
+async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
+    """The Form.io definition of each form, by name."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    return {} if config is None else {form.name: form.formio for form in _forms.decode(config).entity_forms}
 
 
 async def list_programs(

@@ -14,6 +14,7 @@ from datacollect.features.tenants.artifacts import File, artifact_json, artifact
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
     InvalidConfigId,
+    InvalidRevision,
     NoConfigUploaded,
 )
 from datacollect.features.tenants.limits import PublicReads
@@ -24,7 +25,7 @@ from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import AdminRequired, Forbidden, InvalidPayload, InvalidRequest
+from datacollect.kernel.errors import AdminRequired, Forbidden, InvalidPayload
 from datacollect.kernel.identity import Action, Actor
 from datacollect.kernel.ids import TenantId, is_config_id
 
@@ -374,7 +375,7 @@ def _expected_revision(request: Request) -> int | None:
         return None
     found = _REVISION.fullmatch(wanted)
     if found is None:
-        raise InvalidRequest('If-Match takes the ETag of the program as read, such as "3".', code="INVALID_IF_MATCH")
+        raise InvalidRevision()
     return int(found[1])
 
 

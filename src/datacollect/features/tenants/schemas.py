@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
+from datacollect.kernel.errors import IssueCode
 
 
 def _web_address(text: str) -> str:
@@ -144,6 +146,13 @@ def _as_given(value: Any) -> Any:
     return value
 
 
+def _no_number(value: Any) -> Any:
+    """To the literals below, 1 and `true` are one value."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise PydanticCustomError(IssueCode.LITERAL_ERROR.value, "Input should be 'off', 'warn', 'reject' or a boolean")
+    return value
+
+
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
@@ -163,6 +172,13 @@ class ProgramConfig(Wire):
     claim169: UploadedClaim169 | None = None
     inji: Inji | None = None
     custom_event_types: list[NonEmpty] | None = Field(None, description="Custom event types to switch on.")
+    form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_no_number)] = (
+        Field(
+            None,
+            description="Check pushed events against the forms: `warn` (or true) keeps and flags what does not match, "
+            "`reject` refuses it.",
+        )
+    )
     # Accepted, so that a downloaded file can be uploaded again, then ignored.
     artifact_id: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)
     archived_at: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)

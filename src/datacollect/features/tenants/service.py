@@ -23,7 +23,7 @@ from datacollect.features.tenants.model import Listed, ListQuery, Program, match
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Issue
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.tenancy import Tenant
@@ -144,6 +144,11 @@ async def get_artifact(view: Reading, artifact_id: str) -> Program:
     return program
 
 
+async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
+    """The Form.io definition of each of the program's forms, by the form's name."""
+    return await queries.form_definitions(view, tenant_id)
+
+
 async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     """One page of the programs the reader may see, in three statements at most."""
     only = None if actor.is_admin else actor.tenant_ids
@@ -192,7 +197,10 @@ def _revealed(accepted: Accepted, stored: Program) -> Accepted:
     if lost:
         message = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
         raise InvalidConfig(
-            [Issue(code="masked_secret", path=list(path), message=f"{path_text(path)}: {message}") for path in lost]
+            [
+                Issue(code=IssueCode.MASKED_SECRET, path=list(path), message=f"{path_text(path)}: {message}")
+                for path in lost
+            ]
         )
     return replace(accepted, document=document)
 

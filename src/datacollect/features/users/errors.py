@@ -9,18 +9,21 @@ class UserNotFound(NotFound):
     """User not found"""
 
     code = "USER_NOT_FOUND"
+    help = "List the accounts to find the right id."
 
 
 class UserExists(Conflict):
     """User already exists"""
 
     code = "USER_EXISTS"
+    help = "Use another e-mail, or change the account that has it."
 
 
 class LastAdmin(Conflict):
     """The last administrator cannot be deleted or demoted. Make another one first."""
 
     code = "LAST_ADMIN"
+    help = "Give another account the role ADMIN first."
 
 
 class InvalidAccount(InvalidPayload):
@@ -34,9 +37,11 @@ class InvalidUserId(InvalidRequest):
     """Invalid user ID"""
 
     code = "INVALID_USER_ID"
+    help = "Send the account's number or its e-mail."
 
 
 class WrongPassword(Forbidden):
     """The current password is wrong."""
 
     code = "WRONG_PASSWORD"
+    help = "Send your present password as `currentPassword`."

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datacollect.kernel.errors import Issue
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import AccountRole, Actor, RoleAssignment
 from datacollect.kernel.ids import TenantId, UserId
 
@@ -36,7 +36,9 @@ def broken_password_rules(password: str) -> list[str]:
 
 def password_issues(password: str, *, member: str) -> list[Issue]:
     """What is wrong with a new password, as issues of the payload's `member`."""
-    return [Issue(code="weak_password", path=[member], message=text) for text in broken_password_rules(password)]
+    return [
+        Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message=text) for text in broken_password_rules(password)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
+from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.identity import AccountRole, Role
 
 # Not strict: a name is all that JSON has for a member of an enumeration.
@@ -40,7 +41,7 @@ class UserUpdate(Wire):
     @classmethod
     def _is_an_address(cls, email: str) -> str:
         if not _ADDRESS.fullmatch(email.strip()) or not email.strip().isprintable():
-            raise PydanticCustomError("invalid_email", "Invalid email address")
+            raise PydanticCustomError(IssueCode.INVALID_EMAIL.value, "Invalid email address")
         return email
 
 

@@ -1,0 +1,1 @@
+"""Events checked against the program's forms, for programs that ask for it."""

@@ -1,0 +1,25 @@
+"""Wire models of findings."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class FindingView(_Out):
+    """A value in a stored event that the program's form would not have let pass."""
+
+    event_guid: str
+    entity_guid: str = Field(description="The entity the value is of: the event's, or a member's inside it.")
+    form: str
+    path: list[str | int] = Field(description="Where in the event, from its root.")
+    code: str = Field(examples=["FORM_MISMATCH"])
+    message: str = Field(description="What is expected there; never what was sent.")
+    recorded_at: str
+
+
+class FindingList(_Out):
+    findings: list[FindingView]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")

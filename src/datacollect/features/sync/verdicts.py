@@ -1,0 +1,87 @@
+"""What a push is told of its events, in wire form."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datacollect.eventstore.event import Event, EventRejected
+from datacollect.eventstore.log import Rejection, stop_at_first
+from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
+
+Refused = tuple[int, EventRejected]
+"""An event of the batch, by index, and what is wrong with it."""
+
+
+class Refusals:
+    """What a push does about events that cannot be applied.
+
+    Out of reach of the sender: the others are applied, as the contract says. Anything else ends an atomic push; with
+    verdicts the event is left out.
+    """
+
+    def __init__(self, *, atomic: bool) -> None:
+        self._atomic = atomic
+        self._out_of_reach: list[Rejection] = []
+        self._not_created: set[str] = set()
+
+    def note(self, rejection: Rejection) -> None:
+        if isinstance(rejection.reason, OutOfReach):
+            self._out_of_reach.append(rejection)
+            if rejection.event.type.startswith("create-"):
+                self._not_created.add(rejection.event.entity_guid)
+        elif self._atomic:
+            stop_at_first(rejection)
+
+    def judged(self, rejection: Rejection) -> EventRejected:
+        """The reason to tell: what is said of an entity whose creation was refused is out of scope, not unknown."""
+        reason = rejection.reason
+        if isinstance(reason, EntityUnknownInReach) and rejection.event.entity_guid in self._not_created:
+            return OutOfReach(path=reason.path)
+        return reason
+
+    def to_wire(self) -> list[dict[str, Any]]:
+        """The events that were out of reach, as an atomic push is told."""
+        return [
+            {
+                "guid": one.event.guid,
+                "entityGuid": one.event.entity_guid,
+                "type": one.event.type,
+                **_told(self.judged(one)),
+            }
+            for one in self._out_of_reach
+        ]
+
+    def ending_with(self, rejection: Rejection) -> list[dict[str, Any]]:
+        """What an atomic push is told that ended with this event.
+
+        `index` counts in the list sorted by time and without what was out of reach, as the reference does; the
+        `eventGuid` is unambiguous.
+        """
+        failure = {
+            "index": rejection.index - len(self._out_of_reach),
+            "eventGuid": rejection.event.guid,
+            "error": rejection.reason.message,
+            "reason": "submit_failed",
+            **_told(rejection.reason),
+        }
+        return [failure, *self.to_wire()]
+
+
+def verdicts(reasons: Sequence[Refused], events: Sequence[Event], order: Sequence[int]) -> list[dict[str, Any]]:
+    """One entry each, in the order the events were sent; `index` counts in the array as sent."""
+    told = [_verdict(order[index], events[index], reason) for index, reason in reasons]
+    return sorted(told, key=lambda verdict: verdict["index"])
+
+
+def _verdict(index: int, event: Event, reason: EventRejected) -> dict[str, Any]:
+    return {
+        "index": index,
+        "guid": event.guid,
+        "entityGuid": event.entity_guid,
+        "type": event.type,
+        **_told(reason),
+    }
+
+
+def _told(reason: EventRejected) -> dict[str, Any]:
+    """What is wrong with an event, where, and what to do: an operator reads it in a device's log, without the docs."""
+    return {"code": reason.code, "message": reason.message, "help": reason.help, **reason.extra}
