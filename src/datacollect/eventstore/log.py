@@ -86,12 +86,12 @@ class EventLog:
     async def reopen(self, tx: Tx, scope: TenantScope) -> None:
         await self._store.reopen(tx, scope)
 
-    async def lock(self, tx: Tx, scope: TenantScope) -> None:
+    async def lock(self, tx: Tx, scope: TenantScope) -> Head:
         """Let nobody else append until `tx` ends: what is read now is what the next append meets.
 
-        Raises `TenantUnknown` if the tenant has no log or it is closed.
+        Gives where the log ends. Raises `TenantUnknown` if the tenant has no log or it is closed.
         """
-        await self._store.open(tx, scope, ())
+        return (await self._store.open(tx, scope, ())).head
 
     async def append(
         self,
