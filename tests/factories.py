@@ -64,3 +64,26 @@ async def pull_all(client: AsyncClient, program: str, since: str = "", **paramet
         events += page["events"]
         cursor = page["nextCursor"]
     return events
+
+
+def make_audit_log(**changes: Any) -> dict[str, Any]:
+    """An audit log as a device sends it, one second later than the one made before it."""
+    return {
+        "guid": str(uuid.uuid4()),
+        "timestamp": format_timestamp(Millis(_BEGIN + 1000 * next(_ticks))),
+        "userId": "agent-7",
+        "action": "create-individual",
+        "eventGuid": str(uuid.uuid4()),
+        "entityGuid": str(uuid.uuid4()),
+        "changes": {"age": 1},
+        "signature": "",
+    } | changes
+
+
+async def push_audit(client: AsyncClient, program: str, *logs: dict[str, Any], **more: Any) -> Any:
+    body = {"auditLogs": list(logs), "configId": program}
+    return await client.post("/api/sync/push/audit-logs", json=body, **more)
+
+
+async def pull_audit(client: AsyncClient, program: str, **parameters: Any) -> Any:
+    return await client.get("/api/sync/pull/audit-logs", params={"configId": program} | parameters)

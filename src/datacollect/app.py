@@ -10,6 +10,8 @@ from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
+from datacollect.features.audit import feature as audit
+from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
@@ -42,6 +44,7 @@ FEATURES = (
     users.FEATURE,
     auth.FEATURE,
     entities.FEATURE,
+    audit.FEATURE,
     conflicts.FEATURE,
     forms.FEATURE,
     sync.FEATURE,
@@ -53,7 +56,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
-    log = EventLog(event_store(database), [EntityProjection([keep_conflicts, file_by_place])], clock)
+    log = EventLog(event_store(database), [EntityProjection([keep_entries, keep_conflicts, file_by_place])], clock)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)

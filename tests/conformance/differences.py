@@ -263,14 +263,11 @@ DELIBERATE: Mapping[int, Difference] = {
 }
 
 _DUPLICATES = "Duplicates found, explained and merged"
-_SYNC = "Sync that can be trusted with people's work"
 _EXTERNAL = "Other systems: durable jobs, four adapters, one open registry"
 
 NOT_YET: Mapping[int, str] = {
     52: _DUPLICATES,
     54: _DUPLICATES,
-    55: _SYNC,
-    56: _SYNC,
     57: _EXTERNAL,
 }
 """Exchange -> the issue that brings its route. Until then it is an unknown path like any other."""

@@ -8,13 +8,13 @@ from httpx2 import AsyncClient
 
 from datacollect.db import Tx
 from datacollect.http.hub import Hub
-from tests.factories import make_event, make_program, pull, push
+from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
 
 pytestmark = pytest.mark.anyio
 
 WALKS_THROUGH_A_TENANT = {
-    "sqlite": re.compile(r"SCAN (events|entities|members|e|m)\b|\(tenant_id=\?\)"),
-    "postgresql": re.compile(r"Seq Scan on (events|entities|members)\b|Index Cond: \(tenant_id = \$1\)$"),
+    "sqlite": re.compile(r"SCAN (events|entities|members|audit_log|e|m)\b|\(tenant_id=\?\)"),
+    "postgresql": re.compile(r"Seq Scan on (events|entities|members|audit_log)\b|Index Cond: \(tenant_id = \$1\)$"),
 }
 IN_ORDER_AND_LIMITED = ("ORDER BY entities.changed_position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
@@ -27,6 +27,9 @@ INSERT INTO events SELECT 'filler', n, 'filler-' || n, 'e-' || n % 999, 'create-
     """
 INSERT INTO entities SELECT 'filler', 'e-' || n, 'individual', 'f', 'n', NULL, NULL, 1, NULL, '{"name": "n"}', '[1,1]',
   false, n, 1 FROM generate_series(1, 8000) n""",
+    """
+INSERT INTO audit_log SELECT 'filler', n, 1, 'filler-' || n, n, n, '1', NULL, NULL, NULL, 'create-individual', 'filler-' || n,
+  'e-' || n, NULL, '' FROM generate_series(1, 8000) n""",
     """
 INSERT INTO members SELECT 'filler', 'e-' || n % 99, 'e-' || n, n, true, 1, 1 FROM generate_series(1, 8000) n""",
 )
@@ -43,7 +46,7 @@ async def filled(hub: Hub) -> AsyncIterator[None]:
             await tx.run(statement)
     yield
     async with hub.db.transaction() as tx:
-        for table in ("events", "entities", "members"):
+        for table in ("events", "entities", "members", "audit_log"):
             await tx.run(f"DELETE FROM {table} WHERE tenant_id = 'filler'")
 
 
@@ -94,3 +97,25 @@ async def test_every_statement_of_push_pull_and_entity_reads_finds_its_rows_by_k
     for sql, plan in plans.items():
         slow = [step for step in plan if walks.search(step) and "log_heads" not in step]
         assert not slow or any(text in sql for text in IN_ORDER_AND_LIMITED), (sql, plan)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_statement_of_the_audit_trail_finds_its_rows_by_key(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, make_event("create-group", entity="g", data={"members": [{"guid": "m", "name": "M"}]}))
+    ahead = make_audit_log(timestamp="2999-01-01T00:00:00.000Z")
+    with hub.db.statements.record() as statements:
+        await push_audit(admin, program, ahead)
+        for query in ({}, {"since": "2025-01-01T00:00:00.000Z"}, {"cursor": "1-0"}, {"entityGuid": "m"}):
+            answer = await pull_audit(admin, program, **query)
+            assert answer.status_code == 200 and answer.json()
+    plans = await plans_of(hub, [sql for sql in statements if "audit_log" in sql or "recorded_ms >" in sql])
+    # Known guids, the last ordinal, the border in time, and the trail, whole and of one entity.
+    assert len(plans) == 5
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    for sql, plan in plans.items():
+        assert not [step for step in plan if walks.search(step) and "log_heads" not in step], (sql, plan)
+    trails = [plan for sql, plan in plans.items() if "ahead" in sql]
+    assert len(trails) == 2
+    # What claims to be later than it was stored is not looked for along the whole trail.
+    assert all(any("ix_audit_log_ahead" in step for step in plan) for plan in trails), trails

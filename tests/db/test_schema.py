@@ -11,7 +11,16 @@ from datacollect.db.metadata import metadata
 
 pytestmark = pytest.mark.anyio
 
-TENANT_TABLES = {"events", "entities", "members", "conflicts", "quarantine", "event_places", "form_findings"}
+TENANT_TABLES = {
+    "events",
+    "entities",
+    "members",
+    "audit_log",
+    "conflicts",
+    "quarantine",
+    "event_places",
+    "form_findings",
+}
 
 
 async def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:

@@ -93,7 +93,7 @@ class EventLog:
     async def lock(self, tx: Tx, scope: TenantScope) -> Head:
         """Let nobody else append until `tx` ends: what is read now is what the next append meets.
 
-        Raises `TenantUnknown` if the tenant has no log or it is closed.
+        Gives where the log ends. Raises `TenantUnknown` if the tenant has no log or it is closed.
         """
         return (await self._store.open(tx, scope, ())).head
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from datacollect.db import Reading
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 _GUIDS = {
@@ -13,8 +14,32 @@ _GUIDS = {
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
 }
 
+# Halves the range of positions until it holds the first one that was recorded later.
+_RECORDED_BY = """
+WITH RECURSIVE search (low, high) AS (
+  SELECT {one}, position + 1 FROM log_heads WHERE tenant_id = {tenant}
+  UNION ALL
+  SELECT CASE WHEN e.recorded_ms > {instant} THEN low ELSE e.position + 1 END,
+         CASE WHEN e.recorded_ms > {instant} THEN e.position ELSE high END
+  FROM search JOIN events e ON e.tenant_id = {tenant} AND e.position = (low + high) / 2
+  WHERE low < high)
+SELECT low - 1 FROM search WHERE low = high"""
+_POSITION_BY = {
+    "postgresql": _RECORDED_BY.format(one="1::bigint", tenant="$1", instant="$2"),
+    "sqlite": _RECORDED_BY.format(one="1", tenant="?1", instant="?2"),
+}
+
 
 async def guids_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
     """The guids of the events at these positions, by one statement however many they are."""
     asked = msgspec.json.encode(list(positions)).decode() if view.dialect == "sqlite" else list(positions)
     return dict(map(tuple, await view.fetch(_GUIDS[view.dialect], scope.tenant_id, asked)))
+
+
+async def position_recorded_by(view: Reading, scope: TenantScope, instant: Millis) -> int:
+    """The last position whose event was recorded at `instant` or before; 0 when there is none.
+
+    The hub's time never falls along a log, so this is a binary search: one statement, no scan.
+    """
+    rows = await view.fetch(_POSITION_BY[view.dialect], scope.tenant_id, instant)
+    return int(rows[0][0]) if rows else 0

@@ -8,8 +8,8 @@ _REQUEST_HEADERS = (
     b"X-Device-Id, X-Requested-With"
 )
 _EXPOSED_HEADERS = (
-    b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, ETag, Link, "
-    b"Content-Disposition, Content-Range"
+    b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, X-Next-Cursor, "
+    b"ETag, Link, Content-Disposition, Content-Range"
 )
 _VARY = (b"vary", b"Origin")
 

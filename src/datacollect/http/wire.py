@@ -21,6 +21,10 @@ def _instant(text: str) -> str:
     return text
 
 
+Instant = Annotated[str, AfterValidator(_instant)]
+"""An ISO-8601 UTC timestamp ending in `Z`."""
+
+
 class RollingWindow(Wire):
     """What happened in the last so many days."""
 
@@ -33,7 +37,7 @@ class FixedWindow(Wire):
     """What happened since an instant."""
 
     type: Literal["fixed"]
-    floor: Annotated[str, AfterValidator(_instant)] = Field(examples=["2025-01-01T00:00:00.000Z"])
+    floor: Instant = Field(examples=["2025-01-01T00:00:00.000Z"])
 
 
 class SyncScope(Wire):

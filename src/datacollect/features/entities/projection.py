@@ -65,7 +65,7 @@ class EntityRun:
         states: States,
         rules: Rules,
         followers: Sequence[Follower],
-        due: SnapshotsDue | None,
+        due: SnapshotsDue | None = None,
     ) -> None:
         self._scope = scope
         self._states = states

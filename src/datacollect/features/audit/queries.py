@@ -1,0 +1,218 @@
+"""SQL of the audit trail, written by hand for each engine: one part of it runs in every push that has members."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from datacollect.db import Reading, Tx
+from datacollect.db.database import Dialect
+from datacollect.features.audit.model import AuditEntry, Place
+from datacollect.features.audit.tables import audit_log
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+_COLUMNS = ", ".join(column.name for column in audit_log.columns if column.name != "tenant_id")
+
+# -- writing
+
+# A rebuild makes the same entries again.
+_KEEP = {
+    "postgresql": f"""
+INSERT INTO audit_log (tenant_id, {_COLUMNS})
+SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+ON CONFLICT DO NOTHING""",
+    "sqlite": f"""
+INSERT INTO audit_log (tenant_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING""",
+}
+
+
+async def keep(tx: Tx, scope: TenantScope, entries: Sequence[AuditEntry]) -> None:
+    """Store entries, by one statement; those that are there are left as they are."""
+    rows = [_values(entry) for entry in entries]
+    if tx.dialect == "sqlite":
+        await tx.run_many(_KEEP["sqlite"], [(scope.tenant_id, *row) for row in rows])
+    else:
+        await tx.run(_KEEP["postgresql"], scope.tenant_id, *map(list, zip(*rows, strict=True)))
+
+
+def _values(entry: AuditEntry) -> tuple[Any, ...]:
+    """The values of `_COLUMNS`."""
+    return (
+        *entry.place,
+        entry.guid,
+        entry.recorded_at,
+        entry.occurred_at,
+        entry.user_id,
+        entry.claimed_user_id,
+        entry.actor,
+        entry.device_id,
+        entry.action,
+        entry.event_guid,
+        entry.entity_guid,
+        None if entry.changes is None else msgspec.json.encode(entry.changes).decode(),
+        entry.signature,
+    )
+
+
+# -- finding
+
+_KNOWN = {
+    "postgresql": f"SELECT {_COLUMNS} FROM audit_log WHERE tenant_id = $1 AND guid = ANY($2::text[])",
+    "sqlite": f"SELECT {_COLUMNS} FROM json_each(?2) AS asked"
+    " CROSS JOIN audit_log ON audit_log.tenant_id = ?1 AND audit_log.guid = asked.value",
+}
+_LAST_ORDINAL = {
+    "postgresql": "SELECT max(ordinal) FROM audit_log WHERE tenant_id = $1 AND position = $2",
+    "sqlite": "SELECT max(ordinal) FROM audit_log WHERE tenant_id = ?1 AND position = ?2",
+}
+
+
+async def find_known(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, AuditEntry]:
+    """Which of these are stored, by guid."""
+    rows = await view.fetch(_KNOWN[view.dialect], scope.tenant_id, _list(view, guids))
+    return {entry.guid: entry for entry in map(_entry, rows)}
+
+
+async def last_ordinal(view: Reading, scope: TenantScope, position: int) -> int:
+    """The highest at that position; 0 when nothing is stored there."""
+    rows = await view.fetch(_LAST_ORDINAL[view.dialect], scope.tenant_id, position)
+    return int(rows[0][0] or 0)
+
+
+def _entry(row: Sequence[Any]) -> AuditEntry:
+    position, ordinal, guid, recorded, occurred, user_id, claimed, actor, device_id, *rest = row
+    action, event_guid, entity_guid, changes, signature = rest
+    return AuditEntry(
+        place=Place(position, ordinal),
+        guid=guid,
+        recorded_at=Millis(recorded),
+        occurred_at=Millis(occurred),
+        user_id=user_id,
+        action=action,
+        event_guid=event_guid,
+        entity_guid=entity_guid,
+        changes=None if changes is None else msgspec.json.decode(changes),
+        signature=signature,
+        claimed_user_id=claimed,
+        actor=actor,
+        device_id=device_id,
+    )
+
+
+# -- reading the trail
+
+# Each part reads no more rows than the page has, snapshots aside, which change nothing. The third has entries that were recorded before `since` and claim to
+# be later, which are few: of clocks that are ahead.
+_TRAIL = """
+SELECT * FROM (
+  SELECT position, 0 AS ordinal, guid, recorded_ms, recorded_ms AS occurred_ms, CAST(NULL AS text) AS user_id,
+    CAST(NULL AS text) AS claimed_user_id, actor, device_id, type AS action, guid AS event_guid, entity_guid,
+    CAST(NULL AS text) AS changes, '' AS signature, body
+  FROM events
+  WHERE tenant_id = {tenant} AND position > {event_after} AND origin <> 'snapshot'{of_entity} ORDER BY position LIMIT {limit}) AS told
+UNION ALL
+SELECT * FROM (
+  SELECT {columns}, CAST(NULL AS text) AS body FROM audit_log
+  WHERE tenant_id = {tenant} AND (position, ordinal) > ({stored_after}){of_entity}
+  ORDER BY position, ordinal LIMIT {limit}) AS stored
+UNION ALL
+SELECT * FROM (
+  SELECT {columns}, CAST(NULL AS text) AS body FROM {ahead}
+  WHERE tenant_id = {tenant} AND occurred_ms > recorded_ms AND occurred_ms > {since}
+    AND (position, ordinal) > ({after}) AND (position, ordinal) <= ({border}){of_entity}
+  ORDER BY position, ordinal LIMIT {limit}) AS ahead
+ORDER BY position, ordinal LIMIT {limit}"""
+_OF_ENTITY = " AND entity_guid = {entity}"
+_AHEAD = {
+    # Left to itself PostgreSQL may walk through the trail in its order; OFFSET keeps it to the small index.
+    "postgresql": "(SELECT * FROM audit_log WHERE tenant_id = {tenant} AND occurred_ms > recorded_ms"
+    " AND occurred_ms > {since} OFFSET 0) AS early",
+    "sqlite": "audit_log INDEXED BY ix_audit_log_ahead",
+}
+
+
+def _trail(dialect: Dialect, of_entity: str) -> str:
+    mark = "$" if dialect == "postgresql" else "?"
+    names = {
+        "tenant": f"{mark}1",
+        "limit": f"{mark}2",
+        "since": f"{mark}3",
+        "event_after": f"{mark}4",
+        "stored_after": f"{mark}5, {mark}6",
+        "after": f"{mark}7, {mark}8",
+        "border": f"{mark}9, {mark}10",
+        "entity": f"{mark}11",
+    }
+    parts = {"ahead": _AHEAD[dialect].format(**names), "of_entity": of_entity.format(**names)}
+    return _TRAIL.format(columns=_COLUMNS, **names, **parts)
+
+
+_READ: Mapping[Dialect, tuple[str, str]] = {
+    "postgresql": (_trail("postgresql", ""), _trail("postgresql", _OF_ENTITY)),
+    "sqlite": (_trail("sqlite", ""), _trail("sqlite", _OF_ENTITY)),
+}
+_SOURCES = {
+    "postgresql": "SELECT position, actor, device_id, body FROM events"
+    " WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
+    "sqlite": "SELECT e.position, e.actor, e.device_id, e.body FROM json_each(?2) AS asked"
+    " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the trail: an entry as stored, or an event, then with its `body`."""
+
+    entry: AuditEntry
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The event that an entry comes from."""
+
+    actor: str
+    device_id: str | None
+    body: str
+
+
+async def read_trail(
+    view: Reading,
+    scope: TenantScope,
+    *,
+    after: Place,
+    border: Place,
+    since: Millis,
+    entity_guid: str | None,
+    limit: int,
+) -> Sequence[Line]:
+    """The next lines behind `after`: all that are behind `border`, and up to it those that claim to be later than
+    `since`."""
+    asked = (limit, since, max(after.position, border.position), *max(after, border), *after, *border)
+    plain, of_entity = _READ[view.dialect]
+    if entity_guid is None:
+        rows = await view.fetch(plain, scope.tenant_id, *asked)
+    else:
+        rows = await view.fetch(of_entity, scope.tenant_id, *asked, entity_guid)
+    return [_line(row) for row in rows]
+
+
+def _line(row: Sequence[Any]) -> Line:
+    *values, body = row
+    if body is not None:
+        values[5] = ""
+    return Line(_entry(values), body)
+
+
+async def find_sources(view: Reading, scope: TenantScope, positions: Collection[int]) -> dict[int, Source]:
+    """The events at these positions."""
+    rows = await view.fetch(_SOURCES[view.dialect], scope.tenant_id, _list(view, positions))
+    return {row[0]: Source(row[1], row[2], row[3]) for row in rows}
+
+
+def _list(view: Reading, values: Collection[Any]) -> Any:
+    return msgspec.json.encode(list(values)).decode() if view.dialect == "sqlite" else list(values)

@@ -1,0 +1,184 @@
+"""`/api/sync/push/audit-logs` and `/api/sync/pull/audit-logs`."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from datacollect.features.audit import service
+from datacollect.features.audit.errors import AuditProgramNotFound, InvalidAuditLogs, InvalidAuditQuery
+from datacollect.features.audit.model import BEGINNING, AuditEntry, Place, parse_place
+from datacollect.features.audit.schemas import AuditLogIn, AuditLogPush, AuditLogPushReply, AuditLogView
+from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.openapi import errors
+from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
+from datacollect.kernel.errors import InvalidPayload, TenantUnknown
+from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.ids import is_device_id
+
+router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
+
+DEFAULT_PAGE = 1000
+LARGEST_PAGE = 5000
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
+
+_NO_PROGRAM = errors(400, texts={404: "There is no running program of that id."})
+_PAGING = {
+    "X-Next-Cursor": {
+        "description": "Sent when the page is full: the `cursor` of the next one.",
+        "schema": {"type": "string"},
+    },
+    "Link": {"description": 'The same as an address, with `rel="next"`.', "schema": {"type": "string"}},
+}
+
+
+class _PushBody(JsonBody):
+    async def __call__(self, request: Request) -> Any:
+        """The decoded body with the checked `AuditLogPush`: the tenant may stand in the body too."""
+        document = strict_json(await read_body(request))
+        try:
+            return document, validated(AuditLogPush, document)
+        except InvalidPayload as invalid:
+            raise InvalidAuditLogs(invalid.issues, errors=invalid.issues) from None
+
+
+@router.post(
+    "/push/audit-logs",
+    summary="Push audit logs",
+    response_model=AuditLogPushReply,
+    response_model_exclude_none=True,
+    responses=_NO_PROGRAM,
+)
+async def push_audit_logs(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    body: Annotated[Any, Depends(_PushBody(AuditLogPush))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Store what a device has noted of its own. All of a call is stored or none; a known guid counts as stored.
+
+    The entries' user is the caller, whatever they say. An entry whose guid stands for another one comes back in
+    `warnings`, and is not stored.
+    """
+    document, sent = body
+    scope = await _scope(request, hub, actor, Action.CREATE, document)
+    now = hub.clock.now()
+    device_id = request.headers.get("x-device-id", "")
+    entries = [_entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in sent.audit_logs]
+    try:
+        async with hub.log.turn(scope), hub.db.transaction() as tx:
+            warned = await service.push(tx, hub.log, scope, entries, now=now)
+    except TenantUnknown as closed:
+        # Archived between the look-up and the lock.
+        raise AuditProgramNotFound() from closed
+    return {"status": "success", "warnings": warned or None}
+
+
+@router.get(
+    "/pull/audit-logs",
+    summary="Pull audit logs",
+    response_model=list[AuditLogView],
+    responses={200: {"headers": _PAGING}, **_NO_PROGRAM},
+)
+async def pull_audit_logs(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    _: ConfigId = "default",
+    since: Annotated[
+        str, Query(description="Only what was recorded, or claims to be, later than this timestamp.")
+    ] = "",
+    limit: Annotated[str, Query(description="Entries per page, 1-5000.")] = str(DEFAULT_PAGE),
+    cursor: Annotated[str, Query(description="Where the last page ended, from `X-Next-Cursor`.")] = "",
+    entity_guid: Annotated[str, Query(alias="entityGuid", description="Only those of this entity.")] = "",
+) -> Response:
+    """The program's audit trail in the order in which the hub stored it, oldest first. Needs a supervisor.
+
+    It tells every event, what each did to other entities, what was deleted, values that lost against later ones, and
+    what devices have pushed. A reader that follows `X-Next-Cursor`, and keeps the last one it got, misses nothing that
+    is stored while it reads.
+    """
+    scope = await _scope(request, hub, actor, Action.APPROVE)
+    start, after = _start(since), _after(cursor)
+    if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
+        raise InvalidAuditQuery()
+    async with hub.db.reading() as view:
+        page = await service.pull(
+            view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=int(limit)
+        )
+    headers = {}
+    if page.next_cursor is not None:
+        following = {**request.query_params, "cursor": str(page.next_cursor)}
+        headers["X-Next-Cursor"] = str(page.next_cursor)
+        headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
+    body = msgspec.json.encode([_view(told) for told in page.entries])
+    return Response(body, media_type="application/json", headers=headers)
+
+
+async def _scope(
+    request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
+) -> TenantScope:
+    """Whether the caller may comes before whether there is such a program, as in the contract."""
+    tenant_id = tenant_of(request, body)
+    scope = actor.in_tenant(tenant_id, action)
+    if await hub.tenants.find(tenant_id) is None:
+        raise AuditProgramNotFound()
+    return scope
+
+
+def _entry(sent: AuditLogIn, scope: TenantScope, device_id: str | None, now: Millis) -> AuditEntry:
+    caller = scope.actor.event_user_id
+    return AuditEntry(
+        place=BEGINNING,
+        guid=sent.guid,
+        recorded_at=now,
+        occurred_at=parse_timestamp(sent.timestamp),
+        user_id=caller,
+        action=sent.action,
+        event_guid=sent.event_guid,
+        entity_guid=sent.entity_guid,
+        changes=sent.changes,
+        signature=sent.signature,
+        claimed_user_id=sent.user_id,
+        actor=caller,
+        device_id=device_id,
+    )
+
+
+def _start(since: str) -> Millis | None:
+    try:
+        return parse_timestamp(since) if since else None
+    except ValueError:
+        raise InvalidAuditQuery() from None
+
+
+def _after(cursor: str) -> Place:
+    try:
+        return parse_place(cursor) if cursor else BEGINNING
+    except ValueError:
+        raise InvalidAuditQuery() from None
+
+
+def _view(told: service.Told) -> dict[str, Any]:
+    entry = told.entry
+    view: dict[str, Any] = {
+        "guid": entry.guid,
+        "timestamp": format_timestamp(entry.occurred_at),
+        "userId": entry.user_id,
+        "action": entry.action,
+        "eventGuid": entry.event_guid,
+        "entityGuid": entry.entity_guid,
+        "changes": told.changes,
+        "signature": entry.signature,
+        "actor": entry.actor,
+        "recordedAt": format_timestamp(entry.recorded_at),
+        "deviceId": entry.device_id,
+    }
+    if entry.claimed_user_id is not None:
+        view["claimedUserId"] = entry.claimed_user_id
+    return view

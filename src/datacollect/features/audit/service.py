@@ -1,0 +1,187 @@
+"""Keeping, taking and telling the audit trail. Source: the contract's sync area, 3.4 and 3.5, and our decision 6."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.event import event_from_body
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.lookup import position_recorded_by
+from datacollect.features.audit import queries
+from datacollect.features.audit.errors import AuditBeyondReach, AuditGuidReserved, AuditGuidReused
+from datacollect.features.audit.model import (
+    BEGINNING,
+    AuditEntry,
+    Place,
+    data_of_members,
+    entries_of,
+    is_hubs_own,
+    next_pushed,
+    own_guid,
+    reached_by,
+)
+from datacollect.features.audit.queries import Line, Source
+from datacollect.features.entities.projection import Applied
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.errors import Unprocessable
+from datacollect.kernel.identity import TenantScope
+
+
+async def keep_entries(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
+    """Keep what a batch of events made besides its own entries; no statement if that is nothing, else one."""
+    entries = [entry for item in applied for entry in entries_of(item)]
+    if entries:
+        await queries.keep(tx, scope, entries)
+
+
+# -- taking
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A pushed entry that is not stored, by its index as sent, and why."""
+
+    index: int
+    guid: str
+    code: str
+    message: str
+    help: str
+
+
+async def push(
+    tx: Tx, log: EventLog, scope: TenantScope, sent: Sequence[AuditEntry], *, now: Millis
+) -> Sequence[Warned]:
+    """Store what a device has noted, each entry behind the last event there is now; all of it or nothing.
+
+    An entry that is known is skipped. Gives those that are left out for another reason. `place` and `recorded_at` are
+    set here. Raises `TenantUnknown` if the log is closed.
+    """
+    head = await log.lock(tx, scope)
+    known = dict(await queries.find_known(tx, scope, {entry.guid for entry in sent}))
+    warned: list[Warned] = []
+    fresh: list[AuditEntry] = []
+    for index, entry in enumerate(sent):
+        held = known.get(entry.guid)
+        if is_hubs_own(entry.guid):
+            warned.append(_warned(index, entry, AuditGuidReserved()))
+        elif held is None:
+            known[entry.guid] = entry
+            fresh.append(entry)
+        elif not held.tells_the_same_as(entry):
+            warned.append(_warned(index, entry, AuditGuidReused()))
+    if fresh:
+        recorded = max(now, head.recorded_at)
+        first = next_pushed(recorded, await queries.last_ordinal(tx, scope, head.position))
+        placed = [
+            replace(entry, place=Place(head.position, ordinal), recorded_at=recorded)
+            for ordinal, entry in enumerate(fresh, first)
+        ]
+        await queries.keep(tx, scope, placed)
+    return warned
+
+
+def _warned(index: int, entry: AuditEntry, reason: Unprocessable) -> Warned:
+    return Warned(index, entry.guid, reason.code, reason.message, reason.help)
+
+
+# -- telling
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An entry as it is told; `changes` is JSON, and what the entry leaves to its event is filled in."""
+
+    entry: AuditEntry
+    changes: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class TrailPage:
+    """Entries in their order. `next_cursor` is None unless the page was full."""
+
+    entries: Sequence[Told]
+    next_cursor: Place | None
+
+
+async def pull(
+    view: Reading,
+    log: EventLog,
+    scope: TenantScope,
+    *,
+    since: Millis | None,
+    after: Place,
+    entity_guid: str | None,
+    limit: int,
+) -> TrailPage:
+    """The next entries behind `after` that were recorded, or claim to be, later than `since`.
+
+    What was recorded later is all that stands behind one place, which is found by halving; what only claims to be later
+    has an index of its own. So a log that is pushed late is not missed, and nothing is scanned: three statements
+    at most. Raises `AuditBeyondReach`.
+    """
+    if scope.reach.is_bounded:
+        raise AuditBeyondReach()
+    border = BEGINNING if since is None else reached_by(since, await position_recorded_by(view, scope, since))
+    lines = await queries.read_trail(
+        view, scope, after=after, border=border, since=since or Millis(0), entity_guid=entity_guid, limit=limit
+    )
+    sources = await _sources(view, scope, lines)
+    members = _Members(log, sources)
+    told = [_told(line, sources, members) for line in lines]
+    return TrailPage(told, lines[-1].entry.place if len(lines) == limit else None)
+
+
+async def _sources(view: Reading, scope: TenantScope, lines: Iterable[Line]) -> Mapping[int, Source]:
+    """The events that lines of the page come from, by position; asked for only if the page does not hold them."""
+    sources: dict[int, Source] = {}
+    wanted: set[int] = set()
+    for line in lines:
+        entry = line.entry
+        if line.body is not None:
+            sources[entry.place.position] = Source(entry.actor or "", entry.device_id, line.body)
+        elif not entry.is_pushed:
+            wanted.add(entry.place.position)
+    wanted -= sources.keys()
+    return sources | await queries.find_sources(view, scope, wanted) if wanted else sources
+
+
+class _Body(msgspec.Struct):
+    """What an event's own entry takes from the event's body."""
+
+    data: msgspec.Raw
+    userId: str
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+def _told(line: Line, sources: Mapping[int, Source], members: "_Members") -> Told:
+    entry = line.entry
+    if line.body is not None:
+        body = _body.decode(line.body)
+        guid = own_guid(entry.event_guid, entry.entity_guid)
+        return Told(replace(entry, guid=guid, user_id=body.userId), body.data)
+    if not entry.is_pushed:
+        source = sources[entry.place.position]
+        entry = replace(entry, actor=source.actor, device_id=source.device_id)
+    changes = members.data_of(entry) if entry.changes is None else entry.changes
+    return Told(entry, msgspec.Raw(msgspec.json.encode(changes)))
+
+
+class _Members:
+    """What the events of a page write of their members; each event is read once."""
+
+    def __init__(self, log: EventLog, sources: Mapping[int, Source]) -> None:
+        self._log = log
+        self._sources = sources
+        self._read: dict[int, Mapping[str, Mapping[str, Any]]] = {}
+
+    def data_of(self, entry: AuditEntry) -> Mapping[str, Any]:
+        position = entry.place.position
+        if position not in self._read:
+            event = self._log.upcasters.upcast(event_from_body(self._sources[position].body))
+            self._read[position] = data_of_members(event.data)
+        return self._read[position].get(entry.entity_guid, {})
