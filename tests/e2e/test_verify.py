@@ -79,12 +79,12 @@ async def test_no_anchor_is_written_when_none_is_wanted(
     assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
 
 
-async def test_a_changed_event_ends_with_2_and_is_named_while_the_other_logs_are_verified(
+async def test_a_changed_event_ends_with_3_and_is_named_while_the_other_logs_are_verified(
     run: Run, filled: Database, environment: dict[str, str]
 ) -> None:
-    await tamper(filled, A, 2, type="forged\nok: a: 3 events")
+    await tamper(filled, A, 2, guid="forged\nok: a: 3 events")
     code, lines, errors = await verify(run)
-    assert (code, errors) == (2, "")
+    assert (code, errors) == (3, "")
     assert len(lines) == 2
     assert lines[0].startswith("WRONG: a: COLUMN_DIFFERS at position 2 (event ")
     assert re.search(r"Before it: position 1 \(event .{36}\); after it: position 3 \(event .{36}\)\.$", lines[0])
@@ -92,18 +92,18 @@ async def test_a_changed_event_ends_with_2_and_is_named_while_the_other_logs_are
     assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
 
 
-async def test_an_anchor_of_another_history_ends_with_2(
+async def test_an_anchor_of_another_history_ends_with_3(
     run: Run, filled: Database, environment: dict[str, str]
 ) -> None:
     assert (await verify(run))[0] == 0
     file = anchor_file(Path(environment["DATA_DIR"]), A)
     file.write_text(file.read_text() + f"9 v3:{'0' * 64} 2026-01-01T00:00:00.000Z\n")
     code, lines, _ = await verify(run, "--tenant", "a")
-    assert (code, len(lines)) == (2, 1)
+    assert (code, len(lines)) == (3, 1)
     assert lines[0].startswith("WRONG: a: ANCHOR_DIFFERS at position 9: ")
     file.write_text("nonsense\n")
     code, lines, _ = await verify(run)
-    assert (code, len(lines)) == (2, 2)
+    assert (code, len(lines)) == (3, 2)
     assert lines[0].startswith("WRONG: a: ANCHORS_UNREADABLE: Line 1 of ")
 
 
@@ -111,6 +111,10 @@ async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
     assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+
+
+async def test_a_mistyped_option_is_no_finding(run: Run) -> None:
+    assert (await verify(run, "--tennant", "a"))[0] == 2
 
 
 async def test_a_database_without_logs_is_not_called_in_order(run: Run) -> None:

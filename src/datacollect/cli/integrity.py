@@ -22,16 +22,17 @@ from datacollect.eventstore.anchors import (
     read_anchors,
     write_anchor,
 )
-from datacollect.eventstore.store import EventStore
+from datacollect.eventstore.store import EventStore, Head
 from datacollect.eventstore.tables import log_heads
-from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, verify
+from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, read_head, verify
 from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
 
-_WRONG = 2
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 def verify_logs(
@@ -42,7 +43,7 @@ def verify_logs(
         bool, typer.Option(help="Write an anchor to DATA_DIR/anchors for each log that is in order.")
     ] = True,
 ) -> None:
-    """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 2 if something is not."""
+    """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
 
     async def work() -> bool:
@@ -83,8 +84,8 @@ async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: 
     except AnchorsUnreadable as unreadable:
         typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.error_code}: {unreadable.message}")
         return False
-    head = await store.head(view, scope)
-    with _progress(tenant, head.position if head else 0) as progress:
+    head = await read_head(view, store, scope)
+    with _progress(tenant, head.position if isinstance(head, Head) else 0) as progress:
         outcome = await verify(view, store, scope, anchors=anchors, progress=progress)
     typer.echo(_line(tenant, outcome))
     if outcome.ok and anchor and outcome.sound.position:
