@@ -7,6 +7,7 @@ import structlog
 from fastapi import Depends, Request
 
 from datacollect.db import Database
+from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import Actor
@@ -39,6 +40,7 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    anchorer: Anchorer
     tenants: TenantDirectory
     tokens: Tokens
     auth: Authenticator
