@@ -18,6 +18,7 @@ from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.health import feature as health
+from datacollect.features.integrity import feature as integrity
 from datacollect.features.sync import feature as sync
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
@@ -41,6 +42,7 @@ FEATURES = (
     auth.FEATURE,
     entities.FEATURE,
     conflicts.FEATURE,
+    integrity.FEATURE,
     sync.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""

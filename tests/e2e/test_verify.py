@@ -11,8 +11,11 @@ from datacollect.app import event_store
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import anchor_file
+from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.tables import events
-from datacollect.kernel.clock import Millis
+from datacollect.features.integrity.model import KeptFinding, LastVerification
+from datacollect.features.integrity.service import known
+from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.eventstore import append, event_at
@@ -111,6 +114,51 @@ async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
     assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+
+
+async def kept(database: Database, tenant: TenantId) -> LastVerification:
+    async with database.reading() as view:
+        last = (
+            await known(view, EventLog(event_store(database), [], SystemClock()), system_scope(tenant))
+        ).verification
+    assert last is not None
+    return last
+
+
+async def test_the_last_result_is_kept_for_the_hub_to_show(
+    run: Run, filled: Database, environment: dict[str, str]
+) -> None:
+    started = SystemClock().now()
+    _, lines, _ = await verify(run)
+    last = await kept(filled, A)
+    assert started <= last.verified_at <= SystemClock().now()
+    assert (last.position, f"v3:{last.chain_hash.hex()}", last.finding) == (3, lines[0].split()[-1], None)
+    await tamper(filled, A, 2, guid="Somsak Phommachanh")
+    await verify(run)
+    last = await kept(filled, A)
+    message = "The column guid contradicts the body."
+    assert (last.position, last.finding) == (1, KeptFinding("COLUMN_DIFFERS", message, 2))
+    anchor_file(Path(environment["DATA_DIR"]), A).write_text("nonsense\n")
+    await verify(run)
+    last = await kept(filled, A)
+    message = "The program's anchors cannot be read."
+    assert (last.position, last.finding) == (0, KeptFinding("ANCHORS_UNREADABLE", message))
+
+
+async def test_a_result_that_cannot_be_kept_is_said_and_spoils_nothing(run: Run, filled: Database) -> None:
+    async with filled.transaction() as tx:
+        if filled.dialect == "sqlite":
+            await tx.run("DROP TABLE verifications")
+        else:
+            # As on a standby.
+            name = (await tx.fetch("SELECT current_database()"))[0][0]
+            await tx.run(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await tamper(filled, B, 1, chain_hash=b"")
+    code, lines, errors = await verify(run)
+    assert (code, [line.split()[0] for line in lines]) == (3, ["ok:", "WRONG:"])
+    assert re.fullmatch(
+        r"(datacollect: The result for [ab] is not recorded \(.*(no such table|read-only).*\)\.\n){2}", errors
+    )
 
 
 async def test_a_mistyped_option_is_no_finding(run: Run) -> None:

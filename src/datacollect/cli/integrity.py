@@ -11,8 +11,8 @@ import typer
 from sqlalchemy import Connection, inspect
 
 from datacollect.app import event_store
-from datacollect.cli.database import open_configured, require_reachable
-from datacollect.db import Reading
+from datacollect.cli.database import open_configured, reason_of, require_reachable
+from datacollect.db import Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import (
     Anchor,
@@ -25,9 +25,11 @@ from datacollect.eventstore.anchors import (
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.eventstore.tables import log_heads
 from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, read_head, verify
+from datacollect.features.integrity.model import LastVerification, result_of, unread
+from datacollect.features.integrity.service import keep_verification
 from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
 
@@ -49,11 +51,9 @@ def verify_logs(
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            store, fine = event_store(database), True
             async with database.reading() as view:
-                for name in await _chosen(view, settings.data_dir, tenant or []):
-                    fine &= await _verify_one(view, store, settings.data_dir, name, anchor=anchor)
-        return fine
+                chosen = await _chosen(view, settings.data_dir, tenant or [])
+            return all([await _verify_one(database, settings.data_dir, name, anchor=anchor) for name in chosen])
 
     if not asyncio.run(work()):
         raise typer.Exit(_WRONG)
@@ -76,18 +76,19 @@ def _has_logs(connection: Connection) -> bool:
     return inspect(connection).has_table(log_heads.name)
 
 
-async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
-    """Verify one log and print the line about it; whether it is in order."""
+async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
+    """Verify one log, print the line about it and record the result; whether it is in order."""
     scope = system_scope(tenant)
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
         typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.error_code}: {unreadable.message}")
+        await _record(database, scope, unread(unreadable, now=SystemClock().now()))
         return False
-    head = await read_head(view, store, scope)
-    with _progress(tenant, head.position if isinstance(head, Head) else 0) as progress:
-        outcome = await verify(view, store, scope, anchors=anchors, progress=progress)
+    async with database.reading() as view:
+        outcome = await _verify_shown(view, event_store(database), scope, anchors)
     typer.echo(_line(tenant, outcome))
+    await _record(database, scope, result_of(outcome, now=SystemClock().now()))
     if outcome.ok and anchor and outcome.sound.position:
         new = Anchor(outcome.sound.position, outcome.sound.chain_hash, SystemClock().now())
         try:
@@ -96,6 +97,24 @@ async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: 
             typer.echo(f"WRONG: {_shown(tenant)}: {refused.error_code}: {refused.message}")
             return False
     return outcome.ok
+
+
+async def _verify_shown(
+    view: Reading, store: EventStore, scope: TenantScope, anchors: Sequence[Anchor]
+) -> Verification:
+    head = await read_head(view, store, scope)
+    with _progress(scope.tenant_id, head.position if isinstance(head, Head) else 0) as progress:
+        return await verify(view, store, scope, anchors=anchors, progress=progress)
+
+
+async def _record(database: Database, scope: TenantScope, last: LastVerification) -> None:
+    """Let the hub show the result. A database that takes no writes (a standby, say) can be verified all the same."""
+    try:
+        async with database.transaction() as tx:
+            await keep_verification(tx, scope, last)
+    except Exception as error:
+        reason = reason_of(error)
+        typer.echo(f"datacollect: The result for {_shown(scope.tenant_id)} is not recorded ({reason}).", err=True)
 
 
 @contextlib.contextmanager
