@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -53,6 +53,14 @@ class _Place:
     database: Database
     url: str | None
     data_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What one run took."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -96,33 +104,38 @@ async def _place(engine: str, work_dir: Path | None) -> AsyncIterator[_Place]:
 
 
 async def _ingest(place: _Place, events: int, batch: int, repetitions: int) -> dict[str, Any]:
-    """Append the same events to new programs, in turn with the chain and without it."""
+    """Append the same events to new programs, in turn with the chain and without it.
+
+    `ratio` is of what was appended per second; `cpu_ratio` per second of this process's CPU time, which says the same
+    on SQLite and hears less of what else the machine does.
+    """
     made = list(_events(events))
-    seconds: dict[str, list[float]] = {"chained": [], "unchained": []}
+    taken: dict[str, list[_Taken]] = {"chained": [], "unchained": []}
     await _append(place, made[: 5 * batch], batch)  # everything is imported and prepared
     for repetition in range(repetitions):
         # The order turns with each repetition, so that a database that grows favours neither.
         for way in ("chained", "unchained")[:: 1 if repetition % 2 else -1]:
             with _without_chain() if way == "unchained" else contextlib.nullcontext():
-                seconds[way].append(await _append(place, made, batch))
-            say(f"batch {batch}: {way}: {rate(events, seconds[way][-1]):,.0f} events/s")
-    rates = {way: [rate(events, each) for each in taken] for way, taken in seconds.items()}
-    medians = {way: statistics.median(each) for way, each in rates.items()}
+                taken[way].append(await _append(place, made, batch))
+            say(f"batch {batch}: {way}: {rate(events, taken[way][-1].seconds):,.0f} events/s")
+    seconds = {way: statistics.median(each.seconds for each in runs) for way, runs in taken.items()}
+    cpu_seconds = {way: statistics.median(each.cpu_seconds for each in runs) for way, runs in taken.items()}
     return {
         "events": events,
-        "events_per_s": rates,
-        "median_events_per_s": medians,
-        "ratio": round(medians["chained"] / medians["unchained"], 4),
+        "runs": {way: [asdict(each) for each in runs] for way, runs in taken.items()},
+        "median_events_per_s": {way: rate(events, each) for way, each in seconds.items()},
+        "ratio": round(seconds["unchained"] / seconds["chained"], 4),
+        "cpu_ratio": round(cpu_seconds["unchained"] / cpu_seconds["chained"], 4),
     }
 
 
-async def _append(place: _Place, events: Sequence[Event], batch: int) -> float:
-    """Append to a new program; the seconds it took."""
+async def _append(place: _Place, events: Sequence[Event], batch: int) -> _Taken:
+    """Append to a new program."""
     program = await _Program.new(place.database)
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     for start in range(0, len(events), batch):
         await program.append(events[start : start + batch])
-    return time.perf_counter() - begun
+    return _Taken(round(time.perf_counter() - begun, 4), round(time.process_time() - cpu_begun, 4))
 
 
 class _Unchained(EventHash):

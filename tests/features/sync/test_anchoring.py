@@ -18,6 +18,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.concurrency.test_interrupted_pushes import refusing_commits
 from tests.factories import make_event, make_program, push
+from tests.features.conflicts.test_routes import collide, conflicts_of, decide
 from tests.features.conftest import Installation
 from tests.features.sync.test_lasting import signed_in
 
@@ -76,6 +77,16 @@ async def test_seeds_are_anchored(admin: AsyncClient, hub: Hub) -> None:
     assert await positions_of(hub, program) == [EVERY + 1]
 
 
+async def test_a_decided_conflict_is_anchored(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    await push_many(admin, program, EVERY - 1 - 3)
+    assert await positions_of(hub, program) == []
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert await positions_of(hub, program) == [EVERY]
+
+
 async def test_pushes_that_share_a_commit_are_anchored_each(admin: AsyncClient, hub: Hub) -> None:
     programs = [await make_program(admin) for _ in range(3)]
     await asyncio.gather(*(push_many(admin, program, EVERY) for program in programs for _ in range(2)))
@@ -88,8 +99,8 @@ async def test_nothing_is_anchored_that_was_not_committed(admin: AsyncClient, hu
     async with refusing_commits(hub, program):
         answer = await push(admin, program, *(make_event() for _ in range(EVERY)))
         assert answer.status_code == 500
-    too_old = make_event("update-individual", data={}, entity="")
-    assert (await push(admin, program, *(make_event() for _ in range(EVERY)), too_old)).status_code != 200
+    refused = await push(admin, program, *(make_event() for _ in range(EVERY)), make_event(data={}))
+    assert refused.status_code == 422
     assert await positions_of(hub, program) == []
 
 
