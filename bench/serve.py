@@ -62,14 +62,14 @@ async def serving(
         raise BenchError("--database-url goes with --serve postgres")
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-", dir=work_dir))
     try:
-        async with _database(engine, database_url, folder) as database, _hub(database, workers, folder) as served:
+        async with empty_database(engine, database_url, folder) as database, _hub(database, workers, folder) as served:
             yield served
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
-async def _database(engine: str, given: str | None, folder: Path) -> AsyncIterator[Database]:
+async def empty_database(engine: str, given: str | None, folder: Path) -> AsyncIterator[Database]:
     if engine == "sqlite":
         yield Database()
         return

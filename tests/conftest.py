@@ -29,6 +29,12 @@ ADMIN_PASSWORD = "Correct-Horse-7"
 ENGINES = ("sqlite", "postgres")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--mutations", type=int, default=1000, help="changed bytes to look for in each engine's log (%(default)s)"
+    )
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

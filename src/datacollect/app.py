@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
+from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
 from datacollect.features.audit import feature as audit
@@ -21,6 +22,7 @@ from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
+from datacollect.features.integrity import feature as integrity
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
@@ -46,6 +48,7 @@ FEATURES = (
     entities.FEATURE,
     audit.FEATURE,
     conflicts.FEATURE,
+    integrity.FEATURE,
     forms.FEATURE,
     sync.FEATURE,
 )
@@ -56,7 +59,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
-    log = EventLog(event_store(database), [EntityProjection([keep_entries, keep_conflicts, file_by_place])], clock)
+    anchorer = Anchorer(settings.data_dir, clock)
+    projections = [EntityProjection([keep_entries, keep_conflicts, file_by_place])]
+    log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)
@@ -65,6 +70,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         clock=clock,
         db=database,
         log=log,
+        anchorer=anchorer,
         tenants=CachedTenantDirectory(database, clock),
         checks=CachedFormChecks(database),
         tokens=tokens,
@@ -82,6 +88,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             await prepare(hub)
             yield
         finally:
+            await hub.anchorer.finish()
             await hub.db.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)

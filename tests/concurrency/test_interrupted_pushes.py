@@ -89,7 +89,7 @@ async def _schema(hub: Hub, make: list[str], drop: list[str]) -> AsyncIterator[N
                 await tx.run(statement)
 
 
-def _refusing_commits(hub: Hub, program: str) -> contextlib.AbstractAsyncContextManager[None]:
+def refusing_commits(hub: Hub, program: str) -> contextlib.AbstractAsyncContextManager[None]:
     """The database takes every statement that writes this program's events, and refuses the COMMIT: a constraint that
     is checked at the end of the transaction."""
     if hub.db.dialect == "sqlite":
@@ -131,7 +131,7 @@ async def test_a_push_whose_commit_fails_is_answered_with_an_error_and_leaves_no
 ) -> None:
     program = await make_program(admin)
     batch = [make_event() for _ in range(3)]
-    async with _refusing_commits(hub, program):
+    async with refusing_commits(hub, program):
         _assert_error(await push(admin, program, *batch), 500, "INTERNAL_ERROR")
         assert await _position(hub, program) == 0
     assert await pull_all(admin, program) == []
@@ -146,7 +146,7 @@ async def test_pushes_that_share_a_failing_commit_are_each_answered_for_what_bec
     """One program's commits are refused. Another's may share the commit; then it fails with it, and says so."""
     good, bad = await make_program(admin), await make_program(admin)
     batches = [(program, make_event()) for _ in range(12) for program in (good, bad)]
-    async with _refusing_commits(hub, bad):
+    async with refusing_commits(hub, bad):
         answers = await asyncio.gather(*(push(admin, program, event) for program, event in batches))
     stored = {e["guid"] for program in (good, bad) for e in await pull_all(admin, program)}
     for (program, event), answer in zip(batches, answers, strict=True):

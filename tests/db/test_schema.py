@@ -20,6 +20,7 @@ TENANT_TABLES = {
     "quarantine",
     "event_places",
     "form_findings",
+    "verifications",
 }
 
 

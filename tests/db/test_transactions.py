@@ -65,6 +65,25 @@ async def test_a_unit_that_fails_takes_nobody_with_it(database: Database) -> Non
     assert kept == {f"tx-4-{n}" for n in range(9) if n % 3}
 
 
+async def test_what_follows_a_commit_is_called_when_others_see_it_and_only_for_units_that_were_kept(
+    database: Database,
+) -> None:
+    called: list[int] = []
+
+    async def unit(number: int) -> None:
+        async with database.transaction() as tx:
+            await write(tx, f"tx-6-{number}")
+            tx.after_commit(lambda: called.append(number))
+            assert number not in called
+            if number % 3 == 0:
+                raise ZeroDivisionError
+        assert number in called
+
+    outcomes = await asyncio.gather(*(unit(n) for n in range(9)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome] == [ZeroDivisionError] * 3
+    assert sorted(called) == [1, 2, 4, 5, 7, 8]
+
+
 @pytest.mark.parametrize("steps", range(12))
 async def test_a_unit_that_is_cancelled_blocks_nobody(database: Database, steps: int) -> None:
     async def unit(name: str) -> None:

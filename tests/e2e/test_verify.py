@@ -11,8 +11,11 @@ from datacollect.app import event_store
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import anchor_file
+from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.tables import events
-from datacollect.kernel.clock import Millis
+from datacollect.features.integrity.model import KeptFinding, LastVerification
+from datacollect.features.integrity.service import known
+from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.eventstore import append, event_at
@@ -79,12 +82,12 @@ async def test_no_anchor_is_written_when_none_is_wanted(
     assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
 
 
-async def test_a_changed_event_ends_with_2_and_is_named_while_the_other_logs_are_verified(
+async def test_a_changed_event_ends_with_3_and_is_named_while_the_other_logs_are_verified(
     run: Run, filled: Database, environment: dict[str, str]
 ) -> None:
-    await tamper(filled, A, 2, type="forged\nok: a: 3 events")
+    await tamper(filled, A, 2, guid="forged\nok: a: 3 events")
     code, lines, errors = await verify(run)
-    assert (code, errors) == (2, "")
+    assert (code, errors) == (3, "")
     assert len(lines) == 2
     assert lines[0].startswith("WRONG: a: COLUMN_DIFFERS at position 2 (event ")
     assert re.search(r"Before it: position 1 \(event .{36}\); after it: position 3 \(event .{36}\)\.$", lines[0])
@@ -92,18 +95,18 @@ async def test_a_changed_event_ends_with_2_and_is_named_while_the_other_logs_are
     assert not anchor_file(Path(environment["DATA_DIR"]), A).exists()
 
 
-async def test_an_anchor_of_another_history_ends_with_2(
+async def test_an_anchor_of_another_history_ends_with_3(
     run: Run, filled: Database, environment: dict[str, str]
 ) -> None:
     assert (await verify(run))[0] == 0
     file = anchor_file(Path(environment["DATA_DIR"]), A)
     file.write_text(file.read_text() + f"9 v3:{'0' * 64} 2026-01-01T00:00:00.000Z\n")
     code, lines, _ = await verify(run, "--tenant", "a")
-    assert (code, len(lines)) == (2, 1)
+    assert (code, len(lines)) == (3, 1)
     assert lines[0].startswith("WRONG: a: ANCHOR_DIFFERS at position 9: ")
     file.write_text("nonsense\n")
     code, lines, _ = await verify(run)
-    assert (code, len(lines)) == (2, 2)
+    assert (code, len(lines)) == (3, 2)
     assert lines[0].startswith("WRONG: a: ANCHORS_UNREADABLE: Line 1 of ")
 
 
@@ -111,6 +114,55 @@ async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
     assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+
+
+async def kept(database: Database, tenant: TenantId) -> LastVerification:
+    async with database.reading() as view:
+        last = (
+            await known(view, EventLog(event_store(database), [], SystemClock()), system_scope(tenant))
+        ).verification
+    assert last is not None
+    return last
+
+
+async def test_the_last_result_is_kept_for_the_hub_to_show(
+    run: Run, filled: Database, environment: dict[str, str]
+) -> None:
+    started = SystemClock().now()
+    _, lines, _ = await verify(run)
+    last = await kept(filled, A)
+    assert started <= last.verified_at <= SystemClock().now()
+    assert (last.position, f"v3:{last.chain_hash.hex()}", last.finding) == (3, lines[0].split()[-1], None)
+    await tamper(filled, A, 2, guid="Somsak Phommachanh")
+    await verify(run)
+    last = await kept(filled, A)
+    message = "The column guid contradicts the body."
+    assert (last.position, last.finding) == (1, KeptFinding("COLUMN_DIFFERS", message, 2))
+    anchor_file(Path(environment["DATA_DIR"]), A).write_text("nonsense\n")
+    await verify(run)
+    last = await kept(filled, A)
+    message = "The program's anchors cannot be read."
+    assert (last.position, last.finding) == (0, KeptFinding("ANCHORS_UNREADABLE", message))
+
+
+async def test_a_result_that_cannot_be_kept_is_said_and_spoils_nothing(run: Run, filled: Database) -> None:
+    async with filled.transaction() as tx:
+        if filled.dialect == "sqlite":
+            await tx.run("DROP TABLE verifications")
+        else:
+            # As on a standby.
+            name = (await tx.fetch("SELECT current_database()"))[0][0]
+            await tx.run(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await tamper(filled, B, 1, chain_hash=b"")
+    code, lines, errors = await verify(run)
+    assert (code, [line.split()[0] for line in lines]) == (3, ["ok:", "WRONG:"])
+    assert re.fullmatch(
+        r"(datacollect: The result for [ab] is not recorded \(.*(no such table|read-only).*\)\.\n){2}", errors
+    )
+
+
+async def test_a_mistyped_option_is_no_finding(run: Run) -> None:
+    assert (await verify(run, "--tennant", "a"))[0] == 2
 
 
 async def test_a_database_without_logs_is_not_called_in_order(run: Run) -> None:

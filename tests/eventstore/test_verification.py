@@ -152,6 +152,78 @@ async def test_a_text_that_is_not_utf_8_is_a_finding_and_no_crash(
     assert (finding.code, finding.position) == (code, 2)
 
 
+@pytest.mark.parametrize(
+    ("column", "stored"),
+    [
+        ("guid", "CAST(guid AS BLOB)"),
+        ("entity_guid", "CAST(entity_guid AS BLOB)"),
+        ("actor", "CAST(actor AS BLOB)"),
+        ("device_id", "x'41'"),
+        ("origin", "CAST(origin AS BLOB)"),
+        ("body", "CAST(body AS BLOB)"),
+        ("content_hash", "CAST(x'ff' AS TEXT)"),
+        ("chain_hash", "CAST(x'ff' AS TEXT)"),
+        ("occurred_ms", "CAST(x'ff' AS TEXT)"),
+        ("max_occurred_ms", "1.5"),
+        ("recorded_ms", "x'01'"),
+    ],
+)
+async def test_a_value_stored_as_another_kind_is_a_finding_and_no_crash(
+    database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event], column: str, stored: str
+) -> None:
+    if database.dialect != "sqlite":
+        return  # PostgreSQL stores what the column is for
+    async with database.transaction() as tx:
+        sql = f"UPDATE events SET {column} = {stored} WHERE tenant_id = ? AND position = ?"
+        await tx.run(sql, scope.tenant_id, 4)
+    finding = await found(database, store, scope)
+    assert (finding.code, finding.position) == ("ROW_UNREADABLE", 4)
+    assert (finding.before, finding.after) == (Neighbour(3, written[2].guid), Neighbour(5, written[4].guid))
+
+
+@pytest.mark.parametrize("figures", ["", "{", "[]", '{"entities": "many"}', '{"\\ud800": 1}'])
+async def test_a_head_that_cannot_be_read_is_a_finding_behind_those_of_the_rows(
+    database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event], figures: str
+) -> None:
+    await change_head(database, scope, figures=figures)
+    finding = await found(database, store, scope)
+    assert (finding.code, finding.position, finding.guid) == ("HEAD_UNREADABLE", SIZE, written[-1].guid)
+    await change(database, scope, 2, chain_hash=bytes(32))
+    assert (await found(database, store, scope)).code == "CHAIN_BROKEN"
+
+
+@pytest.mark.parametrize(
+    "change_of_head",
+    ["figures = CAST(x'ff' AS TEXT)", "figures = x'7b7d'", "position = 'x'", "chain_hash = CAST(x'ff' AS TEXT)"],
+)
+async def test_a_head_of_the_wrong_kinds_is_a_finding_and_no_crash(
+    database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event], change_of_head: str
+) -> None:
+    if database.dialect != "sqlite":
+        return  # PostgreSQL stores what the column is for
+    async with database.transaction() as tx:
+        await tx.run(f"UPDATE log_heads SET {change_of_head} WHERE tenant_id = ?", scope.tenant_id)
+    assert (await found(database, store, scope)).code == "HEAD_UNREADABLE"
+
+
+async def test_findings_hold_no_text_that_somebody_wrote_into_a_row(
+    database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event]
+) -> None:
+    texts = ("entity_guid", "type", "body")
+    for position, column in enumerate(texts, 1):
+        value = '{"Somsak Phommachanh": 1}' if column == "body" else "Somsak Phommachanh"
+        await change(database, scope, position, **{column: value})
+        finding = await found(database, store, scope)
+        assert finding.position == position
+        assert "Somsak" not in finding.message
+        await change(database, scope, position, **{column: body_of(written[position - 1], column)})
+
+
+def body_of(event: Event, column: str) -> str:
+    """What a text column of an untouched row holds."""
+    return event.body() if column == "body" else str(getattr(event, column))
+
+
 async def test_a_row_below_the_first_position_is_found(
     database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event]
 ) -> None:

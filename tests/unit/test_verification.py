@@ -194,6 +194,14 @@ def test_a_body_in_other_words_is_found() -> None:
     assert found(rows, head_of(rows)).code == FindingCode.BODY_REWRITTEN
 
 
+@pytest.mark.parametrize(("old", "new"), [('"one":1.0', '"one":1'), ('"zero":-0.0', '"zero":0')])
+def test_a_number_spelled_anew_as_the_hub_might_have_is_not_found_as_the_how_to_says(old: str, new: str) -> None:
+    rows = make_rows()
+    assert old in rows[4].body
+    rows[4] = replace(rows[4], body=rows[4].body.replace(old, new))
+    assert isinstance(outcome_of(rows, head_of(rows)), Reached)
+
+
 def test_an_event_with_a_new_content_hash_breaks_the_chain() -> None:
     rows = make_rows()
     event = replace(event_from_body(rows[4].body), data={"name": "Eve"})

@@ -37,9 +37,14 @@ async def require_reachable(database: Database) -> None:
     except StartupError:
         raise
     except Exception as error:
-        # The innermost cause is the driver's own word ("connection refused"), the outer ones are wrapping.
-        reason = describe_exception(_innermost(error)).rpartition("\n")[2]
-        raise StartupError(f"The database cannot be reached ({reason}). Check POSTGRES or DATABASE_URL.") from error
+        raise StartupError(
+            f"The database cannot be reached ({reason_of(error)}). Check POSTGRES or DATABASE_URL."
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """One line: the driver's own word ("connection refused") is the innermost cause, the outer ones are wrapping."""
+    return describe_exception(_innermost(error)).rpartition("\n")[2]
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -11,8 +11,8 @@ import typer
 from sqlalchemy import Connection, inspect
 
 from datacollect.app import event_store
-from datacollect.cli.database import open_configured, require_reachable
-from datacollect.db import Reading
+from datacollect.cli.database import open_configured, reason_of, require_reachable
+from datacollect.db import Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import (
     Anchor,
@@ -22,16 +22,19 @@ from datacollect.eventstore.anchors import (
     read_anchors,
     write_anchor,
 )
-from datacollect.eventstore.store import EventStore
+from datacollect.eventstore.store import EventStore, Head
 from datacollect.eventstore.tables import log_heads
-from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, verify
+from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, read_head, verify
+from datacollect.features.integrity.model import LastVerification, result_of, unread
+from datacollect.features.integrity.service import keep_verification
 from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
 
-_WRONG = 2
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 def verify_logs(
@@ -42,17 +45,15 @@ def verify_logs(
         bool, typer.Option(help="Write an anchor to DATA_DIR/anchors for each log that is in order.")
     ] = True,
 ) -> None:
-    """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 2 if something is not."""
+    """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
 
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            store, fine = event_store(database), True
             async with database.reading() as view:
-                for name in await _chosen(view, settings.data_dir, tenant or []):
-                    fine &= await _verify_one(view, store, settings.data_dir, name, anchor=anchor)
-        return fine
+                chosen = await _chosen(view, settings.data_dir, tenant or [])
+            return all([await _verify_one(database, settings.data_dir, name, anchor=anchor) for name in chosen])
 
     if not asyncio.run(work()):
         raise typer.Exit(_WRONG)
@@ -75,18 +76,19 @@ def _has_logs(connection: Connection) -> bool:
     return inspect(connection).has_table(log_heads.name)
 
 
-async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
-    """Verify one log and print the line about it; whether it is in order."""
+async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
+    """Verify one log, print the line about it and record the result; whether it is in order."""
     scope = system_scope(tenant)
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
         typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.code}: {unreadable.message}")
+        await _record(database, scope, unread(unreadable, now=SystemClock().now()))
         return False
-    head = await store.head(view, scope)
-    with _progress(tenant, head.position if head else 0) as progress:
-        outcome = await verify(view, store, scope, anchors=anchors, progress=progress)
+    async with database.reading() as view:
+        outcome = await _verify_shown(view, event_store(database), scope, anchors)
     typer.echo(_line(tenant, outcome))
+    await _record(database, scope, result_of(outcome, now=SystemClock().now()))
     if outcome.ok and anchor and outcome.sound.position:
         new = Anchor(outcome.sound.position, outcome.sound.chain_hash, SystemClock().now())
         try:
@@ -95,6 +97,24 @@ async def _verify_one(view: Reading, store: EventStore, data_dir: Path, tenant: 
             typer.echo(f"WRONG: {_shown(tenant)}: {refused.code}: {refused.message}")
             return False
     return outcome.ok
+
+
+async def _verify_shown(
+    view: Reading, store: EventStore, scope: TenantScope, anchors: Sequence[Anchor]
+) -> Verification:
+    head = await read_head(view, store, scope)
+    with _progress(scope.tenant_id, head.position if isinstance(head, Head) else 0) as progress:
+        return await verify(view, store, scope, anchors=anchors, progress=progress)
+
+
+async def _record(database: Database, scope: TenantScope, last: LastVerification) -> None:
+    """Let the hub show the result. A database that takes no writes (a standby, say) can be verified all the same."""
+    try:
+        async with database.transaction() as tx:
+            await keep_verification(tx, scope, last)
+    except Exception as error:
+        reason = reason_of(error)
+        typer.echo(f"datacollect: The result for {_shown(scope.tenant_id)} is not recorded ({reason}).", err=True)
 
 
 @contextlib.contextmanager

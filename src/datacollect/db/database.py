@@ -8,7 +8,7 @@ driver's own SQL (the few hot statements, written by hand for each engine).
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
@@ -39,6 +39,22 @@ class Reading(ABC):
 
 class Tx(Reading):
     """A unit of work in progress; it is committed by the block that opened it, never by whoever receives it."""
+
+    def __init__(self, connection: AsyncConnection, statements: "StatementLog") -> None:
+        super().__init__(connection, statements)
+        self._afterwards: list[Callable[[], None]] = []
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the unit is on disk, and only then; it must neither wait nor raise.
+
+        It is not called if the process ends first, or if nobody learns whether the commit went through.
+        """
+        self._afterwards.append(call)
+
+    def committed(self) -> None:
+        """For whoever commits the unit: it is on disk now."""
+        for call in self._afterwards:
+            call()
 
     @abstractmethod
     async def run(self, sql: str, *parameters: Any) -> None:

@@ -76,7 +76,9 @@ class PostgresDatabase(Database):
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         async with self._connection() as (connection, driver), driver.transaction(isolation="read_committed"):
-            yield _PostgresTx(connection, self.statements, driver)
+            tx = _PostgresTx(connection, self.statements, driver)
+            yield tx
+        tx.committed()
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:

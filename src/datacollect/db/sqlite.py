@@ -77,12 +77,18 @@ class _SqliteTx(_SqliteReading, Tx):
             self._statements.add(sql)
             await self._driver.executemany(sql, rows)
 
+    def of_one_unit(self) -> "_SqliteTx":
+        """The same connection, for a unit of its own."""
+        return _SqliteTx(self.connection, self._statements, self._driver)
+
 
 class _Group:
     """Units of work that one COMMIT makes durable."""
 
     def __init__(self) -> None:
         self.units = 0
+        self.kept: list[_SqliteTx] = []
+        """Those of the units that are not undone."""
         self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -115,9 +121,9 @@ class SqliteDatabase(Database):
                 # When SQLite has given up the whole transaction itself (disk full), undoing fails too: what the
                 # caller must see is why.
                 with contextlib.suppress(Unavailable):
-                    await _to_the_end(self._end_unit(group, "ROLLBACK TO unit"))
+                    await _to_the_end(self._end_unit(group, tx, "ROLLBACK TO unit"))
                 raise
-            await _to_the_end(self._end_unit(group, None))
+            await _to_the_end(self._end_unit(group, tx, None))
             await asyncio.shield(group.committed)
 
     async def _begin_unit(self) -> tuple[_Group, _SqliteTx]:
@@ -128,7 +134,7 @@ class SqliteDatabase(Database):
         except asyncio.CancelledError:
             await asyncio.wait([opening])
             if opening.exception() is None:
-                await _to_the_end(self._end_unit(opening.result()[0], "ROLLBACK TO unit"))
+                await _to_the_end(self._end_unit(*opening.result(), "ROLLBACK TO unit"))
             else:
                 self._hand_over()
             raise
@@ -147,21 +153,23 @@ class SqliteDatabase(Database):
         except _BROKEN as error:
             # Without this unit there may be nobody left to commit what the group holds.
             await self._give_up(group, error)
-        return group, tx
+        return group, tx.of_one_unit()
 
-    async def _end_unit(self, group: _Group, undo: str | None) -> None:
+    async def _end_unit(self, group: _Group, tx: _SqliteTx, undo: str | None) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
-        assert self._writer is not None
-        tx = self._writer
         try:
             if undo:
                 await tx.run(undo)
             await tx.run("RELEASE unit")
             group.units += 1
+            if not undo:
+                group.kept.append(tx)
             if not self._somebody_waits() or group.units >= _GROUP_LIMIT:
                 self._group = None
                 await tx.run("COMMIT")
                 group.committed.set_result(None)
+                for unit in group.kept:
+                    unit.committed()
         except _BROKEN as error:
             await self._give_up(group, error)
         finally:
@@ -192,8 +200,8 @@ class SqliteDatabase(Database):
         except asyncio.CancelledError:
             if not turn.cancelled():
                 # The turn had just been given: the group may be waiting for this unit to commit it.
-                group, _ = await self._begin_unit()
-                await _to_the_end(self._end_unit(group, None))
+                group, tx = await self._begin_unit()
+                await _to_the_end(self._end_unit(group, tx, None))
             raise
 
     def _hand_over(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected, Origin, require_complete
@@ -13,7 +14,7 @@ from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import SYSTEM, TenantScope
-from datacollect.kernel.ids import new_guid
+from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.kernel.tenancy import Tenant
 
 
@@ -45,6 +46,9 @@ class Appended:
 
 OnRejection = Callable[[Rejection], None]
 
+OnGrowth = Callable[[TenantId, Head, Head], None]
+"""Is told the tenant and its log's head before and after an append that has been committed."""
+
 
 def stop_at_first(rejection: Rejection) -> None:
     """All or nothing: the transaction ends with the first event that cannot be applied."""
@@ -68,12 +72,14 @@ class EventLog:
         projections: Sequence[InlineProjection],
         clock: Clock,
         upcasters: Upcasters | None = None,
+        on_growth: OnGrowth | None = None,
     ) -> None:
         self.upcasters = upcasters or Upcasters()
         """What brings older layouts of events to the current one before they are applied."""
         self._store = store
         self._projections = tuple(projections)
         self._clock = clock
+        self._on_growth = on_growth
 
     def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
         """Wait here, before opening a transaction, while others of this process append to the tenant."""
@@ -154,6 +160,8 @@ class EventLog:
             await self._store.append(tx, scope, [*batch.result.stored, *batch.result.snapshots], head)
             for run in batch.runs:
                 await run.tell(tx)
+            if self._on_growth is not None:
+                tx.after_commit(partial(self._on_growth, scope.tenant_id, opened.head, head))
         return batch.result
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:

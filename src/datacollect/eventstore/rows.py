@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from datacollect.eventstore.event import Origin
-from datacollect.eventstore.store import Head, Page, RowUnreadable, Scoping, StoredEvent
+from datacollect.eventstore.store import Head, HeadUnreadable, Page, RowUnreadable, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
@@ -20,10 +20,19 @@ EVENT_COLUMNS = (
 HEAD_COLUMNS = "position, chain_hash, max_occurred_ms, recorded_ms, figures, scoping"
 
 
+_HEAD_KINDS = (int, bytes, int | None, int, str | bytes, str | bytes | None)
+
+
 def head_from_row(row: Sequence[Any]) -> Head:
+    """A row of `HEAD_COLUMNS`. Raises `HeadUnreadable` if a value is of the wrong kind."""
     position, chain_hash, max_occurred, recorded, figures, scoping = row
-    held = None if scoping is None else _scoping.decode(scoping)
-    return Head(position, chain_hash, max_occurred, recorded, _figures.decode(figures), held)
+    if not all(map(isinstance, row, _HEAD_KINDS)):
+        raise HeadUnreadable()
+    try:
+        held = None if scoping is None else _scoping.decode(scoping)
+        return Head(position, chain_hash, max_occurred, recorded, _figures.decode(figures), held)
+    except ValueError as error:
+        raise HeadUnreadable() from error
 
 
 def encode_figures(figures: Mapping[str, int]) -> str:

@@ -66,20 +66,34 @@ SELECT low FROM search WHERE low = high"""
 _READ = """
 SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
 
-# Texts as bytes: the driver refuses a whole result in which one text is not UTF-8.
-_READ_ROWS = """
-SELECT position, CAST(guid AS BLOB), CAST(entity_guid AS BLOB), CAST(type AS BLOB), occurred_ms, max_occurred_ms,
-  recorded_ms, CAST(actor AS BLOB), CAST(device_id AS BLOB), CAST(origin AS BLOB), content_hash, chain_hash,
-  CAST(body AS BLOB)
+_NUMBERS = frozenset(("position", "occurred_ms", "max_occurred_ms", "recorded_ms"))
+_HASHES = frozenset(("content_hash", "chain_hash"))
+_COLUMNS = EVENT_COLUMNS.split(", ")
+_TEXTS = frozenset(index for index, name in enumerate(_COLUMNS) if name not in _NUMBERS | _HASHES)
+
+
+def _as_stored(column: str) -> str:
+    """The value if it is stored as what the column is for: SQLite takes any kind in any column. Else, a value of a
+    kind that no such column has. Texts come as bytes: the driver refuses a whole result in which one is not UTF-8.
+    """
+    if column in _NUMBERS:
+        return f"CASE typeof({column}) WHEN 'integer' THEN {column} END"
+    if column in _HASHES:
+        return f"CASE typeof({column}) WHEN 'blob' THEN {column} END"
+    return f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) WHEN 'null' THEN NULL ELSE 0 END"
+
+
+_READ_ROWS = f"""
+SELECT {", ".join(map(_as_stored, _COLUMNS))}
 FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
-_TEXTS = frozenset((1, 2, 3, 7, 8, 9, 12))
 
 # Left to itself SQLite takes the index that spares it the sorting, and reads the whole tenant.
 _READ_STREAM = """
 SELECT body FROM events INDEXED BY ix_events_tenant_id_entity_guid_position
 WHERE tenant_id = ? AND entity_guid = ? ORDER BY occurred_ms, position"""
 
-_HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?"
+_HEAD = f"""
+SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHERE tenant_id = ?"""
 
 # `later` halves the range of positions until it holds one: the running maximum of event times never falls.
 _RESOLVE = """

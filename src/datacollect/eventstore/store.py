@@ -116,6 +116,13 @@ class RowUnreadable(DataCollectError):
         """The rows that were read before it."""
 
 
+class HeadUnreadable(DataCollectError):
+    """The head of the log holds a value that no head can have."""
+
+    code = "HEAD_UNREADABLE"
+    help = "Run `datacollect verify` and restore the database if it finds more."
+
+
 class EventStore(Protocol):
     def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
         """Wait here, before opening a transaction, while others of this process append to the tenant.
@@ -169,4 +176,4 @@ class EventStore(Protocol):
         """The bodies of one entity's events, by event time, then position."""
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
-        """The tenant's head; None if it has no log."""
+        """The tenant's head; None if it has no log. Raises `HeadUnreadable` at a value of the wrong kind."""

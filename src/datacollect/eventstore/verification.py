@@ -8,6 +8,9 @@ kept outside the database (`anchors.py`), up to the last of them.
 Not proven, because the contract's `v3` chain covers an event's wire form only: `actor`, `device_id`, `origin` and
 `recorded_at`, of which just the order of `recorded_at` is checked; of the head, its running counts, epoch and closing
 time. Texts that canonical JSON does not tell apart (`1` and `1.0`, the order of an object's keys) have the same hashes.
+
+A finding's message holds positions, times, hashes and names of columns, never a text from the database: findings are
+kept and shown, and what somebody wrote into a row may be about people.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +24,7 @@ from datacollect.eventstore.anchors import Anchor, chain_text
 from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.integrity import EMPTY_CHAIN, hash_event
 from datacollect.eventstore.lookup import guids_at
-from datacollect.eventstore.store import EventStore, Head, RowUnreadable, StoredEvent
+from datacollect.eventstore.store import EventStore, Head, HeadUnreadable, RowUnreadable, StoredEvent
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import TenantScope
@@ -56,6 +59,8 @@ class FindingCode(StrEnum):
     """The event was recorded before the one in front of it."""
     HEAD_DIFFERS = "HEAD_DIFFERS"
     """The head does not describe the log's end."""
+    HEAD_UNREADABLE = "HEAD_UNREADABLE"
+    """The head holds a value of the wrong kind."""
     ANCHOR_DIFFERS = "ANCHOR_DIFFERS"
     """An anchor does not agree with the log."""
 
@@ -127,8 +132,8 @@ async def verify(
     reached, after = BEGINNING, _BEFORE_ALL
     while True:
         # The head before the rows: what it counts was committed, so the rows must be there.
-        head = await store.head(view, scope)
-        rows, finding = await _read_batch(view, store, scope, after)
+        head = await read_head(view, store, scope)
+        rows, finding = await _read_batch(view, store, scope, after, reached)
         for outcome in check(rows, reached, by_position):
             if isinstance(outcome, Finding):
                 finding = outcome
@@ -143,6 +148,14 @@ async def verify(
         if progress is not None:
             progress(reached.position)
     return Verification(reached, finding and await _with_neighbours(view, store, scope, finding, reached))
+
+
+async def read_head(view: Reading, store: EventStore, scope: TenantScope) -> Head | HeadUnreadable | None:
+    """The head, or that it cannot be read: what the rows say comes first."""
+    try:
+        return await store.head(view, scope)
+    except HeadUnreadable as unreadable:
+        return unreadable
 
 
 async def logs(view: Reading) -> Sequence[TenantId]:
@@ -174,8 +187,10 @@ def check(
         yield reached
 
 
-def check_end(head: Head | None, reached: Reached, anchors: Anchors | None = None) -> Finding | None:
+def check_end(head: Head | HeadUnreadable | None, reached: Reached, anchors: Anchors | None = None) -> Finding | None:
     """Check what is known about a log's end against the last of its rows."""
+    if isinstance(head, HeadUnreadable):
+        return Finding(FindingCode.HEAD_UNREADABLE, reached.position, reached.guid, head.message)
     if head is None:
         return _at_end(reached, "The log has no head.")
     if head.position > reached.position:
@@ -205,8 +220,8 @@ def _check_row(row: StoredEvent, reached: Reached) -> Finding | None:
     try:
         event = event_from_body(row.body)
         hashed, body = hash_event(event), event.body()
-    except (ValueError, RecursionError) as error:
-        return _of(row, FindingCode.BODY_UNREADABLE, f"The body is not an event: {error}.")
+    except (ValueError, RecursionError):
+        return _of(row, FindingCode.BODY_UNREADABLE, "The body is not an event.")
     if row.content_hash != hashed.content:
         return _of(row, FindingCode.CONTENT_CHANGED, "Body and content hash do not belong together.")
     if row.body != body:
@@ -220,8 +235,7 @@ def _check_row(row: StoredEvent, reached: Reached) -> Finding | None:
         ("max_occurred_ms", row.max_occurred_at, latest),
     ):
         if stored != derived:
-            text = f"The column {column} holds {stored!a}; it should be {derived!a}."
-            return _of(row, FindingCode.COLUMN_DIFFERS, text)
+            return _of(row, FindingCode.COLUMN_DIFFERS, f"The column {column} contradicts the body.")
     if row.chain_hash != hashed.chained_to(reached.chain_hash):
         text = "The chain hash does not follow from this event and the chain before it."
         return _of(row, FindingCode.CHAIN_BROKEN, text)
@@ -262,14 +276,16 @@ def _by_position(anchors: Iterable[Anchor]) -> Anchors:
 
 
 async def _read_batch(
-    view: Reading, store: EventStore, scope: TenantScope, after: int
+    view: Reading, store: EventStore, scope: TenantScope, after: int, reached: Reached
 ) -> tuple[Sequence[StoredEvent], Finding | None]:
     """The next rows; and, if one of them cannot be read, those before it and a finding."""
     try:
         return await store.read_rows(view, scope, after=after, limit=BATCH), None
     except RowUnreadable as unreadable:
-        row = _neighbour(unreadable)
-        return unreadable.sound, Finding(FindingCode.ROW_UNREADABLE, row.position, row.guid, unreadable.message)
+        position = unreadable.position
+        if not isinstance(position, int):
+            position = (unreadable.sound[-1].position if unreadable.sound else reached.position) + 1
+        return unreadable.sound, Finding(FindingCode.ROW_UNREADABLE, position, _guid(unreadable), unreadable.message)
 
 
 async def _with_neighbours(
@@ -292,4 +308,8 @@ async def _with_neighbours(
 
 def _neighbour(unreadable: RowUnreadable) -> Neighbour:
     position = unreadable.position if isinstance(unreadable.position, int) else 0
-    return Neighbour(position, str(unreadable.guid))
+    return Neighbour(position, _guid(unreadable) or "")
+
+
+def _guid(unreadable: RowUnreadable) -> str | None:
+    return unreadable.guid if isinstance(unreadable.guid, str) else None

@@ -7,6 +7,7 @@ import structlog
 from fastapi import Depends, Request
 
 from datacollect.db import Database
+from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog
 from datacollect.kernel.clock import Clock
@@ -40,6 +41,7 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
     tokens: Tokens

@@ -28,6 +28,7 @@ TAGS = [
     {"name": "App Configuration", "description": "Programs: forms, branding and onboarding files."},
     {"name": "Entities", "description": "Registered people and groups, and their history."},
     {"name": "Synchronization", "description": "Pull and push of events by devices."},
+    {"name": "Integrity", "description": "Whether the log is as it was written."},
     {"name": "External Sync Jobs", "description": "Exchange with external registries."},
     {"name": "Attachments", "description": "Photos and documents of entities."},
     {"name": "Self-Service", "description": "Citizens reading and correcting their own record."},

@@ -1,0 +1,1 @@
+"""How far each program's log is known to be as it was written."""

@@ -1,0 +1,56 @@
+"""Wire models of integrity."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class FindingView(_Out):
+    """The first thing that was wrong."""
+
+    code: str = Field(examples=["CONTENT_CHANGED"])
+    position: int | None = Field(description="Null if it is not about an event.")
+    guid: str | None = Field(description="Null if there is no event at that position, or its guid is none.")
+    message: str
+
+
+class VerificationView(_Out):
+    """The last run of `datacollect verify` over this log."""
+
+    verified_at: str
+    ok: bool
+    position: int = Field(description="The last event up to which everything was in order.")
+    head: str = Field(description="The chain hash there; empty if there is none.")
+    finding: FindingView | None
+
+
+class AnchorView(_Out):
+    """A chain hash that is kept outside the database."""
+
+    position: int
+    head: str
+    written_at: str
+
+
+class IntegrityReply(_Out):
+    """Where a program's log ends, and how far that is confirmed."""
+
+    status: Literal["success"]
+    config_id: str
+    algorithm: Literal["v3"]
+    head: str = Field(
+        description="The chain hash of the last event; empty if there is none.",
+        examples=["v3:398a872adfd302e34b2a6455db974bac81c7a1d1f52a09709c476babd93d6a11"],
+    )
+    count: int = Field(description="The number of events.")
+    position: int = Field(description="The last event's position. Positions have no gaps, so it equals `count`.")
+    recorded_at: str | None = Field(description="When the last event was stored.")
+    last_verification: VerificationView | None = Field(description="Null if the log has never been verified.")
+    last_anchor: AnchorView | None = Field(
+        description="The anchor written last on this machine; null if there is none or its file cannot be read."
+    )

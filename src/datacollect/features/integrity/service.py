@@ -1,0 +1,45 @@
+"""The state of a log's integrity, from what is known already: nothing here reads events."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.anchors import Anchor, AnchorsUnreadable, last_anchor
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.store import Head
+from datacollect.features.integrity import queries
+from datacollect.features.integrity.model import LastVerification
+from datacollect.kernel.identity import TenantScope
+
+_log = structlog.get_logger(component="integrity")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`head` is None if the log has no events."""
+
+    head: Head | None
+    verification: LastVerification | None
+
+
+async def known(view: Reading, log: EventLog, scope: TenantScope) -> Known:
+    """Where the log ends, and what its last verification found. Raises `HeadUnreadable`."""
+    head = await log.head(view, scope)
+    return Known(head if head and head.position else None, await queries.find(view, scope))
+
+
+async def newest_anchor(data_dir: Path, scope: TenantScope) -> Anchor | None:
+    """The anchor written last by the hubs that share this data folder; None, too, if it cannot be read."""
+    try:
+        return await asyncio.to_thread(last_anchor, data_dir, scope.tenant_id)
+    except AnchorsUnreadable:
+        _log.warning("anchors.unreadable", tenant_id=scope.tenant_id)
+        return None
+
+
+async def keep_verification(tx: Tx, scope: TenantScope, last: LastVerification) -> None:
+    """Remember the result of verifying a log until it is verified again."""
+    await queries.keep(tx, scope, last)
