@@ -3,8 +3,9 @@
 import pytest
 
 from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
-from datacollect.kernel.identity import AccountRole, Action, Actor, Role, RoleAssignment, TenantScope, system_scope
+from datacollect.kernel.identity import AccountRole, Action, Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.sync_scope import RoleAssignment
 
 A, B = TenantId("a"), TenantId("b")
 

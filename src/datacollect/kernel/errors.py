@@ -188,6 +188,13 @@ class InsufficientRole(Forbidden):
     help = "Ask an administrator for a higher role in this program."
 
 
+class BeyondReach(Forbidden):
+    """This tells of the whole program, and your access is limited to a part of it."""
+
+    code = "BEYOND_REACH"
+    help = "Ask somebody whose access is not limited to areas or kinds of entities."
+
+
 class AdminRequired(Forbidden):
     """Forbidden: Admin access required"""
 

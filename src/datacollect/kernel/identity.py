@@ -7,10 +7,11 @@ the hub does itself), so "forgot the filter" has no spelling.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
+from datacollect.kernel.errors import AdminRequired, BeyondReach, InsufficientRole, TenantAccessDenied
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.sync_scope import EVERYWHERE, Reach, RoleAssignment, united_reach
 
 
 class AccountRole(StrEnum):
@@ -55,16 +56,6 @@ MINIMUM_ROLE: Mapping[Action, Role] = {
     Action.MANAGE_USERS: Role.PROGRAM_ADMIN,
     Action.MANAGE_CONFIG: Role.SYSTEM_ADMIN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RoleAssignment:
-    """What a user is in one program, and how far that reaches. Wire form: `roleAssignments[]`."""
-
-    tenant_id: TenantId
-    role: str
-    area_id: str | None = None
-    sync_scope_override: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +115,14 @@ class Actor:
             raise TenantAccessDenied()
         if not self.may(tenant_id, action):
             raise InsufficientRole(action=action.value)
-        return TenantScope(_KEY, tenant_id, self, role)
+        return TenantScope(_KEY, tenant_id, self, role, self._reach_in(tenant_id))
 
+    def _reach_in(self, tenant_id: TenantId) -> Reach:
+        """What their assignments limit them to; administrators to nothing."""
+        if self.is_admin:
+            return EVERYWHERE
+        return united_reach(a for a in self.assignments if a.tenant_id == tenant_id)
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """The entities of a tenant that a caller may touch, by area and by kind; None is not limited, empty reaches nothing."""
-
-    area_ids: frozenset[str] | None = None
-    entity_types: frozenset[str] | None = None
-
-    @property
-    def is_bounded(self) -> bool:
-        return self.area_ids is not None or self.entity_types is not None
-
-    def includes(self, kind: str | None, area_id: object) -> bool:
-        """Whether an entity of that kind in that area is within reach. What has no area is in none."""
-        if self.entity_types is not None and kind not in self.entity_types:
-            return False
-        return self.area_ids is None or (isinstance(area_id, str) and area_id in self.area_ids)
-
-
-EVERYWHERE = Reach()
 
 _KEY = object()
 
@@ -163,6 +140,11 @@ class TenantScope:
     def __post_init__(self) -> None:
         if self._key is not _KEY:
             raise TypeError("a TenantScope comes from Actor.in_tenant or system_scope")
+
+    def require_everything(self) -> None:
+        """For what tells of the whole tenant. Raises `BeyondReach` if the caller is limited to a part of it."""
+        if self.reach.is_bounded:
+            raise BeyondReach()
 
     def limited_to(self, reach: Reach) -> "TenantScope":
         """The same permission for a part of the tenant."""

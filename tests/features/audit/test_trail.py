@@ -7,7 +7,6 @@ from httpx2 import AsyncClient
 
 from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.projection import Context
-from datacollect.features.audit.errors import AuditBeyondReach
 from datacollect.features.audit.model import entries_of
 from datacollect.features.audit.queries import keep, read_trail
 from datacollect.features.audit.service import BEGINNING, own_guid, pull
@@ -15,8 +14,10 @@ from datacollect.features.entities.model import Rules, States
 from datacollect.features.entities.projection import EntityRun
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import Reach, TenantScope, system_scope
+from datacollect.kernel.errors import BeyondReach
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.sync_scope import Reach
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_event, make_program, pull_audit, push
 
@@ -262,5 +263,5 @@ async def test_a_rebuild_makes_the_entries_that_are_stored(admin: AsyncClient, h
 async def test_a_caller_limited_to_a_part_is_not_told_of_the_whole(admin: AsyncClient, hub: Hub, program: str) -> None:
     part: TenantScope = system_scope(TenantId(program)).limited_to(Reach(area_ids=frozenset({"north"})))
     async with hub.db.reading() as view:
-        with pytest.raises(AuditBeyondReach):
+        with pytest.raises(BeyondReach):
             await pull(view, hub.log, part, since=None, after=BEGINNING, entity_guid=None, limit=10)

@@ -15,7 +15,7 @@ from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.model import CUSTOM_EVENT_TYPES, EVENT_TYPES, Rules, States, apply
 from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.identity import Reach
+from datacollect.kernel.sync_scope import Reach
 
 NOW = Millis(1_000_000)
 MINE = Rules(CUSTOM_EVENT_TYPES, Reach(area_ids=frozenset({"mine"})))

@@ -8,7 +8,7 @@ from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.model import Rules, States, apply
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import Reach
+from datacollect.kernel.sync_scope import Reach
 
 IN_A = Rules(reach=Reach(area_ids=frozenset({"A", "B"})))
 GROUPS = Rules(reach=Reach(entity_types=frozenset({"group"})))

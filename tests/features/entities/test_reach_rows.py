@@ -6,8 +6,9 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import Appended
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import Reach, TenantScope, system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.kernel.sync_scope import Reach
 from datacollect.kernel.tenancy import Tenant
 from tests.factories import new_id
 

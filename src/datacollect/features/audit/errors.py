@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from datacollect.kernel.errors import Forbidden, InvalidPayload, InvalidRequest, NotFound, Unprocessable
+from datacollect.kernel.errors import InvalidPayload, InvalidRequest, NotFound, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
 
@@ -27,14 +27,6 @@ class InvalidAuditQuery(InvalidRequest):
 
     code = "INVALID_AUDIT_QUERY"
     help = "Send `X-Next-Cursor` as it was delivered, or leave `since` and `cursor` out to begin anew."
-    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
-
-
-class AuditBeyondReach(Forbidden):
-    """The audit trail tells of the whole program, and your access is limited to a part of it."""
-
-    code = "AUDIT_BEYOND_REACH"
-    help = "Ask somebody whose access is not limited to areas or kinds of entities."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 

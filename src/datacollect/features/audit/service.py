@@ -11,7 +11,7 @@ from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.lookup import position_recorded_by
 from datacollect.features.audit import queries
-from datacollect.features.audit.errors import AuditBeyondReach, AuditGuidReserved, AuditGuidReused
+from datacollect.features.audit.errors import AuditGuidReserved, AuditGuidReused
 from datacollect.features.audit.model import (
     BEGINNING,
     AuditEntry,
@@ -120,10 +120,9 @@ async def pull(
 
     What was recorded later is all that stands behind one place, which is found by halving; what only claims to be later
     has an index of its own. So a log that is pushed late is not missed, and nothing is scanned: three statements
-    at most. Raises `AuditBeyondReach`.
+    at most. Raises `BeyondReach`.
     """
-    if scope.reach.is_bounded:
-        raise AuditBeyondReach()
+    scope.require_everything()
     border = BEGINNING if since is None else reached_by(since, await position_recorded_by(view, scope, since))
     lines = await queries.read_trail(
         view, scope, after=after, border=border, since=since or Millis(0), entity_guid=entity_guid, limit=limit

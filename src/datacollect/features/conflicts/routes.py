@@ -117,7 +117,9 @@ async def _scope(
     tenant = await hub.tenants.find(tenant_id)
     if tenant is None:
         raise TenantUnknown()
-    return actor.in_tenant(tenant_id, action), tenant
+    scope = actor.in_tenant(tenant_id, action)
+    scope.require_everything()
+    return scope, tenant
 
 
 def _view(tenant_id: TenantId, conflict: ConflictRecord) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from datacollect.eventstore.projection import Context
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 
+UNKNOWN_FORM = "Unknown"
+"""What entities without a form are counted under."""
+
 LONGEST_GUID_BYTES = 512
 """What both databases can index, and far more than any producer uses."""
 

@@ -37,7 +37,7 @@ from datacollect.features.entities.errors import (
 )
 from datacollect.features.entities.reach import is_within, require_reach
 from datacollect.features.entities.touched import DEEPEST_NESTING
-from datacollect.kernel.identity import EVERYWHERE, Reach
+from datacollect.kernel.sync_scope import EVERYWHERE, Reach
 
 _ORDINALS_PER_EVENT = 1 << 22
 """More members than an event of the largest size can name."""

@@ -7,7 +7,7 @@ from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
-from datacollect.features.entities.entity import Entity, Membership, Place, parent_in
+from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parent_in
 from datacollect.features.entities.model import Changes, Rules, States, apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.rows import load, load_parents, save_entities, save_memberships
@@ -16,8 +16,6 @@ from datacollect.features.entities.touched import touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.tenancy import Tenant
-
-UNKNOWN_FORM = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)

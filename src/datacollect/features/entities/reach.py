@@ -9,7 +9,7 @@ from typing import Any
 from datacollect.eventstore.event import Event
 from datacollect.features.entities.entity import Entity, Kind, Place, parent_in
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
-from datacollect.kernel.identity import Reach
+from datacollect.kernel.sync_scope import Reach
 
 _CREATED_KINDS = {"create-individual": Kind.INDIVIDUAL, "create-group": Kind.GROUP}
 LONGEST_ANCESTRY = 32

@@ -93,7 +93,7 @@ async def list_events(
     """All events about the entity, oldest first by the device's clock; also when it is deleted, and none if unknown."""
     scope = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
-        bodies = await hub.log.read_stream(view, scope, guid)
+        bodies = await service.events_of_entity(view, hub.log, scope, guid)
     return Response(f"[{','.join(bodies)}]", media_type="application/json")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from datacollect.db import Tx
+from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.model import States
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
@@ -79,7 +79,7 @@ _LOAD_ALL = {
 }
 
 
-async def load(tx: Tx, scope: TenantScope, needed: Touched) -> States:
+async def load(tx: Reading, scope: TenantScope, needed: Touched) -> States:
     """The states an append needs, by one statement."""
     sqlite = tx.dialect == "sqlite"
     lists: list[Any] = [list(needed.guids)]
@@ -133,7 +133,7 @@ CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = wanted.guid""",
 }
 
 
-async def load_parents(tx: Tx, scope: TenantScope, states: States, named: Iterable[str]) -> None:
+async def load_parents(tx: Reading, scope: TenantScope, states: States, named: Iterable[str]) -> None:
     """Add to `states` the parents that decide where its entities are, and those that are named."""
     held = states.entities
     placeless = (entity for entity in held.values() if entity.kind is Kind.RECORD or entity.area_id is None)

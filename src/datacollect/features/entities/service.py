@@ -1,6 +1,6 @@
 """Looking at a program's current state. Source: the contract's entities area."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ from datacollect.features.entities.queries import (
     list_newest,
     member_guids,
 )
-from datacollect.features.entities.rows import list_after, members_of_groups
+from datacollect.features.entities.reach import is_within
+from datacollect.features.entities.rows import list_after, load, load_parents, members_of_groups
 from datacollect.features.entities.snapshots import snapshot_of
+from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -61,7 +63,9 @@ guids_of_entities = queries.guids_of_entities
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:
-    """Live entities by form; kept with the log's head, so that nothing is scanned."""
+    """Live entities by form. Kept with the log's head, so that nothing is scanned; those of a limited reader are counted."""
+    if scope.reach.is_bounded:
+        return await queries.count_within(view, scope)
     head = await log.head(view, scope)
     return head.figures if head is not None else {}
 
@@ -71,18 +75,37 @@ async def newest_entities(view: Reading, scope: TenantScope, *, limit: int) -> S
 
 
 async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
-    """Raises `EntityNotFound`."""
+    """Raises `EntityNotFound`, also for one that is beyond the reader's reach."""
     entity = await find_entity(view, scope, guid)
-    if entity is None:
+    if entity is None or guid not in await _within_reach(view, scope, [guid]):
         raise EntityNotFound(guid)
     return (await _with_members(view, scope, [entity]))[0]
 
 
 async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Sequence[StoredEntity]:
     """The members that exist, in the order in which they joined. Raises `GroupNotFound`."""
-    if not await is_group(view, scope, guid):
+    if not await is_group(view, scope, guid) or guid not in await _within_reach(view, scope, [guid]):
         raise GroupNotFound(guid)
-    return await list_members(view, scope, guid)
+    members = await list_members(view, scope, guid)
+    visible = await _within_reach(view, scope, [member.guid for member in members])
+    return [member for member in members if member.guid in visible]
+
+
+async def events_of_entity(view: Reading, log: EventLog, scope: TenantScope, guid: str) -> Sequence[str]:
+    """The bodies of the events about an entity, by event time, then position; none of one beyond the reader's reach."""
+    if guid not in await _within_reach(view, scope, [guid]):
+        return ()
+    return await log.read_stream(view, scope, guid)
+
+
+async def _within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Collection[str]:
+    """Those of the entities that the reader may see: where they are decides, as it does in sync."""
+    if not scope.reach.is_bounded:
+        return guids
+    states = await load(view, scope, Touched(guids=set(guids)))
+    await load_parents(view, scope, states, ())
+    find = states.entities.get
+    return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find)}
 
 
 async def _with_members(view: Reading, scope: TenantScope, found: Sequence[StoredEntity]) -> Sequence[Shown]:

@@ -42,6 +42,7 @@ async def list_findings(
     if await hub.tenants.find(tenant_id) is None:
         raise TenantUnknown()
     scope = actor.in_tenant(tenant_id, Action.APPROVE)
+    scope.require_everything()
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidFindingsQuery()
     async with hub.db.reading() as view:

@@ -7,11 +7,11 @@ from datacollect.db import Reading
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import DeliveredEvent, Page
 from datacollect.features.entities.service import guids_of_entities
-from datacollect.features.sync.model import SyncScope
 from datacollect.features.sync.places import places_within, read_places
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
-from datacollect.kernel.identity import EVERYWHERE, Reach, TenantScope
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.sync_scope import EVERYWHERE, Reach, SyncScope
 
 _EXAMINED = 1000
 """Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""

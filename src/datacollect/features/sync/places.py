@@ -13,7 +13,8 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Kind, Place
 from datacollect.features.entities.projection import Applied
-from datacollect.kernel.identity import Reach, TenantScope
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.sync_scope import Reach
 
 _LETTERS = {Kind.GROUP: "g", Kind.INDIVIDUAL: "i"}
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, TooManyAreas
-from datacollect.features.sync.model import SyncScope
 from datacollect.features.sync.payload import read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
@@ -20,6 +19,7 @@ from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"])

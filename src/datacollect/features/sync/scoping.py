@@ -14,10 +14,10 @@ from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head, Scoping
 from datacollect.features.entities.service import entities_after, snapshots_of
 from datacollect.features.sync.errors import ScopeBeingPrepared
-from datacollect.features.sync.model import SyncScope
 from datacollect.kernel.clock import Clock, Millis, parse_timestamp
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
+from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
 
 _BATCH = 500

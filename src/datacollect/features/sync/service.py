@@ -17,7 +17,6 @@ from datacollect.features.sync.errors import (
     PushRejected,
     ReservedKeyIgnored,
 )
-from datacollect.features.sync.model import SyncScope, effective_scope
 from datacollect.features.sync.parts import part_for, read_part
 from datacollect.features.sync.payload import Push
 from datacollect.features.sync.queries import Quarantined, keep_in_quarantine
@@ -26,6 +25,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import is_device_id
+from datacollect.kernel.sync_scope import SyncScope, effective_scope
 from datacollect.kernel.tenancy import FormValidation, Tenant
 
 Mismatches = Mapping[int, Sequence[Mismatch]]

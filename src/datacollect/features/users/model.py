@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import AccountRole, Actor, RoleAssignment
+from datacollect.kernel.identity import AccountRole, Actor
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.sync_scope import RoleAssignment
 
 LONGEST_PASSWORD = 1024
 """Characters. Longer ones would only cost the hub work."""

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from datacollect.features.sync.model import SyncScope, effective_scope
 from datacollect.kernel.clock import parse_timestamp
-from datacollect.kernel.identity import RoleAssignment
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.sync_scope import RoleAssignment, SyncScope, effective_scope
 
 NOW = parse_timestamp("2026-01-31T00:00:00.000Z")
 ROLLING_30 = {"type": "rolling", "days": 30}

@@ -8,9 +8,40 @@ from typing import Any
 
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, parse_timestamp
-from datacollect.kernel.identity import Reach, RoleAssignment
+from datacollect.kernel.ids import TenantId
 
 _SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssignment:
+    """What a user is in one program, and how far that reaches. Wire form: `roleAssignments[]`."""
+
+    tenant_id: TenantId
+    role: str
+    area_id: str | None = None
+    sync_scope_override: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The entities of a tenant that a caller may touch, by area and by kind; None is not limited, empty reaches nothing."""
+
+    area_ids: frozenset[str] | None = None
+    entity_types: frozenset[str] | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.area_ids is not None or self.entity_types is not None
+
+    def includes(self, kind: str | None, area_id: object) -> bool:
+        """Whether an entity of that kind in that area is within reach. What has no area is in none."""
+        if self.entity_types is not None and kind not in self.entity_types:
+            return False
+        return self.area_ids is None or (isinstance(area_id, str) and area_id in self.area_ids)
+
+
+EVERYWHERE = Reach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +110,11 @@ def effective_scope(
         entity_types=_intersect(program.entity_types, _unite(scope.entity_types for scope in mine)),
         time_window=max(windows, key=lambda window: _begins(window, now), default=None),
     )
+
+
+def united_reach(assignments: Iterable[RoleAssignment]) -> Reach:
+    """What a person's assignments in one program let them touch together; everything without any."""
+    return effective_scope(None, assignments, now=Millis(0)).reach
 
 
 def _override(assignment: RoleAssignment) -> Mapping[str, Any]:

@@ -1,0 +1,97 @@
+"""Who is limited to areas or kinds sees nothing else here either, by whatever route."""
+
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+
+from tests.accounts import bearer, login, make_person
+from tests.factories import make_event, make_program, push
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def program(admin: AsyncClient) -> str:
+    """A household of two areas, a visit to each of its members, and a person without an area."""
+    program = await make_program(admin)
+    members = [
+        {"guid": "near", "name": "Near", "area_id": "A1"},
+        {"guid": "far", "name": "Far", "area_id": "A2"},
+        {"guid": "child", "name": "Child", "parentGuid": "near"},
+    ]
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity="g", data={"entityName": "household", "area_id": "A1", "members": members}),
+        make_event("create-record", entity="visit", data={"entityName": "visit", "parentId": "near"}),
+        make_event("create-record", entity="far-visit", data={"entityName": "visit", "parentId": "far"}),
+        make_event("create-record", entity="answer", data={"entityName": "answer", "parentId": "visit"}),
+        make_event(entity="nowhere", data={"name": "N"}),
+    )
+    return program
+
+
+async def reader(admin: AsyncClient, client: AsyncClient, program: str, *overrides: dict[str, Any]) -> AsyncClient:
+    assignments = [
+        {"tenantId": program, "role": "supervisor", "syncScopeOverride": override}
+        if override
+        else {"tenantId": program, "role": "supervisor"}
+        for override in overrides
+    ]
+    person = await make_person(admin, tenantIds=[program], roleAssignments=assignments)
+    client.headers.update(bearer((await login(client, person))["token"]))
+    return client
+
+
+async def seen(client: AsyncClient, program: str) -> dict[str, Any]:
+    async def get(path: str) -> Any:
+        return await client.get(f"/api/entities{path}", params={"configId": program})
+
+    everybody = ("g", "near", "far", "child", "visit", "far-visit", "answer", "nowhere")
+    members = await get("/g/members")
+    return {
+        "listed": {entity["guid"] for entity in (await get("")).json()},
+        "read": {guid for guid in everybody if (await get(f"/{guid}")).status_code == 200},
+        "events": {guid for guid in everybody if (await get(f"/{guid}/events")).json()},
+        "members": [member["guid"] for member in members.json()] if members.status_code == 200 else None,
+        "count": (await get("/count")).json()["count"],
+        "forms": (await get("/count-by-form")).json(),
+    }
+
+
+async def test_of_two_areas_one_is_seen(admin: AsyncClient, client: AsyncClient, program: str) -> None:
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    assert await seen(me, program) == {
+        # What is two steps below somebody is read by its guid only.
+        "listed": {"g", "near", "child", "visit"},
+        "read": {"g", "near", "child", "visit", "answer"},
+        "events": {"g", "visit", "answer"},
+        "members": ["near", "child"],
+        "count": 4,
+        "forms": {"household": 1, "Unknown": 2, "visit": 1},
+    }
+
+
+async def test_of_the_kinds_one_is_seen(admin: AsyncClient, client: AsyncClient, program: str) -> None:
+    me = await reader(admin, client, program, {"entityTypes": ["group"]})
+    got = await seen(me, program)
+    assert (got["listed"], got["read"], got["members"], got["count"]) == ({"g"}, {"g"}, [], 1)
+
+
+@pytest.mark.parametrize("overrides", [({},), ({"areaIds": ["A1"]}, {}), ()])
+async def test_an_assignment_without_limits_lifts_them(
+    admin: AsyncClient, client: AsyncClient, program: str, overrides: tuple[dict[str, Any], ...]
+) -> None:
+    me = await reader(admin, client, program, *overrides)
+    got = await seen(me, program)
+    assert (len(got["listed"]), got["count"]) == (8, 8)
+
+
+async def test_what_tells_of_the_whole_program_is_closed_to_them(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    for path in ("/api/conflicts", "/api/sync/pull/audit-logs", "/api/sync/form-findings"):
+        answer = await me.get(path, params={"configId": program})
+        assert (answer.status_code, answer.json()["code"]) == (403, "BEYOND_REACH"), path
