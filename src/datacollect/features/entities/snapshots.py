@@ -2,7 +2,8 @@
 
 An event reaches the devices whose scope its entity is in. That is not enough for everybody: who gets an entity because
 it has moved has none of its earlier events; members that came into being inside a group's event have none of their own;
-what a group's delete took along may be on devices that do not hold the group; and a record moves with its parent.
+what a group's delete took along may be on devices that do not hold the group, and what it left, because of another
+group, on devices that do not hold that one; and a record moves with its parent.
 For these the hub appends the whole state, or the delete, in the transaction of the event that made it necessary. Such
 events change nothing here (`Origin.SNAPSHOT`).
 """
@@ -70,6 +71,16 @@ class SnapshotsDue:
                 due.places[Place(now.kind, place.area)] = None
             if was is not None and now is not None and was != now:
                 self._moved.setdefault(guid, event.guid)
+        for ended in changes.memberships():
+            member = find(ended.member_guid)
+            if (
+                not ended.present
+                and not _is_live_group(find(ended.group_guid))
+                and member is not None
+                and member.is_live
+            ):
+                # It stays because of another group, which a device that holds only this one does not know.
+                self._require(ended.member_guid, event)
         return tuple(dict.fromkeys(filter(None, (place_before, place))))
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
