@@ -14,6 +14,8 @@ from datacollect.features.auth import feature as auth
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import keep_conflicts
+from datacollect.features.devices import feature as devices
+from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.health import feature as health
@@ -40,6 +42,7 @@ FEATURES = (
     auth.FEATURE,
     entities.FEATURE,
     conflicts.FEATURE,
+    devices.FEATURE,
     sync.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
@@ -61,6 +64,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         tenants=CachedTenantDirectory(database, clock),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
+        devices=DeviceRegistry(database, clock),
     )
 
 
@@ -72,7 +76,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            yield
+            async with hub.devices.running():
+                yield
         finally:
             await hub.db.close()
 

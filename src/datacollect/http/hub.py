@@ -1,5 +1,7 @@
 """The running hub's parts, as routes reach them."""
 
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -8,9 +10,9 @@ from fastapi import Depends, Request
 
 from datacollect.db import Database
 from datacollect.eventstore.log import EventLog
-from datacollect.kernel.clock import Clock
-from datacollect.kernel.identity import Actor
-from datacollect.kernel.ids import UserId
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.identity import Actor, TenantScope
+from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.tenancy import TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.settings import Settings
@@ -31,6 +33,31 @@ class Authenticator(Protocol):
         """The account has just been changed or deleted here: look it up afresh next time."""
 
 
+class DeviceCall(Protocol):
+    """A push or pull under way, by a device that may make it. Noting what it did does no I/O and never fails."""
+
+    def pulled(self, events: int, *, scope_hash: str) -> None: ...
+
+    def pushed(self, applied: int, *, scope_hash: str, newest: Millis | None) -> None:
+        """`newest` is the latest time of the events that were new."""
+
+
+class Devices(Protocol):
+    """What sync sees of devices; implemented by the devices slice."""
+
+    async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
+        """Raises `DeviceRevoked` for a device that is shut out. Without a valid id the call notes nothing."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Write down what is noted, every second and when the block ends."""
+
+    async def flush(self) -> None:
+        """Write it down now."""
+
+    def forget(self, tenant_id: TenantId) -> None:
+        """Its revocations have just been changed here: look them up afresh next time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -42,6 +69,7 @@ class Hub:
     tenants: TenantDirectory
     tokens: Tokens
     auth: Authenticator
+    devices: Devices
 
 
 def get_hub(request: Request) -> Hub:

@@ -63,11 +63,13 @@ async def pull(
     tenant_id = tenant_of(request)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.READ)
+    device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
     page_size = _page_size(limit, _areas(area_ids))
     async with hub.db.reading() as view:
         page = await service.pull(view, hub.log, scope, since, limit=page_size)
+    device.pulled(len(page.bodies), scope_hash=sync_scope.hash)
     tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
     body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
@@ -113,11 +115,14 @@ async def push(
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.CREATE)
+    device = await hub.devices.admit(scope, request.headers)
     pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
     now = hub.clock.now()
-    device_id = service.accept_device(service.sync_scope_of(scope, tenant, now=now), request.headers.get("x-device-id"))
+    sync_scope = service.sync_scope_of(scope, tenant, now=now)
+    device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
     async with hub.log.turn(scope), hub.db.transaction() as tx:
         result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+    device.pushed(result.applied, scope_hash=sync_scope.hash, newest=result.newest)
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",
         "applied": result.applied,

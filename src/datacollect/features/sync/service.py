@@ -33,6 +33,8 @@ class PushResult:
     applied: int
     failed: Sequence[dict[str, Any]] = ()
     warnings: Sequence[dict[str, Any]] = ()
+    newest: Millis | None = None
+    """The latest time of the events that were new."""
 
 
 def sync_scope_of(scope: TenantScope, tenant: Tenant, *, now: Millis) -> SyncScope:
@@ -78,6 +80,7 @@ async def push(
     refused = _refused(appended, events, scope, device_id, now)
     if refused:
         await keep_in_quarantine(tx, scope, refused)
+    newest = max((event.occurred_at for event in appended.stored), default=None)
     applied = len(appended.stored) + appended.known
     reused = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused]
     warnings = [
@@ -87,12 +90,12 @@ async def push(
     ]
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        return PushResult(applied + len(reused), warnings=reused + warnings)
+        return PushResult(applied + len(reused), warnings=reused + warnings, newest=newest)
     failed = reused + [
         _verdict(order[r.index], r.event, r.reason.error_code, r.reason.message, **r.reason.extra)
         for r in appended.rejections
     ]
-    return PushResult(applied, sorted(failed, key=lambda verdict: verdict["index"]), warnings)
+    return PushResult(applied, sorted(failed, key=lambda verdict: verdict["index"]), warnings, newest)
 
 
 async def pull(view: Reading, log: EventLog, scope: TenantScope, since: str, *, limit: int) -> Page:
