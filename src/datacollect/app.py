@@ -19,6 +19,8 @@ from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.health import feature as health
+from datacollect.features.quarantine import feature as quarantine
+from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.sync import feature as sync
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
@@ -44,6 +46,7 @@ FEATURES = (
     conflicts.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
+    quarantine.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -65,6 +68,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
         devices=DeviceRegistry(database, clock),
+        quarantine=QuarantineKeeper(database),
     )
 
 

@@ -1,6 +1,6 @@
 """The running hub's parts, as routes reach them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Protocol
@@ -8,8 +8,8 @@ from typing import Annotated, Protocol
 import structlog
 from fastapi import Depends, Request
 
-from datacollect.db import Database
-from datacollect.eventstore.log import EventLog
+from datacollect.db import Database, Tx
+from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
@@ -58,6 +58,30 @@ class Devices(Protocol):
         """Its revocations have just been changed here: look them up afresh next time."""
 
 
+class Quarantine(Protocol):
+    """Where sync leaves what it refuses; implemented by the quarantine slice."""
+
+    async def keep(
+        self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
+    ) -> None:
+        """Events that were left out while their push went on."""
+
+    async def blocked(
+        self,
+        scope: TenantScope,
+        rejection: Rejection,
+        *,
+        pushed: Collection[str],
+        device_id: str | None,
+        now: Millis,
+    ) -> Collection[str]:
+        """An event because of which a whole push was refused; a failure to keep it is only logged.
+
+        Gives, of the guids that were pushed, those an operator has discarded if the event is one of them: the hub is to
+        go on without them. Otherwise nothing.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -70,6 +94,7 @@ class Hub:
     tokens: Tokens
     auth: Authenticator
     devices: Devices
+    quarantine: Quarantine
 
 
 def get_hub(request: Request) -> Hub:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from datacollect.eventstore.log import Rejection
 from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
@@ -54,3 +55,7 @@ class PushRejected(Unprocessable):
 
     code = "PUSH_REJECTED"
     members: ClassVar[Mapping[str, Any]] = {"status": "error", "applied": 0}
+
+    def __init__(self, rejection: Rejection, **members: Any) -> None:
+        super().__init__(**members)
+        self.rejection = rejection

@@ -8,15 +8,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
-from datacollect.features.sync.errors import InvalidLimit, TooManyAreas
-from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.errors import InvalidLimit, PushRejected, TooManyAreas
+from datacollect.features.sync.payload import Push, read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
+from datacollect.features.sync.service import PushResult
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
 from datacollect.http.openapi import errors
 from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.errors import TenantUnknown
-from datacollect.kernel.identity import Action
+from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
@@ -117,11 +118,9 @@ async def push(
     scope = actor.in_tenant(tenant_id, Action.CREATE)
     device = await hub.devices.admit(scope, request.headers)
     pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
-    now = hub.clock.now()
-    sync_scope = service.sync_scope_of(scope, tenant, now=now)
+    sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
-        result = await service.push(tx, hub.log, scope, tenant, pushed, device_id=device_id, now=now)
+    result = await _pushed(hub, scope, tenant, pushed, device_id)
     device.pushed(result.applied, scope_hash=sync_scope.hash, newest=result.newest)
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",
@@ -132,6 +131,28 @@ async def push(
     if result.warnings:
         reply["warnings"] = result.warnings
     return Response(msgspec.json.encode(reply), 207 if result.failed else 200, media_type="application/json")
+
+
+async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
+    """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
+    now, discarded = hub.clock.now(), frozenset[str]()
+    while True:
+        try:
+            async with hub.log.turn(scope), hub.db.transaction() as tx:
+                result = await service.push(
+                    tx, hub.log, scope, tenant, pushed, device_id=device_id, discarded=discarded
+                )
+                if result.refused:
+                    await hub.quarantine.keep(tx, scope, result.refused, device_id=device_id, now=now)
+                return result
+        except PushRejected as refusal:
+            guids = [event.guid for event in pushed.events]
+            given_up = await hub.quarantine.blocked(
+                scope, refusal.rejection, pushed=guids, device_id=device_id, now=now
+            )
+            if discarded.issuperset(given_up):
+                raise
+            discarded |= frozenset(given_up)
 
 
 async def _running(hub: Hub, tenant_id: TenantId) -> Tenant:

@@ -1,17 +1,16 @@
 """Push and pull for callers whose scope is not limited. Source: the contract's sync area, 3.1-3.3."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import Appended, BatchRejected, EventLog, Rejection, stop_at_first
 from datacollect.eventstore.store import Page
 from datacollect.features.sync.errors import BoundedScopeUnsupported, DeviceIdRequired, InvalidCursor, PushRejected
 from datacollect.features.sync.model import SyncScope, effective_scope
 from datacollect.features.sync.payload import Push
-from datacollect.features.sync.queries import Quarantined, keep_in_quarantine
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import TenantScope
@@ -21,6 +20,8 @@ from datacollect.kernel.tenancy import Tenant
 _REUSED = "GUID_REUSED"
 _REUSED_MESSAGE = "Another event with this guid but other content is stored already; this one is kept in quarantine."
 
+_DISCARDED = "EVENT_DISCARDED"
+_DISCARDED_MESSAGE = "The hub could not apply this event, and an operator has decided to do without it."
 
 _RESERVED = "RESERVED_KEY_IGNORED"
 _RESERVED_MESSAGE = "The hub keeps this field by events made for it; the event was taken without it."
@@ -33,6 +34,8 @@ class PushResult:
     applied: int
     failed: Sequence[dict[str, Any]] = ()
     warnings: Sequence[dict[str, Any]] = ()
+    refused: Sequence[Rejection] = ()
+    """What was left out while the push went on; the quarantine is to keep it."""
     newest: Millis | None = None
     """The latest time of the events that were new."""
 
@@ -58,13 +61,22 @@ def accept_device(sync_scope: SyncScope, header: str | None) -> str | None:
 
 
 async def push(
-    tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, pushed: Push, *, device_id: str | None, now: Millis
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    tenant: Tenant,
+    pushed: Push,
+    *,
+    device_id: str | None,
+    discarded: Collection[str] = (),
 ) -> PushResult:
     """Append a push, oldest event first; all of it or nothing, unless it asks for a verdict on each event.
 
-    Raises `PushRejected` for the first event that cannot be applied to an atomic push.
+    Events whose guid is among the `discarded` are left out and count as applied, with a warning. Raises `PushRejected`
+    for the first event that cannot be applied to an atomic push.
     """
-    order = sorted(range(len(pushed.events)), key=lambda index: pushed.events[index].occurred_at)
+    kept = [index for index, event in enumerate(pushed.events) if event.guid not in discarded]
+    order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
     events = [pushed.events[index] for index in order]
     try:
         appended = await log.append(
@@ -76,26 +88,26 @@ async def push(
             on_rejection=stop_at_first if pushed.atomic else _go_on,
         )
     except BatchRejected as batch:
-        raise PushRejected(failed=[_failure(batch.rejection)]) from batch
-    refused = _refused(appended, events, scope, device_id, now)
-    if refused:
-        await keep_in_quarantine(tx, scope, refused)
+        raise PushRejected(batch.rejection, failed=[_failure(batch.rejection)]) from batch
+    refused = [*_reused(appended, events), *appended.rejections]
     newest = max((event.occurred_at for event in appended.stored), default=None)
-    applied = len(appended.stored) + appended.known
+    left_out = [index for index, event in enumerate(pushed.events) if event.guid in discarded]
+    applied = len(appended.stored) + appended.known + len(left_out)
     reused = [_verdict(order[i], events[i], _REUSED, _REUSED_MESSAGE) for i in appended.reused]
     warnings = [
         _verdict(index, pushed.events[index], _RESERVED, _RESERVED_MESSAGE, path=path)
         for index, paths in pushed.ignored.items()
         for path in paths
     ]
+    warnings += [_verdict(index, pushed.events[index], _DISCARDED, _DISCARDED_MESSAGE) for index in left_out]
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        return PushResult(applied + len(reused), warnings=reused + warnings, newest=newest)
+        return PushResult(applied + len(reused), warnings=reused + warnings, refused=refused, newest=newest)
     failed = reused + [
         _verdict(order[r.index], r.event, r.reason.error_code, r.reason.message, **r.reason.extra)
         for r in appended.rejections
     ]
-    return PushResult(applied, sorted(failed, key=lambda verdict: verdict["index"]), warnings, newest)
+    return PushResult(applied, sorted(failed, key=lambda verdict: verdict["index"]), warnings, refused, newest)
 
 
 async def pull(view: Reading, log: EventLog, scope: TenantScope, since: str, *, limit: int) -> Page:
@@ -112,15 +124,9 @@ def _go_on(_rejection: Rejection) -> None:
     """Verdicts: the event is left out and the batch goes on."""
 
 
-def _refused(
-    appended: Appended, events: Sequence[Event], scope: TenantScope, device_id: str | None, now: Millis
-) -> list[Quarantined]:
-    reasons = [(events[index], _REUSED, _REUSED_MESSAGE) for index in appended.reused]
-    reasons += [(r.event, r.reason.error_code, r.reason.message) for r in appended.rejections]
-    actor = scope.actor.event_user_id
-    return [
-        Quarantined(event.guid, now, actor, device_id, code, message, event.body()) for event, code, message in reasons
-    ]
+def _reused(appended: Appended, events: Sequence[Event]) -> list[Rejection]:
+    reason = EventRejected(_REUSED_MESSAGE, code=_REUSED)
+    return [Rejection(index, events[index], reason) for index in appended.reused]
 
 
 def _failure(rejection: Rejection) -> dict[str, Any]:
