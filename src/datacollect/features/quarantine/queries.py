@@ -54,6 +54,20 @@ async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[st
     return found
 
 
+async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[tuple[str, str]]:
+    """Guid and body of those of the events that an operator has replayed or discarded."""
+    found: set[tuple[str, str]] = set()
+    left = iter(guids)
+    while some := list(islice(left, _GUIDS_PER_STATEMENT)):
+        wanted = select(_columns.event_guid, _columns.body).where(
+            _columns.tenant_id == scope.tenant_id,
+            _columns.event_guid.in_(some),
+            _columns.status.in_([Status.REPLAYED.value, Status.DISCARDED.value]),
+        )
+        found.update((row.event_guid, row.body) for row in await view.execute(wanted))
+    return found
+
+
 async def find(view: Reading, scope: TenantScope, id: str) -> Quarantined | None:
     row = (await view.execute(_of(scope).where(_columns.id == id))).first()
     return None if row is None else _quarantined(row)

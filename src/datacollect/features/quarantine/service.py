@@ -40,7 +40,12 @@ class QuarantineKeeper:
     async def keep(
         self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
     ) -> None:
-        await queries.keep(tx, scope, [_kept(scope, one, Kind.REFUSED, device_id, now) for one in refused])
+        rows = [_kept(scope, one, Kind.REFUSED, device_id, now) for one in refused]
+        # What a device goes on sending after an operator has replayed it edited, or discarded it, asks for nothing new.
+        decided = await queries.find_decided(tx, scope, {row.event_guid for row in rows})
+        new = [row for row in rows if (row.event_guid, row.body) not in decided]
+        if new:
+            await queries.keep(tx, scope, new)
 
     async def blocked(
         self,
