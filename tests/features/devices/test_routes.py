@@ -10,9 +10,11 @@ from httpx2 import AsyncClient
 
 from datacollect.app import create_app
 from datacollect.db import Reading
+from datacollect.features.devices.model import Activity, DeviceKey
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused, bearer, login, make_person
 from tests.conftest import asgi_client, make_settings
@@ -141,6 +143,19 @@ async def test_a_database_that_is_away_delays_the_figures_only(alone: Alone) -> 
     assert (row["totalPulled"], row["totalPushed"]) == (1, 1)
     async with alone.hub.db.reading() as view:
         assert await count_activity(view, program) == 3
+
+
+async def test_overload_costs_activity_and_never_totals(admin: AsyncClient, hub: Hub) -> None:
+    assert isinstance(hub.devices, DeviceRegistry)
+    program = await make_program(admin)
+    await hub.devices.flush()
+    key = DeviceKey(TenantId(program), "7", "tablet-1")
+    for _ in range(10_050):
+        hub.devices.recorder.note(Activity(key, "pull", 2, UNLIMITED, hub.clock.now()))
+    [row] = await devices_of(hub, admin, program)
+    assert row["totalPulled"] == 20_100
+    async with hub.db.reading() as view:
+        assert await count_activity(view, program) == 10_000
 
 
 async def test_stopping_the_hub_writes_what_is_left(installation: Installation) -> None:

@@ -363,7 +363,7 @@ async def test_a_blocking_event_that_is_taken_later_is_closed_by_itself(admin: A
     assert (row["kind"], row["status"]) == ("blocking", "accepted")
 
 
-async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient) -> None:
+async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     poison, good, more = unknown_type(), make_event(), unknown_type()
     for event in (poison, more):
@@ -371,7 +371,11 @@ async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient) -> None:
     for row in await kept(admin, program, status="blocking"):
         answer = await decide(admin, program, f"{row['id']}/discard", {"reason": "an old app"})
         assert answer.status_code == 200
-    answer = await push_from(admin, program, "tablet-1", poison, good, more)
+    with hub.db.statements.record() as statements:
+        answer = await push_from(admin, program, "tablet-1", poison, good, more)
+    # Twice, however many of its events have been discarded.
+    tries = [s for s in statements if "log_heads" in s and s.lstrip().startswith("SELECT")]
+    assert len(tries) == 2, statements
     body = answer.json()
     assert (answer.status_code, body["applied"], body["failed"]) == (200, 3, [])
     assert [(one["index"], one["guid"], one["code"]) for one in body["warnings"]] == [

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -108,8 +108,9 @@ async def list_devices(
     wanted = select(device_sync_summary).where(_summary.tenant_id == scope.tenant_id)
     if after is not None:
         user_id, device_id = after
+        # In this form both engines begin at the page, and not at the first row.
         wanted = wanted.where(
-            or_(_summary.user_id > user_id, and_(_summary.user_id == user_id, _summary.device_id > device_id))
+            _summary.user_id >= user_id, or_(_summary.user_id > user_id, _summary.device_id > device_id)
         )
     rows = await view.execute(wanted.order_by(_summary.user_id, _summary.device_id).limit(limit))
     return [

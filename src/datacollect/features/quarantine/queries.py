@@ -99,9 +99,8 @@ async def list_newest(
         wanted = wanted.where(_columns[name] == value)
     if before is not None:
         received, id = before
-        wanted = wanted.where(
-            or_(_columns.received_ms < received, and_(_columns.received_ms == received, _columns.id < id))
-        )
+        # In this form both engines begin at the page, and not at the newest row.
+        wanted = wanted.where(_columns.received_ms <= received, or_(_columns.received_ms < received, _columns.id < id))
     return [_quarantined(row) for row in await view.execute(wanted)]
 
 
