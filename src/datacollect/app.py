@@ -17,12 +17,16 @@ from datacollect.features.auth import feature as auth
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import keep_conflicts
+from datacollect.features.devices import feature as devices
+from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.quarantine import feature as quarantine
+from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
@@ -50,7 +54,9 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    devices.FEATURE,
     sync.FEATURE,
+    quarantine.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -75,6 +81,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
+        devices=DeviceRegistry(database, clock),
+        quarantine=QuarantineKeeper(database),
     )
 
 
@@ -86,7 +94,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            yield
+            async with hub.devices.running():
+                yield
         finally:
             await hub.anchorer.finish()
             await hub.db.close()

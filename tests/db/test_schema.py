@@ -21,6 +21,9 @@ TENANT_TABLES = {
     "event_places",
     "form_findings",
     "verifications",
+    "device_sync_summary",
+    "sync_activity",
+    "device_revocations",
 }
 
 

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _METHODS = b"GET, HEAD, PUT, PATCH, POST, DELETE"
 _REQUEST_HEADERS = (
     b"Authorization, Content-Type, Accept, If-Match, If-None-Match, If-Modified-Since, Range, "
-    b"X-Device-Id, X-Requested-With"
+    b"X-Device-Id, X-Device-Time, X-Requested-With"
 )
 _EXPOSED_HEADERS = (
     b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, X-Next-Cursor, "

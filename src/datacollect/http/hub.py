@@ -1,18 +1,20 @@
 """The running hub's parts, as routes reach them."""
 
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import structlog
 from fastapi import Depends, Request
 
-from datacollect.db import Database
+from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
-from datacollect.eventstore.log import EventLog
-from datacollect.kernel.clock import Clock
-from datacollect.kernel.identity import Actor
-from datacollect.kernel.ids import UserId
+from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.identity import Actor, TenantScope
+from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.tenancy import TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.settings import Settings
@@ -33,6 +35,55 @@ class Authenticator(Protocol):
         """The account has just been changed or deleted here: look it up afresh next time."""
 
 
+class DeviceCall(Protocol):
+    """A push or pull under way, by a device that may make it. Noting what it did does no I/O and never fails."""
+
+    def pulled(self, events: int, *, scope_hash: str) -> None: ...
+
+    def pushed(self, applied: int, *, scope_hash: str, newest: Millis | None) -> None:
+        """`newest` is the latest time of the events that were new."""
+
+
+class Devices(Protocol):
+    """What sync sees of devices; implemented by the devices slice."""
+
+    async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
+        """Raises `DeviceRevoked` for a device that is shut out. Without a valid id the call notes nothing."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Write down what is noted, every second and when the block ends."""
+
+    async def flush(self) -> None:
+        """Write it down now."""
+
+    def forget(self, tenant_id: TenantId) -> None:
+        """Its revocations have just been changed here: look them up afresh next time."""
+
+
+class Quarantine(Protocol):
+    """Where sync leaves what it refuses; implemented by the quarantine slice."""
+
+    async def keep(
+        self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
+    ) -> None:
+        """Events that were left out while their push went on."""
+
+    async def blocked(
+        self,
+        scope: TenantScope,
+        rejection: Rejection,
+        *,
+        pushed: Collection[str],
+        device_id: str | None,
+        now: Millis,
+    ) -> Collection[str]:
+        """An event because of which a whole push was refused; a failure to keep it is only logged.
+
+        Gives, of the guids that were pushed, those an operator has discarded if the event is one of them: the hub is to
+        go on without them. Otherwise nothing.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -46,6 +97,8 @@ class Hub:
     checks: EventChecks
     tokens: Tokens
     auth: Authenticator
+    devices: Devices
+    quarantine: Quarantine
 
 
 def get_hub(request: Request) -> Hub:

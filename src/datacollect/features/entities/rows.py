@@ -1,7 +1,7 @@
 """Loading and storing states: the slice's hot statements, written by hand for each engine."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -175,17 +175,26 @@ async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> S
     return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, asked)]
 
 
+class ListedMember(NamedTuple):
+    """A member of a group, as far as its group tells of it."""
+
+    guid: str
+    kind: str
+    entity_name: str | None
+    area_id: str | None
+
+
 _MEMBERS_OF = {
     "postgresql": """
-SELECT m.group_guid, m.member_guid, e.type
+SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
 FROM unnest($2::text[]) AS asked (guid)
 CROSS JOIN LATERAL (
   SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present OFFSET 0) m
 CROSS JOIN LATERAL (
-  SELECT type FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
+  SELECT type, entity_name, area_id FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
 ORDER BY m.group_guid, m.ordinal, m.member_guid""",
     "sqlite": """
-SELECT m.group_guid, m.member_guid, e.type
+SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
 FROM json_each(?2) AS asked
 CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present
 CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted
@@ -195,12 +204,12 @@ ORDER BY m.group_guid, m.ordinal, m.member_guid""",
 
 async def members_of_groups(
     tx: Tx, scope: TenantScope, groups: Collection[str]
-) -> Mapping[str, Sequence[tuple[str, str]]]:
-    """The guid and kind of each member that exists, by group, in the order in which they joined."""
+) -> Mapping[str, Sequence[ListedMember]]:
+    """Each member that exists, by group, in the order in which they joined."""
     asked = _json(list(groups)) if tx.dialect == "sqlite" else list(groups)
-    found: dict[str, list[tuple[str, str]]] = {}
-    for group, member, kind in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, asked):
-        found.setdefault(group, []).append((member, kind))
+    found: dict[str, list[ListedMember]] = {}
+    for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, asked):
+        found.setdefault(group, []).append(ListedMember(*member))
     return found
 
 

@@ -19,7 +19,7 @@ from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import Entity, Kind, Place
 from datacollect.features.entities.model import Changes, States
 from datacollect.features.entities.reach import Find, place_of
-from datacollect.features.entities.rows import dependents_of, load, load_parents, members_of_groups
+from datacollect.features.entities.rows import ListedMember, dependents_of, load, load_parents, members_of_groups
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope
@@ -126,18 +126,27 @@ class SnapshotsDue:
         return any(held.last_updated < begin for begin in begins)
 
 
-def snapshot_of(entity: Entity, members: Sequence[tuple[str, str]], *, source: str, at: Millis) -> Event:
-    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
-
-    `members` are the guid and kind of a group's members; a kind is the least a device takes a member with.
-    """
+def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, at: Millis) -> Event:
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end."""
     guid = derived_guid(source, "snapshot", entity.guid)
     if not entity.is_live:
         return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
     data = dict(entity.data)
     if entity.kind is Kind.GROUP and members:
-        data["members"] = [{"guid": member, "type": kind} for member, kind in members]
+        data["members"] = [_shown(member) for member in members]
     return Event(guid, entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label)
+
+
+def _shown(member: ListedMember) -> dict[str, str]:
+    """A member in a snapshot of its group. Devices take no member of whom nothing is said, and keep what is: so it is
+    the least that the hub holds too, and nothing about the person."""
+    if member.kind == Kind.GROUP:
+        return {"guid": member.guid, "type": member.kind}
+    if member.entity_name:
+        return {"guid": member.guid, "entityName": member.entity_name}
+    if member.area_id:
+        return {"guid": member.guid, "area_id": member.area_id}
+    return {"guid": member.guid, "type": member.kind}
 
 
 def _has_changed(before: Entity | None, after: Entity) -> bool:

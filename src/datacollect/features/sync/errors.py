@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.eventstore.event import EventRejected
+from datacollect.eventstore.log import Rejection
 from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
@@ -81,6 +82,17 @@ class PushRejected(Unprocessable):
     code = "PUSH_REJECTED"
     help = 'Correct the event in `failed` or leave it out, then push again; or push with `"atomic": false`.'
     members: ClassVar[Mapping[str, Any]] = {"status": "error", "applied": 0}
+
+    def __init__(self, rejection: Rejection, **members: Any) -> None:
+        super().__init__(**members)
+        self.rejection = rejection
+
+
+class EventDiscarded(EventRejected):
+    """The hub could not apply this event, and an operator has decided to do without it."""
+
+    code = "EVENT_DISCARDED"
+    help = "Nothing: the device goes on without it; the operator's reason is in the quarantine."
 
 
 class PushOutOfScope(Unprocessable):

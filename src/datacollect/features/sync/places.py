@@ -13,32 +13,35 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Kind, Place
 from datacollect.features.entities.projection import Applied
+from datacollect.features.sync.tables import event_places
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.sync_scope import Reach
 
 _LETTERS = {Kind.GROUP: "g", Kind.INDIVIDUAL: "i"}
 
+_TABLE = event_places.name
+
 _FILE = {
-    "postgresql": """
-INSERT INTO event_places (tenant_id, place, position)
+    "postgresql": f"""
+INSERT INTO {_TABLE} (tenant_id, place, position)
 SELECT $1, * FROM unnest($2::text[], $3::bigint[]) ON CONFLICT DO NOTHING""",
-    "sqlite": "INSERT INTO event_places (tenant_id, place, position) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    "sqlite": f"INSERT INTO {_TABLE} (tenant_id, place, position) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
 }
 
 # Of each place the next few positions, then the first few of all: no place is read further than the page needs.
 _READ = {
-    "postgresql": """
+    "postgresql": f"""
 SELECT DISTINCT next.position
 FROM unnest($2::text[]) AS asked (place)
 CROSS JOIN LATERAL (
-  SELECT position FROM event_places
+  SELECT position FROM {_TABLE}
   WHERE tenant_id = $1 AND place = asked.place AND position > $3 ORDER BY position LIMIT $4) next
 ORDER BY next.position LIMIT $4""",
-    "sqlite": """
+    "sqlite": f"""
 SELECT DISTINCT filed.position
 FROM json_each(?2) AS asked
-CROSS JOIN event_places filed ON filed.tenant_id = ?1 AND filed.place = asked.value AND filed.position IN (
-  SELECT position FROM event_places
+CROSS JOIN {_TABLE} filed ON filed.tenant_id = ?1 AND filed.place = asked.value AND filed.position IN (
+  SELECT position FROM {_TABLE}
   WHERE tenant_id = ?1 AND place = asked.value AND position > ?3 ORDER BY position LIMIT ?4)
 ORDER BY filed.position LIMIT ?4""",
 }

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
-from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, TooManyAreas
-from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
+from datacollect.features.sync.payload import Push, read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
+from datacollect.features.sync.service import PushResult
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
 from datacollect.http.openapi import errors
@@ -65,6 +66,7 @@ async def pull(
     tenant_id = tenant_of(request)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.READ)
+    device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
     areas = _areas(area_ids)
@@ -75,6 +77,7 @@ async def pull(
         page = await service.pull(
             view, hub.log, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
         )
+    device.pulled(len(page.bodies), scope_hash=sync_scope.hash)
     tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
     body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
@@ -123,20 +126,17 @@ async def push(
     tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
     tenant = await _running(hub, tenant_id)
     scope = actor.in_tenant(tenant_id, Action.CREATE)
+    device = await hub.devices.admit(scope, request.headers)
     pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
-    now = hub.clock.now()
-    sync_scope = service.sync_scope_of(scope, tenant, now=now)
+    sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
-    mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
     if sync_scope.is_bounded:
         await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
         scope = scope.limited_to(sync_scope.reach)
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
-        result = await service.push(
-            tx, hub.log, scope, tenant, pushed, mismatches=mismatches, device_id=device_id, now=now
-        )
+    result = await _pushed(hub, scope, tenant, pushed, device_id)
     if result.failed and not result.applied and pushed.atomic:
         raise PushOutOfScope(failed=result.failed)
+    device.pushed(result.applied, scope_hash=sync_scope.hash, newest=result.newest)
     reply: dict[str, Any] = {
         "status": "partial" if result.failed else "success",
         "applied": result.applied,
@@ -146,6 +146,36 @@ async def push(
     if result.warnings:
         reply["warnings"] = result.warnings
     return Response(msgspec.json.encode(reply), 207 if result.failed else 200, media_type="application/json")
+
+
+async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
+    """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
+    mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
+    now, discarded = hub.clock.now(), frozenset[str]()
+    while True:
+        try:
+            async with hub.log.turn(scope), hub.db.transaction() as tx:
+                result = await service.push(
+                    tx,
+                    hub.log,
+                    scope,
+                    tenant,
+                    pushed,
+                    mismatches=mismatches,
+                    device_id=device_id,
+                    discarded=discarded,
+                )
+                if result.refused:
+                    await hub.quarantine.keep(tx, scope, result.refused, device_id=device_id, now=now)
+                return result
+        except PushRejected as refusal:
+            guids = [event.guid for event in pushed.events]
+            given_up = await hub.quarantine.blocked(
+                scope, refusal.rejection, pushed=guids, device_id=device_id, now=now
+            )
+            if discarded.issuperset(given_up):
+                raise
+            discarded |= frozenset(given_up)
 
 
 async def _running(hub: Hub, tenant_id: TenantId) -> Tenant:

@@ -1,17 +1,17 @@
 """Push and pull. Source: the contract's sync area, 3.1-3.3."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.checks import EventChecks, Mismatch
-from datacollect.eventstore.event import Event, EventRejected
-from datacollect.eventstore.log import BatchRejected, EventLog
+from datacollect.eventstore.log import BatchRejected, EventLog, Rejection
 from datacollect.eventstore.store import Page
 from datacollect.features.forms.service import keep_findings, rejection, warning
 from datacollect.features.sync.errors import (
     DeviceIdRequired,
+    EventDiscarded,
     GuidReused,
     InvalidCursor,
     PushRejected,
@@ -19,7 +19,6 @@ from datacollect.features.sync.errors import (
 )
 from datacollect.features.sync.parts import part_for, read_part
 from datacollect.features.sync.payload import Push
-from datacollect.features.sync.queries import Quarantined, keep_in_quarantine
 from datacollect.features.sync.verdicts import Refusals, Refused, verdicts
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
@@ -39,6 +38,10 @@ class PushResult:
     applied: int
     failed: Sequence[dict[str, Any]] = ()
     warnings: Sequence[dict[str, Any]] = ()
+    refused: Sequence[Rejection] = ()
+    """What was left out while the push went on; the quarantine is to keep it."""
+    newest: Millis | None = None
+    """The latest time of the events that were new."""
 
 
 def sync_scope_of(scope: TenantScope, tenant: Tenant, *, now: Millis) -> SyncScope:
@@ -77,13 +80,15 @@ async def push(
     *,
     mismatches: Mismatches,
     device_id: str | None,
-    now: Millis,
+    discarded: Collection[str] = (),
 ) -> PushResult:
     """Append a push, oldest event first; all of it or nothing, unless it asks for a verdict on each event.
 
-    Raises `PushRejected` for the first event that cannot be applied to an atomic push.
+    Events whose guid is among the `discarded` are left out and count as applied, with a warning. Raises `PushRejected`
+    for the first event that cannot be applied to an atomic push.
     """
-    order = sorted(range(len(pushed.events)), key=lambda index: pushed.events[index].occurred_at)
+    kept = [index for index, event in enumerate(pushed.events) if event.guid not in discarded]
+    order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
     events = [pushed.events[index] for index in order]
     found = {at: mismatches[index] for at, index in enumerate(order) if index in mismatches} if mismatches else {}
     strict = tenant.form_validation is FormValidation.REJECT
@@ -99,24 +104,23 @@ async def push(
             on_rejection=refusals.note,
         )
     except BatchRejected as batch:
-        raise PushRejected(failed=refusals.ending_with(batch.rejection)) from batch
-    reused: list[Refused] = [(index, GuidReused()) for index in appended.reused]
-    refused = reused + [(one.index, refusals.judged(one)) for one in appended.rejections]
-    if refused:
-        await keep_in_quarantine(
-            tx, scope, [_quarantined(events[index], reason, scope, device_id, now) for index, reason in refused]
-        )
+        raise PushRejected(batch.rejection, failed=refusals.ending_with(batch.rejection)) from batch
+    reused = [Rejection(index, events[index], GuidReused()) for index in appended.reused]
+    refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
-    warnings: list[Refused] = [(at, warning(mismatch)) for at, one in flagged for mismatch in one]
-    applied = len(appended.stored) + appended.known
-    warnings += [
-        (at, ReservedKeyIgnored(path=path)) for at, index in enumerate(order) for path in pushed.ignored.get(index, ())
-    ]
+    left_out = [index for index, event in enumerate(pushed.events) if event.guid in discarded]
+    applied = len(appended.stored) + appended.known + len(left_out)
+    warnings: list[Refused] = [(order[at], warning(mismatch)) for at, one in flagged for mismatch in one]
+    warnings += [(index, ReservedKeyIgnored(path=path)) for index in order for path in pushed.ignored.get(index, ())]
+    warnings += [(index, EventDiscarded()) for index in left_out]
+    newest = max((event.occurred_at for event in appended.stored), default=None)
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.
-        return PushResult(applied + len(reused), refusals.to_wire(), verdicts(reused + warnings, events, order))
-    return PushResult(applied, verdicts(refused, events, order), verdicts(warnings, events, order))
+        warnings += [(order[one.index], one.reason) for one in reused]
+        return PushResult(applied + len(reused), refusals.to_wire(), verdicts(warnings, pushed.events), refused, newest)
+    failed = [(order[one.index], one.reason) for one in refused]
+    return PushResult(applied, verdicts(failed, pushed.events), verdicts(warnings, pushed.events), refused, newest)
 
 
 async def pull(
@@ -144,10 +148,3 @@ async def pull(
     if part.is_whole and begins is None:
         return await log.read(view, scope, after=after, limit=limit)
     return await read_part(view, log, scope, part, after=after, limit=limit, begins=begins)
-
-
-def _quarantined(
-    event: Event, reason: EventRejected, scope: TenantScope, device_id: str | None, now: Millis
-) -> Quarantined:
-    actor = scope.actor.event_user_id
-    return Quarantined(event.guid, now, actor, device_id, reason.code, reason.message, event.body())

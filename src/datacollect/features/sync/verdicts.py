@@ -8,7 +8,7 @@ from datacollect.eventstore.log import Rejection, stop_at_first
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
 
 Refused = tuple[int, EventRejected]
-"""An event of the batch, by index, and what is wrong with it."""
+"""An event, by its index in the array as sent, and what is wrong with it."""
 
 
 class Refusals:
@@ -66,10 +66,9 @@ class Refusals:
         return [failure, *self.to_wire()]
 
 
-def verdicts(reasons: Sequence[Refused], events: Sequence[Event], order: Sequence[int]) -> list[dict[str, Any]]:
-    """One entry each, in the order the events were sent; `index` counts in the array as sent."""
-    told = [_verdict(order[index], events[index], reason) for index, reason in reasons]
-    return sorted(told, key=lambda verdict: verdict["index"])
+def verdicts(reasons: Sequence[Refused], sent: Sequence[Event]) -> list[dict[str, Any]]:
+    """One entry each, in the order in which the events were sent."""
+    return [_verdict(index, sent[index], reason) for index, reason in sorted(reasons, key=lambda one: one[0])]
 
 
 def _verdict(index: int, event: Event, reason: EventRejected) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""The devices of a program. Source: the contract's sync area, 3.8."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+
+from datacollect.db import Database, Reading, Tx
+from datacollect.features.devices import queries
+from datacollect.features.devices.errors import DeviceRevoked
+from datacollect.features.devices.model import ANYBODY, Activity, Device, DeviceKey, Revocation, Route, device_time
+from datacollect.features.devices.recorder import DeviceRecorder
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId, is_device_id
+
+_FRESH_MILLIS = 1000
+_MOST_TENANTS = 10_000
+
+
+async def list_devices(
+    view: Reading, scope: TenantScope, *, after: tuple[str, str] | None, limit: int
+) -> tuple[Sequence[Device], bool]:
+    """A page of devices, by user and device id, and whether there are more. Revocations are told with them."""
+    found = await queries.list_devices(view, scope, after=after, limit=limit + 1)
+    revoked = {(one.device_id, one.user_id): one for one in await queries.list_revocations(view, scope)}
+    page = [
+        replace(device, revocation=revoked.get((key.device_id, ANYBODY)) or revoked.get((key.device_id, key.user_id)))
+        for device in found[:limit]
+        for key in (device.key,)
+    ]
+    return page, len(found) > limit
+
+
+async def revoke(
+    tx: Tx, scope: TenantScope, device_id: str, user_id: str | None, *, now: Millis
+) -> Sequence[Revocation]:
+    """Shut a device out, for everybody or for one user; harmless when it is. Gives its revocations in force."""
+    await queries.revoke(tx, scope, Revocation(device_id, user_id or ANYBODY, now, scope.actor.label))
+    return await _in_force(tx, scope, device_id)
+
+
+async def restore(
+    tx: Tx, scope: TenantScope, device_id: str, user_id: str | None, *, now: Millis
+) -> Sequence[Revocation]:
+    """Let a device in again, entirely or for one user; harmless when it is. Gives its revocations still in force."""
+    await queries.restore(tx, scope, device_id, user_id, by=scope.actor.label, now=now)
+    return await _in_force(tx, scope, device_id)
+
+
+async def _in_force(tx: Tx, scope: TenantScope, device_id: str) -> Sequence[Revocation]:
+    return [one for one in await queries.list_revocations(tx, scope) if one.device_id == device_id]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCall:
+    """A sync call under way, by a device that may make it. Implements the port; without a device id it notes nothing."""
+
+    recorder: DeviceRecorder
+    clock: Clock
+    key: DeviceKey | None
+    told: int | None
+
+    def pulled(self, events: int, *, scope_hash: str) -> None:
+        self._note("pull", events, scope_hash, None)
+
+    def pushed(self, applied: int, *, scope_hash: str, newest: Millis | None) -> None:
+        self._note("push", applied, scope_hash, newest)
+
+    def _note(self, route: Route, events: int, scope_hash: str, newest: Millis | None) -> None:
+        if self.key is not None:
+            now = self.clock.now()
+            self.recorder.note(
+                Activity(self.key, route, events, scope_hash, now),
+                newest=None if newest is None else newest - now,
+                told=self.told,
+            )
+
+
+class DeviceRegistry:
+    """What sync sees of devices; implements `Devices`.
+
+    Which devices are shut out is remembered for at most a second: a revocation holds at once here, and within a second
+    in other processes.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.recorder = DeviceRecorder(database, clock)
+        self._database = database
+        self._clock = clock
+        self._revoked: dict[TenantId, tuple[Millis, frozenset[tuple[str, str]]]] = {}
+        self._changes = 0
+
+    async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
+        device_id = headers.get("x-device-id")
+        if not device_id or not is_device_id(device_id):
+            return DeviceCall(self.recorder, self._clock, None, None)
+        user_id = "" if scope.actor.user_id is None else str(scope.actor.user_id)
+        revoked = await self._revoked_in(scope)
+        if (device_id, ANYBODY) in revoked or (device_id, user_id) in revoked:
+            raise DeviceRevoked()
+        told = device_time(headers.get("x-device-time"), headers.get("date"))
+        return DeviceCall(
+            self.recorder,
+            self._clock,
+            DeviceKey(scope.tenant_id, user_id, device_id),
+            None if told is None else told - self._clock.now(),
+        )
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return self.recorder.running()
+
+    async def flush(self) -> None:
+        await self.recorder.flush()
+
+    def forget(self, tenant_id: TenantId) -> None:
+        self._changes += 1
+        self._revoked.pop(tenant_id, None)
+
+    async def _revoked_in(self, scope: TenantScope) -> frozenset[tuple[str, str]]:
+        now = self._clock.now()
+        entry = self._revoked.get(scope.tenant_id)
+        if entry is not None and 0 <= now - entry[0] < _FRESH_MILLIS:
+            return entry[1]
+        changes = self._changes
+        async with self._database.reading() as view:
+            found = await queries.list_revocations(view, scope)
+        revoked = frozenset((one.device_id, one.user_id) for one in found)
+        # A change made here meanwhile may be younger than what has just been read: then it is not kept.
+        if changes == self._changes:
+            if len(self._revoked) >= _MOST_TENANTS:
+                self._revoked.clear()
+            self._revoked[scope.tenant_id] = (now, revoked)
+        return revoked

@@ -1,0 +1,196 @@
+"""SQL of the quarantine."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import Select, and_, bindparam, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from datacollect.db import Reading, Tx
+from datacollect.eventstore.tables import events
+from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
+from datacollect.features.quarantine.tables import quarantine
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+_columns = quarantine.c
+_GUIDS_PER_STATEMENT = 5000
+
+
+async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> None:
+    """Store refused events; one that is there has come once more, and is otherwise left as it is."""
+    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(quarantine)
+    again = {"attempts": _columns.attempts + 1, "last_seen_ms": insert.excluded.last_seen_ms}
+    upsert = insert.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=again)
+    # In the order in which decisions lock them, so that the two cannot wait for each other.
+    await tx.execute(upsert, [_values(scope, one) for one in sorted(refused, key=lambda one: one.id)])
+
+
+async def keep_blocking(tx: Tx, scope: TenantScope, refused: Quarantined) -> None:
+    """Store an event that refused a whole push; of one that is there, tell how it looks now."""
+    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(quarantine)
+    now = ("last_seen_ms", "actor", "device_id", "code", "message", "path", "body", "entity_guid")
+    newest = {name: insert.excluded[name] for name in now}
+    upsert = insert.on_conflict_do_update(
+        index_elements=["tenant_id", "id"], set_={"attempts": _columns.attempts + 1, "status": "open"} | newest
+    )
+    await tx.execute(upsert, _values(scope, refused))
+
+
+async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[str]:
+    """Those of the guids whose event an operator has discarded."""
+    found: set[str] = set()
+    left = iter(guids)
+    while some := list(islice(left, _GUIDS_PER_STATEMENT)):
+        wanted = select(_columns.event_guid).where(
+            _columns.tenant_id == scope.tenant_id,
+            _columns.event_guid.in_(some),
+            _columns.status == Status.DISCARDED.value,
+            _columns.code != GUID_REUSED,
+        )
+        found.update((await view.execute(wanted)).scalars())
+    return found
+
+
+async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[tuple[str, str]]:
+    """Guid and body of those of the events that an operator has replayed or discarded."""
+    found: set[tuple[str, str]] = set()
+    left = iter(guids)
+    while some := list(islice(left, _GUIDS_PER_STATEMENT)):
+        wanted = select(_columns.event_guid, _columns.body).where(
+            _columns.tenant_id == scope.tenant_id,
+            _columns.event_guid.in_(some),
+            _columns.status.in_([Status.REPLAYED.value, Status.DISCARDED.value]),
+        )
+        found.update((row.event_guid, row.body) for row in await view.execute(wanted))
+    return found
+
+
+async def find(view: Reading, scope: TenantScope, id: str) -> Quarantined | None:
+    row = (await view.execute(_of(scope).where(_columns.id == id))).first()
+    return None if row is None else _quarantined(row)
+
+
+async def lock_rows(tx: Tx, scope: TenantScope, ids: Sequence[str]) -> Mapping[str, Quarantined]:
+    """Those that are there, by id; nobody else decides about them until `tx` ends."""
+    wanted = _of(scope).where(_columns.id.in_(ids)).order_by(_columns.id).with_for_update(of=quarantine)
+    return {row.id: _quarantined(row) for row in await tx.execute(wanted)}
+
+
+async def list_newest(
+    view: Reading,
+    scope: TenantScope,
+    *,
+    status: Status | None,
+    kind: Kind | None,
+    filters: Mapping[str, str],
+    before: tuple[int, str] | None,
+    limit: int,
+) -> Sequence[Quarantined]:
+    """The latest first. Events that have been accepted meanwhile come as such, also when open ones are asked for."""
+    wanted = _of(scope).order_by(_columns.received_ms.desc(), _columns.id.desc()).limit(limit)
+    if status is not None:
+        wanted = wanted.where(_columns.status == status.value)
+    if kind is not None:
+        wanted = wanted.where(_columns.kind == kind.value)
+    for name, value in filters.items():
+        wanted = wanted.where(_columns[name] == value)
+    if before is not None:
+        received, id = before
+        # In this form both engines begin at the page, and not at the newest row.
+        wanted = wanted.where(_columns.received_ms <= received, or_(_columns.received_ms < received, _columns.id < id))
+    return [_quarantined(row) for row in await view.execute(wanted)]
+
+
+async def close(tx: Tx, scope: TenantScope, rows: Sequence[Quarantined]) -> None:
+    """Note how these ended."""
+    change = (
+        update(quarantine)
+        .where(
+            _columns.tenant_id == scope.tenant_id,
+            _columns.id == bindparam("row_id"),
+            _columns.status == Status.OPEN.value,
+        )
+        .values(
+            status=bindparam("new_status"),
+            closed_ms=bindparam("new_closed_ms"),
+            closed_by=bindparam("new_closed_by"),
+            reason=bindparam("new_reason"),
+            replayed_body=bindparam("new_body"),
+        )
+    )
+    values = [
+        {
+            "row_id": row.id,
+            "new_status": row.status.value,
+            "new_closed_ms": row.closed_at,
+            "new_closed_by": row.closed_by,
+            "new_reason": row.reason,
+            "new_body": row.replayed_body,
+        }
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
+    if values:
+        await tx.execute(change, values)
+
+
+def _of(scope: TenantScope) -> Select[Any]:
+    """Rows with, for open ones, the event of their guid that the log has taken since."""
+    taken = and_(
+        events.c.tenant_id == scope.tenant_id,
+        events.c.guid == _columns.event_guid,
+        _columns.status == Status.OPEN.value,
+        _columns.code != GUID_REUSED,
+    )
+    return (
+        select(quarantine, events.c.recorded_ms.label("accepted_ms"), events.c.actor.label("accepted_by"))
+        .select_from(quarantine.outerjoin(events, taken))
+        .where(_columns.tenant_id == scope.tenant_id)
+    )
+
+
+def _values(scope: TenantScope, one: Quarantined) -> dict[str, Any]:
+    return {
+        "tenant_id": scope.tenant_id,
+        "id": one.id,
+        "event_guid": one.event_guid,
+        "entity_guid": one.entity_guid,
+        "received_ms": one.received_at,
+        "last_seen_ms": one.last_seen_at,
+        "actor": one.actor,
+        "device_id": one.device_id,
+        "code": one.code,
+        "message": one.message,
+        "path": None if one.path is None else msgspec.json.encode(one.path).decode(),
+        "body": one.body,
+        "kind": one.kind.value,
+        "status": one.status.value,
+        "attempts": one.attempts,
+    }
+
+
+def _quarantined(row: Any) -> Quarantined:
+    accepted = row.accepted_ms is not None
+    closed_ms = row.accepted_ms if accepted else row.closed_ms
+    return Quarantined(
+        id=row.id,
+        kind=Kind(row.kind),
+        event_guid=row.event_guid,
+        entity_guid=row.entity_guid,
+        body=row.body,
+        actor=row.actor,
+        device_id=row.device_id,
+        code=row.code,
+        message=row.message,
+        path=None if row.path is None else msgspec.json.decode(row.path),
+        received_at=Millis(row.received_ms),
+        last_seen_at=Millis(row.last_seen_ms),
+        attempts=row.attempts,
+        status=Status.ACCEPTED if accepted else Status(row.status),
+        closed_at=None if closed_ms is None else Millis(closed_ms),
+        closed_by=row.accepted_by if accepted else row.closed_by,
+        reason=row.reason,
+        replayed_body=row.replayed_body,
+    )

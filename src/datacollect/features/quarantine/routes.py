@@ -1,0 +1,309 @@
+"""`/api/sync/quarantine`: what the hub could not apply, and deciding about it. For supervisors."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel
+
+from datacollect.eventstore.event import Event
+from datacollect.features.entities.model import reserved_keys
+from datacollect.features.quarantine import schemas, service
+from datacollect.features.quarantine.errors import (
+    InvalidDecision,
+    InvalidQuarantineQuery,
+    QuarantinedClosed,
+    QuarantinedNotFound,
+    ReplayRejected,
+)
+from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, Status, Verdict
+from datacollect.features.sync.payload import read_push
+from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.openapi import errors
+from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.errors import InvalidPayload, TenantUnknown
+from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.tenancy import Tenant
+
+router = APIRouter(prefix="/api/sync/quarantine", tags=["Synchronization"])
+
+MOST_LISTED = 1000
+DEFAULT_LISTED = 100
+
+_STATUSES: dict[str, tuple[Status | None, Kind | None]] = {
+    "open": (Status.OPEN, None),
+    "blocking": (Status.OPEN, Kind.BLOCKING),
+    "replayed": (Status.REPLAYED, None),
+    "discarded": (Status.DISCARDED, None),
+    "accepted": (Status.ACCEPTED, None),
+    "all": (None, None),
+}
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+_CURSOR = re.compile(r"([0-9]{1,15})\.([0-9a-f-]{36})")
+
+_NOT_FOUND = {404: "There is no such event in this program's quarantine."}
+_DECIDED = _NOT_FOUND | {409: "It has been replayed, discarded or accepted already."}
+
+QuarantinedId = Annotated[str, Path(alias="id", description="The quarantined event's `id`, not its guid.")]
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class _Body(JsonBody):
+    async def __call__(self, request: Request) -> Any:
+        """The decoded body with the checked model: the tenant may stand in the body too."""
+        body = await read_body(request)
+        document = strict_json(body) if body or self.required else {}
+        try:
+            return document, validated(self.model, document)
+        except InvalidPayload as invalid:
+            raise InvalidDecision(invalid.issues, errors=invalid.issues) from None
+
+
+class _OptionalBody(_Body):
+    required = False
+
+
+@router.get("", summary="List quarantined events", response_model=schemas.QuarantineList, responses=errors(400))
+async def list_quarantined(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    _: ConfigId = "default",
+    status: Annotated[
+        str,
+        Query(
+            description="`open`, `blocking` (open, and stopping a device), `replayed`, `discarded`, `accepted`, `all`."
+        ),
+    ] = "open",
+    device_id: Annotated[str | None, Query(alias="deviceId", description="Only those this device sent.")] = None,
+    code: Annotated[str | None, Query(description="Only those refused for this reason.")] = None,
+    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those about this entity.")] = None,
+    limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(DEFAULT_LISTED),
+    cursor: Annotated[str | None, Query(description="From the page before.")] = None,
+) -> dict[str, Any]:
+    """What the program could not apply, the latest first. Needs a supervisor whose scope is the whole program.
+
+    An open event that a device has sent again since, and that could be applied then, is closed as `accepted` when a list
+    comes across it.
+    """
+    scope, _tenant = await _scope(request, hub, actor)
+    before = None if cursor is None else _CURSOR.fullmatch(cursor)
+    if (
+        status not in _STATUSES
+        or not _WHOLE_NUMBER.fullmatch(limit)
+        or not 1 <= int(limit) <= MOST_LISTED
+        or (cursor is not None and before is None)
+    ):
+        raise InvalidQuarantineQuery()
+    wanted, kind = _STATUSES[status]
+    filters = {"device_id": device_id, "code": code, "entity_guid": entity_guid}
+    async with hub.db.reading() as view:
+        page = await service.list_newest(
+            view,
+            scope,
+            status=wanted,
+            kind=kind,
+            filters={name: value for name, value in filters.items() if value is not None},
+            before=None if before is None else (int(before[1]), before[2]),
+            limit=int(limit),
+        )
+    if page.accepted:
+        async with hub.db.transaction() as tx:
+            await service.close_accepted(tx, scope, page.accepted)
+    return {
+        "quarantined": [_view(scope, row) for row in page.rows],
+        "nextCursor": None if page.next_key is None else f"{page.next_key[0]}.{page.next_key[1]}",
+    }
+
+
+@router.get(
+    "/{id}",
+    summary="One quarantined event",
+    response_model=schemas.QuarantineReply,
+    responses=errors(400, texts=_NOT_FOUND),
+)
+async def get_quarantined(
+    id: QuarantinedId, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
+) -> dict[str, Any]:
+    """The event as it came, why it was refused, and what was decided."""
+    scope, _tenant = await _scope(request, hub, actor)
+    async with hub.db.reading() as view:
+        return {"quarantined": _view(scope, await service.get(view, scope, id))}
+
+
+@router.post(
+    "/replay",
+    summary="Replay several events",
+    response_model=schemas.BulkReply,
+    responses=errors(400),
+)
+async def replay_several(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    body: Annotated[Any, Depends(_Body(schemas.BulkReplay))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Apply up to 500 events as they came, oldest first, in one transaction; each gets a verdict."""
+    document, wanted = body
+    scope, tenant = await _scope(request, hub, actor, document)
+    ids = list(dict.fromkeys(wanted.ids))
+    async with hub.log.turn(scope), hub.db.transaction() as tx:
+        verdicts = await service.replay(tx, hub.log, scope, tenant, ids, {}, now=hub.clock.now())
+    return _bulk(verdicts, Outcome.REPLAYED)
+
+
+@router.post(
+    "/discard",
+    summary="Discard several events",
+    response_model=schemas.BulkReply,
+    responses=errors(400),
+)
+async def discard_several(
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    body: Annotated[Any, Depends(_Body(schemas.BulkDiscard))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Decide that up to 500 events are not to be applied; each gets a verdict."""
+    document, wanted = body
+    scope, _tenant = await _scope(request, hub, actor, document)
+    ids = list(dict.fromkeys(wanted.ids))
+    async with hub.db.transaction() as tx:
+        verdicts = await service.discard(tx, scope, ids, reason=wanted.reason, now=hub.clock.now())
+    return _bulk(verdicts, Outcome.DISCARDED)
+
+
+@router.post(
+    "/{id}/replay",
+    summary="Replay a quarantined event",
+    response_model=schemas.DecisionReply,
+    responses=errors(
+        400,
+        texts=_DECIDED | {422: "It still cannot be applied; `code`, `path` and `message` say why. It stays open."},
+    ),
+)
+async def replay(
+    id: QuarantinedId,
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    body: Annotated[Any, Depends(_OptionalBody(schemas.Replay))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Apply the event, as it came or edited; every device gets it with its next pull.
+
+    In the log the event is the operator's. A device that the event blocked gets past it, for its guid is then known.
+    """
+    document, wanted = body
+    scope, tenant = await _scope(request, hub, actor, document)
+    edited = {} if wanted.event is None else {id: _read_event(wanted.event, tenant)}
+    async with hub.log.turn(scope), hub.db.transaction() as tx:
+        [verdict] = await service.replay(tx, hub.log, scope, tenant, [id], edited, now=hub.clock.now())
+        _require_done(verdict)
+        row = await service.get(tx, scope, id)
+    return {"status": "success", "quarantined": _view(scope, row)}
+
+
+@router.post(
+    "/{id}/discard",
+    summary="Discard a quarantined event",
+    response_model=schemas.DecisionReply,
+    responses=errors(400, texts=_DECIDED),
+)
+async def discard(
+    id: QuarantinedId,
+    request: Request,
+    hub: CurrentHub,
+    actor: CurrentUser,
+    body: Annotated[Any, Depends(_Body(schemas.Discard))],
+    _: ConfigId = "default",
+) -> dict[str, Any]:
+    """Decide that the event is not to be applied. It stays here, with the reason.
+
+    A device that it blocks gets past it with its next push: the event counts as applied there, with a warning.
+    """
+    document, wanted = body
+    scope, _tenant = await _scope(request, hub, actor, document)
+    async with hub.db.transaction() as tx:
+        [verdict] = await service.discard(tx, scope, [id], reason=wanted.reason, now=hub.clock.now())
+        _require_done(verdict)
+        row = await service.get(tx, scope, id)
+    return {"status": "success", "quarantined": _view(scope, row)}
+
+
+async def _scope(
+    request: Request, hub: Hub, actor: Actor, body: dict[str, Any] | None = None
+) -> tuple[TenantScope, Tenant]:
+    tenant_id = tenant_of(request, body)
+    tenant = await hub.tenants.find(tenant_id)
+    if tenant is None:
+        raise TenantUnknown()
+    scope = actor.in_tenant(tenant_id, Action.APPROVE)
+    scope.require_everything()
+    return scope, tenant
+
+
+def _read_event(event: dict[str, Any], tenant: Tenant) -> Event:
+    """An edited event, held to what a push is held to."""
+    try:
+        pushed = read_push({"events": [event]}, reserved=reserved_keys(tenant.custom_event_types))
+    except InvalidPayload as invalid:
+        issues = [issue | {"path": ["event", *issue["path"][2:]]} for issue in invalid.issues]
+        raise InvalidDecision(issues, errors=issues) from None
+    return pushed.events[0]
+
+
+def _require_done(verdict: Verdict) -> None:
+    """Raised inside the transaction, so that nothing of a refused decision stays."""
+    if verdict.outcome is Outcome.NOT_FOUND:
+        raise QuarantinedNotFound()
+    if verdict.outcome is Outcome.CLOSED:
+        raise QuarantinedClosed()
+    if verdict.outcome is Outcome.REFUSED:
+        raise ReplayRejected(failed=[verdict.to_wire()])
+
+
+def _bulk(verdicts: Sequence[Verdict], outcome: Outcome) -> dict[str, Any]:
+    done = sum(verdict.outcome is outcome for verdict in verdicts)
+    return {
+        "status": "success" if done == len(verdicts) else "partial",
+        "done": done,
+        "results": [verdict.to_wire() for verdict in verdicts],
+    }
+
+
+def _view(scope: TenantScope, row: Quarantined) -> dict[str, Any]:
+    event = msgspec.json.decode(row.body)
+    return {
+        "id": row.id,
+        "tenantId": scope.tenant_id,
+        "kind": row.kind.value,
+        "status": row.status.value,
+        "eventGuid": row.event_guid,
+        "entityGuid": row.entity_guid,
+        "type": event["type"],
+        "code": row.code,
+        "message": row.message,
+        "path": row.path,
+        "actor": row.actor,
+        "deviceId": row.device_id,
+        "receivedAt": format_timestamp(row.received_at),
+        "lastSeenAt": format_timestamp(row.last_seen_at),
+        "attempts": row.attempts,
+        "event": event,
+        "replayedEvent": None if row.replayed_body is None else msgspec.json.decode(row.replayed_body),
+        "closedAt": _text(row.closed_at),
+        "closedBy": row.closed_by,
+        "reason": row.reason,
+    }
+
+
+def _text(instant: Millis | None) -> str | None:
+    return None if instant is None else format_timestamp(instant)

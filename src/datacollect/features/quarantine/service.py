@@ -1,0 +1,218 @@
+"""Keeping refused events, and deciding about them. Source: our decisions 6 and 19."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from datacollect.db import Database, Reading, Tx
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.features.quarantine import queries
+from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound
+from datacollect.features.quarantine.model import (
+    GUID_REUSED,
+    Kind,
+    Outcome,
+    Quarantined,
+    Status,
+    Verdict,
+    event_to_replay,
+    quarantine_id,
+)
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import Tenant
+
+_log = structlog.get_logger(component="quarantine")
+
+_CLOSED_MESSAGE = QuarantinedClosed().message
+_NOT_FOUND_MESSAGE = QuarantinedNotFound().message
+_REUSED_MESSAGE = "The log holds another event with this guid."
+
+
+class QuarantineKeeper:
+    """Where sync leaves what it refuses; implements `Quarantine`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(
+        self, tx: Tx, scope: TenantScope, refused: Sequence[Rejection], *, device_id: str | None, now: Millis
+    ) -> None:
+        rows = [_kept(scope, one, Kind.REFUSED, device_id, now) for one in refused]
+        # What a device goes on sending after an operator has replayed it edited, or discarded it, asks for nothing new.
+        decided = await queries.find_decided(tx, scope, {row.event_guid for row in rows})
+        new = [row for row in rows if (row.event_guid, row.body) not in decided]
+        if new:
+            await queries.keep(tx, scope, new)
+
+    async def blocked(
+        self,
+        scope: TenantScope,
+        rejection: Rejection,
+        *,
+        pushed: Collection[str],
+        device_id: str | None,
+        now: Millis,
+    ) -> Collection[str]:
+        guid = rejection.event.guid
+        try:
+            async with self._database.transaction() as tx:
+                if await queries.find_discarded(tx, scope, [guid]):
+                    return await queries.find_discarded(tx, scope, pushed)
+                await queries.keep_blocking(tx, scope, _kept(scope, rejection, Kind.BLOCKING, device_id, now))
+        except Exception as error:
+            # The answer has been decided, and the device comes back with the event.
+            _log.warning("quarantine.blocking_not_kept", event_guid=guid, exc_info=error)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinePage:
+    """`rows` are what was asked for; `accepted` are open ones that turned out to be accepted since."""
+
+    rows: Sequence[Quarantined]
+    accepted: Sequence[Quarantined]
+    next_key: tuple[int, str] | None
+
+
+async def list_newest(
+    view: Reading,
+    scope: TenantScope,
+    *,
+    status: Status | None,
+    kind: Kind | None,
+    filters: Mapping[str, str],
+    before: tuple[int, str] | None,
+    limit: int,
+) -> QuarantinePage:
+    """A page, the latest first. It is read on until it is full, so that accepted events leave no empty pages."""
+    rows: list[Quarantined] = []
+    accepted: list[Quarantined] = []
+    while True:
+        found = await queries.list_newest(
+            view, scope, status=status, kind=kind, filters=filters, before=before, limit=limit
+        )
+        for row in found:
+            before = (row.received_at, row.id)
+            if status is Status.OPEN and row.status is Status.ACCEPTED:
+                accepted.append(row)
+            else:
+                rows.append(row)
+            if len(rows) == limit:
+                return QuarantinePage(rows, accepted, before)
+        if len(found) < limit:
+            return QuarantinePage(rows, accepted, None)
+
+
+async def close_accepted(tx: Tx, scope: TenantScope, accepted: Sequence[Quarantined]) -> None:
+    """Keep what the log says of them, so that the next list need not find it out again."""
+    await queries.close(tx, scope, accepted)
+
+
+async def get(view: Reading, scope: TenantScope, id: str) -> Quarantined:
+    """Raises `QuarantinedNotFound`."""
+    row = await queries.find(view, scope, id)
+    if row is None:
+        raise QuarantinedNotFound()
+    return row
+
+
+async def replay(
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    tenant: Tenant,
+    ids: Sequence[str],
+    edited: Mapping[str, Event],
+    *,
+    now: Millis,
+) -> Sequence[Verdict]:
+    """Append quarantined events, oldest first, each as it is or as `edited`; those that cannot be applied stay open.
+
+    The events are the caller's in the log; who sent them stays in the quarantine. One append for all of them. Raises
+    `GuidChanged`.
+    """
+    # The log first, as every push does: who comes second finds the row closed.
+    await log.lock(tx, scope)
+    found = await queries.lock_rows(tx, scope, ids)
+    events = {row.id: event_to_replay(row, edited.get(row.id)) for row in found.values() if row.status is Status.OPEN}
+    order = sorted(events, key=lambda id: events[id].occurred_at)
+    appended = await log.append(tx, scope, tenant, [events[id] for id in order], on_rejection=_go_on)
+    refused = {
+        order[one.index]: Verdict(
+            order[one.index],
+            Outcome.REFUSED,
+            one.reason.code,
+            one.reason.message,
+            one.reason.extra.get("path"),
+        )
+        for one in appended.rejections
+    }
+    for index in appended.reused:
+        refused[order[index]] = Verdict(order[index], Outcome.REFUSED, GUID_REUSED, _REUSED_MESSAGE, ["guid"])
+    done = [
+        replace(
+            found[id],
+            status=Status.REPLAYED,
+            closed_at=now,
+            closed_by=scope.actor.label,
+            replayed_body=None if events[id].body() == found[id].body else events[id].body(),
+        )
+        for id in order
+        if id not in refused
+    ]
+    await queries.close(tx, scope, done)
+    return _verdicts(ids, found, refused, {row.id for row in done}, Outcome.REPLAYED)
+
+
+async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str, now: Millis) -> Sequence[Verdict]:
+    """Decide that these are not to be applied. A device they block gets past them with its next push."""
+    found = await queries.lock_rows(tx, scope, ids)
+    done = [
+        replace(row, status=Status.DISCARDED, closed_at=now, closed_by=scope.actor.label, reason=reason)
+        for row in found.values()
+        if row.status is Status.OPEN
+    ]
+    await queries.close(tx, scope, done)
+    return _verdicts(ids, found, {}, {row.id for row in done}, Outcome.DISCARDED)
+
+
+def _verdicts(
+    ids: Sequence[str],
+    found: Mapping[str, Quarantined],
+    refused: Mapping[str, Verdict],
+    done: Collection[str],
+    outcome: Outcome,
+) -> Sequence[Verdict]:
+    def verdict(id: str) -> Verdict:
+        if id not in found:
+            return Verdict(id, Outcome.NOT_FOUND, QuarantinedNotFound.code, _NOT_FOUND_MESSAGE)
+        if id in done:
+            return Verdict(id, outcome)
+        return refused.get(id) or Verdict(id, Outcome.CLOSED, QuarantinedClosed.code, _CLOSED_MESSAGE)
+
+    return [verdict(id) for id in ids]
+
+
+def _kept(scope: TenantScope, rejection: Rejection, kind: Kind, device_id: str | None, now: Millis) -> Quarantined:
+    event, reason = rejection.event, rejection.reason
+    return Quarantined(
+        id=quarantine_id(event, kind),
+        kind=kind,
+        event_guid=event.guid,
+        entity_guid=event.entity_guid,
+        body=event.body(),
+        actor=scope.actor.event_user_id,
+        device_id=device_id,
+        code=reason.code,
+        message=reason.message,
+        path=reason.extra.get("path"),
+        received_at=now,
+        last_seen_at=now,
+    )
+
+
+def _go_on(_rejection: Rejection) -> None:
+    """The event stays in quarantine and the others go on."""

@@ -1,0 +1,477 @@
+"""`/api/sync/quarantine` through HTTP, on both engines: nothing refused is lost, and a blocked device gets on."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from datacollect.http.hub import Hub
+from tests.accounts import Person, bearer, login, make_person
+from tests.conftest import asgi_client
+from tests.factories import make_event, make_program, new_id, pull_all, push
+
+pytestmark = pytest.mark.anyio
+
+BASE = "/api/sync/quarantine"
+SHAPE = {
+    "id",
+    "tenantId",
+    "kind",
+    "status",
+    "eventGuid",
+    "entityGuid",
+    "type",
+    "code",
+    "message",
+    "path",
+    "actor",
+    "deviceId",
+    "receivedAt",
+    "lastSeenAt",
+    "attempts",
+    "event",
+    "replayedEvent",
+    "closedAt",
+    "closedBy",
+    "reason",
+}
+
+
+def unknown_type(**changes: Any) -> dict[str, Any]:
+    return make_event("no-such-type", **changes)
+
+
+def orphan(group: str, **changes: Any) -> dict[str, Any]:
+    """Waits for its group."""
+    return make_event("add-member", entity=group, data={"members": [{"guid": new_id("m"), "name": "Leo"}]}, **changes)
+
+
+async def push_from(client: AsyncClient, program: str, device: str, *events: Any, **members: Any) -> Any:
+    body = {"events": list(events), "configId": program} | members
+    return await client.post("/api/sync/push", json=body, headers={"X-Device-Id": device})
+
+
+async def kept(client: AsyncClient, program: str, **query: Any) -> list[dict[str, Any]]:
+    answer = await client.get(BASE, params={"configId": program} | query)
+    assert answer.status_code == 200, answer.text
+    rows: list[dict[str, Any]] = answer.json()["quarantined"]
+    return rows
+
+
+async def decide(client: AsyncClient, program: str, path: str, body: Any = None) -> Any:
+    return await client.post(f"{BASE}/{path}", params={"configId": program}, json=body)
+
+
+async def refuse(admin: AsyncClient, program: str, *events: dict[str, Any]) -> list[dict[str, Any]]:
+    """Push events that cannot be applied, and give their rows in the same order."""
+    assert (await push(admin, program, *events, atomic=False)).status_code == 207
+    rows = {row["eventGuid"]: row for row in await kept(admin, program)}
+    return [rows[event["guid"]] for event in events]
+
+
+async def names_of(admin: AsyncClient, program: str, entity: str) -> Any:
+    return await admin.get(f"/api/entities/{entity}", params={"configId": program})
+
+
+@pytest.mark.parametrize("bad_of_1000", [10, 100, 500])
+async def test_of_a_thousand_events_every_good_one_is_applied_and_every_bad_one_explained(
+    admin: AsyncClient, measured: Callable[[str, object], None], bad_of_1000: int
+) -> None:
+    program = await make_program(admin)
+    every = 1000 // bad_of_1000
+    events = [
+        (unknown_type() if n % (2 * every) else orphan(new_id())) if n % every == 0 else make_event()
+        for n in range(1000)
+    ]
+    bad = {n: event["guid"] for n, event in enumerate(events) if n % every == 0}
+    began = time.perf_counter()
+    answer = await push(admin, program, *events, atomic=False)
+    measured(f"{bad_of_1000} bad of 1,000", f"{1000 * (time.perf_counter() - began):.0f} ms")
+    body = answer.json()
+    assert (answer.status_code, body["applied"]) == (207, 1000 - bad_of_1000)
+    assert {failure["index"]: failure["guid"] for failure in body["failed"]} == bad
+    assert {failure["code"] for failure in body["failed"]} == {"UNKNOWN_EVENT_TYPE", "INVALID_GROUP"}
+    assert all(failure["message"] for failure in body["failed"])
+    delivered = {event["guid"] for event in await pull_all(admin, program, limit=1000)}
+    assert delivered == {event["guid"] for event in events} - set(bad.values())
+    rows, cursor = [], None
+    while cursor != "":
+        query = {"configId": program, "limit": "300"} | ({"cursor": cursor} if cursor else {})
+        page = (await admin.get(BASE, params=query)).json()
+        rows += page["quarantined"]
+        cursor = page["nextCursor"] or ""
+    assert sorted(row["eventGuid"] for row in rows) == sorted(bad.values())
+    failed = {failure["guid"]: failure for failure in body["failed"]}
+    for row in rows:
+        assert (row["code"], row["message"]) == (failed[row["eventGuid"]]["code"], failed[row["eventGuid"]]["message"])
+
+
+async def test_a_refused_event_is_shown_with_who_sent_it_and_why(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    event = orphan("nobody")
+    await push_from(admin, program, "tablet-07", event, atomic=False)
+    [row] = await kept(admin, program)
+    assert set(row) == SHAPE
+    assert row["event"] == event | {"syncLevel": 1}
+    assert (row["kind"], row["status"], row["code"], row["attempts"]) == ("refused", "open", "INVALID_GROUP", 1)
+    assert (row["deviceId"], row["entityGuid"], row["type"]) == ("tablet-07", "nobody", "add-member")
+    assert row["actor"].isdigit() and row["receivedAt"] == row["lastSeenAt"]
+    one = await admin.get(f"{BASE}/{row['id']}", params={"configId": program})
+    assert one.json() == {"quarantined": row}
+
+
+async def test_lists_are_narrowed_by_device_code_and_entity(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    one, other = orphan("g"), unknown_type(entity="e")
+    await push_from(admin, program, "tablet-1", one, atomic=False)
+    await push_from(admin, program, "tablet-2", other, atomic=False)
+
+    async def guids(**query: str) -> list[str]:
+        return [row["eventGuid"] for row in await kept(admin, program, **query)]
+
+    assert await guids() == [other["guid"], one["guid"]]
+    assert await guids(deviceId="tablet-1") == await guids(code="INVALID_GROUP") == [one["guid"]]
+    assert await guids(entityGuid="e") == [other["guid"]]
+    assert await guids(deviceId="tablet-1", entityGuid="e") == []
+    assert await guids(status="all") == [other["guid"], one["guid"]]
+    assert await guids(status="blocking") == []
+
+
+@pytest.mark.parametrize(
+    "query", [{"status": "new"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "ten"}, {"cursor": "x"}, {"cursor": ""}]
+)
+async def test_a_list_that_is_none_is_refused(admin: AsyncClient, query: dict[str, str]) -> None:
+    answer = await admin.get(BASE, params={"configId": await make_program(admin)} | query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_QUARANTINE_QUERY")
+
+
+# -- replaying
+
+
+async def test_a_replay_applies_the_event_and_reaches_every_device(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    event = orphan("g")
+    await push_from(admin, program, "tablet-1", event, atomic=False)
+    [row] = await kept(admin, program)
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    answer = await decide(admin, program, f"{row['id']}/replay")
+    assert answer.status_code == 200, answer.text
+    done = answer.json()["quarantined"]
+    assert (done["status"], done["closedBy"], done["replayedEvent"]) == ("replayed", "admin@hub.test", None)
+    assert done["closedAt"] >= row["receivedAt"]
+    assert (done["actor"], done["deviceId"]) == (row["actor"], "tablet-1")
+    assert (await pull_all(admin, program))[-1] == event | {"syncLevel": 1}
+    assert await kept(admin, program) == []
+    assert await kept(admin, program, status="replayed") == [done]
+
+
+async def test_in_the_log_a_replayed_event_is_the_operators(
+    app: FastAPI, admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    person = await make_member(admin, program, "enumerator")
+    async with asgi_client(app, (await login(client, person))["token"]) as agent:
+        await push_from(agent, program, "tablet-1", orphan("g"), atomic=False)
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    [row] = await kept(admin, program)
+    assert row["actor"] == str(person.id)
+    # The hub has not noticed yet that it could be applied: nobody has sent it again.
+    assert (await decide(admin, program, f"{row['id']}/replay")).status_code == 200
+    async with hub.db.reading() as view:
+        mark = "?" if view.dialect == "sqlite" else "$1"
+        logged = await view.fetch(
+            f"SELECT actor, device_id FROM events WHERE tenant_id = {mark} ORDER BY position DESC LIMIT 1", program
+        )
+    assert logged[0][0] != str(person.id) and logged[0][1] is None
+
+
+async def test_a_replay_may_carry_an_edited_event_and_both_are_kept(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    [row] = await refuse(admin, program, unknown_type(entity="e"))
+    edited = row["event"] | {"type": "create-individual", "data": {"name": "Ana", "externalId": "x"}, "id": 7}
+    answer = await decide(admin, program, f"{row['id']}/replay", {"event": edited})
+    assert answer.status_code == 200, answer.text
+    done = answer.json()["quarantined"]
+    assert done["event"]["type"] == "no-such-type"
+    assert done["replayedEvent"] == row["event"] | {"type": "create-individual", "data": {"name": "Ana"}}
+    assert (await names_of(admin, program, "e")).json()["data"]["name"] == "Ana"
+
+
+async def test_a_replay_that_fails_says_why_and_leaves_the_event_open(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    [row] = await refuse(admin, program, orphan("g"))
+    answer = await decide(admin, program, f"{row['id']}/replay", {"event": row["event"] | {"type": "no-such-type"}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "REPLAY_REJECTED")
+    assert answer.json()["failed"][0]["code"] == "UNKNOWN_EVENT_TYPE"
+    answer = await decide(admin, program, f"{row['id']}/replay")
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["failed"][0]["code"]) == (422, "error", "INVALID_GROUP")
+    assert (body["failed"][0]["message"], body["failed"][0]["path"]) == (row["message"], row["path"])
+    assert await kept(admin, program) == [row]
+    assert await pull_all(admin, program) == []
+
+
+async def test_an_edited_event_is_held_to_what_a_push_is_held_to(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    [row] = await refuse(admin, program, unknown_type())
+    wrong = row["event"] | {"timestamp": "yesterday", "entityGuid": ""}
+    answer = await decide(admin, program, f"{row['id']}/replay", {"event": wrong})
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PAYLOAD")
+    assert sorted(issue["path"] for issue in answer.json()["errors"]) == [
+        ["event", "entityGuid"],
+        ["event", "timestamp"],
+    ]
+    other = row["event"] | {"guid": str(uuid.uuid4())}
+    answer = await decide(admin, program, f"{row['id']}/replay", {"event": other})
+    assert (answer.status_code, answer.json()["code"]) == (400, "GUID_CHANGED")
+    for body in ([], {"event": 1}):
+        assert (await decide(admin, program, f"{row['id']}/replay", body)).status_code == 400
+
+
+@pytest.mark.parametrize("given", [None, "4a1f1f64-95a5-4d0e-8b06-5f8a8f1b6a52"])
+async def test_an_event_under_anothers_guid_gets_a_guid_of_its_own(admin: AsyncClient, given: str | None) -> None:
+    program = await make_program(admin)
+    first = make_event(entity="one")
+    await push(admin, program, first)
+    await push(admin, program, first | {"entityGuid": "two", "data": {"name": "Leo"}})
+    [row] = await kept(admin, program)
+    assert row["code"] == "GUID_REUSED"
+    body = None if given is None else {"event": row["event"] | {"guid": given}}
+    answer = await decide(admin, program, f"{row['id']}/replay", body)
+    assert answer.status_code == 200, answer.text
+    guid = answer.json()["quarantined"]["replayedEvent"]["guid"]
+    assert guid == given if given else guid not in ("", first["guid"])
+    assert [event["guid"] for event in await pull_all(admin, program)] == [first["guid"], guid]
+    assert (await names_of(admin, program, "two")).json()["data"] == {"name": "Leo"}
+
+
+async def test_of_concurrent_replays_one_wins(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    [row] = await refuse(admin, program, orphan("g"))
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    answers = await asyncio.gather(
+        *(decide(admin, program, f"{row['id']}/replay") for _ in range(4)),
+        decide(admin, program, f"{row['id']}/discard", {"reason": "late"}),
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
+    assert {answer.json().get("code") for answer in answers} == {None, "QUARANTINED_CLOSED"}
+
+
+async def test_several_are_replayed_oldest_first_with_a_verdict_each(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    member = make_event("add-member", entity="g", data={"members": [{"guid": "m", "name": "Leo"}]})
+    later = make_event("add-member", entity="g", data={"members": [{"guid": "n", "name": "Ana"}]})
+    rows = await refuse(admin, program, later, unknown_type(), member)
+    [gone] = await refuse(admin, program, unknown_type())
+    await decide(admin, program, f"{gone['id']}/discard", {"reason": "a test"})
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    ids = [row["id"] for row in rows] + [gone["id"], "nothing", rows[0]["id"]]
+    with hub.db.statements.record() as statements:
+        answer = await decide(admin, program, "replay", {"ids": ids})
+    # The joins are told to the audit trail as well.
+    assert len([s for s in statements if "users" not in s and "programs" not in s]) <= 11, statements
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["done"]) == (200, "partial", 2)
+    assert [one["outcome"] for one in body["results"]] == ["replayed", "refused", "replayed", "closed", "not-found"]
+    assert body["results"][1]["code"] == "UNKNOWN_EVENT_TYPE" and body["results"][1]["message"]
+    assert [event["guid"] for event in await pull_all(admin, program)][1:] == [
+        event["guid"] for event in sorted((later, member), key=lambda event: event["timestamp"])
+    ]
+    assert [row["id"] for row in await kept(admin, program)] == [rows[1]["id"]]
+
+
+async def test_several_are_discarded_with_a_verdict_each(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    ids = [row["id"] for row in await refuse(admin, program, unknown_type(), unknown_type())]
+    answer = await decide(admin, program, "discard", {"ids": [*ids, "nothing"], "reason": "  twice  "})
+    assert [one["outcome"] for one in answer.json()["results"]] == ["discarded", "discarded", "not-found"]
+    done = await kept(admin, program, status="discarded")
+    assert {(row["reason"], row["closedBy"]) for row in done} == {("twice", "admin@hub.test")}
+    assert sorted(row["id"] for row in done) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("x/discard", {}),
+        ("x/discard", {"reason": " "}),
+        ("x/discard", {"reason": "a" * 1001}),
+        ("discard", {"ids": ["x"]}),
+        ("discard", {"ids": [], "reason": "a"}),
+        ("replay", {"ids": ["x"] * 501}),
+        ("replay", {"ids": "x"}),
+        ("replay", {}),
+    ],
+)
+async def test_a_decision_that_says_too_little_or_too_much_is_refused(admin: AsyncClient, path: str, body: Any) -> None:
+    answer = await decide(admin, await make_program(admin), path, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PAYLOAD")
+    assert answer.json()["errors"]
+
+
+async def test_an_event_that_is_sent_again_and_taken_is_closed_by_itself(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    event, other = orphan("g"), unknown_type()
+    waiting, _ = await refuse(admin, program, event, other)
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    assert (await push(admin, program, event)).status_code == 200
+    assert (await decide(admin, program, f"{waiting['id']}/replay")).status_code == 409
+    assert (await decide(admin, program, f"{waiting['id']}/discard", {"reason": "x"})).status_code == 409
+    # Pages are full although one event of the first has been accepted.
+    page = (await admin.get(BASE, params={"configId": program, "limit": 1})).json()
+    assert [row["eventGuid"] for row in page["quarantined"]] == [other["guid"]]
+    assert [row["eventGuid"] for row in await kept(admin, program)] == [other["guid"]]
+    [done] = await kept(admin, program, status="accepted")
+    assert (done["eventGuid"], done["attempts"]) == (event["guid"], 1)
+    assert done["closedAt"] and done["closedBy"].isdigit()
+
+
+# -- events that block a device
+
+
+async def test_an_event_that_blocks_its_device_is_recorded_and_replaying_it_unblocks(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    poison, good = unknown_type(entity="e"), make_event()
+    for _ in range(3):
+        assert (await push_from(admin, program, "tablet-1", poison, good)).status_code == 422
+    [row] = await kept(admin, program, status="blocking")
+    assert await kept(admin, program) == [row]
+    assert (row["kind"], row["status"], row["attempts"], row["deviceId"]) == ("blocking", "open", 3, "tablet-1")
+    assert (row["code"], row["event"]) == ("UNKNOWN_EVENT_TYPE", poison | {"syncLevel": 1})
+    assert row["lastSeenAt"] > row["receivedAt"]
+    edited = {"event": row["event"] | {"type": "create-individual", "data": {"name": "Ana"}}}
+    assert (await decide(admin, program, f"{row['id']}/replay", edited)).status_code == 200
+    answer = await push_from(admin, program, "tablet-1", poison, good)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    # The device sends what it made, not what the operator made of it; that is no new case.
+    assert (await push_from(admin, program, "tablet-1", poison, atomic=False)).status_code == 207
+    assert await kept(admin, program) == []
+    assert [event["entityGuid"] for event in await pull_all(admin, program)] == ["e", good["entityGuid"]]
+
+
+async def test_a_blocking_event_that_is_taken_later_is_closed_by_itself(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    event = orphan("g")
+    assert (await push(admin, program, event)).status_code == 422
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    assert (await push(admin, program, event)).status_code == 200
+    assert await kept(admin, program, status="blocking") == []
+    [row] = await kept(admin, program, status="all")
+    assert (row["kind"], row["status"]) == ("blocking", "accepted")
+
+
+async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    poison, good, more = unknown_type(), make_event(), unknown_type()
+    for event in (poison, more):
+        await push_from(admin, program, "tablet-1", event)
+    for row in await kept(admin, program, status="blocking"):
+        answer = await decide(admin, program, f"{row['id']}/discard", {"reason": "an old app"})
+        assert answer.status_code == 200
+    with hub.db.statements.record() as statements:
+        answer = await push_from(admin, program, "tablet-1", poison, good, more)
+    # Twice, however many of its events have been discarded.
+    tries = [s for s in statements if "log_heads" in s and s.lstrip().startswith("SELECT")]
+    assert len(tries) == 2, statements
+    body = answer.json()
+    assert (answer.status_code, body["applied"], body["failed"]) == (200, 3, [])
+    assert [(one["index"], one["guid"], one["code"]) for one in body["warnings"]] == [
+        (0, poison["guid"], "EVENT_DISCARDED"),
+        (2, more["guid"], "EVENT_DISCARDED"),
+    ]
+    assert [event["guid"] for event in await pull_all(admin, program)] == [good["guid"]]
+    assert await kept(admin, program) == []
+    # One that nobody has decided about still stops the push.
+    assert (await push_from(admin, program, "tablet-1", poison, unknown_type())).status_code == 422
+    assert len(await kept(admin, program, status="blocking")) == 1
+
+
+async def test_a_clean_push_is_not_looked_up(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, make_event())
+    with hub.db.statements.record() as statements:
+        await push(admin, program, make_event())
+    assert [s for s in statements if "quarantine" in s] == []
+
+
+async def test_a_quarantine_that_cannot_be_written_changes_no_answer(alone: Any) -> None:
+    admin = await alone.admin()
+    program = await make_program(admin)
+    poison = unknown_type()
+    expected = (await push(admin, program, poison)).json()
+    async with alone.hub.db.transaction() as tx:
+        await tx.run("ALTER TABLE quarantine RENAME TO elsewhere")
+    answer = await push(admin, program, poison)
+    assert answer.status_code == 422
+    assert {name: value for name, value in answer.json().items() if name != "requestId"} == {
+        name: value for name, value in expected.items() if name != "requestId"
+    }
+
+
+# -- who may
+
+
+async def make_member(admin: AsyncClient, program: str, role: str, **more: Any) -> Person:
+    return await make_person(admin, roleAssignments=[{"tenantId": program, "role": role} | more])
+
+
+@pytest.mark.parametrize(
+    ("role", "more", "code"),
+    [
+        ("viewer", {}, "INSUFFICIENT_PERMISSION"),
+        ("enumerator", {}, "INSUFFICIENT_PERMISSION"),
+        ("supervisor", {"areaId": "cedar-bay"}, "BEYOND_REACH"),
+        ("supervisor", {}, None),
+        ("program-admin", {}, None),
+    ],
+)
+async def test_the_quarantine_is_for_supervisors_of_the_whole_program(
+    app: FastAPI, admin: AsyncClient, client: AsyncClient, role: str, more: dict[str, str], code: str | None
+) -> None:
+    program = await make_program(admin)
+    [row, other] = await refuse(admin, program, unknown_type(), unknown_type())
+    person = await make_member(admin, program, role, **more)
+    async with asgi_client(app, (await login(client, person))["token"]) as member:
+        answers = [
+            await member.get(BASE, params={"configId": program}),
+            await member.get(f"{BASE}/{row['id']}", params={"configId": program}),
+            await decide(member, program, "replay", {"ids": [row["id"]]}),
+            await decide(member, program, f"{row['id']}/discard", {"reason": "x"}),
+            await decide(member, program, "discard", {"ids": [other["id"]], "reason": "x"}),
+        ]
+        last = await decide(member, program, f"{other['id']}/replay")
+    expected = (200, 409) if code is None else (403, 403)
+    assert [answer.status_code for answer in answers] == [expected[0]] * 5
+    assert last.status_code == expected[1]
+    if code is not None:
+        assert {answer.json()["code"] for answer in [*answers, last]} == {code}
+        assert len(await kept(admin, program)) == 2
+    else:
+        assert {item["closedBy"] for item in await kept(admin, program, status="discarded")} == {person.email}
+
+
+async def test_another_program_sees_and_decides_nothing(app: FastAPI, admin: AsyncClient, client: AsyncClient) -> None:
+    program, other = await make_program(admin), await make_program(admin)
+    [row] = await refuse(admin, program, unknown_type())
+    assert await kept(admin, other, status="all") == []
+    for answer in (
+        await admin.get(f"{BASE}/{row['id']}", params={"configId": other}),
+        await decide(admin, other, f"{row['id']}/replay"),
+        await decide(admin, other, f"{row['id']}/discard", {"reason": "x"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "QUARANTINED_NOT_FOUND")
+    [verdict] = (await decide(admin, other, "replay", {"ids": [row["id"]]})).json()["results"]
+    assert verdict["outcome"] == "not-found"
+    person = await make_member(admin, other, "supervisor")
+    token = (await login(client, person))["token"]
+    foreign = await client.get(BASE, params={"configId": program}, headers=bearer(token))
+    assert (foreign.status_code, foreign.json()["code"]) == (403, "TENANT_ACCESS_DENIED")
+    assert (await client.get(BASE, params={"configId": program})).status_code == 401
+    split = await admin.post(f"{BASE}/replay", params={"configId": program}, json={"ids": ["x"], "configId": other})
+    assert (split.status_code, split.json()["code"]) == (400, "TENANT_MISMATCH")
+    assert await kept(admin, program) == [row]
