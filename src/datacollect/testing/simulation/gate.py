@@ -11,13 +11,16 @@ from datacollect.testing.simulation.rules import DelegatingStore
 
 
 class Point(StrEnum):
-    PUSH_ARRIVED = "its push has arrived"
-    LOADED = "its push has loaded what it needs, without the lock"
-    LOCKED = "its push holds the lock"
-    WRITTEN = "its push has written, but not committed"
-    COMMITTED = "its push is committed, but not answered"
-    PULL_ARRIVED = "its pull has arrived"
-    READ = "its pull has read, but not answered"
+    """Where a request can be left; everything since the point before has been done."""
+
+    PUSH_ARRIVED = "push arrived"
+    LOADED = "loaded without the lock"
+    """Only under the rule that loads before it locks."""
+    LOCKED = "locked"
+    WRITTEN = "written"
+    COMMITTED = "committed"
+    PULL_ARRIVED = "pull arrived"
+    READ = "read"
 
 
 class BrokenOff(Exception):

@@ -103,7 +103,8 @@ class World:
         """Those whose devices were told."""
         self.breaches: list[Breach] = []
         self.syncs: list[Sync] = []
-        self.trace: list[str] = []
+        self.trace: list[tuple[str, str]] = []
+        """Who did what; steps are nobody's."""
         self.participants = [self._join(index, spec) for index, spec in enumerate(schedule.devices)]
         self._door = Point.LOADED if rule is Rule.LOAD_BEFORE_LOCK else Point.PUSH_ARRIVED
         self._holder: Participant | None = None
@@ -144,10 +145,10 @@ class World:
             async with self.database.transaction() as tx:
                 await self.cores[0].log().create(tx, system_scope(self.tenant.id))
             for number, step in enumerate(self.schedule.steps, 1):
-                self.trace.append(f"{number:3}. {step}")
+                self.trace.append(("", f"{number}. {step}"))
                 self._let_pass(_STEP_MS)
                 await self._do(step, number)
-            self.trace.append("     everybody syncs until quiet")
+            self.trace.append(("", "Everybody syncs until quiet"))
             await self._settle()
         finally:
             await self._abandon()
@@ -249,7 +250,7 @@ class World:
         if self._contender is None:
             self._contender = participant
             participant.gate.go()
-            self._note(participant, "waits for the lock")
+            self._note(participant, "waiting for the lock")
         return False
 
     async def _break_off(self, participant: Participant) -> None:
@@ -257,7 +258,7 @@ class World:
         if participant is self._holder:
             await self._leave(participant, broken_off=True)
         else:
-            self._note(participant, "is broken off")
+            self._note(participant, "broken off")
             participant.gate.break_off()
             await self._stand(participant)
 
@@ -269,7 +270,7 @@ class World:
                 raise LawBroken("one at a time", f"{holder.name} and {contender.name} hold the tenant's lock together")
             contender.gate.passing = True
         if broken_off:
-            self._note(holder, "is broken off")
+            self._note(holder, "broken off")
             holder.gate.break_off()
         else:
             holder.gate.go()
@@ -294,18 +295,18 @@ class World:
         error = task.exception()
         if error is None:
             report = task.result()
-            self._note(participant, f"is through: sent {report.uploaded}, new {report.new}, known {report.redelivered}")
+            self._note(participant, f"done (sent {report.uploaded}, got {report.new} new, {report.redelivered} known)")
             self.syncs.append(Sync(participant.index, participant.own, report))
         elif isinstance(error, SyncFailed) and participant.was_broken_off:
-            self._note(participant, "gives up")
+            self._note(participant, "given up")
         elif isinstance(error, LawBroken):
             raise error
         else:
-            self._note(participant, f"fails: {error!r}")
+            self._note(participant, f"failed with {error!r}")
             raise LawBroken("accepted", f"{participant.name}'s sync failed: {error!r}") from error
 
     def _note(self, participant: Participant, text: str) -> None:
-        self.trace.append(f"       {participant.name}: {text}")
+        self.trace.append((participant.name, text))
 
     async def _abandon(self) -> None:
         """Leave nothing running, whatever went wrong."""
