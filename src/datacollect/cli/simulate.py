@@ -1,13 +1,12 @@
 """The command that simulates devices, clocks, interleavings and crashes against the hub's core."""
 
-import asyncio
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from datacollect.testing.simulation.rules import Rule
-from datacollect.testing.simulation.runner import report
+from datacollect.testing.simulation.runner import run
 
 
 class Engine(StrEnum):
@@ -22,5 +21,5 @@ def simulate(
     rule: Annotated[Rule, typer.Option(help="The hub, or a hub with a fault to be found.")] = Rule.HUB,
 ) -> None:
     """Simulate syncs on a database of its own. Ends with 1 and the smallest counter-example if a law breaks."""
-    if not asyncio.run(report(engine, rule, range(seed, seed + schedules), typer.echo)):
+    if not run(engine, rule, range(seed, seed + schedules), typer.echo):
         raise typer.Exit(1)
