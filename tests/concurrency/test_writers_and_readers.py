@@ -4,24 +4,23 @@ import asyncio
 import os
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.projection import ProjectionRun
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
-from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
+from datacollect.testing.simulation.rules import preload
 from datacollect.testing.wire import Wire, asgi_wire
 from tests.factories import make_event, make_program, pull_all, push
 
@@ -125,16 +124,6 @@ async def test_writers_of_different_fields_of_one_entity_lose_none(admin: AsyncC
 _FIELDS = {f"field{number}": number for number in range(FIELD_WRITERS)}
 
 
-class _Loaded:
-    """A projection whose states were loaded earlier than the log was locked."""
-
-    def __init__(self, run: ProjectionRun) -> None:
-        self._run = run
-
-    async def start(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> ProjectionRun:
-        return self._run
-
-
 @pytest.mark.parametrize("loads", ["under the lock", "before it locks"])
 async def test_what_saves_them_is_that_states_are_loaded_under_the_lock(
     hub: Hub, admin: AsyncClient, loads: str
@@ -153,8 +142,8 @@ async def test_what_saves_them_is_that_states_are_loaded_under_the_lock(
         log = hub.log
         if loads == "before it locks":
             async with hub.db.reading() as view:
-                runs = [await p.start(cast(Tx, view), scope, tenant, [event]) for p in hub.log._projections]
-            log = EventLog(hub.log._store, [_Loaded(run) for run in runs], hub.clock)
+                loaded = await preload(view, hub.log._projections, scope, tenant, [event])
+            log = EventLog(hub.log._store, loaded, hub.clock)
         await barrier.wait()
         async with hub.db.transaction() as tx:
             await log.append(tx, scope, tenant, [event])

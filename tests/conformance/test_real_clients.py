@@ -2,26 +2,19 @@
 into a log. Every hub here is a real one; only the devices are simulated."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import and_, func, or_, select
 
 from datacollect.app import create_app
-from datacollect.db import Reading, Tx
 from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.store import EventStore, Head, OpenLog, Page, StoredEvent
-from datacollect.eventstore.tables import events as stored_events
-from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.cursor import Cursor
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.clock import format_timestamp
 from datacollect.testing.devices import Device, Generation, SyncFailed
+from datacollect.testing.simulation.rules import TimestampOrdered
 from datacollect.testing.wire import asgi_wire
 from tests.conformance.fleet import CutWire, Fleet, later
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, asgi_client, database_url, make_settings
@@ -314,60 +307,6 @@ async def _do(step: Step, device: Device, wire: CutWire, number: int) -> None:
 
 
 # -- the harness can fail
-
-
-class TimestampOrdered:
-    """The reference's rule: pages in the order of the devices' clocks, a cursor is a place in that order."""
-
-    def __init__(self, inner: EventStore) -> None:
-        self._inner = inner
-
-    def turn(self, scope: TenantScope) -> AbstractAsyncContextManager[None]:
-        return self._inner.turn(scope)
-
-    async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
-        await self._inner.create(tx, scope, epoch=epoch, now=now)
-
-    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-        await self._inner.close(tx, scope, now=now)
-
-    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
-        await self._inner.reopen(tx, scope)
-
-    async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
-        return await self._inner.open(tx, scope, guids)
-
-    async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
-        await self._inner.append(tx, scope, events, head)
-
-    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
-        """How many events are not after the cursor: strictly after it is where the next page begins."""
-        if cursor is None:
-            return 0
-        e = stored_events.c
-        passed = e.occurred_ms <= cursor.occurred_at
-        if cursor.event_guid is not None:
-            at_it = and_(e.occurred_ms == cursor.occurred_at, e.guid <= cursor.event_guid)
-            passed = or_(e.occurred_ms < cursor.occurred_at, at_it)
-        counted = await view.execute(select(func.count()).where(e.tenant_id == scope.tenant_id, passed))
-        return int(counted.scalar_one())
-
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        e = stored_events.c
-        by_time = select(e.occurred_ms, e.guid, e.body).where(e.tenant_id == scope.tenant_id)
-        found = await view.execute(by_time.order_by(e.occurred_ms, e.guid).offset(after).limit(limit))
-        rows: Sequence[Any] = found.all()
-        cursor = Cursor(Millis(rows[-1][0]), rows[-1][1]) if len(rows) == limit else None
-        return Page([row[2] for row in rows], cursor, after + len(rows))
-
-    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        return await self._inner.read_rows(view, scope, after=after, limit=limit)
-
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        return await self._inner.read_stream(view, scope, entity_guid)
-
-    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
-        return await self._inner.head(view, scope)
 
 
 @pytest.fixture(params=ENGINES)

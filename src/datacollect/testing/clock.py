@@ -16,3 +16,16 @@ class TurnableClock:
     def turn(self, *, seconds: float) -> None:
         """Go forward; backwards with a negative number, as a machine whose clock is set right does."""
         self._turned += round(seconds * 1000)
+
+
+class SetClock:
+    """Stands still until it is turned; implements `Clock`."""
+
+    def __init__(self, start: Millis) -> None:
+        self._now = start
+
+    def now(self) -> Millis:
+        return self._now
+
+    def turn(self, milliseconds: int) -> None:
+        self._now = Millis(self._now + milliseconds)

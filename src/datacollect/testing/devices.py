@@ -44,15 +44,20 @@ class SyncFailed(Exception):
 
 
 class DeviceClock:
-    """A phone's clock: it goes on by itself with each look, and can be set wrong."""
+    """A phone's clock: it goes on by itself with each look, by `tick_ms`, and can be set wrong."""
 
-    def __init__(self, start: Clock | Millis, *, skew_ms: int = 0) -> None:
+    def __init__(self, start: Clock | Millis, *, skew_ms: int = 0, tick_ms: int = 1) -> None:
         self._now = int(start if isinstance(start, int) else start.now())
+        self._tick_ms = tick_ms
         self.skew_ms = skew_ms
 
     def now(self) -> Millis:
-        self._now += 1
+        self._now += self._tick_ms
         return Millis(self._now + self.skew_ms)
+
+    def go_on(self, milliseconds: int) -> None:
+        """Let time pass without a look."""
+        self._now += milliseconds
 
 
 @dataclass(slots=True)
@@ -88,6 +93,8 @@ class Device:
     clock: DeviceClock
     token: str = ""
     scheme: str = "Bearer"
+    page_size: int | None = None
+    """What it asks for as `limit`; the real clients ask for nothing."""
     applies_older: bool = False
     """The real library keeps, but does not apply, a pulled event that is older than its own last change of an entity;
     True is a library without that defect."""
@@ -229,6 +236,8 @@ class Device:
     async def _pull(self, since: str) -> dict[str, Any]:
         written = quote(since, safe="") if self.generation is Generation.V2 else since
         target = f"/api/sync/pull?since={written}&configId={self.config_id}"
+        if self.page_size is not None:
+            target += f"&limit={self.page_size}"
         try:
             answer = await self.wire("GET", target, headers=self._headers())
         except ConnectionError as error:

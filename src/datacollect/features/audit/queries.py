@@ -61,7 +61,9 @@ def _values(entry: AuditEntry) -> tuple[Any, ...]:
 # -- finding
 
 _KNOWN = {
-    "postgresql": f"SELECT {_COLUMNS} FROM audit_log WHERE tenant_id = $1 AND guid = ANY($2::text[])",
+    # OFFSET keeps PostgreSQL, which may think the trail short, to looking each guid up by its key.
+    "postgresql": f"SELECT {_COLUMNS} FROM unnest($2::text[]) AS asked (wanted) CROSS JOIN LATERAL"
+    " (SELECT * FROM audit_log WHERE tenant_id = $1 AND guid = asked.wanted OFFSET 0) AS held",
     "sqlite": f"SELECT {_COLUMNS} FROM json_each(?2) AS asked"
     " CROSS JOIN audit_log ON audit_log.tenant_id = ?1 AND audit_log.guid = asked.value",
 }
