@@ -3,7 +3,7 @@
 from typing import Any
 
 from datacollect.eventstore.event import EventRejected
-from datacollect.kernel.errors import NotFound
+from datacollect.kernel.errors import Conflict, NotFound
 from datacollect.kernel.ids import TenantId
 
 
@@ -72,3 +72,9 @@ class EntityNotFound(NotFound):
 
 class GroupNotFound(EntityNotFound):
     """Entity not found or is not a group"""
+
+
+class RebuildTakenOver(Conflict):
+    """Somebody else has begun to rebuild or check this program meanwhile."""
+
+    code = "REBUILD_TAKEN_OVER"

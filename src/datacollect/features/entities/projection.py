@@ -8,7 +8,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Membership
 from datacollect.features.entities.model import Changes, Rules, States, apply
-from datacollect.features.entities.rows import load, save_entities, save_memberships
+from datacollect.features.entities.rows import LIVE, StateTables, load, save_entities, save_memberships
 from datacollect.features.entities.touched import touched
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
@@ -47,8 +47,16 @@ class EntityProjection:
 class EntityRun:
     """Implements `ProjectionRun`. The figures count live entities by the form they came from."""
 
-    def __init__(self, scope: TenantScope, states: States, rules: Rules, followers: Sequence[Follower]) -> None:
+    def __init__(
+        self,
+        scope: TenantScope,
+        states: States,
+        rules: Rules | None,
+        followers: Sequence[Follower],
+        tables: StateTables = LIVE,
+    ) -> None:
         self._scope = scope
+        self._tables = tables
         self._states = states
         self._rules = rules
         self._followers = followers
@@ -86,8 +94,8 @@ class EntityRun:
                 figures[now] = figures.get(now, 0) + 1
 
     async def save(self, tx: Tx) -> None:
-        await save_entities(tx, self._scope, self._entities.values())
-        await save_memberships(tx, self._scope, self._memberships.values())
+        await save_entities(tx, self._scope, self._entities.values(), self._tables)
+        await save_memberships(tx, self._scope, self._memberships.values(), self._tables)
         for follower in self._followers:
             await follower(tx, self._scope, self._applied)
 

@@ -1,35 +1,102 @@
-"""Loading and storing states: the slice's hot statements, written by hand for each engine."""
+"""Loading and storing states: the slice's hot statements, written by hand for each engine.
 
-from collections.abc import Iterable, Sequence
+They exist twice: for the live tables, and for those in which a rebuild makes the same rows once more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from datacollect.db import Tx
+from datacollect.db import Reading, Tx
+from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.model import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-# -- loading
+# -- the statements
 
 # Entities (part 0) and memberships (part 1) come in one shape, so that one statement brings both.
 _ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
+ENTITY_KEY = "guid"
+MEMBER_KEY = "group_guid, member_guid"
+
+
+class StateTables:
+    """A pair of tables that hold states, and the statements that load and store them."""
+
+    def __init__(self, entities: str, members: str) -> None:
+        self.entities = entities
+        self.members = members
+        self.load = _load(entities)
+        self.load_with_members = _load_with_members(entities, members)
+        self.save_entities = _save_entities(entities)
+        self.save_members = _save_members(members)
+
+
+def _load(entities: str) -> Mapping[Dialect, str]:
+    return {
+        "postgresql": f"{_ENTITY} FROM {entities} e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
+        "sqlite": f"{_ENTITY} FROM json_each(?2) AS asked"
+        f" CROSS JOIN {entities} e ON e.tenant_id = ?1 AND e.guid = asked.value",
+    }
+
+
+def _load_with_members(entities: str, members: str) -> Mapping[Dialect, str]:
+    return {
+        "postgresql": _recursive_load(
+            entities,
+            members,
+            # PostgreSQL expects far more guids than there ever are, and would read all of the tenant to hash them.
+            # OFFSET keeps it from taking the inner query apart, so that each guid is looked up by its key.
+            join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
+            tenant="$1",
+            guids="SELECT unnest($2::text[])",
+            cascading="SELECT unnest($3::text[])",
+            receiving="SELECT unnest($4::text[])",
+            pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
+        ),
+        "sqlite": _recursive_load(
+            entities,
+            members,
+            # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
+            join="CROSS JOIN {table} {name} ON {on}",
+            tenant="?1",
+            guids="SELECT value FROM json_each(?2)",
+            cascading="SELECT value FROM json_each(?3)",
+            receiving="SELECT value FROM json_each(?4)",
+            pairs="SELECT value ->> 0 AS group_guid, value ->> 1 AS member_guid FROM json_each(?5)",
+        ),
+    }
+
 
 # `below`: what hangs under the entities that may be deleted, however deep. `above`: the groups over those that get
 # members. UNION lets each guid in once, which also ends cycles. Of what is below, the other groups it is in are
 # needed too, with their entities: what is in a group that lives is not deleted.
-def _load_with_members(*, join: str, tenant: str, guids: str, cascading: str, receiving: str, pairs: str) -> str:
+def _recursive_load(
+    entities_table: str,
+    members_table: str,
+    *,
+    join: str,
+    tenant: str,
+    guids: str,
+    cascading: str,
+    receiving: str,
+    pairs: str,
+) -> str:
     """The statement; `join` is how an engine joins `{table}` on `{on}` without walking through it."""
 
     def members(on: str) -> str:
-        return join.format(table="members", name="m", on=f"m.tenant_id = {tenant} AND {on}")
+        return join.format(table=members_table, name="m", on=f"m.tenant_id = {tenant} AND {on}")
 
-    entities = join.format(table="entities", name="e", on=f"e.tenant_id = {tenant} AND e.guid = wanted.guid")
+    entities = join.format(table=entities_table, name="e", on=f"e.tenant_id = {tenant} AND e.guid = wanted.guid")
     return f"""
 WITH RECURSIVE
 below (guid) AS (
@@ -51,46 +118,61 @@ UNION ALL
 SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
 
 
-_LOAD = {
-    "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
-    "sqlite": f"{_ENTITY} FROM json_each(?2) AS asked CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = asked.value",
-}
-_LOAD_ALL = {
-    "postgresql": _load_with_members(
-        # PostgreSQL expects far more guids than there ever are, and would read all of the tenant to hash them. OFFSET
-        # keeps it from taking the inner query apart, so that each guid is looked up by its key.
-        join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
-        tenant="$1",
-        guids="SELECT unnest($2::text[])",
-        cascading="SELECT unnest($3::text[])",
-        receiving="SELECT unnest($4::text[])",
-        pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
-    ),
-    "sqlite": _load_with_members(
-        # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
-        join="CROSS JOIN {table} {name} ON {on}",
-        tenant="?1",
-        guids="SELECT value FROM json_each(?2)",
-        cascading="SELECT value FROM json_each(?3)",
-        receiving="SELECT value FROM json_each(?4)",
-        pairs="SELECT value ->> 0 AS group_guid, value ->> 1 AS member_guid FROM json_each(?5)",
-    ),
-}
+def _save_entities(entities: str) -> Mapping[Dialect, str]:
+    update = _overwrite(ENTITY_KEY, ENTITY_COLUMNS)
+    return {
+        "postgresql": f"""
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
+SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
+            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({ENTITY_COLUMNS})
+{update}""",
+        "sqlite": f"""
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{update}""",
+    }
 
 
-async def load(tx: Tx, scope: TenantScope, needed: Touched) -> States:
+def _save_members(members: str) -> Mapping[Dialect, str]:
+    update = _overwrite(MEMBER_KEY, MEMBER_COLUMNS)
+    return {
+        "postgresql": f"""
+INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS})
+SELECT $1, {MEMBER_COLUMNS}
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
+  AS changed ({MEMBER_COLUMNS})
+{update}""",
+        "sqlite": f"""
+INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+{update}""",
+    }
+
+
+def _overwrite(key: str, columns: str) -> str:
+    names = [column for column in columns.split(", ") if column not in key.split(", ")]
+    return f"ON CONFLICT (tenant_id, {key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+LIVE = StateTables("entities", "members")
+REBUILT = StateTables("entities_rebuild", "members_rebuild")
+
+
+# -- loading
+
+
+async def load(view: Reading, scope: TenantScope, needed: Touched, tables: StateTables = LIVE) -> States:
     """The states an append needs, by one statement."""
-    sqlite = tx.dialect == "sqlite"
+    sqlite = view.dialect == "sqlite"
     lists: list[Any] = [list(needed.guids)]
-    statement = _LOAD
+    statement = tables.load
     if needed.memberships:
-        statement = _LOAD_ALL
+        statement = tables.load_with_members
         lists += [list(needed.cascading), list(needed.receiving)]
         pairs = list(needed.pairs)
         lists += [pairs] if sqlite else [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
     parameters = map(_json, lists) if sqlite else lists
     states = States()
-    for row in await tx.fetch(statement[tx.dialect], scope.tenant_id, *parameters):
+    for row in await view.fetch(statement[view.dialect], scope.tenant_id, *parameters):
         if row[0] == 0:
             states.put(_entity_from(row))
         else:
@@ -119,49 +201,16 @@ def _entity_from(row: Sequence[Any]) -> Entity:
 
 # -- storing
 
-_ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
-_MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
+
+async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity], tables: StateTables = LIVE) -> None:
+    await _save(tx, scope, tables.save_entities[tx.dialect], [_entity_values(entity) for entity in changed])
 
 
-def _overwrite(key: str, columns: str) -> str:
-    names = [column for column in columns.split(", ") if column not in key.split(", ")]
-    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
-
-
-_UPDATE_ENTITY = _overwrite("tenant_id, guid", _ENTITY_COLUMNS)
-_UPDATE_MEMBER = _overwrite("tenant_id, group_guid, member_guid", _MEMBER_COLUMNS)
-
-_SAVE_ENTITIES = {
-    "postgresql": f"""
-INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS})
-SELECT $1, {_ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({_ENTITY_COLUMNS})
-{_UPDATE_ENTITY}""",
-    "sqlite": f"""
-INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-{_UPDATE_ENTITY}""",
-}
-_SAVE_MEMBERS = {
-    "postgresql": f"""
-INSERT INTO members (tenant_id, {_MEMBER_COLUMNS})
-SELECT $1, {_MEMBER_COLUMNS}
-FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
-  AS changed ({_MEMBER_COLUMNS})
-{_UPDATE_MEMBER}""",
-    "sqlite": f"""
-INSERT INTO members (tenant_id, {_MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
-{_UPDATE_MEMBER}""",
-}
-
-
-async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity]) -> None:
-    await _save(tx, scope, _SAVE_ENTITIES[tx.dialect], [_entity_values(entity) for entity in changed])
-
-
-async def save_memberships(tx: Tx, scope: TenantScope, changed: Iterable[Membership]) -> None:
+async def save_memberships(
+    tx: Tx, scope: TenantScope, changed: Iterable[Membership], tables: StateTables = LIVE
+) -> None:
     rows = [(m.group_guid, m.member_guid, m.ordinal, m.present, *m.stamp) for m in changed]
-    await _save(tx, scope, _SAVE_MEMBERS[tx.dialect], rows)
+    await _save(tx, scope, tables.save_members[tx.dialect], rows)
 
 
 async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -174,7 +223,7 @@ async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, 
 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:
-    """The values of `_ENTITY_COLUMNS`."""
+    """The values of `ENTITY_COLUMNS`."""
     return (
         entity.guid,
         entity.kind.value if entity.kind is not None else None,
@@ -197,6 +246,8 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
 # is anything: the fields with other stamps, the latest write (null: the base), the last delete, the former name.
 
 _encoder = msgspec.json.Encoder()
+# The order of the fields must not depend on what was loaded and what was at hand.
+_stamps_encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def _json(value: Any) -> str:
@@ -215,7 +266,7 @@ def _write_stamps(entity: Entity) -> str:
         entity.deleted,
         None if former is None else (former.name, *former.stamp),
     )
-    return _json(parts)
+    return _stamps_encoder.encode(parts).decode()
 
 
 _Stamps = tuple[Stamp, dict[str, Stamp], Stamp | None, Stamp | None, FormerName | None]
