@@ -1,6 +1,7 @@
 """Random histories of a few entities, so that they meet: in groups of groups, late, deleted, created anew."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event, Origin
@@ -21,8 +22,9 @@ def event(type: str, entity: str, data: dict[str, Any], at: int = 1_000) -> Even
 class Chance:
     """Makes the events of one history."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str, guids: Sequence[str] = GUIDS) -> None:
         self._random = random.Random(seed)
+        self._guids = guids
 
     def batch(self) -> list[Event]:
         return [self.event() for _ in range(self._random.randint(1, 6))]
@@ -33,7 +35,7 @@ class Chance:
     def event(self) -> Event:
         pick = self._random.choice
         event_type, data = pick([self._write, self._write, self._group, self._add, self._remove, self._delete])()
-        return event(event_type, pick(GUIDS), data, self._time())
+        return event(event_type, pick(self._guids), data, self._time())
 
     def _time(self) -> int:
         """Few enough times that some are equal; now and then one in the future."""
@@ -52,7 +54,7 @@ class Chance:
         return self._random.choice(["create-individual", "update-record", "update-group"]), self._fields()
 
     def _member(self, depth: int = 0) -> dict[str, Any]:
-        member = {"guid": self._random.choice(GUIDS), "n": depth}
+        member = {"guid": self._random.choice(self._guids), "n": depth}
         if depth < 2 and self._random.random() < 0.5:
             member |= {"type": "group", "members": [self._member(depth + 1) for _ in range(2)]}
         return member
@@ -64,7 +66,7 @@ class Chance:
         return "add-member", {"members": [self._member() for _ in range(self._random.randint(1, 2))]}
 
     def _remove(self) -> tuple[str, dict[str, Any]]:
-        return "remove-member", {"memberId": self._random.choice(GUIDS)}
+        return "remove-member", {"memberId": self._random.choice(self._guids)}
 
     def _delete(self) -> tuple[str, dict[str, Any]]:
         if self._random.random() < 0.5:

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import delete, select, update
 
 from datacollect.app import FOLLOWERS, event_store
-from datacollect.db import Database, Reading
+from datacollect.db import Database
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
@@ -24,6 +23,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from tests.factories import new_id
 from tests.histories import Chance, event
+from tests.states import derived_state, ruin
 
 BATCH = 20
 """Small, so that a history takes several."""
@@ -62,54 +62,8 @@ def rebuilder(hub: Hub, *, batch: int = BATCH, upcasters: Upcasters | None = Non
     return Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS, upcasters=upcasters, batch=batch)
 
 
-async def state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
-    """All that follows from a program's events, as the database holds it."""
-    pg = view.dialect == "postgresql"
-    place, text = ("$1", "data::text") if pg else ("?", "data")
-    found: dict[str, Any] = {}
-    for table, key in ((entities, "guid"), (members, "group_guid, member_guid")):
-        columns = [column.name for column in table.columns if column.name not in ("initial", "data")]
-        rows = await view.fetch(
-            f"SELECT {', '.join(columns)}{f', {text}' if table is entities else ''} FROM {table.name}"
-            f" WHERE tenant_id = {place} ORDER BY {key}",
-            scope.tenant_id,
-        )
-        found[table.name] = [tuple(row) for row in rows]
-    head = select(log_heads.c.figures).where(log_heads.c.tenant_id == scope.tenant_id)
-    found["figures"] = msgspec.json.decode((await view.execute(head)).scalar_one())
-    kept = select(conflicts).where(conflicts.c.tenant_id == scope.tenant_id).order_by(conflicts.c.guid)
-    # Of a conflict the value counts: jsonb has an order of keys of its own, and what was at hand the sender's.
-    found["conflicts"] = [
-        row._asdict() | {"local_version": msgspec.json.decode(row.local_version)} for row in await view.execute(kept)
-    ]
-    return found
-
-
 async def stored(hub: Hub, scope: TenantScope) -> Mapping[str, Any]:
-    async with hub.db.reading() as view:
-        return await state(view, scope)
-
-
-async def ruin(database: Database, scope: TenantScope) -> None:
-    """Lose or change everything that is live, so that what is there afterwards comes from the rebuild."""
-    async with database.transaction() as tx:
-        changed = update(entities).where(entities.c.tenant_id == scope.tenant_id)
-        await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))
-        for table in (members, conflicts):
-            await tx.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
-        await tx.execute(
-            entities.insert().values(
-                tenant_id=scope.tenant_id,
-                guid="nobody",
-                version=1,
-                data={},
-                stamps="[1,1]",
-                deleted=False,
-                changed_position=1,
-                last_updated=1,
-            )
-        )
-        await tx.execute(update(log_heads).where(log_heads.c.tenant_id == scope.tenant_id).values(figures='{"x":1}'))
+    return await derived_state(hub.db, scope)
 
 
 async def leftovers(hub: Hub, scope: TenantScope) -> int:

@@ -26,7 +26,7 @@ from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import NotFound
 from datacollect.kernel.identity import TenantScope
 
-BATCH = 2000
+BATCH = 5000
 """Events held in memory at once, with the states they touch."""
 
 MOST_NAMED = 1000
