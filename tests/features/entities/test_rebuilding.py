@@ -346,7 +346,9 @@ async def test_a_check_tells_each_row_that_differs(hub: Hub, scope: TenantScope)
     await append(hub, scope, event("create-group", "g", household))
     mine = entities.c.tenant_id == scope.tenant_id
     async with hub.db.transaction() as tx:
-        await tx.execute(update(entities).where(mine, entities.c.guid == "a").values(data={"n": 1.0, "name": "Unnamed Individual"}))
+        await tx.execute(
+            update(entities).where(mine, entities.c.guid == "a").values(data={"n": 1.0, "name": "Unnamed Individual"})
+        )
         await tx.execute(delete(entities).where(mine, entities.c.guid == "b"))
         ended = update(members).where(members.c.tenant_id == scope.tenant_id, members.c.member_guid == "a")
         await tx.execute(ended.values(present=False))
