@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import BenchError
-from bench.machine import peak_memory_mib
+from bench.machine import peak_memory_mib, usage
 from bench.payload import EventMaker, push_body
 from bench.runner import Bench, program, say
 from bench.stats import Samples, rate
@@ -64,9 +64,10 @@ async def _run(bench: Bench, *arguments: str) -> dict[str, Any]:
         stderr=asyncio.subprocess.STDOUT,
     )
     said = asyncio.create_task(process.communicate())
-    peak = 0.0
+    peak = cpu = 0.0
     try:
         while not said.done():
+            cpu = max(cpu, usage(process.pid).cpu_seconds)
             peak = max(peak, peak_memory_mib(process.pid))
             await asyncio.wait([said], timeout=_POLL_SECONDS)
     finally:
@@ -77,7 +78,7 @@ async def _run(bench: Bench, *arguments: str) -> dict[str, Any]:
     say(text)
     if process.returncode:
         raise BenchError(f"the command ended with status {process.returncode}: {text}")
-    return {"seconds": round(seconds, 2), "peak_rss_mib": peak}
+    return {"seconds": round(seconds, 2), "command_cpu_seconds": cpu, "peak_rss_mib": peak}
 
 
 @contextlib.asynccontextmanager

@@ -160,6 +160,7 @@ class Rebuilder:
                 break  # what little is left may as well be read while the log is held
             async with self._database.transaction() as tx:
                 await self._save(tx, work, batch)
+            await self._database.tidy()
             if progress is not None:
                 progress(work.checkpoint.position)
         async with self._database.transaction() as tx:
@@ -257,7 +258,9 @@ class Rebuilder:
         while more:
             async with self._database.transaction() as tx:
                 await rebuilt.move(tx, scope, checkpoint.discarded(), now=self._clock.now())
+                await rebuilt.expect_growth(tx)
                 more = await rebuilt.discard_some(tx, scope)
+            await self._database.tidy()
 
 
 @dataclass(slots=True)

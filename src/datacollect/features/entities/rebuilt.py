@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, delete, func, select, tuple_, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
 from datacollect.features.entities.errors import RebuildTakenOver
 from datacollect.features.entities.rows import ENTITY_COLUMNS, ENTITY_KEY, LIVE, MEMBER_COLUMNS, MEMBER_KEY, REBUILT
-from datacollect.features.entities.tables import entities_rebuild, members_rebuild, rebuilds
+from datacollect.features.entities.tables import members_rebuild, rebuilds
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
@@ -104,10 +104,11 @@ def _values(checkpoint: Checkpoint, now: Millis) -> dict[str, Any]:
 
 
 async def expect_growth(tx: Tx) -> None:
-    """For this transaction, keep PostgreSQL from plans that fit the table as it was when it was smaller."""
+    """For this transaction, keep PostgreSQL from plans that fit the tables as they were when they were smaller."""
     if tx.dialect == "postgresql":
         await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
-        await tx.run("SET LOCAL enable_seqscan = off")
+        for way in ("seqscan", "bitmapscan", "sort"):
+            await tx.run(f"SET LOCAL enable_{way} = off")
 
 
 async def count_memberships(view: Reading, scope: TenantScope) -> int:
@@ -120,16 +121,13 @@ async def count_memberships(view: Reading, scope: TenantScope) -> int:
 async def discard_some(tx: Tx, scope: TenantScope) -> bool:
     """Delete some of the rebuilt rows; whether there may be more."""
     more = False
-    for table in (entities_rebuild, members_rebuild):
-        more |= await _delete_some(tx, scope, table) == _RANGE
+    for pair in _PAIRS:
+        sql = _Sql(tx.dialect, scope)
+        ends = await tx.fetch(sql.fill(_REBUILT_END, pair, _EVERYWHERE), *sql.values)
+        sql = _Sql(tx.dialect, scope)
+        await tx.run(sql.fill(_DISCARD, pair, (None, tuple(ends[0]) if ends else None)), *sql.values)
+        more |= bool(ends)
     return more
-
-
-async def _delete_some(tx: Tx, scope: TenantScope, table: Table) -> int:
-    key = [column for column in table.primary_key.columns if column.name != "tenant_id"]
-    some = select(*key).where(table.c.tenant_id == scope.tenant_id).order_by(*key).limit(_RANGE)
-    where = (table.c.tenant_id == scope.tenant_id) & tuple_(*key).in_(some)
-    return int((await tx.execute(delete(table).where(where))).rowcount)
 
 
 async def replace_live(tx: Tx, scope: TenantScope) -> None:
@@ -188,6 +186,7 @@ _PAIRS = (
 _Key = Sequence[Any]
 _Range = tuple[_Key | None, _Key | None]
 """After the first key, up to and with the second; None is no limit."""
+_EVERYWHERE: _Range = (None, None)
 
 
 async def _ranges(view: Reading, scope: TenantScope, pair: _Pair) -> AsyncIterator[_Range]:
@@ -204,6 +203,8 @@ async def _ranges(view: Reading, scope: TenantScope, pair: _Pair) -> AsyncIterat
 
 
 # `l` is the live table, `r` the rebuilt one. Databases compare keys by rules of their own, so that only they do it.
+# `{alone}` keeps PostgreSQL, which takes a program that was filled since the last ANALYZE for empty, from taking the
+# inner query apart and reading all of its rows for each one outside.
 _RANGE_END = f"""
 SELECT * FROM (
   SELECT * FROM (SELECT {{key}} FROM {{live}} l WHERE l.tenant_id = {{tenant}} {{l_within}}
@@ -213,23 +214,30 @@ SELECT * FROM (
                  ORDER BY {{key}} LIMIT 1 OFFSET {_RANGE}) AS of_rebuilt) AS ends
 ORDER BY {{key}} LIMIT 1"""
 
+_REBUILT_END = f"""
+SELECT {{key}} FROM {{rebuilt}} r WHERE r.tenant_id = {{tenant}} ORDER BY {{key}} LIMIT 1 OFFSET {_RANGE}"""
+
+_DISCARD = """
+DELETE FROM {rebuilt} AS r WHERE r.tenant_id = {tenant} {r_within}"""
+
 _DELETE_SURPLUS = """
 DELETE FROM {live} AS l WHERE l.tenant_id = {tenant} {l_within}
-AND NOT EXISTS (SELECT 1 FROM {rebuilt} r WHERE r.tenant_id = {tenant} AND {same_key})"""
+AND NOT EXISTS (SELECT 1 FROM {rebuilt} r WHERE r.tenant_id = {tenant} AND {same_key} {alone})"""
 
 _COPY_DIFFERENT = """
 INSERT INTO {live} (tenant_id, {columns})
 SELECT r.tenant_id, {r_columns} FROM {rebuilt} r WHERE r.tenant_id = {tenant} {r_within}
-AND NOT EXISTS (SELECT 1 FROM {live} l WHERE l.tenant_id = {tenant} AND {same_key} AND {l_row} {is_same} {r_row})
+AND NOT EXISTS (SELECT 1 FROM {live} l WHERE l.tenant_id = {tenant} AND {same_key}
+                AND {l_row} {is_same} {r_row} {alone})
 ON CONFLICT (tenant_id, {key}) DO UPDATE SET {overwritten}"""
 
 _DIFFERENT = """
 SELECT {l_texts}, {r_texts} FROM {rebuilt} r
-LEFT JOIN {live} l ON l.tenant_id = {tenant} AND {same_key}
+LEFT JOIN {counterpart}
 WHERE r.tenant_id = {tenant} {r_within} AND NOT ({l_row} {is_same} {r_row})
 UNION ALL
 SELECT {l_texts}, {nothing} FROM {live} l WHERE l.tenant_id = {tenant} {l_within}
-AND NOT EXISTS (SELECT 1 FROM {rebuilt} r WHERE r.tenant_id = {tenant} AND {same_key})"""
+AND NOT EXISTS (SELECT 1 FROM {rebuilt} r WHERE r.tenant_id = {tenant} AND {same_key} {alone})"""
 
 
 class _Sql:
@@ -240,7 +248,9 @@ class _Sql:
         self.values: list[Any] = [scope.tenant_id]
 
     def fill(self, text: str, pair: _Pair, within: _Range) -> str:
-        key, columns = pair.key, pair.columns
+        key, columns, sqlite = pair.key, pair.columns, self._dialect == "sqlite"
+        same_key = " AND ".join(f"r.{name} = l.{name}" for name in key)
+        found = f"l.tenant_id = {self._place(1)} AND {same_key}"
         limits = self._limits(within)
         l_texts, r_texts = self._texts("l", columns), self._texts("r", columns)
         return text.format(
@@ -250,14 +260,18 @@ class _Sql:
             key=", ".join(key),
             columns=", ".join(columns),
             r_columns=", ".join(f"r.{name}" for name in columns),
-            same_key=" AND ".join(f"r.{name} = l.{name}" for name in key),
+            same_key=same_key,
+            alone="" if sqlite else "OFFSET 0",
+            counterpart=f"{pair.live} l ON {found}"
+            if sqlite
+            else f"LATERAL (SELECT * FROM {pair.live} l WHERE {found} OFFSET 0) l ON true",
             l_within=" ".join(f"AND {_row('l', key)} {limit}" for limit in limits),
             r_within=" ".join(f"AND {_row('r', key)} {limit}" for limit in limits),
             l_texts=l_texts,
             r_texts=r_texts,
             l_row=f"({l_texts})",
             r_row=f"({r_texts})",
-            is_same="IS" if self._dialect == "sqlite" else "IS NOT DISTINCT FROM",
+            is_same="IS" if sqlite else "IS NOT DISTINCT FROM",
             nothing=", ".join("NULL" for _ in columns),
             overwritten=", ".join(f"{name} = excluded.{name}" for name in columns if name not in key),
         )
