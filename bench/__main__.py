@@ -17,7 +17,7 @@ from bench.options import Options, parse
 from bench.report import Report
 from bench.runner import Bench, say
 from bench.scenarios import HELP, SCENARIOS
-from bench.serve import hub_facts, serving
+from bench.serve import Commands, hub_facts, serving
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -45,6 +45,7 @@ class _Target:
     credentials: Credentials
     hub: dict[str, Any]
     data_dir: Path | None = None
+    commands: Commands | None = None
 
 
 async def _run(options: Options) -> None:
@@ -61,7 +62,7 @@ async def _run(options: Options) -> None:
                 "hub": {"version": await _version(client), **target.hub},
                 "options": _shown(options),
             }
-            await _measure(Bench(client, options, Report(options.out, **facts)))
+            await _measure(Bench(client, options, Report(options.out, **facts), target.commands))
 
 
 async def _measure(bench: Bench) -> None:
@@ -88,7 +89,8 @@ async def _target(options: Options) -> AsyncIterator[_Target]:
         options.serve, workers=options.workers, database_url=options.database_url, work_dir=options.work_dir
     ) as served:
         running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
-        yield _Target(running, served.credentials, hub_facts(served, options.serve, options.workers), served.data_dir)
+        facts = hub_facts(served, options.serve, options.workers)
+        yield _Target(running, served.credentials, facts, served.data_dir, served.commands)
 
 
 def _credentials() -> Credentials:

@@ -70,6 +70,11 @@ def usage(root: int) -> Usage:
     return Usage(len(pids), round(rss, 1), round(pss, 1), round(cpu, 2))
 
 
+def peak_memory_mib(pid: int) -> float:
+    """The most memory the process has held so far; 0 when it is gone."""
+    return round(_kib(_PROC / str(pid) / "status", "VmHWM") / 1024, 1)
+
+
 def own_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

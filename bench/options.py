@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_EVENTS = 500_000
+MAX_EVENTS = 2_000_000
 MAX_BATCH = 10_000
 MAX_CLIENTS = 256
 MAX_SECONDS = 3_600
@@ -100,7 +100,11 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
     several("batch", 1, MAX_BATCH, "push: events per request")
     several("concurrency", 1, MAX_CLIENTS, "push, login, hot, configs: clients at once")
-    one("events", MAX_EVENTS, "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000)")
+    one(
+        "events",
+        MAX_EVENTS,
+        "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000); rebuild: held (1000000)",
+    )
     one("tenants", MAX_CLIENTS, "push: programs to spread over (%(default)s)")
     several("sizes", 0, MAX_EVENTS, "growth, suite: events held")
     several("clients", 1, MAX_CLIENTS, "pull: cold clients at once")

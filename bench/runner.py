@@ -14,6 +14,7 @@ from bench.machine import Usage, machine_cpu_seconds, own_cpu_seconds, usage
 from bench.options import Options
 from bench.payload import Body, EventMaker, create_bodies
 from bench.report import Report
+from bench.serve import Commands
 from bench.stats import Samples, rate
 
 FILL_BATCH = 1000
@@ -44,6 +45,8 @@ class Bench:
     client: HubClient
     options: Options
     report: Report
+    commands: Commands | None = None
+    """How to run the hub's other commands, if it was started for this run."""
 
     def with_options(self, **changes: Any) -> "Bench":
         return replace(self, options=replace(self.options, **changes))

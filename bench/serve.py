@@ -40,6 +40,21 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class Commands:
+    """The installed command beside this interpreter, as an operator would start it for a hub."""
+
+    folder: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Raises `BenchError` when it is not installed."""
+        command = Path(sys.executable).with_name("datacollect")
+        if not command.exists():
+            raise BenchError(f"{command} is missing: install the hub into this environment first (make setup)")
+        return [str(command), *arguments]
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A running hub."""
 
@@ -48,6 +63,7 @@ class Served:
     credentials: Credentials
     database: Database
     data_dir: Path
+    commands: Commands
 
 
 @contextlib.asynccontextmanager
@@ -134,12 +150,13 @@ async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[
     credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
     data_dir, log_file = folder / "data", folder / "server.log"
     data_dir.mkdir()
+    commands = Commands(folder, _environment(database, data_dir, credentials))
     with log_file.open("wb") as log:
-        # In the temporary folder, so that no .env of a developer is read.
         process = await asyncio.create_subprocess_exec(
-            *_command(port, workers),
-            cwd=folder,
-            env=_environment(database, data_dir, credentials),
+            *commands.command("serve", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
+            # In the temporary folder, so that no .env of a developer is read.
+            cwd=commands.folder,
+            env=commands.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -148,20 +165,12 @@ async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[
     try:
         url = f"http://127.0.0.1:{port}"
         await _until_healthy(process, url)
-        yield Served(url, process.pid, credentials, database, data_dir)
+        yield Served(url, process.pid, credentials, database, data_dir, commands)
     except BenchError as error:
         # The log goes with the folder, so what it says must be shown now.
         raise BenchError(f"{error}\nThe hub's log ends with:\n{_tail(log_file)}") from None
     finally:
         await _stop(process)
-
-
-def _command(port: int, workers: int) -> list[str]:
-    """The installed command beside this interpreter, as an operator would start it."""
-    command = Path(sys.executable).with_name("datacollect")
-    if not command.exists():
-        raise BenchError(f"{command} is missing: install the hub into this environment first (make setup)")
-    return [str(command), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
 
 
 def _environment(database: Database, data_dir: Path, credentials: Credentials) -> dict[str, str]:

@@ -6,6 +6,7 @@ from bench.runner import Bench
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.reading import entities, page, pull
+from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.suite import suite
 from bench.scenarios.writing import growth, push, seed
 
@@ -21,6 +22,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "stall": stall,
     "memory": memory,
     "seed": seed,
+    "rebuild": rebuild,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}

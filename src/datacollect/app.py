@@ -21,6 +21,7 @@ from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -61,12 +62,16 @@ FEATURES = (
 """In this order: a slice may call the `service.py` of those before it."""
 
 
+FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
+"""Told what each event did to the entities, live and when it is applied again."""
+
+
 def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
     database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
     anchorer = Anchorer(settings.data_dir, clock)
-    projections = [EntityProjection([keep_entries, keep_conflicts, file_by_place])]
+    projections = [EntityProjection(FOLLOWERS)]
     log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
@@ -133,6 +138,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     trusted = trust_rule(settings.trust_proxy)
     if trusted is not None:
         app.add_middleware(ClientAddress, trusted=trusted)
+
+
+def create_rebuilder(database: Database) -> Rebuilder:
+    return Rebuilder(database, event_store(database), SystemClock(), followers=FOLLOWERS)
 
 
 def event_store(database: Database) -> EventStore:

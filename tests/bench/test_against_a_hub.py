@@ -42,6 +42,18 @@ def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
 
 
+def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --events 300 --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert main(["rebuild", *options.split()]) == 0
+    result = json.loads(out.read_text())
+    assert [cell["key"] for cell in result["cells"]] == ["fill/events300", "rebuild/events300", "check/events300"]
+    for cell in result["cells"][1:]:
+        assert cell["peak_rss_mib"] > 10
+        assert set(cell["pushes_meanwhile"]["outcomes"]) == {"200"}
+    assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

@@ -24,6 +24,9 @@ TENANT_TABLES = {
     "device_sync_summary",
     "sync_activity",
     "device_revocations",
+    "entities_rebuild",
+    "members_rebuild",
+    "rebuilds",
 }
 
 

@@ -3,8 +3,9 @@
 import asyncio
 
 import typer
+from sqlalchemy import Table, inspect
 
-from datacollect.db import Database, open_database
+from datacollect.db import Database, Reading, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.kernel.errors import StartupError
@@ -45,6 +46,10 @@ async def require_reachable(database: Database) -> None:
 def reason_of(error: BaseException) -> str:
     """One line: the driver's own word ("connection refused") is the innermost cause, the outer ones are wrapping."""
     return describe_exception(_innermost(error)).rpartition("\n")[2]
+
+
+async def has_table(view: Reading, table: Table) -> bool:
+    return await view.connection.run_sync(lambda connection: inspect(connection).has_table(table.name))
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -1,17 +1,15 @@
 """The command that verifies the logs."""
 
 import asyncio
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection, inspect
 
 from datacollect.app import event_store
-from datacollect.cli.database import open_configured, reason_of, require_reachable
+from datacollect.cli.database import has_table, open_configured, reason_of, require_reachable
+from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import (
@@ -61,19 +59,15 @@ def verify_logs(
 
 async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequence[TenantId]:
     """The tenants to verify: those asked for, or all that have a log or had one when an anchor was written."""
-    if not await view.connection.run_sync(_has_logs):
+    if not await has_table(view, log_heads):
         raise StartupError(
             "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
         )
     known = sorted({*await logs(view), *anchored_tenants(data_dir)})
     unknown = [name for name in asked if name not in known]
     if unknown:
-        raise NotFound(f"There is no log of {_shown(unknown[0])}.")
+        raise NotFound(f"There is no log of {shown(unknown[0])}.")
     return [TenantId(name) for name in dict.fromkeys(asked)] or known
-
-
-def _has_logs(connection: Connection) -> bool:
-    return inspect(connection).has_table(log_heads.name)
 
 
 async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
@@ -82,11 +76,11 @@ async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, a
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
-        typer.echo(f"WRONG: {_shown(tenant)}: {unreadable.code}: {unreadable.message}")
+        typer.echo(f"WRONG: {shown(tenant)}: {unreadable.code}: {unreadable.message}")
         await _record(database, scope, unread(unreadable, now=SystemClock().now()))
         return False
     async with database.reading() as view:
-        outcome = await _verify_shown(view, event_store(database), scope, anchors)
+        outcome = await _verify_visibly(view, event_store(database), scope, anchors)
     typer.echo(_line(tenant, outcome))
     await _record(database, scope, result_of(outcome, now=SystemClock().now()))
     if outcome.ok and anchor and outcome.sound.position:
@@ -94,16 +88,16 @@ async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, a
         try:
             write_anchor(data_dir, tenant, new)
         except DataCollectError as refused:
-            typer.echo(f"WRONG: {_shown(tenant)}: {refused.code}: {refused.message}")
+            typer.echo(f"WRONG: {shown(tenant)}: {refused.code}: {refused.message}")
             return False
     return outcome.ok
 
 
-async def _verify_shown(
+async def _verify_visibly(
     view: Reading, store: EventStore, scope: TenantScope, anchors: Sequence[Anchor]
 ) -> Verification:
     head = await read_head(view, store, scope)
-    with _progress(scope.tenant_id, head.position if isinstance(head, Head) else 0) as progress:
+    with progress_bar(scope.tenant_id, head.position if isinstance(head, Head) else 0) as progress:
         return await verify(view, store, scope, anchors=anchors, progress=progress)
 
 
@@ -114,37 +108,22 @@ async def _record(database: Database, scope: TenantScope, last: LastVerification
             await keep_verification(tx, scope, last)
     except Exception as error:
         reason = reason_of(error)
-        typer.echo(f"datacollect: The result for {_shown(scope.tenant_id)} is not recorded ({reason}).", err=True)
-
-
-@contextlib.contextmanager
-def _progress(tenant: str, length: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on standard error, if somebody sees it."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with typer.progressbar(length=length, label=_shown(tenant), file=sys.stderr) as bar:
-        yield lambda done: bar.update(done - bar.pos)
+        typer.echo(f"datacollect: The result for {shown(scope.tenant_id)} is not recorded ({reason}).", err=True)
 
 
 def _line(tenant: str, outcome: Verification) -> str:
     if outcome.finding is not None:
-        return f"WRONG: {_shown(tenant)}: {_describe(outcome.finding)}"
+        return f"WRONG: {shown(tenant)}: {_describe(outcome.finding)}"
     count = outcome.sound.position
     head = f", head {chain_text(outcome.sound.chain_hash)}" if count else ""
-    return f"ok: {_shown(tenant)}: {count:,} {'event' if count == 1 else 'events'}{head}"
+    return f"ok: {shown(tenant)}: {count:,} {'event' if count == 1 else 'events'}{head}"
 
 
 def _describe(finding: Finding) -> str:
-    guid = "" if finding.guid is None else f" (event {_shown(finding.guid)})"
+    guid = "" if finding.guid is None else f" (event {shown(finding.guid)})"
     sides = f"Before it: {_beside(finding.before)}; after it: {_beside(finding.after)}."
-    return f"{finding.code} at position {finding.position}{guid}: {_shown(finding.message)} {sides}"
+    return f"{finding.code} at position {finding.position}{guid}: {shown(finding.message)} {sides}"
 
 
 def _beside(neighbour: Neighbour | None) -> str:
-    return "nothing" if neighbour is None else f"position {neighbour.position} (event {_shown(neighbour.guid)})"
-
-
-def _shown(text: str) -> str:
-    """A text from the database as one line: whoever changed it must not be able to write lines of ours."""
-    return text if text.isprintable() else ascii(text)
+    return "nothing" if neighbour is None else f"position {neighbour.position} (event {shown(neighbour.guid)})"

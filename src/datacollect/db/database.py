@@ -109,6 +109,10 @@ class Database(ABC):
     async def check(self) -> None:
         """Answer whether the database can be used; raises `Unavailable` if not."""
 
+    async def tidy(self) -> None:
+        """To be called now and then by work that writes much beside a running hub, outside of units of work."""
+        return
+
     @abstractmethod
     async def run_migration(self, migrate: Any) -> None:
         """Call `migrate(sync_connection)` alone: no other process migrates meanwhile."""

@@ -236,6 +236,17 @@ class SqliteDatabase(Database):
         async with self.reading() as view:
             await view.fetch("SELECT 1")
 
+    async def tidy(self) -> None:
+        """Let the write-ahead log begin anew. What is written while it is copied into the database keeps it from
+        that, and with two processes that write, something always is: it would grow without end."""
+        with _unavailable():
+            await self._take_turn()
+            try:
+                if self._group is None:
+                    await _to_the_end((await self._open_writer()).fetch("PRAGMA wal_checkpoint(RESTART)"))
+            finally:
+                self._hand_over()
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self.transaction() as tx:
             await tx.connection.run_sync(migrate)

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
@@ -43,6 +43,10 @@ WITH appended AS (
                            $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::text[]))
 UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, recorded_ms = $18, figures = $19
 WHERE tenant_id = $1"""
+
+_HOLD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
+
+_SET_FIGURES = "UPDATE log_heads SET figures = $1 WHERE tenant_id = $2"
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
@@ -121,6 +125,13 @@ class PostgresEventStore:
             raise TenantUnknown()
         known = await tx.fetch(_KNOWN, scope.tenant_id, guids)
         return OpenLog(head_from_row(heads[0]), {row[0]: row[1] for row in known})
+
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        rows = await tx.fetch(_HOLD, scope.tenant_id)
+        return head_from_row(rows[0]) if rows else None
+
+    async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
+        await tx.run(_SET_FIGURES, encode_figures(figures), scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         columns: list[Sequence[Any]] = list(zip(*map(event_values, events), strict=True))

@@ -1,7 +1,7 @@
 """The event log on SQLite. The writer connection holds the database's one write lock from `BEGIN IMMEDIATE` on, so
 `open` needs no lock of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -42,6 +42,8 @@ _APPEND = f"INSERT INTO events (tenant_id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, 
 _MOVE_HEAD = """
 UPDATE log_heads SET position = ?, chain_hash = ?, max_occurred_ms = ?, recorded_ms = ?, figures = ?
 WHERE tenant_id = ?"""
+
+_SET_FIGURES = "UPDATE log_heads SET figures = ? WHERE tenant_id = ?"
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
@@ -136,6 +138,12 @@ class SqliteEventStore:
         if not rows or rows[0][0] != 0:
             raise TenantUnknown()
         return OpenLog(head_from_row(rows[0][1:]), {row[5]: row[2] for row in rows[1:]})
+
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        return await self.head(tx, scope)
+
+    async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
+        await tx.run(_SET_FIGURES, encode_figures(figures), scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         await tx.run_many(_APPEND, [(scope.tenant_id, *event_values(event)) for event in events])

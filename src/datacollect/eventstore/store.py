@@ -146,6 +146,12 @@ class EventStore(Protocol):
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         """Lock the tenant's log until the transaction ends. Raises `TenantUnknown` if it has none or is closed."""
 
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        """Lock the tenant's log for maintenance, closed or not, until the transaction ends; None if it has none."""
+
+    async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
+        """Replace the running counts of a log that is held."""
+
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""
 

@@ -44,6 +44,11 @@ class Upcasters:
         steps = self._steps.get(event_type, {})
         return max((step.to_version for step in steps.values()), default=FIRST_VERSION)
 
+    def describe(self) -> str:
+        """All steps as a text that changes with them."""
+        known = (step for steps in self._steps.values() for step in steps.values())
+        return " ".join(sorted(f"{step.event_type}:{step.from_version}>{step.to_version}" for step in known))
+
     def upcast(self, event: Event) -> Event:
         """The event in its type's current layout; itself if it is in it, or in one that no step reads."""
         steps = self._steps.get(event.type)

@@ -307,6 +307,33 @@ class EventStoreContract:
         assert list(rest) == [last]
         assert list(stranger) == []
 
+    async def test_a_closed_log_can_be_held_and_its_counts_replaced(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        head = await append(database, store, scope, [event_at(300)])
+        async with database.transaction() as tx:
+            await store.close(tx, scope, now=Millis(1))
+        async with database.transaction() as tx:
+            assert await store.hold(tx, scope) == head
+            await store.set_figures(tx, scope, {"person": 3})
+            assert await store.hold(tx, system_scope(TenantId("somebody-else"))) is None
+        async with database.reading() as view:
+            assert await store.head(view, scope) == replace(head, figures={"person": 3})
+
+    async def test_while_a_log_is_held_nobody_appends(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        async with database.transaction() as tx:
+            await store.hold(tx, scope)
+            appending = asyncio.create_task(append(database, store, scope, [event_at(1)]))
+            for _ in range(50):
+                await asyncio.sleep(0.001)
+            head = await store.hold(tx, scope)
+            assert head is not None
+            assert head.position == 0
+            assert not appending.done()
+        assert (await appending).position == 1
+
     # -- concurrency
 
     async def test_writers_at_once_take_turns_and_a_reader_never_passes_a_gap(

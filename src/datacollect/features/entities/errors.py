@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.eventstore.event import EventRejected
-from datacollect.kernel.errors import NotFound
+from datacollect.kernel.errors import Conflict, NotFound
 from datacollect.kernel.ids import TenantId
 
 
@@ -203,3 +203,10 @@ class EntityNotFound(NotFound):
 
 class GroupNotFound(EntityNotFound):
     """Entity not found or is not a group"""
+
+
+class RebuildTakenOver(Conflict):
+    """Somebody else has begun to rebuild or check this program meanwhile."""
+
+    code = "REBUILD_TAKEN_OVER"
+    help = "Let the other one end, or begin again."

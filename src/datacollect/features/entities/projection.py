@@ -10,7 +10,8 @@ from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parent_in
 from datacollect.features.entities.model import Changes, Rules, States, apply
 from datacollect.features.entities.reach import place_of
-from datacollect.features.entities.rows import load, load_parents, save_entities, save_memberships
+from datacollect.features.entities.relatives import load_parents
+from datacollect.features.entities.rows import LIVE, StateTables, load, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
 from datacollect.features.entities.touched import touched
 from datacollect.kernel.clock import Millis
@@ -51,7 +52,8 @@ class EntityProjection:
             await load_parents(tx, scope, states, filter(None, (parent_in(event.data) for event in events)))
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
-        return EntityRun(scope, states, rules, self._followers, None if scoping is None else SnapshotsDue(scoping))
+        due = None if scoping is None else SnapshotsDue(scoping)
+        return EntityRun(scope, states, rules, self._followers, due=due)
 
 
 class EntityRun:
@@ -61,11 +63,13 @@ class EntityRun:
         self,
         scope: TenantScope,
         states: States,
-        rules: Rules,
+        rules: Rules | None,
         followers: Sequence[Follower],
+        tables: StateTables = LIVE,
         due: SnapshotsDue | None = None,
     ) -> None:
         self._scope = scope
+        self._tables = tables
         self._states = states
         self._rules = rules
         self._followers = followers
@@ -124,8 +128,8 @@ class EntityRun:
                 figures[now] = figures.get(now, 0) + 1
 
     async def save(self, tx: Tx) -> None:
-        await save_entities(tx, self._scope, self._entities.values())
-        await save_memberships(tx, self._scope, self._memberships.values())
+        await save_entities(tx, self._scope, self._entities.values(), self._tables)
+        await save_memberships(tx, self._scope, self._memberships.values(), self._tables)
 
     async def snapshots(self, tx: Tx) -> Sequence[Event]:
         if self._due is None:

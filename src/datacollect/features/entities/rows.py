@@ -1,36 +1,102 @@
-"""Loading and storing states: the slice's hot statements, written by hand for each engine."""
+"""Loading and storing states: the slice's hot statements, written by hand for each engine.
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+They exist twice: for the live tables, and for those in which a rebuild makes the same rows once more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from datacollect.db import Reading, Tx
+from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.model import States
-from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-# -- loading
+# -- the statements
 
 # Entities (part 0) and memberships (part 1) come in one shape, so that one statement brings both.
-_ENTITY = """
+SELECT_ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
+
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
+ENTITY_KEY = "guid"
+MEMBER_KEY = "group_guid, member_guid"
+
+
+class StateTables:
+    """A pair of tables that hold states, and the statements that load and store them."""
+
+    def __init__(self, entities: str, members: str) -> None:
+        self.entities = entities
+        self.members = members
+        self.load = _load(entities)
+        self.load_with_members = _load_with_members(entities, members)
+        self.save_entities = _save_entities(entities)
+        self.save_members = _save_members(members)
+
+
+def _load(entities: str) -> Mapping[Dialect, str]:
+    return {
+        "postgresql": f"{SELECT_ENTITY} FROM {entities} e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
+        "sqlite": f"{SELECT_ENTITY} FROM json_each(?2) AS asked"
+        f" CROSS JOIN {entities} e ON e.tenant_id = ?1 AND e.guid = asked.value",
+    }
+
+
+def _load_with_members(entities: str, members: str) -> Mapping[Dialect, str]:
+    return {
+        "postgresql": _recursive_load(
+            entities,
+            members,
+            # PostgreSQL expects far more guids than there ever are, and would read all of the tenant to hash them.
+            # OFFSET keeps it from taking the inner query apart, so that each guid is looked up by its key.
+            join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
+            tenant="$1",
+            guids="SELECT unnest($2::text[])",
+            cascading="SELECT unnest($3::text[])",
+            receiving="SELECT unnest($4::text[])",
+            pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
+        ),
+        "sqlite": _recursive_load(
+            entities,
+            members,
+            # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
+            join="CROSS JOIN {table} {name} ON {on}",
+            tenant="?1",
+            guids="SELECT value FROM json_each(?2)",
+            cascading="SELECT value FROM json_each(?3)",
+            receiving="SELECT value FROM json_each(?4)",
+            pairs="SELECT value ->> 0 AS group_guid, value ->> 1 AS member_guid FROM json_each(?5)",
+        ),
+    }
 
 
 # `below`: what hangs under the entities that may be deleted, however deep. `above`: the groups over those that get
 # members. UNION lets each guid in once, which also ends cycles. Of what is below, the other groups it is in are
 # needed too, with their entities: what is in a group that lives is not deleted.
-def _load_with_members(*, join: str, tenant: str, guids: str, cascading: str, receiving: str, pairs: str) -> str:
+def _recursive_load(
+    entities_table: str,
+    members_table: str,
+    *,
+    join: str,
+    tenant: str,
+    guids: str,
+    cascading: str,
+    receiving: str,
+    pairs: str,
+) -> str:
     """The statement; `join` is how an engine joins `{table}` on `{on}` without walking through it."""
 
     def members(on: str) -> str:
-        return join.format(table="members", name="m", on=f"m.tenant_id = {tenant} AND {on}")
+        return join.format(table=members_table, name="m", on=f"m.tenant_id = {tenant} AND {on}")
 
-    entities = join.format(table="entities", name="e", on=f"e.tenant_id = {tenant} AND e.guid = wanted.guid")
+    entities = join.format(table=entities_table, name="e", on=f"e.tenant_id = {tenant} AND e.guid = wanted.guid")
     return f"""
 WITH RECURSIVE
 below (guid) AS (
@@ -47,173 +113,75 @@ loaded (group_guid, member_guid, ordinal, present, stamp_ms, stamp_position) AS 
   UNION {_MEMBER} FROM below {members("m.member_guid = below.guid")}
   UNION {_MEMBER} FROM above {members("m.member_guid = above.guid")}),
 wanted (guid) AS ({guids} UNION SELECT guid FROM below UNION SELECT group_guid FROM loaded)
-{_ENTITY} FROM wanted {entities}
+{SELECT_ENTITY} FROM wanted {entities}
 UNION ALL
 SELECT 1, group_guid, member_guid, ordinal, NULL, NULL, present, stamp_ms, stamp_position FROM loaded"""
 
 
-_LOAD = {
-    "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
-    "sqlite": f"{_ENTITY} FROM json_each(?2) AS asked CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = asked.value",
-}
-_LOAD_ALL = {
-    "postgresql": _load_with_members(
-        # PostgreSQL expects far more guids than there ever are, and would read all of the tenant to hash them. OFFSET
-        # keeps it from taking the inner query apart, so that each guid is looked up by its key.
-        join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
-        tenant="$1",
-        guids="SELECT unnest($2::text[])",
-        cascading="SELECT unnest($3::text[])",
-        receiving="SELECT unnest($4::text[])",
-        pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
-    ),
-    "sqlite": _load_with_members(
-        # Keeps SQLite, which has no statistics, from walking through all of the tenant's rows.
-        join="CROSS JOIN {table} {name} ON {on}",
-        tenant="?1",
-        guids="SELECT value FROM json_each(?2)",
-        cascading="SELECT value FROM json_each(?3)",
-        receiving="SELECT value FROM json_each(?4)",
-        pairs="SELECT value ->> 0 AS group_guid, value ->> 1 AS member_guid FROM json_each(?5)",
-    ),
-}
+def _save_entities(entities: str) -> Mapping[Dialect, str]:
+    update = _overwrite(ENTITY_KEY, ENTITY_COLUMNS)
+    return {
+        "postgresql": f"""
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
+SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
+            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({ENTITY_COLUMNS})
+{update}""",
+        "sqlite": f"""
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{update}""",
+    }
 
 
-async def load(tx: Reading, scope: TenantScope, needed: Touched) -> States:
+def _save_members(members: str) -> Mapping[Dialect, str]:
+    update = _overwrite(MEMBER_KEY, MEMBER_COLUMNS)
+    return {
+        "postgresql": f"""
+INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS})
+SELECT $1, {MEMBER_COLUMNS}
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
+  AS changed ({MEMBER_COLUMNS})
+{update}""",
+        "sqlite": f"""
+INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+{update}""",
+    }
+
+
+def _overwrite(key: str, columns: str) -> str:
+    names = [column for column in columns.split(", ") if column not in key.split(", ")]
+    return f"ON CONFLICT (tenant_id, {key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+LIVE = StateTables("entities", "members")
+REBUILT = StateTables("entities_rebuild", "members_rebuild")
+
+
+# -- loading
+
+
+async def load(view: Reading, scope: TenantScope, needed: Touched, tables: StateTables = LIVE) -> States:
     """The states an append needs, by one statement."""
-    sqlite = tx.dialect == "sqlite"
+    sqlite = view.dialect == "sqlite"
     lists: list[Any] = [list(needed.guids)]
-    statement = _LOAD
+    statement = tables.load
     if needed.memberships:
-        statement = _LOAD_ALL
+        statement = tables.load_with_members
         lists += [list(needed.cascading), list(needed.receiving)]
         pairs = list(needed.pairs)
         lists += [pairs] if sqlite else [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    parameters = map(_json, lists) if sqlite else lists
+    parameters = map(json_text, lists) if sqlite else lists
     states = States()
-    for row in await tx.fetch(statement[tx.dialect], scope.tenant_id, *parameters):
+    for row in await view.fetch(statement[view.dialect], scope.tenant_id, *parameters):
         if row[0] == 0:
-            states.put(_entity_from(row))
+            states.put(entity_from(row))
         else:
             _, group, member, ordinal, _, _, present, time, position = row
             states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
     return states
 
 
-_LIST_AFTER = {
-    "postgresql": f"{_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid > $2 AND NOT e.deleted ORDER BY e.guid LIMIT $3",
-    "sqlite": f"{_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.guid > ?2 AND NOT e.deleted ORDER BY e.guid LIMIT ?3",
-}
-
-
-async def list_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:
-    """The next entities that exist, by guid."""
-    return [_entity_from(row) for row in await tx.fetch(_LIST_AFTER[tx.dialect], scope.tenant_id, guid, limit)]
-
-
-_LOAD_PARENTS = {
-    "postgresql": f"""
-WITH RECURSIVE above (guid, height) AS (
-  SELECT unnest($2::text[]), 1
-  UNION
-  SELECT e.parent_guid, above.height + 1
-  FROM above CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = above.guid OFFSET 0) e
-  WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < $3::int)
-{_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
-CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = wanted.guid OFFSET 0) e""",
-    "sqlite": f"""
-WITH RECURSIVE above (guid, height) AS (
-  SELECT value, 1 FROM json_each(?2)
-  UNION
-  SELECT e.parent_guid, above.height + 1
-  FROM above CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = above.guid
-  WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < ?3)
-{_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
-CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = wanted.guid""",
-}
-
-
-async def load_parents(tx: Reading, scope: TenantScope, states: States, named: Iterable[str]) -> None:
-    """Add to `states` the parents that decide where its entities are, and those that are named."""
-    held = states.entities
-    placeless = (entity for entity in held.values() if entity.kind is Kind.RECORD or entity.area_id is None)
-    missing = sorted({entity.parent_guid for entity in placeless if entity.parent_guid}.union(named) - held.keys())
-    if not missing:
-        return
-    asked = _json(missing) if tx.dialect == "sqlite" else missing
-    for row in await tx.fetch(_LOAD_PARENTS[tx.dialect], scope.tenant_id, asked, LONGEST_ANCESTRY):
-        entity = _entity_from(row)
-        if entity.guid not in held:
-            states.put(entity)
-
-
-_DEPENDENTS = {
-    "postgresql": """
-WITH RECURSIVE below (guid) AS (
-  SELECT unnest($2::text[])
-  UNION
-  SELECT e.guid
-  FROM below CROSS JOIN LATERAL (
-    SELECT guid FROM entities
-    WHERE tenant_id = $1 AND parent_guid = below.guid AND NOT deleted AND (type = 'record' OR area_id IS NULL) OFFSET 0
-  ) e)
-SELECT guid FROM below""",
-    "sqlite": """
-WITH RECURSIVE below (guid) AS (
-  SELECT value FROM json_each(?2)
-  UNION
-  SELECT e.guid
-  FROM below CROSS JOIN entities e INDEXED BY ix_entities_parent ON e.tenant_id = ?1 AND e.parent_guid = below.guid
-  WHERE NOT e.deleted AND e.parent_guid IS NOT NULL AND (e.type = 'record' OR e.area_id IS NULL))
-SELECT guid FROM below""",
-}
-
-
-async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> Sequence[str]:
-    """Those entities and all whose place follows from theirs."""
-    asked = _json(list(guids)) if tx.dialect == "sqlite" else list(guids)
-    return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, asked)]
-
-
-class ListedMember(NamedTuple):
-    """A member of a group, as far as its group tells of it."""
-
-    guid: str
-    kind: str
-    entity_name: str | None
-    area_id: str | None
-
-
-_MEMBERS_OF = {
-    "postgresql": """
-SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
-FROM unnest($2::text[]) AS asked (guid)
-CROSS JOIN LATERAL (
-  SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present OFFSET 0) m
-CROSS JOIN LATERAL (
-  SELECT type, entity_name, area_id FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
-ORDER BY m.group_guid, m.ordinal, m.member_guid""",
-    "sqlite": """
-SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
-FROM json_each(?2) AS asked
-CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present
-CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted
-ORDER BY m.group_guid, m.ordinal, m.member_guid""",
-}
-
-
-async def members_of_groups(
-    tx: Tx, scope: TenantScope, groups: Collection[str]
-) -> Mapping[str, Sequence[ListedMember]]:
-    """Each member that exists, by group, in the order in which they joined."""
-    asked = _json(list(groups)) if tx.dialect == "sqlite" else list(groups)
-    found: dict[str, list[ListedMember]] = {}
-    for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, asked):
-        found.setdefault(group, []).append(ListedMember(*member))
-    return found
-
-
-def _entity_from(row: Sequence[Any]) -> Entity:
+def entity_from(row: Sequence[Any]) -> Entity:
     _, guid, kind, version, data, stamps, deleted, position, updated = row
     base, exceptions, latest, last_delete, former = _read_stamps(stamps, deleted)
     return Entity(
@@ -233,49 +201,16 @@ def _entity_from(row: Sequence[Any]) -> Entity:
 
 # -- storing
 
-_ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
-_MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
+
+async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity], tables: StateTables = LIVE) -> None:
+    await _save(tx, scope, tables.save_entities[tx.dialect], [_entity_values(entity) for entity in changed])
 
 
-def _overwrite(key: str, columns: str) -> str:
-    names = [column for column in columns.split(", ") if column not in key.split(", ")]
-    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in names)
-
-
-_UPDATE_ENTITY = _overwrite("tenant_id, guid", _ENTITY_COLUMNS)
-_UPDATE_MEMBER = _overwrite("tenant_id, group_guid, member_guid", _MEMBER_COLUMNS)
-
-_SAVE_ENTITIES = {
-    "postgresql": f"""
-INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS})
-SELECT $1, {_ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({_ENTITY_COLUMNS})
-{_UPDATE_ENTITY}""",
-    "sqlite": f"""
-INSERT INTO entities (tenant_id, {_ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-{_UPDATE_ENTITY}""",
-}
-_SAVE_MEMBERS = {
-    "postgresql": f"""
-INSERT INTO members (tenant_id, {_MEMBER_COLUMNS})
-SELECT $1, {_MEMBER_COLUMNS}
-FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
-  AS changed ({_MEMBER_COLUMNS})
-{_UPDATE_MEMBER}""",
-    "sqlite": f"""
-INSERT INTO members (tenant_id, {_MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
-{_UPDATE_MEMBER}""",
-}
-
-
-async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity]) -> None:
-    await _save(tx, scope, _SAVE_ENTITIES[tx.dialect], [_entity_values(entity) for entity in changed])
-
-
-async def save_memberships(tx: Tx, scope: TenantScope, changed: Iterable[Membership]) -> None:
+async def save_memberships(
+    tx: Tx, scope: TenantScope, changed: Iterable[Membership], tables: StateTables = LIVE
+) -> None:
     rows = [(m.group_guid, m.member_guid, m.ordinal, m.present, *m.stamp) for m in changed]
-    await _save(tx, scope, _SAVE_MEMBERS[tx.dialect], rows)
+    await _save(tx, scope, tables.save_members[tx.dialect], rows)
 
 
 async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -288,7 +223,7 @@ async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, 
 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:
-    """The values of `_ENTITY_COLUMNS`."""
+    """The values of `ENTITY_COLUMNS`."""
     return (
         entity.guid,
         entity.kind.value if entity.kind is not None else None,
@@ -297,7 +232,7 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
         entity.area_id,
         entity.parent_guid,
         entity.version,
-        _json(entity.data),
+        json_text(entity.data),
         _write_stamps(entity),
         not entity.is_live,
         entity.changed_position,
@@ -311,9 +246,11 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
 # is anything: the fields with other stamps, the latest write (null: the base), the last delete, the former name.
 
 _encoder = msgspec.json.Encoder()
+# The order of the fields must not depend on what was loaded and what was at hand.
+_stamps_encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
@@ -329,7 +266,7 @@ def _write_stamps(entity: Entity) -> str:
         entity.deleted,
         None if former is None else (former.name, *former.stamp),
     )
-    return _json(parts)
+    return _stamps_encoder.encode(parts).decode()
 
 
 _Stamps = tuple[Stamp, dict[str, Stamp], Stamp | None, Stamp | None, FormerName | None]

@@ -21,7 +21,8 @@ from datacollect.features.entities.queries import (
     member_guids,
 )
 from datacollect.features.entities.reach import is_within
-from datacollect.features.entities.rows import list_after, load, load_parents, members_of_groups
+from datacollect.features.entities.relatives import list_after, load_parents, members_of_groups
+from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis

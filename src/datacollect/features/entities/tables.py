@@ -1,4 +1,6 @@
-"""The entities' current state, and who is a member of what. Both can be rebuilt from the log."""
+"""The entities' current state, and who is a member of what; and the same once more while it is rebuilt from the log."""
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -6,6 +8,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -14,29 +17,51 @@ from sqlalchemy import (
 
 from datacollect.db.metadata import JsonDocument, JsonText, metadata
 
-entities = Table(
-    "entities",
-    metadata,
-    Column("tenant_id", Text, nullable=False),
-    Column("guid", Text, nullable=False),
-    # NULL only in the tombstone of an entity that was deleted before anything else of it arrived.
-    Column("type", Text),
-    Column("entity_name", Text),
-    Column("name", Text),
-    Column("area_id", Text),
-    Column("parent_guid", Text),
-    Column("version", Integer, nullable=False),
-    # The baseline, kept only while the entity differs from it; NULL means that it equals `data`.
-    Column("initial", JsonDocument),
-    Column("data", JsonDocument, nullable=False),
-    Column("stamps", JsonText, nullable=False),
-    # A tombstone has no data, but keeps its stamps: without them a write made before the delete that arrives after it
-    # would bring the entity back.
-    Column("deleted", Boolean, nullable=False),
-    Column("changed_position", BigInteger, nullable=False),
-    Column("last_updated", BigInteger, nullable=False),
-    PrimaryKeyConstraint("tenant_id", "guid"),
-)
+
+def _entities(name: str, *more: Column[Any]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("tenant_id", Text, nullable=False),
+        Column("guid", Text, nullable=False),
+        # NULL only in the tombstone of an entity that was deleted before anything else of it arrived.
+        Column("type", Text),
+        Column("entity_name", Text),
+        Column("name", Text),
+        Column("area_id", Text),
+        Column("parent_guid", Text),
+        Column("version", Integer, nullable=False),
+        *more,
+        Column("data", JsonDocument, nullable=False),
+        Column("stamps", JsonText, nullable=False),
+        # A tombstone has no data, but keeps its stamps: without them a write made before the delete that arrives
+        # after it would bring the entity back.
+        Column("deleted", Boolean, nullable=False),
+        Column("changed_position", BigInteger, nullable=False),
+        Column("last_updated", BigInteger, nullable=False),
+        PrimaryKeyConstraint("tenant_id", "guid"),
+    )
+
+
+def _members(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("tenant_id", Text, nullable=False),
+        Column("group_guid", Text, nullable=False),
+        Column("member_guid", Text, nullable=False),
+        Column("ordinal", BigInteger, nullable=False),
+        # An ended membership stays, for the same reason as a tombstone.
+        Column("present", Boolean, nullable=False),
+        Column("stamp_ms", BigInteger, nullable=False),
+        Column("stamp_position", BigInteger, nullable=False),
+        PrimaryKeyConstraint("tenant_id", "group_guid", "member_guid"),
+        Index(None, "tenant_id", "member_guid"),
+    )
+
+
+# The baseline, kept only while the entity differs from it; NULL means that it equals `data`. No event says it.
+entities = _entities("entities", Column("initial", JsonDocument))
 Index(
     "ix_entities_newest",
     entities.c.tenant_id,
@@ -45,6 +70,7 @@ Index(
     sqlite_where=not_(entities.c.deleted),
     postgresql_where=not_(entities.c.deleted),
 )
+members = _members("members")
 
 Index(
     "ix_entities_parent",
@@ -54,17 +80,20 @@ Index(
     postgresql_where=entities.c.parent_guid.is_not(None),
 )
 
-members = Table(
-    "members",
+entities_rebuild = _entities("entities_rebuild")
+members_rebuild = _members("members_rebuild")
+rebuilds = Table(
+    "rebuilds",
     metadata,
-    Column("tenant_id", Text, nullable=False),
-    Column("group_guid", Text, nullable=False),
-    Column("member_guid", Text, nullable=False),
-    Column("ordinal", BigInteger, nullable=False),
-    # An ended membership stays, for the same reason as a tombstone.
-    Column("present", Boolean, nullable=False),
-    Column("stamp_ms", BigInteger, nullable=False),
-    Column("stamp_position", BigInteger, nullable=False),
-    PrimaryKeyConstraint("tenant_id", "group_guid", "member_guid"),
-    Index(None, "tenant_id", "member_guid"),
+    Column("tenant_id", Text, primary_key=True),
+    # Who is at work: whoever takes a rebuild over writes a new one, and the one before notices.
+    Column("id", Text, nullable=False),
+    # The rules, and the purpose, that the rows so far were made by.
+    Column("made_by", Text, nullable=False),
+    # Negative while there are rows to throw away.
+    Column("position", BigInteger, nullable=False),
+    Column("chain_hash", LargeBinary, nullable=False),
+    Column("figures", JsonText, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
 )

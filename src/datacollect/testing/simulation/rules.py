@@ -1,6 +1,6 @@
 """What a simulation runs against: the hub, or a hub with one known fault, which the simulation has to find."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,6 +71,12 @@ class DelegatingStore:
 
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         return await self._inner.open(tx, scope, guids)
+
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        return await self._inner.hold(tx, scope)
+
+    async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
+        await self._inner.set_figures(tx, scope, figures)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         await self._inner.append(tx, scope, events, head)

@@ -1,0 +1,123 @@
+"""Reading what decides where entities are, and what must be told with them, one statement each."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from datacollect.db import Reading, Tx
+from datacollect.features.entities.entity import Entity, Kind
+from datacollect.features.entities.model import States
+from datacollect.features.entities.reach import LONGEST_ANCESTRY
+from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_text
+from datacollect.kernel.identity import TenantScope
+
+_LIST_AFTER = {
+    "postgresql": f"{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.guid > $2 AND NOT e.deleted ORDER BY e.guid LIMIT $3",
+    "sqlite": f"{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.guid > ?2 AND NOT e.deleted ORDER BY e.guid LIMIT ?3",
+}
+
+
+async def list_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:
+    """The next entities that exist, by guid."""
+    return [entity_from(row) for row in await tx.fetch(_LIST_AFTER[tx.dialect], scope.tenant_id, guid, limit)]
+
+
+_LOAD_PARENTS = {
+    "postgresql": f"""
+WITH RECURSIVE above (guid, height) AS (
+  SELECT unnest($2::text[]), 1
+  UNION
+  SELECT e.parent_guid, above.height + 1
+  FROM above CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = above.guid OFFSET 0) e
+  WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < $3::int)
+{SELECT_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = wanted.guid OFFSET 0) e""",
+    "sqlite": f"""
+WITH RECURSIVE above (guid, height) AS (
+  SELECT value, 1 FROM json_each(?2)
+  UNION
+  SELECT e.parent_guid, above.height + 1
+  FROM above CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = above.guid
+  WHERE (e.type = 'record' OR e.area_id IS NULL) AND e.parent_guid IS NOT NULL AND above.height < ?3)
+{SELECT_ENTITY} FROM (SELECT DISTINCT guid FROM above) AS wanted
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = wanted.guid""",
+}
+
+
+async def load_parents(tx: Reading, scope: TenantScope, states: States, named: Iterable[str]) -> None:
+    """Add to `states` the parents that decide where its entities are, and those that are named."""
+    held = states.entities
+    placeless = (entity for entity in held.values() if entity.kind is Kind.RECORD or entity.area_id is None)
+    missing = sorted({entity.parent_guid for entity in placeless if entity.parent_guid}.union(named) - held.keys())
+    if not missing:
+        return
+    asked = json_text(missing) if tx.dialect == "sqlite" else missing
+    for row in await tx.fetch(_LOAD_PARENTS[tx.dialect], scope.tenant_id, asked, LONGEST_ANCESTRY):
+        entity = entity_from(row)
+        if entity.guid not in held:
+            states.put(entity)
+
+
+_DEPENDENTS = {
+    "postgresql": """
+WITH RECURSIVE below (guid) AS (
+  SELECT unnest($2::text[])
+  UNION
+  SELECT e.guid
+  FROM below CROSS JOIN LATERAL (
+    SELECT guid FROM entities
+    WHERE tenant_id = $1 AND parent_guid = below.guid AND NOT deleted AND (type = 'record' OR area_id IS NULL) OFFSET 0
+  ) e)
+SELECT guid FROM below""",
+    "sqlite": """
+WITH RECURSIVE below (guid) AS (
+  SELECT value FROM json_each(?2)
+  UNION
+  SELECT e.guid
+  FROM below CROSS JOIN entities e INDEXED BY ix_entities_parent ON e.tenant_id = ?1 AND e.parent_guid = below.guid
+  WHERE NOT e.deleted AND e.parent_guid IS NOT NULL AND (e.type = 'record' OR e.area_id IS NULL))
+SELECT guid FROM below""",
+}
+
+
+async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> Sequence[str]:
+    """Those entities and all whose place follows from theirs."""
+    asked = json_text(list(guids)) if tx.dialect == "sqlite" else list(guids)
+    return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, asked)]
+
+
+class ListedMember(NamedTuple):
+    """A member of a group, as far as its group tells of it."""
+
+    guid: str
+    kind: str
+    entity_name: str | None
+    area_id: str | None
+
+
+_MEMBERS_OF = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
+FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (
+  SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present OFFSET 0) m
+CROSS JOIN LATERAL (
+  SELECT type, entity_name, area_id FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
+ORDER BY m.group_guid, m.ordinal, m.member_guid""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid, e.type, e.entity_name, e.area_id
+FROM json_each(?2) AS asked
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted
+ORDER BY m.group_guid, m.ordinal, m.member_guid""",
+}
+
+
+async def members_of_groups(
+    tx: Tx, scope: TenantScope, groups: Collection[str]
+) -> Mapping[str, Sequence[ListedMember]]:
+    """Each member that exists, by group, in the order in which they joined."""
+    asked = json_text(list(groups)) if tx.dialect == "sqlite" else list(groups)
+    found: dict[str, list[ListedMember]] = {}
+    for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, asked):
+        found.setdefault(group, []).append(ListedMember(*member))
+    return found

@@ -1,0 +1,63 @@
+"""What follows from a program's events, as the database holds it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, select, update
+
+from datacollect.db import Database, Reading
+from datacollect.eventstore.tables import log_heads
+from datacollect.features.conflicts.tables import conflicts
+from datacollect.features.entities.tables import entities, members
+from datacollect.kernel.identity import TenantScope
+
+
+async def derived_state(database: Database, scope: TenantScope) -> Mapping[str, Any]:
+    """Every derived column of entities and memberships, byte for byte; the counts; the conflicts."""
+    async with database.reading() as view:
+        return await _state(view, scope)
+
+
+async def _state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
+    pg = view.dialect == "postgresql"
+    place, text = ("$1", "data::text") if pg else ("?", "data")
+    found: dict[str, Any] = {}
+    for table, key in ((entities, "guid"), (members, "group_guid, member_guid")):
+        columns = [column.name for column in table.columns if column.name not in ("initial", "data")]
+        rows = await view.fetch(
+            f"SELECT {', '.join(columns)}{f', {text}' if table is entities else ''} FROM {table.name}"
+            f" WHERE tenant_id = {place} ORDER BY {key}",
+            scope.tenant_id,
+        )
+        found[table.name] = [tuple(row) for row in rows]
+    head = select(log_heads.c.figures).where(log_heads.c.tenant_id == scope.tenant_id)
+    found["figures"] = msgspec.json.decode((await view.execute(head)).scalar_one())
+    kept = select(conflicts).where(conflicts.c.tenant_id == scope.tenant_id).order_by(conflicts.c.guid)
+    # Of a conflict the value counts: jsonb has an order of keys of its own, and what was at hand the sender's.
+    found["conflicts"] = [
+        row._asdict() | {"local_version": msgspec.json.decode(row.local_version)} for row in await view.execute(kept)
+    ]
+    return found
+
+
+async def ruin(database: Database, scope: TenantScope) -> None:
+    """Lose or change everything that is live, so that what is there afterwards comes from the rebuild."""
+    async with database.transaction() as tx:
+        changed = update(entities).where(entities.c.tenant_id == scope.tenant_id)
+        await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))
+        for table in (members, conflicts):
+            await tx.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
+        await tx.execute(
+            entities.insert().values(
+                tenant_id=scope.tenant_id,
+                guid="nobody",
+                version=1,
+                data={},
+                stamps="[1,1]",
+                deleted=False,
+                changed_position=1,
+                last_updated=1,
+            )
+        )
+        await tx.execute(update(log_heads).where(log_heads.c.tenant_id == scope.tenant_id).values(figures='{"x":1}'))
