@@ -105,10 +105,23 @@ class Device:
                 if event["guid"] not in {known["guid"] for known in self.received}:
                     self.received.append(event)
                     self.copy.apply(event)
+                    self._drop_what_left(event["entityGuid"])
             if page["events"]:
                 last = max(page["events"], key=lambda event: event["timestamp"])
                 self.cursor = f"{last['timestamp']}|{last['guid']}"
             cursor = page["nextCursor"]
+
+    def _drop_what_left(self, guid: str) -> None:
+        """What has left the scope is not kept, nor the records of it: nobody tells of their end elsewhere."""
+        if guid in self.copy.data and self.copy.area(guid) not in (*self.areas, None):
+            del self.copy.data[guid]
+            for record in [key for key, data in self.copy.data.items() if data.get("parentId") == guid]:
+                self._drop_record(record)
+
+    def _drop_record(self, guid: str) -> None:
+        for record in [key for key, data in self.copy.data.items() if data.get("parentId") == guid]:
+            self._drop_record(record)
+        del self.copy.data[guid]
 
 
 class Program:
