@@ -12,6 +12,7 @@ from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
 from datacollect.features.audit import feature as audit
+from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.service import TokenAuthenticator
@@ -88,6 +89,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         auth=TokenAuthenticator(database, tokens, clock),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
+        reads=ReadAuditor(database, log, clock),
     )
 
 

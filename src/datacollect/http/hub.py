@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import structlog
 from fastapi import Depends, Request
@@ -15,7 +15,7 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
-from datacollect.kernel.tenancy import TenantDirectory
+from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.settings import Settings
 
@@ -60,6 +60,13 @@ class Devices(Protocol):
         """Its revocations have just been changed here: look them up afresh next time."""
 
 
+class ReadAudit(Protocol):
+    """Notes who has read what, for programs that ask for it; implemented by the audit slice."""
+
+    async def note(self, scope: TenantScope, tenant: Tenant, action: str, entity_guid: str, **told: Any) -> None:
+        """Note a read that was answered; `told` says more of it, in wire form. Never fails."""
+
+
 class Quarantine(Protocol):
     """Where sync leaves what it refuses; implemented by the quarantine slice."""
 
@@ -99,6 +106,7 @@ class Hub:
     auth: Authenticator
     devices: Devices
     quarantine: Quarantine
+    reads: ReadAudit
 
 
 def get_hub(request: Request) -> Hub:

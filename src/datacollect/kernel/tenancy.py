@@ -28,6 +28,8 @@ class Tenant:
     sync_scope: Mapping[str, Any] | None = None
     custom_event_types: frozenset[str] = frozenset()
     form_validation: FormValidation = FormValidation.OFF
+    audit_reads: bool = False
+    """Whether the audit trail tells who has read what."""
     version: str = ""
     """Of the program's config: another one after every change, and never one again."""
 

@@ -72,6 +72,7 @@ def test_the_full_config_is_kept_as_sent():
             "credentialTemplates": [{"id": "t", "matchTypes": ["V"], "expectedFormat": "sd-jwt"}],
         },
         customEventTypes=["record-attendance"],
+        auditReads=True,
     )
     accepted = accept(json.loads(json.dumps(full)))
     assert accepted.document == full

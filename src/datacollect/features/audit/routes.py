@@ -19,6 +19,7 @@ from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 from datacollect.kernel.errors import InvalidPayload, TenantUnknown
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import is_device_id
+from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
 
@@ -66,7 +67,7 @@ async def push_audit_logs(
     `warnings`, and is not stored.
     """
     document, sent = body
-    scope = await _scope(request, hub, actor, Action.CREATE, document)
+    scope, _tenant = await _scope(request, hub, actor, Action.CREATE, document)
     now = hub.clock.now()
     device_id = request.headers.get("x-device-id", "")
     entries = [_entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in sent.audit_logs]
@@ -103,7 +104,7 @@ async def pull_audit_logs(
     what devices have pushed. A reader that follows `X-Next-Cursor`, and keeps the last one it got, misses nothing that
     is stored while it reads.
     """
-    scope = await _scope(request, hub, actor, Action.APPROVE)
+    scope, tenant = await _scope(request, hub, actor, Action.APPROVE)
     start, after = _start(since), _after(cursor)
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidAuditQuery()
@@ -111,6 +112,8 @@ async def pull_audit_logs(
         page = await service.pull(
             view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=int(limit)
         )
+    if page.entries:
+        await hub.reads.note(scope, tenant, "read-audit-trail", entity_guid or "*", count=len(page.entries))
     headers = {}
     if page.next_cursor is not None:
         following = {**request.query_params, "cursor": str(page.next_cursor)}
@@ -122,13 +125,14 @@ async def pull_audit_logs(
 
 async def _scope(
     request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
-) -> TenantScope:
+) -> tuple[TenantScope, Tenant]:
     """Whether the caller may comes before whether there is such a program, as in the contract."""
     tenant_id = tenant_of(request, body)
     scope = actor.in_tenant(tenant_id, action)
-    if await hub.tenants.find(tenant_id) is None:
+    tenant = await hub.tenants.find(tenant_id)
+    if tenant is None:
         raise AuditProgramNotFound()
-    return scope
+    return scope, tenant
 
 
 def _entry(sent: AuditLogIn, scope: TenantScope, device_id: str | None, now: Millis) -> AuditEntry:

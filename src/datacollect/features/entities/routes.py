@@ -15,6 +15,7 @@ from datacollect.http.openapi import errors
 from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
@@ -29,7 +30,7 @@ _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entit
 @router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NO_PROGRAM)
 async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities the program has, deleted ones left out."""
-    scope = await _scope(request, hub, actor)
+    scope, _tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
@@ -38,7 +39,7 @@ async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: Config
 @router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NO_PROGRAM)
 async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
-    scope = await _scope(request, hub, actor)
+    scope, _tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json(forms)
@@ -58,9 +59,10 @@ async def list_entities(
     _: ConfigId = "default",
 ) -> Response:
     """The entities that changed last, the latest first."""
-    scope = await _scope(request, hub, actor)
+    scope, tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         found = await service.newest_entities(view, scope, limit=_limit(limit))
+    await hub.reads.note(scope, tenant, "read-all-entities", "*", count=len(found))
     return _json([_view_with_members(shown) for shown in found])
 
 
@@ -69,9 +71,10 @@ async def get_entity(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
     """The entity as it is now, a group with its members."""
-    scope = await _scope(request, hub, actor)
+    scope, tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         shown = await service.get_entity(view, scope, guid)
+    await hub.reads.note(scope, tenant, "read-entity", guid)
     return _json(_view_with_members(shown))
 
 
@@ -80,9 +83,10 @@ async def list_members(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
     """The group's members in the order in which they joined."""
-    scope = await _scope(request, hub, actor)
+    scope, tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)
+    await hub.reads.note(scope, tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])
 
 
@@ -91,19 +95,21 @@ async def list_events(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
     """All events about the entity, oldest first by the device's clock; also when it is deleted, and none if unknown."""
-    scope = await _scope(request, hub, actor)
+    scope, tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
         bodies = await service.events_of_entity(view, hub.log, scope, guid)
+    await hub.reads.note(scope, tenant, "read-events", guid, count=len(bodies))
     return Response(f"[{','.join(bodies)}]", media_type="application/json")
 
 
-async def _scope(request: Request, hub: Hub, actor: Actor) -> TenantScope:
+async def _scope(request: Request, hub: Hub, actor: Actor) -> tuple[TenantScope, Tenant]:
     """Whether the caller may look comes before whether there is anything: strangers learn nothing of what exists."""
     tenant_id = tenant_of(request)
     scope = actor.in_tenant(tenant_id, Action.READ)
-    if await hub.tenants.find(tenant_id) is None:
+    tenant = await hub.tenants.find(tenant_id)
+    if tenant is None:
         raise TenantNotFound(tenant_id)
-    return scope
+    return scope, tenant
 
 
 def _limit(text: str) -> int:

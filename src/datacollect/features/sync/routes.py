@@ -78,6 +78,8 @@ async def pull(
             view, hub.log, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
         )
     device.pulled(len(page.bodies), scope_hash=sync_scope.hash)
+    if page.bodies:
+        await hub.reads.note(scope, tenant, "read-events", "events", count=len(page.bodies), since=since)
     tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
     body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})

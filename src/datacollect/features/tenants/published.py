@@ -13,7 +13,16 @@ from datacollect.kernel.clock import format_timestamp
 MASK = "********"
 """Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
 
-_OPTIONAL_SECTIONS = ("selfService", "syncScope", "programs", "claim169", "inji", "customEventTypes", "formValidation")
+_OPTIONAL_SECTIONS = (
+    "selfService",
+    "syncScope",
+    "programs",
+    "claim169",
+    "inji",
+    "customEventTypes",
+    "formValidation",
+    "auditReads",
+)
 
 _AUTH_FIELDS = frozenset({
     "authority", "issuer", "domain", "client_id", "organization",

@@ -31,6 +31,7 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
     sync_scope: dict[str, Any] | None = None
     custom_event_types: frozenset[str] = frozenset()
     form_validation: str | bool | None = None
+    audit_reads: bool | None = None
 
 
 class _Form(msgspec.Struct):
@@ -119,6 +120,7 @@ async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
         config.sync_scope,
         config.custom_event_types,
         form_validation(config.form_validation),
+        bool(config.audit_reads),
         # A program that is made anew counts from the start, but has another artifact.
         version=f"{row.artifact_id}.{row.revision}",
     )

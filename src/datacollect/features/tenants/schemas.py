@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -172,6 +172,7 @@ class ProgramConfig(Wire):
     claim169: UploadedClaim169 | None = None
     inji: Inji | None = None
     custom_event_types: list[NonEmpty] | None = Field(None, description="Custom event types to switch on.")
+    audit_reads: StrictBool | None = Field(None, description="Whether the audit trail tells who has read what.")
     form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_no_number)] = (
         Field(
             None,
