@@ -1,6 +1,5 @@
 """Stored states are what the events give: whatever the batches, on both engines, in a constant number of statements."""
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -18,12 +17,10 @@ from datacollect.features.entities.touched import Touched
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
+from tests.chance import GUIDS, Chance, event
 from tests.factories import new_id
-
-GUIDS = [f"e-{number}" for number in range(9)]
-FORMS = ["household", "person", "", None, "größe"]
 
 
 @pytest.fixture
@@ -39,60 +36,6 @@ async def append(hub: Hub, scope: TenantScope, *events: Event, origin: Origin = 
     async with hub.db.transaction() as tx:
         tenant = Tenant(scope.tenant_id, "Program")
         await hub.log.append(tx, scope, tenant, events, origin=origin, on_rejection=lambda _: None)
-
-
-def event(type: str, entity: str, data: dict[str, Any], at: int = 1_000) -> Event:
-    return Event(new_guid(), entity, type, data, Millis(at), "agent")
-
-
-class Chance:
-    """Random events over a few entities, so that they meet: in groups of groups, late, deleted, created anew."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def batch(self) -> list[Event]:
-        return [self.event() for _ in range(self._random.randint(1, 6))]
-
-    def origin(self) -> Origin:
-        return self._random.choice([Origin.CLIENT] * 9 + [Origin.SEED])
-
-    def event(self) -> Event:
-        pick = self._random.choice
-        event_type, data = pick([self._write, self._write, self._group, self._add, self._remove, self._delete])()
-        return event(event_type, pick(GUIDS), data, self._random.randint(1, 300))
-
-    def _fields(self) -> dict[str, Any]:
-        some = {
-            "name": self._random.choice(["Ana", "Eva", "", None]),
-            "entityName": self._random.choice(FORMS),
-            "age": self._random.choice([1, 2.5, 2**60, 1.0, "x"]),
-            "address": {"zip": "0", "a": [1, {"b": None}]},
-        }
-        return {key: some[key] for key in self._random.sample(list(some), self._random.randint(1, 4))}
-
-    def _write(self) -> tuple[str, dict[str, Any]]:
-        return self._random.choice(["create-individual", "update-record", "update-group"]), self._fields()
-
-    def _member(self, depth: int = 0) -> dict[str, Any]:
-        member = {"guid": self._random.choice(GUIDS), "n": depth}
-        if depth < 2 and self._random.random() < 0.5:
-            member |= {"type": "group", "members": [self._member(depth + 1) for _ in range(2)]}
-        return member
-
-    def _group(self) -> tuple[str, dict[str, Any]]:
-        return "create-group", {"name": "G", "members": [self._member() for _ in range(self._random.randint(0, 2))]}
-
-    def _add(self) -> tuple[str, dict[str, Any]]:
-        return "add-member", {"members": [self._member() for _ in range(self._random.randint(1, 2))]}
-
-    def _remove(self) -> tuple[str, dict[str, Any]]:
-        return "remove-member", {"memberId": self._random.choice(GUIDS)}
-
-    def _delete(self) -> tuple[str, dict[str, Any]]:
-        if self._random.random() < 0.5:
-            return "resolve-duplicate", {"shouldDelete": self._random.random() < 0.5}
-        return "delete-entity", {"reason": "x"}
 
 
 async def stored_states(tx: Tx, scope: TenantScope) -> States:
