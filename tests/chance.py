@@ -1,6 +1,7 @@
 """Random histories: events over a few entities, so that they meet."""
 
 import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event, Origin
@@ -106,3 +107,10 @@ class ChanceOfAll(Chance):
         original = self._random.choice(self._redeemed or [""])
         data = {"supervisorVerified": True, "entitlementId": self._random.choice("xy")}
         return "void-redemption", data | {"originalRedemptionGuid": original}
+
+
+def guids_in(members: Sequence[Any]) -> Iterator[str]:
+    """Of members at any depth, as often as they are named."""
+    for member in members:
+        yield member["guid"]
+        yield from guids_in(member.get("members", ()))

@@ -22,6 +22,7 @@ from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
+from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -47,6 +48,7 @@ FEATURES = (
     auth.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
+    history.FEATURE,
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,

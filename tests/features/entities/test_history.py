@@ -18,7 +18,7 @@ from datacollect.features.entities.projection import EntityRun
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.chance import GUIDS, ChanceOfAll
+from tests.chance import GUIDS, ChanceOfAll, guids_in
 
 RULES = Rules(custom_types=EVENT_TYPES)
 
@@ -69,12 +69,6 @@ class Reality:
     def members_of(self, guid: str) -> list[str]:
         held = [one for one in self.states.members_of(guid).values() if one.present]
         return [one.member_guid for one in sorted(held, key=lambda one: (one.ordinal, one.member_guid))]
-
-
-def guids_in(members: Sequence[Any]) -> Iterator[str]:
-    for member in members:
-        yield member["guid"]
-        yield from guids_in(member.get("members", ()))
 
 
 def touched(entries: Sequence[AuditEntry]) -> dict[str, bool]:

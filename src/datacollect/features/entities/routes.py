@@ -1,4 +1,4 @@
-"""`/api/entities`: the current state of a program's entities, and the history of each. Nothing here writes."""
+"""`/api/entities`: the current state of a program's entities. Nothing here writes."""
 
 import re
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from datacollect.features.entities import service
 from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.entities.queries import StoredEntity
-from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, EventView, MemberView
+from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.tenant import ConfigId, tenant_of
@@ -84,17 +84,6 @@ async def list_members(
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)
     return _json([_view(entity) for entity in found])
-
-
-@router.get("/{guid}/events", summary="History of an entity", response_model=list[EventView], responses=_NO_PROGRAM)
-async def list_events(
-    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> Response:
-    """All events about the entity, oldest first by the device's clock; also when it is deleted, and none if unknown."""
-    scope = await _scope(request, hub, actor)
-    async with hub.db.reading() as view:
-        bodies = await hub.log.read_stream(view, scope, guid)
-    return Response(f"[{','.join(bodies)}]", media_type="application/json")
 
 
 async def _scope(request: Request, hub: Hub, actor: Actor) -> TenantScope:
