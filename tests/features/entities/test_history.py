@@ -18,7 +18,7 @@ from datacollect.features.entities.projection import EntityRun
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.chance import GUIDS, ChanceOfAll, guids_in
+from tests.chance import GUIDS, ChanceOfAll, event, guids_in
 
 RULES = Rules(custom_types=EVENT_TYPES)
 
@@ -159,3 +159,20 @@ def test_random_histories_reach_every_corner() -> None:
                 seen["lost"] += bool(step.lost)
     corners = [*EVENT_TYPES, *Change, "along", "deleted along", "buried", "named often", "lost"]
     assert min(seen[corner] for corner in corners) > 0, sorted((seen[corner], corner) for corner in corners)
+
+
+def test_a_group_that_was_only_told_its_members_again_keeps_them() -> None:
+    """The one touch that changes neither values nor members, and still decides what a removal does that comes later."""
+    reality = Reality()
+    sub = {"type": "group", "members": [{"guid": "leaf", "name": "L"}]}
+    for made in (
+        event("create-group", "g", {"name": "G"}, 1),
+        event("create-group", "sub", sub, 2),
+        event("update-group", "sub", {"type": "group"}, 9),
+        event("update-group", "g", {"name": "G", "members": [{"guid": "sub", **sub}]}, 5),
+        event("remove-member", "sub", {"memberId": "leaf"}, 4),
+    ):
+        assert reality.take(made)
+    _, steps = history_of(reality, "sub")
+    assert [(step.added, step.removed) for step in steps] == [(["leaf"], [])] + [([], [])] * 3
+    assert reality.members_of("sub") == ["leaf"]
