@@ -1,7 +1,7 @@
 """Random histories of a few entities, so that they meet: in groups of groups, late, deleted, created anew."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event, Origin
@@ -72,3 +72,53 @@ class Chance:
         if self._random.random() < 0.5:
             return "resolve-duplicate", {"shouldDelete": self._random.random() < 0.5}
         return "delete-entity", {"reason": "x"}
+
+
+class ChanceOfAll(Chance):
+    """With the events that count and enrol as well, from every source, and with guids named over and over."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._redeemed: list[str] = []
+
+    def origin(self) -> Origin:
+        return self._random.choice([Origin.CLIENT] * 9 + [Origin.SEED, Origin.DERIVED, Origin.EXTERNAL])
+
+    def event(self) -> Event:
+        if self._random.random() < 0.75:
+            return super().event()
+        event_type, data = self._random.choice([self._enrol, self._attend, self._grant, self._redeem, self._void])()
+        made = event(event_type, self._random.choice(GUIDS), data, self._random.randint(1, 300))
+        if event_type == "redeem-entitlement":
+            self._redeemed.append(made.guid)
+        return made
+
+    def _write(self) -> tuple[str, dict[str, Any]]:
+        verb, kind = self._random.choice(["create", "update"]), self._random.choice(["individual", "group", "record"])
+        return f"{verb}-{kind}", self._fields()
+
+    def _enrol(self) -> tuple[str, dict[str, Any]]:
+        name = self._random.choice(["enrol-in-program", "program-enrolment-applied", "program-enrolment-rejected"])
+        return name, {"programId": self._random.choice([1, 2, "3"]), "crId": self._random.choice([7, 8])}
+
+    def _attend(self) -> tuple[str, dict[str, Any]]:
+        status = self._random.choice(["present", "late", "absent"])
+        return "record-attendance", {"sessionId": self._random.choice("ab"), "date": "2025-01-01", "status": status}
+
+    def _grant(self) -> tuple[str, dict[str, Any]]:
+        return "grant-entitlement", {"entitlements": [{"id": self._random.choice("xy"), "allocated": 9}]}
+
+    def _redeem(self) -> tuple[str, dict[str, Any]]:
+        return "redeem-entitlement", {"entitlementId": self._random.choice("xy"), "quantity": 2}
+
+    def _void(self) -> tuple[str, dict[str, Any]]:
+        original = self._random.choice(self._redeemed or [""])
+        data = {"supervisorVerified": True, "entitlementId": self._random.choice("xy")}
+        return "void-redemption", data | {"originalRedemptionGuid": original}
+
+
+def guids_in(members: Sequence[Any]) -> Iterator[str]:
+    """Of members at any depth, as often as they are named."""
+    for member in members:
+        yield member["guid"]
+        yield from guids_in(member.get("members", ()))

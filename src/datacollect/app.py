@@ -26,6 +26,7 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
+from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
@@ -53,6 +54,7 @@ FEATURES = (
     auth.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
+    history.FEATURE,
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,

@@ -121,3 +121,27 @@ async def test_every_statement_of_the_audit_trail_finds_its_rows_by_key(admin: A
     assert len(trails) == 2
     # What claims to be later than it was stored is not looked for along the whole trail.
     assert all(any("ix_audit_log_ahead" in step for step in plan) for plan in trails), trails
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_statement_of_an_entitys_history_finds_its_rows_by_key(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    twice = [{"guid": guid, "type": "group", "members": [{"guid": "m", "name": guid}]} for guid in ("h", "i")]
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
+    await push(admin, program, make_event("add-member", entity="g", data={"members": twice}))
+    await push(admin, program, make_event("update-individual", entity="m", timestamp="2024-01-01T00:00:00.000Z"))
+    with hub.db.statements.record() as statements:
+        for path in ("m/events", "m/history"):
+            answer = await admin.get(f"/api/entities/{path}", params={"configId": program})
+            assert answer.status_code == 200 and answer.json()
+    plans = await plans_of(hub, [sql for sql in statements if "events" in sql or "audit_log" in sql])
+    # The bodies; the touches, whom a touch wrote else, and what lost values lost against.
+    assert len(plans) == 4
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    for sql, plan in plans.items():
+        assert not [step for step in plan if walks.search(step)], (sql, plan)
+    streams = [plan for sql, plan in plans.items() if "UNION ALL" in sql]
+    assert len(streams) == 2
+    for plan in streams:
+        for table in ("events", "audit_log"):
+            assert any(f"ix_{table}_tenant_id_entity_guid_position" in step for step in plan), plan

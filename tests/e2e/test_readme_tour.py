@@ -1,4 +1,5 @@
-"""The README's tour works as printed: its commands run against a real server, and print what it says."""
+"""The README's tour works as printed, and so does the page that goes on from it: the commands run against a real
+server, and print what is said."""
 
 import os
 import re
@@ -19,6 +20,7 @@ STEP = re.compile(r"```sh\n(?P<commands>(?:(?!```).)*)```\n```(?:json|text)\n(?P
 VARIES = [
     (re.compile(r'"artifactId":"[0-9a-f]{32}"'), '"artifactId":"…"'),
     (re.compile(r'"lastUpdated":"[^"]+"'), '"lastUpdated":"…"'),
+    (re.compile(r'"receivedAt": "[^"]+"'), '"receivedAt": "…"'),
 ]
 
 
@@ -26,6 +28,11 @@ def masked(text: str) -> str:
     for pattern, replacement in VARIES:
         text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def steps_of(page: Path) -> list[dict[str, str]]:
+    """The commands of a page and what each step prints."""
+    return [match.groupdict() for match in STEP.finditer(page.read_text())]
 
 
 @pytest.fixture
@@ -53,9 +60,11 @@ def folder(tmp_path: Path, port: int) -> Iterator[Path]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl commands")
 def test_the_tour_prints_what_the_readme_says(folder: Path, port: int) -> None:
-    readme = (ROOT / "README.md").read_text()
-    steps = [match.groupdict() for match in STEP.finditer(readme)]
-    assert len(steps) == 6
+    tour = steps_of(ROOT / "README.md")
+    assert len(tour) == 6
+    history = steps_of(ROOT / "docs" / "how-to" / "answer-did-my-data-arrive.md")
+    assert len(history) == 6
+    steps = tour + history
     mark = "--- step ---"
     script = f"\necho '{mark}'\n".join(step["commands"] for step in steps).replace(
         "localhost:3000", f"127.0.0.1:{port}"

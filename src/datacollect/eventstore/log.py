@@ -176,9 +176,6 @@ class EventLog:
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._store.position_at(view, scope, instant)
 
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        return await self._store.read_stream(view, scope, entity_guid)
-
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)
 

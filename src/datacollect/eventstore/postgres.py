@@ -73,9 +73,6 @@ WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"""
 
 _READ_ROWS = f"SELECT {EVENT_COLUMNS} FROM events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"
 
-_READ_STREAM = """
-SELECT body FROM events WHERE tenant_id = $1 AND entity_guid = $2 ORDER BY occurred_ms, position"""
-
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1"
 
 # `later` halves the range of positions until it holds one: the running maximum of event times never falls.
@@ -168,9 +165,6 @@ class PostgresEventStore:
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         return events_from_rows(await view.fetch(_READ_ROWS, scope.tenant_id, after, limit))
-
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         rows = await view.fetch(_HEAD, scope.tenant_id)

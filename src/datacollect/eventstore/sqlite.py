@@ -89,11 +89,6 @@ _READ_ROWS = f"""
 SELECT {", ".join(map(_as_stored, _COLUMNS))}
 FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
 
-# Left to itself SQLite takes the index that spares it the sorting, and reads the whole tenant.
-_READ_STREAM = """
-SELECT body FROM events INDEXED BY ix_events_tenant_id_entity_guid_position
-WHERE tenant_id = ? AND entity_guid = ? ORDER BY occurred_ms, position"""
-
 _HEAD = f"""
 SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHERE tenant_id = ?"""
 
@@ -182,9 +177,6 @@ class SqliteEventStore:
         return events_from_rows(
             [_text(value) if index in _TEXTS else value for index, value in enumerate(row)] for row in rows
         )
-
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        return [row[0] for row in await view.fetch(_READ_STREAM, scope.tenant_id, entity_guid)]
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         rows = await view.fetch(_HEAD, scope.tenant_id)

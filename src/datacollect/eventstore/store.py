@@ -178,8 +178,5 @@ class EventStore(Protocol):
         come back escaped, one by one (`surrogateescape`). Raises `RowUnreadable` at a value of the wrong kind.
         """
 
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        """The bodies of one entity's events, by event time, then position."""
-
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         """The tenant's head; None if it has no log. Raises `HeadUnreadable` at a value of the wrong kind."""

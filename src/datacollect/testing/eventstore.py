@@ -262,16 +262,7 @@ class EventStoreContract:
         stranger = system_scope(TenantId("somebody-else"))
         assert await self.positions(database, store, stranger, None) == (0, [])
         async with database.reading() as view:
-            assert await store.read_stream(view, stranger, "e-1") == []
             assert await store.head(view, stranger) is None
-
-    async def test_a_stream_is_one_entitys_events_by_their_time(
-        self, database: Database, store: EventStore, scope: TenantScope
-    ) -> None:
-        late, early, other = event_at(20), event_at(10), event_at(15, entity="e-2")
-        await append(database, store, scope, [late, early, other])
-        async with database.reading() as view:
-            assert await store.read_stream(view, scope, "e-1") == [early.body(), late.body()]
 
     async def test_whole_rows_come_back_in_position_order_as_they_were_appended(
         self, database: Database, store: EventStore, scope: TenantScope

@@ -13,7 +13,7 @@ from datacollect.features.audit.service import BEGINNING, own_guid, pull
 from datacollect.features.entities.model import Rules, States
 from datacollect.features.entities.projection import EntityRun
 from datacollect.http.hub import Hub
-from datacollect.kernel.clock import Millis
+from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import BeyondReach
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -265,3 +265,33 @@ async def test_a_caller_limited_to_a_part_is_not_told_of_the_whole(admin: AsyncC
     async with hub.db.reading() as view:
         with pytest.raises(BeyondReach):
             await pull(view, hub.log, part, since=None, after=BEGINNING, entity_guid=None, limit=10)
+
+
+async def test_a_member_that_came_after_its_groups_end_names_the_delete_it_went_with(
+    admin: AsyncClient, program: str
+) -> None:
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}, timestamp=EARLY))
+    await push(admin, program, make_event("delete-entity", entity="g", data={"x": 1}, timestamp=LATE))
+    members = [{"guid": "m", "name": "M"}]
+    await push(admin, program, make_event("add-member", entity="g", data={"members": members}, timestamp=EARLY))
+    trail = await trail_of(admin, program, entityGuid="m")
+    assert told(trail) == [("cascade-delete-entity", "m"), ("conflict-resolution", "m")]
+    by = {"position": 2, "timeMs": parse_timestamp(LATE)}
+    assert trail[0]["changes"] == {"type": "cascade-delete-entity", "entityGuid": "m", "deletedBy": by}
+
+
+async def test_a_group_inside_an_event_that_changed_none_of_its_values_is_told(
+    admin: AsyncClient, program: str
+) -> None:
+    """It says again who its members are: a removal made before it, that comes later, does not count any more."""
+    hours = [f"2025-01-01T0{hour}:00:00.000Z" for hour in range(4)]
+    sub = {"type": "group", "members": [{"guid": "leaf", "name": "L"}]}
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}, timestamp=hours[0]))
+    await push(admin, program, make_event("create-group", entity="sub", data=sub, timestamp=hours[1]))
+    await push(admin, program, make_event("update-group", entity="sub", data={"type": "group"}, timestamp=hours[3]))
+    outer = {"name": "G", "members": [{"guid": "sub", **sub}]}
+    again = make_event("update-group", entity="g", data=outer, timestamp=hours[2])
+    await push(admin, program, again)
+    entries = [entry for entry in await trail_of(admin, program) if entry["eventGuid"] == again["guid"]]
+    assert told(entries) == [("update-group", "g"), ("create-individual", "leaf"), ("create-group", "sub")]
+    assert entries[2]["changes"] == sub

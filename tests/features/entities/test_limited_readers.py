@@ -66,11 +66,26 @@ async def test_of_two_areas_one_is_seen(admin: AsyncClient, client: AsyncClient,
         # What is two steps below somebody is read by its guid only.
         "listed": {"g", "near", "child", "visit"},
         "read": {"g", "near", "child", "visit", "answer"},
-        "events": {"g", "visit", "answer"},
+        # Who is a member has their group's event, which is theirs to see.
+        "events": {"g", "near", "child", "visit", "answer"},
         "members": ["near", "child"],
         "count": 4,
         "forms": {"household": 1, "Unknown": 2, "visit": 1},
     }
+
+
+async def test_an_event_of_somebody_elses_group_is_not_shown(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    me = await reader(admin, client, program, {"areaIds": ["A2"]})
+    got = await seen(me, program)
+    assert (got["read"], got["events"]) == ({"far", "far-visit"}, {"far-visit"})
+    history = await me.get("/api/entities/far/history", params={"configId": program})
+    assert [step["change"] for step in history.json()["history"]] == ["created"]
+    assert "Near" not in history.text
+    for guid in ("near", "g", "nowhere"):
+        answer = await me.get(f"/api/entities/{guid}/history", params={"configId": program})
+        assert answer.status_code == 404, guid
 
 
 async def test_of_the_kinds_one_is_seen(admin: AsyncClient, client: AsyncClient, program: str) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from datacollect.features.entities.entity import Kind
+from datacollect.eventstore.event import Origin
+from datacollect.features.entities.entity import Kind, Stamp
 from datacollect.features.entities.projection import Applied
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -124,27 +125,37 @@ def entries_of(applied: Applied) -> list[AuditEntry]:
 
     The same from every replica, and in a rebuild.
     """
-    changes = applied.changes
-    if len(changes.entities) <= 1 and not changes.deleted and not changes.lost:
-        others = (guid for guid in changes.entities if guid != applied.event.entity_guid)
-        if next(others, None) is None:
-            return []
+    changes, own = applied.changes, {applied.event.entity_guid}
+    if changes.entities.keys() <= own and changes.groups() <= own and not changes.deleted and not changes.lost:
+        return []
     made = [*_members_written(applied), *_deleted(applied), *_lost(applied)]
     return [replace(entry, place=entry.place._replace(ordinal=index)) for index, entry in enumerate(made, 1)]
 
 
 def _members_written(applied: Applied) -> Iterator[AuditEntry]:
-    """Members are written by making them, as the contract has it, whether or not they were there."""
-    deleted = set(applied.changes.deleted)
-    for guid, entity in applied.changes.entities.items():
-        if guid != applied.event.entity_guid and guid not in deleted:
+    """Members are written by making them, as the contract has it, whether or not they were there.
+
+    A group inside a group's event may have been told nothing but who its members are, which it knew.
+    """
+    changes, user_id = applied.changes, applied.event.user_id
+    told = {applied.event.entity_guid, *changes.deleted}
+    for guid, entity in changes.entities.items():
+        if guid not in told:
             action = "create-group" if entity.kind is Kind.GROUP else "create-individual"
-            yield _entry(applied, guid, action, None, user_id=applied.event.user_id)
+            yield _entry(applied, guid, action, None, user_id=user_id)
+    told.update(changes.entities, (lost.entity_guid for lost in changes.lost))
+    for guid in changes.groups():
+        if guid not in told:
+            yield _entry(applied, guid, "create-group", None, user_id=user_id)
 
 
 def _deleted(applied: Applied) -> Iterator[AuditEntry]:
     for guid in applied.changes.deleted:
-        changes = {"type": CASCADE, "entityGuid": guid}
+        changes: dict[str, Any] = {"type": CASCADE, "entityGuid": guid}
+        by = applied.after[guid].deleted
+        if by is not None and by.position != applied.context.position:
+            # A new member of a group that was deleted before goes with that delete.
+            changes["deletedBy"] = {"position": by.position, "timeMs": by.time}
         yield _entry(applied, guid, CASCADE, changes, user_id=applied.event.user_id)
 
 
@@ -176,6 +187,33 @@ def _entry(
         entity_guid=entity,
         changes=changes,
     )
+
+
+def is_write(action: str) -> bool:
+    """Whether an entry that an event made beside its own tells that it wrote the entity."""
+    return action not in (CASCADE, CONFLICT)
+
+
+def buried_by(changes: Mapping[str, Any]) -> Stamp | None:
+    """The earlier delete that an entity went with, by the changes of the entry that tells its end."""
+    by = changes.get("deletedBy")
+    return None if by is None else Stamp(by["timeMs"], by["position"])
+
+
+@dataclass(frozen=True, slots=True)
+class Touching:
+    """An event that touched an entity."""
+
+    position: int
+    recorded_at: Millis
+    actor: str
+    device_id: str | None
+    origin: Origin
+    body: str
+    is_end: bool
+    """Whether it deleted the entity."""
+    buried_by: Stamp | None
+    """The earlier delete that did, if the event was only the first word on the entity."""
 
 
 def data_of_members(data: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

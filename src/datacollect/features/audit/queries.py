@@ -8,7 +8,8 @@ import msgspec
 
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
-from datacollect.features.audit.model import AuditEntry, Place
+from datacollect.eventstore.event import Origin
+from datacollect.features.audit.model import CASCADE, FIRST_PUSHED, AuditEntry, Place, Touching, buried_by, is_write
 from datacollect.features.audit.tables import audit_log
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -214,6 +215,84 @@ async def find_sources(view: Reading, scope: TenantScope, positions: Collection[
     """The events at these positions."""
     rows = await view.fetch(_SOURCES[view.dialect], scope.tenant_id, _list(view, positions))
     return {row[0]: Source(row[1], row[2], row[3]) for row in rows}
+
+
+# -- which events touched an entity: those about it, and those that wrote or deleted it along with another one
+
+_MADE = f"FROM {{made}} WHERE tenant_id = {{tenant}} AND entity_guid = {{entity}} AND ordinal < {FIRST_PUSHED}"
+_OWN = "FROM {own} WHERE tenant_id = {tenant} AND entity_guid = {entity} AND origin <> 'snapshot'"
+_BODIES = f"""
+SELECT body FROM (
+  SELECT occurred_ms, position, body {_OWN}
+  UNION ALL
+  SELECT e.occurred_ms, e.position, e.body FROM (SELECT DISTINCT position {_MADE}) AS made
+  CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = made.position AND e.entity_guid <> {{entity}}
+) AS touching ORDER BY occurred_ms, position"""
+# Neither part reads more positions than are asked for.
+_TOUCHES = f"""
+SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, touched.cascade FROM (
+  SELECT position, max(cascade) AS cascade FROM (
+    SELECT * FROM (
+      SELECT position, CAST(NULL AS text) AS cascade {_OWN} AND position > {{after}}
+      ORDER BY position LIMIT {{limit}}) AS own
+    UNION ALL
+    SELECT * FROM (
+      SELECT position, max(CASE action WHEN '{CASCADE}' THEN changes END) AS cascade {_MADE} AND position > {{after}}
+      GROUP BY position ORDER BY position LIMIT {{limit}}) AS made) AS parts
+  GROUP BY position ORDER BY position LIMIT {{limit}}) AS touched
+CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = touched.position ORDER BY touched.position"""
+_TOUCHED_BY = {
+    "postgresql": "SELECT position, entity_guid, action FROM audit_log"
+    f" WHERE tenant_id = $1 AND position = ANY($2::bigint[]) AND ordinal < {FIRST_PUSHED}",
+    "sqlite": "SELECT a.position, a.entity_guid, a.action FROM json_each(?2) AS asked CROSS JOIN audit_log a"
+    f" ON a.tenant_id = ?1 AND a.position = asked.value AND a.ordinal < {FIRST_PUSHED}",
+}
+
+
+def _of_stream(statement: str) -> Mapping[Dialect, str]:
+    def written(mark: str, by_entity: str) -> str:
+        names = {"tenant": f"{mark}1", "entity": f"{mark}2", "after": f"{mark}3", "limit": f"{mark}4"}
+        own, made = (table + by_entity.format(table=table) for table in ("events", "audit_log"))
+        return statement.format(own=own, made=made, **names)
+
+    # Left to itself SQLite may take an index that spares it the sorting, and read the whole tenant.
+    by_entity = " INDEXED BY ix_{table}_tenant_id_entity_guid_position"
+    return {"postgresql": written("$", ""), "sqlite": written("?", by_entity)}
+
+
+_READ_BODIES, _READ_TOUCHES = _of_stream(_BODIES), _of_stream(_TOUCHES)
+
+
+async def read_touching_bodies(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
+    """All of them, by event time, then position."""
+    return [row[0] for row in await view.fetch(_READ_BODIES[view.dialect], scope.tenant_id, entity_guid)]
+
+
+async def read_touching(
+    view: Reading, scope: TenantScope, entity_guid: str, *, after: int, limit: int
+) -> Sequence[Touching]:
+    """The next ones in log order."""
+    rows = await view.fetch(_READ_TOUCHES[view.dialect], scope.tenant_id, entity_guid, after, limit)
+    return [_touching(row) for row in rows]
+
+
+def _touching(row: Sequence[Any]) -> Touching:
+    position, recorded, actor, device_id, origin, body, cascade = row
+    by = None if cascade is None else buried_by(msgspec.json.decode(cascade))
+    return Touching(position, Millis(recorded), actor, device_id, Origin(origin), body, cascade is not None, by)
+
+
+async def find_touched(
+    view: Reading, scope: TenantScope, positions: Collection[int]
+) -> Mapping[int, Mapping[str, bool]]:
+    """The guids of the entities that these events touched along with their own, and whether they wrote them: values
+    can have been lost on one that is deleted."""
+    found: dict[int, dict[str, bool]] = {}
+    rows = await view.fetch(_TOUCHED_BY[view.dialect], scope.tenant_id, _list(view, positions))
+    for position, guid, action in rows:
+        touched = found.setdefault(position, {})
+        touched[guid] = touched.get(guid, False) or is_write(action)
+    return found
 
 
 def _list(view: Reading, values: Collection[Any]) -> Any:

@@ -184,3 +184,10 @@ class _Members:
             event = self._log.upcasters.upcast(event_from_body(self._sources[position].body))
             self._read[position] = data_of_members(event.data)
         return self._read[position].get(entry.entity_guid, {})
+
+
+# -- which events touched an entity
+
+bodies_touching = queries.read_touching_bodies
+events_touching = queries.read_touching
+touched_by = queries.find_touched

@@ -3,7 +3,7 @@
 Source: the contract's model, section 4.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -68,6 +68,10 @@ class States:
         """By group's guid, ended memberships included."""
         return self._groups.get(member, {})
 
+    def groups(self) -> KeysView[str]:
+        """Guids of those that have memberships here."""
+        return self._members.keys()
+
     def accept(self, changes: "Changes") -> None:
         self.entities.update(changes.entities)
         for membership in changes.memberships():
@@ -105,25 +109,33 @@ class Rules:
 
 def apply(states: States, event: Event, context: Context, rules: Rules | None = None) -> Changes:
     """What `event` changes in `states`, which stay as they are. Raises `EventRejected`."""
-    applier = _APPLIERS.get(event.type)
-    if applier is None:
+    if event.type not in _APPLIERS:
         raise UnknownEventType(event.type)
     if rules is not None and event.type in CUSTOM_EVENT_TYPES and event.type not in rules.custom_types:
         raise UnknownEventType(event.type)
     if context.origin is Origin.SNAPSHOT:
         return Changes()
-    work = _Work(states, stamp_of(event, context), context, rules or Rules())
+    work = Work(states, stamp_of(event, context), context, rules or Rules())
     if work.rules.reach.is_bounded:
         require_reach(work.find, event, work.rules.reach)
-    applier(work, event)
+    do(work, event)
     return work.changes
+
+
+def do(work: "Work", event: Event) -> None:
+    """Let `work` do what the event says, whatever the rules for taking it are. Raises `EventRejected`."""
+    _APPLIERS[event.type](work, event)
 
 
 # -- the event types
 
 
-class _Work:
-    """One event being applied: its changes so far, over the states it found."""
+class Work:
+    """One event being applied: its changes so far, over the states it found.
+
+    All that event types ask about entities and do to them goes through here: `history.py` replays one entity by
+    answering for the others.
+    """
 
     def __init__(self, states: States, stamp: Stamp, context: Context, rules: Rules) -> None:
         self.states = states
@@ -143,6 +155,21 @@ class _Work:
         """The stamp of the group's delete if that is later than this event: to the group the event never happened."""
         held = self.find(group)
         return held.deleted if held is not None and held.deleted is not None and held.deleted > self.stamp else None
+
+    def knows(self, guid: str, rest: Mapping[str, Any]) -> bool:
+        """Whether a member that is added needs no `rest` of its object to be there."""
+        held = self.find(guid)
+        return held is not None and (held.is_live or (not rest and self.outlived(guid) is not None))
+
+    def require_group(self, guid: str) -> None:
+        """Raises `InvalidGroup` unless there is such a group.
+
+        One that was deleted after the event was made will do: refusing the event would hold up the device that made it
+        in good faith.
+        """
+        held = self.find(guid)
+        if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or self.outlived(guid)):
+            raise InvalidGroup(path=["entityGuid"])
 
     def require_member(self, guid: str, path: Path) -> None:
         """Raises `UnauthorizedMember` for an entity beyond the caller's reach; one that is new is in everybody's."""
@@ -171,6 +198,12 @@ class _Work:
             self.changes.put(gone)
             self.changes.deleted.append(guid)
 
+    def bury_if_outlived(self, group: str, member: str) -> None:
+        """A new member of a group that has been deleted since would have gone with it."""
+        deleted = self.outlived(group)
+        if deleted is not None and self.find(member) is None:
+            self.delete(member, stamp=deleted)
+
     def note_change(self, guid: str) -> None:
         """Count a change of an entity's members as a change of the entity, unless this event has counted already."""
         held = self.find(guid)
@@ -185,7 +218,7 @@ class _Work:
         held = self.membership(group, member)
         if self.outlived(group) or (held is not None and self.stamp < held.stamp):
             return False
-        if self._is_above(group, member):
+        if self.is_above(group, member):
             raise MemberCycle(path=[*path, "guid"])
         joins = held is None or not held.present
         ordinal = held.ordinal if held is not None and held.present else self._next_ordinal()
@@ -212,7 +245,7 @@ class _Work:
             if held is not None and held.is_live:
                 yield group
 
-    def _is_above(self, group: str, member: str) -> bool:
+    def is_above(self, group: str, member: str) -> bool:
         """Whether `member` is `group` itself or one of the groups it is in."""
         seen, level = {group}, [group]
         while level and member not in seen:
@@ -229,19 +262,19 @@ class _Work:
         return self.context.position * _ORDINALS_PER_EVENT + self._joined
 
 
-def _upsert_individual(work: _Work, event: Event) -> None:
+def _upsert_individual(work: Work, event: Event) -> None:
     work.write(event.entity_guid, Kind.INDIVIDUAL, event.data)
 
 
-def _upsert_record(work: _Work, event: Event) -> None:
+def _upsert_record(work: Work, event: Event) -> None:
     work.write(event.entity_guid, Kind.RECORD, event.data)
 
 
-def _upsert_group(work: _Work, event: Event) -> None:
+def _upsert_group(work: Work, event: Event) -> None:
     _write_group(work, event.entity_guid, event.data, ["data"], 1)
 
 
-def _write_group(work: _Work, guid: str, data: Mapping[str, Any], path: Path, depth: int) -> None:
+def _write_group(work: Work, guid: str, data: Mapping[str, Any], path: Path, depth: int) -> None:
     members = data.get("members")
     if isinstance(members, list) and members:
         held = work.find(guid)
@@ -255,18 +288,11 @@ def _write_group(work: _Work, guid: str, data: Mapping[str, Any], path: Path, de
         at: Path = [*path, "members", index]
         member_guid, rest = _read_member(member, at)
         work.require_member(member_guid, at)
-        _bury_if_outlived(work, guid, member_guid)
+        work.bury_if_outlived(guid, member_guid)
         _write_member(work, member_guid, rest, at, depth)
         joined |= work.join(guid, member_guid, at)
     if joined:
         work.note_change(guid)
-
-
-def _bury_if_outlived(work: _Work, group: str, member: str) -> None:
-    """A new member of a group that has been deleted since would have gone with it."""
-    deleted = work.outlived(group)
-    if deleted is not None and work.find(member) is None:
-        work.delete(member, stamp=deleted)
 
 
 def _group_fields(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -294,7 +320,7 @@ def _require_storable(guid: str, path: Path) -> None:
         raise InvalidMemberData(f"A member's guid may have at most {LONGEST_GUID_BYTES} bytes.", path=path)
 
 
-def _write_member(work: _Work, guid: str, data: dict[str, Any], path: Path, depth: int) -> None:
+def _write_member(work: Work, guid: str, data: dict[str, Any], path: Path, depth: int) -> None:
     if not data:
         raise InvalidForm(path=path)
     if depth >= DEEPEST_NESTING:
@@ -305,9 +331,9 @@ def _write_member(work: _Work, guid: str, data: dict[str, Any], path: Path, dept
         work.write(guid, Kind.INDIVIDUAL, data)
 
 
-def _add_member(work: _Work, event: Event) -> None:
+def _add_member(work: Work, event: Event) -> None:
     group = event.entity_guid
-    _require_group(work, group)
+    work.require_group(group)
     members = event.data.get("members")
     if not isinstance(members, list) or not members:
         raise InvalidMemberData("`members` must name at least one member.", path=["data", "members"])
@@ -316,10 +342,8 @@ def _add_member(work: _Work, event: Event) -> None:
         path: Path = ["data", "members", index]
         guid, rest = _read_member(member, path)
         work.require_member(guid, path)
-        _bury_if_outlived(work, group, guid)
-        held = work.find(guid)
-        is_known = held is not None and (held.is_live or (not rest and work.outlived(guid)))
-        if not is_known:
+        work.bury_if_outlived(group, guid)
+        if not work.knows(guid, rest):
             # Only a new member takes the data along: of a known one, others may know better.
             _write_member(work, guid, rest, path, 1)
         joined |= work.join(group, guid, path)
@@ -327,12 +351,12 @@ def _add_member(work: _Work, event: Event) -> None:
         work.note_change(group)
 
 
-def _remove_member(work: _Work, event: Event) -> None:
+def _remove_member(work: Work, event: Event) -> None:
     group, member = event.entity_guid, text_in(event.data, "memberId")
     if member is None:
         raise InvalidMemberData("`memberId` must name the member to remove.", path=["data", "memberId"])
     _require_storable(member, ["data", "memberId"])
-    _require_group(work, group)
+    work.require_group(group)
     if work.outlived(group):
         return
     work.require_member(member, ["data", "memberId"])
@@ -343,32 +367,21 @@ def _remove_member(work: _Work, event: Event) -> None:
     # A group that was no member here is somebody else's: it must not go.
     was_member = before is not None and before.present
     if was_member and held is not None and held.kind is Kind.GROUP and not any(work.live_groups_of(member)):
-        _delete_with_members(work, member)
+        delete_with_members(work, member)
     work.note_change(group)
 
 
-def _require_group(work: _Work, guid: str) -> None:
-    """Raises `InvalidGroup` unless there is such a group.
-
-    One that was deleted after the event was made will do: refusing the event would hold up the device that made it
-    in good faith.
-    """
-    held = work.find(guid)
-    if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or work.outlived(guid)):
-        raise InvalidGroup(path=["entityGuid"])
+def _delete_entity(work: Work, event: Event) -> None:
+    delete_with_members(work, event.entity_guid)
 
 
-def _delete_entity(work: _Work, event: Event) -> None:
-    _delete_with_members(work, event.entity_guid)
-
-
-def _resolve_duplicate(work: _Work, event: Event) -> None:
+def _resolve_duplicate(work: Work, event: Event) -> None:
     """The pairs themselves are the duplicates' business."""
     if event.data.get("shouldDelete"):
-        _delete_with_members(work, event.entity_guid)
+        delete_with_members(work, event.entity_guid)
 
 
-def _delete_with_members(work: _Work, guid: str) -> None:
+def delete_with_members(work: Work, guid: str) -> None:
     """Delete an entity and all below it, members first. What is also in another group stays: it is not only ours.
 
     A write or membership later than the delete stays as well.
@@ -382,7 +395,7 @@ def _delete_with_members(work: _Work, guid: str) -> None:
         work.delete(entity)
 
 
-def _doomed_by(work: _Work, guid: str) -> list[str]:
+def _doomed_by(work: Work, guid: str) -> list[str]:
     """What goes with `guid`, itself first, a group before its members. Walked without recursion, each entity once.
 
     A member goes when all groups it is in go.
@@ -400,35 +413,35 @@ def _doomed_by(work: _Work, guid: str) -> list[str]:
     return list(doomed)
 
 
-def _enrol(work: _Work, event: Event) -> None:
+def _enrol(work: Work, event: Event) -> None:
     _compute(work, event, enrolment.enrol)
 
 
-def _apply_enrolment(work: _Work, event: Event) -> None:
+def _apply_enrolment(work: Work, event: Event) -> None:
     _compute(work, event, enrolment.apply_enrolment)
 
 
-def _reject_enrolment(work: _Work, event: Event) -> None:
+def _reject_enrolment(work: Work, event: Event) -> None:
     _compute(work, event, enrolment.reject_enrolment)
 
 
-def _record_attendance(work: _Work, event: Event) -> None:
+def _record_attendance(work: Work, event: Event) -> None:
     _compute(work, event, attendance.record)
 
 
-def _grant(work: _Work, event: Event) -> None:
+def _grant(work: Work, event: Event) -> None:
     _compute(work, event, entitlements.grant)
 
 
-def _redeem(work: _Work, event: Event) -> None:
+def _redeem(work: Work, event: Event) -> None:
     _compute(work, event, entitlements.redeem)
 
 
-def _void(work: _Work, event: Event) -> None:
+def _void(work: Work, event: Event) -> None:
     _compute(work, event, partial(entitlements.void, by_supervisor=work.rules.by_supervisor))
 
 
-def _compute(work: _Work, event: Event, rule: Callable[[Mapping[str, Any], Event], Mapping[str, Any]]) -> None:
+def _compute(work: Work, event: Event, rule: Callable[[Mapping[str, Any], Event], Mapping[str, Any]]) -> None:
     """Set the fields that follow from what the entity holds and the event.
 
     Raises `EntityAbsent` if there is no such entity. One that was deleted after the event was made will do, as for
@@ -447,7 +460,7 @@ def _compute(work: _Work, event: Event, rule: Callable[[Mapping[str, Any], Event
         work.changes.put(set_fields(held, fields, stamp=work.stamp, context=work.context))
 
 
-_APPLIERS: Mapping[str, Callable[[_Work, Event], None]] = {
+_APPLIERS: Mapping[str, Callable[[Work, Event], None]] = {
     "create-individual": _upsert_individual,
     "update-individual": _upsert_individual,
     "create-group": _upsert_group,

@@ -1,4 +1,4 @@
-"""`/api/entities`: the current state of a program's entities, and the history of each. Nothing here writes."""
+"""`/api/entities`: the current state of a program's entities. Nothing here writes."""
 
 import re
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from datacollect.features.entities import service
 from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.entities.queries import StoredEntity
-from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, EventView, MemberView
+from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.tenant import ConfigId, tenant_of
@@ -88,18 +88,6 @@ async def list_members(
         found = await service.members_of_group(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])
-
-
-@router.get("/{guid}/events", summary="History of an entity", response_model=list[EventView], responses=_NO_PROGRAM)
-async def list_events(
-    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> Response:
-    """All events about the entity, oldest first by the device's clock; also when it is deleted, and none if unknown."""
-    scope, tenant = await _scope(request, hub, actor)
-    async with hub.db.reading() as view:
-        bodies = await service.events_of_entity(view, hub.log, scope, guid)
-    await hub.reads.note(scope, tenant, "read-events", guid, count=len(bodies))
-    return Response(f"[{','.join(bodies)}]", media_type="application/json")
 
 
 async def _scope(request: Request, hub: Hub, actor: Actor) -> tuple[TenantScope, Tenant]:

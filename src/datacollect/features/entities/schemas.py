@@ -34,16 +34,3 @@ class EntityView(MemberView):
     """The current state of an entity."""
 
     member_ids: list[str] | None = Field(None, description="Of groups only: guids in the order of joining.")
-
-
-class EventView(_Wire):
-    """An event as it was submitted."""
-
-    guid: str
-    entity_guid: str
-    type: str
-    data: dict[str, Any]
-    timestamp: str = Field(description="The device's clock.")
-    user_id: str
-    sync_level: int
-    schema_version: int | None = None

@@ -78,28 +78,21 @@ async def newest_entities(view: Reading, scope: TenantScope, *, limit: int) -> S
 async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
     """Raises `EntityNotFound`, also for one that is beyond the reader's reach."""
     entity = await find_entity(view, scope, guid)
-    if entity is None or guid not in await _within_reach(view, scope, [guid]):
+    if entity is None or guid not in await within_reach(view, scope, [guid]):
         raise EntityNotFound(guid)
     return (await _with_members(view, scope, [entity]))[0]
 
 
 async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Sequence[StoredEntity]:
     """The members that exist, in the order in which they joined. Raises `GroupNotFound`."""
-    if not await is_group(view, scope, guid) or guid not in await _within_reach(view, scope, [guid]):
+    if not await is_group(view, scope, guid) or guid not in await within_reach(view, scope, [guid]):
         raise GroupNotFound(guid)
     members = await list_members(view, scope, guid)
-    visible = await _within_reach(view, scope, [member.guid for member in members])
+    visible = await within_reach(view, scope, [member.guid for member in members])
     return [member for member in members if member.guid in visible]
 
 
-async def events_of_entity(view: Reading, log: EventLog, scope: TenantScope, guid: str) -> Sequence[str]:
-    """The bodies of the events about an entity, by event time, then position; none of one beyond the reader's reach."""
-    if guid not in await _within_reach(view, scope, [guid]):
-        return ()
-    return await log.read_stream(view, scope, guid)
-
-
-async def _within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Collection[str]:
+async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Collection[str]:
     """Those of the entities that the reader may see: where they are decides, as it does in sync."""
     if not scope.reach.is_bounded:
         return guids

@@ -99,9 +99,6 @@ class DelegatingStore:
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         return await self._inner.read_rows(view, scope, after=after, limit=limit)
 
-    async def read_stream(self, view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-        return await self._inner.read_stream(view, scope, entity_guid)
-
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._inner.head(view, scope)
 

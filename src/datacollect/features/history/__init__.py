@@ -1,0 +1,1 @@
+"""What happened to an entity: its events, and what each of them did to it."""

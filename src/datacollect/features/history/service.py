@@ -1,0 +1,125 @@
+"""Telling what happened to an entity. Source: the contract's entities area, 3.7; the history is ours."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from datacollect.db import Reading
+from datacollect.eventstore.event import Event, Origin, event_from_body
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.lookup import guids_at
+from datacollect.eventstore.projection import Context
+from datacollect.features.audit import service as audit
+from datacollect.features.audit.model import Touching
+from datacollect.features.entities.errors import EntityNotFound
+from datacollect.features.entities.history import Replay, Step, Touch, names_often
+from datacollect.features.entities.service import within_reach
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+BATCH = 500
+"""Events that are held at once."""
+
+
+class _Owned(msgspec.Struct):
+    entityGuid: str
+
+
+_owner = msgspec.json.Decoder(_Owned)
+
+
+async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequence[str]:
+    """The bodies of all events that touched an entity, by event time, then position.
+
+    A limited reader gets those about entities within their reach: a group's event tells of all its members.
+    """
+    bodies = await audit.bodies_touching(view, scope, guid)
+    if not scope.reach.is_bounded:
+        return bodies
+    owners = [_owner.decode(body).entityGuid for body in bodies]
+    visible = await within_reach(view, scope, [guid, *owners])
+    return [body for body, owner in zip(bodies, owners, strict=True) if guid in visible and owner in visible]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event, and what it did to the entity."""
+
+    event: Event
+    position: int
+    recorded_at: Millis
+    actor: str
+    device_id: str | None
+    origin: Origin
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Events in log order. `next_after` is None on the last page."""
+
+    told: Sequence[Told]
+    kept_guids: Mapping[int, str]
+    """The events that lost values lost against, by position."""
+    next_after: int | None
+
+
+async def history_of_entity(
+    view: Reading, log: EventLog, scope: TenantScope, guid: str, *, after: int, limit: int
+) -> HistoryPage:
+    """What the next `limit` events behind the position `after` did to the entity. Raises `EntityNotFound`.
+
+    The entity is replayed from its first event on, a batch at a time; a statement for each batch, and two more.
+    """
+    if guid not in await within_reach(view, scope, [guid]):
+        raise EntityNotFound(guid)
+    replay, told, more = Replay(guid), list[Told](), False
+    reached = 0
+    async for touching, touch in _touches(view, log, scope, guid, wanted=limit + 1 if not after else BATCH):
+        reached = touching.position
+        if len(told) == limit:
+            more = True
+            break
+        step = replay.apply(touch)
+        if reached > after:
+            told.append(_told(touching, touch.event, step))
+    if not reached:
+        raise EntityNotFound(guid)
+    kept = {lost.kept_stamp.position for one in told for lost in one.step.lost}
+    guids = await guids_at(view, scope, kept) if kept else {}
+    return HistoryPage(told, guids, told[-1].position if more else None)
+
+
+async def _touches(
+    view: Reading, log: EventLog, scope: TenantScope, guid: str, *, wanted: int
+) -> AsyncIterator[tuple[Touching, Touch]]:
+    """The events that touched the entity, in log order; `wanted` are expected to do."""
+    limit, reached = min(wanted, BATCH), 0
+    while batch := await audit.events_touching(view, scope, guid, after=reached, limit=limit):
+        events = [log.upcasters.upcast(event_from_body(touching.body)) for touching in batch]
+        unclear = [touching.position for touching, event in zip(batch, events, strict=True) if names_often(event, guid)]
+        touched = await audit.touched_by(view, scope, unclear) if unclear else {}
+        for touching, event in zip(batch, events, strict=True):
+            context = Context(touching.position, touching.recorded_at, touching.origin)
+            along = touching.is_end and event.entity_guid != guid
+            buried_by = touching.buried_by if along else None
+            yield (
+                touching,
+                Touch(event, context, along and buried_by is None, buried_by, touched.get(touching.position, {})),
+            )
+        if len(batch) < limit:
+            return
+        limit, reached = BATCH, batch[-1].position
+
+
+def _told(touching: Touching, event: Event, step: Step) -> Told:
+    return Told(
+        event,
+        touching.position,
+        touching.recorded_at,
+        touching.actor,
+        touching.device_id,
+        touching.origin,
+        step,
+    )
