@@ -1,6 +1,5 @@
 """Devices that hold a part of a program, through HTTP, on both engines. Source: the contract's sync area, 2.3 and 3.3.1."""
 
-import re
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
+from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
 
@@ -332,11 +332,6 @@ async def test_the_answer_costs_the_same_number_of_statements_whatever_it_holds(
         counts.append((len(hot(pushing)), len(hot(pulling))))
     assert len(answer.json()["events"]) == 82
     assert counts[0] == counts[1]
-
-
-def hot(statements: list[str]) -> list[str]:
-    """What a request does for itself: who asks is remembered for a second, and what devices did is noted beside."""
-    return [sql for sql in statements if not re.search(r"\b(users|programs|device_\w+|sync_activity)\b", sql)]
 
 
 # -- time windows

@@ -1,0 +1,11 @@
+"""Which of the recorded statements a request makes for itself."""
+
+import re
+from collections.abc import Iterable
+
+_BESIDE = re.compile(r"\b(users|programs|device_\w+|sync_activity)\b")
+
+
+def hot(statements: Iterable[str]) -> list[str]:
+    """Without what is looked up once a second (who asks, and of which program) and what is noted beside the requests."""
+    return [sql for sql in statements if not _BESIDE.search(sql)]
