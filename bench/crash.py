@@ -31,7 +31,7 @@ from sqlalchemy import select
 from bench.client import Answer, BenchError, HubClient
 from bench.machine import machine_facts, process_tree
 from bench.options import ENGINES, MAX_EVENTS
-from bench.payload import EventMaker, create_bodies, push_body
+from bench.payload import EventMaker, as_event, create_bodies, push_body
 from bench.report import Report
 from bench.runner import FILL_BATCH, say
 from bench.serve import Database, HubProcess, empty_database
@@ -40,12 +40,11 @@ from datacollect.app import event_store
 from datacollect.db import open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
-from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.tables import entities, members
-from datacollect.kernel.clock import SystemClock, parse_timestamp
+from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -397,21 +396,10 @@ async def _replay(program: str, delivered: Sequence[Wire], folder: Path) -> Rows
         async with database.transaction() as tx:
             await log.create(tx, scope)
         for begin in range(0, len(delivered), FILL_BATCH):
-            events = [_event(wire) for wire in delivered[begin : begin + FILL_BATCH]]
+            events = [as_event(wire) for wire in delivered[begin : begin + FILL_BATCH]]
             async with log.turn(scope), database.transaction() as tx:
                 await log.append(tx, scope, tenant, events)
         return await _state(database, program)
-
-
-def _event(wire: Wire) -> Event:
-    return Event(
-        guid=wire["guid"],
-        entity_guid=wire["entityGuid"],
-        type=wire["type"],
-        data=wire["data"],
-        occurred_at=parse_timestamp(wire["timestamp"]),
-        user_id=wire["userId"],
-    )
 
 
 # -- the command
