@@ -1,4 +1,4 @@
-"""The README's tour works as printed: its commands run against a real server, and print what it says."""
+"""Tours in the documents work as printed: their commands run against a real server, and print what it says."""
 
 import os
 import re
@@ -19,6 +19,9 @@ STEP = re.compile(r"```sh\n(?P<commands>(?:(?!```).)*)```\n```(?:json|text)\n(?P
 VARIES = [
     (re.compile(r'"artifactId":"[0-9a-f]{32}"'), '"artifactId":"…"'),
     (re.compile(r'"lastUpdated":"[^"]+"'), '"lastUpdated":"…"'),
+    (re.compile(r'"requestId":"[^"]+"'), '"requestId":"…"'),
+    (re.compile(r'(?<="guid":)"[^"]{36}"(?=[^}]*}[^}]*"userId":"system")'), '"…"'),
+    (re.compile(r'"timestamp":"[^"]+"(?=,"userId":"system")'), '"timestamp":"…"'),
 ]
 
 
@@ -51,16 +54,24 @@ def folder(tmp_path: Path, port: int) -> Iterator[Path]:
         log.close()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl commands")
-def test_the_tour_prints_what_the_readme_says(folder: Path, port: int) -> None:
-    readme = (ROOT / "README.md").read_text()
-    steps = [match.groupdict() for match in STEP.finditer(readme)]
-    assert len(steps) == 6
+def steps_of(document: str) -> list[dict[str, str]]:
+    return [match.groupdict() for match in STEP.finditer((ROOT / document).read_text())]
+
+
+def run(commands: list[str], folder: Path, port: int) -> list[str]:
+    """What each of the steps prints, when one shell runs them all."""
     mark = "--- step ---"
-    script = f"\necho '{mark}'\n".join(step["commands"] for step in steps).replace(
-        "localhost:3000", f"127.0.0.1:{port}"
-    )
+    script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
     done = subprocess.run(["sh", "-e"], input=script, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for step, printed in zip(steps, done.stdout.split(mark), strict=True):
-        assert masked(printed) == masked(step["output"])
+    return done.stdout.split(mark)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tours are made of curl commands")
+@pytest.mark.parametrize(("document", "count"), [("README.md", 6), ("docs/explanation/sync-protocol.md", 9)])
+def test_a_tour_prints_what_the_document_says(folder: Path, port: int, document: str, count: int) -> None:
+    steps = steps_of(document)
+    assert len(steps) == count
+    printed = run([step["commands"] for step in steps], folder, port)
+    for step, text in zip(steps, printed, strict=True):
+        assert masked(text) == masked(step["output"])
