@@ -21,6 +21,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +60,9 @@ _LARGEST_BATCH = 20
 _REQUEST_SECONDS = 20.0
 _SHARED = 8
 """Entities that all devices edit."""
+_WORKING_FOR_THE_HUB = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +241,7 @@ class _Cycles:
 
     async def _fill(self, size: int) -> None:
         for body in create_bodies(EventMaker(), await self._new_program(), total=size, batch=FILL_BATCH):
-            await self._patiently(lambda body=body: self._client.push(body))  # type: ignore[misc]
+            await self._patiently(partial(self._client.push, body))
 
     async def _program(self) -> None:
         """The cycles of one program, and the comparison of its state at the end."""
@@ -292,13 +296,16 @@ class _Cycles:
         """Kill one of the server's processes that work for the hub: it ends all of them and recovers from its log."""
         assert self._database.url is not None and self._database.pid is not None
         connection = await asyncpg.connect(self._database.url)
-        rows = await connection.fetch(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        working: list[int] = []
+        while not working:  # a hub that has just started connects with its first request
+            if time.monotonic() > deadline:
+                raise BenchError("no process of the database works for the hub")
+            rows = await connection.fetch(_WORKING_FOR_THE_HUB)
+            ours = set(process_tree(self._database.pid))
+            working = [row["pid"] for row in rows if row["pid"] in ours]
         await connection.close()
-        ours = set(process_tree(self._database.pid))
-        os.kill(self._chance.choice([row["pid"] for row in rows if row["pid"] in ours]), signal.SIGKILL)
+        os.kill(self._chance.choice(working), signal.SIGKILL)
 
     async def _repeat(self, ledger: Ledger, device: Device, there: set[str]) -> None:
         assert device.pending is not None
@@ -315,9 +322,8 @@ class _Cycles:
         delivered: list[Wire] = []
         cursor: str | None = ""
         while cursor is not None:
-            since = cursor
             answer = await self._patiently(
-                lambda since=since: self._client.pull(ledger.program, since=since, limit=_LARGEST_PAGE)  # type: ignore[misc]
+                partial(self._client.pull, ledger.program, since=cursor, limit=_LARGEST_PAGE)
             )
             page = msgspec.json.decode(answer.body)
             delivered += page["events"]
