@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 from bench.machine import machine_facts
 from bench.options import ENGINES
-from bench.payload import EventMaker
+from bench.payload import EventMaker, as_event
 from bench.report import Report
 from bench.runner import say
 from bench.serve import empty_database
@@ -38,7 +38,7 @@ from datacollect.eventstore.integrity import EventHash
 from datacollect.eventstore.log import EventLog
 from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.entities.projection import EntityProjection
-from datacollect.kernel.clock import SystemClock, parse_timestamp
+from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -224,15 +224,7 @@ class _Program:
 def _events(count: int) -> Iterator[Event]:
     maker = EventMaker()
     for _ in range(count):
-        wire = maker.create()
-        yield Event(
-            guid=wire["guid"],
-            entity_guid=wire["entityGuid"],
-            type=wire["type"],
-            data=wire["data"],
-            occurred_at=parse_timestamp(wire["timestamp"]),
-            user_id=wire["userId"],
-        )
+        yield as_event(maker.create())
 
 
 if __name__ == "__main__":

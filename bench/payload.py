@@ -2,12 +2,15 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+
+from datacollect.eventstore.event import Event
+from datacollect.kernel.clock import parse_timestamp
 
 FORM = "individual"
 _GIVEN = ("Adaeze", "Bilal", "Carmen", "Dmitri", "Esther", "Farid", "Gloria", "Hassan", "Ines", "Joao", "Kemi", "Lin")
@@ -69,6 +72,18 @@ class EventMaker:
             "village": draw.choice(_PLACES),
             "householdSize": draw.randrange(1, 14),
         }
+
+
+def as_event(wire: Mapping[str, Any]) -> Event:
+    """The event as the log takes it, for what is measured in process."""
+    return Event(
+        guid=wire["guid"],
+        entity_guid=wire["entityGuid"],
+        type=wire["type"],
+        data=wire["data"],
+        occurred_at=parse_timestamp(wire["timestamp"]),
+        user_id=wire["userId"],
+    )
 
 
 def push_body(events: list[dict[str, Any]], config_id: str) -> Body:

@@ -24,7 +24,7 @@ from bench.client import BenchError, Credentials, is_loopback
 _START_SECONDS = 90
 # Longer than the hub gives its own requests to end.
 _STOP_SECONDS = 40
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 _SHOWN_LOG_LINES = 15
 _EMAIL = "bench@hub.example"
 _POSTGRES_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_connections")
@@ -146,31 +146,71 @@ async def _postgres_facts(url: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[Served]:
-    port = _free_port()
-    credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
-    data_dir, log_file = folder / "data", folder / "server.log"
-    data_dir.mkdir()
-    commands = Commands(folder, _environment(database, data_dir, credentials))
-    with log_file.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *commands.command("serve", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
-            # In the temporary folder, so that no .env of a developer is read.
-            cwd=commands.folder,
-            env=commands.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    hub = HubProcess(database, folder, workers=workers)
     try:
-        url = f"http://127.0.0.1:{port}"
-        await _until_healthy(process, url)
-        yield Served(url, process.pid, credentials, database, data_dir, commands)
-    except BenchError as error:
-        # The log goes with the folder, so what it says must be shown now.
-        raise BenchError(f"{error}\nThe hub's log ends with:\n{_tail(log_file)}") from None
+        await hub.start()
+        yield Served(hub.url, hub.pid, hub.credentials, database, hub.data_dir, hub.commands)
     finally:
-        await _stop(process)
+        await hub.stop()
+
+
+class HubProcess:
+    """A hub that can end, in one way or another, and start again on the same data, address and secrets."""
+
+    def __init__(self, database: Database, folder: Path, *, workers: int = 1) -> None:
+        self.credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
+        self.data_dir = folder / "data"
+        self.data_dir.mkdir()
+        self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials))
+        self._folder, self._port, self._workers = folder, _free_port(), workers
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> float:
+        """Start it; seconds until it is healthy. Raises `BenchError` with the end of its log when it does not start."""
+        log_file, begun = self._folder / "server.log", time.perf_counter()
+        with log_file.open("wb") as log:
+            # In the temporary folder, so that no .env of a developer is read.
+            self._process = await asyncio.create_subprocess_exec(
+                *self.commands.command(
+                    "serve", "--host", "127.0.0.1", "--port", str(self._port), "--workers", str(self._workers)
+                ),
+                cwd=self.commands.folder,
+                env=self.commands.environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            await self.until_healthy()
+        except BenchError as error:
+            # The log goes with the folder, so what it says must be shown now.
+            raise BenchError(f"{error}\nThe hub's log ends with:\n{_tail(log_file)}") from None
+        return time.perf_counter() - begun
+
+    async def until_healthy(self) -> None:
+        assert self._process is not None
+        await _until_healthy(self._process, self.url)
+
+    async def kill(self) -> None:
+        """End it at once, in the middle of whatever it does: the session that was made for it, and nothing else."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            await _stop(self._process)
 
 
 def _environment(database: Database, data_dir: Path, credentials: Credentials) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_BESIDE = re.compile(r"\b(users|programs|device_\w+|sync_activity)\b")
+_BESIDE = re.compile(r"\b(users|programs|device_sync_summary|device_revocations|sync_activity)\b")
 
 
 def hot(statements: Iterable[str]) -> list[str]:

@@ -8,13 +8,17 @@ from httpx2 import AsyncClient
 
 from datacollect.db import Tx
 from datacollect.http.hub import Hub
+from tests.accounts import bearer, login, make_person
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
+from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
 
 WALKS_THROUGH_A_TENANT = {
-    "sqlite": re.compile(r"SCAN (events|entities|members|audit_log|e|m)\b|\(tenant_id=\?\)"),
-    "postgresql": re.compile(r"Seq Scan on (events|entities|members|audit_log)\b|Index Cond: \(tenant_id = \$1\)$"),
+    "sqlite": re.compile(r"SCAN (events|entities|members|audit_log|event_places|filed|e|m)\b|\(tenant_id=\?\)"),
+    "postgresql": re.compile(
+        r"Seq Scan on (events|entities|members|audit_log|event_places)\b|Index Cond: \(tenant_id = \$1\)$"
+    ),
 }
 IN_ORDER_AND_LIMITED = ("ORDER BY entities.changed_position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
@@ -31,6 +35,8 @@ INSERT INTO entities SELECT 'filler', 'e-' || n, 'individual', 'f', 'n', NULL, N
 INSERT INTO audit_log SELECT 'filler', n, 1, 'filler-' || n, n, n, '1', NULL, NULL, NULL, 'create-individual', 'filler-' || n,
   'e-' || n, NULL, '' FROM generate_series(1, 8000) n""",
     """
+INSERT INTO event_places SELECT 'filler', 'i/' || n % 99, n FROM generate_series(1, 8000) n""",
+    """
 INSERT INTO members SELECT 'filler', 'e-' || n % 99, 'e-' || n, n, true, 1, 1 FROM generate_series(1, 8000) n""",
 )
 
@@ -46,14 +52,14 @@ async def filled(hub: Hub) -> AsyncIterator[None]:
             await tx.run(statement)
     yield
     async with hub.db.transaction() as tx:
-        for table in ("events", "entities", "members", "audit_log"):
+        for table in ("events", "entities", "members", "audit_log", "event_places"):
             await tx.run(f"DELETE FROM {table} WHERE tenant_id = 'filler'")
 
 
 async def plans_of(hub: Hub, statements: list[str]) -> dict[str, list[str]]:
     explain = _explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres
-    reads = {sql for sql in statements if sql.lstrip().startswith(("SELECT", "WITH")) and "INSERT" not in sql}
-    # Lists that SQLAlchemy writes out when it sends them are not hot: devices are noted beside the requests.
+    reads = {sql for sql in hot(statements) if sql.lstrip().startswith(("SELECT", "WITH")) and "INSERT" not in sql}
+    # Lists that SQLAlchemy writes out only when it sends them cannot be explained.
     reads = {sql for sql in reads if "POSTCOMPILE" not in sql}
     async with hub.db.transaction() as tx:
         return {sql: plan for sql in reads if (plan := await explain(tx, sql))}
@@ -145,3 +151,34 @@ async def test_every_statement_of_an_entitys_history_finds_its_rows_by_key(admin
     for plan in streams:
         for table in ("events", "audit_log"):
             assert any(f"ix_{table}_tenant_id_entity_guid_position" in step for step in plan), plan
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_statement_of_a_limited_caller_finds_its_rows_by_key(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    limited = {"areaIds": ["A1", "A2"], "timeWindow": {"type": "rolling", "days": 30}}
+    assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": limited}
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    client.headers.update(bearer((await login(client, person))["token"]) | {"X-Device-Id": "tablet-07"})
+    await push(admin, program, *(make_event(data={"name": "Ana", "area_id": "A1"}) for _ in range(5)))
+    with hub.db.statements.record() as statements:
+        first = (await pull(client, program, limit=2)).json()
+        assert len(first["events"]) == 2
+        await pull(client, program, first["nextCursor"], areaIds="A1")
+        mine = make_event("update-individual", entity=first["events"][0]["entityGuid"], data={"age": 7})
+        assert (await push(client, program, mine)).status_code == 200
+        await pull(client, program, f"{mine['timestamp']}|{mine['guid']}")
+    plans = await plans_of(hub, statements)
+    assert any("event_places" in sql for sql in plans)
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    for sql, plan in plans.items():
+        assert not [step for step in plan if walks.search(step) and "log_heads" not in step], (sql, plan)
+    [by_place] = [plan for sql, plan in plans.items() if "event_places" in sql]
+    # Each place from its own stretch of the key, and no further than the page needs.
+    key = {
+        "sqlite": r"event_places USING PRIMARY KEY \(tenant_id=\? AND place=\? AND position>\?\)",
+        "postgresql": r"event_places .*\(tenant_id = \$1\) AND \(place = .*\) AND \(\"?position\"? > \$3\)",
+    }
+    assert any(re.search(key[hub.db.dialect], step) for step in by_place), by_place

@@ -36,13 +36,17 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
+    return complete_environment(tmp_path)
+
+
+def complete_environment(folder: Path) -> dict[str, str]:
     """Complete settings, and nothing of the developer's own."""
     return {
         "PATH": os.environ["PATH"],
         "ADMIN_EMAIL": "admin@hub.test",
         "ADMIN_PASSWORD": "Correct-Horse-7",
         "JWT_SECRET": "0123456789abcdef0123456789abcdef",
-        "DATA_DIR": str(tmp_path / "data"),
+        "DATA_DIR": str(folder / "data"),
     }
 
 
@@ -66,24 +70,24 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
 @pytest.fixture
 def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
     """A hub that listens; ended with the block."""
+    return lambda **more: serving(tmp_path, environment | more)
 
-    @contextlib.contextmanager
-    def serve(**more: str) -> Iterator[Running]:
-        port = free_port()
-        arguments = command("serve", "--host", "127.0.0.1", "--port", str(port))
-        with (tmp_path / f"serve-{port}.log").open("w+") as log:
-            process = subprocess.Popen(
-                arguments, cwd=tmp_path, env=environment | more, stdout=log, stderr=subprocess.STDOUT, text=True
-            )
-            try:
-                wait_until(lambda: listens(port) or process.poll() is not None)
-                assert process.poll() is None, Path(log.name).read_text()
-                yield Running(process, port)
-            finally:
-                process.kill()
-                process.wait()
 
-    return serve
+@contextlib.contextmanager
+def serving(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
+    port = free_port()
+    arguments = command("serve", "--host", "127.0.0.1", "--port", str(port))
+    with (folder / f"serve-{port}.log").open("w+") as log:
+        process = subprocess.Popen(
+            arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            wait_until(lambda: listens(port) or process.poll() is not None)
+            assert process.poll() is None, Path(log.name).read_text()
+            yield Running(process, port)
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture

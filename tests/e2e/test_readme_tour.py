@@ -1,5 +1,4 @@
-"""The README's tour works as printed, and so does the page that goes on from it: the commands run against a real
-server, and print what is said."""
+"""Tours in the documents work as printed: their commands run against a real server, and print what is said."""
 
 import os
 import re
@@ -21,6 +20,9 @@ VARIES = [
     (re.compile(r'"artifactId":"[0-9a-f]{32}"'), '"artifactId":"…"'),
     (re.compile(r'"lastUpdated":"[^"]+"'), '"lastUpdated":"…"'),
     (re.compile(r'"receivedAt": "[^"]+"'), '"receivedAt": "…"'),
+    (re.compile(r'"requestId":"[^"]+"'), '"requestId":"…"'),
+    (re.compile(r'(?<="guid":)"[^"]{36}"(?=[^}]*}[^}]*"userId":"system")'), '"…"'),
+    (re.compile(r'"timestamp":"[^"]+"(?=,"userId":"system")'), '"timestamp":"…"'),
 ]
 
 
@@ -28,11 +30,6 @@ def masked(text: str) -> str:
     for pattern, replacement in VARIES:
         text = pattern.sub(replacement, text)
     return text.strip()
-
-
-def steps_of(page: Path) -> list[dict[str, str]]:
-    """The commands of a page and what each step prints."""
-    return [match.groupdict() for match in STEP.finditer(page.read_text())]
 
 
 @pytest.fixture
@@ -58,18 +55,31 @@ def folder(tmp_path: Path, port: int) -> Iterator[Path]:
         log.close()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is made of curl commands")
-def test_the_tour_prints_what_the_readme_says(folder: Path, port: int) -> None:
-    tour = steps_of(ROOT / "README.md")
-    assert len(tour) == 6
-    history = steps_of(ROOT / "docs" / "how-to" / "answer-did-my-data-arrive.md")
-    assert len(history) == 6
-    steps = tour + history
+def steps_of(document: str) -> list[dict[str, str]]:
+    return [match.groupdict() for match in STEP.finditer((ROOT / document).read_text())]
+
+
+def run(commands: list[str], folder: Path, port: int) -> list[str]:
+    """What each of the steps prints, when one shell runs them all."""
     mark = "--- step ---"
-    script = f"\necho '{mark}'\n".join(step["commands"] for step in steps).replace(
-        "localhost:3000", f"127.0.0.1:{port}"
-    )
+    script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
     done = subprocess.run(["sh", "-e"], input=script, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for step, printed in zip(steps, done.stdout.split(mark), strict=True):
-        assert masked(printed) == masked(step["output"])
+    return done.stdout.split(mark)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tours are made of curl commands")
+@pytest.mark.parametrize(
+    ("documents", "count"),
+    [
+        # The second goes on from the first.
+        (["README.md", "docs/how-to/answer-did-my-data-arrive.md"], 12),
+        (["docs/explanation/sync-protocol.md"], 9),
+    ],
+)
+def test_a_tour_prints_what_the_documents_say(folder: Path, port: int, documents: list[str], count: int) -> None:
+    steps = [step for document in documents for step in steps_of(document)]
+    assert len(steps) == count
+    printed = run([step["commands"] for step in steps], folder, port)
+    for step, text in zip(steps, printed, strict=True):
+        assert masked(text) == masked(step["output"])
