@@ -209,6 +209,16 @@ class NotFound(DataCollectError):
     help = "Check the address; `/openapi.json` lists all routes."
 
 
+class TenantNotFound(NotFound):
+    """Tenant not found"""
+
+    code = "TENANT_NOT_FOUND"
+    help = "Check `configId`; a program that is archived must be restored first."
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__(configId=tenant_id)
+
+
 class Conflict(DataCollectError):
     """The request conflicts with the current state."""
 

@@ -12,9 +12,10 @@ from datacollect.features.audit.errors import AuditProgramNotFound, InvalidAudit
 from datacollect.features.audit.model import BEGINNING, AuditEntry, Place, parse_place
 from datacollect.features.audit.schemas import AuditLogIn, AuditLogPush, AuditLogPushReply, AuditLogView
 from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.entering import enter_as_member
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 from datacollect.kernel.errors import InvalidPayload, TenantUnknown
 from datacollect.kernel.identity import Action, Actor, TenantScope
@@ -67,7 +68,7 @@ async def push_audit_logs(
     `warnings`, and is not stored.
     """
     document, sent = body
-    scope, _tenant = await _scope(request, hub, actor, Action.CREATE, document)
+    scope, _tenant = await _enter(request, hub, actor, Action.CREATE, document)
     now = hub.clock.now()
     device_id = request.headers.get("x-device-id", "")
     entries = [_entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in sent.audit_logs]
@@ -104,7 +105,7 @@ async def pull_audit_logs(
     what devices have pushed. A reader that follows `X-Next-Cursor`, and keeps the last one it got, misses nothing that
     is stored while it reads.
     """
-    scope, tenant = await _scope(request, hub, actor, Action.APPROVE)
+    scope, tenant = await _enter(request, hub, actor, Action.APPROVE)
     start, after = _start(since), _after(cursor)
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidAuditQuery()
@@ -123,16 +124,10 @@ async def pull_audit_logs(
     return Response(body, media_type="application/json", headers=headers)
 
 
-async def _scope(
+async def _enter(
     request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
 ) -> tuple[TenantScope, Tenant]:
-    """Whether the caller may comes before whether there is such a program, as in the contract."""
-    tenant_id = tenant_of(request, body)
-    scope = actor.in_tenant(tenant_id, action)
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise AuditProgramNotFound()
-    return scope, tenant
+    return await enter_as_member(request, hub, actor, action, body=body, missing=lambda _: AuditProgramNotFound())
 
 
 def _entry(sent: AuditLogIn, scope: TenantScope, device_id: str | None, now: Millis) -> AuditEntry:

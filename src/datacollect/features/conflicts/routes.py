@@ -10,11 +10,12 @@ from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidR
 from datacollect.features.conflicts.model import ConflictRecord, Resolution
 from datacollect.features.conflicts.schemas import ConflictList, ConflictReply, Resolve, ResolveReply
 from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.entering import enter_running
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import InvalidPayload, TenantUnknown
+from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -113,11 +114,7 @@ async def resolve(
 async def _scope(
     request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
 ) -> tuple[TenantScope, Tenant]:
-    tenant_id = tenant_of(request, body)
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantUnknown()
-    scope = actor.in_tenant(tenant_id, action)
+    scope, tenant = await enter_running(request, hub, actor, action, body=body)
     scope.require_everything()
     return scope, tenant
 

@@ -11,11 +11,10 @@ from datacollect.features.devices import service
 from datacollect.features.devices.errors import ConfigIdRequired, InvalidDevice, InvalidDeviceQuery
 from datacollect.features.devices.model import Device, Revocation
 from datacollect.features.devices.schemas import DeviceOut, RevocationReply
+from datacollect.http.entering import enter_running
 from datacollect.http.hub import CurrentAdmin, CurrentHub, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import tenant_of
 from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import is_device_id
 
@@ -136,10 +135,8 @@ async def restore(
 async def _scope(request: Request, hub: Hub, actor: Actor, action: Action, config_id: str | None) -> TenantScope:
     if not config_id:
         raise ConfigIdRequired()
-    tenant_id = tenant_of(request)
-    if await hub.tenants.find(tenant_id) is None:
-        raise TenantUnknown()
-    return actor.in_tenant(tenant_id, action)
+    scope, _tenant = await enter_running(request, hub, actor, action)
+    return scope
 
 
 def _require_device(device_id: str, user_id: str | None) -> None:

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from datacollect.eventstore.event import EventRejected
 from datacollect.kernel.errors import Conflict, NotFound
-from datacollect.kernel.ids import TenantId
 
 
 class UnknownEventType(EventRejected):
@@ -179,16 +178,6 @@ class UnauthorizedMember(EventRejected):
 
     code = "UNAUTHORIZED_MEMBER"
     help = "Leave out the member that `path` names, or let somebody do it who may touch all of them."
-
-
-class TenantNotFound(NotFound):
-    """Tenant not found"""
-
-    code = "TENANT_NOT_FOUND"
-    help = "Check `configId`; a program that is archived must be restored first."
-
-    def __init__(self, tenant_id: TenantId) -> None:
-        super().__init__(configId=tenant_id)
 
 
 class EntityNotFound(NotFound):

@@ -7,15 +7,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from datacollect.features.entities import service
-from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.entering import enter_as_member
+from datacollect.http.hub import CurrentHub, CurrentUser
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.identity import Action, Actor, TenantScope
-from datacollect.kernel.tenancy import Tenant
+from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
@@ -30,7 +29,7 @@ _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entit
 @router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NO_PROGRAM)
 async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities the program has, deleted ones left out."""
-    scope, _tenant = await _scope(request, hub, actor)
+    scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
@@ -39,7 +38,7 @@ async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: Config
 @router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NO_PROGRAM)
 async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
-    scope, _tenant = await _scope(request, hub, actor)
+    scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json(forms)
@@ -59,7 +58,7 @@ async def list_entities(
     _: ConfigId = "default",
 ) -> Response:
     """The entities that changed last, the latest first."""
-    scope, tenant = await _scope(request, hub, actor)
+    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         found = await service.newest_entities(view, scope, limit=_limit(limit))
     await hub.reads.note(scope, tenant, "read-all-entities", "*", count=len(found))
@@ -71,7 +70,7 @@ async def get_entity(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
     """The entity as it is now, a group with its members."""
-    scope, tenant = await _scope(request, hub, actor)
+    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         shown = await service.get_entity(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-entity", guid)
@@ -83,21 +82,11 @@ async def list_members(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
     """The group's members in the order in which they joined."""
-    scope, tenant = await _scope(request, hub, actor)
+    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])
-
-
-async def _scope(request: Request, hub: Hub, actor: Actor) -> tuple[TenantScope, Tenant]:
-    """Whether the caller may look comes before whether there is anything: strangers learn nothing of what exists."""
-    tenant_id = tenant_of(request)
-    scope = actor.in_tenant(tenant_id, Action.READ)
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantNotFound(tenant_id)
-    return scope, tenant
 
 
 def _limit(text: str) -> int:

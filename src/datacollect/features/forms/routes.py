@@ -9,11 +9,11 @@ from datacollect.features.forms import service
 from datacollect.features.forms.errors import InvalidFindingsQuery
 from datacollect.features.forms.queries import Finding
 from datacollect.features.forms.schemas import FindingList
+from datacollect.http.entering import enter_running
 from datacollect.http.hub import CurrentHub, SyncCaller
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
@@ -38,10 +38,7 @@ async def list_findings(
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
 ) -> dict[str, Any]:
     """What was found in stored events of a program with `formValidation`, the newest first. Needs a supervisor."""
-    tenant_id = tenant_of(request)
-    if await hub.tenants.find(tenant_id) is None:
-        raise TenantUnknown()
-    scope = actor.in_tenant(tenant_id, Action.APPROVE)
+    scope, _tenant = await enter_running(request, hub, actor, Action.APPROVE)
     scope.require_everything()
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidFindingsQuery()

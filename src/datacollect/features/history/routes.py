@@ -7,17 +7,16 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from datacollect.features.entities.entity import LostWrite
-from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.entities.history import FieldChange
 from datacollect.features.history import service
 from datacollect.features.history.errors import InvalidHistoryQuery
 from datacollect.features.history.schemas import EventView, History
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.entering import enter_as_member
+from datacollect.http.hub import CurrentHub, CurrentUser
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.identity import Action, Actor, TenantScope
-from datacollect.kernel.tenancy import Tenant
+from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
@@ -42,7 +41,7 @@ async def list_events(
     deleted it along with its group; also when it is deleted. Events that the hub made to tell devices of a limited
     scope what it holds are left out: they change nothing.
     """
-    scope, tenant = await _scope(request, hub, actor)
+    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         bodies = await service.events_of_entity(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-events", guid, count=len(bodies))
@@ -70,7 +69,7 @@ async def get_history(
     An event that came late shows in `lost` which of its values did not count, and against which event. Also of an
     entity that is deleted.
     """
-    scope, tenant = await _scope(request, hub, actor)
+    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
     async with hub.db.reading() as view:
@@ -81,16 +80,6 @@ async def get_history(
         "nextCursor": None if page.next_after is None else str(page.next_after),
     }
     return Response(msgspec.json.encode(answer), media_type="application/json")
-
-
-async def _scope(request: Request, hub: Hub, actor: Actor) -> tuple[TenantScope, Tenant]:
-    """Whether the caller may look comes before whether there is anything: strangers learn nothing of what exists."""
-    tenant_id = tenant_of(request)
-    scope = actor.in_tenant(tenant_id, Action.READ)
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantNotFound(tenant_id)
-    return scope, tenant
 
 
 def _view(told: service.Told, page: service.HistoryPage) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from datacollect.eventstore.anchors import Anchor, chain_text
-from datacollect.features.entities.errors import TenantNotFound
 from datacollect.features.integrity import service
 from datacollect.features.integrity.model import LastVerification
 from datacollect.features.integrity.schemas import IntegrityReply
+from datacollect.http.entering import enter_as_member
 from datacollect.http.hub import CurrentHub, CurrentUser
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
@@ -31,17 +31,14 @@ async def get_integrity(
 
     Nothing is verified here: compare `head` with one you noted, and run `datacollect verify` to have every event read.
     """
-    tenant_id = tenant_of(request)
-    scope = actor.in_tenant(tenant_id, Action.APPROVE)
-    if await hub.tenants.find(tenant_id) is None:
-        raise TenantNotFound(tenant_id)
+    scope, _tenant = await enter_as_member(request, hub, actor, Action.APPROVE)
     async with hub.db.reading() as view:
         known = await service.known(view, hub.log, scope)
     anchor = await service.newest_anchor(hub.settings.data_dir, scope)
     head = known.head
     return {
         "status": "success",
-        "configId": tenant_id,
+        "configId": scope.tenant_id,
         "algorithm": "v3",
         "head": chain_text(head.chain_hash) if head else "",
         "count": head.position if head else 0,

@@ -21,11 +21,12 @@ from datacollect.features.quarantine.errors import (
 from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, Status, Verdict
 from datacollect.features.sync.payload import read_push
 from datacollect.http.body import JsonBody, read_body, strict_json, validated
+from datacollect.http.entering import enter_running
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.errors import InvalidPayload, TenantUnknown
+from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.tenancy import Tenant
 
@@ -241,11 +242,7 @@ async def discard(
 async def _scope(
     request: Request, hub: Hub, actor: Actor, body: dict[str, Any] | None = None
 ) -> tuple[TenantScope, Tenant]:
-    tenant_id = tenant_of(request, body)
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantUnknown()
-    scope = actor.in_tenant(tenant_id, Action.APPROVE)
+    scope, tenant = await enter_running(request, hub, actor, Action.APPROVE, body=body)
     scope.require_everything()
     return scope, tenant
 

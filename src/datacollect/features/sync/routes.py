@@ -14,12 +14,11 @@ from datacollect.features.sync.schemas import CallbackReply, PullReply, PushRepl
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
 from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.entering import enter_running
 from datacollect.http.hub import CurrentHub, Hub, SyncCaller
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId, tenant_of
-from datacollect.kernel.errors import TenantUnknown
+from datacollect.http.tenant import ConfigId
 from datacollect.kernel.identity import Action, TenantScope
-from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
 
@@ -63,9 +62,7 @@ async def pull(
     ever; a plain timestamp resumes at the first event with exactly that time, or else the first later one in log
     order. Events may come twice across syncs and are never skipped: ignore guids you know.
     """
-    tenant_id = tenant_of(request)
-    tenant = await _running(hub, tenant_id)
-    scope = actor.in_tenant(tenant_id, Action.READ)
+    scope, tenant = await enter_running(request, hub, actor, Action.READ)
     device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
@@ -95,9 +92,7 @@ async def pull_callback(
     request: Request, hub: CurrentHub, actor: SyncCaller, _: ConfigId = "default"
 ) -> dict[str, str]:
     """Answers that it is not implemented, as the reference does; it has no effect."""
-    tenant_id = tenant_of(request)
-    await _running(hub, tenant_id)
-    actor.in_tenant(tenant_id, Action.READ)
+    await enter_running(request, hub, actor, Action.READ)
     return {"status": "not implemented"}
 
 
@@ -125,9 +120,8 @@ async def push(
     each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
     quarantine. Programs with `formValidation` have events checked against their forms.
     """
-    tenant_id = tenant_of(request, document if isinstance(document, dict) else None)
-    tenant = await _running(hub, tenant_id)
-    scope = actor.in_tenant(tenant_id, Action.CREATE)
+    named = document if isinstance(document, dict) else None
+    scope, tenant = await enter_running(request, hub, actor, Action.CREATE, body=named)
     device = await hub.devices.admit(scope, request.headers)
     pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
@@ -178,13 +172,6 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
             if discarded.issuperset(given_up):
                 raise
             discarded |= frozenset(given_up)
-
-
-async def _running(hub: Hub, tenant_id: TenantId) -> Tenant:
-    tenant = await hub.tenants.find(tenant_id)
-    if tenant is None:
-        raise TenantUnknown()
-    return tenant
 
 
 async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:
