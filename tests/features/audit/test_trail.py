@@ -10,8 +10,9 @@ from datacollect.eventstore.projection import Context
 from datacollect.features.audit.model import entries_of
 from datacollect.features.audit.queries import keep, read_trail
 from datacollect.features.audit.service import BEGINNING, own_guid, pull
-from datacollect.features.entities.model import Rules, States
 from datacollect.features.entities.projection import EntityRun
+from datacollect.features.entities.states import States
+from datacollect.features.entities.work import Rules
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import BeyondReach

@@ -13,8 +13,10 @@ from datacollect.eventstore.projection import Context
 from datacollect.features.audit.model import CASCADE, AuditEntry, buried_by, entries_of, is_write
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.history import Change, Replay, Step, Touch, names_often
-from datacollect.features.entities.model import EVENT_TYPES, Rules, States
+from datacollect.features.entities.model import EVENT_TYPES
 from datacollect.features.entities.projection import EntityRun
+from datacollect.features.entities.states import States
+from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId

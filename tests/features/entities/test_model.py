@@ -7,7 +7,8 @@ import pytest
 from datacollect.eventstore.event import Event, EventRejected, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind, LostWrite, Stamp
-from datacollect.features.entities.model import States, apply
+from datacollect.features.entities.model import apply
+from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.kernel.clock import Millis
 

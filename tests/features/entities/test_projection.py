@@ -10,9 +10,10 @@ import pytest
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.model import States, apply
+from datacollect.features.entities.model import apply
 from datacollect.features.entities.projection import form_of
 from datacollect.features.entities.rows import load
+from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, parse_timestamp

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind
-from datacollect.features.entities.model import Changes, States, apply
+from datacollect.features.entities.model import apply
+from datacollect.features.entities.states import Changes, States
 from datacollect.kernel.clock import Millis
 
 LATER = Millis(1_000_000)

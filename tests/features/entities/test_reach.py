@@ -6,7 +6,9 @@ import pytest
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.model import Rules, States, apply
+from datacollect.features.entities.model import apply
+from datacollect.features.entities.states import States
+from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.sync_scope import Reach
 

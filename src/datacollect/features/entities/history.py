@@ -14,7 +14,9 @@ from msgspec import UNSET
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind, LostWrite, Membership, Stamp, stamp_of
-from datacollect.features.entities.model import Changes, Path, Rules, States, Work, delete_with_members, do
+from datacollect.features.entities.model import delete_with_members, do
+from datacollect.features.entities.states import Changes, States
+from datacollect.features.entities.work import Path, Rules, Work
 from datacollect.kernel.canonical import canonical_json
 
 

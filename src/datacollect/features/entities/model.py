@@ -3,8 +3,7 @@
 Source: the contract's model, section 4.
 """
 
-from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,98 +12,24 @@ from datacollect.eventstore.projection import Context
 from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.entity import (
     LONGEST_GUID_BYTES,
-    Entity,
     Kind,
     LostWrite,
-    Membership,
-    Stamp,
-    delete,
     set_fields,
     stamp_of,
     text_in,
-    write,
 )
 from datacollect.features.entities.errors import (
     EntityAbsent,
     InvalidForm,
-    InvalidGroup,
     InvalidMemberData,
     KindMismatch,
-    MemberCycle,
     NestedTooDeep,
-    UnauthorizedMember,
     UnknownEventType,
 )
-from datacollect.features.entities.reach import is_within, require_reach
+from datacollect.features.entities.reach import require_reach
+from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import DEEPEST_NESTING
-from datacollect.kernel.sync_scope import EVERYWHERE, Reach
-
-_ORDINALS_PER_EVENT = 1 << 22
-"""More members than an event of the largest size can name."""
-
-Path = list[str | int]
-
-
-class States:
-    """Entities and memberships in memory: those of a batch, or all of them in a rebuild."""
-
-    def __init__(self) -> None:
-        self.entities: dict[str, Entity] = {}
-        self._members: dict[str, dict[str, Membership]] = {}
-        self._groups: dict[str, dict[str, Membership]] = {}
-
-    def put(self, entity: Entity) -> None:
-        self.entities[entity.guid] = entity
-
-    def put_membership(self, membership: Membership) -> None:
-        self._members.setdefault(membership.group_guid, {})[membership.member_guid] = membership
-        self._groups.setdefault(membership.member_guid, {})[membership.group_guid] = membership
-
-    def members_of(self, group: str) -> Mapping[str, Membership]:
-        """By member's guid, ended memberships included."""
-        return self._members.get(group, {})
-
-    def groups_of(self, member: str) -> Mapping[str, Membership]:
-        """By group's guid, ended memberships included."""
-        return self._groups.get(member, {})
-
-    def groups(self) -> KeysView[str]:
-        """Guids of those that have memberships here."""
-        return self._members.keys()
-
-    def accept(self, changes: "Changes") -> None:
-        self.entities.update(changes.entities)
-        for membership in changes.memberships():
-            self.put_membership(membership)
-
-    def memberships(self) -> Iterator[Membership]:
-        for members in self._members.values():
-            yield from members.values()
-
-
-class Changes(States):
-    """What one event does: the new states, and the values that did not make it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lost: list[LostWrite] = []
-        self.deleted: list[str] = []
-        """Guids of the entities that a delete was applied to, members before their groups."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What an event has to meet when the hub takes it, beyond what any event has to.
-
-    A rebuild has none: the log holds what was taken, and rules change.
-    """
-
-    custom_types: frozenset[str] = frozenset()
-    """The custom event types that the program has switched on."""
-    reach: Reach = EVERYWHERE
-    """The entities that the caller may touch."""
-    by_supervisor: bool = True
-    """Whether the caller is a supervisor of the program, or more."""
+from datacollect.features.entities.work import Path, Rules, Work
 
 
 def apply(states: States, event: Event, context: Context, rules: Rules | None = None) -> Changes:
@@ -128,138 +53,6 @@ def do(work: "Work", event: Event) -> None:
 
 
 # -- the event types
-
-
-class Work:
-    """One event being applied: its changes so far, over the states it found.
-
-    All that event types ask about entities and do to them goes through here: `history.py` replays one entity by
-    answering for the others.
-    """
-
-    def __init__(self, states: States, stamp: Stamp, context: Context, rules: Rules) -> None:
-        self.states = states
-        self.stamp = stamp
-        self.context = context
-        self.rules = rules
-        self.changes = Changes()
-        self._joined = 0
-
-    def find(self, guid: str) -> Entity | None:
-        return self.changes.entities.get(guid) or self.states.entities.get(guid)
-
-    def membership(self, group: str, member: str) -> Membership | None:
-        return self.changes.members_of(group).get(member) or self.states.members_of(group).get(member)
-
-    def outlived(self, group: str) -> Stamp | None:
-        """The stamp of the group's delete if that is later than this event: to the group the event never happened."""
-        held = self.find(group)
-        return held.deleted if held is not None and held.deleted is not None and held.deleted > self.stamp else None
-
-    def knows(self, guid: str, rest: Mapping[str, Any]) -> bool:
-        """Whether a member that is added needs no `rest` of its object to be there."""
-        held = self.find(guid)
-        return held is not None and (held.is_live or (not rest and self.outlived(guid) is not None))
-
-    def require_group(self, guid: str) -> None:
-        """Raises `InvalidGroup` unless there is such a group.
-
-        One that was deleted after the event was made will do: refusing the event would hold up the device that made it
-        in good faith.
-        """
-        held = self.find(guid)
-        if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or self.outlived(guid)):
-            raise InvalidGroup(path=["entityGuid"])
-
-    def require_member(self, guid: str, path: Path) -> None:
-        """Raises `UnauthorizedMember` for an entity beyond the caller's reach; one that is new is in everybody's."""
-        if not self.rules.reach.is_bounded:
-            return
-        held = self.find(guid)
-        if held is not None and held.is_live and not is_within(self.rules.reach, held, self.find):
-            raise UnauthorizedMember(path=path)
-
-    def write(self, guid: str, kind: Kind, fields: Mapping[str, Any]) -> None:
-        changed = write(
-            self.find(guid),
-            guid,
-            kind,
-            fields,
-            stamp=self.stamp,
-            context=self.context,
-            lost=self.changes.lost,
-        )
-        if changed is not None:
-            self.changes.put(changed)
-
-    def delete(self, guid: str, *, stamp: Stamp | None = None) -> None:
-        gone = delete(self.find(guid), guid, stamp=stamp or self.stamp, context=self.context)
-        if gone is not None:
-            self.changes.put(gone)
-            self.changes.deleted.append(guid)
-
-    def bury_if_outlived(self, group: str, member: str) -> None:
-        """A new member of a group that has been deleted since would have gone with it."""
-        deleted = self.outlived(group)
-        if deleted is not None and self.find(member) is None:
-            self.delete(member, stamp=deleted)
-
-    def note_change(self, guid: str) -> None:
-        """Count a change of an entity's members as a change of the entity, unless this event has counted already."""
-        held = self.find(guid)
-        if held is not None and held.is_live and guid not in self.changes.entities:
-            position, recorded_at = self.context.position, self.context.recorded_at
-            self.changes.put(
-                replace(held, version=held.version + 1, changed_position=position, last_updated=recorded_at)
-            )
-
-    def join(self, group: str, member: str, path: Path) -> bool:
-        """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`."""
-        held = self.membership(group, member)
-        if self.outlived(group) or (held is not None and self.stamp < held.stamp):
-            return False
-        if self.is_above(group, member):
-            raise MemberCycle(path=[*path, "guid"])
-        joins = held is None or not held.present
-        ordinal = held.ordinal if held is not None and held.present else self._next_ordinal()
-        self.changes.put_membership(Membership(group, member, ordinal, True, self.stamp))
-        return joins
-
-    def leave(self, group: str, member: str) -> Membership | None:
-        """End a membership, and give what it was. An addition with a later stamp stays."""
-        held = self.membership(group, member)
-        if held is None or held.stamp <= self.stamp:
-            ordinal = held.ordinal if held is not None else self._next_ordinal()
-            self.changes.put_membership(Membership(group, member, ordinal, False, self.stamp))
-        return held
-
-    def members_before(self, group: str) -> list[str]:
-        """Who is a member by a word not later than this event's, in the order of joining."""
-        now = {**self.states.members_of(group), **self.changes.members_of(group)}
-        found = [held for held in now.values() if held.present and held.stamp <= self.stamp]
-        return [held.member_guid for held in sorted(found, key=lambda held: (held.ordinal, held.member_guid))]
-
-    def live_groups_of(self, member: str) -> Iterator[str]:
-        for group in self._groups_of(member):
-            held = self.find(group)
-            if held is not None and held.is_live:
-                yield group
-
-    def is_above(self, group: str, member: str) -> bool:
-        """Whether `member` is `group` itself or one of the groups it is in."""
-        seen, level = {group}, [group]
-        while level and member not in seen:
-            level = [above for guid in level for above in self._groups_of(guid) if above not in seen]
-            seen.update(level)
-        return member in seen
-
-    def _groups_of(self, member: str) -> Iterator[str]:
-        now = {**self.states.groups_of(member), **self.changes.groups_of(member)}
-        return (group for group, held in now.items() if held.present)
-
-    def _next_ordinal(self) -> int:
-        self._joined += 1
-        return self.context.position * _ORDINALS_PER_EVENT + self._joined
 
 
 def _upsert_individual(work: Work, event: Event) -> None:

@@ -8,12 +8,14 @@ from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parent_in
-from datacollect.features.entities.model import Changes, Rules, States, apply
+from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.relatives import load_parents
 from datacollect.features.entities.rows import LIVE, StateTables, load, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
+from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import touched
+from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.tenancy import Tenant

@@ -27,7 +27,9 @@ from datacollect.features.entities import (
     model,
     rebuilt,
     rows,
+    states,
     touched,
+    work,
 )
 from datacollect.features.entities.projection import EntityRun, Follower
 from datacollect.features.entities.rebuilt import Checkpoint, Difference
@@ -299,7 +301,7 @@ class _Batch:
 def rules_tag(upcasters: Upcasters) -> str:
     """Names what decides on the states that events give: the same text, the same states."""
     digest = hashlib.sha256(upcasters.describe().encode())
-    for module in (entity, model, attendance, enrolment, entitlements, rows, touched):
+    for module in (entity, model, attendance, enrolment, entitlements, states, work, rows, touched):
         digest.update(Path(str(module.__file__)).read_bytes())
     return f"{__version__} {digest.hexdigest()[:16]}"
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Entity, Kind
-from datacollect.features.entities.model import States
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_text
+from datacollect.features.entities.states import States
 from datacollect.kernel.identity import TenantScope
 
 _LIST_AFTER = {

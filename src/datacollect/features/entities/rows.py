@@ -11,7 +11,7 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
-from datacollect.features.entities.model import States
+from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope

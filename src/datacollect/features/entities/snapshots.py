@@ -17,10 +17,10 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import Entity, Kind, Place
-from datacollect.features.entities.model import Changes, States
 from datacollect.features.entities.reach import Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
+from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope

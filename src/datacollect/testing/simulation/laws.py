@@ -10,9 +10,10 @@ from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Head, StoredEvent
 from datacollect.features.entities.entity import Membership
-from datacollect.features.entities.model import States, apply
+from datacollect.features.entities.model import apply
 from datacollect.features.entities.projection import form_of
 from datacollect.features.entities.rows import load
+from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched, touched
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import TenantScope, system_scope

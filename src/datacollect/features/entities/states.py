@@ -1,0 +1,52 @@
+"""States in memory, and what one event makes of them."""
+
+from collections.abc import Iterator, KeysView, Mapping
+
+from datacollect.features.entities.entity import Entity, LostWrite, Membership
+
+
+class States:
+    """Entities and memberships in memory: those of a batch, or all of them in a rebuild."""
+
+    def __init__(self) -> None:
+        self.entities: dict[str, Entity] = {}
+        self._members: dict[str, dict[str, Membership]] = {}
+        self._groups: dict[str, dict[str, Membership]] = {}
+
+    def put(self, entity: Entity) -> None:
+        self.entities[entity.guid] = entity
+
+    def put_membership(self, membership: Membership) -> None:
+        self._members.setdefault(membership.group_guid, {})[membership.member_guid] = membership
+        self._groups.setdefault(membership.member_guid, {})[membership.group_guid] = membership
+
+    def members_of(self, group: str) -> Mapping[str, Membership]:
+        """By member's guid, ended memberships included."""
+        return self._members.get(group, {})
+
+    def groups_of(self, member: str) -> Mapping[str, Membership]:
+        """By group's guid, ended memberships included."""
+        return self._groups.get(member, {})
+
+    def groups(self) -> KeysView[str]:
+        """Guids of those that have memberships here."""
+        return self._members.keys()
+
+    def accept(self, changes: "Changes") -> None:
+        self.entities.update(changes.entities)
+        for membership in changes.memberships():
+            self.put_membership(membership)
+
+    def memberships(self) -> Iterator[Membership]:
+        for members in self._members.values():
+            yield from members.values()
+
+
+class Changes(States):
+    """What one event does: the new states, and the values that did not make it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[LostWrite] = []
+        self.deleted: list[str] = []
+        """Guids of the entities that a delete was applied to, members before their groups."""
