@@ -157,18 +157,18 @@ class Client:
 
 def fold(state: dict[str, Any], event: dict[str, Any]) -> None:
     """Bring entities up to an event. Of each field the write with the latest time holds, of equal ones the later."""
-    at, data = event["timestamp"], dict(event["data"])
+    at, kind, data = event["timestamp"], event["type"], dict(event["data"])
     entity = state.setdefault(event["entityGuid"], {"fields": {}, "gone": ""})
-    if event["type"] == "delete-entity":
+    if kind == "delete-entity":
         entity["gone"] = max(entity["gone"], at)
         entity["fields"] = {name: held for name, held in entity["fields"].items() if held[0] > at}
-    elif event["type"].startswith(("create-", "update-")) and at >= entity["gone"]:
-        is_snapshot = event["userId"] == "system" and event["type"].startswith("create-")
-        members = data.pop("members", ())
+    elif kind.startswith(("create-", "update-", "add-member")) and at >= entity["gone"]:
+        joins, is_snapshot = kind == "add-member", event["userId"] == "system" and kind.startswith("create-")
+        members = [m for m in data.pop("members", ()) if not (joins and state.get(m["guid"], {}).get("fields"))]
         for member in () if is_snapshot else members:  # a snapshot's have snapshots of their own
             told = {name: value for name, value in member.items() if name != "guid"}
             fold(state, {**event, "entityGuid": member["guid"], "type": "update-individual", "data": told})
-        for name, value in data.items():
+        for name, value in () if joins else data.items():
             held = entity["fields"].get(name, ["", None])
             if at >= held[0] and not (is_snapshot and value == held[1]):
                 entity["fields"][name] = [at, value]

@@ -289,6 +289,21 @@ def test_a_device_that_is_moved_gives_up_one_area_and_gets_the_other_whole(field
     assert everything.entities() == field.entities()
 
 
+def test_who_joins_a_group_is_there_too_and_who_was_known_stays_as_known(field: Field, device: Make) -> None:
+    one, other = device(), device()
+    one.record("create-group", "g-1", {"entityName": "household", "name": "G"})
+    one.record("create-individual", "m-1", {"entityName": "individual", "name": "As registered"})
+    joining = [{"guid": "m-1", "name": "As the group says"}, {"guid": "m-2", "entityName": "individual", "name": "New"}]
+    one.record("add-member", "g-1", {"members": joining})
+    sync_until_even(one, other)
+    assert {guid: data["name"] for guid, data in other.entities().items()} == {
+        "g-1": "G",
+        "m-1": "As registered",
+        "m-2": "New",
+    }
+    assert one.entities() == other.entities() == field.entities()
+
+
 def test_it_is_small_and_needs_nothing_but_python() -> None:
     text = (Path(__file__).parents[2] / "examples" / "minimal_client.py").read_text()
     assert sum(bool(line.strip()) for line in text.splitlines()) <= 150
