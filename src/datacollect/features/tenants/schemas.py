@@ -146,9 +146,9 @@ def _as_given(value: Any) -> Any:
     return value
 
 
-def _no_number(value: Any) -> Any:
-    """To the literals below, 1 and `true` are one value."""
-    if isinstance(value, int) and not isinstance(value, bool):
+def _validation(value: Any) -> Any:
+    """To the literals below, 1 and `true` are one value, and a refusal would name Python's `True`."""
+    if value is not None and not isinstance(value, bool) and value not in ("off", "warn", "reject"):
         raise PydanticCustomError(IssueCode.LITERAL_ERROR.value, "Input should be 'off', 'warn', 'reject' or a boolean")
     return value
 
@@ -173,7 +173,7 @@ class ProgramConfig(Wire):
     inji: Inji | None = None
     custom_event_types: list[NonEmpty] | None = Field(None, description="Custom event types to switch on.")
     audit_reads: StrictBool | None = Field(None, description="Whether the audit trail tells who has read what.")
-    form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_no_number)] = (
+    form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_validation)] = (
         Field(
             None,
             description="Check pushed events against the forms: `warn` (or true) keeps and flags what does not match, "
