@@ -33,6 +33,18 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _PREPARING = {503: "A large program is being prepared for limited scopes; come again after `Retry-After`."}
 _HASH_HEADER = {"X-Sync-Scope-Hash": {"description": "The same as `scope.hash`.", "schema": {"type": "string"}}}
 
+_DEVICE_HEADER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-Device-Id",
+            "in": "header",
+            "required": False,
+            "description": "Names the installation. Required when the caller's sync scope is limited.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+        }
+    ]
+}
+
 
 class _PushDocument(JsonBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
@@ -46,6 +58,7 @@ class _PushDocument(JsonBody):
     summary="Pull events",
     response_model=PullReply,
     responses={200: {"headers": _HASH_HEADER}, **errors(400, texts=_PREPARING)},
+    openapi_extra=_DEVICE_HEADER,
 )
 async def pull(
     request: Request,
@@ -107,6 +120,7 @@ async def pull_callback(
             texts={422: "An event cannot be applied (`failed` names it), or all are out of scope; nothing was stored."},
         ),
     },
+    openapi_extra=_DEVICE_HEADER,
 )
 async def push(
     request: Request,
