@@ -37,7 +37,10 @@ class Applied:
 
 
 Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
-"""Called once for a batch, in its transaction, with what its events did, in log order."""
+"""Called once for a batch, in its transaction, with what its events did, in log order.
+
+An event that did no more than write its own entity is left out, unless it has places: it tells that by itself.
+"""
 
 
 class EntityProjection:
@@ -88,18 +91,24 @@ class EntityRun:
 
     def apply(self, event: Event, context: Context) -> None:
         changes = apply(self._states, event, context, self._rules)
+        if self._due is None and changes.is_own_write_only(event.entity_guid):
+            self._accept(changes)
+            return
         concerned = dict.fromkeys((*changes.entities, *(lost.entity_guid for lost in changes.lost)))
         held = self._states.entities
         before = {guid: held[guid] for guid in concerned if guid in held}
+        self._accept(changes)
+        after = {guid: held[guid] for guid in concerned}
+        self._recorded_at = context.recorded_at
+        places = self._places(event, context, changes, before)
+        self._applied.append(Applied(event, context, before, after, changes, places))
+
+    def _accept(self, changes: Changes) -> None:
         self._count(changes)
         self._states.accept(changes)
         self._entities.update(changes.entities)
         for membership in changes.memberships():
             self._memberships[membership.group_guid, membership.member_guid] = membership
-        after = {guid: held[guid] for guid in concerned}
-        self._recorded_at = context.recorded_at
-        places = self._places(event, context, changes, before)
-        self._applied.append(Applied(event, context, before, after, changes, places))
 
     def _places(
         self, event: Event, context: Context, changes: Changes, before: Mapping[str, Entity]
@@ -139,6 +148,8 @@ class EntityRun:
         return await self._due.make(tx, self._scope, self._states, self._recorded_at)
 
     async def tell(self, tx: Tx) -> None:
+        if not self._applied:
+            return
         for follower in self._followers:
             await follower(tx, self._scope, self._applied)
 

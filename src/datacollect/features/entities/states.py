@@ -50,3 +50,8 @@ class Changes(States):
         self.lost: list[LostWrite] = []
         self.deleted: list[str] = []
         """Guids of the entities that a delete was applied to, members before their groups."""
+
+    def is_own_write_only(self, guid: str) -> bool:
+        """Whether nothing but the entity itself was written, and nothing was lost."""
+        only_own = not self.entities or (len(self.entities) == 1 and guid in self.entities)
+        return only_own and not (self.lost or self.deleted or self._members)
