@@ -55,6 +55,8 @@ def _within(reach: Reach) -> ColumnElement[bool]:
         parent.c.tenant_id == entities.c.tenant_id,
         parent.c.guid == entities.c.parent_guid,
         not_(parent.c.deleted),
+        # An area that a record names says nothing of where it is.
+        parent.c.type != Kind.RECORD,
         *([] if reach.area_ids is None else [parent.c.area_id.in_(reach.area_ids)]),
         *(
             []
