@@ -6,6 +6,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
+from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
@@ -295,6 +296,18 @@ async def test_a_member_is_where_the_parent_is_that_only_the_group_names(admin: 
     inner = {"guid": "sub", "type": "group", "members": [{"guid": "child", "name": "C", "parentId": "parent"}]}
     await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": [inner]}))
     assert [event["entityGuid"] for event in await agent.pull_all(program, there)] == ["parent", "child"]
+
+
+async def test_nobody_can_take_the_guid_of_a_snapshot_to_come(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1", "A2"])
+    await agent.pull_all(program, here)
+    created = person("A1", "e")
+    moved = make_event("update-individual", entity="e", data={"area_id": "A2"})
+    taken = person("A1", "f") | {"guid": derived_guid(moved["guid"], "snapshot", "e")}
+    assert (await agent.push(program, here, created, taken)).status_code == 200
+    assert (await agent.push(program, here, moved)).status_code == 200
+    assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["e", "f", "e", "e"]
 
 
 async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient, agent: Agents) -> None:

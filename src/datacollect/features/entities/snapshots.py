@@ -99,7 +99,9 @@ class SnapshotsDue:
         events = []
         for index, (guid, due) in enumerate(self._due.items()):
             entity = states.entities[guid]
-            event = snapshot_of(entity, members.get(guid, ()), source=due.source, at=Millis(first + index))
+            event = snapshot_of(
+                entity, members.get(guid, ()), source=due.source, secret=self._scoping.id, at=Millis(first + index)
+            )
             own = place_of(entity, states.entities.get)
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
             events.append(event)
@@ -147,9 +149,12 @@ class SnapshotsDue:
         return any(held.last_updated < begin for begin in begins)
 
 
-def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, at: Millis) -> Event:
-    """The event that brings a device to what the hub holds of an entity: all its data, or its end."""
-    guid = derived_guid(source, "snapshot", entity.guid)
+def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
+
+    Nobody can tell its guid beforehand who does not know the `secret`, and take it for an event of their own.
+    """
+    guid = derived_guid(f"{secret}:{source}", "snapshot", entity.guid)
     if not entity.is_live:
         return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
     data = dict(entity.data)
