@@ -62,6 +62,19 @@ def test_an_unknown_role_grants_nothing() -> None:
         user((A, "ENUMERATOR")).in_tenant(A, Action.READ)
 
 
+def test_an_unknown_role_lifts_no_limit() -> None:
+    limited = RoleAssignment(A, "enumerator", area_id="A1")
+    actor = Actor(
+        kind="user",
+        label="somebody",
+        user_id=UserId(1),
+        tenant_ids=frozenset({A}),
+        assignments=(limited, RoleAssignment(A, "ENUMERATOR")),
+    )
+    assert actor.in_tenant(A, Action.CREATE).reach.area_ids == {"A1"}
+    assert actor.assignments_in(A) == [limited]
+
+
 def test_the_highest_of_several_assignments_counts() -> None:
     assert user((A, "viewer"), (A, "supervisor")).role_in(A) is Role.SUPERVISOR
 

@@ -4,7 +4,7 @@ Whatever touches tenant data takes a `TenantScope`. Only `Actor.in_tenant` makes
 the hub does itself), so "forgot the filter" has no spelling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -99,6 +99,10 @@ class Actor:
         known = [Role(role) for role in mine if role in _ROLE_NAMES]
         return max(known, key=lambda role: role.level, default=None)
 
+    def assignments_in(self, tenant_id: TenantId) -> Sequence[RoleAssignment]:
+        """Those that grant something there: one with an unknown role must not lift the limits of the others."""
+        return [a for a in self.assignments if a.tenant_id == tenant_id and a.role in _ROLE_NAMES]
+
     def may(self, tenant_id: TenantId, action: Action) -> bool:
         role = self.role_in(tenant_id)
         return role is not None and role.level >= MINIMUM_ROLE[action].level
@@ -119,9 +123,7 @@ class Actor:
 
     def _reach_in(self, tenant_id: TenantId) -> Reach:
         """What their assignments limit them to; administrators to nothing."""
-        if self.is_admin:
-            return EVERYWHERE
-        return united_reach(a for a in self.assignments if a.tenant_id == tenant_id)
+        return EVERYWHERE if self.is_admin else united_reach(self.assignments_in(tenant_id))
 
 
 _KEY = object()

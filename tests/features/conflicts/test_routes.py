@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull_all, push
 
@@ -200,3 +201,13 @@ async def test_a_list_that_cannot_be_is_refused(admin: AsyncClient, query: Any) 
     program = await make_program(admin)
     answer = await admin.get("/api/conflicts", params={"configId": program} | query)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_CONFLICT_QUERY")
+
+
+async def test_nobody_can_stand_in_the_way_of_a_decision_by_taking_its_events_guid(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await collide(admin, program)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    taken = make_event(entity="other") | {"guid": derived_guid(conflict["guid"], "resolution", "e")}
+    assert (await push(admin, program, taken)).status_code == 200
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert (await data_of(admin, program))["age"] == 2

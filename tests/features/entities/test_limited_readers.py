@@ -110,3 +110,21 @@ async def test_what_tells_of_the_whole_program_is_closed_to_them(
     for path in ("/api/conflicts", "/api/sync/pull/audit-logs", "/api/sync/form-findings"):
         answer = await me.get(path, params={"configId": program})
         assert (answer.status_code, answer.json()["code"]) == (403, "BEYOND_REACH"), path
+
+
+async def test_a_record_is_where_its_person_is_whatever_area_it_names(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    claims = make_event("create-record", entity="claims", data={"parentId": "far", "area_id": "A1"})
+    await push(admin, program, claims, make_event("create-record", entity="below", data={"parentId": "claims"}))
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    assert (await seen(me, program))["listed"] == {"g", "near", "child", "visit"}
+
+
+async def test_people_may_have_more_areas_than_a_statement_has_parameters(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    me = await reader(admin, client, program, {"areaIds": ["A1", *(f"B{number}" for number in range(20_000))]})
+    for path in ("", "/count", "/count-by-form"):
+        assert (await me.get(f"/api/entities{path}", params={"configId": program})).status_code == 200
+    assert (await seen(me, program))["listed"] == {"g", "near", "child", "visit"}

@@ -28,6 +28,7 @@ class World:
         self.do("create-individual", "nowhere", {"name": "N"})
         self.do("create-group", "g", {"name": "G", "area_id": "A", "members": [{"guid": "ana"} | {"x": 1}]})
         self.do("create-group", "far", {"name": "F", "area_id": "Z", "members": [{"guid": "zoe"} | {"x": 1}]})
+        self.do("create-individual", "child", {"name": "C", "parentId": "ana"})
         self.do("create-record", "visit", {"parentId": "ana"})
         self.do("create-record", "far-visit", {"parentId": "zoe"})
         self.do("create-record", "answer", {"parentId": "visit"})
@@ -59,6 +60,8 @@ def world() -> World:
         ("create-group", "new", {"area_id": "B", "members": [{"guid": "ana", "name": "Ana"}]}),
         ("update-individual", "ana", {"age": 3}),
         ("update-individual", "ana", {"area_id": "B"}),
+        ("update-individual", "child", {"area_id": "B", "parentId": "zoe"}),
+        ("update-group", "g", {"members": [{"guid": "ana", "area_id": "B"}]}),
         ("create-individual", "ana", {"age": 3}),
         ("create-record", "new", {"parentId": "ana"}),
         ("create-record", "new", {"parentId": "answer"}),
@@ -116,6 +119,19 @@ def test_what_is_within_reach_is_done(world: World, type: str, entity: str, data
         ("update-group", "g", {"members": [{"guid": "far", "type": "group", "x": 1}]}, "UNAUTHORIZED_MEMBER"),
         ("add-member", "g", {"members": [{"guid": "new", "name": "N"}, {"guid": "zoe"}]}, "UNAUTHORIZED_MEMBER"),
         ("remove-member", "g", {"memberId": "zoe"}, "UNAUTHORIZED_MEMBER"),
+        # Taking along what would be somebody else's afterwards.
+        ("update-individual", "child", {"parentId": "zoe"}, "OUT_OF_SCOPE"),
+        ("update-individual", "child", {"parentId": "unknown"}, "OUT_OF_SCOPE"),
+        ("update-individual", "child", {"parentId": None}, "OUT_OF_SCOPE"),
+        ("update-record", "visit", {"parentId": None}, "OUT_OF_SCOPE"),
+        ("update-group", "g", {"members": [{"guid": "ana", "area_id": "Z"}]}, "UNAUTHORIZED_MEMBER"),
+        ("update-group", "g", {"members": [{"guid": "child", "parentId": "zoe"}]}, "UNAUTHORIZED_MEMBER"),
+        (
+            "update-group",
+            "g",
+            {"members": [{"guid": "sub", "type": "group", "members": [{"guid": "ana", "area_id": None}]}]},
+            "UNAUTHORIZED_MEMBER",
+        ),
     ],
 )
 def test_what_is_beyond_reach_is_refused_and_changes_nothing(

@@ -6,6 +6,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
+from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
@@ -222,6 +223,91 @@ async def test_an_entity_that_moves_is_complete_where_it_comes_and_told_where_it
         "visit": {"parentId": "e", "result": "well", "name": "Unnamed Record"},
     }
     assert await agent.pull_all(program, elsewhere) == []
+
+
+async def test_a_record_that_came_before_its_person_arrives_with_it(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    visit = make_event("create-record", entity="visit", data={"parentId": "e", "result": "well"})
+    answer = make_event("create-record", entity="answer", data={"parentId": "visit"})
+    await push(admin, program, visit, answer)
+    created = person("A1", "e")
+    await push(admin, program, created)
+    assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["e", "visit", "answer"]
+    # The same when the person comes back somewhere else after a delete.
+    await push(admin, program, make_event("delete-entity", entity="e", data={"x": 1}))
+    await push(admin, program, person("A2", "e"))
+    assert [event["entityGuid"] for event in await agent.pull_all(program, there)] == ["e", "visit", "answer"]
+
+
+async def test_what_comes_with_its_person_in_one_push_needs_no_snapshot(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    sent = [person("A1", "e"), make_event("create-record", entity="visit", data={"parentId": "e"}), person("A1", "f")]
+    await push(admin, program, *sent)
+    assert guids(await agent.pull_all(program, here)) == guids(sent)
+
+
+async def test_what_is_created_below_somebody_who_leaves_and_returns_in_one_push_returns_too(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    await push(admin, program, person("A1", "e"))
+    before = await agent.pull_all(program, here)
+    visit = make_event("create-record", entity="visit", data={"parentId": "e"})
+    moves = [make_event("update-individual", entity="e", data={"area_id": area}) for area in ("A2", "A1")]
+    await push(admin, program, visit, *moves, person("A1", "f"))
+    after = [event["entityGuid"] for event in await agent.pull_all(program, here)][len(before) :]
+    assert after == ["visit", "e", "e", "f", "e", "visit"]
+
+
+async def test_a_record_that_gets_a_parent_comes_complete(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    await push(admin, program, person("A1", "e"))
+    await push(admin, program, make_event("create-record", entity="visit", data={"result": "well"}))
+    await push(admin, program, make_event("update-record", entity="visit", data={"parentId": "e"}))
+    last = (await agent.pull_all(program, here))[-1]
+    assert (last["entityGuid"], last["data"].get("result")) == ("visit", "well")
+
+
+async def test_who_loses_their_own_area_is_where_their_parent_is(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    there = await agent.of(program, areaIds=["A2"])
+    await agent.pull_all(program, there)
+    await push(admin, program, person("A2", "parent"))
+    await push(admin, program, person("A1", "child", parentId="parent", age=1))
+    assert [event["entityGuid"] for event in await agent.pull_all(program, there)] == ["parent"]
+    await push(admin, program, make_event("update-individual", entity="child", data={"area_id": None}))
+    last = (await agent.pull_all(program, there))[-1]
+    assert (last["entityGuid"], last["data"].get("age")) == ("child", 1)
+
+
+async def test_a_member_is_where_the_parent_is_that_only_the_group_names(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    there = await agent.of(program, areaIds=["A2"])
+    await agent.pull_all(program, there)
+    await push(admin, program, person("A2", "parent"))
+    inner = {"guid": "sub", "type": "group", "members": [{"guid": "child", "name": "C", "parentId": "parent"}]}
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": [inner]}))
+    assert [event["entityGuid"] for event in await agent.pull_all(program, there)] == ["parent", "child"]
+
+
+async def test_nobody_can_take_the_guid_of_a_snapshot_to_come(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1", "A2"])
+    await agent.pull_all(program, here)
+    created = person("A1", "e")
+    moved = make_event("update-individual", entity="e", data={"area_id": "A2"})
+    taken = person("A1", "f") | {"guid": derived_guid(moved["guid"], "snapshot", "e")}
+    assert (await agent.push(program, here, created, taken)).status_code == 200
+    assert (await agent.push(program, here, moved)).status_code == 200
+    assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["e", "f", "e", "e"]
 
 
 async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient, agent: Agents) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.ids import derived_guid
+from datacollect.kernel.ids import new_guid
 
 
 class Resolution(StrEnum):
@@ -67,8 +67,8 @@ def outcome_event(
         fields = _merged(conflict, without_server_managed(dict(merged or {})), current)
     if not fields:
         return None
-    guid = derived_guid(conflict.guid, "resolution", conflict.entity_guid)
-    return Event(guid, conflict.entity_guid, event_type, fields, now, user_id)
+    # Nobody can know it beforehand, and have an event of their own stand in the decision's way.
+    return Event(new_guid(), conflict.entity_guid, event_type, fields, now, user_id)
 
 
 def _kept(conflict: ConflictRecord, current: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ on the order in which they arrive.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -148,6 +148,11 @@ def text_in(data: Mapping[str, Any], key: str) -> str | None:
 def parent_in(data: Mapping[str, Any]) -> str | None:
     """The guid of the parent that data names."""
     return _id_in(data, "parentId") or _id_in(data, "parentGuid")
+
+
+def parents_in(data: Mapping[str, Any]) -> Iterator[str]:
+    """The guids that may be the parent's: the second is, once the first is taken away."""
+    return filter(None, (_id_in(data, "parentId"), _id_in(data, "parentGuid")))
 
 
 def _id_in(data: Mapping[str, Any], key: str) -> str | None:

@@ -26,7 +26,7 @@ from datacollect.features.entities.errors import (
     NestedTooDeep,
     UnknownEventType,
 )
-from datacollect.features.entities.reach import require_reach
+from datacollect.features.entities.reach import require_reach, require_to_stay
 from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.features.entities.work import Path, Rules, Work
@@ -44,6 +44,8 @@ def apply(states: States, event: Event, context: Context, rules: Rules | None = 
     if work.rules.reach.is_bounded:
         require_reach(work.find, event, work.rules.reach)
     do(work, event)
+    if work.rules.reach.is_bounded:
+        require_to_stay(event, work.changes.entities, states.entities.get, work.find, work.rules.reach)
     return work.changes
 
 

@@ -7,14 +7,14 @@ from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
-from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parent_in
+from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parents_in
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.relatives import load_parents
 from datacollect.features.entities.rows import LIVE, StateTables, load, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
 from datacollect.features.entities.states import Changes, States
-from datacollect.features.entities.touched import touched
+from datacollect.features.entities.touched import parents_named, touched
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
@@ -54,7 +54,9 @@ class EntityProjection:
     ) -> "EntityRun":
         states = await load(tx, scope, touched(events))
         if scope.reach.is_bounded or scoping is not None:
-            await load_parents(tx, scope, states, filter(None, (parent_in(event.data) for event in events)))
+            # Also the parents of those who have an area: this batch may take it away.
+            held = [parent for entity in states.entities.values() for parent in parents_in(entity.data)]
+            await load_parents(tx, scope, states, [*held, *parents_named(events)])
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
         due = None if scoping is None else SnapshotsDue(scoping)

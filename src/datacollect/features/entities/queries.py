@@ -4,10 +4,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, not_, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    any_,
+    cast,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from datacollect.db import Reading
+from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import UNKNOWN_FORM, Kind
+from datacollect.features.entities.rows import json_text
 from datacollect.features.entities.tables import entities, members
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -30,7 +48,7 @@ async def list_newest(view: Reading, scope: TenantScope, *, limit: int) -> Seque
     """The entities that changed last, the latest first."""
     newest = _live(scope)
     if scope.reach.is_bounded:
-        newest = newest.where(_within(scope.reach))
+        newest = newest.where(_within(scope.reach, view.dialect))
     newest = newest.order_by(entities.c.changed_position.desc(), entities.c.guid.desc()).limit(limit)
     return await _fetch(view, newest)
 
@@ -39,13 +57,13 @@ async def count_within(view: Reading, scope: TenantScope) -> Mapping[str, int]:
     """Live entities within the reader's reach, by form."""
     form = func.coalesce(func.nullif(entities.c.entity_name, ""), UNKNOWN_FORM)
     found = select(form, func.count()).where(
-        entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted), _within(scope.reach)
+        entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted), _within(scope.reach, view.dialect)
     )
     rows: Sequence[Any] = (await view.execute(found.group_by(form))).all()
     return dict(map(tuple, rows))
 
 
-def _within(reach: Reach) -> ColumnElement[bool]:
+def _within(reach: Reach, dialect: Dialect) -> ColumnElement[bool]:
     """Entities in the reach's areas and of its kinds; records, and those without an area, by their parent.
 
     One step up only: lists leave out what is further down, which can still be read by guid.
@@ -55,14 +73,16 @@ def _within(reach: Reach) -> ColumnElement[bool]:
         parent.c.tenant_id == entities.c.tenant_id,
         parent.c.guid == entities.c.parent_guid,
         not_(parent.c.deleted),
-        *([] if reach.area_ids is None else [parent.c.area_id.in_(reach.area_ids)]),
+        # An area that a record names says nothing of where it is.
+        parent.c.type != Kind.RECORD,
+        *([] if reach.area_ids is None else [_is_one_of(parent.c.area_id, reach.area_ids, dialect)]),
         *(
             []
             if reach.entity_types is None
             else [or_(entities.c.type != Kind.RECORD, parent.c.type.in_(reach.entity_types))]
         ),
     )
-    own_area = true() if reach.area_ids is None else entities.c.area_id.in_(reach.area_ids)
+    own_area = true() if reach.area_ids is None else _is_one_of(entities.c.area_id, reach.area_ids, dialect)
     own_kind = true() if reach.entity_types is None else entities.c.type.in_(reach.entity_types)
     is_record = entities.c.type == Kind.RECORD
     return or_(
@@ -70,6 +90,14 @@ def _within(reach: Reach) -> ColumnElement[bool]:
         and_(is_record, theirs),
         and_(not_(is_record), own_kind, entities.c.area_id.is_(None), theirs),
     )
+
+
+def _is_one_of(column: Column[str | None], values: Collection[str], dialect: Dialect) -> ColumnElement[bool]:
+    """As one parameter: people may be assigned more areas than a statement may have parameters."""
+    if dialect == "postgresql":
+        return column == any_(literal(sorted(values), ARRAY(Text)))
+    listed = func.json_each(json_text(sorted(values))).table_valued("value")
+    return column.in_(select(listed.c.value))
 
 
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:

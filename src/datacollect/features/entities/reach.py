@@ -3,12 +3,12 @@
 Stricter than the reference, as its weak points ask: an event that creates is also judged by what it would overwrite.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from datacollect.eventstore.event import Event
 from datacollect.features.entities.entity import Entity, Kind, Place, parent_in
-from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
+from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach, UnauthorizedMember
 from datacollect.kernel.sync_scope import Reach
 
 _CREATED_KINDS = {"create-individual": Kind.INDIVIDUAL, "create-group": Kind.GROUP}
@@ -32,7 +32,25 @@ def require_reach(find: Find, event: Event, reach: Reach) -> None:
     elif live is None:
         raise EntityUnknownInReach(path=["entityGuid"])
     else:
-        _require_to_stay(find, live, event, reach)
+        _require_named_place(find, live, event, reach)
+
+
+def require_to_stay(event: Event, changed: Iterable[str], find_before: Find, find: Find, reach: Reach) -> None:
+    """Raises `OutOfReach` or `UnauthorizedMember` if a write takes something along that was within reach and is not now.
+
+    Asked after the event has been applied: what gives an entity its place, its area or one of its parents, is whatever
+    stands when all its fields have been written.
+    """
+    if not event.type.startswith(("create-", "update-", "add-")):
+        return
+    for guid in changed:
+        before, after = find_before(guid), find(guid)
+        if before is None or after is None or not (before.is_live and after.is_live):
+            continue
+        if is_within(reach, before, find_before) and not is_within(reach, after, find):
+            if guid == event.entity_guid:
+                raise OutOfReach(path=["data"])
+            raise UnauthorizedMember(path=["data", "members"])
 
 
 def is_within(reach: Reach, entity: Entity, find: Find) -> bool:
@@ -68,8 +86,8 @@ def _require_parent(find: Find, event: Event, reach: Reach) -> None:
         raise OutOfReach(path=["data", "parentId"])
 
 
-def _require_to_stay(find: Find, entity: Entity, event: Event, reach: Reach) -> None:
-    """What is within reach must be so after the event."""
+def _require_named_place(find: Find, entity: Entity, event: Event, reach: Reach) -> None:
+    """A place that an event names must be within reach, whether or not it comes to hold."""
     if not event.type.startswith(("create-", "update-")):
         return
     if entity.kind is Kind.RECORD:

@@ -3,7 +3,7 @@
 An event reaches the devices whose scope its entity is in. That is not enough for everybody: who gets an entity because
 it has moved has none of its earlier events; members that came into being inside a group's event have none of their own;
 what a group's delete took along may be on devices that do not hold the group, and what it left, because of another
-group, on devices that do not hold that one; and a record moves with its parent.
+group, on devices that do not hold that one; and a record comes and moves with its parent.
 For these the hub appends the whole state, or the delete, in the transaction of the event that made it necessary. Such
 events change nothing here (`Origin.SNAPSHOT`).
 """
@@ -45,7 +45,12 @@ class SnapshotsDue:
     def __init__(self, scoping: Scoping) -> None:
         self._scoping = scoping
         self._due: dict[str, _Due] = {}
-        self._moved: dict[str, str] = {}
+        self._arrived: dict[str, str] = {}
+        """Who is in a place where they were not before, by the event that put them there."""
+        self._created: dict[str, Place] = {}
+        """Where those came into being who are where somebody else is; their own events say all of them there."""
+        self._rooted: set[str] = set()
+        """Who came into being with an area of their own."""
         self.places: dict[str, Sequence[Place]] = {}
         """Of the snapshots made, by their events' guids."""
 
@@ -55,10 +60,9 @@ class SnapshotsDue:
         """Note what one event did; the places its entity was in before or is in after it."""
         own = event.entity_guid
         place_before, place = place_of(find_before(own), find_before), place_of(find(own), find)
-        if place is not None and place_before not in (None, place):
-            self._moved.setdefault(own, event.guid)
-            self._require(own, event)
-        elif self._is_long_unchanged(find_before(own), context.recorded_at):
+        self._note_place(event, find_before(own), find(own), place_before, place)
+        has_come = place not in (None, place_before) and _is_live(find_before(own))
+        if has_come or self._is_long_unchanged(find_before(own), context.recorded_at):
             self._require(own, event)
         for guid, entity in changes.entities.items():
             if guid == own or not _has_changed(find_before(guid), entity):
@@ -70,8 +74,7 @@ class SnapshotsDue:
             if now is not None and now.area is None and place is not None:
                 # Who came with the group, and has no place of their own, is where the group is.
                 due.places[Place(now.kind, place.area)] = None
-            if was is not None and now is not None and was != now:
-                self._moved.setdefault(guid, event.guid)
+            self._note_place(event, find_before(guid), entity, was, now)
         for ended in changes.memberships():
             member = find(ended.member_guid)
             if (
@@ -86,7 +89,7 @@ class SnapshotsDue:
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
         """The snapshots, each at a millisecond of its own, the last at `recorded_at`. The states have been saved."""
-        if self._moved:
+        if self._arrived:
             await self._add_dependents(tx, scope, states)
         if not self._due:
             return []
@@ -96,15 +99,17 @@ class SnapshotsDue:
         events = []
         for index, (guid, due) in enumerate(self._due.items()):
             entity = states.entities[guid]
-            event = snapshot_of(entity, members.get(guid, ()), source=due.source, at=Millis(first + index))
+            event = snapshot_of(
+                entity, members.get(guid, ()), source=due.source, secret=self._scoping.id, at=Millis(first + index)
+            )
             own = place_of(entity, states.entities.get)
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
             events.append(event)
         return events
 
     async def _add_dependents(self, tx: Tx, scope: TenantScope, states: States) -> None:
-        source = next(iter(self._moved.values()))
-        guids = [guid for guid in await dependents_of(tx, scope, self._moved) if guid not in self._due]
+        source = next(iter(self._arrived.values()))
+        guids = [guid for guid in await dependents_of(tx, scope, self._arrived) if guid not in self._due]
         missing = {guid for guid in guids if guid not in states.entities}
         if missing:
             loaded = await load(tx, scope, Touched(guids=missing))
@@ -112,7 +117,24 @@ class SnapshotsDue:
                 states.put(entity)
             await load_parents(tx, scope, states, ())
         for guid in guids:
-            self._due[guid] = _Due(source)
+            place = place_of(states.entities.get(guid), states.entities.get)
+            if guid not in self._rooted and place != self._created.get(guid):
+                self._due[guid] = _Due(source)
+
+    def _note_place(
+        self, event: Event, before: Entity | None, after: Entity | None, place_before: Place | None, place: Place | None
+    ) -> None:
+        if after is None or place == place_before:
+            return
+        if place is not None:
+            self._arrived.setdefault(after.guid, event.guid)
+        if _is_live(before):
+            # Devices there may have dropped, with whom it was, what had been created below.
+            self._created.clear()
+        elif place is not None and (after.kind is Kind.RECORD or after.area_id is None):
+            self._created[after.guid] = place
+        else:
+            self._rooted.add(after.guid)
 
     def _require(self, guid: str, event: Event) -> _Due:
         return self._due.setdefault(guid, _Due(event.guid))
@@ -127,9 +149,12 @@ class SnapshotsDue:
         return any(held.last_updated < begin for begin in begins)
 
 
-def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, at: Millis) -> Event:
-    """The event that brings a device to what the hub holds of an entity: all its data, or its end."""
-    guid = derived_guid(source, "snapshot", entity.guid)
+def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
+
+    Nobody can tell its guid beforehand who does not know the `secret`, and take it for an event of their own.
+    """
+    guid = derived_guid(f"{secret}:{source}", "snapshot", entity.guid)
     if not entity.is_live:
         return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
     data = dict(entity.data)
@@ -154,6 +179,10 @@ def _has_changed(before: Entity | None, after: Entity) -> bool:
     if before is None:
         return after.is_live
     return before.is_live != after.is_live or before.data != after.data
+
+
+def _is_live(entity: Entity | None) -> bool:
+    return entity is not None and entity.is_live
 
 
 def _is_live_group(entity: Entity | None) -> bool:

@@ -1,11 +1,11 @@
 """Which states a batch of events needs, found before any of them has been checked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import text_in
+from datacollect.features.entities.entity import items_in, parents_in, text_in
 
 DEEPEST_NESTING = 16
 """Levels of groups inside one event's `members`."""
@@ -61,3 +61,12 @@ def _touch_members(found: Touched, group: str, members: Any, depth: int) -> None
             found.guids.add(guid)
             found.pairs.add((group, guid))
             _touch_members(found, guid, member.get("members"), depth + 1)
+
+
+def parents_named(events: Sequence[Event]) -> Iterator[str]:
+    """The guids of parents that a batch may give to the entities it writes, members among them."""
+    level: list[Mapping[str, Any]] = [event.data for event in events]
+    for _ in range(DEEPEST_NESTING + 1):
+        for data in level:
+            yield from parents_in(data)
+        level = [member for data in level for member in items_in(data, "members")]

@@ -46,8 +46,7 @@ class PushResult:
 
 def sync_scope_of(scope: TenantScope, tenant: Tenant, *, now: Millis) -> SyncScope:
     """How far the caller's sync reaches in this program."""
-    mine = [a for a in scope.actor.assignments if a.tenant_id == scope.tenant_id]
-    return effective_scope(tenant.sync_scope, mine, now=now)
+    return effective_scope(tenant.sync_scope, scope.actor.assignments_in(scope.tenant_id), now=now)
 
 
 def accept_device(sync_scope: SyncScope, header: str | None) -> str | None:
