@@ -34,9 +34,12 @@ class Reach:
     def is_bounded(self) -> bool:
         return self.area_ids is not None or self.entity_types is not None
 
+    def includes_kind(self, kind: str | None) -> bool:
+        return self.entity_types is None or kind in self.entity_types
+
     def includes(self, kind: str | None, area_id: object) -> bool:
         """Whether an entity of that kind in that area is within reach. What has no area is in none."""
-        if self.entity_types is not None and kind not in self.entity_types:
+        if not self.includes_kind(kind):
             return False
         return self.area_ids is None or (isinstance(area_id, str) and area_id in self.area_ids)
 

@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from datacollect.kernel.ids import TenantId
 
+CUSTOM_EVENT_TYPES = frozenset({"record-attendance", "grant-entitlement", "redeem-entitlement", "void-redemption"})
+"""Event types that a program has to switch on, by `customEventTypes`."""
+
 
 class FormValidation(StrEnum):
     """What becomes of an event whose data does not match the program's form."""

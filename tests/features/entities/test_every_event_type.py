@@ -13,11 +13,12 @@ import pytest
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.model import CUSTOM_EVENT_TYPES, EVENT_TYPES, apply
+from datacollect.features.entities.model import EVENT_TYPES, apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 NOW = Millis(1_000_000)
 MINE = Rules(CUSTOM_EVENT_TYPES, Reach(area_ids=frozenset({"mine"})))

@@ -43,9 +43,8 @@ class Reality:
             run.apply(taken, context)
         except EventRejected:
             return False
-        [applied] = run._applied
-        self.log.append((taken, context, entries_of(applied)))
-        self.lost += applied.changes.lost
+        self.log.append((taken, context, [entry for applied in run._applied for entry in entries_of(applied)]))
+        self.lost += [lost for applied in run._applied for lost in applied.changes.lost]
         return True
 
     def _is_told_wrongly(self, taken: Event) -> bool:

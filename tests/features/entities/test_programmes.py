@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.model import CUSTOM_EVENT_TYPES, apply
+from datacollect.features.entities.model import apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 NOW = parse_timestamp("2026-06-01T00:00:00.000Z")
 JUNE = "2026-05-{:02}T12:00:00.000Z"

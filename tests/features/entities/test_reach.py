@@ -178,3 +178,17 @@ def test_deleted_entities_are_created_anew_by_the_payloads_area(world: World) ->
     world.do("delete-entity", "zoe", {"x": 1})
     assert world.refused("create-individual", "zoe", {"area_id": "Z"}) == "OUT_OF_SCOPE"
     world.do("create-individual", "zoe", {"area_id": "A"}, IN_A)
+
+
+def test_a_household_is_saved_again_with_its_members_who_have_no_area(world: World) -> None:
+    members = [{"guid": "baby", "name": "Baby"}]
+    world.do("create-group", "home", {"area_id": "A", "members": members}, IN_A)
+    world.do("update-group", "home", {"members": [{"guid": "baby", "name": "Baby", "age": 3}]}, IN_A)
+    world.do("add-member", "home", {"members": [{"guid": "baby"}]}, IN_A)
+    # By another group, or by themselves, they are still out of reach, and so is who lives somewhere else.
+    assert world.refused("add-member", "g", {"members": [{"guid": "baby"}]}) == "UNAUTHORIZED_MEMBER"
+    assert world.refused("update-individual", "baby", {"age": 4}) == "OUT_OF_SCOPE"
+    world.do("add-member", "home", {"members": [{"guid": "zoe"}]})
+    assert world.refused("update-group", "home", {"members": [{"guid": "zoe", "x": 1}]}) == "UNAUTHORIZED_MEMBER"
+    world.do("remove-member", "home", {"memberId": "baby"}, IN_A)
+    assert world.refused("remove-member", "home", {"memberId": "baby"}) == "UNAUTHORIZED_MEMBER"

@@ -97,6 +97,13 @@ def test_unknown_keys_are_dropped_and_named():
     ]
 
 
+def test_a_custom_event_type_that_does_not_exist_is_named():
+    accepted = accept(config(customEventTypes=["record-attendance", "attendance"]))
+    assert accepted.document["customEventTypes"] == ["record-attendance", "attendance"]
+    [warning] = accepted.warnings
+    assert warning.startswith("customEventTypes: there is no event type attendance; there are grant-entitlement,")
+
+
 def test_a_thousand_unknown_keys_do_not_make_a_thousand_warnings():
     accepted = accept(config(**{f"k{i}": 1 for i in range(1000)}))
     assert len(accepted.warnings) == 51

@@ -30,6 +30,7 @@ from datacollect.features.entities.reach import require_reach, require_to_stay
 from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.features.entities.work import Path, Rules, Work
+from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 
 def apply(states: States, event: Event, context: Context, rules: Rules | None = None) -> Changes:
@@ -82,7 +83,7 @@ def _write_group(work: Work, guid: str, data: Mapping[str, Any], path: Path, dep
     for index, member in enumerate(members):
         at: Path = [*path, "members", index]
         member_guid, rest = _read_member(member, at)
-        work.require_member(member_guid, at)
+        work.require_member(member_guid, at, of=guid)
         work.bury_if_outlived(guid, member_guid)
         _write_member(work, member_guid, rest, at, depth)
         joined |= work.join(guid, member_guid, at)
@@ -136,7 +137,7 @@ def _add_member(work: Work, event: Event) -> None:
     for index, member in enumerate(members):
         path: Path = ["data", "members", index]
         guid, rest = _read_member(member, path)
-        work.require_member(guid, path)
+        work.require_member(guid, path, of=group)
         work.bury_if_outlived(group, guid)
         if not work.knows(guid, rest):
             # Only a new member takes the data along: of a known one, others may know better.
@@ -154,7 +155,7 @@ def _remove_member(work: Work, event: Event) -> None:
     work.require_group(group)
     if work.outlived(group):
         return
-    work.require_member(member, ["data", "memberId"])
+    work.require_member(member, ["data", "memberId"], of=group)
     before = work.leave(group, member)
     if before is not None and before.stamp > work.stamp:
         return
@@ -281,8 +282,7 @@ _COMPUTED_BY = {
     "redeem-entitlement": entitlements.FIELDS,
     "void-redemption": entitlements.FIELDS,
 }
-CUSTOM_EVENT_TYPES = frozenset(_COMPUTED_BY)
-"""Event types that a program has to switch on."""
+assert frozenset(_COMPUTED_BY) == CUSTOM_EVENT_TYPES
 
 
 def reserved_keys(custom_types: Collection[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.entity import Entity, Kind, Membership, Stamp, delete, write
 from datacollect.features.entities.errors import InvalidGroup, MemberCycle, UnauthorizedMember
-from datacollect.features.entities.reach import is_within
+from datacollect.features.entities.reach import is_within, place_of
 from datacollect.features.entities.states import Changes, States
 from datacollect.kernel.sync_scope import EVERYWHERE, Reach
 
@@ -73,12 +73,22 @@ class Work:
         if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or self.outlived(guid)):
             raise InvalidGroup(path=["entityGuid"])
 
-    def require_member(self, guid: str, path: Path) -> None:
-        """Raises `UnauthorizedMember` for an entity beyond the caller's reach; one that is new is in everybody's."""
+    def require_member(self, guid: str, path: Path, *, of: str | None = None) -> None:
+        """Raises `UnauthorizedMember` for an entity beyond the caller's reach; one that is new is in everybody's.
+
+        Who is in no area is within reach as a member of the group `of`, which is: with their household they can be
+        saved again, and leave it.
+        """
         if not self.rules.reach.is_bounded:
             return
         held = self.find(guid)
-        if held is not None and held.is_live and not is_within(self.rules.reach, held, self.find):
+        if held is None or not held.is_live or is_within(self.rules.reach, held, self.find):
+            return
+        joined = self.membership(of, guid) if of is not None else None
+        place = place_of(held, self.find)
+        if joined is None or not joined.present or place is None or place.area is not None:
+            raise UnauthorizedMember(path=path)
+        if not self.rules.reach.includes_kind(place.kind):
             raise UnauthorizedMember(path=path)
 
     def write(self, guid: str, kind: Kind, fields: Mapping[str, Any]) -> None:

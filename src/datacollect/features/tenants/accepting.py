@@ -17,6 +17,7 @@ from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import derived_guid, is_config_id
+from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 MOST_WARNINGS = 50
 
@@ -200,6 +201,9 @@ def _warnings(sent: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[
         for key in provider["fields"]:
             if not is_published_auth_field(key):
                 yield f"authConfigs[{index}].fields.{key} is kept secret: devices do not get it"
+    for name in document.get("customEventTypes", ()):
+        if name not in CUSTOM_EVENT_TYPES:
+            yield f"customEventTypes: there is no event type {name}; there are {', '.join(sorted(CUSTOM_EVENT_TYPES))}"
 
 
 def _dropped(sent: Any, kept: Any, path: list[str | int]) -> Iterator[list[str | int]]:
