@@ -88,6 +88,25 @@ async def test_an_event_of_somebody_elses_group_is_not_shown(
         assert answer.status_code == 404, guid
 
 
+async def test_whoever_makes_a_deleted_entity_anew_does_not_see_its_life_before(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    await push(admin, program, make_event("update-individual", entity="far", data={"secret": "of A2"}))
+    await push(admin, program, make_event("delete-entity", entity="far", data={"x": 1}))
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    anew = make_event(entity="far", data={"name": "Mine", "area_id": "A1"})
+    body = {"events": [anew], "configId": program}
+    assert (await me.post("/api/sync/push", json=body, headers={"X-Device-Id": "t"})).status_code == 200
+    await push(admin, program, make_event("update-individual", entity="far", data={"age": 3}))
+    parameters = {"configId": program}
+    events = (await me.get("/api/entities/far/events", params=parameters)).json()
+    assert [event["data"] for event in events] == [{"name": "Mine", "area_id": "A1"}, {"age": 3}]
+    history = await me.get("/api/entities/far/history", params=parameters)
+    assert [step["change"] for step in history.json()["history"]] == ["recreated", "updated"]
+    assert "of A2" not in history.text
+    assert len((await admin.get("/api/entities/far/events", params=parameters)).json()) == 5
+
+
 async def test_of_the_kinds_one_is_seen(admin: AsyncClient, client: AsyncClient, program: str) -> None:
     me = await reader(admin, client, program, {"entityTypes": ["group"]})
     got = await seen(me, program)

@@ -102,6 +102,19 @@ async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) 
     return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find)}
 
 
+async def begins_after(view: Reading, scope: TenantScope, guid: str) -> int | None:
+    """Behind which position a reader may see what happened to an entity; None if it is beyond their reach.
+
+    What is within a limited reader's reach may have had a life before that was not: it was deleted, and made anew.
+    """
+    if not scope.reach.is_bounded:
+        return 0
+    if guid not in await within_reach(view, scope, [guid]):
+        return None
+    held = (await load(view, scope, Touched(guids={guid}))).entities[guid]
+    return held.deleted.position if held.deleted is not None else 0
+
+
 async def _with_members(view: Reading, scope: TenantScope, found: Sequence[StoredEntity]) -> Sequence[Shown]:
     groups = {entity.guid for entity in found if entity.type == Kind.GROUP}
     members = await member_guids(view, scope, sorted(groups))

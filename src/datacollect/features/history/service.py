@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from datacollect.db import Reading
 from datacollect.eventstore.event import Event, Origin, event_from_body
 from datacollect.eventstore.log import EventLog
@@ -14,7 +12,7 @@ from datacollect.features.audit import service as audit
 from datacollect.features.audit.model import Touching
 from datacollect.features.entities.errors import EntityNotFound
 from datacollect.features.entities.history import Replay, Step, Touch, names_often
-from datacollect.features.entities.service import within_reach
+from datacollect.features.entities.service import begins_after, within_reach
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -22,24 +20,24 @@ BATCH = 500
 """Events that are held at once."""
 
 
-class _Owned(msgspec.Struct):
-    entityGuid: str
-
-
-_owner = msgspec.json.Decoder(_Owned)
-
-
 async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequence[str]:
     """The bodies of all events that touched an entity, by event time, then position.
 
-    A limited reader gets those about entities within their reach: a group's event tells of all its members.
+    A limited reader gets those about entities within their reach (a group's event tells of all its members), and none
+    of a life that ended before.
     """
-    bodies = await audit.bodies_touching(view, scope, guid)
     if not scope.reach.is_bounded:
-        return bodies
-    owners = [_owner.decode(body).entityGuid for body in bodies]
-    visible = await within_reach(view, scope, [guid, *owners])
-    return [body for body, owner in zip(bodies, owners, strict=True) if guid in visible and owner in visible]
+        return await audit.bodies_touching(view, scope, guid)
+    reached = await begins_after(view, scope, guid)
+    if reached is None:
+        return ()
+    found: list[tuple[Event, str]] = []
+    while batch := await audit.events_touching(view, scope, guid, after=reached, limit=BATCH):
+        found += [(event_from_body(touching.body), touching.body) for touching in batch]
+        reached = batch[-1].position
+    visible = await within_reach(view, scope, list({event.entity_guid for event, _ in found}))
+    found.sort(key=lambda one: one[0].occurred_at)
+    return [body for event, body in found if event.entity_guid in visible]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,10 @@ async def history_of_entity(
 
     The entity is replayed from its first event on, a batch at a time; a statement for each batch, and two more.
     """
-    if guid not in await within_reach(view, scope, [guid]):
+    begins = await begins_after(view, scope, guid)
+    if begins is None:
         raise EntityNotFound(guid)
+    after = max(after, begins)
     replay, told, more = Replay(guid), list[Told](), False
     reached = 0
     async for touching, touch in _touches(view, log, scope, guid, wanted=limit + 1 if not after else BATCH):
