@@ -1,27 +1,33 @@
 """Ten thousand random histories: what a rebuild makes of each is what is live, byte for byte.
 
 Each has entities of its own; some run side by side in one program, so that they share its batches. All take the real log,
-the real statements and the real rebuild, in SQLite's memory. Some more run on both engines in `test_rebuilding.py`.
+the real statements and the real rebuild, in SQLite's memory; some hundred more, or as many as
+HUB_POSTGRES_HISTORIES says, run on PostgreSQL.
 """
 
 import asyncio
 import itertools
+import os
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datacollect.app import FOLLOWERS
+from datacollect.app import FOLLOWERS, event_store
+from datacollect.db import Database, open_database
+from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog, Rejection
-from datacollect.eventstore.sqlite import SqliteEventStore
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from datacollect.testing.clock import TurnableClock
+from datacollect.testing.postgres import fresh_database
 from tests.histories import GUIDS, Chance
 from tests.memory import MemoryDatabase
 from tests.states import derived_state, ruin
@@ -33,12 +39,12 @@ BATCHES = 5
 
 
 class Histories:
-    """A log, and a rebuild of it, in memory."""
+    """Logs, and a rebuild of each."""
 
-    def __init__(self) -> None:
-        self.database = MemoryDatabase()
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.seen: Counter[str] = Counter()
-        self._store = SqliteEventStore()
+        self._store = event_store(database)
         self._clock = TurnableClock()
         self._log = EventLog(self._store, [EntityProjection(FOLLOWERS)], self._clock)
         self._names = (f"p-{number}" for number in itertools.count())
@@ -80,7 +86,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 def test_a_rebuild_gives_the_live_state(runner: asyncio.Runner, measured: Callable[[str, object], None]) -> None:
-    histories = Histories()
+    histories = Histories(MemoryDatabase())
 
     @settings(max_examples=HISTORIES // TOGETHER, database=None)
     @given(seed=st.integers(0, 2**48), batch=st.integers(1, 400))
@@ -93,3 +99,26 @@ def test_a_rebuild_gives_the_live_state(runner: asyncio.Runner, measured: Callab
     assert seen["histories"] >= HISTORIES
     assert min(seen["memberships"], seen["conflicts"], seen["refused"]) > HISTORIES / 2
     assert seen["events"] > 8 * HISTORIES
+
+
+def test_so_does_one_on_postgresql(
+    runner: asyncio.Runner, postgres_server: str, tmp_path: Path, measured: Callable[[str, object], None]
+) -> None:
+    wanted = int(os.environ.get("HUB_POSTGRES_HISTORIES", "500"))
+    dice = random.Random(wanted)
+
+    async def work() -> Counter[str]:
+        async with fresh_database(postgres_server) as url:
+            database = open_database(url, data_dir=tmp_path, pool_size=4)
+            try:
+                await migrate(database)
+                histories = Histories(database)
+                while histories.seen["histories"] < wanted:
+                    await histories.live_and_rebuilt(dice.getrandbits(48), dice.randint(1, 400))
+                return histories.seen
+            finally:
+                await database.close()
+
+    seen = runner.run(work())
+    measured("seen", dict(seen))
+    assert min(seen["memberships"], seen["conflicts"], seen["refused"]) > wanted / 2
