@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from fastapi.routing import APIRoute, iter_route_contexts
 
+from datacollect.http.policy import operations_of
+from datacollect.kernel.permission import Callers, Permission, Where
 from tests.conftest import ENGINES, database_url
 from tests.security.matrix.callers import Caller, make_callers
 from tests.security.matrix.cases import Case, all_cases, run, told_by
 from tests.security.matrix.confusion import PATHS, confused
-from tests.security.matrix.contract import RULES
+from tests.security.matrix.contract import RULES, Rule
 from tests.security.matrix.recipes import RECIPES, place
 from tests.security.matrix.world import (
     ARCHIVED,
@@ -82,11 +83,30 @@ async def test_every_operation_has_a_rule_and_a_recipe(matrix: Matrix) -> None:
     assert RECIPES.keys() == operations
 
 
-def test_no_route_is_hidden(matrix: Matrix) -> None:
-    """Whatever the hub answers is in its document, but for the pages and their files."""
-    contexts = list(iter_route_contexts(matrix[0].app.routes))
-    assert all(isinstance(context.original_route, APIRoute) for context in contexts)
-    assert {context.path_format for context in contexts if not context.include_in_schema} == PAGES
+def test_the_rules_are_the_declared_policies(matrix: Matrix) -> None:
+    """Two people's readings of the contract: this table's, and the policies that the routes declare."""
+    operations = list(operations_of(matrix[0].app))
+    declared = {one.name: row_of(one.permission) for one in operations if one.is_documented}
+    assert declared == {name: row_of_rule(rule) for name, rule in RULES.items()}
+    others = {one.path for one in operations if not one.is_documented}
+    assert others == PAGES
+    assert {one.permission.callers for one in operations if not one.is_documented} == {Callers.ANYBODY}
+
+
+def row_of(permission: Permission) -> tuple[str, str | None, str, bool]:
+    """Who, the lowest role, where the program is named, and whether it must not be limited; where it matters."""
+    role = None if permission.callers is Callers.ADMIN else permission.minimum_role
+    return permission.callers.value, role and role.value, permission.where.value, permission.whole
+
+
+def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool]:
+    who = {"anybody": Callers.ANYBODY, "admin": Callers.ADMIN}.get(rule.who, Callers.STAFF)
+    if who is Callers.STAFF and rule.guard == "sync":
+        who = Callers.SYNC
+    where = {"query": Where.CONFIG_ID, "body": Where.CONFIG_ID, "path": Where.PATH}.get(rule.at, Where.NO_PROGRAM)
+    if who is Callers.ANYBODY:
+        where = Where.NO_PROGRAM
+    return who.value, rule.least or None, where.value, rule.whole
 
 
 async def test_nobody_gets_in_where_they_do_not_belong(matrix: Matrix, measured: Callable[[str, object], None]) -> None:
@@ -134,19 +154,14 @@ async def test_every_recipe_works_for_who_may_use_it(matrix: Matrix) -> None:
 
 
 async def test_what_is_foreign_looks_like_what_is_not_there(matrix: Matrix) -> None:
-    """The same request about a foreign, an archived foreign and an unknown program gets the same answer.
-
-    On sync and its neighbours the contract has a program that does not run told before membership: there, foreign ones
-    can be told from unknown ones, but not archived ones from unknown ones.
-    """
+    """The same request about a foreign, an archived foreign and an unknown program gets the same answer. On public
+    routes that goes for archived ones."""
     world, callers = matrix
     wrong = []
     for case in all_cases(callers):
         if case.caller.is_admin or case.program != FOREIGN or not case.rule.at:
             continue
-        hidden = [SEALED, UNKNOWN]
-        if case.rule.who != "anybody" and case.rule.first == "caller":
-            hidden.append(FOREIGN)
+        hidden = [SEALED, UNKNOWN] if case.rule.who == "anybody" else [FOREIGN, SEALED, UNKNOWN]
         objects = nothing() if case.rule.at == "object" else world.objects[FOREIGN]
         answers = [
             await world.send(

@@ -18,10 +18,9 @@ class Rule:
     """Of members: the lowest role that may; "" for membership alone, whatever the role."""
     at: Literal["query", "body", "path", "object", ""] = ""
     """Where the request says which program it is about: `object` by an id that belongs to one; "" for none."""
-    first: Literal["caller", "program"] = "caller"
-    """What strangers are told about: that they are no members, or first whether there is such a program at all."""
     missing: int = 404
-    """The answer when there is no such program, or it does not run."""
+    """What those who may are answered when there is no such program, or it does not run. Strangers get 403 all the
+    same: the reference tells on sync routes first whether there is such a program, which lets them probe names."""
     archived_too: bool = False
     """Whether it goes on for archived programs."""
     guard: Literal["staff", "sync"] = "staff"
@@ -41,13 +40,9 @@ _PUBLIC = Rule("anybody")
 _STAFF = Rule("staff")
 _ADMIN = Rule("admin")
 _READ = Rule("member", "viewer", at="query", reveals="data north")
-_SYNC = Rule("member", "viewer", at="query", first="program", missing=400, guard="sync", reveals="data north")
-_CONFLICTS = Rule(
-    "member", "viewer", at="query", first="program", missing=400, guard="sync", whole=True, reveals="data"
-)
-_QUARANTINE = Rule(
-    "member", "supervisor", at="query", first="program", missing=400, whole=True, reveals="quarantine device data"
-)
+_SYNC = Rule("member", "viewer", at="query", missing=400, guard="sync", reveals="data north")
+_CONFLICTS = Rule("member", "viewer", at="query", missing=400, guard="sync", whole=True, reveals="data")
+_QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, reveals="quarantine device data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
@@ -78,6 +73,7 @@ RULES: Mapping[str, Rule] = {
     "POST /api/apps": _ADMIN,
     "GET /api/apps/{id}": Rule(
         "member",
+        "viewer",
         at="path",
         archived_too=True,
         reveals="name form",
@@ -105,19 +101,17 @@ RULES: Mapping[str, Rule] = {
     # Sync, 1; decisions 6 and 19.
     "GET /api/sync/pull": _SYNC,
     "GET /api/sync/pull/callback": _SYNC,
-    "POST /api/sync/push": Rule("member", "enumerator", at="body", first="program", missing=400, guard="sync"),
+    "POST /api/sync/push": Rule("member", "enumerator", at="body", missing=400, guard="sync"),
     "POST /api/sync/push/audit-logs": Rule("member", "enumerator", at="body"),
     "GET /api/sync/pull/audit-logs": Rule(
         "member", "supervisor", at="query", whole=True, reveals="data north audit device"
     ),
-    "GET /api/sync/form-findings": Rule(
-        "member", "supervisor", at="query", first="program", missing=400, guard="sync", whole=True
-    ),
+    "GET /api/sync/form-findings": Rule("member", "supervisor", at="query", missing=400, guard="sync", whole=True),
     "GET /api/integrity": Rule("member", "supervisor", at="query"),
     "GET /api/conflicts": _CONFLICTS,
     "GET /api/conflicts/{guid}": _CONFLICTS,
     "POST /api/conflicts/{guid}/resolve": Rule(
-        "member", "supervisor", at="query", first="program", missing=400, guard="sync", whole=True, reveals="data"
+        "member", "supervisor", at="query", missing=400, guard="sync", whole=True, reveals="data"
     ),
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
@@ -137,14 +131,10 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
         return 403 if rule.guard == "staff" else 401
-    is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
-    if is_missing and rule.first == "program":
-        return rule.missing
-    if not _may(rule, caller, program):
+    if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
-    if is_missing:
-        return rule.missing
-    return 403 if rule.whole and caller.is_limited else None
+    is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
+    return rule.missing if is_missing else None
 
 
 def _may(rule: Rule, caller: Caller, program: str) -> bool:
