@@ -90,10 +90,10 @@ def _body(case: Any, dice: random.Random) -> dict[str, Any]:
         body["ids"] = dice.sample(_SEEDS["quarantined"], 3)
     if "refreshToken" in body and dice.random() < 0.7:
         body["refreshToken"] = dice.choice(_SEEDS["refresh tokens"])
-    if "email" in body and dice.random() < 0.8:
-        body["email"] = f"fuzz-{dice.randrange(500)}@hub.test"
-    if "password" in body and dice.random() < 0.8:
-        body["password"] = "Correct-Horse-9"
+    if case.path.endswith("/login") and dice.random() < 0.8:
+        body |= dice.choice(_SEEDS["logins"])
+    elif "email" in body and dice.random() < 0.8:
+        body |= {"email": f"fuzz-{dice.randrange(500)}@hub.test", "password": "Correct-Horse-9"}
     return body
 
 
