@@ -72,7 +72,9 @@ def confused(sent: Sent) -> Iterator[Confused]:
     for name in _OTHER_NAMES:
         yield Confused(f"{name} alone", query((name, OWN), **_with(body and bare)), "refused")
         yield Confused(f"{name} beside", query(("configId", OWN), (name, FOREIGN)), "harmless")
-    for name in ("tenantId", "tenant_id", "id", "guid"):
+    yield Confused("tenantId beside", query(("configId", OWN), ("tenantId", FOREIGN)), "400")
+    yield Confused("tenantId alone", query(("tenantId", FOREIGN), **_with(body and bare)), "400")
+    for name in ("tenant_id", "id", "guid"):
         yield Confused(f"{name} beside", query(("configId", OWN), (name, FOREIGN)), "harmless")
     for name in _HEADERS:
         value = "DELETE" if "Method" in name else FOREIGN
@@ -94,7 +96,10 @@ def _in_the_body(query: Any, bare: Mapping[str, Any]) -> Iterator[Confused]:
     for name, text in LOOK_ALIKES.items():
         if text != "own\x00":  # refused as a character that no body may hold
             yield Confused(f"body {name}", query(body={**bare, "configId": text}), "refused")
-    for name in ("configid", "config_id", "tenantId", "id"):
+    for value in (FOREIGN, [OWN], 7):
+        sent = query(body={**bare, "configId": OWN, "tenantId": value})
+        yield Confused(f"body tenantId {value}", sent, "400")
+    for name in ("configid", "config_id", "id"):
         yield Confused(
             f"body {name}", query(("configId", OWN), body={**bare, "configId": OWN, name: FOREIGN}), "harmless"
         )
