@@ -1,17 +1,22 @@
 """Rules of accounts."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from datacollect.features.users.obvious import is_obvious
+from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import AccountRole, Actor
+from datacollect.kernel.identity import AccountRole, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import RoleAssignment
 
 LONGEST_PASSWORD = 1024
 """Characters. Longer ones would only cost the hub work."""
+
+_SHORTEST_NAME = 4
+"""Names before the `@` that are shorter stand in good passwords by chance."""
 
 _PASSWORD_RULES = (
     (re.compile(r".{8,}", re.DOTALL), "Password must be at least 8 characters"),
@@ -27,19 +32,44 @@ def normal_email(email: str) -> str:
     return email.strip().casefold()
 
 
-def broken_password_rules(password: str) -> list[str]:
-    """The text of each rule the password breaks; empty for a good one."""
+def broken_password_rules(password: str, *, email: object = None) -> list[str]:
+    """The text of each rule the password breaks; empty for a good one. `email` is its owner's, if it is known.
+
+    Rules of new passwords: at sign-in only the stored hash counts.
+    """
     broken = [message for rule, message in _PASSWORD_RULES if not rule.search(password)]
     if len(password) > LONGEST_PASSWORD:
         broken.append(f"Password must be at most {LONGEST_PASSWORD} characters")
+    elif is_obvious(password):
+        broken.append("Password must not be one of those that are guessed first")
+    if isinstance(email, str) and _contains_name(password, normal_email(email)):
+        broken.append("Password must not contain the name in the e-mail")
     return broken
 
 
-def password_issues(password: str, *, member: str) -> list[Issue]:
+def _contains_name(password: str, email: str) -> bool:
+    name = email.partition("@")[0]
+    return len(name) >= _SHORTEST_NAME and name in password.casefold()
+
+
+def password_issues(password: str, *, member: str, email: object = None) -> list[Issue]:
     """What is wrong with a new password, as issues of the payload's `member`."""
-    return [
-        Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message=text) for text in broken_password_rules(password)
-    ]
+    broken = broken_password_rules(password, email=email)
+    return [Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message=text) for text in broken]
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which accounts a list is to show."""
+
+    after: UserId = UserId(0)
+    search: str = ""
+    """Part of the e-mail, in its normal form."""
+    account_role: AccountRole | None = None
+    programs: frozenset[TenantId] | None = None
+    """Members of at least one of these; None is everybody."""
+    role: Role | None = None
+    """Those with this role in one of `programs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +96,37 @@ class Memberships:
         if tenant_ids is None:
             had_role = {one["tenantId"] for one in self.assignments}
             tenant_ids = [tenant for tenant in self.tenant_ids if tenant not in had_role]
-        return Memberships(_once([*tenant_ids, *(one["tenantId"] for one in assignments)]), tuple(assignments))
+        assignments = _once_each(assignments)
+        return Memberships(_once([*tenant_ids, *(one["tenantId"] for one in assignments)]), assignments)
+
+    def joined(self, other: "Memberships") -> "Memberships":
+        """Those of both."""
+        return Memberships(
+            _once([*self.tenant_ids, *other.tenant_ids]), _once_each([*self.assignments, *other.assignments])
+        )
+
+    def within(self, programs: Collection[str]) -> "Memberships":
+        """The part that is about these programs."""
+        return self._only(lambda tenant: tenant in programs)
+
+    def without(self, programs: Collection[str]) -> "Memberships":
+        """The part that is about all other programs."""
+        return self._only(lambda tenant: tenant not in programs)
+
+    def _only(self, wanted: Callable[[str], bool]) -> "Memberships":
+        return Memberships(
+            tuple(tenant for tenant in self.tenant_ids if wanted(tenant)),
+            tuple(one for one in self.assignments if wanted(one["tenantId"])),
+        )
 
 
 def _once(tenant_ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tenant_ids))
+
+
+def _once_each(assignments: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Without those that are written twice; two different ones of one program are both kept."""
+    return tuple({canonical_json(one): one for one in assignments}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +140,15 @@ class User:
     tenant_ids: tuple[str, ...]
     role_assignments: tuple[Mapping[str, Any], ...]
     version: int
+    must_change_password: bool = False
+    """Whether its owner has to choose a password before anything else."""
 
     @property
     def memberships(self) -> Memberships:
         return Memberships(self.tenant_ids, self.role_assignments)
+
+    def with_memberships(self, memberships: Memberships) -> "User":
+        return replace(self, tenant_ids=memberships.tenant_ids, role_assignments=memberships.assignments)
 
     def to_wire(self) -> dict[str, Any]:
         return {

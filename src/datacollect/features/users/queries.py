@@ -1,20 +1,20 @@
 """SQL of accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import Reading, Tx
 from datacollect.features.users.errors import UserExists
-from datacollect.features.users.model import User
-from datacollect.features.users.tables import users
+from datacollect.features.users.model import ListQuery, User
+from datacollect.features.users.tables import user_tenants, users
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import AccountRole
-from datacollect.kernel.ids import UserId
+from datacollect.kernel.identity import AccountRole, Role
+from datacollect.kernel.ids import TenantId, UserId
 
 
 def _user(row: Row[Any]) -> User:
@@ -26,6 +26,7 @@ def _user(row: Row[Any]) -> User:
         tenant_ids=tuple(msgspec.json.decode(row.tenant_ids)),
         role_assignments=tuple(msgspec.json.decode(row.role_assignments)),
         version=row.version,
+        must_change_password=row.must_change_password,
     )
 
 
@@ -47,8 +48,45 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
     return await _find(view, users.c.email == email)
 
 
-async def list_users(view: Reading) -> list[User]:
-    return [_user(row) for row in await view.execute(select(users).order_by(users.c.id))]
+async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:
+    """By id, after `query.after`."""
+    found = _matching(select(users), query).where(users.c.id > query.after)
+    return [_user(row) for row in await view.execute(found.order_by(users.c.id).limit(limit))]
+
+
+async def count_users(view: Reading, query: ListQuery) -> int:
+    """How many there are on all pages together."""
+    return int((await view.execute(_matching(select(func.count()).select_from(users), query))).scalar_one())
+
+
+def _matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
+    if query.search:
+        wanted = wanted.where(users.c.email.contains(query.search, autoescape=True))
+    if query.account_role is not None:
+        wanted = wanted.where(users.c.role == query.account_role.value)
+    if query.programs is None and query.role is None:
+        return wanted
+    members = select(user_tenants.c.user_id)
+    if query.programs is not None:
+        members = members.where(user_tenants.c.tenant_id.in_(sorted(query.programs)))
+    if query.role is not None:
+        members = members.where(user_tenants.c.role == query.role.value)
+    return wanted.where(users.c.id.in_(members))
+
+
+async def lock_users(tx: Tx, user_ids: Iterable[UserId]) -> Mapping[UserId, User]:
+    """Those of the accounts that are no administrators, held until the transaction ends.
+
+    In the order of their ids, and administrators not at all (`lock_admins` does that), so that nobody waits in a circle.
+    """
+    ordinary = users.c.id.in_(sorted(set(user_ids))) & (users.c.role != AccountRole.ADMIN.value)
+    rows = await tx.execute(select(users).where(ordinary).order_by(users.c.id).with_for_update())
+    return {UserId(row.id): _user(row) for row in rows}
+
+
+async def lock_user(tx: Tx, user_id: UserId) -> User | None:
+    row = (await tx.execute(select(users).where(users.c.id == user_id).with_for_update())).one_or_none()
+    return None if row is None else _user(row)
 
 
 async def insert_user(
@@ -59,6 +97,7 @@ async def insert_user(
     role: AccountRole,
     tenant_ids: Sequence[str],
     role_assignments: Sequence[Any],
+    must_change_password: bool,
     now: Millis,
 ) -> UserId:
     """Raises `UserExists`."""
@@ -69,6 +108,7 @@ async def insert_user(
         "tenant_ids": _json(tenant_ids),
         "role_assignments": _json(role_assignments),
         "version": 1,
+        "must_change_password": must_change_password,
         "created_ms": now,
         "updated_ms": now,
     }
@@ -81,13 +121,30 @@ async def insert_user(
     return UserId(user_id)
 
 
-async def update_user(tx: Tx, user_id: UserId, *, now: Millis, **changes: Any) -> None:
-    """Change columns by name; JSON columns as values. Raises `UserExists` if the e-mail is someone else's."""
-    for name in ("tenant_ids", "role_assignments"):
-        if name in changes:
-            changes[name] = _json(changes[name])
+async def store_memberships(tx: Tx, user_id: UserId, roles: Mapping[TenantId, Role | None]) -> None:
+    """What lists find the account by: its role in each of its programs."""
+    await tx.execute(delete(user_tenants).where(user_tenants.c.user_id == user_id))
+    rows = [
+        {"tenant_id": tenant_id, "user_id": user_id, "role": None if role is None else role.value}
+        for tenant_id, role in roles.items()
+    ]
+    if rows:
+        await tx.execute(user_tenants.insert(), rows)
+
+
+async def update_user(tx: Tx, user: User, *, now: Millis) -> None:
+    """Store what the account has become. Raises `UserExists` if the e-mail is someone else's."""
+    values = {
+        "email": user.email,
+        "role": user.role.value,
+        "password_hash": user.password_hash,
+        "tenant_ids": _json(user.tenant_ids),
+        "role_assignments": _json(user.role_assignments),
+        "must_change_password": user.must_change_password,
+        "updated_ms": now,
+    }
     try:
-        await tx.execute(update(users).where(users.c.id == user_id).values(updated_ms=now, **changes))
+        await tx.execute(update(users).where(users.c.id == user.id).values(values))
     except IntegrityError as taken:
         raise UserExists() from taken
 
@@ -97,6 +154,10 @@ async def replace_hash(tx: Tx, user_id: UserId, *, old: str, new: str, now: Mill
     still = (users.c.id == user_id) & (users.c.password_hash == old)
     result = await tx.execute(update(users).where(still).values(password_hash=new, updated_ms=now))
     return result.rowcount == 1
+
+
+async def clear_forced_change(tx: Tx, user_id: UserId) -> None:
+    await tx.execute(update(users).where(users.c.id == user_id).values(must_change_password=False))
 
 
 async def raise_version(tx: Tx, user_id: UserId, *, now: Millis) -> None:
