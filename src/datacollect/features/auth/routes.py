@@ -17,7 +17,7 @@ from datacollect.features.auth.errors import (
     UserGone,
     WrongCredentials,
 )
-from datacollect.features.auth.model import Allowance, origin_of
+from datacollect.features.auth.model import Allowance
 from datacollect.features.auth.schemas import (
     Done,
     LoginRequest,
@@ -31,6 +31,7 @@ from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
+from datacollect.http.source import source_of
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
 
@@ -52,7 +53,7 @@ async def _count(hub: Hub, key: str, limit: int) -> Allowance:
 
 
 def _origin(request: Request) -> str:
-    return origin_of(request.client.host) if request.client else "unknown"
+    return source_of(request).origin
 
 
 async def _count_login(request: Request, hub: CurrentHub) -> Allowance:
