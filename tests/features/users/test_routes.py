@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from tests.accounts import PASSWORD, Person, assert_refused, bearer, find_account, login, make_person
+from tests.accounts import PASSWORD, Person, assert_refused, bearer, find_account, login, make_person, make_programs
 from tests.factories import new_id
 from tests.features.conftest import Alone
 
@@ -32,6 +32,7 @@ async def issues_of(admin: AsyncClient, **changes: Any) -> list[tuple[list[Any],
 
 
 async def test_create_and_list(admin: AsyncClient) -> None:
+    await make_programs(admin, "a")
     wanted = account(tenantIds=["a"], roleAssignments=[{"tenantId": "a", "role": "viewer", "areaId": "A1"}])
     answer = await admin.post("/api/users", json=wanted)
     assert (answer.status_code, answer.json()) == (201, {"message": "User created successfully"})

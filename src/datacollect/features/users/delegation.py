@@ -5,7 +5,7 @@ has, and has no more afterwards. See docs/decisions/0022-delegated-administratio
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from datacollect.features.users.errors import (
@@ -24,7 +24,7 @@ from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.errors import AdminRequired
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.sync_scope import Reach, RoleAssignment, united_reach
+from datacollect.kernel.sync_scope import Reach, united_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +113,23 @@ def judge_change(manager: Actor, before: User | None, after: User | None) -> Non
     _judge_programs(manager, before, after)
 
 
-def judge_admission(manager: Actor, before: User, after: User) -> None:
-    """Raises unless the manager may add the account to the programs that `after` has and `before` has not.
+def admitted(manager: Actor, user: User, given: Memberships) -> User:
+    """The account with memberships of programs it does not belong to yet. Raises unless the manager may give it those.
 
     A delegate needs no permission to see it: whoever knows its e-mail may. Left alone are administrators, and accounts
     without any program: such a one would be the delegate's alone, password and all.
     """
+    after = user.with_memberships(user.memberships.joined(given))
     if not manager.is_admin:
-        if before.role is AccountRole.ADMIN or not before.tenant_ids:
+        if user.role is AccountRole.ADMIN or not user.tenant_ids:
             raise UserNotFound()
-        if before.id == manager.user_id:
+        if user.id == manager.user_id:
             raise OwnAccount()
-    if any(held is not None for held, _ in _changes(before, after).values()):
+    if not set(given.tenant_ids).isdisjoint(user.tenant_ids):
         raise AlreadyMember()
     if not manager.is_admin:
-        _judge_programs(manager, before, after)
+        _judge_programs(manager, user, after)
+    return after
 
 
 def _judge_account(manager: Actor, before: User | None, after: User | None) -> None:
@@ -143,7 +145,7 @@ def _judge_account(manager: Actor, before: User | None, after: User | None) -> N
     # Whoever sets the password can act as the account, wherever it belongs.
     if not managed_programs(manager).issuperset(before.tenant_ids):
         raise AccountBelongsElsewhere()
-    for tenant_id, held in _by_program(before).items():
+    for tenant_id, held in before.by_program().items():
         _require_no_more_than_own(manager, tenant_id, held)
 
 
@@ -170,26 +172,12 @@ def _require_no_more_than_own(manager: Actor, tenant_id: TenantId, member: Actor
 
 def _changes(before: User | None, after: User | None) -> dict[TenantId, tuple[Actor | None, Actor | None]]:
     """The programs in which the account is not what it was: what it was there, and what it becomes."""
-    held, given = _by_program(before), _by_program(after)
+    held, given = ({} if user is None else user.by_program() for user in (before, after))
     return {tenant: pair for tenant in held | given if _differ(*(pair := (held.get(tenant), given.get(tenant))))}
 
 
 def _differ(held: Actor | None, given: Actor | None) -> bool:
     return held is None or given is None or held.assignments != given.assignments
-
-
-def _by_program(user: User | None) -> dict[TenantId, Actor]:
-    """The account as it is seen from each of its programs: with nothing elsewhere."""
-    if user is None:
-        return {}
-    actor = user.to_actor()
-    parts: dict[TenantId, list[RoleAssignment]] = {TenantId(tenant): [] for tenant in user.tenant_ids}
-    for assignment in actor.assignments:
-        parts.setdefault(assignment.tenant_id, []).append(assignment)
-    return {
-        tenant: replace(actor, tenant_ids=actor.tenant_ids & {tenant}, assignments=tuple(part))
-        for tenant, part in parts.items()
-    }
 
 
 def _sign_in(user: User) -> tuple[str, str, bool]:

@@ -13,8 +13,8 @@ from datacollect.features.users.errors import UserExists
 from datacollect.features.users.model import ListQuery, User
 from datacollect.features.users.tables import user_tenants, users
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import AccountRole, Role
-from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.identity import AccountRole
+from datacollect.kernel.ids import UserId
 
 
 def _user(row: Row[Any]) -> User:
@@ -28,6 +28,17 @@ def _user(row: Row[Any]) -> User:
         version=row.version,
         must_change_password=row.must_change_password,
     )
+
+
+def _values(user: User) -> dict[str, Any]:
+    return {
+        "email": user.email,
+        "password_hash": user.password_hash,
+        "role": user.role.value,
+        "tenant_ids": _json(user.tenant_ids),
+        "role_assignments": _json(user.role_assignments),
+        "must_change_password": user.must_change_password,
+    }
 
 
 def _json(value: Sequence[Any]) -> str:
@@ -50,7 +61,9 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
 
 async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:
     """By id, after `query.after`."""
-    found = _matching(select(users), query).where(users.c.id > query.after)
+    found = _matching(select(users), query)
+    if query.after is not None:
+        found = found.where(users.c.id > query.after)
     return [_user(row) for row in await view.execute(found.order_by(users.c.id).limit(limit))]
 
 
@@ -64,6 +77,8 @@ def _matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
         wanted = wanted.where(users.c.email.contains(query.search, autoescape=True))
     if query.account_role is not None:
         wanted = wanted.where(users.c.role == query.account_role.value)
+    if query.no_admins:
+        wanted = wanted.where(users.c.role != AccountRole.ADMIN.value)
     if query.programs is None and query.role is None:
         return wanted
     members = select(user_tenants.c.user_id)
@@ -89,29 +104,9 @@ async def lock_user(tx: Tx, user_id: UserId) -> User | None:
     return None if row is None else _user(row)
 
 
-async def insert_user(
-    tx: Tx,
-    *,
-    email: str,
-    password_hash: str,
-    role: AccountRole,
-    tenant_ids: Sequence[str],
-    role_assignments: Sequence[Any],
-    must_change_password: bool,
-    now: Millis,
-) -> UserId:
-    """Raises `UserExists`."""
-    values = {
-        "email": email,
-        "password_hash": password_hash,
-        "role": role.value,
-        "tenant_ids": _json(tenant_ids),
-        "role_assignments": _json(role_assignments),
-        "version": 1,
-        "must_change_password": must_change_password,
-        "created_ms": now,
-        "updated_ms": now,
-    }
+async def insert_user(tx: Tx, user: User, *, now: Millis) -> UserId:
+    """Gives the new account's id. Raises `UserExists`."""
+    values = {**_values(user), "version": user.version, "created_ms": now, "updated_ms": now}
     # Not by letting the insert fail: on PostgreSQL that would end the transaction, and `ensure_first_admin` goes on.
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(users)
     statement = insert.values(values).on_conflict_do_nothing(index_elements=[users.c.email]).returning(users.c.id)
@@ -121,32 +116,24 @@ async def insert_user(
     return UserId(user_id)
 
 
-async def store_memberships(tx: Tx, user_id: UserId, roles: Mapping[TenantId, Role | None]) -> None:
+async def update_user(tx: Tx, user: User, *, now: Millis) -> None:
+    """Store what the account has become. Raises `UserExists` if the e-mail is someone else's."""
+    changed = update(users).where(users.c.id == user.id).values(**_values(user), updated_ms=now)
+    try:
+        await tx.execute(changed)
+    except IntegrityError as taken:
+        raise UserExists() from taken
+
+
+async def store_memberships(tx: Tx, user: User) -> None:
     """What lists find the account by: its role in each of its programs."""
-    await tx.execute(delete(user_tenants).where(user_tenants.c.user_id == user_id))
+    await tx.execute(delete(user_tenants).where(user_tenants.c.user_id == user.id))
     rows = [
-        {"tenant_id": tenant_id, "user_id": user_id, "role": None if role is None else role.value}
-        for tenant_id, role in roles.items()
+        {"tenant_id": tenant_id, "user_id": user.id, "role": None if role is None else role.value}
+        for tenant_id, role in user.roles().items()
     ]
     if rows:
         await tx.execute(user_tenants.insert(), rows)
-
-
-async def update_user(tx: Tx, user: User, *, now: Millis) -> None:
-    """Store what the account has become. Raises `UserExists` if the e-mail is someone else's."""
-    values = {
-        "email": user.email,
-        "role": user.role.value,
-        "password_hash": user.password_hash,
-        "tenant_ids": _json(user.tenant_ids),
-        "role_assignments": _json(user.role_assignments),
-        "must_change_password": user.must_change_password,
-        "updated_ms": now,
-    }
-    try:
-        await tx.execute(update(users).where(users.c.id == user.id).values(values))
-    except IntegrityError as taken:
-        raise UserExists() from taken
 
 
 async def replace_hash(tx: Tx, user_id: UserId, *, old: str, new: str, now: Millis) -> bool:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -21,9 +21,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.Text(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("role", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_user_tenants_user_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_user_tenants_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant_id", "user_id", name=op.f("pk_user_tenants")),
     )
     op.create_index(op.f("ix_user_tenants_user_id"), "user_tenants", ["user_id"], unique=False)
