@@ -203,6 +203,13 @@ class AdminRequired(Forbidden):
     help = "Use an account with the role ADMIN."
 
 
+class PasswordChangeRequired(Forbidden):
+    """Change your password first."""
+
+    code = "PASSWORD_CHANGE_REQUIRED"
+    help = "Send `POST /api/users/me/password`, and sign in again with the new one."
+
+
 class NotFound(DataCollectError):
     """Not found"""
 

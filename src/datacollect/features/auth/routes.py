@@ -29,8 +29,9 @@ from datacollect.features.auth.schemas import (
 )
 from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC, AnyAccount
 from datacollect.http.source import source_of
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
@@ -69,7 +70,7 @@ async def _count_refresh(request: Request, hub: CurrentHub) -> None:
         raise TooManyRefreshes(headers=allowance.headers())
 
 
-async def _count_guess(hub: CurrentHub, actor: CurrentUser) -> None:
+async def _count_guess(hub: CurrentHub, actor: AnyAccount) -> None:
     allowance = await _count(hub, f"password:user:{actor.user_id}", hub.settings.login_rate_limit)
     if allowance.exceeded:
         raise TooManyGuesses(headers=allowance.headers())
@@ -117,7 +118,12 @@ class _NewPasswordBody(JsonBody):
         return body
 
 
-@router.post("/login", summary="Sign in", responses={200: {"model": SignedIn}, **errors(400, 401, 429)})
+@router.post(
+    "/login",
+    summary="Sign in",
+    responses={200: {"model": SignedIn}, **errors(400, 401, 429)},
+    dependencies=[PUBLIC],
+)
 async def login(
     hub: CurrentHub,
     allowance: LoginAllowance,
@@ -146,7 +152,7 @@ async def login(
     "/refresh",
     summary="Renew tokens",
     responses={200: {"model": Renewed}, **errors(400, 401, 429)},
-    dependencies=[Depends(_count_refresh)],
+    dependencies=[PUBLIC, Depends(_count_refresh)],
 )
 async def refresh(
     request: Request,
@@ -177,7 +183,7 @@ async def refresh(
     return _signed_in(outcome.token, outcome.refresh_token, outcome.user_id)
 
 
-@router.post("/logout", summary="Sign out", responses=errors(400, 401))
+@router.post("/logout", summary="Sign out", responses=errors(400, 401), dependencies=[PUBLIC])
 async def logout(hub: CurrentHub, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> Done:
     """Ends the sign-in the refresh token belongs to. The access token runs out within the hour and cannot be
     renewed."""
@@ -191,7 +197,7 @@ async def logout(hub: CurrentHub, body: Annotated[LogoutRequest, json_body(Logou
 @router.post("/me/password", summary="Change one's own password", responses=errors(400, 401, 403, 409, 429))
 async def change_password(
     hub: CurrentHub,
-    actor: CurrentUser,
+    actor: AnyAccount,
     allowed: Annotated[None, Depends(_count_guess)],
     body: Annotated[PasswordChange, Depends(_NewPasswordBody(PasswordChange))],
 ) -> Done:
@@ -202,6 +208,10 @@ async def change_password(
         raise UserGone()
     if not await users.is_right_password(user, body.current_password):
         raise users.WrongPassword()
+    # Only now: the rule that the e-mail's name must not be in it needs the account.
+    issues = users.password_issues(body.new_password, member="newPassword", email=user.email)
+    if issues:
+        raise users.InvalidAccount(issues)
     password_hash = await users.hash_password(body.new_password)
     async with hub.db.transaction() as tx:
         await users.change_own_password(tx, user, password_hash=password_hash, now=hub.clock.now())

@@ -213,6 +213,7 @@ class User:
             label=self.email,
             user_id=self.id,
             account_role=self.role,
+            must_change_password=self.must_change_password,
             tenant_ids=frozenset(map(TenantId, self.tenant_ids)),
             assignments=tuple(
                 RoleAssignment(

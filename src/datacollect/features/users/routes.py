@@ -21,11 +21,12 @@ from datacollect.features.users.schemas import (
     UserUpdate,
 )
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentHub, CurrentUser
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import AnyAccount, CurrentUser, SignedIn
 from datacollect.http.source import CurrentSource
-from datacollect.kernel.errors import InvalidPayload
-from datacollect.kernel.identity import AccountRole, Actor, Role
+from datacollect.kernel.errors import AdminRequired, InvalidPayload
+from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 
 router = APIRouter(prefix="/api/users", tags=["User Management"])
@@ -48,13 +49,8 @@ _PAGE_HEADERS = {
 IdOrEmail = Annotated[str, Path(alias="idOrEmail", description="The account's id or e-mail.")]
 
 
-async def _user_manager(actor: CurrentUser) -> Actor:
-    """Who manages users at all: an ADMIN, or whoever may `manage-users` in some program."""
-    service.require_manager(actor)
-    return actor
-
-
-Manager = Annotated[Actor, Depends(_user_manager)]
+Manager = Annotated[Actor, Depends(SignedIn(action=Action.MANAGE_USERS, denied=AdminRequired))]
+"""Who manages users at all: an ADMIN, or whoever may do it in some program. In which ones is the service's question."""
 
 
 class _AccountBody(JsonBody):
@@ -90,7 +86,7 @@ async def check_token(actor: CurrentUser) -> Done:
     response_model_exclude_unset=True,
     responses=errors(401, 403, 404),
 )
-async def me(hub: CurrentHub, actor: CurrentUser) -> dict[str, Any]:
+async def me(hub: CurrentHub, actor: AnyAccount) -> dict[str, Any]:
     """The account as the database has it now, with the actions it may do in each program, what it is there, how far
     that reaches, and a `hint` if it can do nothing."""
     async with hub.db.reading() as view:

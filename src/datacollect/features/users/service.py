@@ -73,7 +73,6 @@ __all__ = [
     "modern_hash",
     "password_issues",
     "replace_password_hash",
-    "require_manager",
     "update_user",
 ]
 
@@ -370,6 +369,7 @@ async def change_own_password(tx: Tx, user: User, *, password_hash: str, now: Mi
     """Raises `Conflict` if the password was changed meanwhile. Ends all of the user's tokens, the caller's too."""
     if not await queries.replace_hash(tx, user.id, old=user.password_hash, new=password_hash, now=now):
         raise Conflict("The password has just been changed by someone else.")
+    await queries.clear_forced_change(tx, user.id)
     await queries.raise_version(tx, user.id, now=now)
 
 
