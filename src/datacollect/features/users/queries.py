@@ -61,7 +61,7 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
 
 async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:
     """By id, after `query.after`."""
-    found = _matching(select(users), query)
+    found = matching(select(users), query)
     if query.after is not None:
         found = found.where(users.c.id > query.after)
     return [_user(row) for row in await view.execute(found.order_by(users.c.id).limit(limit))]
@@ -69,10 +69,11 @@ async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[Use
 
 async def count_users(view: Reading, query: ListQuery) -> int:
     """How many there are on all pages together."""
-    return int((await view.execute(_matching(select(func.count()).select_from(users), query))).scalar_one())
+    return int((await view.execute(matching(select(func.count()).select_from(users), query))).scalar_one())
 
 
-def _matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
+def matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
+    """`wanted` of those accounts that the query asks for."""
     if query.search:
         wanted = wanted.where(users.c.email.contains(query.search, autoescape=True))
     if query.account_role is not None:
