@@ -30,6 +30,7 @@ from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
@@ -51,6 +52,7 @@ from datacollect.settings import Settings
 FEATURES = (
     health.FEATURE,
     tenants.FEATURE,
+    security_log.FEATURE,
     users.FEATURE,
     auth.FEATURE,
     entities.FEATURE,

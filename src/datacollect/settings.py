@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     login_rate_limit: int = Field(
         15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
     )
+    security_log_days: int = Field(
+        365, alias="SECURITY_LOG_DAYS", ge=1, le=36_500, description="How long the security log is kept."
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -70,14 +69,3 @@ class Allowance:
         state = f"limit={self.limit}, remaining={self.remaining}, reset={self.reset_seconds}"
         fields = {"RateLimit-Policy": f"{self.limit};w={WINDOW_SECONDS}", "RateLimit": state}
         return fields | {"Retry-After": str(self.reset_seconds)} if self.exceeded else fields
-
-
-def origin_of(address: str) -> str:
-    """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

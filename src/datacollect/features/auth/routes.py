@@ -17,7 +17,7 @@ from datacollect.features.auth.errors import (
     UserGone,
     WrongCredentials,
 )
-from datacollect.features.auth.model import Allowance, origin_of
+from datacollect.features.auth.model import Allowance
 from datacollect.features.auth.schemas import (
     Done,
     LoginRequest,
@@ -31,7 +31,8 @@ from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.policy import PUBLIC, CurrentUser
+from datacollect.http.policy import PUBLIC, AnyAccount
+from datacollect.http.source import source_of
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
 
@@ -53,7 +54,7 @@ async def _count(hub: Hub, key: str, limit: int) -> Allowance:
 
 
 def _origin(request: Request) -> str:
-    return origin_of(request.client.host) if request.client else "unknown"
+    return source_of(request).origin
 
 
 async def _count_login(request: Request, hub: CurrentHub) -> Allowance:
@@ -69,7 +70,7 @@ async def _count_refresh(request: Request, hub: CurrentHub) -> None:
         raise TooManyRefreshes(headers=allowance.headers())
 
 
-async def _count_guess(hub: CurrentHub, actor: CurrentUser) -> None:
+async def _count_guess(hub: CurrentHub, actor: AnyAccount) -> None:
     allowance = await _count(hub, f"password:user:{actor.user_id}", hub.settings.login_rate_limit)
     if allowance.exceeded:
         raise TooManyGuesses(headers=allowance.headers())
@@ -196,7 +197,7 @@ async def logout(hub: CurrentHub, body: Annotated[LogoutRequest, json_body(Logou
 @router.post("/me/password", summary="Change one's own password", responses=errors(400, 401, 403, 409, 429))
 async def change_password(
     hub: CurrentHub,
-    actor: CurrentUser,
+    actor: AnyAccount,
     allowed: Annotated[None, Depends(_count_guess)],
     body: Annotated[PasswordChange, Depends(_NewPasswordBody(PasswordChange))],
 ) -> Done:
@@ -207,6 +208,10 @@ async def change_password(
         raise UserGone()
     if not await users.is_right_password(user, body.current_password):
         raise users.WrongPassword()
+    # Only now: the rule that the e-mail's name must not be in it needs the account.
+    issues = users.password_issues(body.new_password, member="newPassword", email=user.email)
+    if issues:
+        raise users.InvalidAccount(issues)
     password_hash = await users.hash_password(body.new_password)
     async with hub.db.transaction() as tx:
         await users.change_own_password(tx, user, password_hash=password_hash, now=hub.clock.now())
