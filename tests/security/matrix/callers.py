@@ -42,6 +42,11 @@ class Caller:
         role = dict(self.roles).get(program)
         return None if role is None else LEVELS[role]
 
+    def manages(self, program: str) -> bool:
+        """Its users."""
+        level = self.level_in(program)
+        return level is not None and level >= LEVELS["program-admin"]
+
 
 Maker = Callable[[World], Coroutine[Any, Any, list[Caller]]]
 

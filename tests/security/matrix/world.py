@@ -109,6 +109,8 @@ class World:
     clock: TurnableClock
     admin: AsyncClient
     objects: dict[str, Objects]
+    guest: str
+    """The e-mail of an account that belongs to `ELSEWHERE` alone."""
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -242,10 +244,11 @@ async def open_world(folder: Path, url: str | None) -> AsyncIterator[World]:
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, url, folder, clock, admin, {}, transport, client, _addresses())
+        world = World(app, url, folder, clock, admin, {}, "", transport, client, _addresses())
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
+        world.guest = (await make_person(admin, tenantIds=[ELSEWHERE])).email
         yield world
 
 
