@@ -200,6 +200,24 @@ async def test_ids_of_another_program_are_as_good_as_made_up(matrix: Matrix) -> 
     assert_nothing(wrong)
 
 
+async def test_numbers_tell_of_no_more_than_what_the_caller_may_list(matrix: Matrix) -> None:
+    """Numbers bear no marks."""
+    world, callers = matrix
+    seen = {}
+    for caller in callers:
+        if caller.level_in(OWN) not in (None, 0):
+            answers = [
+                (
+                    await world.send(Sent("GET", path, (("configId", OWN), ("limit", "1000"))), caller.authorization)
+                ).json()
+                for path in ("/api/entities", "/api/entities/count", "/api/entities/count-by-form")
+            ]
+            seen[caller.name] = len(answers[0])
+            assert answers[1] == {"count": len(answers[0])}
+            assert sum(answers[2].values()) == len(answers[0])
+    assert 0 < seen["limited supervisor"] == seen["limited enumerator"] < seen["viewer"] == seen["admin"]
+
+
 async def test_confused_parameters_reach_no_other_program(
     matrix: Matrix, measured: Callable[[str, object], None]
 ) -> None:
