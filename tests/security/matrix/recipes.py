@@ -12,7 +12,18 @@ from typing import Any
 from tests.accounts import PASSWORD, login, make_person
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, UNKNOWN, Objects, Sent, World, config_of
+from tests.security.matrix.world import (
+    ARCHIVED,
+    ELSEWHERE,
+    OWN,
+    RUNNING,
+    SHARED,
+    UNKNOWN,
+    Objects,
+    Sent,
+    World,
+    config_of,
+)
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -191,6 +202,7 @@ _LOGIN, _REFRESH, _LOGOUT = "/api/users/login", "/api/users/refresh", "/api/user
 _PASSWORD = "/api/users/me/password"
 _DISCARD = {"reason": "Entered twice."}
 _ENTITY, _NORTH, _GROUP = "/api/entities/{entity}", "/api/entities/{north}", "/api/entities/{group}"
+_SHARED = f"/api/entities/{SHARED}"
 _QUARANTINE = "/api/sync/quarantine"
 _QUARANTINED = f"{_QUARANTINE}/{{quarantined}}"
 
@@ -315,15 +327,18 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "GET /api/entities/{guid}": (
         Recipe(_of(_ENTITY), limited=404),
         Recipe(_of(_NORTH), name="north"),
+        Recipe(_of(_SHARED), limited=404, name="of a guid that all have"),
     ),
     "GET /api/entities/{guid}/members": (Recipe(_of(f"{_GROUP}/members"), limited=404),),
     "GET /api/entities/{guid}/events": (
         Recipe(_of(f"{_ENTITY}/events")),
         Recipe(_of(f"{_NORTH}/events"), name="north"),
+        Recipe(_of(f"{_SHARED}/events"), name="of a guid that all have"),
     ),
     "GET /api/entities/{guid}/history": (
         Recipe(_of(f"{_ENTITY}/history"), limited=404),
         Recipe(_of(f"{_NORTH}/history"), name="north"),
+        Recipe(_of(f"{_SHARED}/history"), limited=404, name="of a guid that all have"),
     ),
     "GET /api/sync/pull": (
         Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000")),

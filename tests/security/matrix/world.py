@@ -39,6 +39,9 @@ PROGRAMS = (OWN, FOREIGN, ARCHIVED, SEALED, DEFAULT, ELSEWHERE)
 TARGETS = (OWN, FOREIGN, UNKNOWN, ARCHIVED, SEALED)
 RUNNING = frozenset({OWN, FOREIGN, DEFAULT, ELSEWHERE})
 
+SHARED = "a-guid-that-all-programs-have"
+_SHARED_EVENT = "5b3c1f0e-9a0d-4c53-9f1e-0d2a7c1e4b11"
+
 _MARK = re.compile(r"mark-(\w+)-(\w+)-x", re.IGNORECASE)
 
 
@@ -269,6 +272,11 @@ async def _fill(world: World, name: str) -> Objects:
         make_event(entity=north, data={"entityName": "individual", "name": marked, "area_id": "north"}),
         make_event("create-group", entity=group, data={"entityName": "household", "name": mark(name, "data")}),
         make_event("add-member", entity=group, data={"members": [{"guid": str(uuid.uuid4()), "name": marked}]}),
+        make_event(
+            entity=SHARED,
+            guid=_SHARED_EVENT,
+            data={"entityName": "individual", "name": mark(name, "data"), "area_id": "south"},
+        ),
         # Does not match its form, so there is a finding.
         make_event(data={"entityName": "individual", "name": mark(name, "data"), "age": mark(name, "data")}),
         device=device,
