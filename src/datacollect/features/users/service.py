@@ -15,6 +15,7 @@ from datacollect.features.users.delegation import (
     managed_programs,
     require_managed,
     require_manager,
+    seen_by,
     shown_to,
 )
 from datacollect.features.users.errors import (
@@ -160,8 +161,9 @@ async def list_users(view: Reading, manager: Actor, query: ListQuery, *, limit: 
     if not manager.is_admin:
         query = replace(query, programs=query.programs or managed_programs(manager), no_admins=True)
     found = await queries.list_users(view, query, limit=limit + 1)
-    page = [shown_to(manager, user) for user in found[:limit]]
-    following = page[-1].id if len(found) > limit else None
+    following = found[limit - 1].id if len(found) > limit else None
+    # A row that another release wrote may belong nowhere any more: what is shown is decided by the account itself.
+    page = [seen for user in found[:limit] if (seen := seen_by(manager, user)) is not None]
     return Page(page, await queries.count_users(view, query), following)
 
 
@@ -197,12 +199,13 @@ async def admit_user(tx: Tx, manager: Actor, account: Account, *, source: Source
 
     Raises `UserNotFound`, `AlreadyMember`, and for delegates what `judge_admission` raises.
     """
-    manager, before, _ = await _locked(tx, manager, normal_email(account.email))
+    # What is wrong with the request itself comes first: it must not tell whether there is such an account.
     require_managed(manager, [tenant for _, tenant in account.named_programs])
     given = Memberships().changed(account.tenant_ids, account.role_assignments)
     if not given.tenant_ids:
         raise ProgramRequired()
     await _require_programs(tx, account, known=())
+    manager, before, _ = await _locked(tx, manager, normal_email(account.email))
     after = admitted(manager, before, given)
     await _store(tx, manager, before, after, source=source, now=now)
     return before.id
