@@ -36,8 +36,9 @@ from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser, Hub
+from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC, CurrentAdmin, CurrentUser
 from datacollect.http.source import CurrentSource
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import DataCollectError, TooManyRequests
@@ -169,7 +170,7 @@ class _NewPasswordBody(JsonBody):
     "/login",
     summary="Sign in",
     responses={200: {"model": SignedIn}, **errors(400, 401, 429, texts=_BUSY)},
-    dependencies=[Depends(_refuse_flood)],
+    dependencies=[PUBLIC, Depends(_refuse_flood)],
 )
 async def login(
     hub: CurrentHub,
@@ -222,7 +223,7 @@ async def _refused_login(
     "/refresh",
     summary="Renew tokens",
     responses={200: {"model": Renewed}, **errors(400, 401, 429)},
-    dependencies=[Depends(_count_refresh)],
+    dependencies=[PUBLIC, Depends(_count_refresh)],
 )
 async def refresh(
     request: Request,
@@ -281,7 +282,7 @@ async def _note_unreadable(hub: Hub, source: Source, refused: DataCollectError) 
         )
 
 
-@router.post("/logout", summary="Sign out", responses=errors(400, 401))
+@router.post("/logout", summary="Sign out", responses=errors(400, 401), dependencies=[PUBLIC])
 async def logout(
     hub: CurrentHub, source: CurrentSource, body: Annotated[LogoutRequest, json_body(LogoutRequest)]
 ) -> Done:

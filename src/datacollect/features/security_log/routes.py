@@ -9,8 +9,9 @@ from datacollect.features.security_log import service
 from datacollect.features.security_log.errors import InvalidSecurityLogQuery
 from datacollect.features.security_log.model import Entry, Filters, SecurityAction
 from datacollect.features.security_log.schemas import SecurityLogPage
-from datacollect.http.hub import CurrentAdmin, CurrentHub
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import CurrentAdmin
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 
 router = APIRouter(prefix="/api/security-log", tags=["User Management"])
