@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 from datacollect.features.auth.model import session_id
 from datacollect.features.auth.tables import sessions
 from datacollect.features.security_log import service as security_log
-from datacollect.features.security_log.service import SecurityAction
+from datacollect.features.security_log.service import Filters, SecurityAction
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
 from tests.accounts import PASSWORD, Person, bearer, claims_of, login, make_person, refresh
@@ -135,6 +135,20 @@ async def test_what_is_refused_to_an_address_or_an_account_is_noted_once_a_windo
     assert [entry["userId"] for entry in locked] == [person.id] * 2
     assert [(entry["userId"], bool(entry["hint"])) for entry in throttled] == [(None, True)] * 2
     assert [entry["userId"] for entry in failed] == [person.id, person.id, None] * 2
+
+
+async def test_it_is_noted_once_whichever_process_refuses(installation: Installation) -> None:
+    for _ in range(2):
+        async with installation.running(LOGIN_RATE_LIMIT=2, LOGIN_ACCOUNT_LIMIT=1) as (app, client):
+            for _ in range(2):
+                assert (await attempt(client, "nobody@hub.test")).status_code in (401, 429)
+            for number in range(3):
+                await attempt(client, f"u{number}@hub.test")
+            hub: Hub = app.state.hub
+            async with hub.db.reading() as view:
+                entries, _ = await security_log.newest(view, Filters(), before=None, limit=100)
+    noted = [entry.action for entry in reversed(entries)]
+    assert noted == ["login.failed", "login.locked", "login.throttled"]
 
 
 async def test_refreshes_refused_are_noted_once_a_window(installation: Installation) -> None:

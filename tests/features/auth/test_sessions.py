@@ -133,6 +133,16 @@ async def test_a_session_of_an_older_hub_is_listed_and_can_be_ended(
     assert not await works(client, pair)
 
 
+async def test_a_sign_in_that_a_new_password_overtook_is_not_listed(
+    client: AsyncClient, person: Person, hub: Hub
+) -> None:
+    pair, overtaken = await login(client, person), await login(client, person)
+    stale = sessions.c.family == claims_of(overtaken["token"])["fam"]
+    async with hub.db.transaction() as tx:
+        await tx.execute(update(sessions).where(stale).values(version=0))
+    assert [session["current"] for session in await listed(client, pair)] == [True]
+
+
 # -- ending them
 
 
