@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         15, alias="LOGIN_RATE_LIMIT", ge=1, description="Failed logins each client address may have in 15 minutes."
     )
     login_account_limit: int = Field(
-        10, alias="LOGIN_ACCOUNT_LIMIT", ge=1, description="Wrong passwords each account may get in 15 minutes."
+        15, alias="LOGIN_ACCOUNT_LIMIT", ge=1, description="Wrong passwords each account may get in 15 minutes."
     )
     security_log_days: int = Field(
         365, alias="SECURITY_LOG_DAYS", ge=1, le=36_500, description="How long the security log is kept."
