@@ -27,6 +27,7 @@ from datacollect.features.users.errors import (
     WrongPassword,
 )
 from datacollect.features.users.model import (
+    LONGEST_PASSWORD,
     ListQuery,
     Memberships,
     User,
@@ -39,7 +40,13 @@ from datacollect.features.users.model import (
     password_issues,
     standing,
 )
-from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
+from datacollect.features.users.passwords import (
+    HASHING_THREADS,
+    NOBODYS_HASH,
+    hash_password,
+    is_outdated,
+    verify_password,
+)
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import (
     AdminRequired,
@@ -55,9 +62,11 @@ from datacollect.kernel.ids import DEFAULT_TENANT, TenantId, UserId
 from datacollect.kernel.source import Source
 
 __all__ = [
+    "HASHING_THREADS",
     "Account",
     "InvalidAccount",
     "User",
+    "UserNotFound",
     "WrongPassword",
     "admit_user",
     "change_own_password",
@@ -66,18 +75,21 @@ __all__ = [
     "ensure_first_admin",
     "explain",
     "find_user",
+    "find_user_and",
     "find_user_by_email",
     "get_user",
     "hash_password",
     "is_right_password",
     "list_users",
     "modern_hash",
+    "normal_email",
     "password_issues",
     "replace_password_hash",
     "update_user",
 ]
 
 find_user = queries.find_user
+find_user_and = queries.find_user_and
 
 _NOBODY = UserId(0)
 """The id of an account that is not stored yet."""
@@ -351,7 +363,12 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
 
 
 async def is_right_password(user: User | None, password: str) -> bool:
-    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms."""
+    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms.
+
+    A text that is too long to be a password is not hashed at all.
+    """
+    if len(password) > LONGEST_PASSWORD:
+        return False
     return await verify_password(password, user.password_hash if user else NOBODYS_HASH) and user is not None
 
 
