@@ -98,6 +98,26 @@ async def test_filters_narrow_and_combine(hub: Hub, admin: AsyncClient, admin_to
     assert await found(tenantId="nowhere") == []
 
 
+async def test_times_are_asked_for_exactly_even_where_processes_differ_on_them(alone: Alone) -> None:
+    """Entries are found by their ids, which follow time only roughly: here the clocks are minutes apart."""
+    admin, now = await alone.admin(), alone.clock.now()
+    minutes = [0, 5, 1, 6, 2, 7, 3, 40, 35, 41]
+    for minute in minutes:
+        at = Millis(now + minute * 60_000)
+        await note(alone.hub, SecurityAction.LOGOUT, now=at, subject=UserId(NOBODY), details={"m": minute})
+
+    async def found(**query: int) -> list[int]:
+        times = {name: format_timestamp(Millis(now + minute * 60_000)) for name, minute in query.items()}
+        return [entry["details"]["m"] for entry in reversed(await entries(admin, userId=NOBODY, **times))]
+
+    for since in range(0, 42, 3):
+        assert await found(since=since) == [minute for minute in minutes if minute >= since]
+        assert await found(until=since) == [minute for minute in minutes if minute < since]
+        inside = [minute for minute in minutes if since <= minute < since + 5]
+        assert await found(since=since, until=since + 5) == inside
+    assert await found(since=1000) == await found(until=-1000) == []
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -114,6 +114,13 @@ async def test_a_list_cannot_be_asked_about_other_programs(scene: Scene) -> None
     assert (await scene.delegate.get("/api/users", params={"role": "supervisor"})).json() == []
 
 
+async def test_a_list_shows_what_an_account_is_not_what_an_older_release_left_behind(hub: Hub, scene: Scene) -> None:
+    person = await scene.person(assignment(scene.mine, "viewer"))
+    async with hub.db.transaction() as tx:
+        await tx.run(f"UPDATE users SET tenant_ids = '[]', role_assignments = '[]' WHERE id = {person.id}")
+    assert [one["id"] for one in (await scene.delegate.get("/api/users")).json()] == [scene.me.id]
+
+
 @pytest.mark.parametrize("role", [None, "viewer", "enumerator", "supervisor"])
 async def test_lower_roles_manage_nobody(app: FastAPI, scene: Scene, role: str | None) -> None:
     lists = {"roleAssignments": [assignment(scene.mine, role)]} if role else {"tenantIds": [scene.mine]}
@@ -261,6 +268,8 @@ async def test_who_is_nobodys_and_who_is_an_administrator_look_like_nobody(scene
     for email in (unplaced.email, boss.email, ADMIN_EMAIL, "nobody@hub.test"):
         answer = await scene.admit(email, tenantIds=[scene.mine])
         assert_refused(answer, 404, "User not found", "USER_NOT_FOUND")
+        assert (await scene.admit(email, tenantIds=[scene.other])).json()["code"] == "FOREIGN_PROGRAM"
+        assert (await scene.admit(email)).json()["code"] == "PROGRAM_REQUIRED"
     added = {"email": unplaced.email, "tenantIds": [scene.mine]}
     assert (await scene.admin.post("/api/users/memberships", json=added)).status_code == 200
 

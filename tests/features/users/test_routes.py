@@ -244,7 +244,7 @@ async def test_what_is_written_twice_counts_once(admin: AsyncClient) -> None:
         ({"roleAssignments": [{"tenantId": "default", "role": "viewer"}] * 1001}, ["roleAssignments"]),
         ({"roleAssignments": [{"tenantId": "default", "role": "viewer", "areaId": "x" * 501}]}, ["roleAssignments", 0, "areaId"]),
         (
-            {"roleAssignments": [{"tenantId": "a", "role": "viewer", "syncScopeOverride": {"areaIds": ["x"] * 1001}}]},
+            {"roleAssignments": [{"tenantId": "a", "role": "viewer", "syncScopeOverride": {"areaIds": ["x"] * 50_001}}]},
             ["roleAssignments", 0, "syncScopeOverride", "areaIds"],
         ),
     ],

@@ -16,10 +16,12 @@ sessions = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
-    # Of the last sign-in or refresh; null in rows of an older hub.
+    # All below are null in rows of an older hub. The first three are those of the last sign-in or refresh.
     Column("last_used_ms", BigInteger),
     Column("origin", Text),
     Column("user_agent", Text),
+    # The account's when it signed in: once the account has another one, the family is over.
+    Column("version", Integer),
 )
 
 attempts = Table(

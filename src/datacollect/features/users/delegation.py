@@ -68,8 +68,8 @@ def require_manager(manager: Actor) -> None:
         raise AdminRequired()
 
 
-def shown_to(manager: Actor, user: User) -> User:
-    """The account as the manager may see it. Raises `UserNotFound` for one that is not their business.
+def seen_by(manager: Actor, user: User) -> User | None:
+    """The account as the manager may see it; None for one that is not their business.
 
     Of memberships elsewhere, and of administrators, a delegate learns nothing.
     """
@@ -77,8 +77,16 @@ def shown_to(manager: Actor, user: User) -> User:
         return user
     visible = user.memberships.within(managed_programs(manager))
     if user.role is AccountRole.ADMIN or not visible.tenant_ids:
-        raise UserNotFound()
+        return None
     return user.with_memberships(visible)
+
+
+def shown_to(manager: Actor, user: User) -> User:
+    """As `seen_by`. Raises `UserNotFound`."""
+    seen = seen_by(manager, user)
+    if seen is None:
+        raise UserNotFound()
+    return seen
 
 
 def require_managed(manager: Actor, named: Sequence[str]) -> None:

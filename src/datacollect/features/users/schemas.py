@@ -22,10 +22,14 @@ MOST_PROGRAMS = 1000
 """Entries of each list of an account."""
 
 
+MOST_AREAS = 50_000
+"""A district may have thousands of villages."""
+
+
 class PersonScope(SyncScope):
     """How much of a program the user may hold."""
 
-    area_ids: list[AreaId] | None = Field(None, min_length=1, max_length=1000)
+    area_ids: list[AreaId] | None = Field(None, min_length=1, max_length=MOST_AREAS)
 
 
 class Assignment(Wire):

@@ -15,6 +15,7 @@ from datacollect.features.users.delegation import (
     managed_programs,
     require_managed,
     require_manager,
+    seen_by,
     shown_to,
 )
 from datacollect.features.users.errors import (
@@ -26,6 +27,7 @@ from datacollect.features.users.errors import (
     WrongPassword,
 )
 from datacollect.features.users.model import (
+    LONGEST_PASSWORD,
     ListQuery,
     Memberships,
     User,
@@ -38,7 +40,13 @@ from datacollect.features.users.model import (
     password_issues,
     standing,
 )
-from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
+from datacollect.features.users.passwords import (
+    HASHING_THREADS,
+    NOBODYS_HASH,
+    hash_password,
+    is_outdated,
+    verify_password,
+)
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import (
     AdminRequired,
@@ -54,9 +62,11 @@ from datacollect.kernel.ids import DEFAULT_TENANT, TenantId, UserId
 from datacollect.kernel.source import Source
 
 __all__ = [
+    "HASHING_THREADS",
     "Account",
     "InvalidAccount",
     "User",
+    "UserNotFound",
     "WrongPassword",
     "admit_user",
     "change_own_password",
@@ -65,18 +75,21 @@ __all__ = [
     "ensure_first_admin",
     "explain",
     "find_user",
+    "find_user_and",
     "find_user_by_email",
     "get_user",
     "hash_password",
     "is_right_password",
     "list_users",
     "modern_hash",
+    "normal_email",
     "password_issues",
     "replace_password_hash",
     "update_user",
 ]
 
 find_user = queries.find_user
+find_user_and = queries.find_user_and
 
 _NOBODY = UserId(0)
 """The id of an account that is not stored yet."""
@@ -160,8 +173,9 @@ async def list_users(view: Reading, manager: Actor, query: ListQuery, *, limit: 
     if not manager.is_admin:
         query = replace(query, programs=query.programs or managed_programs(manager), no_admins=True)
     found = await queries.list_users(view, query, limit=limit + 1)
-    page = [shown_to(manager, user) for user in found[:limit]]
-    following = page[-1].id if len(found) > limit else None
+    following = found[limit - 1].id if len(found) > limit else None
+    # A row that another release wrote may belong nowhere any more: what is shown is decided by the account itself.
+    page = [seen for user in found[:limit] if (seen := seen_by(manager, user)) is not None]
     return Page(page, await queries.count_users(view, query), following)
 
 
@@ -197,12 +211,13 @@ async def admit_user(tx: Tx, manager: Actor, account: Account, *, source: Source
 
     Raises `UserNotFound`, `AlreadyMember`, and for delegates what `judge_admission` raises.
     """
-    manager, before, _ = await _locked(tx, manager, normal_email(account.email))
+    # What is wrong with the request itself comes first: it must not tell whether there is such an account.
     require_managed(manager, [tenant for _, tenant in account.named_programs])
     given = Memberships().changed(account.tenant_ids, account.role_assignments)
     if not given.tenant_ids:
         raise ProgramRequired()
     await _require_programs(tx, account, known=())
+    manager, before, _ = await _locked(tx, manager, normal_email(account.email))
     after = admitted(manager, before, given)
     await _store(tx, manager, before, after, source=source, now=now)
     return before.id
@@ -348,7 +363,12 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
 
 
 async def is_right_password(user: User | None, password: str) -> bool:
-    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms."""
+    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms.
+
+    A text that is too long to be a password is not hashed at all.
+    """
+    if len(password) > LONGEST_PASSWORD:
+        return False
     return await verify_password(password, user.password_hash if user else NOBODYS_HASH) and user is not None
 
 

@@ -40,6 +40,7 @@ def upgrade() -> None:
     op.add_column("sessions", sa.Column("last_used_ms", sa.BigInteger(), nullable=True))
     op.add_column("sessions", sa.Column("origin", sa.Text(), nullable=True))
     op.add_column("sessions", sa.Column("user_agent", sa.Text(), nullable=True))
+    op.add_column("sessions", sa.Column("version", sa.Integer(), nullable=True))
     op.create_table(
         "familiar_origins",
         sa.Column("account", sa.Text(), nullable=False),
