@@ -31,6 +31,8 @@ class Rule:
     """What a citizen's token is told: 403, or 401 where providers' tokens are accepted too."""
     whole: bool = False
     """Tells of the whole program, so nobody who is limited to a part of it may."""
+    password_due: bool = False
+    """Open also to those who must choose a password of their own first."""
     reveals: str = ""
     """Kinds of marks that a permitted answer may show."""
     to_managers: str = ""
@@ -66,8 +68,12 @@ RULES: Mapping[str, Rule] = {
     "POST /api/users/refresh": _PUBLIC,
     "POST /api/users/logout": _PUBLIC,
     "GET /api/users/check-token": _STAFF,
-    "GET /api/users/me": _STAFF,
-    "POST /api/users/me/password": _STAFF,
+    "GET /api/users/me": Rule("staff", password_due=True),
+    "POST /api/users/me/password": Rule("staff", password_due=True),
+    "GET /api/users/me/sessions": _STAFF,
+    "DELETE /api/users/me/sessions": _STAFF,
+    "DELETE /api/users/me/sessions/{sessionId}": _STAFF,
+    "DELETE /api/users/{id}/sessions": Rule("admin", at="object", archived_too=True),
     "GET /api/users": Rule("manager", about="managed", reveals="email"),
     "POST /api/users": Rule("manager", at="list", archived_too=True, missing=400),
     "POST /api/users/memberships": Rule("manager", at="list", archived_too=True, missing=400),
@@ -138,6 +144,8 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
         return 403 if rule.guard == "staff" else 401
+    if caller.password_due and rule.who != "anybody" and not rule.password_due:
+        return 403
     if _may(rule, caller, program) and rule.who == "manager" and rule.at and not caller.manages(program):
         return rule.foreign
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):

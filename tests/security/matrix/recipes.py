@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.accounts import PASSWORD, login, make_person
+from tests.accounts import PASSWORD, bearer, login, make_person
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
 from tests.security.matrix.world import (
@@ -151,7 +151,7 @@ async def _fresh_account(world: World, place: Place) -> Place:
     if place.name == UNKNOWN:
         return place
     account = await world.make_account(place.id, place.name)
-    return replace(place, objects=replace(place.objects, account=account))
+    return replace(place, objects=replace(place.objects, account=str(account.id)))
 
 
 async def _fresh_guest(world: World, place: Place) -> Place:
@@ -164,8 +164,10 @@ async def _fresh_guest(world: World, place: Place) -> Place:
 async def _fresh_session(world: World, place: Place) -> Place:
     person = await make_person(world.admin)
     pair = await login(world.admin, person)
+    session = (await world.admin.get("/api/users/me/sessions", headers=bearer(pair["token"]))).json()[0]["id"]
     return replace(
         place,
+        objects=replace(place.objects, session=session),
         account=(person.email, person.password),
         refresh_token=pair["refreshToken"],
         authorization=f"Bearer {pair['token']}",
@@ -199,6 +201,7 @@ def _for_admins(caller: Caller) -> int:
 
 
 _LOGIN, _REFRESH, _LOGOUT = "/api/users/login", "/api/users/refresh", "/api/users/logout"
+_SESSION = "/api/users/me/sessions/{session}"
 _PASSWORD = "/api/users/me/password"
 _DISCARD = {"reason": "Entered twice."}
 _ENTITY, _NORTH, _GROUP = "/api/entities/{entity}", "/api/entities/{north}", "/api/entities/{group}"
@@ -218,6 +221,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             "/openapi.yaml",
             "/api/users/check-token",
             "/api/users/me",
+            "/api/users/me/sessions",
             "/api/users",
         )
     },
@@ -265,6 +269,14 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             once=True,
             writes=True,
         ),
+    ),
+    "DELETE /api/users/me/sessions": (Recipe(_plain("DELETE", "/api/users/me/sessions", lambda _: None), writes=True),),
+    "DELETE /api/users/me/sessions/{sessionId}": (
+        Recipe(_plain("DELETE", _SESSION, lambda _: None), ok=404, name="of somebody else"),
+        Recipe(_plain("DELETE", _SESSION, lambda _: None), prepare=_fresh_session, once=True, writes=True),
+    ),
+    "DELETE /api/users/{id}/sessions": (
+        Recipe(_plain("DELETE", "/api/users/{account}/sessions", lambda _: None), prepare=_fresh_account, writes=True),
     ),
     "POST /api/users": (Recipe(_plain("POST", "/api/users", _account_body), ok=201, writes=True),),
     "POST /api/users/memberships": (
