@@ -45,6 +45,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
 FEATURES = (
@@ -92,7 +93,12 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        outgoing=GuardedClient(outgoing_rules(settings)),
     )
+
+
+def outgoing_rules(settings: Settings) -> Rules:
+    return read_rules(allow_private=settings.allow_private_adapter_hosts, allowed=settings.allowed_private_hosts)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -106,6 +112,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running():
                 yield
         finally:
+            await hub.outgoing.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 

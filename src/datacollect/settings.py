@@ -75,6 +75,17 @@ class Settings(BaseSettings):
     login_rate_limit: int = Field(
         15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
     )
+    allow_private_adapter_hosts: bool = Field(
+        False,
+        alias="ALLOW_PRIVATE_ADAPTER_HOSTS",
+        description="Let the hub call other systems on private networks and on its own machine. For development.",
+    )
+    allowed_private_hosts: str | None = Field(
+        None,
+        alias="ALLOWED_PRIVATE_HOSTS",
+        description="Host names, addresses and networks (`10.1.0.0/16`) the hub may call although they are private, "
+        "separated by commas.",
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod
