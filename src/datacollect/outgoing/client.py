@@ -238,7 +238,8 @@ def _redirected(call: _Call, answer: Answer, rules: Rules) -> _Call:
 
 
 def _unavailable(error: Exception) -> UpstreamUnavailable:
-    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+    # The library keeps what it translates as an argument only.
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
         return UpstreamUnavailable("The other system's certificate is not valid for its name, or not trusted.")
     if isinstance(error, httpcore2.RemoteProtocolError):
         return UpstreamUnreadable()
