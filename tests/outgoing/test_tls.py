@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from datacollect.outgoing import GuardedClient, UpstreamRedirected, UpstreamTooSlow, UpstreamUnavailable
-from tests.outgoing.conftest import OUTSIDE, RULES, Names, Upstreams, redirect
+from datacollect.outgoing import GuardedClient, InternalUrl, UpstreamRedirected, UpstreamTooSlow, UpstreamUnavailable
+from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Monotonic, Names, Upstreams, redirect
 
 UNTRUSTED = "The other system's certificate is not valid for its name, or not trusted."
 
@@ -63,9 +63,9 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-async def trusting(authority: Authority, names: Names) -> AsyncIterator[GuardedClient]:
+async def trusting(authority: Authority, names: Names, monotonic: Monotonic) -> AsyncIterator[GuardedClient]:
     names.answers |= {"registry.example": [[OUTSIDE]], "other.example": [[OUTSIDE]]}
-    client = GuardedClient(RULES, resolver=names, tls=authority.trust())
+    client = GuardedClient(RULES, resolver=names, tls=authority.trust(), monotonic=monotonic)
     yield client
     await client.aclose()
 
@@ -81,6 +81,17 @@ async def test_the_server_is_told_the_name_and_its_certificate_is_checked_for_it
         assert (await trusting.request("GET", served.url(host="registry.example."))).status == 200
     assert told == ["registry.example"]
     assert served.connections == 1
+
+
+async def test_a_connection_with_tls_is_given_up_after_a_minute_too(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams, names: Names, monotonic: Monotonic
+) -> None:
+    served = await upstream(tls=authority.server("registry.example"))
+    await trusting.request("GET", served.url(host="registry.example"))
+    monotonic.now += 61
+    names.answers["registry.example"] = [[INSIDE]]
+    with pytest.raises(InternalUrl):
+        await trusting.request("GET", served.url(host="registry.example"))
 
 
 async def test_a_certificate_of_another_name_is_refused(
