@@ -151,6 +151,33 @@ async def test_a_decompression_bomb_is_cut_with_little_memory(outgoing: GuardedC
     assert peak < 15_000_000
 
 
+async def test_a_body_in_tiny_chunks_takes_little_memory_and_lets_others_have_their_turn(
+    outgoing: GuardedClient, upstream: Upstreams
+) -> None:
+    begun = asyncio.Event()
+
+    async def crumbs(_: Upstream, writer: asyncio.StreamWriter, __: bytes) -> None:
+        begun.set()
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"2\r\nab\r\n" * 30_000 + b"0\r\n\r\n")
+
+    served = await upstream(crumbs)
+    await outgoing.request("GET", (await upstream()).url())  # what is loaded once does not count
+    call = asyncio.ensure_future(outgoing.request("GET", served.url()))
+    turns = 0
+    await begun.wait()
+    tracemalloc.start()
+    try:
+        while not call.done():
+            turns += 1
+            await asyncio.sleep(0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len((await call).body) == 60_000
+    assert turns > 30_000
+    assert peak < 1_000_000
+
+
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [

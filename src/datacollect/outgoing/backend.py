@@ -19,6 +19,9 @@ from datacollect.outgoing.resolving import Resolver
 LOOK_UP_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 MAX_ATTEMPTS = 4
+READ_BYTES = 16 * 1024
+"""At once: what is there is parsed in one go, and nobody else has a turn meanwhile."""
+
 MAX_AGE_SECONDS = 60.0
 """How long a connection is used for further requests, and so how long a changed name goes unnoticed."""
 
@@ -99,7 +102,7 @@ class AgingStream(httpcore2.AsyncNetworkStream):
         self._monotonic = monotonic
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(max_bytes, timeout)
+        return await self._stream.read(min(max_bytes, READ_BYTES), timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         await self._stream.write(buffer, timeout)

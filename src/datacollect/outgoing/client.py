@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import anyio
 import httpcore2
 import msgspec
 import structlog
@@ -40,6 +41,14 @@ _KEPT_ACROSS_ORIGINS = ("accept", "accept-language", "user-agent")
 _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer"}
     | {"transfer-encoding", "upgrade"}
+)
+
+_BROKEN = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
 )
 
 _log = structlog.get_logger(component="outgoing")
@@ -88,10 +97,6 @@ class GuardedClient:
         self._backend = CheckedBackend(self._rules, resolver, monotonic=monotonic)
         self._tls = tls
         self._pool: httpcore2.AsyncConnectionPool | None = None
-
-    def check(self, url: str) -> None:
-        """Judge a URL without calling it or looking its name up. Raises `UrlRefused`."""
-        read_url(url, self._rules)
 
     async def request(
         self,
@@ -156,7 +161,7 @@ class GuardedClient:
             raise UrlRefused("A header to be sent contains characters that HTTP does not allow") from None
         except httpcore2.TimeoutException:
             raise UpstreamTooSlow from None
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+        except _BROKEN as error:
             raise _unavailable(error) from None
 
     def _opened(self) -> httpcore2.AsyncConnectionPool:
