@@ -17,7 +17,6 @@ from datacollect.features.auth.errors import (
     UserGone,
     WrongCredentials,
 )
-from datacollect.features.auth.model import Allowance, origin_of
 from datacollect.features.auth.schemas import (
     Done,
     LoginRequest,
@@ -32,6 +31,7 @@ from datacollect.http.body import JsonBody, json_body, read_body, strict_json, v
 from datacollect.http.hub import CurrentHub, CurrentUser, Hub
 from datacollect.http.openapi import errors
 from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.rates import Allowance, origin_of
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
 
 _log = structlog.get_logger(component="auth")
