@@ -12,6 +12,7 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.http.limits import account_known
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
@@ -118,16 +119,17 @@ CurrentHub = Annotated[Hub, Depends(get_hub)]
 
 
 async def _staff(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.staff(request.headers.get("authorization")))
+    return await _known(request, await hub.auth.staff(request.headers.get("authorization")))
 
 
 async def _sync_caller(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.sync_caller(request.headers.get("authorization")))
+    return await _known(request, await hub.auth.sync_caller(request.headers.get("authorization")))
 
 
-def _logged(actor: Actor) -> Actor:
-    """Every later log line of this request names the caller, by id."""
+async def _known(request: Request, actor: Actor) -> Actor:
+    """Every later log line of this request names the caller, by id; and the account's limits hold from here on."""
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    await account_known(request.scope, actor.event_user_id)
     return actor
 
 
