@@ -105,9 +105,10 @@ def _matches(pattern: str, path: str) -> bool:
     before, star, after = pattern.partition("*")
     if not star:
         return path == pattern
-    if not path.startswith(before):
-        return False
-    return not after or (path.endswith(after) and "/" not in path[len(before) : -len(after)])
+    if not after:
+        return path.startswith(before)
+    part = path[len(before) : -len(after)]
+    return path == before + part + after and part != "" and "/" not in part
 
 
 class Gate:

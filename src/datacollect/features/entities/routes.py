@@ -81,7 +81,7 @@ async def get_entity(
 async def list_members(
     guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
 ) -> Response:
-    """The group's members in the order in which they joined."""
+    """The group's members in the order in which they joined, at most 10,000."""
     scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)
