@@ -43,6 +43,7 @@ from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Hub
 from datacollect.http.limits import RequestLimits
 from datacollect.http.pages import ApiDescription, pages_router
+from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.kernel.clock import Clock, SystemClock
@@ -119,6 +120,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         if feature.router:
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
+    require_policies(app)
     return app
 
 

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 
 from datacollect.app import create_app
-from datacollect.http.hub import CurrentUser, SyncCaller
 from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, class_of
+from datacollect.http.policy import CurrentUser, SignedIn
+from datacollect.kernel.identity import Actor
+from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
@@ -46,7 +48,7 @@ class House:
         async def wait_as_user(_: CurrentUser) -> dict[str, str]:
             return await wait()
 
-        async def wait_as_device(_: SyncCaller) -> dict[str, str]:
+        async def wait_as_device(_: Annotated[Actor, Depends(SignedIn(Callers.SYNC))]) -> dict[str, str]:
             return await wait()
 
         app.add_api_route("/api/wait", wait_as_user, methods=["GET"])
