@@ -37,6 +37,15 @@ _MOST_CHOICES = 5000
 _LARGEST_LENGTH = 10_000_000
 _MOST_WORDS = 50
 
+LIMITS = {
+    "characters of a pattern, and of a text that is held against one": _LONGEST_PATTERN,
+    "patterns and counts of words": _MOST_PATTERNS,
+    "components": _MOST_COMPONENTS,
+    "levels of nesting": _DEEPEST,
+    "choices of a field": _MOST_CHOICES,
+}
+"""What goes beyond them is not checked."""
+
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 _LAYOUT = frozenset({"panel", "fieldset", "well", "columns", "table", "tabs"})
