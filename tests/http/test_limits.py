@@ -11,8 +11,8 @@ from fastapi import Depends, FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 
 from datacollect.app import create_app
-from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, class_of
-from datacollect.http.policy import CurrentUser, SignedIn
+from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, Limited, class_of
+from datacollect.http.policy import CurrentUser, SignedIn, operations_of
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
@@ -95,23 +95,30 @@ def assert_refused(answer: Response, status: int, code: str) -> None:
 # -- which routes have which limits
 
 
-def test_every_route_has_its_class(tmp_path: Path) -> None:
-    app = create_app(Settings(_env_file=None, data_dir=tmp_path))
-    paths = set(app.openapi()["paths"])
-    classes = {path: class_of(path).name for path in paths}
-    assert {path for path, name in classes.items() if name == "health"} == {"/health", "/health/live", "/health/ready"}
-    assert {path for path, name in classes.items() if name == "public"} == {"/api/apps/{id}/public"}
-    assert {path for path, name in classes.items() if name == "sign-in"} == {"/api/users/login", "/api/users/refresh"}
-    assert {path for path, name in classes.items() if name == "sync"} == {
+def test_routes_are_limited_as_their_policies_know_their_callers(tmp_path: Path) -> None:
+    """What is open must not be counted as failed, and what needs an account must not be had for an address's quota."""
+    operations = list(operations_of(create_app(Settings(_env_file=None, data_dir=tmp_path))))
+    assert len(operations) > 40
+    for operation in operations:
+        limited = class_of(operation.path).limited
+        if operation.permission.callers is Callers.ANYBODY:
+            assert limited in (Limited.NOT, Limited.IN_THE_DATABASE, Limited.BY_ADDRESS), operation.name
+        else:
+            assert limited in (Limited.BY_ACCOUNT, Limited.AT_ONCE), operation.name
+
+
+def test_only_syncing_has_no_rate_and_only_health_no_limit(tmp_path: Path) -> None:
+    paths = {operation.path for operation in operations_of(create_app(Settings(_env_file=None, data_dir=tmp_path)))}
+    found = {limited: {path for path in paths if class_of(path).limited is limited} for limited in Limited}
+    assert found[Limited.NOT] == {"/health", "/health/live", "/health/ready"}
+    assert found[Limited.AT_ONCE] == {
         "/api/sync/pull",
         "/api/sync/pull/audit-logs",
         "/api/sync/pull/callback",
         "/api/sync/push",
         "/api/sync/push/audit-logs",
     }
-    assert {path for path, name in classes.items() if name == "open"} == {"/api/users/logout"} | {
-        path for path in paths if not path.startswith(("/api/", "/health"))
-    } | {"/api-docs/openapi.json"}
+    assert found[Limited.IN_THE_DATABASE] == {"/api/users/login", "/api/users/refresh"}
 
 
 @pytest.mark.parametrize(

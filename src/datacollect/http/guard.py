@@ -101,7 +101,9 @@ class RequestGuard:
 
             async def receive() -> Message:
                 message = await incoming()
-                deadline.reschedule(loop.time() + self._work_seconds)
+                due, now = deadline.when(), loop.time()
+                if due is not None and due - now < self._work_seconds / 2:  # not for each piece of a fast body
+                    deadline.reschedule(now + self._work_seconds)
                 return message
 
             try:

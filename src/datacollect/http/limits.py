@@ -7,6 +7,7 @@ other. What is limited there, as for everything an account does, is how many of 
 
 import asyncio
 import contextlib
+import functools
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ CLASSES = (
 """The first that holds a path is its class."""
 
 
+@functools.lru_cache(maxsize=1024)
 def class_of(path: str) -> RouteClass:
     return next(found for found in CLASSES if found.holds(path))
 
