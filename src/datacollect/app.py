@@ -41,9 +41,11 @@ from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Hub
+from datacollect.http.limits import RequestLimits
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
+from datacollect.http.receiving import BodyMemory
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -120,7 +122,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub
     install_error_handlers(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, hub)
     for feature in FEATURES:
         if feature.router:
             app.include_router(feature.router)
@@ -143,9 +145,18 @@ async def prepare(hub: Hub) -> None:
             )
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, hub: Hub) -> None:
     """From the inside out: each one sees what the ones before it do."""
-    app.add_middleware(RequestGuard, development=settings.development)
+    settings = hub.settings
+    memory = BodyMemory(settings.body_memory * 1024 * 1024)
+    app.add_middleware(RequestGuard, development=settings.development, memory=memory)
+    app.add_middleware(
+        RequestLimits,
+        clock=hub.clock,
+        requests_per_minute=settings.request_rate_limit,
+        account_at_once=settings.account_requests_at_once,
+        at_once=settings.requests_at_once,
+    )
     app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
     app.add_middleware(RequestFrame)
     trusted = trust_rule(settings.trust_proxy)

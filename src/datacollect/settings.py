@@ -86,6 +86,28 @@ class Settings(BaseSettings):
         description="Host names, addresses and networks (`10.1.0.0/16`) the hub may call although they are private, "
         "separated by commas.",
     )
+    request_rate_limit: int = Field(
+        6000,
+        alias="REQUEST_RATE_LIMIT",
+        ge=0,
+        description="Requests each account may make in a minute, syncing not counted; other limits per minute are "
+        "parts of it ([limits](limits.md)). 0: no such limits.",
+    )
+    account_requests_at_once: int = Field(
+        32,
+        alias="ACCOUNT_REQUESTS_AT_ONCE",
+        ge=1,
+        description="Requests of one account that a server process works on at once; more wait their turn.",
+    )
+    requests_at_once: int = Field(
+        500, alias="REQUESTS_AT_ONCE", ge=1, description="Requests that a server process works on at once."
+    )
+    body_memory: int = Field(
+        256,
+        alias="BODY_MEMORY",
+        ge=64,
+        description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import typer
 
 from datacollect.app import create_app
+from datacollect.cli import limits_page
 from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
@@ -24,6 +25,12 @@ def print_settings() -> None:
 def print_errors() -> None:
     """The codes of all errors the hub answers."""
     typer.echo("\n".join(_errors_page()))
+
+
+@app.command("limits")
+def print_limits() -> None:
+    """How much the hub takes, and what it answers beyond it."""
+    typer.echo("\n".join(limits_page.lines()))
 
 
 @app.command("permissions")

@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from datacollect.http.body import ProgramBody, Sent
 from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.limits import account_known
 from datacollect.http.tenant import ConfigId, tenant_of
 from datacollect.kernel.errors import DataCollectError, Forbidden, StartupError, TenantNotFound, TenantUnknown
 from datacollect.kernel.identity import Action, Actor, TenantScope
@@ -157,6 +158,7 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    await account_known(request.scope, actor.event_user_id)
     return actor
 
 

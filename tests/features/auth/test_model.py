@@ -6,12 +6,10 @@ import pytest
 
 from datacollect.features.auth.model import (
     GRACE_MILLIS,
-    Allowance,
     Session,
     Verdict,
     hash_of,
     judge,
-    origin_of,
     successor,
 )
 from datacollect.kernel.clock import Millis
@@ -55,22 +53,3 @@ def test_an_ended_family_takes_nothing(token_id: str) -> None:
 def test_a_token_has_one_successor_which_only_the_hub_can_tell() -> None:
     assert successor("t", secret=b"s") == successor("t", secret=b"s")
     assert len({successor("t", secret=b"s"), successor("u", secret=b"s"), successor("t", secret=b"other")}) == 3
-
-
-@pytest.mark.parametrize(
-    ("address", "origin"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_attempts_are_counted_per_customer_not_per_address(address: str, origin: str) -> None:
-    assert origin_of(address) == origin
-
-
-def test_an_allowance_names_its_limit_and_when_it_is_passed_when_to_come_back() -> None:
-    left = Allowance(limit=15, remaining=14, reset_seconds=900, exceeded=False)
-    assert left.headers() == {"RateLimit-Policy": "15;w=900", "RateLimit": "limit=15, remaining=14, reset=900"}
-    assert Allowance(15, 0, 7, exceeded=True).headers()["Retry-After"] == "7"

@@ -1,9 +1,7 @@
-"""The rules of refresh tokens and of rate limits. A family has a current token and remembers the one before it."""
+"""The rules of refresh tokens. A family has a current token and remembers the one before it."""
 
 import hashlib
 import hmac
-import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -54,30 +52,3 @@ def successor(token_id: str, *, secret: bytes) -> str:
     """The token that follows one: always the same, so that a repeated refresh gets the very token the first one got,
     and a family never has two live successors."""
     return hmac.new(secret, b"refresh-successor:" + token_id.encode(), hashlib.sha256).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left of a rate limit after this attempt."""
-
-    limit: int
-    remaining: int
-    reset_seconds: int
-    exceeded: bool
-
-    def headers(self) -> Mapping[str, str]:
-        """Draft 7 of the IETF's RateLimit header fields; `Retry-After` too once the limit is passed."""
-        state = f"limit={self.limit}, remaining={self.remaining}, reset={self.reset_seconds}"
-        fields = {"RateLimit-Policy": f"{self.limit};w={WINDOW_SECONDS}", "RateLimit": state}
-        return fields | {"Retry-After": str(self.reset_seconds)} if self.exceeded else fields
-
-
-def origin_of(address: str) -> str:
-    """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

@@ -17,7 +17,6 @@ from datacollect.features.auth.errors import (
     UserGone,
     WrongCredentials,
 )
-from datacollect.features.auth.model import Allowance, origin_of
 from datacollect.features.auth.schemas import (
     Done,
     LoginRequest,
@@ -33,6 +32,7 @@ from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, CurrentUser
 from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.rates import Allowance, origin_of
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
 
 _log = structlog.get_logger(component="auth")

@@ -18,7 +18,6 @@ from datacollect.features.auth.errors import (
 )
 from datacollect.features.auth.model import (
     WINDOW_SECONDS,
-    Allowance,
     Session,
     Verdict,
     hash_of,
@@ -31,6 +30,7 @@ from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
+from datacollect.kernel.rates import Allowance, Rate
 from datacollect.kernel.tokens import (
     REFRESH_SECONDS,
     AccessClaims,
@@ -57,13 +57,15 @@ class TokenPair:
 
 
 async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
-    """Count something that is limited per 15 minutes, successes too. What `key` names shares one count."""
+    """Count something that is limited per 15 minutes, successes too. What `key` names shares one count; its first part
+    is what callers are told that it is."""
     window_millis = WINDOW_SECONDS * 1000
     count, began = await queries.count_attempt(tx, key, now=now, window_millis=window_millis)
     if count == 1:
         await queries.delete_ended_attempts(tx, now=now, window_millis=window_millis)
     reset_seconds = max(1, -(-(began + window_millis - now) // 1000))
-    return Allowance(limit, max(0, limit - count), reset_seconds, exceeded=count > limit)
+    rate = Rate(key.partition(":")[0], limit, WINDOW_SECONDS)
+    return Allowance(rate, max(0, limit - count), reset_seconds, exceeded=count > limit)
 
 
 async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPair:

@@ -76,7 +76,7 @@ async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
 
 @router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
 async def list_members(guid: str, hub: CurrentHub, reader: Reader) -> Response:
-    """The group's members in the order in which they joined."""
+    """The group's members in the order in which they joined, at most 10,000."""
     scope = reader.scope
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)

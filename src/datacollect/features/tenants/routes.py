@@ -18,7 +18,6 @@ from datacollect.features.tenants.errors import (
     NoConfigUploaded,
     ProgramAccessDenied,
 )
-from datacollect.features.tenants.limits import PublicReads
 from datacollect.features.tenants.model import ListQuery
 from datacollect.features.tenants.published import login_screen
 from datacollect.http.body import JsonBody, read_body, strict_json
@@ -168,13 +167,11 @@ async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Res
     responses=errors(404, 429),
     dependencies=[PUBLIC],
 )
-async def get_public(request: Request, hub: CurrentHub, program_id: ProgramId) -> Response:
+async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
-    address = request.client.host if request.client else "unknown"
-    allowance = _public_reads(request).count(address, now=hub.clock.now())
     async with hub.db.reading() as view:
         program = await service.get_public(view, TenantId(program_id))
-    return _json(login_screen(program), allowance)
+    return _json(login_screen(program))
 
 
 @apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
@@ -310,14 +307,6 @@ async def _patch(request: Request, hub: Hub, program_id: str, key: str, section:
         )
     hub.tenants.forget([tenant_id])
     return _done({key: section if shown is None else shown}, _base_url_warnings(request, hub))
-
-
-def _public_reads(request: Request) -> PublicReads:
-    state = request.app.state
-    if not hasattr(state, "public_reads"):
-        state.public_reads = PublicReads()
-    counter: PublicReads = state.public_reads
-    return counter
 
 
 def _saved(stored: service.Stored, more: list[str]) -> Response:
