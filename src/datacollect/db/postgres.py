@@ -2,17 +2,22 @@
 
 The pool runs in autocommit and transactions are opened on the driver's connection, so that Core statements and
 hand-written ones share one transaction without SQLAlchemy opening its own.
+
+The tenant of a unit is set with its BEGIN, in the same round trip, and only for that transaction (`SET LOCAL`): what is
+set for a session stays on a connection that the pool, or a PgBouncer in transaction mode, hands to somebody else. That
+is why reading within a tenant takes a transaction too. `walls.py` says what the database does with it.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from datacollect.db.database import Database, Reading, StatementLog, Tx
+from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
+from datacollect.db.walls import naming, naming_every_tenant
 from datacollect.kernel.errors import Unavailable
 
 _MIGRATION_SECONDS = 3600
@@ -74,15 +79,18 @@ class PostgresDatabase(Database):
         )
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
-        async with self._connection() as (connection, driver), driver.transaction(isolation="read_committed"):
+    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within)}"
+        async with self._connection() as (connection, driver), _unit(driver, begin):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         tx.committed()
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
-        async with self._connection() as (connection, driver):
+    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
+        # Without a tenant there is nothing to set, and so nothing that would need a transaction.
+        begin = None if within is None else f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
+        async with self._connection() as (connection, driver), _unit(driver, begin):
             yield _PostgresReading(connection, self.statements, driver)
 
     @contextlib.asynccontextmanager
@@ -120,14 +128,56 @@ class PostgresDatabase(Database):
         async with self.reading() as view:
             await view.fetch("SELECT 1")
 
+    async def unguarded(self, tables: Collection[str]) -> Collection[str]:
+        async with self.reading() as view:
+            rows = await view.fetch(
+                "SELECT relname FROM pg_class WHERE relname = ANY($1::text[]) AND relkind IN ('r', 'p')"
+                " AND pg_table_is_visible(oid) AND NOT row_security_active(oid) ORDER BY relname",
+                list(tables),
+            )
+        return [row[0] for row in rows]
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
-        async with self._connection() as (connection, driver), driver.transaction():
+        begin = f"BEGIN{_naming(EVERY_TENANT)}"
+        async with self._connection() as (connection, driver), _unit(driver, begin):
             await connection.begin()  # else Alembic would open and commit one of its own
             await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_SECONDS)
             await connection.run_sync(migrate)
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _unit(driver: "asyncpg.Connection[Any]", begin: str | None) -> AsyncIterator[None]:
+    """A transaction that begins with `begin`; nothing around the block for None.
+
+    If an ending fails, the connection is not clean, or the exception tells: `_connection` gives it up in either case.
+    """
+    if begin is None:
+        yield
+        return
+    await driver.execute(begin)
+    try:
+        yield
+    except BaseException:
+        # What the caller must see is why, not that a lost connection cannot be rolled back either.
+        with contextlib.suppress(*_LOST, asyncpg.PostgresError):
+            await driver.execute("ROLLBACK")
+        raise
+    if await driver.execute("COMMIT") != "COMMIT":
+        raise RuntimeError("the unit went on after a statement had failed, and so nothing of it is stored")
+
+
+def _naming(within: Within) -> str:
+    """What follows BEGIN in the same round trip."""
+    match within:
+        case None:
+            return ""
+        case EveryTenant():
+            return f"; {naming_every_tenant()}"
+        case scope:
+            return f"; {naming(scope.tenant_id)}"
 
 
 def _is_clean(driver: "asyncpg.Connection[Any]") -> bool:

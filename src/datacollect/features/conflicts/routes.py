@@ -51,7 +51,7 @@ async def list_conflicts(
     scope, _tenant = await _scope(request, hub, actor, Action.READ)
     if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidConflictQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found, unresolved = await service.list_conflicts(
             view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, limit=int(limit)
         )
@@ -69,7 +69,7 @@ async def get_conflict(
 ) -> dict[str, Any]:
     """A conflict, decided or not."""
     scope, _tenant = await _scope(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         conflict = await service.get_conflict(view, scope, guid)
     return {"conflict": _view(scope.tenant_id, conflict)}
 
@@ -97,7 +97,7 @@ async def resolve(
     """
     document, wanted = body
     scope, tenant = await _scope(request, hub, actor, Action.APPROVE, document)
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         conflict = await service.resolve(
             tx,
             hub.log,

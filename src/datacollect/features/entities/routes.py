@@ -30,7 +30,7 @@ _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entit
 async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities the program has, deleted ones left out."""
     scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
 
@@ -39,7 +39,7 @@ async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: Config
 async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
     scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json(forms)
 
@@ -59,7 +59,7 @@ async def list_entities(
 ) -> Response:
     """The entities that changed last, the latest first."""
     scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found = await service.newest_entities(view, scope, limit=_limit(limit))
     await hub.reads.note(scope, tenant, "read-all-entities", "*", count=len(found))
     return _json([_view_with_members(shown) for shown in found])
@@ -71,7 +71,7 @@ async def get_entity(
 ) -> Response:
     """The entity as it is now, a group with its members."""
     scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         shown = await service.get_entity(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-entity", guid)
     return _json(_view_with_members(shown))
@@ -83,7 +83,7 @@ async def list_members(
 ) -> Response:
     """The group's members in the order in which they joined."""
     scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found = await service.members_of_group(view, scope, guid)
     await hub.reads.note(scope, tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])

@@ -32,7 +32,7 @@ async def get_integrity(
     Nothing is verified here: compare `head` with one you noted, and run `datacollect verify` to have every event read.
     """
     scope, _tenant = await enter_as_member(request, hub, actor, Action.APPROVE)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         known = await service.known(view, hub.log, scope)
     anchor = await service.newest_anchor(hub.settings.data_dir, scope)
     head = known.head

@@ -103,7 +103,7 @@ async def list_quarantined(
         raise InvalidQuarantineQuery()
     wanted, kind = _STATUSES[status]
     filters = {"device_id": device_id, "code": code, "entity_guid": entity_guid}
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.list_newest(
             view,
             scope,
@@ -114,7 +114,7 @@ async def list_quarantined(
             limit=int(limit),
         )
     if page.accepted:
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(scope) as tx:
             await service.close_accepted(tx, scope, page.accepted)
     return {
         "quarantined": [_view(scope, row) for row in page.rows],
@@ -133,7 +133,7 @@ async def get_quarantined(
 ) -> dict[str, Any]:
     """The event as it came, why it was refused, and what was decided."""
     scope, _tenant = await _scope(request, hub, actor)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         return {"quarantined": _view(scope, await service.get(view, scope, id))}
 
 
@@ -154,7 +154,7 @@ async def replay_several(
     document, wanted = body
     scope, tenant = await _scope(request, hub, actor, document)
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         verdicts = await service.replay(tx, hub.log, scope, tenant, ids, {}, now=hub.clock.now())
     return _bulk(verdicts, Outcome.REPLAYED)
 
@@ -176,7 +176,7 @@ async def discard_several(
     document, wanted = body
     scope, _tenant = await _scope(request, hub, actor, document)
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         verdicts = await service.discard(tx, scope, ids, reason=wanted.reason, now=hub.clock.now())
     return _bulk(verdicts, Outcome.DISCARDED)
 
@@ -205,7 +205,7 @@ async def replay(
     document, wanted = body
     scope, tenant = await _scope(request, hub, actor, document)
     edited = {} if wanted.event is None else {id: _read_event(wanted.event, tenant)}
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         [verdict] = await service.replay(tx, hub.log, scope, tenant, [id], edited, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)
@@ -232,7 +232,7 @@ async def discard(
     """
     document, wanted = body
     scope, _tenant = await _scope(request, hub, actor, document)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         [verdict] = await service.discard(tx, scope, [id], reason=wanted.reason, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)
