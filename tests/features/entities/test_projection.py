@@ -148,7 +148,7 @@ async def test_an_entity_that_changes_its_form_is_counted_under_the_new_one(hub:
 
 async def test_tenants_with_equal_guids_do_not_meet(hub: Hub, scope: TenantScope) -> None:
     other = system_scope(TenantId(new_id()))
-    async with hub.db.transaction(scope) as tx:
+    async with hub.db.transaction(other) as tx:
         await hub.log.create(tx, other)
     await append(hub, scope, event("create-group", "g", {"name": "Ours", "members": [{"guid": "a", "n": 1}]}))
     await append(hub, other, event("create-group", "g", {"name": "Theirs"}))
