@@ -119,7 +119,7 @@ async def list_quarantined(
 )
 async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """The event as it came, why it was refused, and what was decided."""
-    async with hub.db.reading(scope) as view:
+    async with hub.db.reading(judge.scope) as view:
         return {"quarantined": _view(judge.scope, await service.get(view, judge.scope, id))}
 
 
