@@ -80,8 +80,7 @@ class PostgresDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
-        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within)}"
-        async with self._connection() as (connection, driver), _unit(driver, begin):
+        async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within)}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         tx.committed()
@@ -90,24 +89,31 @@ class PostgresDatabase(Database):
     async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
         # Without a tenant there is nothing to set, and so nothing that would need a transaction.
         begin = None if within is None else f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
-        async with self._connection() as (connection, driver), _unit(driver, begin):
+        async with self._unit(begin) as (connection, driver):
             yield _PostgresReading(connection, self.statements, driver)
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+    async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+        """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
         try:
             async with self._engine.connect() as connection:
                 driver = await self._usable_driver(connection)
                 try:
+                    if begin is not None:
+                        await driver.execute(begin)
                     yield connection, driver
-                except Exception as error:
-                    if isinstance(error, _LOST) or not _is_clean(driver):
-                        await connection.invalidate()
-                    raise
-                except BaseException:
-                    # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of it.
-                    # Put back into the pool, an open transaction would swallow the next one as a savepoint.
-                    await connection.invalidate()
+                    if begin is not None:
+                        await _commit(driver)
+                except BaseException as error:
+                    is_sound = False
+                    try:
+                        await _roll_back(driver)
+                        # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of
+                        # it. Put back into the pool, an open transaction would take the next unit in.
+                        is_sound = isinstance(error, Exception) and not isinstance(error, _LOST) and _is_clean(driver)
+                    finally:
+                        if not is_sound:
+                            await connection.invalidate()
                     raise
         except _LOST as lost:
             raise Unavailable() from lost
@@ -138,8 +144,7 @@ class PostgresDatabase(Database):
         return [row[0] for row in rows]
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
-        begin = f"BEGIN{_naming(EVERY_TENANT)}"
-        async with self._connection() as (connection, driver), _unit(driver, begin):
+        async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}") as (connection, driver):
             await connection.begin()  # else Alembic would open and commit one of its own
             await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_SECONDS)
             await connection.run_sync(migrate)
@@ -148,25 +153,17 @@ class PostgresDatabase(Database):
         await self._engine.dispose()
 
 
-@contextlib.asynccontextmanager
-async def _unit(driver: "asyncpg.Connection[Any]", begin: str | None) -> AsyncIterator[None]:
-    """A transaction that begins with `begin`; nothing around the block for None.
+async def _commit(driver: "asyncpg.Connection[Any]") -> None:
+    if await driver.execute("COMMIT") != "COMMIT":
+        raise RuntimeError("the unit went on after a statement had failed, and so nothing of it is stored")
 
-    If an ending fails, the connection is not clean, or the exception tells: `_connection` gives it up in either case.
-    """
-    if begin is None:
-        yield
-        return
-    await driver.execute(begin)
-    try:
-        yield
-    except BaseException:
+
+async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
+    """Undo what is under way. A connection that cannot do so is not clean, or closed: it will be given up."""
+    if driver.is_in_transaction():
         # What the caller must see is why, not that a lost connection cannot be rolled back either.
         with contextlib.suppress(*_LOST, asyncpg.PostgresError):
             await driver.execute("ROLLBACK")
-        raise
-    if await driver.execute("COMMIT") != "COMMIT":
-        raise RuntimeError("the unit went on after a statement had failed, and so nothing of it is stored")
 
 
 def _naming(within: Within) -> str:

@@ -25,7 +25,9 @@ _MAY_PASS = (
     f"tenant_id = NULLIF(current_setting('{_TENANT}', true), '') OR current_setting('{_EVERY_TENANT}', true) = 'on'"
 )
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]")
+_ODD = re.compile(r"[^A-Za-z0-9_-]")
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
+"""What PostgreSQL's text cannot hold, and so no tenant's id either."""
 
 
 def tenant_tables() -> Collection[str]:
@@ -45,10 +47,10 @@ def raise_wall(connection: Connection, *tables: str) -> None:
 
 def naming(tenant_id: TenantId) -> str:
     """The statement by which a transaction names its tenant. Raises `TenantUnknown` for what no tenant can be called."""
-    if not tenant_id or any(mark == "\0" or "\ud800" <= mark <= "\udfff" for mark in tenant_id):
+    if not tenant_id or _UNSPEAKABLE.search(tenant_id):
         raise TenantUnknown()
     # Nothing but letters, digits, `_`, `-` and escapes by number, so that no id, whatever it holds, ends the literal.
-    literal = "".join(mark if _PLAIN.match(mark) else f"\\U{ord(mark):08X}" for mark in tenant_id)
+    literal = _ODD.sub(lambda mark: f"\\U{ord(mark[0]):08X}", tenant_id)
     return f"SET LOCAL {_TENANT} = E'{literal}'"
 
 
