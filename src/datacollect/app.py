@@ -4,10 +4,12 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
+import structlog
 from fastapi import FastAPI
 
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
+from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
@@ -68,6 +70,13 @@ FEATURES = (
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
+
+_log = structlog.get_logger(component="app")
+
+_BYPASSED = (
+    "The database's user is a superuser or has BYPASSRLS, so PostgreSQL does not keep programs apart a second time."
+    " Give the hub a user of its own: docs/how-to/run-on-postgresql.md."
+)
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 """Told what each event did to the entities, live and when it is applied again."""
@@ -134,6 +143,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 async def prepare(hub: Hub) -> None:
     """What must be there before the first request: the schema and an administrator. Harmless when they are."""
     await migrate(hub.db)
+    if unguarded := await hub.db.unguarded(tenant_tables()):
+        _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     settings = hub.settings
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:

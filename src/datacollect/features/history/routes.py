@@ -42,7 +42,7 @@ async def list_events(guid: str, hub: CurrentHub, reader: Reader) -> Response:
     scope what it holds are left out: they change nothing.
     """
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         bodies = await service.events_of_entity(view, scope, guid)
     await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(bodies))
     return Response(f"[{','.join(bodies)}]", media_type="application/json")
@@ -70,7 +70,7 @@ async def get_history(
     scope = reader.scope
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.history_of_entity(view, hub.log, scope, guid, after=int(cursor or 0), limit=int(limit))
     await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(page.told))
     answer = {

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
+from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
@@ -27,7 +28,7 @@ from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, P
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
-from datacollect.kernel.identity import Action, TenantScope
+from datacollect.kernel.identity import Action, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
 
@@ -103,7 +104,7 @@ async def list_apps(
         search=search.strip().lower(),
         include_archived=include_archived == "true",
     )
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         found = await service.list_page(view, actor, query)
     meta = schemas.ListMeta(
         total=found.total,
@@ -124,9 +125,10 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
     """
     accepted = accept(uploaded)
-    async with hub.db.transaction() as tx:
+    tenant_id = TenantId(accepted.document["id"])
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
-    hub.tenants.forget([TenantId(accepted.document["id"])])
+    hub.tenants.forget([tenant_id])
     return _saved(stored, _base_url_warnings(request, hub))
 
 
@@ -178,7 +180,7 @@ async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
 async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
     tenant_id = _program_id(program_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
@@ -188,7 +190,7 @@ async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> s
 async def restore_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Let an archived program run again, with its data and under the same QR code."""
     tenant_id = _program_id(program_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
