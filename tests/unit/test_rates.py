@@ -1,9 +1,7 @@
 """Counting in windows, and how it is told."""
 
-import pytest
-
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.rates import Allowance, Rate, Windows, origin_of
+from datacollect.kernel.rates import Allowance, Rate, Windows
 
 RATE = Rate("tries", 3, 60)
 START = Millis(1_000_000)
@@ -13,20 +11,6 @@ def test_an_allowance_names_its_limit_and_when_it_is_passed_when_to_come_back() 
     left = Allowance(Rate("login", 15, 900), remaining=14, reset_seconds=899, exceeded=False)
     assert left.headers() == {"RateLimit-Policy": '"login";q=15;w=900', "RateLimit": '"login";r=14;t=899'}
     assert Allowance(RATE, 0, 7, exceeded=True).headers()["Retry-After"] == "7"
-
-
-@pytest.mark.parametrize(
-    ("address", "origin"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("unknown", "unknown"),
-        ("not:an:address", "not:an:address"),
-    ],
-)
-def test_attempts_are_counted_per_customer_not_per_address(address: str, origin: str) -> None:
-    assert origin_of(address) == origin
 
 
 def test_the_quota_is_for_each_key_and_each_window() -> None:

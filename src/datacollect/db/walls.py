@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
-from datacollect.db.metadata import metadata
+from datacollect.db.metadata import SHARED, metadata
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.ids import TenantId
 
@@ -32,7 +32,9 @@ _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 
 def tenant_tables() -> Collection[str]:
     """The tables of all slices that are imported whose rows belong to a tenant."""
-    return sorted(name for name, table in metadata.tables.items() if "tenant_id" in table.columns)
+    return sorted(
+        name for name, table in metadata.tables.items() if "tenant_id" in table.columns and table.info != SHARED
+    )
 
 
 def raise_wall(connection: Connection, *tables: str) -> None:

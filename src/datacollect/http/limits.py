@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from datacollect.http.errors import render
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import DataCollectError, TooManyRequests, Unavailable
-from datacollect.kernel.rates import Allowance, Rate, Windows, origin_of
+from datacollect.kernel.rates import Allowance, Rate, Windows
+from datacollect.kernel.source import origin_of
 
 PUBLIC = Rate("public", 60, 900)
 """Of the contract."""

@@ -69,6 +69,10 @@ class Actor:
     account_role: AccountRole = AccountRole.USER
     tenant_ids: frozenset[TenantId] = frozenset()
     assignments: tuple[RoleAssignment, ...] = ()
+    must_change_password: bool = False
+    """Whether the account has to get another password before it may do anything else."""
+    session: str | None = None
+    """The sign-in they speak from: the family of their tokens."""
 
     @property
     def is_admin(self) -> bool:

@@ -4,7 +4,6 @@ The header fields are those of draft-ietf-httpapi-ratelimit-headers-11 (May 2026
 `docs/decisions/0026-limits.md`.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,16 +82,3 @@ class Windows:
     def _allowance(self, began: Millis, count: int, now: Millis) -> Allowance:
         reset_seconds = max(1, -(-(began + self.rate.window_seconds * 1000 - now) // 1000))
         return Allowance(self.rate, max(0, self.rate.quota - count), reset_seconds, exceeded=count > self.rate.quota)
-
-
-def origin_of(address: str) -> str:
-    """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
-    if ":" not in address:
-        return address
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

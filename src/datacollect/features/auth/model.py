@@ -20,11 +20,35 @@ class Session:
 
     family: str
     user_id: int
+    version: int | None
+    """The account's when it signed in; None in rows of an older hub."""
     current_hash: bytes
     previous_hash: bytes | None
     rotated_at: Millis
     expires_at: Millis
     revoked_at: Millis | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A sign-in that lasts, as it is shown to its owner."""
+
+    family: str
+    created_at: Millis
+    last_used_at: Millis
+    """When it began or last refreshed its tokens."""
+    expires_at: Millis
+    origin: str | None
+    user_agent: str | None
+
+    @property
+    def id(self) -> str:
+        return session_id(self.family)
+
+
+def session_id(family: str) -> str:
+    """How a family is named to people. Not as its tokens name it: what is shown and logged then leads to no token."""
+    return hashlib.sha256(b"session:" + family.encode()).hexdigest()[:32]
 
 
 class Verdict(Enum):
@@ -52,3 +76,12 @@ def successor(token_id: str, *, secret: bytes) -> str:
     """The token that follows one: always the same, so that a repeated refresh gets the very token the first one got,
     and a family never has two live successors."""
     return hmac.new(secret, b"refresh-successor:" + token_id.encode(), hashlib.sha256).hexdigest()
+
+
+def account_hash(email: str, *, secret: bytes) -> str:
+    """What attempts on an e-mail are counted under: not the text, because people type passwords there.
+
+    `email` is in its normal form. The same for addresses with and without an account.
+    """
+    text = b"login-account:" + email.encode("utf-8", "surrogatepass")
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()[:32]

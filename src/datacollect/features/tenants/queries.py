@@ -148,6 +148,12 @@ async def list_programs(
     ]
 
 
+async def archived_flags(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, bool]:
+    """Of those that exist: whether they are archived."""
+    found = select(programs.c.id, programs.c.archived_ms).where(programs.c.id.in_(tenant_ids))
+    return {TenantId(row.id): row.archived_ms is not None for row in await view.execute(found)}
+
+
 async def external_syncs(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, Mapping[str, Any] | None]:
     found = select(programs.c.id, programs.c.external_sync).where(programs.c.id.in_(tenant_ids))
     return {TenantId(row.id): _value(row.external_sync) for row in await view.execute(found)}

@@ -4,8 +4,8 @@ from alembic import op
 
 from datacollect.db.walls import raise_wall
 
-revision = "0013"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
