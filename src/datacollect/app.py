@@ -28,6 +28,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.providers import feature as providers
+from datacollect.features.providers.fetching import GuardedFetcher
+from datacollect.features.providers.service import ProviderGate
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.sync import feature as sync
@@ -52,6 +55,7 @@ FEATURES = (
     tenants.FEATURE,
     users.FEATURE,
     auth.FEATURE,
+    providers.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -79,16 +83,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)
+    tenants = CachedTenantDirectory(database, clock)
+    staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
         anchorer=anchorer,
-        tenants=CachedTenantDirectory(database, clock),
+        tenants=tenants,
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
+        providers=ProviderGate(database, tenants, GuardedFetcher(XXX), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),

@@ -12,6 +12,7 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.http.tenant import claimed_tenant
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
@@ -29,10 +30,30 @@ class Authenticator(Protocol):
 
     async def sync_caller(self, authorization: str | None) -> Actor:
         """The guard of sync and conflict routes: as `staff`, but a self-service token is `Unauthenticated`, and a
-        missing header says so. Identity providers' tokens are accepted here once the program configures them."""
+        missing header says so. For tokens behind any other word than `Bearer` ask `IdentityProviders`."""
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed or deleted here: look it up afresh next time."""
+
+
+class IdentityProviders(Protocol):
+    """Callers that a program's identity provider vouches for; implemented by the providers slice."""
+
+    async def caller(self, tenant_id: TenantId, scheme: str, token: str) -> Actor:
+        """Whom a token is about, as an actor in that program alone. `scheme` is the word in front of it.
+
+        Raises `Unauthenticated`, the same for a program that is not there, and `ProviderUnavailable` (503) when the
+        provider is needed to tell and cannot be reached.
+        """
+
+    async def staff(self, name: str, token: str, *, nonce: str | None) -> UserId:
+        """The account that an ID token signs in, of the operator's provider of that name.
+
+        Raises `ProviderLoginRefused` (401), whatever the reason, and `ProviderUnavailable`.
+        """
+
+    def forget(self, tenant_id: TenantId) -> None:
+        """Its config has just been changed here."""
 
 
 class DeviceCall(Protocol):
@@ -104,6 +125,7 @@ class Hub:
     checks: EventChecks
     tokens: Tokens
     auth: Authenticator
+    providers: IdentityProviders
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit
@@ -122,7 +144,11 @@ async def _staff(request: Request, hub: CurrentHub) -> Actor:
 
 
 async def _sync_caller(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.sync_caller(request.headers.get("authorization")))
+    authorization = request.headers.get("authorization")
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() == "bearer":
+        return _logged(await hub.auth.sync_caller(authorization))
+    return _logged(await hub.providers.caller(await claimed_tenant(request), scheme, token.strip()))
 
 
 def _logged(actor: Actor) -> Actor:

@@ -233,7 +233,8 @@ def test_forms_citizens_may_use_are_checked_by_name_and_id():
 
 
 def test_auth_fields_that_devices_will_not_get_are_announced():
-    provider = {"type": "keycloak", "fields": {"client_id": "a", "client_secret": "s"}}
+    fields = {"authority": "https://idp.example", "client_id": "a", "client_secret": "s", "default_role": "viewer"}
+    provider = {"type": "keycloak", "fields": fields}
     accepted = accept(config(authConfigs=[provider]))
     assert accepted.document["authConfigs"] == [provider]
     assert accepted.warnings == ["authConfigs[0].fields.client_secret is kept secret: devices do not get it"]
