@@ -48,6 +48,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
 FEATURES = (
@@ -84,6 +85,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)
     tenants = CachedTenantDirectory(database, clock)
+    outgoing = GuardedClient(outgoing_rules(settings))
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -95,11 +97,16 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
-        providers=ProviderGate(database, tenants, GuardedFetcher(XXX), clock, staff=staff),
+        providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        outgoing=outgoing,
     )
+
+
+def outgoing_rules(settings: Settings) -> Rules:
+    return read_rules(allow_private=settings.allow_private_adapter_hosts, allowed=settings.allowed_private_hosts)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -113,6 +120,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running():
                 yield
         finally:
+            await hub.outgoing.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 

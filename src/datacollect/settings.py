@@ -109,6 +109,17 @@ class Settings(BaseSettings):
     login_rate_limit: int = Field(
         15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
     )
+    allow_private_adapter_hosts: bool = Field(
+        False,
+        alias="ALLOW_PRIVATE_ADAPTER_HOSTS",
+        description="Let the hub call other systems on private networks and on its own machine. For development.",
+    )
+    allowed_private_hosts: str | None = Field(
+        None,
+        alias="ALLOWED_PRIVATE_HOSTS",
+        description="Host names, addresses and networks (`10.1.0.0/16`) the hub may call although they are private, "
+        "separated by commas.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",
@@ -153,6 +164,11 @@ class Settings(BaseSettings):
     def development(self) -> bool:
         return self.node_env == "development"
 
+    @property
+    def providers_need_https(self) -> bool:
+        """Whether identity providers must be at https addresses: in production, but for those on a network of ours."""
+        return self.production and not (self.allow_private_adapter_hosts or self.allowed_private_hosts)
+
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     """Read the process environment, then `.env` for what it leaves unset. Raises `StartupError` for a bad value."""
@@ -173,3 +189,6 @@ def check_startup(settings: Settings) -> None:
         raise StartupError(f"JWT_SECRET must be at least {MINIMUM_SECRET_LENGTH} characters long")
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
+    for provider in settings.staff_providers:
+        if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
+            raise StartupError(f"STAFF_PROVIDERS: the authority of {provider.name} {problem}")

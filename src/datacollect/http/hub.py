@@ -18,6 +18,7 @@ from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
 
 
@@ -129,6 +130,7 @@ class Hub:
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit
+    outgoing: GuardedClient
 
 
 def get_hub(request: Request) -> Hub:
