@@ -15,7 +15,7 @@ import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from joserfc import jwt
@@ -28,11 +28,15 @@ _REGISTRY = JWSRegistry(algorithms=["RS256", "PS256", "ES256"], strict_check_hea
 class OidcProvider:
     """One issuer. `path` is where it lives below its origin, like a Keycloak realm."""
 
-    def __init__(self, *, path: str = "/realms/test", slash: bool = False) -> None:
-        """With `slash` its issuer ends in one, as Auth0's do."""
+    def __init__(
+        self, *, path: str = "/realms/test", slash: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        """With `slash` its issuer ends in one, as Auth0's do. `now` gives seconds."""
+        self._now = now
         self._path = path
         self._slash = slash
         self._server: asyncio.Server | None = None
+        self._news = asyncio.Condition()
         self._port = 0
         self.requests: Counter[str] = Counter()
         """How often each of `discovery`, `keys` and `userinfo` was asked for."""
@@ -46,7 +50,13 @@ class OidcProvider:
         """What userinfo says, by opaque token."""
         self._signing: dict[str, RSAKey | ECKey] = {}
         self._published: list[RSAKey | ECKey] = []
+        self._stranger = RSAKey.generate_key(2048)
         self.rotate()
+
+    @property
+    def time(self) -> int:
+        """The time it puts into tokens, in seconds."""
+        return int(self._now())
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -89,6 +99,11 @@ class OidcProvider:
         """How many requests have arrived in all."""
         return self.requests.total()
 
+    async def arrived(self, name: str, *, times: int = 1) -> None:
+        """Wait until it has been asked so often."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.requests[name] >= times)
+
     def rotate(self, *, keep: bool = False) -> None:
         """Sign with new keys; the old ones are published no longer, unless they are to be kept beside."""
         rsa = RSAKey.generate_key(2048, {"kid": secrets.token_hex(8), "use": "sig"})
@@ -103,15 +118,11 @@ class OidcProvider:
     def id_token(self, subject: str = "ada", *, alg: str = "RS256", **claims: Any) -> str:
         return self.sign({"typ": "ID", "sub": subject, **claims}, alg=alg)
 
-    def sign(
-        self, claims: Mapping[str, Any], *, alg: str = "RS256", header: Mapping[str, Any] | None = None, now: float = 0
-    ) -> str:
+    def sign(self, claims: Mapping[str, Any], *, alg: str = "RS256", header: Mapping[str, Any] | None = None) -> str:
         """A token for five minutes. `header` members are changed or added likewise."""
-        issued = int(now or time.time())
-        told = {"iss": self.issuer, "iat": issued, "exp": issued + 300} | dict(claims)
         key = self._signing[alg]
         head = {"alg": alg, "typ": "JWT", "kid": key.kid} | dict(header or {})
-        return jwt.encode(_present(head), _present(told), key, registry=_REGISTRY)
+        return jwt.encode(_present(head), _present(self._told(claims)), key, registry=_REGISTRY)
 
     def unsigned(self, claims: Mapping[str, Any]) -> str:
         """With `alg: none`, which means that anybody can have made it."""
@@ -126,20 +137,21 @@ class OidcProvider:
 
     def forged(self, claims: Mapping[str, Any], *, key_id: str | None = None) -> str:
         """Signed with a key that the provider does not have, under the id of one it has or another."""
-        stranger = RSAKey.generate_key(2048)
         head = {"alg": "RS256", "kid": key_id or self._signing["RS256"].kid}
-        return jwt.encode(head, self._told(claims), stranger, registry=_REGISTRY)
+        return jwt.encode(head, self._told(claims), self._stranger, registry=_REGISTRY)
 
     def _told(self, claims: Mapping[str, Any]) -> dict[str, Any]:
-        issued = int(time.time())
+        issued = self.time
         return {"iss": self.issuer, "iat": issued, "exp": issued + 300} | dict(claims)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            status, document = self._answer(head)
+            async with self._news:
+                self._news.notify_all()
             if self.held is not None:
                 await self.held.wait()
-            status, document = self._answer(head)
             body = json.dumps(document).encode()
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"

@@ -10,7 +10,7 @@ from datacollect.features.auth import service as auth
 from datacollect.features.auth.errors import UserGone
 from datacollect.features.auth.model import Allowance, origin_of
 from datacollect.features.providers.errors import ProviderLoginRefused, ProviderUnavailable, TooManyProviderLogins
-from datacollect.features.providers.schemas import LoginProvider, LoginProviders, ProviderLogin, ProviderSignedIn
+from datacollect.features.providers.schemas import LoginProviders, ProviderLogin, ProviderSignedIn
 from datacollect.features.users import service as users
 from datacollect.http.body import json_body
 from datacollect.http.hub import CurrentHub
@@ -36,14 +36,14 @@ async def _count_login(request: Request, hub: CurrentHub) -> Allowance:
 
 
 @router.get("/providers", summary="Ways to sign in", response_model=LoginProviders)
-async def list_providers(hub: CurrentHub) -> LoginProviders:
+async def list_providers(hub: CurrentHub) -> dict[str, Any]:
     """The identity providers by which staff can sign in, as the operator has set them; for the login page."""
-    return LoginProviders(
-        providers=[
-            LoginProvider(name=one.name, type=one.type, authority=one.authority, client_id=one.client_id)
+    return {
+        "providers": [
+            {"name": one.name, "type": one.type, "authority": one.authority, "clientId": one.client_id}
             for one in hub.settings.staff_providers
         ]
-    )
+    }
 
 
 @router.post(

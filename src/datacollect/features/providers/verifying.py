@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,9 @@ _RETRY_SECONDS = "10"
 _MOST_TOKENS = 10_000
 _MOST_QUESTIONS = 4
 """At once, to one provider, about tokens that only it can read."""
+
+_SENDABLE = re.compile(r"[!-~]+")
+"""What can be passed on as a token: RFC 9110's visible characters."""
 
 _Key = tuple[Provider, bytes]
 
@@ -80,7 +84,7 @@ class TokenVerifier:
     async def _asked(self, key: _Key, token: str) -> Identity:
         """As the provider says, about a token that only it can read; if the program lets it be asked."""
         provider = key[0]
-        if not provider.userinfo:
+        if not provider.userinfo or not _SENDABLE.fullmatch(token):
             raise TokenRefused("form")
         reason = self._refused.get(key)
         if reason is not None:
