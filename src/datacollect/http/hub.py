@@ -5,14 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-import structlog
 from fastapi import Depends, Request
 
 from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
-from datacollect.http.tenant import claimed_tenant
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
@@ -139,36 +137,3 @@ def get_hub(request: Request) -> Hub:
 
 
 CurrentHub = Annotated[Hub, Depends(get_hub)]
-
-
-async def _staff(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.staff(request.headers.get("authorization")))
-
-
-async def _sync_caller(request: Request, hub: CurrentHub) -> Actor:
-    authorization = request.headers.get("authorization")
-    scheme, _, token = (authorization or "").partition(" ")
-    if not token or scheme.lower() == "bearer":
-        return _logged(await hub.auth.sync_caller(authorization))
-    return _logged(await hub.providers.caller(await claimed_tenant(request), scheme, token.strip()))
-
-
-def _logged(actor: Actor) -> Actor:
-    """Every later log line of this request names the caller, by id."""
-    structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
-    return actor
-
-
-async def _admin(actor: Annotated[Actor, Depends(_staff)]) -> Actor:
-    actor.require_admin()
-    return actor
-
-
-CurrentUser = Annotated[Actor, Depends(_staff)]
-"""Any signed-in staff member."""
-
-CurrentAdmin = Annotated[Actor, Depends(_admin)]
-"""A signed-in account with role ADMIN, as the database has it now."""
-
-SyncCaller = Annotated[Actor, Depends(_sync_caller)]
-"""Who may speak on sync and conflict routes."""

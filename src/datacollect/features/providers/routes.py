@@ -15,6 +15,7 @@ from datacollect.features.users import service as users
 from datacollect.http.body import json_body
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC
 
 _log = structlog.get_logger(component="providers")
 
@@ -35,7 +36,7 @@ async def _count_login(request: Request, hub: CurrentHub) -> Allowance:
     return allowance
 
 
-@router.get("/providers", summary="Ways to sign in", response_model=LoginProviders)
+@router.get("/providers", summary="Ways to sign in", response_model=LoginProviders, dependencies=[PUBLIC])
 async def list_providers(hub: CurrentHub) -> dict[str, Any]:
     """The identity providers by which staff can sign in, as the operator has set them; for the login page."""
     return {
@@ -51,6 +52,7 @@ async def list_providers(hub: CurrentHub) -> dict[str, Any]:
     summary="Sign in by a provider",
     response_model=ProviderSignedIn,
     responses=errors(400, 401, 429, texts=_AWAY),
+    dependencies=[PUBLIC],
 )
 async def login_by_provider(
     hub: CurrentHub,
