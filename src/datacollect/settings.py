@@ -176,7 +176,8 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as invalid:
         first = invalid.errors(include_input=False, include_url=False)[0]
-        raise StartupError(f"{first['loc'][0]}: {first['msg']}") from None
+        place = ".".join(str(part) for part in first["loc"])
+        raise StartupError(f"{place}: {first['msg']}") from None
 
 
 def check_startup(settings: Settings) -> None:

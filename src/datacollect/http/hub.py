@@ -51,9 +51,6 @@ class IdentityProviders(Protocol):
         Raises `ProviderLoginRefused` (401), whatever the reason, and `ProviderUnavailable`.
         """
 
-    def forget(self, tenant_id: TenantId) -> None:
-        """Its config has just been changed here."""
-
 
 class DeviceCall(Protocol):
     """A push or pull under way, by a device that may make it. Noting what it did does no I/O and never fails."""

@@ -127,13 +127,16 @@ def _imported(jwk: dict[str, Any]) -> tuple[Sequence[str], Key]:
     """The key and the algorithms of its kind. Raises for keys of other kinds, and for weak ones."""
     match jwk.get("kty"), jwk.get("crv"):
         case "RSA", _:
-            rsa = RSAKey.import_key(jwk)
-            if rsa.raw_value.key_size not in _RSA_BITS:
+            if _bits(jwk["n"]) not in _RSA_BITS:
                 raise ValueError("size")
-            return ("RS256", "PS256"), rsa
+            return ("RS256", "PS256"), RSAKey.import_key(jwk)
         case "EC", "P-256":
             return ("ES256",), ECKey.import_key(jwk)
     raise ValueError("kind")
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(_decoded(number)).bit_length()
 
 
 def _is_signed(token: Unverified, key: Key) -> bool:
@@ -147,7 +150,7 @@ def _is_signed(token: Unverified, key: Key) -> bool:
 def _json_object(part: str, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
     """A part of a token, which is JSON in base64url."""
     try:
-        value = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        value = msgspec.json.decode(_decoded(part))
         if isinstance(value, dict):
             return value
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, RecursionError):
@@ -155,3 +158,7 @@ def _json_object(part: str, otherwise: dict[str, Any] | None = None) -> dict[str
     if otherwise is None:
         raise TokenRefused("form")
     return otherwise
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

@@ -84,7 +84,8 @@ async def test_who_has_a_known_key_does_not_wait_for_a_slow_provider(office: Off
     idp.held = asyncio.Event()
     waiting = asyncio.create_task(office.pull(program, token_of(idp)))
     await idp.arrived("discovery", times=2)
-    assert (await office.pull(program, token_of(idp))).status_code == 200
+    async with asyncio.timeout(30):
+        assert (await office.pull(program, token_of(idp))).status_code == 200
     assert not waiting.done()
     idp.held.set()
     assert (await waiting).status_code == 200

@@ -78,9 +78,6 @@ class ProviderGate:
             raise ProviderLoginRefused()
         return user.id
 
-    def forget(self, tenant_id: TenantId) -> None:
-        self._programs.pop(tenant_id, None)
-
     async def _providers(self, tenant: Tenant) -> Sequence[Provider]:
         entry = self._programs.get(tenant.id)
         if entry is not None and entry[0] == tenant.version:
