@@ -131,6 +131,9 @@ async def test_with_one_provider_away_another_of_the_type_still_vouches(office: 
         await away.stop()
         assert (await office.pull(program, token_of(idp))).status_code == 200
         assert_away(await office.pull(program, token_of(away)))
+        # Two entries may name one issuer, at different addresses.
+        both = await office.program(entry(away, issuer=idp.issuer), entry(idp))
+        assert (await office.pull(both, token_of(idp))).status_code == 200
         # Whoever is refused anyway is not told who is away.
         assert (await office.pull(program, token_of(idp, exp=1))).status_code == 401
 
@@ -140,8 +143,8 @@ async def test_with_one_provider_away_another_of_the_type_still_vouches(office: 
     [
         {"issuer": "https://elsewhere.example/realms/test"},
         {"issuer": None},
-        {"jwks_uri": "http://127.0.0.2:1/keys"},
         {"jwks_uri": "https://elsewhere.example/keys"},
+        {"jwks_uri": "file:///etc/passwd"},
         {"jwks_uri": None},
         {"jwks_uri": 7},
     ],
@@ -154,6 +157,23 @@ async def test_a_discovery_document_that_leads_elsewhere_is_not_followed(
     idp.discovery = discovery
     assert_away(await office.pull(program, token_of(idp)))
     assert idp.requests == {"discovery": 1}
+
+
+async def test_keys_of_another_origin_are_not_taken(office: Office, idp: OidcProvider) -> None:
+    program = await office.program(entry(idp))
+    async with office.provider() as stranger:
+        idp.discovery = {"jwks_uri": f"{stranger.authority}/keys"}
+        assert_away(await office.pull(program, token_of(stranger, iss=idp.issuer)))
+        assert stranger.asked == 0
+
+
+async def test_a_userinfo_endpoint_of_another_origin_is_not_shown_a_token(office: Office, idp: OidcProvider) -> None:
+    program = await office.program(entry(idp, userinfo="true"))
+    async with office.provider() as stranger:
+        stranger.people["opaque"] = {"sub": "ada"}
+        idp.discovery = {"userinfo_endpoint": f"{stranger.authority}/userinfo"}
+        assert (await office.pull(program, "keycloak opaque")).status_code == 401
+        assert stranger.asked == 0
 
 
 async def test_an_issuer_may_be_named_beside_the_authority(office: Office, idp: OidcProvider) -> None:

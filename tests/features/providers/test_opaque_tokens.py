@@ -23,7 +23,13 @@ async def test_they_are_refused_unless_the_program_lets_the_provider_be_asked(
     for fields in ({}, {"userinfo": "false"}, {"userinfo": ""}):
         program = await office.program(entry(idp, "auth0", **fields))
         assert (await office.pull(program, OPAQUE)).status_code == 401
-    assert idp.asked == 0
+    for name in ("client_id", "audience"):
+        nobodys = entry(idp, "auth0", userinfo="true", client_id="")
+        assert (await office.pull(await office.program(nobodys), OPAQUE)).status_code == 401
+        assert idp.asked == 0
+        named = await office.program(entry(idp, "auth0", userinfo="true", **({"client_id": ""} | {name: "app"})))
+        assert (await office.pull(named, OPAQUE)).status_code == 200
+        idp.requests.clear()
 
 
 @pytest.mark.parametrize("token", [OPAQUE, ENCRYPTED], ids=["opaque", "encrypted"])

@@ -326,7 +326,8 @@ async def test_a_change_of_the_account_counts_at_once(office: Office, idp: OidcP
 async def test_a_provider_is_no_way_to_more_than_its_program_gives(office: Office, idp: OidcProvider) -> None:
     other = await office.program()
     program = await office.program(entry(idp))
-    admin = await make_person(office.admin, role="ADMIN")
+    supervisor = [{"tenantId": program, "role": "supervisor"}]
+    admin = await make_person(office.admin, role="ADMIN", roleAssignments=supervisor)
     elsewhere = await member(office, other, "supervisor")
     unassigned = await make_person(office.admin, tenantIds=[program])
     manager = await make_person(
