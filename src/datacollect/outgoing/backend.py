@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any
 
+import anyio
 import httpcore2
 
 from datacollect.outgoing.addresses import IpAddress, Rules, plain
@@ -112,7 +113,13 @@ class AgingStream(httpcore2.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore2.AsyncNetworkStream:
-        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            # The library closes it when the handshake fails, but not when the deadline comes first.
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
         return AgingStream(stream, self._use_until, self._monotonic)
 
     def get_extra_info(self, info: str) -> Any:

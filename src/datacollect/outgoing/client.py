@@ -201,8 +201,6 @@ def _on_the_wire(call: _Call) -> httpcore2.Request:
 
 
 async def _read(response: httpcore2.Response, method: str, max_bytes: int) -> Answer:
-    if response.status < 200:  # 101: what follows is no HTTP
-        raise UpstreamUnreadable
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -238,7 +236,8 @@ def _redirected(call: _Call, answer: Answer, rules: Rules) -> _Call:
 
 
 def _unavailable(error: Exception) -> UpstreamUnavailable:
-    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+    # The library keeps what it translates as an argument only.
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
         return UpstreamUnavailable("The other system's certificate is not valid for its name, or not trusted.")
     if isinstance(error, httpcore2.RemoteProtocolError):
         return UpstreamUnreadable()
