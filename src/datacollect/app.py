@@ -31,6 +31,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.providers import feature as providers
+from datacollect.features.providers.fetching import GuardedFetcher
+from datacollect.features.providers.service import ProviderGate
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.security_log import feature as security_log
@@ -61,6 +64,7 @@ FEATURES = (
     security_log.FEATURE,
     users.FEATURE,
     auth.FEATURE,
+    providers.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -96,21 +100,25 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
+    tenants = CachedTenantDirectory(database, clock)
+    outgoing = GuardedClient(outgoing_rules(settings))
+    staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
         anchorer=anchorer,
-        tenants=CachedTenantDirectory(database, clock),
+        tenants=tenants,
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
+        providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
-        outgoing=GuardedClient(outgoing_rules(settings)),
+        outgoing=outgoing,
     )
 
 

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from datacollect.http.body import ProgramBody, Sent
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.limits import account_known
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
 from datacollect.kernel.errors import (
     DataCollectError,
     Forbidden,
@@ -171,7 +171,7 @@ CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     authorization = request.headers.get("authorization")
     if permission.callers is Callers.SYNC:
-        actor = await hub.auth.sync_caller(authorization)
+        actor = await _sync_caller(request, hub, authorization)
     else:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
@@ -180,6 +180,14 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     if actor.must_change_password and not permission.password_due:
         raise PasswordChangeRequired()
     return actor
+
+
+async def _sync_caller(request: Request, hub: Hub, authorization: str | None) -> Actor:
+    """The word in front of the token says whose it is: `Bearer` is the hub's own."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() == "bearer":
+        return await hub.auth.sync_caller(authorization)
+    return await hub.providers.caller(await claimed_tenant(request), scheme, token.strip())
 
 
 def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:

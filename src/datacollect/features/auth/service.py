@@ -9,6 +9,7 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.features.auth import attempts, queries
+from datacollect.features.auth.attempts import Counted, give_back
 from datacollect.features.auth.errors import (
     AccessTokenInvalid,
     HeaderMissing,
@@ -19,7 +20,6 @@ from datacollect.features.auth.errors import (
     UserGone,
 )
 from datacollect.features.auth.model import (
-    Allowance,
     LiveSession,
     Session,
     Verdict,
@@ -36,6 +36,7 @@ from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
+from datacollect.kernel.rates import Allowance
 from datacollect.kernel.source import Source
 from datacollect.kernel.tokens import (
     REFRESH_SECONDS,
@@ -45,6 +46,8 @@ from datacollect.kernel.tokens import (
     TokenInvalid,
     Tokens,
 )
+
+__all__ = ["Counted", "TokenAuthenticator", "count_attempt", "count_login", "give_back", "sign_in"]
 
 _log = structlog.get_logger(component="auth")
 
@@ -60,6 +63,12 @@ class TokenPair:
     refresh_token: str | None
     """None where an access token was renewed by itself."""
     user_id: UserId
+
+
+async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Counted:
+    """Count an attempt of an address to sign in, by whatever means; `give_back` takes it back when it succeeds."""
+    [counted] = await attempts.count_attempt(tx, attempts.address_quota(origin, limit=limit), now=now)
+    return counted
 
 
 async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
