@@ -17,7 +17,8 @@ ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:
     """The `configId` of query and body; `default` when neither has one.
 
-    Raises `TenantMismatch` when it is repeated in the query, differs between query and body, or is not a string.
+    Raises `TenantMismatch` when it is repeated in the query, differs between query and body, or is not a string; and
+    when a `tenantId`, which other routes use for the same, names another program.
     """
     tenant_id = _one_tenant(request, body)
     structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
@@ -42,13 +43,18 @@ async def claimed_tenant(request: Request) -> TenantId:
 
 
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:
-    named = request.query_params.getlist("configId")
-    if body is not None and body.get("configId") is not None:
-        named.append(body["configId"])
-    if not named:
-        return DEFAULT_TENANT
+    named = _named("configId", request, body)
     if len(request.query_params.getlist("configId")) > 1 or any(name != named[0] for name in named):
         raise TenantMismatch()
-    if not isinstance(named[0], str):
+    if named and not isinstance(named[0], str):
         raise TenantMismatch("configId must be a string.")
-    return TenantId(named[0])
+    tenant_id = TenantId(named[0]) if named else DEFAULT_TENANT
+    if any(name != tenant_id for name in _named("tenantId", request, body)):
+        raise TenantMismatch("tenantId names another program than configId.")
+    return tenant_id
+
+
+def _named(member: str, request: Request, body: Mapping[str, Any] | None) -> list[Any]:
+    """The values of that name in the query and in the body."""
+    in_body = None if body is None else body.get(member)
+    return [*request.query_params.getlist(member), *([] if in_body is None else [in_body])]
