@@ -24,7 +24,7 @@ from datacollect.db.postgres import PostgresDatabase
 from datacollect.logs import describe_exception
 from datacollect.settings import Settings
 from tests.accounts import bearer
-from tests.e2e.conftest import Running, Serve
+from tests.e2e.conftest import Run, Running, Serve
 from tests.factories import make_config, make_event, new_id
 
 pytestmark = pytest.mark.anyio
@@ -439,20 +439,22 @@ async def test_an_exception_of_the_database_is_described_without_the_values(
     assert canary.found_in(describe_exception(raised)) == []
 
 
-async def test_a_hub_that_cannot_start_says_no_secret(serve: Serve, canary: Canaries) -> None:
-    for broken in (
-        {"DATABASE_URL": f"postgresql://u:{canary['database']}@127.0.0.1:1/x"},
-        {"DATABASE_URL": f"postgresql://u:{canary['database']}@[bad/x"},
-        {"DATABASE_URL": f"mysql://u:{canary['database']}@127.0.0.1/x"},
-        {"POSTGRES": f"{canary['database']}"},
-        {"JWT_SECRET": canary["jwt"][:31]},
-        {"ADMIN_PASSWORD": canary["admin"].lower()},
-        {"SYNC_SERVER_PORT": canary["port"]},
-        {"TRUST_PROXY": "x", "JWT_SECRET": canary["jwt"] + "-" * 20},
-    ):
-        with pytest.raises(AssertionError) as said, serve(LOG_LEVEL="debug", **broken):
-            pass
-        assert canary.found_in(str(said.value).replace(canary["admin"].lower(), canary["admin"])) == [], broken.keys()
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://u:{}@127.0.0.1:1/x"),
+        ("DATABASE_URL", "postgresql://u:{}@[bad/x"),
+        ("DATABASE_URL", "postgresql://u:x@127.0.0.1:{}/x"),
+        ("DATABASE_URL", "mysql://u:{}@127.0.0.1/x"),
+        ("POSTGRES", "{}"),
+        ("SYNC_SERVER_PORT", "{}"),
+    ],
+)
+def test_a_hub_that_cannot_start_says_no_secret(run: Run, canary: Canaries, name: str, value: str) -> None:
+    ended = run("serve", "--port", "0", LOG_LEVEL="debug", **{name: value.format(canary["secret"])})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("datacollect: ") and "Traceback" not in ended.stderr
+    assert canary.found_in(ended.stdout + ended.stderr) == []
 
 
 async def test_a_stack_is_for_developers_only(client: AsyncClient) -> None:
