@@ -42,6 +42,7 @@ from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Hub
 from datacollect.http.pages import ApiDescription, pages_router
+from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
@@ -117,6 +118,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         if feature.router:
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
+    require_policies(app)
     return app
 
 

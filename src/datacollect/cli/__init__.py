@@ -2,7 +2,17 @@
 
 import typer
 
-from datacollect.cli import database, development, documents, integrity, rebuild, reference, serve, simulate
+from datacollect.cli import (
+    database,
+    development,
+    documents,
+    integrity,
+    permissions,
+    rebuild,
+    reference,
+    serve,
+    simulate,
+)
 from datacollect.cli.failures import reporting
 
 app = typer.Typer(
@@ -19,6 +29,7 @@ app.command("verify")(integrity.verify_logs)
 app.command("simulate")(simulate.simulate)
 app.command("rebuild")(rebuild.rebuild_state)
 app.command("openapi")(documents.print_openapi)
+app.add_typer(permissions.app, name="permissions")
 app.add_typer(reference.app, name="reference")
 app.command("dev-env")(development.write_dev_env)
 

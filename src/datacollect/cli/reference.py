@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import typer
 
-import datacollect.app  # noqa: F401  # every slice, and so every error, is imported by it
+from datacollect.app import create_app
+from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
+from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
+from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
 
 app = typer.Typer(help="Print reference pages as Markdown.", no_args_is_help=True)
@@ -21,6 +24,12 @@ def print_settings() -> None:
 def print_errors() -> None:
     """The codes of all errors the hub answers."""
     typer.echo("\n".join(_errors_page()))
+
+
+@app.command("permissions")
+def print_permissions() -> None:
+    """Who may call which route."""
+    typer.echo("\n".join(_permissions_page()))
 
 
 def _settings_page() -> Iterator[str]:
@@ -61,6 +70,46 @@ def _errors_page() -> Iterator[str]:
     yield "|---|---|"
     for issue in sorted(IssueCode):
         yield f"| `{issue}` | {issue.help} |"
+
+
+_ROLES = list(Role)
+
+
+def _permissions_page() -> Iterator[str]:
+    yield "# Permissions"
+    yield ""
+    yield "Who may call which route. These rows are not a description beside the code: they are what lets a caller in, and the hub does not"
+    yield "start with a route that has none. Made by `datacollect reference permissions`; `datacollect permissions explain USER ROUTE TENANT`"
+    yield "says why an account may or may not call a route in a program."
+    yield ""
+    yield "A role is held in one program and means nothing in another. Accounts with role ADMIN may everything everywhere. A member without"
+    yield "any assignment counts as `enumerator`; an assignment with an unknown role grants nothing. Strangers get 403, whether or not"
+    yield "the program exists; members get 400 (sync) or 404 for a program that does not run."
+    yield ""
+    yield "| action | takes at least |"
+    yield "|---|---|"
+    for action in Action:
+        yield f"| `{action}` | {MINIMUM_ROLE[action]} |"
+    yield ""
+    yield "*open to*: **staff** are accounts with an access token; **devices** are callers with a token of the program's own identity provider;"
+    yield "**whole** means that a caller whose access is limited to areas or kinds may not call, because the answer tells of everything."
+    yield ""
+    yield f"| route | open to | action | in | {' | '.join(_ROLES)} | ADMIN |"
+    yield f"|---|---|---|---|{'---|' * (len(_ROLES) + 1)}"
+    # Without settings: nothing is opened to look at the routes.
+    operations = [one for one in operations_of(create_app(Settings(_env_file=None))) if one.is_documented]
+    for operation in sorted(operations, key=lambda one: (one.path, one.method)):
+        yield _permission_row(operation)
+
+
+def _permission_row(operation: Operation) -> str:
+    permission = operation.permission
+    anybody = permission.callers is Callers.ANYBODY
+    marks = ["yes" if anybody or permission.is_open_to(role) else "–" for role in _ROLES]
+    callers = f"{permission.callers}{', whole' if permission.whole else ''}"
+    action = "–" if permission.action is None else f"`{permission.action}`"
+    cells = [f"`{operation.name}`", callers, action, permission.where.value, *marks, "yes"]
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(text: str) -> str:

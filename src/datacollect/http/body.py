@@ -7,7 +7,7 @@ instead: dependencies run in the order of the parameters. The OpenAPI document f
 
 import re
 import sys
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import Depends, Request
@@ -157,8 +157,33 @@ class JsonBody:
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
 
-    async def __call__(self, request: Request) -> BaseModel:
+    async def __call__(self, request: Request) -> Any:
         return validated(self.model, strict_json(await read_body(request)))
+
+
+class Sent(NamedTuple):
+    """A body that may name the program: as it was sent, and as what the route reads it."""
+
+    document: Any
+    value: Any
+
+
+class ProgramBody(JsonBody):
+    """A body that may name its program as `configId`; a route's policy reads it, see `http/policy.py`."""
+
+    def __init__(self, model: type[BaseModel], *, refused: type[InvalidPayload], required: bool = True) -> None:
+        """`refused` is raised with every issue the model finds."""
+        super().__init__(model)
+        self.required = required
+        self._refused = refused
+
+    async def __call__(self, request: Request) -> Sent:
+        body = await read_body(request)
+        document = strict_json(body) if body or self.required else {}
+        try:
+            return Sent(document, validated(self.model, document))
+        except InvalidPayload as invalid:
+            raise self._refused(invalid.issues, errors=invalid.issues) from None
 
 
 def json_body(model: type[BaseModel]) -> Any:

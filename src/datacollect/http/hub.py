@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-import structlog
 from fastapi import Depends, Request
 
 from datacollect.db import Database, Tx
@@ -115,32 +114,3 @@ def get_hub(request: Request) -> Hub:
 
 
 CurrentHub = Annotated[Hub, Depends(get_hub)]
-
-
-async def _staff(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.staff(request.headers.get("authorization")))
-
-
-async def _sync_caller(request: Request, hub: CurrentHub) -> Actor:
-    return _logged(await hub.auth.sync_caller(request.headers.get("authorization")))
-
-
-def _logged(actor: Actor) -> Actor:
-    """Every later log line of this request names the caller, by id."""
-    structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
-    return actor
-
-
-async def _admin(actor: Annotated[Actor, Depends(_staff)]) -> Actor:
-    actor.require_admin()
-    return actor
-
-
-CurrentUser = Annotated[Actor, Depends(_staff)]
-"""Any signed-in staff member."""
-
-CurrentAdmin = Annotated[Actor, Depends(_admin)]
-"""A signed-in account with role ADMIN, as the database has it now."""
-
-SyncCaller = Annotated[Actor, Depends(_sync_caller)]
-"""Who may speak on sync and conflict routes."""

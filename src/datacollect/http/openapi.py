@@ -4,8 +4,8 @@ That is: request bodies read by `json_body`, which guard a route has, and the on
 """
 
 import http
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
@@ -14,9 +14,10 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
 
 from datacollect.http.body import JsonBody
-from datacollect.http.hub import CurrentAdmin, CurrentUser, SyncCaller
+from datacollect.http.policy import InProgram, Policy, calls_of
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.errors import IssueCode
+from datacollect.kernel.permission import Callers
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
@@ -179,17 +180,17 @@ def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[dict[s
 
 
 def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str, Any]) -> None:
-    calls = list(_calls(dependant))
+    calls = list(calls_of(dependant))
     responses = operation["responses"]
     # FastAPI announces its own 422 for any parameter; here that is a 400.
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
         responses.setdefault("400", _error_response(_ERROR_TEXTS[400]))
     needed = [500]
-    if any(call in _GUARDS for call in calls):
+    if any(isinstance(call, Policy) and call.permission.callers is not Callers.ANYBODY for call in calls):
         operation.setdefault("security", [{"BearerAuth": []}])
         needed += [401, 403, 503]
-    for body in (call for call in calls if isinstance(call, JsonBody)):
+    for body in _bodies(calls):
         operation["requestBody"] = _request_body(body, schemas)
         needed += [400, 413, 415] if isinstance(body, JsonUpload) else [400, 413]
     for status in needed:
@@ -197,13 +198,12 @@ def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str
     operation["responses"] = {status: _described(status, responses[status]) for status in sorted(responses)}
 
 
-_GUARDS = [get_args(guard)[1].dependency for guard in (CurrentUser, CurrentAdmin, SyncCaller)]
-
-
-def _calls(dependant: Dependant) -> Iterator[Any]:
-    yield dependant.call
-    for inner in dependant.dependencies:
-        yield from _calls(inner)
+def _bodies(calls: Iterable[Any]) -> Iterator[JsonBody]:
+    for call in calls:
+        if isinstance(call, JsonBody):
+            yield call
+        elif isinstance(call, InProgram) and call.body is not None:
+            yield call.body
 
 
 def _request_body(body: JsonBody, schemas: dict[str, Any]) -> dict[str, Any]:

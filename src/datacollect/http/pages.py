@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from datacollect.http.frame import CONTENT_SECURITY_POLICY
 from datacollect.http.openapi import describe
+from datacollect.http.policy import PUBLIC
 
 _STATIC = Path(__file__).with_name("static")
 _API_DOCS = _STATIC / "api-docs"
@@ -42,7 +43,7 @@ class ApiDescription:
 
 
 def pages_router(description: ApiDescription) -> APIRouter:
-    router = APIRouter(tags=["Meta"])
+    router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
     pages = APIRouter(include_in_schema=False, default_response_class=Response)
 
     async def get_openapi_json(request: Request) -> Response:

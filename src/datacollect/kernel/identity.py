@@ -119,9 +119,9 @@ class Actor:
             raise TenantAccessDenied()
         if not self.may(tenant_id, action):
             raise InsufficientRole(action=action.value)
-        return TenantScope(_KEY, tenant_id, self, role, self._reach_in(tenant_id))
+        return TenantScope(_KEY, tenant_id, self, role, self.reach_in(tenant_id))
 
-    def _reach_in(self, tenant_id: TenantId) -> Reach:
+    def reach_in(self, tenant_id: TenantId) -> Reach:
         """What their assignments limit them to; administrators to nothing."""
         return EVERYWHERE if self.is_admin else united_reach(self.assignments_in(tenant_id))
 

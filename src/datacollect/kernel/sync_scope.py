@@ -43,6 +43,13 @@ class Reach:
             return False
         return self.area_ids is None or (isinstance(area_id, str) and area_id in self.area_ids)
 
+    def describe(self) -> str:
+        """In words, for people."""
+        if not self.is_bounded:
+            return "everything"
+        limits = (("areas", self.area_ids), ("kinds", self.entity_types))
+        return "; ".join(f"{name}: {', '.join(sorted(ids)) or 'none'}" for name, ids in limits if ids is not None)
+
 
 EVERYWHERE = Reach()
 

@@ -11,16 +11,14 @@ from datacollect.features.audit import service
 from datacollect.features.audit.errors import AuditProgramNotFound, InvalidAuditLogs, InvalidAuditQuery
 from datacollect.features.audit.model import BEGINNING, AuditEntry, Place, parse_place
 from datacollect.features.audit.schemas import AuditLogIn, AuditLogPush, AuditLogPushReply, AuditLogView
-from datacollect.http.body import JsonBody, read_body, strict_json, validated
-from datacollect.http.entering import enter_as_member
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.body import ProgramBody
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
-from datacollect.kernel.errors import InvalidPayload, TenantUnknown
-from datacollect.kernel.identity import Action, Actor, TenantScope
-from datacollect.kernel.ids import is_device_id
-from datacollect.kernel.tenancy import Tenant
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import Action, TenantScope
+from datacollect.kernel.ids import TenantId, is_device_id
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
 
@@ -38,14 +36,13 @@ _PAGING = {
 }
 
 
-class _PushBody(JsonBody):
-    async def __call__(self, request: Request) -> Any:
-        """The decoded body with the checked `AuditLogPush`: the tenant may stand in the body too."""
-        document = strict_json(await read_body(request))
-        try:
-            return document, validated(AuditLogPush, document)
-        except InvalidPayload as invalid:
-            raise InvalidAuditLogs(invalid.issues, errors=invalid.issues) from None
+def _no_program(_: TenantId) -> AuditProgramNotFound:
+    return AuditProgramNotFound()
+
+
+_PUSHED = ProgramBody(AuditLogPush, refused=InvalidAuditLogs)
+Writer = Annotated[Entered, Depends(InProgram(Action.CREATE, body=_PUSHED, missing=_no_program))]
+Auditor = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True, missing=_no_program))]
 
 
 @router.post(
@@ -58,20 +55,18 @@ class _PushBody(JsonBody):
 async def push_audit_logs(
     request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    body: Annotated[Any, Depends(_PushBody(AuditLogPush))],
-    _: ConfigId = "default",
+    writer: Writer,
 ) -> dict[str, Any]:
     """Store what a device has noted of its own. All of a call is stored or none; a known guid counts as stored.
 
     The entries' user is the caller, whatever they say. An entry whose guid stands for another one comes back in
     `warnings`, and is not stored.
     """
-    document, sent = body
-    scope, _tenant = await _enter(request, hub, actor, Action.CREATE, document)
-    now = hub.clock.now()
+    scope, now = writer.scope, hub.clock.now()
     device_id = request.headers.get("x-device-id", "")
-    entries = [_entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in sent.audit_logs]
+    entries = [
+        _entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in writer.body.audit_logs
+    ]
     try:
         async with hub.log.turn(scope), hub.db.transaction() as tx:
             warned = await service.push(tx, hub.log, scope, entries, now=now)
@@ -90,8 +85,7 @@ async def push_audit_logs(
 async def pull_audit_logs(
     request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    _: ConfigId = "default",
+    auditor: Auditor,
     since: Annotated[
         str, Query(description="Only what was recorded, or claims to be, later than this timestamp.")
     ] = "",
@@ -105,7 +99,7 @@ async def pull_audit_logs(
     what devices have pushed. A reader that follows `X-Next-Cursor`, and keeps the last one it got, misses nothing that
     is stored while it reads.
     """
-    scope, tenant = await _enter(request, hub, actor, Action.APPROVE)
+    scope = auditor.scope
     start, after = _start(since), _after(cursor)
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidAuditQuery()
@@ -114,7 +108,7 @@ async def pull_audit_logs(
             view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=int(limit)
         )
     if page.entries:
-        await hub.reads.note(scope, tenant, "read-audit-trail", entity_guid or "*", count=len(page.entries))
+        await hub.reads.note(scope, auditor.tenant, "read-audit-trail", entity_guid or "*", count=len(page.entries))
     headers = {}
     if page.next_cursor is not None:
         following = {**request.query_params, "cursor": str(page.next_cursor)}
@@ -122,12 +116,6 @@ async def pull_audit_logs(
         headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
     body = msgspec.json.encode([_view(told) for told in page.entries])
     return Response(body, media_type="application/json", headers=headers)
-
-
-async def _enter(
-    request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
-) -> tuple[TenantScope, Tenant]:
-    return await enter_as_member(request, hub, actor, action, body=body, missing=lambda _: AuditProgramNotFound())
 
 
 def _entry(sent: AuditLogIn, scope: TenantScope, device_id: str | None, now: Millis) -> AuditEntry:

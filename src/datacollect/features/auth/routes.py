@@ -29,8 +29,9 @@ from datacollect.features.auth.schemas import (
 )
 from datacollect.features.users import service as users
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC, CurrentUser
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.tokens import RefreshClaims, TokenInvalid
 
@@ -116,7 +117,12 @@ class _NewPasswordBody(JsonBody):
         return body
 
 
-@router.post("/login", summary="Sign in", responses={200: {"model": SignedIn}, **errors(400, 401, 429)})
+@router.post(
+    "/login",
+    summary="Sign in",
+    responses={200: {"model": SignedIn}, **errors(400, 401, 429)},
+    dependencies=[PUBLIC],
+)
 async def login(
     hub: CurrentHub,
     allowance: LoginAllowance,
@@ -145,7 +151,7 @@ async def login(
     "/refresh",
     summary="Renew tokens",
     responses={200: {"model": Renewed}, **errors(400, 401, 429)},
-    dependencies=[Depends(_count_refresh)],
+    dependencies=[PUBLIC, Depends(_count_refresh)],
 )
 async def refresh(
     request: Request,
@@ -176,7 +182,7 @@ async def refresh(
     return _signed_in(outcome.token, outcome.refresh_token, outcome.user_id)
 
 
-@router.post("/logout", summary="Sign out", responses=errors(400, 401))
+@router.post("/logout", summary="Sign out", responses=errors(400, 401), dependencies=[PUBLIC])
 async def logout(hub: CurrentHub, body: Annotated[LogoutRequest, json_body(LogoutRequest)]) -> Done:
     """Ends the sign-in the refresh token belongs to. The access token runs out within the hour and cannot be
     renewed."""

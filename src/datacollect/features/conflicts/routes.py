@@ -3,22 +3,19 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from datacollect.features.conflicts import service
 from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidResolution
 from datacollect.features.conflicts.model import ConflictRecord, Resolution
 from datacollect.features.conflicts.schemas import ConflictList, ConflictReply, Resolve, ResolveReply
-from datacollect.http.body import JsonBody, read_body, strict_json, validated
-from datacollect.http.entering import enter_running
-from datacollect.http.hub import CurrentHub, Hub, SyncCaller
+from datacollect.http.body import ProgramBody
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import InvalidPayload
-from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.identity import Action
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/conflicts", tags=["Synchronization"])
 
@@ -27,28 +24,22 @@ _STATUSES = {"unresolved": False, "resolved": True, "all": None}
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 
 
-class _ResolveBody(JsonBody):
-    async def __call__(self, request: Request) -> Any:
-        """The decoded body with the checked `Resolve`: the tenant may stand in the body too."""
-        document = strict_json(await read_body(request))
-        try:
-            return document, validated(Resolve, document)
-        except InvalidPayload as invalid:
-            raise InvalidResolution(invalid.issues, errors=invalid.issues) from None
+Reader = Annotated[Entered, Depends(InSync(Action.READ, whole=True))]
+Judge = Annotated[
+    Entered, Depends(InSync(Action.APPROVE, whole=True, body=ProgramBody(Resolve, refused=InvalidResolution)))
+]
 
 
 @router.get("", summary="List conflicts", response_model=ConflictList, responses=errors(400))
 async def list_conflicts(
-    request: Request,
     hub: CurrentHub,
-    actor: SyncCaller,
-    _: ConfigId = "default",
+    reader: Reader,
     status: Annotated[str, Query(description="`unresolved`, `resolved` or `all`.")] = "unresolved",
     entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(MOST_LISTED),
 ) -> dict[str, Any]:
     """The program's conflicts, the latest first; without `status` those that nobody has decided yet."""
-    scope, _tenant = await _scope(request, hub, actor, Action.READ)
+    scope = reader.scope
     if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidConflictQuery()
     async with hub.db.reading() as view:
@@ -64,11 +55,9 @@ async def list_conflicts(
     response_model=ConflictReply,
     responses=errors(400, texts={404: "There is no such conflict in this program."}),
 )
-async def get_conflict(
-    guid: str, request: Request, hub: CurrentHub, actor: SyncCaller, _: ConfigId = "default"
-) -> dict[str, Any]:
+async def get_conflict(guid: str, hub: CurrentHub, reader: Reader) -> dict[str, Any]:
     """A conflict, decided or not."""
-    scope, _tenant = await _scope(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         conflict = await service.get_conflict(view, scope, guid)
     return {"conflict": _view(scope.tenant_id, conflict)}
@@ -85,38 +74,26 @@ async def get_conflict(
 )
 async def resolve(
     guid: str,
-    request: Request,
     hub: CurrentHub,
-    actor: SyncCaller,
-    body: Annotated[Any, Depends(_ResolveBody(Resolve))],
-    _: ConfigId = "default",
+    judge: Judge,
 ) -> dict[str, Any]:
     """Decide which values hold: those the hub kept, those that lost, or merged ones.
 
     The outcome is appended as an event, so that every device reaches it with its next pull. Needs a supervisor.
     """
-    document, wanted = body
-    scope, tenant = await _scope(request, hub, actor, Action.APPROVE, document)
+    scope, wanted = judge.scope, judge.body
     async with hub.log.turn(scope), hub.db.transaction() as tx:
         conflict = await service.resolve(
             tx,
             hub.log,
             scope,
-            tenant,
+            judge.tenant,
             guid,
             Resolution(wanted.resolution),
             wanted.merged_data,
             now=hub.clock.now(),
         )
     return {"status": "success", "conflict": _view(scope.tenant_id, conflict)}
-
-
-async def _scope(
-    request: Request, hub: Hub, actor: Actor, action: Action, body: dict[str, Any] | None = None
-) -> tuple[TenantScope, Tenant]:
-    scope, tenant = await enter_running(request, hub, actor, action, body=body)
-    scope.require_everything()
-    return scope, tenant
 
 
 def _view(tenant_id: TenantId, conflict: ConflictRecord) -> dict[str, Any]:

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from datacollect.features.devices import service
 from datacollect.features.devices.errors import ConfigIdRequired, InvalidDevice, InvalidDeviceQuery
 from datacollect.features.devices.model import Device, Revocation
 from datacollect.features.devices.schemas import DeviceOut, RevocationReply
-from datacollect.http.entering import enter_running
-from datacollect.http.hub import CurrentAdmin, CurrentHub, Hub
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import is_device_id
+from datacollect.kernel.permission import Callers
 
 router = APIRouter(prefix="/api/admin/devices", tags=["Synchronization"])
 
@@ -34,6 +35,24 @@ _PAGE_HEADERS = {
 }
 
 ConfigId = Annotated[str | None, Query(alias="configId", description="The program. Required.")]
+
+
+class _ByAdmin(InSync):
+    """For administrators, who say which program they mean."""
+
+    def __init__(self, action: Action) -> None:
+        super().__init__(action, callers=Callers.ADMIN)
+
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> Entered:
+        return await self.enter(request, hub)
+
+    def require_named(self, request: Request) -> None:
+        if not request.query_params.get("configId"):
+            raise ConfigIdRequired()
+
+
+Reader = Annotated[Entered, Depends(_ByAdmin(Action.READ))]
+Manager = Annotated[Entered, Depends(_ByAdmin(Action.MANAGE_CONFIG))]
 DeviceId = Annotated[str, Path(alias="deviceId", description="What the device calls itself.")]
 UserId = Annotated[
     str | None, Query(alias="userId", description="Only for this account; without it for whoever signs in on it.")
@@ -47,11 +66,9 @@ UserId = Annotated[
     responses={200: {"headers": _PAGE_HEADERS}, **errors(400)},
 )
 async def list_devices(
-    request: Request,
     response: Response,
     hub: CurrentHub,
-    actor: CurrentAdmin,
-    config_id: ConfigId = None,
+    reader: Reader,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(MOST_LISTED),
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
 ) -> list[dict[str, Any]]:
@@ -61,7 +78,7 @@ async def list_devices(
     device two users sign in on has two as well. Of each user at most 50 new devices a day are noted; others sync all the
     same.
     """
-    scope = await _scope(request, hub, actor, Action.READ, config_id)
+    scope = reader.scope
     after = None if cursor is None else _CURSOR.fullmatch(cursor)
     if (
         not _WHOLE_NUMBER.fullmatch(limit)
@@ -89,11 +106,9 @@ async def list_devices(
     responses=errors(400),
 )
 async def revoke(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentAdmin,
+    manager: Manager,
     device_id: DeviceId,
-    config_id: ConfigId = None,
     user_id: UserId = None,
 ) -> dict[str, Any]:
     """From now on its pushes and pulls answer 403 `DEVICE_REVOKED`: at once here, within a second in other processes.
@@ -101,7 +116,7 @@ async def revoke(
     The id is what the device sends. One that sends no id or another one is not recognised: end its user's sessions by a
     new password when it is in wrong hands.
     """
-    scope = await _scope(request, hub, actor, Action.MANAGE_CONFIG, config_id)
+    scope = manager.scope
     _require_device(device_id, user_id)
     async with hub.db.transaction() as tx:
         revocations = await service.revoke(tx, scope, device_id, user_id, now=hub.clock.now())
@@ -116,27 +131,18 @@ async def revoke(
     responses=errors(400),
 )
 async def restore(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentAdmin,
+    manager: Manager,
     device_id: DeviceId,
-    config_id: ConfigId = None,
     user_id: UserId = None,
 ) -> dict[str, Any]:
     """Lifts every revocation of the device; with `userId` only the one for that account."""
-    scope = await _scope(request, hub, actor, Action.MANAGE_CONFIG, config_id)
+    scope = manager.scope
     _require_device(device_id, user_id)
     async with hub.db.transaction() as tx:
         revocations = await service.restore(tx, scope, device_id, user_id, now=hub.clock.now())
     hub.devices.forget(scope.tenant_id)
     return _reply(scope, device_id, revocations)
-
-
-async def _scope(request: Request, hub: Hub, actor: Actor, action: Action, config_id: str | None) -> TenantScope:
-    if not config_id:
-        raise ConfigIdRequired()
-    scope, _tenant = await enter_running(request, hub, actor, action)
-    return scope
 
 
 def _require_device(device_id: str, user_id: str | None) -> None:

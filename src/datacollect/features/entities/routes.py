@@ -4,19 +4,20 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from datacollect.features.entities import service
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
-from datacollect.http.entering import enter_as_member
-from datacollect.http.hub import CurrentHub, CurrentUser
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
+
+Reader = Annotated[Entered, Depends(InProgram(Action.READ))]
 
 DEFAULT_LIMIT = 100
 HIGHEST_LIMIT = 1000
@@ -27,18 +28,18 @@ _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entit
 
 
 @router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NO_PROGRAM)
-async def count(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+async def count(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities the program has, deleted ones left out."""
-    scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
 
 
 @router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NO_PROGRAM)
-async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default") -> Response:
+async def count_by_form(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
-    scope, _tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json(forms)
@@ -51,41 +52,35 @@ async def count_by_form(request: Request, hub: CurrentHub, actor: CurrentUser, _
     responses=_NO_PROGRAM,
 )
 async def list_entities(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
+    reader: Reader,
     limit: Annotated[str, Query(description="At most 1000; 100 when left out, zero, negative or no number.")] = "",
-    _: ConfigId = "default",
 ) -> Response:
     """The entities that changed last, the latest first."""
-    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         found = await service.newest_entities(view, scope, limit=_limit(limit))
-    await hub.reads.note(scope, tenant, "read-all-entities", "*", count=len(found))
+    await hub.reads.note(scope, reader.tenant, "read-all-entities", "*", count=len(found))
     return _json([_view_with_members(shown) for shown in found])
 
 
 @router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NO_ENTITY)
-async def get_entity(
-    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> Response:
+async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
     """The entity as it is now, a group with its members."""
-    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         shown = await service.get_entity(view, scope, guid)
-    await hub.reads.note(scope, tenant, "read-entity", guid)
+    await hub.reads.note(scope, reader.tenant, "read-entity", guid)
     return _json(_view_with_members(shown))
 
 
 @router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
-async def list_members(
-    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> Response:
+async def list_members(guid: str, hub: CurrentHub, reader: Reader) -> Response:
     """The group's members in the order in which they joined."""
-    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         found = await service.members_of_group(view, scope, guid)
-    await hub.reads.note(scope, tenant, "read-entity", guid, members=len(found))
+    await hub.reads.note(scope, reader.tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])
 
 

@@ -3,16 +3,15 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from datacollect.features.forms import service
 from datacollect.features.forms.errors import InvalidFindingsQuery
 from datacollect.features.forms.queries import Finding
 from datacollect.features.forms.schemas import FindingList
-from datacollect.http.entering import enter_running
-from datacollect.http.hub import CurrentHub, SyncCaller
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
@@ -20,6 +19,8 @@ router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
 
 MOST_LISTED = 1000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+
+Reader = Annotated[Entered, Depends(InSync(Action.APPROVE, whole=True))]
 
 
 @router.get(
@@ -29,17 +30,14 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
     responses=errors(400),
 )
 async def list_findings(
-    request: Request,
     hub: CurrentHub,
-    actor: SyncCaller,
-    _: ConfigId = "default",
+    reader: Reader,
     entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = "100",
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
 ) -> dict[str, Any]:
     """What was found in stored events of a program with `formValidation`, the newest first. Needs a supervisor."""
-    scope, _tenant = await enter_running(request, hub, actor, Action.APPROVE)
-    scope.require_everything()
+    scope = reader.scope
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidFindingsQuery()
     async with hub.db.reading() as view:

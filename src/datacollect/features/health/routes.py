@@ -5,12 +5,13 @@ from fastapi import APIRouter, Response
 
 from datacollect.features.health.schemas import Health, Liveness
 from datacollect.http.hub import CurrentHub
+from datacollect.http.policy import PUBLIC
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import Unavailable
 
 _log = structlog.get_logger(component="health")
 
-router = APIRouter(tags=["Meta"])
+router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
 
 _DEGRADED = {"model": Health, "description": "The database cannot be reached; `status` is `degraded`."}
 

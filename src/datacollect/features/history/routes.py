@@ -4,21 +4,22 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.history import FieldChange
 from datacollect.features.history import service
 from datacollect.features.history.errors import InvalidHistoryQuery
 from datacollect.features.history.schemas import EventView, History
-from datacollect.http.entering import enter_as_member
-from datacollect.http.hub import CurrentHub, CurrentUser
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
+
+Reader = Annotated[Entered, Depends(InProgram(Action.READ))]
 
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
@@ -32,19 +33,17 @@ _CURSOR = re.compile(r"[0-9]{1,18}")
     response_model=list[EventView],
     responses=errors(400, texts={404: "There is no such program."}),
 )
-async def list_events(
-    guid: str, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> Response:
+async def list_events(guid: str, hub: CurrentHub, reader: Reader) -> Response:
     """All events that touched the entity, each once, oldest first by the device's clock; none if it is unknown.
 
     These are the events about the entity, those that wrote it as a member inside a group's event, and those that
     deleted it along with its group; also when it is deleted. Events that the hub made to tell devices of a limited
     scope what it holds are left out: they change nothing.
     """
-    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     async with hub.db.reading() as view:
         bodies = await service.events_of_entity(view, scope, guid)
-    await hub.reads.note(scope, tenant, "read-events", guid, count=len(bodies))
+    await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(bodies))
     return Response(f"[{','.join(bodies)}]", media_type="application/json")
 
 
@@ -56,12 +55,10 @@ async def list_events(
 )
 async def get_history(
     guid: str,
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
+    reader: Reader,
     limit: Annotated[str, Query(description="Events per page, 1-1000.")] = str(DEFAULT_PAGE),
     cursor: Annotated[str, Query(description="`nextCursor` of the page before.")] = "",
-    _: ConfigId = "default",
 ) -> Response:
     """The same events in the order in which the hub took them, newest last, each with what it changed.
 
@@ -69,12 +66,12 @@ async def get_history(
     An event that came late shows in `lost` which of its values did not count, and against which event. Also of an
     entity that is deleted.
     """
-    scope, tenant = await enter_as_member(request, hub, actor, Action.READ)
+    scope = reader.scope
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
     async with hub.db.reading() as view:
         page = await service.history_of_entity(view, hub.log, scope, guid, after=int(cursor or 0), limit=int(limit))
-    await hub.reads.note(scope, tenant, "read-events", guid, count=len(page.told))
+    await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(page.told))
     answer = {
         "history": [_view(told, page) for told in page.told],
         "nextCursor": None if page.next_after is None else str(page.next_after),

@@ -1,21 +1,22 @@
 """`/api/integrity`: what is known about the integrity of a program's log."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends
 
 from datacollect.eventstore.anchors import Anchor, chain_text
 from datacollect.features.integrity import service
 from datacollect.features.integrity.model import LastVerification
 from datacollect.features.integrity.schemas import IntegrityReply
-from datacollect.http.entering import enter_as_member
-from datacollect.http.hub import CurrentHub, CurrentUser
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/integrity", tags=["Integrity"])
+
+Reader = Annotated[Entered, Depends(InProgram(Action.APPROVE))]
 
 
 @router.get(
@@ -24,14 +25,12 @@ router = APIRouter(prefix="/api/integrity", tags=["Integrity"])
     response_model=IntegrityReply,
     responses=errors(400, texts={404: "There is no such program."}),
 )
-async def get_integrity(
-    request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> dict[str, Any]:
+async def get_integrity(hub: CurrentHub, reader: Reader) -> dict[str, Any]:
     """The head of the program's log, its last verification and its last anchor. Needs a supervisor.
 
     Nothing is verified here: compare `head` with one you noted, and run `datacollect verify` to have every event read.
     """
-    scope, _tenant = await enter_as_member(request, hub, actor, Action.APPROVE)
+    scope = reader.scope
     async with hub.db.reading() as view:
         known = await service.known(view, hub.log, scope)
     anchor = await service.newest_anchor(hub.settings.data_dir, scope)

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
 from datacollect.eventstore.event import Event
@@ -20,14 +20,14 @@ from datacollect.features.quarantine.errors import (
 )
 from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, Status, Verdict
 from datacollect.features.sync.payload import read_push
-from datacollect.http.body import JsonBody, read_body, strict_json, validated
-from datacollect.http.entering import enter_running
-from datacollect.http.hub import CurrentHub, CurrentUser, Hub
+from datacollect.http.body import ProgramBody
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.errors import InvalidPayload
-from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.identity import Action, TenantScope
+from datacollect.kernel.permission import Callers
 from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/sync/quarantine", tags=["Synchronization"])
@@ -51,30 +51,19 @@ _DECIDED = _NOT_FOUND | {409: "It has been replayed, discarded or accepted alrea
 
 QuarantinedId = Annotated[str, Path(alias="id", description="The quarantined event's `id`, not its guid.")]
 
-_M = TypeVar("_M", bound=BaseModel)
+Judge = Annotated[Entered, Depends(InSync(Action.APPROVE, callers=Callers.STAFF, whole=True))]
 
 
-class _Body(JsonBody):
-    async def __call__(self, request: Request) -> Any:
-        """The decoded body with the checked model: the tenant may stand in the body too."""
-        body = await read_body(request)
-        document = strict_json(body) if body or self.required else {}
-        try:
-            return document, validated(self.model, document)
-        except InvalidPayload as invalid:
-            raise InvalidDecision(invalid.issues, errors=invalid.issues) from None
-
-
-class _OptionalBody(_Body):
-    required = False
+def _deciding(model: type[BaseModel], *, required: bool = True) -> Any:
+    """As `Judge`, for a route with a body."""
+    body = ProgramBody(model, refused=InvalidDecision, required=required)
+    return Depends(InSync(Action.APPROVE, callers=Callers.STAFF, whole=True, body=body))
 
 
 @router.get("", summary="List quarantined events", response_model=schemas.QuarantineList, responses=errors(400))
 async def list_quarantined(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    _: ConfigId = "default",
+    judge: Judge,
     status: Annotated[
         str,
         Query(
@@ -92,7 +81,7 @@ async def list_quarantined(
     An open event that a device has sent again since, and that could be applied then, is closed as `accepted` when a list
     comes across it.
     """
-    scope, _tenant = await _scope(request, hub, actor)
+    scope = judge.scope
     before = None if cursor is None else _CURSOR.fullmatch(cursor)
     if (
         status not in _STATUSES
@@ -128,13 +117,10 @@ async def list_quarantined(
     response_model=schemas.QuarantineReply,
     responses=errors(400, texts=_NOT_FOUND),
 )
-async def get_quarantined(
-    id: QuarantinedId, request: Request, hub: CurrentHub, actor: CurrentUser, _: ConfigId = "default"
-) -> dict[str, Any]:
+async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """The event as it came, why it was refused, and what was decided."""
-    scope, _tenant = await _scope(request, hub, actor)
     async with hub.db.reading() as view:
-        return {"quarantined": _view(scope, await service.get(view, scope, id))}
+        return {"quarantined": _view(judge.scope, await service.get(view, judge.scope, id))}
 
 
 @router.post(
@@ -144,15 +130,11 @@ async def get_quarantined(
     responses=errors(400),
 )
 async def replay_several(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    body: Annotated[Any, Depends(_Body(schemas.BulkReplay))],
-    _: ConfigId = "default",
+    judge: Annotated[Entered, _deciding(schemas.BulkReplay)],
 ) -> dict[str, Any]:
     """Apply up to 500 events as they came, oldest first, in one transaction; each gets a verdict."""
-    document, wanted = body
-    scope, tenant = await _scope(request, hub, actor, document)
+    scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     ids = list(dict.fromkeys(wanted.ids))
     async with hub.log.turn(scope), hub.db.transaction() as tx:
         verdicts = await service.replay(tx, hub.log, scope, tenant, ids, {}, now=hub.clock.now())
@@ -166,15 +148,11 @@ async def replay_several(
     responses=errors(400),
 )
 async def discard_several(
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    body: Annotated[Any, Depends(_Body(schemas.BulkDiscard))],
-    _: ConfigId = "default",
+    judge: Annotated[Entered, _deciding(schemas.BulkDiscard)],
 ) -> dict[str, Any]:
     """Decide that up to 500 events are not to be applied; each gets a verdict."""
-    document, wanted = body
-    scope, _tenant = await _scope(request, hub, actor, document)
+    scope, wanted = judge.scope, judge.body
     ids = list(dict.fromkeys(wanted.ids))
     async with hub.db.transaction() as tx:
         verdicts = await service.discard(tx, scope, ids, reason=wanted.reason, now=hub.clock.now())
@@ -192,18 +170,14 @@ async def discard_several(
 )
 async def replay(
     id: QuarantinedId,
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    body: Annotated[Any, Depends(_OptionalBody(schemas.Replay))],
-    _: ConfigId = "default",
+    judge: Annotated[Entered, _deciding(schemas.Replay, required=False)],
 ) -> dict[str, Any]:
     """Apply the event, as it came or edited; every device gets it with its next pull.
 
     In the log the event is the operator's. A device that the event blocked gets past it, for its guid is then known.
     """
-    document, wanted = body
-    scope, tenant = await _scope(request, hub, actor, document)
+    scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     edited = {} if wanted.event is None else {id: _read_event(wanted.event, tenant)}
     async with hub.log.turn(scope), hub.db.transaction() as tx:
         [verdict] = await service.replay(tx, hub.log, scope, tenant, [id], edited, now=hub.clock.now())
@@ -220,31 +194,19 @@ async def replay(
 )
 async def discard(
     id: QuarantinedId,
-    request: Request,
     hub: CurrentHub,
-    actor: CurrentUser,
-    body: Annotated[Any, Depends(_Body(schemas.Discard))],
-    _: ConfigId = "default",
+    judge: Annotated[Entered, _deciding(schemas.Discard)],
 ) -> dict[str, Any]:
     """Decide that the event is not to be applied. It stays here, with the reason.
 
     A device that it blocks gets past it with its next push: the event counts as applied there, with a warning.
     """
-    document, wanted = body
-    scope, _tenant = await _scope(request, hub, actor, document)
+    scope, wanted = judge.scope, judge.body
     async with hub.db.transaction() as tx:
         [verdict] = await service.discard(tx, scope, [id], reason=wanted.reason, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)
     return {"status": "success", "quarantined": _view(scope, row)}
-
-
-async def _scope(
-    request: Request, hub: Hub, actor: Actor, body: dict[str, Any] | None = None
-) -> tuple[TenantScope, Tenant]:
-    scope, tenant = await enter_running(request, hub, actor, Action.APPROVE, body=body)
-    scope.require_everything()
-    return scope, tenant
 
 
 def _read_event(event: dict[str, Any], tenant: Tenant) -> Event:

@@ -13,11 +13,11 @@ from datacollect.features.sync.payload import Push, read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
-from datacollect.http.body import JsonBody, read_body, strict_json
-from datacollect.http.entering import enter_running
-from datacollect.http.hub import CurrentHub, Hub, SyncCaller
+from datacollect.http.body import ProgramBody, Sent, read_body, strict_json
+from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
-from datacollect.http.tenant import ConfigId
+from datacollect.http.policy import Entered, InSync
+from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
@@ -46,11 +46,16 @@ _DEVICE_HEADER: dict[str, Any] = {
 }
 
 
-class _PushDocument(JsonBody):
+class _PushDocument(ProgramBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
 
-    async def __call__(self, request: Request) -> Any:
-        return strict_json(await read_body(request))
+    async def __call__(self, request: Request) -> Sent:
+        document = strict_json(await read_body(request))
+        return Sent(document, document)
+
+
+Puller = Annotated[Entered, Depends(InSync(Action.READ))]
+Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(PushRequest, refused=InvalidPayload)))]
 
 
 @router.get(
@@ -63,8 +68,7 @@ class _PushDocument(JsonBody):
 async def pull(
     request: Request,
     hub: CurrentHub,
-    actor: SyncCaller,
-    _: ConfigId = "default",
+    puller: Puller,
     since: Annotated[str, Query(description="Empty, a timestamp, or a cursor as delivered.")] = "",
     limit: Annotated[str | None, Query(description="Events per page, 1-5000; default 10, or 100 with areaIds.")] = None,
     area_ids: Annotated[str | None, Query(alias="areaIds", description="Comma-separated hint; never widens.")] = None,
@@ -75,7 +79,7 @@ async def pull(
     ever; a plain timestamp resumes at the first event with exactly that time, or else the first later one in log
     order. Events may come twice across syncs and are never skipped: ignore guids you know.
     """
-    scope, tenant = await enter_running(request, hub, actor, Action.READ)
+    scope, tenant = puller.scope, puller.tenant
     device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
@@ -101,11 +105,8 @@ async def pull(
     response_model=CallbackReply,
     responses=errors(400),
 )
-async def pull_callback(
-    request: Request, hub: CurrentHub, actor: SyncCaller, _: ConfigId = "default"
-) -> dict[str, str]:
+async def pull_callback(puller: Puller) -> dict[str, str]:
     """Answers that it is not implemented, as the reference does; it has no effect."""
-    await enter_running(request, hub, actor, Action.READ)
     return {"status": "not implemented"}
 
 
@@ -125,8 +126,7 @@ async def pull_callback(
 async def push(
     request: Request,
     hub: CurrentHub,
-    actor: SyncCaller,
-    document: Annotated[Any, Depends(_PushDocument(PushRequest))],
+    pusher: Pusher,
 ) -> Response:
     """Store events and apply them to the entities they are about. Answered means: on disk.
 
@@ -134,10 +134,9 @@ async def push(
     each event gets a verdict of its own: good ones are applied, bad ones come back in `failed` and are kept in
     quarantine. Programs with `formValidation` have events checked against their forms.
     """
-    named = document if isinstance(document, dict) else None
-    scope, tenant = await enter_running(request, hub, actor, Action.CREATE, body=named)
+    scope, tenant = pusher.scope, pusher.tenant
     device = await hub.devices.admit(scope, request.headers)
-    pushed = read_push(document, reserved=reserved_keys(tenant.custom_event_types))
+    pushed = read_push(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
     if sync_scope.is_bounded:

@@ -16,38 +16,37 @@ from datacollect.features.tenants.errors import (
     InvalidConfigId,
     InvalidRevision,
     NoConfigUploaded,
+    ProgramAccessDenied,
 )
 from datacollect.features.tenants.limits import PublicReads
 from datacollect.features.tenants.model import ListQuery
 from datacollect.features.tenants.published import login_screen
 from datacollect.http.body import JsonBody, read_body, strict_json
-from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser, Hub
+from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, ProgramId
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import AdminRequired, Forbidden, InvalidPayload
-from datacollect.kernel.identity import Action, Actor
+from datacollect.kernel.errors import AdminRequired, InvalidPayload
+from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId, is_config_id
+from datacollect.kernel.permission import Callers
 
 LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
 
 apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
 artifacts = APIRouter(prefix="/artifacts", tags=["App Configuration"])
 
-ProgramId = Annotated[str, Path(alias="id", description="The program's `configId`.")]
 ArtifactId = Annotated[str, Path(alias="artifactId", description="The program's unguessable artifact id.")]
 
 
-async def _manager(program_id: ProgramId, actor: CurrentUser) -> Actor:
-    """Who may change this program: an ADMIN, or a `system-admin` of the program."""
-    try:
-        actor.in_tenant(TenantId(program_id), Action.MANAGE_CONFIG)
-    except Forbidden:
-        raise AdminRequired() from None
-    return actor
+Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, denied=AdminRequired))]
+"""Who may change this program: an ADMIN, or a `system-admin` of the program."""
 
+Owner = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, callers=Callers.ADMIN))]
+"""Who may stop it and start it again."""
 
-Manager = Annotated[Actor, Depends(_manager)]
+Member = Annotated[TenantScope, Depends(ByPath(Action.READ, denied=ProgramAccessDenied))]
 
 
 def _program_id(program_id: ProgramId) -> TenantId:
@@ -134,7 +133,7 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
 
 @apps.put("/{id}", summary="Replace a program", response_model=schemas.Saved, responses=errors(400, 404, 413, 415))
 async def replace_app(
-    request: Request, hub: CurrentHub, actor: Manager, program_id: ProgramId, uploaded: UploadedConfig
+    request: Request, hub: CurrentHub, manager: Manager, program_id: ProgramId, uploaded: UploadedConfig
 ) -> Response:
     """Replace the whole config; what is left out is gone. Seed data is stored but not seeded.
 
@@ -152,18 +151,22 @@ async def replace_app(
 
 
 @apps.get("/{id}", summary="Read a program", response_model=schemas.ProgramOut, responses=errors(403, 404))
-async def get_app(hub: CurrentHub, actor: CurrentUser, program_id: ProgramId) -> Response:
+async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Response:
     """The whole config, of archived programs too.
 
     Who is not an ADMIN sees secrets as `********`, and who may not change the program sees no seed data.
     """
     async with hub.db.reading() as view:
-        document, revision = await service.read_program(view, actor, TenantId(program_id))
+        document, revision = await service.read_program(view, member)
     return _json(document, {"ETag": f'"{revision}"', "Cache-Control": "private, no-cache"})
 
 
 @apps.get(
-    "/{id}/public", summary="What a login screen needs", response_model=schemas.ProgramLogin, responses=errors(404, 429)
+    "/{id}/public",
+    summary="What a login screen needs",
+    response_model=schemas.ProgramLogin,
+    responses=errors(404, 429),
+    dependencies=[PUBLIC],
 )
 async def get_public(request: Request, hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
@@ -175,7 +178,7 @@ async def get_public(request: Request, hub: CurrentHub, program_id: ProgramId) -
 
 
 @apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
-async def archive_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramId) -> schemas.Done:
+async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
     tenant_id = _program_id(program_id)
     async with hub.db.transaction() as tx:
@@ -185,7 +188,7 @@ async def archive_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramI
 
 
 @apps.post("/{id}/restore", summary="Restore a program", response_model=schemas.Done, responses=errors(400, 404))
-async def restore_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramId) -> schemas.Done:
+async def restore_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Let an archived program run again, with its data and under the same QR code."""
     tenant_id = _program_id(program_id)
     async with hub.db.transaction() as tx:
@@ -200,7 +203,7 @@ async def restore_app(hub: CurrentHub, actor: CurrentAdmin, program_id: ProgramI
 async def patch_sync_scope(
     request: Request,
     hub: CurrentHub,
-    actor: Manager,
+    manager: Manager,
     program_id: ProgramId,
     body: Annotated[schemas.SyncScopePatch, Depends(_Section(schemas.SyncScopePatch, "syncScope"))],
 ) -> Response:
@@ -218,7 +221,7 @@ async def patch_sync_scope(
 async def patch_programs(
     request: Request,
     hub: CurrentHub,
-    actor: Manager,
+    manager: Manager,
     program_id: ProgramId,
     body: Annotated[schemas.ProgramsPatch, Depends(_Section(schemas.ProgramsPatch, "programs"))],
 ) -> Response:
@@ -236,7 +239,7 @@ async def patch_programs(
 async def patch_claim169(
     request: Request,
     hub: CurrentHub,
-    actor: Manager,
+    manager: Manager,
     program_id: ProgramId,
     body: Annotated[schemas.Claim169Patch, Depends(_Section(schemas.Claim169Patch, "claim169"))],
 ) -> Response:
@@ -251,7 +254,7 @@ async def patch_claim169(
 async def patch_inji(
     request: Request,
     hub: CurrentHub,
-    actor: Manager,
+    manager: Manager,
     program_id: ProgramId,
     body: Annotated[schemas.InjiPatch, Depends(_Section(schemas.InjiPatch, "inji"))],
 ) -> Response:
@@ -273,6 +276,7 @@ _PNG_FILE: _Responses = {
     summary="Onboarding file",
     response_class=Response,
     responses={**_JSON_FILE, **_ETAG_DOC, **errors(404)},
+    dependencies=[PUBLIC],
 )
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
@@ -288,6 +292,7 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
     summary="QR code of the onboarding file",
     response_class=Response,
     responses={**_PNG_FILE, **_ETAG_DOC, **errors(404)},
+    dependencies=[PUBLIC],
 )
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """A QR code that holds the onboarding file's address; it stays valid as long as the program exists."""

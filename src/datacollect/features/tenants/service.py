@@ -15,7 +15,6 @@ from datacollect.features.tenants.errors import (
     ArtifactNotFound,
     ConfigIdMismatch,
     InvalidConfig,
-    ProgramAccessDenied,
     ProgramChanged,
     ProgramNotFound,
 )
@@ -24,7 +23,7 @@ from datacollect.features.tenants.published import MASK, full, masked, masked_sy
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import Actor, Role, system_scope
+from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.tenancy import Tenant
 
@@ -116,17 +115,12 @@ async def restore(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) ->
     await log.reopen(tx, system_scope(tenant_id))
 
 
-async def read_program(view: Reading, actor: Actor, tenant_id: TenantId) -> tuple[dict[str, Any], int]:
-    """The whole config as the reader may see it, archived ones too, and its revision.
-
-    Raises `ProgramAccessDenied` before it looks: strangers cannot find out which programs exist.
-    """
-    if not actor.is_admin and tenant_id not in actor.tenant_ids:
-        raise ProgramAccessDenied()
-    program = await queries.find_program(view, tenant_id)
+async def read_program(view: Reading, scope: TenantScope) -> tuple[dict[str, Any], int]:
+    """The whole config as the reader may see it, archived ones too, and its revision. Raises `ProgramNotFound`."""
+    program = await queries.find_program(view, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return _shown(program, actor), program.revision
+    return _shown(program, scope.actor), program.revision
 
 
 async def get_public(view: Reading, tenant_id: TenantId) -> Program:

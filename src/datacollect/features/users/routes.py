@@ -10,8 +10,9 @@ from datacollect.features.users.errors import InvalidAccount, InvalidUserId, Use
 from datacollect.features.users.model import password_issues
 from datacollect.features.users.schemas import Done, Me, UserCreate, UserOut, UserUpdate
 from datacollect.http.body import JsonBody, read_body, strict_json, validated
-from datacollect.http.hub import CurrentAdmin, CurrentHub, CurrentUser
+from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
+from datacollect.http.policy import CurrentAdmin, CurrentUser
 from datacollect.kernel.errors import InvalidPayload
 from datacollect.kernel.ids import UserId
 

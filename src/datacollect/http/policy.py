@@ -1,0 +1,226 @@
+"""Who may call a route: declared as data, and enforced by being the only way to what the route works with.
+
+Each route has exactly one policy among its dependencies; `require_policies` stops the start otherwise. The policy knows
+the caller, resolves the program once, asks the route's `Permission`, and hands over an `Actor` or a `TenantScope`.
+Nothing else makes one, so a route cannot work for a caller whom its policy did not let in.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import structlog
+from fastapi import Depends, FastAPI, Path, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from datacollect.http.body import ProgramBody, Sent
+from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.kernel.errors import DataCollectError, Forbidden, StartupError, TenantNotFound, TenantUnknown
+from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.permission import Callers, Permission, Where
+from datacollect.kernel.tenancy import Tenant
+
+_log = structlog.get_logger(component="access")
+
+ProgramId = Annotated[str, Path(alias="id", description="The program's `configId`.")]
+
+
+class Policy:
+    """What all policies are: a dependency that carries its row of the permission matrix."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+
+class Public(Policy):
+    """Open to everybody. Said, not assumed: a route without a policy is a mistake."""
+
+    def __init__(self) -> None:
+        super().__init__(Permission(Callers.ANYBODY))
+
+    async def __call__(self) -> None:
+        return
+
+
+class SignedIn(Policy):
+    """For an account, whatever its programs; with an `action`, for one that may do it in any of them."""
+
+    def __init__(self, callers: Callers = Callers.STAFF, action: Action | None = None) -> None:
+        super().__init__(Permission(callers, action, Where.NO_PROGRAM if action is None else Where.ANY_PROGRAM))
+
+    async def __call__(self, request: Request, hub: CurrentHub) -> Actor:
+        actor = await _caller(request, hub, self.permission)
+        _admit(self.permission, actor)
+        return actor
+
+
+class ByPath(Policy):
+    """For the program that the path names as `id`, whether or not it exists or runs."""
+
+    def __init__(
+        self, action: Action, *, callers: Callers = Callers.STAFF, denied: type[Forbidden] | None = None
+    ) -> None:
+        super().__init__(Permission(callers, action, Where.PATH, denied=denied))
+
+    async def __call__(self, program_id: ProgramId, request: Request, hub: CurrentHub) -> TenantScope:
+        actor = await _caller(request, hub, self.permission)
+        return _entered(self.permission, actor, TenantId(program_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A caller inside a program that runs."""
+
+    scope: TenantScope
+    tenant: Tenant
+    body: Any = None
+    """What the policy's body was read as."""
+
+
+Missing = Callable[[TenantId], DataCollectError]
+"""What a route answers for a program that is unknown or does not run."""
+
+
+def _unknown(_: TenantId) -> DataCollectError:
+    return TenantUnknown()
+
+
+class InProgram(Policy):
+    """For the running program that `configId` names in the query or in `body`; see `tenant_of`.
+
+    Whether the caller may look comes before whether there is anything: strangers learn nothing of what exists. The
+    body is read once the caller is known.
+    """
+
+    def __init__(
+        self,
+        action: Action,
+        *,
+        callers: Callers = Callers.STAFF,
+        whole: bool = False,
+        body: ProgramBody | None = None,
+        missing: Missing = TenantNotFound,
+    ) -> None:
+        super().__init__(Permission(callers, action, Where.CONFIG_ID, whole=whole))
+        self.body = body
+        self._missing = missing
+
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = "default") -> Entered:
+        return await self.enter(request, hub)
+
+    def require_named(self, request: Request) -> None:
+        """For routes that do not take the default program: may refuse a request that names none."""
+
+    async def enter(self, request: Request, hub: Hub) -> Entered:
+        actor = await _caller(request, hub, self.permission)
+        sent = Sent(None, None) if self.body is None else await self.body(request)
+        self.require_named(request)
+        tenant_id = tenant_of(request, sent.document if isinstance(sent.document, dict) else None)
+        scope = _entered(self.permission, actor, tenant_id)
+        tenant = await hub.tenants.find(tenant_id)
+        if tenant is None:
+            raise self._missing(tenant_id)
+        return Entered(scope, tenant, sent.value)
+
+
+class InSync(InProgram):
+    """As `InProgram`, for sync and its neighbours: devices may call too, and a program that does not run is 400."""
+
+    def __init__(
+        self,
+        action: Action,
+        *,
+        callers: Callers = Callers.SYNC,
+        whole: bool = False,
+        body: ProgramBody | None = None,
+    ) -> None:
+        super().__init__(action, callers=callers, whole=whole, body=body, missing=_unknown)
+
+
+PUBLIC = Depends(Public())
+
+CurrentUser = Annotated[Actor, Depends(SignedIn())]
+"""Any signed-in staff member."""
+
+CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
+"""A signed-in account with role ADMIN, as the database has it now."""
+
+
+async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
+    authorization = request.headers.get("authorization")
+    if permission.callers is Callers.SYNC:
+        actor = await hub.auth.sync_caller(authorization)
+    else:
+        actor = await hub.auth.staff(authorization)
+    # Every later log line of this request names the caller, by id.
+    structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    return actor
+
+
+def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:
+    scope = _admit(permission, actor, tenant_id)
+    assert scope is not None
+    return scope
+
+
+def _admit(permission: Permission, actor: Actor, tenant_id: TenantId | None = None) -> TenantScope | None:
+    try:
+        return permission.admit(actor, tenant_id)
+    except Forbidden as refused:
+        _log.warning("access.denied", code=refused.code, action=permission.action)
+        raise
+
+
+# -- all routes of an application
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method of a route: a row of the permission matrix with its name."""
+
+    method: str
+    path: str
+    summary: str
+    permission: Permission
+    is_documented: bool
+    """Whether the API description shows it; pages for people are left out of it."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def operations_of(app: FastAPI) -> Iterator[Operation]:
+    """The permission matrix. Raises `StartupError` for a route without a policy, or with several."""
+    for context in iter_route_contexts(app.routes):
+        permission = _permission_of(context)
+        for method in sorted(context.methods or ()):
+            documented = bool(context.include_in_schema)
+            yield Operation(method, context.path_format or "", context.summary or "", permission, documented)
+
+
+def require_policies(app: FastAPI) -> None:
+    """Refuse to start with a route of which nobody has said who may call it. Raises `StartupError`."""
+    for _ in operations_of(app):
+        pass
+
+
+def calls_of(dependant: Dependant) -> Iterator[Any]:
+    """Everything that is called for a request: the route's function, its dependencies, and theirs."""
+    yield dependant.call
+    for inner in dependant.dependencies:
+        yield from calls_of(inner)
+
+
+def _permission_of(context: RouteContext) -> Permission:
+    # What is no APIRoute (a mounted application, say) has no dependencies, so no policy either.
+    calls = calls_of(context.dependant) if isinstance(context.original_route, APIRoute) else ()
+    policies = {call for call in calls if isinstance(call, Policy)}
+    if len(policies) != 1:
+        name = f"{' '.join(sorted(context.methods or ()))} {context.path}".strip()
+        problem = "no policy: nobody has said who may call it" if not policies else "more than one policy"
+        raise StartupError(f"The route {name} declares {problem}.")
+    return policies.pop().permission

@@ -1,0 +1,108 @@
+"""The rows of the permission matrix let in whom they say, and the explanation says what they do."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datacollect.kernel.errors import AdminRequired, BeyondReach, Forbidden, InsufficientRole
+from datacollect.kernel.identity import AccountRole, Action, Actor, Role
+from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.permission import Callers, Permission, Where, explain
+from datacollect.kernel.sync_scope import RoleAssignment
+
+TENANTS = [TenantId(name) for name in ("a", "b", "c")]
+
+assignments = st.builds(
+    RoleAssignment,
+    tenant_id=st.sampled_from(TENANTS),
+    role=st.sampled_from([*(role.value for role in Role), "ENUMERATOR"]),
+    area_id=st.sampled_from([None, "north"]),
+)
+actors = st.builds(
+    Actor,
+    kind=st.just("user"),
+    label=st.just("u@hub.test"),
+    user_id=st.just(UserId(7)),
+    account_role=st.sampled_from([AccountRole.USER, AccountRole.USER, AccountRole.ADMIN]),
+    tenant_ids=st.frozensets(st.sampled_from(TENANTS)),
+    assignments=st.lists(assignments, max_size=4).map(tuple),
+)
+rows = st.builds(
+    Permission,
+    callers=st.sampled_from([Callers.STAFF, Callers.SYNC, Callers.ADMIN]),
+    action=st.sampled_from(Action),
+    where=st.sampled_from([Where.CONFIG_ID, Where.PATH]),
+    whole=st.booleans(),
+)
+
+
+def admitted(permission: Permission, actor: Actor, tenant_id: TenantId | None) -> bool:
+    try:
+        permission.admit(actor, tenant_id)
+    except Forbidden:
+        return False
+    return True
+
+
+@given(rows, actors, st.sampled_from(TENANTS))
+def test_whoever_is_let_in_is_a_member_with_the_role_and_the_reach(
+    permission: Permission, actor: Actor, tenant_id: TenantId
+) -> None:
+    """Said once more in other words than the code's."""
+    roles = [one.role for one in actor.assignments if one.tenant_id == tenant_id]
+    known = [Role(role).level for role in roles if role in list(Role)] if roles else [Role.ENUMERATOR.level]
+    needed = {"read": 20, "create": 40, "update": 40, "delete": 60, "approve": 60, "manage-users": 80}
+    limited = [one.area_id for one in actor.assignments if one.tenant_id == tenant_id and one.role in list(Role)]
+    may = (
+        permission.callers is not Callers.ADMIN
+        and tenant_id in actor.tenant_ids
+        and max(known, default=0) >= needed.get(str(permission.action), 100)
+        and not (permission.whole and limited and all(limited))
+    )
+    assert admitted(permission, actor, tenant_id) == (actor.is_admin or may)
+
+
+@given(rows, actors, st.sampled_from(TENANTS))
+def test_the_scope_is_the_callers_in_the_program_asked_for(
+    permission: Permission, actor: Actor, tenant_id: TenantId
+) -> None:
+    if admitted(permission, actor, tenant_id):
+        scope = permission.admit(actor, tenant_id)
+        assert scope is not None
+        assert (scope.tenant_id, scope.actor) == (tenant_id, actor)
+
+
+@given(rows, actors, st.sampled_from(TENANTS))
+def test_the_explanation_ends_as_the_request_would(permission: Permission, actor: Actor, tenant_id: TenantId) -> None:
+    assert (explain(permission, actor, tenant_id).refused is None) == admitted(permission, actor, tenant_id)
+
+
+@given(actors, st.sampled_from(Action))
+def test_any_program_means_one_where_the_caller_may(actor: Actor, action: Action) -> None:
+    anywhere = Permission(Callers.STAFF, action, Where.ANY_PROGRAM)
+    there = Permission(Callers.STAFF, action, Where.CONFIG_ID)
+    assert admitted(anywhere, actor, None) == (
+        actor.is_admin or any(admitted(there, actor, tenant) for tenant in TENANTS)
+    )
+
+
+def test_refusals_say_what_is_missing() -> None:
+    limited = Actor(
+        kind="user",
+        label="u@hub.test",
+        tenant_ids=frozenset(TENANTS),
+        assignments=(RoleAssignment(TENANTS[0], "supervisor", "north"), RoleAssignment(TENANTS[1], "viewer")),
+    )
+    asked = Permission(Callers.STAFF, Action.APPROVE, Where.CONFIG_ID, whole=True)
+    refused = explain(asked, limited, TENANTS[0])
+    assert isinstance(refused.refused, BeyondReach)
+    assert ("reach", "areas: north") in refused.facts
+    assert ("role", "supervisor in a, the highest of its assignments (supervisor)") in refused.facts
+    assert isinstance(explain(asked, limited, TENANTS[1]).refused, InsufficientRole)
+    by_admin = Permission(Callers.ADMIN)
+    assert isinstance(explain(by_admin, limited, None).refused, AdminRequired)
+
+
+def test_a_row_may_have_a_refusal_of_its_own() -> None:
+    asked = Permission(Callers.STAFF, Action.MANAGE_CONFIG, Where.PATH, denied=AdminRequired)
+    stranger = Actor(kind="user", label="u@hub.test")
+    assert isinstance(explain(asked, stranger, TENANTS[0]).refused, AdminRequired)
