@@ -330,8 +330,7 @@ GONE = ("entities", "events", "users")
 async def break_database(settings: dict[str, str], folder: Path, statements: list[str]) -> None:
     url = settings.get("DATABASE_URL")
     if url is None:
-        [path] = folder.glob("data/*.sqlite3") or folder.glob("data/*.db")
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+        with contextlib.closing(sqlite3.connect(folder / "data" / "hub.sqlite3", timeout=10)) as connection:
             for statement in statements:
                 connection.execute(statement)
             connection.commit()
@@ -365,6 +364,10 @@ def crashes(visitor: Visitor, admin: dict[str, str], member: dict[str, str], pro
     return sum(status in {500, 503} for status in statuses)
 
 
+def files_beside_the_database(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "sqlite" not in path.name]
+
+
 async def test_no_secret_is_told_to_strangers_or_written_down(
     serve: Serve, planted: dict[str, str], canary: Canaries, tmp_path: Path, measured: Any
 ) -> None:
@@ -389,9 +392,10 @@ async def test_no_secret_is_told_to_strangers_or_written_down(
     assert canary.found_in(log) == []
     assert MARK.encode() not in log and MARK.lower().encode() not in log
     assert b"$argon2" not in log
-    for path in tmp_path.rglob("*"):
-        if path.is_file() and "sqlite" not in path.name and ".db" not in path.name:
-            assert canary.found_in(path.read_bytes()) == [], path.name
+    beside = files_beside_the_database(tmp_path)
+    assert beside
+    for path in beside:
+        assert canary.found_in(path.read_bytes()) == [], path.name
     measured("answers looked through", calls)
     measured("secrets", len(canary.words))
     measured("bytes of log", len(log))
