@@ -83,7 +83,8 @@ async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
     foreign, own = str(uuid.uuid4()), str(uuid.uuid4())
     for guid, config_id in ((foreign, theirs), (own, mine)):
         await bench.client.push(push_body([maker.create(guid)], config_id))
-    email = await make_account(bench, mine)
+    email = await make_account(bench, mine, role="program-admin")
+    stranger = await _id_of(bench, await make_account(bench, theirs))
     accounts = [await make_account(bench, mine) for _ in range(_KNOWN_ACCOUNTS)]
     member = await _signed_in(bench, email)
     sessions = await _refresh_tokens(bench, accounts[0])
@@ -137,6 +138,12 @@ async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
             get(lambda: f"/api/apps/{unknown}", member),
             get(lambda: f"/api/apps/{theirs}", member),
         ),
+        # Asked by somebody who manages the accounts of their own program.
+        Pair(
+            "account/absent-foreign",
+            get(lambda: "/api/users/999999999", member),
+            get(lambda: f"/api/users/{stranger}", member),
+        ),
     ]
 
 
@@ -145,14 +152,20 @@ def _from_anywhere(number: int) -> dict[str, str]:
     return {"X-Forwarded-For": f"10.{number // 65536 % 256}.{number // 256 % 256}.{number % 256}"}
 
 
-async def make_account(bench: Bench, config_id: str) -> str:
+async def make_account(bench: Bench, config_id: str, *, role: str = "enumerator") -> str:
     """The e-mail of a new member of the program."""
     email = f"bench-{uuid.uuid4().hex}@hub.example"
-    account = {"email": email, "password": _PASSWORD, "role": "USER", "tenantIds": [config_id]}
+    assignment = {"tenantId": config_id, "role": role}
+    account = {"email": email, "password": _PASSWORD, "role": "USER", "roleAssignments": [assignment]}
     answer = await bench.client.send("POST", "/api/users", msgspec.json.encode(account))
     if answer.outcome != "201":
         raise BenchError(f"no account was made: {answer.outcome}")
     return email
+
+
+async def _id_of(bench: Bench, email: str) -> int:
+    body = await _tokens(bench, email)
+    return int(body["userId"])
 
 
 async def _tokens(bench: Bench, email: str) -> Any:
