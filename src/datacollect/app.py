@@ -15,6 +15,7 @@ from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
+from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import keep_conflicts
@@ -30,12 +31,13 @@ from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.users import feature as users
-from datacollect.features.users.service import ensure_first_admin
+from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
@@ -51,6 +53,7 @@ from datacollect.settings import Settings
 FEATURES = (
     health.FEATURE,
     tenants.FEATURE,
+    security_log.FEATURE,
     users.FEATURE,
     auth.FEATURE,
     entities.FEATURE,
@@ -79,7 +82,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
-    tokens = Tokens(secret, clock)
+    previous = settings.jwt_secret_previous
+    tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
     return Hub(
         settings=settings,
         clock=clock,
@@ -90,6 +94,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
+        throttle=Throttle(clock, at_once=HASHING_THREADS),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),

@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(
         None, alias="JWT_SECRET", description="Secret that signs all tokens; at least 32 characters."
     )
+    jwt_secret_previous: SecretStr | None = Field(
+        None,
+        alias="JWT_SECRET_PREVIOUS",
+        description="The secret before JWT_SECRET: its tokens are still accepted, so a change signs nobody out.",
+    )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
     )
@@ -73,7 +78,13 @@ class Settings(BaseSettings):
         None, alias="RAILWAY_PUBLIC_DOMAIN", description="Domain used as https address when PUBLIC_BASE_URL is unset."
     )
     login_rate_limit: int = Field(
-        15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
+        15, alias="LOGIN_RATE_LIMIT", ge=1, description="Failed logins each client address may have in 15 minutes."
+    )
+    login_account_limit: int = Field(
+        15, alias="LOGIN_ACCOUNT_LIMIT", ge=1, description="Wrong passwords each account may get in 15 minutes."
+    )
+    security_log_days: int = Field(
+        365, alias="SECURITY_LOG_DAYS", ge=1, le=36_500, description="How long the security log is kept."
     )
 
     @field_validator("log_level", mode="before")
@@ -87,6 +98,12 @@ class Settings(BaseSettings):
         """The PostgreSQL URL, or None for SQLite. Holds a password: never log it."""
         url = self.postgres or self.database_url_fallback
         return url.get_secret_value() if url else None
+
+    @property
+    def token_secrets(self) -> tuple[bytes, ...]:
+        """The secret that signs, and then the one before it if that is still accepted."""
+        secrets = (self.jwt_secret, self.jwt_secret_previous)
+        return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
 
     @property
     def production(self) -> bool:
@@ -114,5 +131,8 @@ def check_startup(settings: Settings) -> None:
         raise StartupError("JWT_SECRET must be set")
     if len(settings.jwt_secret.get_secret_value()) < MINIMUM_SECRET_LENGTH:
         raise StartupError(f"JWT_SECRET must be at least {MINIMUM_SECRET_LENGTH} characters long")
+    previous = settings.jwt_secret_previous
+    if previous and len(previous.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+        raise StartupError(f"JWT_SECRET_PREVIOUS must be at least {MINIMUM_SECRET_LENGTH} characters long")
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")

@@ -21,6 +21,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ADMIN_PASSWORD": "", "JWT_SECRET": ""}, "Initial admin credentials must be set"),
         ({"JWT_SECRET": ""}, "JWT_SECRET must be set"),
         ({"JWT_SECRET": "s" * 31}, "JWT_SECRET must be at least 32 characters long"),
+        ({"JWT_SECRET_PREVIOUS": "s" * 31}, "JWT_SECRET_PREVIOUS must be at least 32 characters long"),
         (
             {"CORS_ORIGINS": " * ", "NODE_ENV": "production"},
             "CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.",

@@ -60,7 +60,8 @@ def access_claims(clock: TurnableClock, **changes: Any) -> dict[str, Any]:
 
 def test_an_access_token_lasts_one_hour_and_shows_the_contracts_claims(tokens: Tokens) -> None:
     header, claims = unpacked(tokens.access(USER, version=3, family="f1"))
-    assert header == {"alg": "HS256", "typ": "JWT"}
+    assert {name: header[name] for name in ("alg", "typ")} == {"alg": "HS256", "typ": "JWT"}
+    assert set(header) == {"alg", "typ", "kid"}
     assert claims["exp"] - claims["iat"] == 3600
     assert {name: claims[name] for name in USER} == USER
 
@@ -94,6 +95,9 @@ def test_a_token_made_elsewhere_by_the_rules_is_accepted(tokens: Tokens, clock: 
         {"typ": "refresh"},
         {"iss": None},
         {"iss": "somebody-else"},
+        {"aud": "somebody-else"},
+        {"aud": "datacollect-hub:refresh"},
+        {"aud": ["datacollect-hub:api"]},
         {"id": None},
         {"id": "7"},
         {"id": True},
@@ -223,3 +227,64 @@ def test_somebody_in_hundreds_of_programs_gets_a_token_that_fits_a_header(tokens
     assert len(token) < 8000
     assert tokens.read_access(token) == AccessClaims(7, 3, "f1")
     assert unpacked(token)[1]["email"] == "u@hub.test"
+
+
+# -- one secret taking the place of another
+
+
+OLD = "the-secret-that-was-used-before-this-one"
+
+
+def test_a_token_of_the_secret_before_is_accepted_and_one_of_any_other_is_not(clock: TurnableClock) -> None:
+    before, after = Tokens(OLD, clock), Tokens(SECRET, clock, previous=OLD)
+    assert after.read_access(before.access(USER, version=3, family="f1")) == AccessClaims(7, 3, "f1")
+    assert after.read_refresh(before.refresh(FAMILY, email="u@hub.test", issued_at=clock.now())) == FAMILY
+    for forgotten in (Tokens(SECRET, clock), Tokens(SECRET, clock, previous="f" * 32)):
+        with pytest.raises(TokenInvalid):
+            forgotten.read_access(before.access(USER, version=3, family="f1"))
+
+
+def test_what_is_signed_is_signed_with_the_new_secret(clock: TurnableClock) -> None:
+    between = Tokens(SECRET, clock, previous=OLD)
+    token = between.access(USER, version=3, family="f1")
+    assert Tokens(SECRET, clock).read_access(token) == AccessClaims(7, 3, "f1")
+    with pytest.raises(TokenInvalid):
+        Tokens(OLD, clock).read_access(token)
+
+
+def test_a_token_of_an_older_hub_names_no_key_and_may_be_of_either_secret(clock: TurnableClock) -> None:
+    between = Tokens(SECRET, clock, previous=OLD)
+    for secret in (SECRET, OLD):
+        assert between.read_access(signed(access_claims(clock), secret=secret)) == AccessClaims(7, 3, "f1")
+    with pytest.raises(TokenInvalid):
+        between.read_access(signed(access_claims(clock), secret="f" * 32))
+
+
+@pytest.mark.parametrize("name", ["unknown", "", None, 7, ["x"], {"x": 1}], ids=str)
+def test_a_key_that_is_not_ours_opens_nothing(clock: TurnableClock, name: Any) -> None:
+    between = Tokens(SECRET, clock, previous=OLD)
+    header = {"alg": "HS256", "typ": "JWT", "kid": name}
+    for secret in (SECRET, OLD):
+        with pytest.raises(TokenInvalid):
+            between.read_access(signed(access_claims(clock), header, secret=secret))
+
+
+def test_the_named_key_alone_is_tried(clock: TurnableClock) -> None:
+    between = Tokens(SECRET, clock, previous=OLD)
+    header, _ = unpacked(Tokens(OLD, clock).access(USER, version=3, family="f1"))
+    with pytest.raises(TokenInvalid):
+        between.read_access(signed(access_claims(clock), header, secret=SECRET))
+
+
+def test_the_name_of_a_key_tells_nothing_of_it(tokens: Tokens) -> None:
+    header, _ = unpacked(tokens.access(USER, version=3, family="f1"))
+    assert header["kid"] not in (SECRET[:16], hashlib.sha256(SECRET.encode()).hexdigest()[:16])
+    assert len(header["kid"]) == 16
+
+
+def test_refresh_tokens_are_meant_for_refreshing(tokens: Tokens, clock: TurnableClock) -> None:
+    """Absent in tokens of older hubs; when it is there it must be right."""
+    claims = access_claims(clock, typ="refresh", jti="t1")
+    assert tokens.read_refresh(signed(claims)) == FAMILY
+    assert tokens.read_refresh(signed(claims | {"aud": "datacollect-hub:refresh"})) == FAMILY
+    assert tokens.read_refresh(signed(claims | {"aud": "datacollect-hub:api"})) is None

@@ -12,6 +12,7 @@ from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
@@ -31,7 +32,20 @@ class Authenticator(Protocol):
         missing header says so. Identity providers' tokens are accepted here once the program configures them."""
 
     def forget(self, user_id: UserId) -> None:
-        """The account has just been changed or deleted here: look it up afresh next time."""
+        """The account has just been changed or deleted here, or one of its sessions ended: look it up afresh."""
+
+
+class Throttle(Protocol):
+    """Keeps floods of sign-ins cheap; implemented by the auth slice."""
+
+    def check(self, key: str) -> None:
+        """Raises `TooManyRequests` for a key that is known to have used up its attempts."""
+
+    def refuse(self, counted: Any, error: type[TooManyRequests]) -> TooManyRequests:
+        """The refusal of attempts that are used up; it is remembered for `check`."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A place at the threads that check passwords. Raises `Unavailable` when too many wait for one."""
 
 
 class DeviceCall(Protocol):
@@ -103,6 +117,7 @@ class Hub:
     checks: EventChecks
     tokens: Tokens
     auth: Authenticator
+    throttle: Throttle
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit

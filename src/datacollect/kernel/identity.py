@@ -69,6 +69,8 @@ class Actor:
     account_role: AccountRole = AccountRole.USER
     tenant_ids: frozenset[TenantId] = frozenset()
     assignments: tuple[RoleAssignment, ...] = ()
+    session: str | None = None
+    """The sign-in they speak from: the family of their tokens."""
 
     @property
     def is_admin(self) -> bool:

@@ -40,10 +40,11 @@ async def test_no_password_hash_token_or_email_is_ever_logged(
     await admin.post("/api/users", json=account | {"password": WEAK})
     await admin.post("/api/users", json=account | {"password": NEW})
     await admin.put(url, json=account | {"password": WEAK})
+    fourth = await login(client, person)
     change = {"currentPassword": OLD, "newPassword": NEW}
-    changed = await client.post("/api/users/me/password", json=change, headers=bearer(third["token"]))
+    changed = await client.post("/api/users/me/password", json=change, headers=bearer(fourth["token"]))
     assert changed.status_code == 200
-    await client.post("/api/users/logout", json={"refreshToken": third["refreshToken"]})
+    await client.post("/api/users/logout", json={"refreshToken": fourth["refreshToken"]})
     await admin.delete(f"/api/users/{person.email}")
 
     # The test's own client logs the addresses it calls; `configure_logging` silences the driver.
@@ -51,7 +52,7 @@ async def test_no_password_hash_token_or_email_is_ever_logged(
     libraries = [record.getMessage() for record in caplog.records if not record.name.startswith(silent)]
     told = json.dumps([*map(_as_written, lines), *libraries], default=str)
     assert "auth.family_revoked" in told
-    secrets = [token[name] for token in (first, second, third) for name in ("token", "refreshToken")]
+    secrets = [token[name] for token in (first, second, third, fourth) for name in ("token", "refreshToken")]
     for secret in [*secrets, OLD, WRONG, NEW, WEAK, "$argon2", person.email, "nobody-canary"]:
         assert secret not in told
 

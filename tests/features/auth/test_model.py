@@ -9,9 +9,10 @@ from datacollect.features.auth.model import (
     Allowance,
     Session,
     Verdict,
+    account_hash,
     hash_of,
     judge,
-    origin_of,
+    session_id,
     successor,
 )
 from datacollect.kernel.clock import Millis
@@ -20,6 +21,7 @@ ROTATED = Millis(1_000_000)
 SESSION = Session(
     family="f",
     user_id=7,
+    version=1,
     current_hash=hash_of("current"),
     previous_hash=hash_of("previous"),
     rotated_at=ROTATED,
@@ -57,20 +59,19 @@ def test_a_token_has_one_successor_which_only_the_hub_can_tell() -> None:
     assert len({successor("t", secret=b"s"), successor("u", secret=b"s"), successor("t", secret=b"other")}) == 3
 
 
-@pytest.mark.parametrize(
-    ("address", "origin"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_attempts_are_counted_per_customer_not_per_address(address: str, origin: str) -> None:
-    assert origin_of(address) == origin
-
-
 def test_an_allowance_names_its_limit_and_when_it_is_passed_when_to_come_back() -> None:
     left = Allowance(limit=15, remaining=14, reset_seconds=900, exceeded=False)
     assert left.headers() == {"RateLimit-Policy": "15;w=900", "RateLimit": "limit=15, remaining=14, reset=900"}
     assert Allowance(15, 0, 7, exceeded=True).headers()["Retry-After"] == "7"
+
+
+def test_a_session_is_shown_by_an_id_that_is_not_its_tokens() -> None:
+    assert session_id("f") == session_id("f") != session_id("g")
+    assert len(session_id("f")) == 32
+
+
+def test_attempts_on_an_account_are_counted_under_a_keyed_hash_of_whatever_was_typed() -> None:
+    hashes = {account_hash("a", secret=b"k"), account_hash("b", secret=b"k"), account_hash("a", secret=b"l")}
+    assert len(hashes) == 3
+    assert account_hash("a", secret=b"k") in hashes
+    assert len(account_hash("\ud800" * 100_000, secret=b"k")) == 32

@@ -1,6 +1,6 @@
 """What signing in refuses."""
 
-from datacollect.kernel.errors import Forbidden, TooManyRequests, Unauthenticated
+from datacollect.kernel.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
 
 
 class HeaderMissing(Unauthenticated):
@@ -85,3 +85,17 @@ class TooManyGuesses(TooManyRequests):
 
     code = "TOO_MANY_PASSWORD_CHANGES"
     help = "Wait as long as the header `Retry-After` says."
+
+
+class SignInsBusy(Unavailable):
+    """The hub is busy with other sign-ins just now. Try again in a moment."""
+
+    code = "SIGN_INS_BUSY"
+    help = "Wait as long as the header `Retry-After` says."
+
+
+class SessionNotFound(NotFound):
+    """Session not found"""
+
+    code = "SESSION_NOT_FOUND"
+    help = "Take the id from the list of your sessions; one that has ended is not in it any more."

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -22,11 +21,35 @@ class Session:
 
     family: str
     user_id: int
+    version: int | None
+    """The account's when it signed in; None in rows of an older hub."""
     current_hash: bytes
     previous_hash: bytes | None
     rotated_at: Millis
     expires_at: Millis
     revoked_at: Millis | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A sign-in that lasts, as it is shown to its owner."""
+
+    family: str
+    created_at: Millis
+    last_used_at: Millis
+    """When it began or last refreshed its tokens."""
+    expires_at: Millis
+    origin: str | None
+    user_agent: str | None
+
+    @property
+    def id(self) -> str:
+        return session_id(self.family)
+
+
+def session_id(family: str) -> str:
+    """How a family is named to people. Not as its tokens name it: what is shown and logged then leads to no token."""
+    return hashlib.sha256(b"session:" + family.encode()).hexdigest()[:32]
 
 
 class Verdict(Enum):
@@ -56,6 +79,15 @@ def successor(token_id: str, *, secret: bytes) -> str:
     return hmac.new(secret, b"refresh-successor:" + token_id.encode(), hashlib.sha256).hexdigest()
 
 
+def account_hash(email: str, *, secret: bytes) -> str:
+    """What attempts on an e-mail are counted under: not the text, because people type passwords there.
+
+    `email` is in its normal form. The same for addresses with and without an account.
+    """
+    text = b"login-account:" + email.encode("utf-8", "surrogatepass")
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """What is left of a rate limit after this attempt."""
@@ -70,14 +102,3 @@ class Allowance:
         state = f"limit={self.limit}, remaining={self.remaining}, reset={self.reset_seconds}"
         fields = {"RateLimit-Policy": f"{self.limit};w={WINDOW_SECONDS}", "RateLimit": state}
         return fields | {"Retry-After": str(self.reset_seconds)} if self.exceeded else fields
-
-
-def origin_of(address: str) -> str:
-    """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

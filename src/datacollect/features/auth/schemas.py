@@ -1,5 +1,7 @@
 """Wire models of signing in."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -40,3 +42,33 @@ class Renewed(_Wire):
 
 class Done(_Wire):
     message: str
+
+
+_SESSION: dict[str, Any] = {
+    "id": "6ad1c8a2f7d94a1f9f5b3c0f1f0f2a77",
+    "createdAt": "2026-11-02T07:12:09.120Z",
+    "lastUsedAt": "2026-11-16T08:30:00.000Z",
+    "expiresAt": "2026-12-16T08:30:00.000Z",
+    "origin": "192.0.2.7",
+    "userAgent": "Mozilla/5.0 (Android 14; Mobile)",
+    "current": True,
+}
+
+
+class SessionOut(_Wire):
+    """A sign-in that lasts."""
+
+    model_config = _Wire.model_config | ConfigDict(json_schema_extra={"examples": [_SESSION]})
+
+    id: str
+    created_at: str
+    last_used_at: str = Field(description="When it began or last refreshed its tokens.")
+    expires_at: str = Field(description="Unless it is refreshed before.")
+    origin: str | None = Field(description="The address it was last used from; of IPv6 its /64 network.")
+    user_agent: str | None = Field(description="What the client calls itself. Anybody can write anything there.")
+    current: bool = Field(description="The one this request comes from.")
+
+
+class Ended(_Wire):
+    message: str
+    ended: int = Field(description="How many sessions that were.")

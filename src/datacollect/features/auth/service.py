@@ -1,11 +1,13 @@
-"""Signing in, refreshing, and the guards. Source: the contract's authentication area, 1-4 and 8.1-8.4."""
+"""Signing in, refreshing, sessions, and the guards. Source: the contract's authentication area, 1-4 and 8.1-8.4."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
-from datacollect.db import Database, Tx
+from datacollect.db import Database, Reading, Tx
 from datacollect.features.auth import queries
 from datacollect.features.auth.errors import (
     AccessTokenInvalid,
@@ -13,24 +15,19 @@ from datacollect.features.auth.errors import (
     RefreshTokenInvalid,
     SchemeUnknown,
     SelfServiceForbidden,
-    TooManyRefreshes,
+    SessionNotFound,
     UserGone,
 )
-from datacollect.features.auth.model import (
-    WINDOW_SECONDS,
-    Allowance,
-    Session,
-    Verdict,
-    hash_of,
-    judge,
-    successor,
-)
+from datacollect.features.auth.model import LiveSession, Session, Verdict, hash_of, judge, session_id, successor
+from datacollect.features.security_log import service as security_log
+from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
+from datacollect.kernel.source import Source
 from datacollect.kernel.tokens import (
     REFRESH_SECONDS,
     AccessClaims,
@@ -45,7 +42,7 @@ _log = structlog.get_logger(component="auth")
 _STALE_MILLIS = 1000
 """How long a change made by another process may go unnoticed here."""
 
-_REMEMBERED_USERS = 10_000
+_REMEMBERED_CALLERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,62 +53,69 @@ class TokenPair:
     user_id: UserId
 
 
-async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
-    """Count something that is limited per 15 minutes, successes too. What `key` names shares one count."""
-    window_millis = WINDOW_SECONDS * 1000
-    count, began = await queries.count_attempt(tx, key, now=now, window_millis=window_millis)
-    if count == 1:
-        await queries.delete_ended_attempts(tx, now=now, window_millis=window_millis)
-    reset_seconds = max(1, -(-(began + window_millis - now) // 1000))
-    return Allowance(limit, max(0, limit - count), reset_seconds, exceeded=count > limit)
-
-
-async def sign_in(tx: Tx, tokens: Tokens, user: User, *, now: Millis) -> TokenPair:
-    """Begin a family of refresh tokens. Raises `UserGone`."""
+async def sign_in(
+    tx: Tx, tokens: Tokens, user: User, *, source: Source, by: str = "password", now: Millis
+) -> TokenPair:
+    """Begin a family of refresh tokens. `by` is how they have shown who they are. Raises `UserGone`."""
     token_id, family = new_guid(), new_guid()
-    await queries.insert_session(
-        tx,
-        Session(
-            family=family,
-            user_id=user.id,
-            current_hash=hash_of(token_id),
-            previous_hash=None,
-            rotated_at=now,
-            expires_at=_expiry(now),
-            revoked_at=None,
-        ),
+    session = Session(
+        family=family,
+        user_id=user.id,
+        version=user.version,
+        current_hash=hash_of(token_id),
+        previous_hash=None,
+        rotated_at=now,
+        expires_at=_expiry(now),
+        revoked_at=None,
     )
+    await queries.insert_session(tx, session, source)
     # Only now: the insert holds the account's row, as a deletion of the account does before it takes the families.
-    await queries.delete_ended_sessions(tx, user.id, now=now)
+    await queries.delete_ended_sessions(tx, user.id, version=user.version, now=now)
+    told = {"session": session_id(family), "by": by}
+    await _record(tx, SecurityAction.LOGIN_SUCCEEDED, user.id, source=source, now=now, details=told)
     return _pair(tokens, user, family=family, token_id=token_id, issued_at=now)
 
 
 async def refresh(
-    tx: Tx, tokens: Tokens, claims: RefreshClaims, *, secret: bytes, limit: int, now: Millis
+    tx: Tx,
+    tokens: Tokens,
+    claims: RefreshClaims,
+    *,
+    source: Source,
+    secrets: Sequence[bytes],
+    now: Millis,
 ) -> TokenPair | DataCollectError:
-    """Exchange a refresh token for its successor, or say what is wrong. `limit` is per user.
+    """Exchange a refresh token for its successor, or say what is wrong. `secrets` are those that successors may have
+    been made with, the present one first.
 
     A refusal is returned, not raised: the family it may have ended must be committed before the caller is told.
     """
     user = await users.find_user(tx, UserId(claims.user_id))
     if user is None:
+        await _record(tx, SecurityAction.REFRESH_REFUSED, UserId(claims.user_id), source=source, now=now)
         return UserGone()
-    allowance = await count_attempt(tx, f"refresh:user:{user.id}", limit=limit, now=now)
-    if allowance.exceeded:
-        return TooManyRefreshes(headers=allowance.headers())
     session = await queries.lock_session(tx, claims.family)
     verdict = judge(session, hash_of(claims.token_id), now=now)
+    told = {"session": session_id(claims.family)}
     if verdict is Verdict.REFUSE or session is None:
+        await _record(tx, SecurityAction.REFRESH_REFUSED, user.id, source=source, now=now, details=told)
         return RefreshTokenInvalid()
     if verdict is Verdict.REVOKE or claims.version != user.version:
+        reused = verdict is Verdict.REVOKE
         await queries.revoke_session(tx, claims.family, now=now)
-        _log.warning("auth.family_revoked", user_id=user.id, reused=verdict is Verdict.REVOKE)
+        action = SecurityAction.REFRESH_REUSED if reused else SecurityAction.REFRESH_REFUSED
+        await _record(tx, action, user.id, source=source, now=now, details=told)
+        _log.warning("auth.family_revoked", user_id=user.id, reused=reused)
         return RefreshTokenInvalid()
-    token_id = successor(claims.token_id, secret=secret)
+    await _record(tx, SecurityAction.REFRESH_SUCCEEDED, user.id, source=source, now=now, details=told)
+    successors = [successor(claims.token_id, secret=secret) for secret in secrets]
     if verdict is Verdict.REPEAT:
+        # The first time may have been before the secret was changed.
+        token_id = next((one for one in successors if hash_of(one) == session.current_hash), successors[0])
         return _pair(tokens, user, family=claims.family, token_id=token_id, issued_at=session.rotated_at)
-    await queries.rotate_session(tx, session, new_hash=hash_of(token_id), now=now, expires_at=_expiry(now))
-    return _pair(tokens, user, family=claims.family, token_id=token_id, issued_at=now)
+    new_hash = hash_of(successors[0])
+    await queries.rotate_session(tx, session, source, new_hash=new_hash, now=now, expires_at=_expiry(now))
+    return _pair(tokens, user, family=claims.family, token_id=successors[0], issued_at=now)
 
 
 def access_claims(tokens: Tokens, authorization: str) -> AccessClaims:
@@ -126,26 +130,82 @@ def access_claims(tokens: Tokens, authorization: str) -> AccessClaims:
 
 
 async def renew_access(
-    tx: Tx, tokens: Tokens, claims: AccessClaims, *, limit: int, now: Millis
+    tx: Tx, tokens: Tokens, claims: AccessClaims, *, source: Source, now: Millis
 ) -> TokenPair | DataCollectError:
-    """A new access token for a valid one, as long as the sign-in it comes from lasts. `limit` is per user.
+    """A new access token for a valid one, as long as the sign-in it comes from lasts.
 
     A refusal is returned, not raised: the attempt counts all the same.
     """
     user = await users.find_user(tx, UserId(claims.user_id))
     if user is None:
+        await _record(tx, SecurityAction.REFRESH_REFUSED, UserId(claims.user_id), source=source, now=now)
         return UserGone()
-    allowance = await count_attempt(tx, f"refresh:user:{user.id}", limit=limit, now=now)
-    if allowance.exceeded:
-        return TooManyRefreshes(headers=allowance.headers())
-    if user.version != claims.version or not await queries.is_alive(tx, claims.family, now=now):
+    told = {"session": session_id(claims.family)}
+    if user.version != claims.version or not await queries.touch_session(tx, claims.family, source, now=now):
+        await _record(tx, SecurityAction.REFRESH_REFUSED, user.id, source=source, now=now, details=told)
         return AccessTokenInvalid()
+    await _record(tx, SecurityAction.REFRESH_SUCCEEDED, user.id, source=source, now=now, details=told)
     return TokenPair(_access_token(tokens, user, family=claims.family), None, user.id)
 
 
-async def sign_out(tx: Tx, claims: RefreshClaims, *, now: Millis) -> None:
+async def sign_out(tx: Tx, claims: RefreshClaims, *, source: Source, now: Millis) -> None:
     """End the family the token belongs to; harmless when it has ended."""
-    await queries.revoke_session(tx, claims.family, now=now)
+    if await queries.revoke_session(tx, claims.family, now=now):
+        told = {"session": session_id(claims.family)}
+        await _record(tx, SecurityAction.LOGOUT, UserId(claims.user_id), source=source, now=now, details=told)
+
+
+async def list_sessions(view: Reading, user_id: UserId, *, now: Millis, limit: int) -> Sequence[LiveSession]:
+    """The account's sign-ins that last, the last used first. Raises `UserGone`."""
+    user = await users.find_user(view, user_id)
+    if user is None:
+        raise UserGone()
+    return await queries.list_live_sessions(view, user_id, version=user.version, now=now, limit=limit)
+
+
+async def end_session(tx: Tx, user_id: UserId, wanted: str, *, source: Source, now: Millis) -> None:
+    """End one of the account's own sign-ins. Raises `SessionNotFound`."""
+    families = await queries.list_families(tx, user_id, now=now)
+    family = next((one for one in families if session_id(one) == wanted), None)
+    if family is None or not await queries.revoke_session(tx, family, now=now):
+        raise SessionNotFound()
+    told = {"session": wanted}
+    await _record(tx, SecurityAction.SESSION_REVOKED, user_id, source=source, now=now, details=told)
+
+
+async def end_sessions(
+    tx: Tx, user_id: UserId, *, but: str | None = None, actor: Actor, source: Source, now: Millis
+) -> int:
+    """End the account's sign-ins, all of them or all but one family; how many that were."""
+    ended = await queries.revoke_sessions(tx, user_id, but=but, now=now)
+    if ended:
+        await security_log.record(
+            tx,
+            SecurityAction.SESSION_REVOKED,
+            source=source,
+            now=now,
+            actor=actor.user_id,
+            subject=user_id,
+            details={"sessions": ended},
+        )
+    return ended
+
+
+_REFUSALS = frozenset((SecurityAction.REFRESH_REFUSED, SecurityAction.REFRESH_REUSED))
+
+
+async def _record(
+    tx: Tx,
+    action: SecurityAction,
+    user_id: UserId,
+    *,
+    source: Source,
+    now: Millis,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Note what somebody did with their own account, or what was refused to somebody who claimed to be its owner."""
+    actor = None if action in _REFUSALS else user_id
+    await security_log.record(tx, action, source=source, now=now, actor=actor, subject=user_id, details=details)
 
 
 def _pair(tokens: Tokens, user: User, *, family: str, token_id: str, issued_at: Millis) -> TokenPair:
@@ -165,14 +225,14 @@ def _expiry(now: Millis) -> Millis:
 class TokenAuthenticator:
     """The guards of all routes; implements `Authenticator`.
 
-    What an account may do comes from the database and is remembered for at most a second, so a change takes effect at
-    once here and within a second in other processes.
+    What an account may do and whether the sign-in lasts comes from the database, in one statement, and is remembered for
+    at most a second, so a change takes effect at once here and within a second in other processes.
     """
 
     def __init__(self, database: Database, tokens: Tokens, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._users: OrderedDict[UserId, tuple[User, Actor, Millis]] = OrderedDict()
+        self._callers: OrderedDict[tuple[UserId, str], _Caller] = OrderedDict()
         self._forgotten = 0
         self._tokens = tokens
 
@@ -197,35 +257,48 @@ class TokenAuthenticator:
             raise Unauthenticated() from None
 
     def forget(self, user_id: UserId) -> None:
-        """The account has just been changed here."""
-        self._users.pop(user_id, None)
+        """The account, or one of its sign-ins, has just been changed here."""
+        for key in [key for key in self._callers if key[0] == user_id]:
+            del self._callers[key]
         self._forgotten += 1
 
     async def _actor(self, claims: AccessClaims) -> Actor:
-        held = await self._user(UserId(claims.user_id))
-        if held is None:
+        caller = await self._caller(UserId(claims.user_id), claims.family)
+        if caller is None:
             raise UserGone()
-        if held[0].version != claims.version:
+        if caller.version != claims.version or not caller.signed_in:
             raise TokenInvalid
-        return held[1]
+        return caller.actor
 
-    async def _user(self, user_id: UserId) -> tuple[User, Actor, Millis] | None:
+    async def _caller(self, user_id: UserId, family: str) -> "_Caller | None":
         now = self._clock.now()
-        held = self._users.get(user_id)
-        if held is not None and 0 <= now - held[2] < _STALE_MILLIS:
+        key = (user_id, family)
+        held = self._callers.get(key)
+        if held is not None and 0 <= now - held.read_at < _STALE_MILLIS:
             return held
         forgotten = self._forgotten
         async with self._database.reading() as view:
-            user = await users.find_user(view, user_id)
-        self._users.pop(user_id, None)
-        if user is None:
+            found = await users.find_user_and(view, user_id, queries.is_alive(family, user_id, now=now))
+        self._callers.pop(key, None)
+        if found is None:
             return None
-        fresh = (user, user.to_actor(), now)
+        user, signed_in = found
+        caller = _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family), now)
         if forgotten == self._forgotten:  # else an account was changed while this one was being read
-            self._users[user_id] = fresh
-        if len(self._users) > _REMEMBERED_USERS:
-            self._users.popitem(last=False)
-        return fresh
+            self._callers[key] = caller
+        if len(self._callers) > _REMEMBERED_CALLERS:
+            self._callers.popitem(last=False)
+        return caller
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Somebody who speaks from a sign-in, as the database had them a moment ago."""
+
+    version: int
+    signed_in: bool
+    actor: Actor
+    read_at: Millis
 
 
 def _split(authorization: str | None) -> tuple[str, str]:

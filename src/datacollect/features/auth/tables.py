@@ -1,6 +1,6 @@
 """Tables of signing in. Small and shared by all tenants."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text
 
 from datacollect.db.metadata import metadata
 
@@ -16,6 +16,12 @@ sessions = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    # All below are null in rows of an older hub. The first three are those of the last sign-in or refresh.
+    Column("last_used_ms", BigInteger),
+    Column("origin", Text),
+    Column("user_agent", Text),
+    # The account's when it signed in: once the account has another one, the family is over.
+    Column("version", Integer),
 )
 
 attempts = Table(
@@ -25,4 +31,14 @@ attempts = Table(
     Column("key", Text, primary_key=True),
     Column("window_began_ms", BigInteger, nullable=False, index=True),
     Column("count", Integer, nullable=False),
+)
+
+familiar_origins = Table(
+    "familiar_origins",
+    metadata,
+    # From where an account has signed in; the account as the keyed hash that its attempts are counted under.
+    Column("account", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("account", "origin"),
 )

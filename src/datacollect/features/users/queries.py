@@ -42,6 +42,12 @@ async def find_user(view: Reading, user_id: UserId) -> User | None:
     return await _find(view, users.c.id == user_id)
 
 
+async def find_user_and(view: Reading, user_id: UserId, also: ColumnElement[Any]) -> tuple[User, Any] | None:
+    """The user and, in the same statement, what somebody else wants to know."""
+    row = (await view.execute(select(users, also.label("also")).where(users.c.id == user_id))).one_or_none()
+    return None if row is None else (_user(row), row.also)
+
+
 async def find_user_by_email(view: Reading, email: str) -> User | None:
     """`email` is in its normal form."""
     return await _find(view, users.c.email == email)

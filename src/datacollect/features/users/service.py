@@ -7,28 +7,45 @@ from typing import Any
 from datacollect.db import Reading, Tx
 from datacollect.features.users import queries
 from datacollect.features.users.errors import InvalidAccount, LastAdmin, UserExists, UserNotFound, WrongPassword
-from datacollect.features.users.model import Memberships, User, broken_password_rules, normal_email, password_issues
-from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
+from datacollect.features.users.model import (
+    LONGEST_PASSWORD,
+    Memberships,
+    User,
+    broken_password_rules,
+    normal_email,
+    password_issues,
+)
+from datacollect.features.users.passwords import (
+    HASHING_THREADS,
+    NOBODYS_HASH,
+    hash_password,
+    is_outdated,
+    verify_password,
+)
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Conflict, StartupError
 from datacollect.kernel.identity import AccountRole, Action, Actor
 from datacollect.kernel.ids import UserId
 
 __all__ = [
+    "HASHING_THREADS",
     "Account",
     "InvalidAccount",
     "User",
+    "UserNotFound",
     "WrongPassword",
     "change_own_password",
     "create_user",
     "delete_user",
     "ensure_first_admin",
     "find_user",
+    "find_user_and",
     "find_user_by_email",
     "hash_password",
     "is_right_password",
     "list_users",
     "modern_hash",
+    "normal_email",
     "password_issues",
     "permissions_of",
     "replace_password_hash",
@@ -36,6 +53,7 @@ __all__ = [
 ]
 
 find_user = queries.find_user
+find_user_and = queries.find_user_and
 list_users = queries.list_users
 
 
@@ -131,7 +149,12 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
 
 
 async def is_right_password(user: User | None, password: str) -> bool:
-    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms."""
+    """Takes the same time whether or not there is such a user. Holds no connection: it takes 20 ms.
+
+    A text that is too long to be a password is not hashed at all.
+    """
+    if len(password) > LONGEST_PASSWORD:
+        return False
     return await verify_password(password, user.password_hash if user else NOBODYS_HASH) and user is not None
 
 

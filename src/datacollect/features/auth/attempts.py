@@ -1,0 +1,148 @@
+"""Attempts to sign in: who has how many left, counted in the database, and how a flood of them is kept cheap.
+
+A failure counts for the address and for the account; a success gives its count back. `docs/decisions/0023-throttling.md`
+says why, and what keeps an attacker from locking an account's owner out.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from datacollect.db import Reading, Tx
+from datacollect.features.auth import queries
+from datacollect.features.auth.errors import SignInsBusy
+from datacollect.features.auth.model import WINDOW_SECONDS, Allowance, account_hash
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.errors import TooManyRequests
+
+_WINDOW_MILLIS = WINDOW_SECONDS * 1000
+_FAMILIAR_MILLIS = 90 * 86_400_000
+_MOST_REMEMBERED = 10_000
+MOST_WAITING = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """So many attempts in 15 minutes under one key, such as `login:ip:192.0.2.7`."""
+
+    key: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an attempt left of a quota."""
+
+    quota: Quota
+    count: int
+    began: Millis
+    allowance: Allowance
+
+    @property
+    def given_back(self) -> Allowance:
+        """As it is once the attempt has been taken back."""
+        return replace(self.allowance, remaining=self.allowance.remaining + 1)
+
+    @property
+    def is_first_refusal(self) -> bool:
+        """Told once per window: a flood must not fill the log."""
+        return self.count == self.quota.limit + 1
+
+
+def address_quota(origin: str, *, limit: int) -> Quota:
+    return Quota(f"login:ip:{origin}", limit)
+
+
+async def account_quota(view: Reading, email: str, origin: str, *, secret: bytes, limit: int, now: Millis) -> Quota:
+    """What a typed e-mail is counted under, whether or not it is anybody's.
+
+    From where its account has signed in before it is counted apart, so that strangers cannot use the owner's up.
+    """
+    account = account_hash(email, secret=secret)
+    familiar = await queries.is_familiar(view, account, origin, since=Millis(now - _FAMILIAR_MILLIS))
+    return Quota(f"login:account:{account}:{origin}" if familiar else f"login:account:{account}", limit)
+
+
+async def count_attempt(tx: Tx, *quotas: Quota, now: Millis) -> Sequence[Counted]:
+    """Count one attempt under each quota, in one statement: of attempts at the same time none slips through."""
+    counts = await queries.count_attempts(tx, [quota.key for quota in quotas], now=now, window_millis=_WINDOW_MILLIS)
+    if any(count == 1 for count, _ in counts.values()):
+        await queries.delete_ended_attempts(tx, now=now, window_millis=_WINDOW_MILLIS)
+    return [_counted(quota, *counts[quota.key], now=now) for quota in quotas]
+
+
+async def give_back(tx: Tx, counted: Sequence[Counted]) -> None:
+    """Take an attempt back that was no failure."""
+    await queries.give_back(tx, {one.quota.key: one.began for one in counted})
+
+
+async def note_success(tx: Tx, email: str, origin: str, *, secret: bytes, now: Millis) -> None:
+    """The account has signed in from there."""
+    await queries.note_familiar(tx, account_hash(email, secret=secret), origin, now=now)
+    await queries.forget_familiar(tx, before=Millis(now - _FAMILIAR_MILLIS))
+
+
+def _counted(quota: Quota, count: int, began: Millis, *, now: Millis) -> Counted:
+    allowance = Allowance(
+        limit=quota.limit,
+        remaining=max(0, quota.limit - count),
+        reset_seconds=_seconds_until(Millis(began + _WINDOW_MILLIS), now),
+        exceeded=count > quota.limit,
+    )
+    return Counted(quota, count, began, allowance)
+
+
+def _seconds_until(instant: Millis, now: Millis) -> int:
+    return max(1, -(-(instant - now) // 1000))
+
+
+class Throttle:
+    """What one process does about floods by itself; implements the port.
+
+    A key that has used up its attempts is remembered until its window ends, so refusing it again costs no statement.
+    """
+
+    def __init__(self, clock: Clock, *, at_once: int, most_waiting: int = MOST_WAITING) -> None:
+        self._clock = clock
+        self._used_up: OrderedDict[str, tuple[type[TooManyRequests], Allowance, Millis]] = OrderedDict()
+        self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
+        self._most_waiting = most_waiting
+
+    def check(self, key: str) -> None:
+        """Raises what the key was refused with, as long as its window lasts."""
+        held = self._used_up.get(key)
+        if held is None:
+            return
+        error, allowance, ends_at = held
+        left = ends_at - self._clock.now()
+        # A window that ends far ahead was counted with a clock that has been set right since.
+        if not 0 < left <= _WINDOW_MILLIS:
+            del self._used_up[key]
+            return
+        raise error(headers=replace(allowance, reset_seconds=_seconds_until(ends_at, self._clock.now())).headers())
+
+    def refuse(self, counted: Counted, error: type[TooManyRequests]) -> TooManyRequests:
+        """The refusal of a quota that is used up; remembers it."""
+        self._used_up.pop(counted.quota.key, None)
+        if len(self._used_up) >= _MOST_REMEMBERED:
+            self._used_up.popitem(last=False)
+        self._used_up[counted.quota.key] = (error, counted.allowance, Millis(counted.began + _WINDOW_MILLIS))
+        return error(headers=counted.allowance.headers())
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already."""
+        if self._waiting >= self._most_waiting:
+            raise SignInsBusy(headers={"Retry-After": "2"})
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()

@@ -1,0 +1,75 @@
+"""What the security log tells, and how it names what must not be told."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from datacollect.kernel.clock import Millis
+
+
+class SecurityAction(StrEnum):
+    """What can have happened. A name never changes its meaning; others may be added."""
+
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    LOGIN_THROTTLED = "login.throttled"
+    """An address has used up its attempts; told once per window."""
+    LOGIN_LOCKED = "login.locked"
+    """An account has had too many wrong passwords; told once per window."""
+    REFRESH_SUCCEEDED = "refresh.succeeded"
+    REFRESH_REFUSED = "refresh.refused"
+    REFRESH_REUSED = "refresh.reused"
+    """A spent refresh token came back, so somebody had a copy: the session was ended."""
+    REFRESH_THROTTLED = "refresh.throttled"
+    LOGOUT = "logout"
+    SESSION_REVOKED = "session.revoked"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - what happened, not a password
+    PASSWORD_REFUSED = "password.refused"  # noqa: S105
+    """A wrong current password, where somebody wanted to change it."""
+    USER_CREATED = "user.created"
+    USER_CHANGED = "user.changed"
+    USER_DELETED = "user.deleted"
+    ACCESS_DENIED = "access.denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened. Accounts are told by number; `subject_hint` stands for one that does not exist."""
+
+    id: int
+    recorded_at: Millis
+    action: str
+    actor_user_id: int | None
+    subject_user_id: int | None
+    subject_hint: str | None
+    tenant_id: str | None
+    origin: str | None
+    request_id: str | None
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which entries are asked for. None: whatever it is."""
+
+    action: SecurityAction | None = None
+    actor_user_id: int | None = None
+    subject_user_id: int | None = None
+    tenant_id: str | None = None
+    since: Millis | None = None
+    """This instant and later."""
+    until: Millis | None = None
+    """Before this instant."""
+
+
+def hint_of(typed: str, *, secret: bytes) -> str:
+    """Stands for a text that was typed as an e-mail: the same for the same text, and nothing to read it from.
+
+    People type passwords there, so the text itself is kept nowhere; and an unkeyed hash could be guessed.
+    """
+    return hmac.new(secret, b"security-log-hint:" + typed.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[
+        :32
+    ]

@@ -1,0 +1,18 @@
+"""Where the request at hand comes from."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from datacollect.kernel.source import Source, origin_of, shown_user_agent
+
+
+def source_of(request: Request) -> Source:
+    return Source(
+        origin=origin_of(request.client.host) if request.client else "unknown",
+        request_id=request.scope.get("state", {}).get("request_id"),
+        user_agent=shown_user_agent(request.headers.get("user-agent")),
+    )
+
+
+CurrentSource = Annotated[Source, Depends(source_of)]

@@ -1,0 +1,33 @@
+"""Where a request comes from, as far as the hub keeps it."""
+
+import ipaddress
+from dataclasses import dataclass
+
+_LONGEST_USER_AGENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`origin` is whom attempts are counted for; see `origin_of`."""
+
+    origin: str
+    request_id: str | None = None
+    user_agent: str | None = None
+
+
+def origin_of(address: str) -> str:
+    """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
+def shown_user_agent(header: str | None) -> str | None:
+    """What a client calls itself, fit to be stored and shown: anybody can write anything there."""
+    if header is None:
+        return None
+    return "".join(letter for letter in header if letter.isprintable()).strip()[:_LONGEST_USER_AGENT] or None
