@@ -31,5 +31,8 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}
 
-SETTINGS = {"timing": BEHIND_A_PROXY, "flood": BEHIND_A_PROXY | {"LOGIN_RATE_LIMIT": "15"}}
+SETTINGS = {
+    "timing": BEHIND_A_PROXY | {"REQUEST_RATE_LIMIT": "0"},
+    "flood": BEHIND_A_PROXY | {"LOGIN_RATE_LIMIT": "15"},
+}
 """Of the hub that is started for a scenario, where they differ from those for all others."""

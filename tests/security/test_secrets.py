@@ -101,6 +101,8 @@ def planted(request: pytest.FixtureRequest, canary: Canaries) -> dict[str, str]:
         "JWT_SECRET": canary["jwt-secret"] + "-" * 16,
         "LOG_LEVEL": "debug",
         "LOGIN_RATE_LIMIT": "1000",
+        "LOGIN_ACCOUNT_LIMIT": "1000",
+        "REQUEST_RATE_LIMIT": "0",
         "PUBLIC_BASE_URL": "http://hub.test",
     }
     if request.param == "postgres":
