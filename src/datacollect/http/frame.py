@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _log = structlog.get_logger(component="http")
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self';base-uri 'self';font-src 'self' https: data:;form-action 'self';frame-ancestors 'self';"
+    "default-src 'self';base-uri 'none';font-src 'self' https: data:;form-action 'self';frame-ancestors 'self';"
     "img-src 'self' data:;object-src 'none';script-src 'self';script-src-attr 'none';"
     "style-src 'self' https: 'unsafe-inline'"
 )
@@ -64,7 +64,7 @@ class RequestFrame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _framed(message.get("headers", ()), identifier)
+                message["headers"] = _framed(message.get("headers", ()), identifier, scope["path"])
                 if unread and _is_long(scope):
                     message["headers"].append(_CLOSE)
             await send(message)
@@ -85,11 +85,14 @@ def _is_long(scope: Scope) -> bool:
     return False
 
 
-def _framed(headers: "list[tuple[bytes, bytes]]", identifier: str) -> "list[tuple[bytes, bytes]]":
+def _framed(headers: "list[tuple[bytes, bytes]]", identifier: str, path: str) -> "list[tuple[bytes, bytes]]":
     """The answer's headers with ours added; one that the route has set itself stays."""
     headers = list(headers)
     present = {name.lower() for name, _ in headers}
     headers.extend(header for header in _SECURITY_HEADERS if header[0] not in present)
+    if path.startswith("/api/") and b"cache-control" not in present:
+        # People's data and tokens: not on the disk of a browser or a proxy.
+        headers.append((b"cache-control", b"no-store"))
     headers.append((b"x-request-id", identifier.encode()))
     return headers
 

@@ -45,6 +45,9 @@ class Throttle(Protocol):
     def refuse(self, counted: Any, error: type[TooManyRequests]) -> TooManyRequests:
         """The refusal of attempts that are used up; it is remembered for `check`."""
 
+    def require_room(self) -> None:
+        """Raises `Unavailable` when `turn` would: asked before anything else, it keeps such a request cheap."""
+
     def turn(self) -> AbstractAsyncContextManager[None]:
         """A place at the threads that check passwords. Raises `Unavailable` when too many wait for one."""
 

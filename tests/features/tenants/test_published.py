@@ -99,6 +99,22 @@ def test_an_address_with_a_password_in_it_is_masked():
     assert shown["externalSync"]["url"] == MASK
 
 
+def test_a_key_in_the_query_of_an_address_is_masked_too():
+    for url in ("https://registry.example/?key=CANARY", "https://registry.example/#CANARY", "https://[CANARY@"):
+        assert masked(program(external_sync={"type": "x", "url": url}))["externalSync"]["url"] == MASK
+
+
+def test_a_password_in_an_address_that_was_stored_long_ago_is_published_to_nobody():
+    stored = program(
+        url="https://user:CANARY@sync.example",
+        syncServerUrl="https://user:CANARY@sync.example",
+        authConfigs=[{"type": "auth0", "fields": {"authority": "https://user:CANARY@idp.example"}}],
+    )
+    for shown in (artifact(stored, "https://hub.example"), masked(stored), login_screen(stored)):
+        assert "CANARY" not in json.dumps(shown).replace("CANARY-PERSON", "")
+    assert artifact(stored, "https://hub.example")["syncServerUrl"] == "https://hub.example"
+
+
 def test_a_masked_config_sent_back_is_the_stored_one():
     stored = program()
     document, lost = unmasked(masked(stored), stored)

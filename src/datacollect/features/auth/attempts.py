@@ -134,11 +134,15 @@ class Throttle:
         self._used_up[counted.quota.key] = (error, counted.allowance, Millis(counted.began + _WINDOW_MILLIS))
         return error(headers=counted.allowance.headers())
 
+    def require_room(self) -> None:
+        """Raises `SignInsBusy` when so many wait for a turn that another one would not get one."""
+        if self._waiting >= self._most_waiting:
+            raise SignInsBusy(headers={"Retry-After": "2"})
+
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already."""
-        if self._waiting >= self._most_waiting:
-            raise SignInsBusy(headers={"Retry-After": "2"})
+        self.require_room()
         self._waiting += 1
         try:
             await self._turns.acquire()
