@@ -92,7 +92,7 @@ CLASSES = (
     RouteClass("sync", ("/api/sync/pull", "/api/sync/pull/*", "/api/sync/push", "/api/sync/push/*"), Limited.AT_ONCE),
     RouteClass("sign-in", ("/api/users/login", "/api/users/refresh"), Limited.IN_THE_DATABASE),
     RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
-    RouteClass("open", ("/api/users/logout",), Limited.BY_ADDRESS),
+    RouteClass("open", ("/api/users/logout", "/api/users/login/*"), Limited.BY_ADDRESS),
     RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
     RouteClass("open", ("*",), Limited.BY_ADDRESS),
 )
