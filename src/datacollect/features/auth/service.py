@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from datacollect.db import Database, Reading, Tx
-from datacollect.features.auth import queries
+from datacollect.features.auth import attempts, queries
 from datacollect.features.auth.errors import (
     AccessTokenInvalid,
     HeaderMissing,
@@ -18,7 +18,16 @@ from datacollect.features.auth.errors import (
     SessionNotFound,
     UserGone,
 )
-from datacollect.features.auth.model import LiveSession, Session, Verdict, hash_of, judge, session_id, successor
+from datacollect.features.auth.model import (
+    Allowance,
+    LiveSession,
+    Session,
+    Verdict,
+    hash_of,
+    judge,
+    session_id,
+    successor,
+)
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
@@ -51,6 +60,12 @@ class TokenPair:
     refresh_token: str | None
     """None where an access token was renewed by itself."""
     user_id: UserId
+
+
+async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
+    """Count something else that is limited per 15 minutes, successes too. What `key` names shares one count."""
+    [counted] = await attempts.count_attempt(tx, attempts.Quota(key, limit), now=now)
+    return counted.allowance
 
 
 async def sign_in(
