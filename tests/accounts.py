@@ -1,13 +1,14 @@
 """Accounts for tests: making them, signing in, and reading what a token says."""
 
 import base64
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from httpx2 import AsyncClient, Response
 
-from tests.factories import new_id
+from tests.factories import make_program, new_id
 
 PASSWORD = "Correct-Horse-8"
 
@@ -20,12 +21,28 @@ class Person:
 
 
 async def make_person(admin: AsyncClient, **changes: Any) -> Person:
-    """A new account of role USER, unless `changes` to its payload say otherwise."""
+    """A new account of role USER, unless `changes` to its payload say otherwise. Programs it names are made for it."""
     account = {"email": f"{new_id('u')}@hub.test", "password": PASSWORD, "role": "USER"} | changes
     answer = await admin.post("/api/users", json=account)
+    if answer.status_code == 400:
+        await make_programs(admin, *_unknown_programs(account, answer.json()["details"]))
+        answer = await admin.post("/api/users", json=account)
     assert answer.status_code == 201, answer.text
     stored = await find_account(admin, account["email"].strip().lower())
     return Person(stored["id"], stored["email"], account["password"])
+
+
+def _unknown_programs(account: dict[str, Any], issues: list[dict[str, Any]]) -> set[str]:
+    """The programs an account could not be made for; an account that is wrong in other ways fails the test."""
+    assert {issue["code"] for issue in issues} == {"unknown_program"}, issues
+    return {functools.reduce(lambda value, step: value[step], issue["path"], account) for issue in issues}
+
+
+async def make_programs(admin: AsyncClient, *program_ids: str) -> None:
+    """The smallest programs of these ids; one that is there stays."""
+    for program_id in program_ids:
+        if (await admin.get(f"/api/apps/{program_id}")).status_code == 404:
+            await make_program(admin, config_id=program_id)
 
 
 async def find_account(admin: AsyncClient, email: str) -> dict[str, Any]:

@@ -104,6 +104,9 @@ DELIBERATE: Mapping[int, Difference] = {
             "tenantIds": [],
             "roleAssignments": [],
             "permissions": {},
+            "mustChangePassword": False,
+            "programs": [],
+            "hint": "This account belongs to no program yet. Ask an administrator to add it to one.",
         },
     ),
     18: Difference(

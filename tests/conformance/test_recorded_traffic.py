@@ -29,8 +29,8 @@ from tests.conftest import ENGINES, asgi_client, database_url, make_settings
 pytestmark = pytest.mark.anyio
 
 RECORDING = read_recording()
-ADMIN, ADMIN_PASSWORD = "admin@example.org", "Admin-Password-1"
-USER, USER_PASSWORD = "u1@example.org", "User-Password-1"
+ADMIN, ADMIN_PASSWORD = "admin@example.org", "Correct-Horse-7"
+USER, USER_PASSWORD = "u1@example.org", "Correct-Horse-8"
 BASE_URL = "http://127.0.0.1:3900"
 """Where the recorded server ran: its artifact says so."""
 _PASSWORD_CHANGE = 13

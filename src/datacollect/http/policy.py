@@ -16,8 +16,16 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from datacollect.http.body import ProgramBody, Sent
 from datacollect.http.hub import CurrentHub, Hub
-from datacollect.http.tenant import ConfigId, tenant_of
-from datacollect.kernel.errors import DataCollectError, Forbidden, StartupError, TenantNotFound, TenantUnknown
+from datacollect.http.limits import account_known
+from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
+from datacollect.kernel.errors import (
+    DataCollectError,
+    Forbidden,
+    PasswordChangeRequired,
+    StartupError,
+    TenantNotFound,
+    TenantUnknown,
+)
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.permission import Callers, Permission, Where
@@ -48,8 +56,16 @@ class Public(Policy):
 class SignedIn(Policy):
     """For an account, whatever its programs; with an `action`, for one that may do it in any of them."""
 
-    def __init__(self, callers: Callers = Callers.STAFF, action: Action | None = None) -> None:
-        super().__init__(Permission(callers, action, Where.NO_PROGRAM if action is None else Where.ANY_PROGRAM))
+    def __init__(
+        self,
+        callers: Callers = Callers.STAFF,
+        action: Action | None = None,
+        *,
+        denied: type[Forbidden] | None = None,
+        password_due: bool = False,
+    ) -> None:
+        where = Where.NO_PROGRAM if action is None else Where.ANY_PROGRAM
+        super().__init__(Permission(callers, action, where, denied=denied, password_due=password_due))
 
     async def __call__(self, request: Request, hub: CurrentHub) -> Actor:
         actor = await _caller(request, hub, self.permission)
@@ -145,6 +161,9 @@ PUBLIC = Depends(Public())
 CurrentUser = Annotated[Actor, Depends(SignedIn())]
 """Any signed-in staff member."""
 
+AnyAccount = Annotated[Actor, Depends(SignedIn(password_due=True))]
+"""As `CurrentUser`, and also those who have to change their password before anything else."""
+
 CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 """A signed-in account with role ADMIN, as the database has it now."""
 
@@ -152,12 +171,23 @@ CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     authorization = request.headers.get("authorization")
     if permission.callers is Callers.SYNC:
-        actor = await hub.auth.sync_caller(authorization)
+        actor = await _sync_caller(request, hub, authorization)
     else:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    await account_known(request.scope, actor.event_user_id)
+    if actor.must_change_password and not permission.password_due:
+        raise PasswordChangeRequired()
     return actor
+
+
+async def _sync_caller(request: Request, hub: Hub, authorization: str | None) -> Actor:
+    """The word in front of the token says whose it is: `Bearer` is the hub's own."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() == "bearer":
+        return await hub.auth.sync_caller(authorization)
+    return await hub.providers.caller(await claimed_tenant(request), scheme, token.strip())
 
 
 def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:

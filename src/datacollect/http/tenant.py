@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
+from datacollect.http.body import read_body, strict_json
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
@@ -16,21 +17,44 @@ ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:
     """The `configId` of query and body; `default` when neither has one.
 
-    Raises `TenantMismatch` when it is repeated in the query, differs between query and body, or is not a string.
+    Raises `TenantMismatch` when it is repeated in the query, differs between query and body, or is not a string; and
+    when a `tenantId`, which other routes use for the same, names another program.
     """
     tenant_id = _one_tenant(request, body)
     structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
     return tenant_id
 
 
+UNKNOWN_CALLER_BYTES = 10 * 1024 * 1024
+"""The most that is read for somebody who cannot be known before it is read."""
+
+
+async def claimed_tenant(request: Request) -> TenantId:
+    """The program that a caller says they belong to, for those whom only that program's provider knows.
+
+    The query tells, and the body is left alone; without it there, the body has to. Raises as `tenant_of` and
+    `strict_json`, and `PayloadTooLarge`.
+    """
+    if "configId" in request.query_params or request.method in ("GET", "HEAD"):
+        return tenant_of(request)
+    body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
+    document = strict_json(body) if body.strip() else None
+    return tenant_of(request, document if isinstance(document, dict) else None)
+
+
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:
-    named = request.query_params.getlist("configId")
-    if body is not None and body.get("configId") is not None:
-        named.append(body["configId"])
-    if not named:
-        return DEFAULT_TENANT
+    named = _named("configId", request, body)
     if len(request.query_params.getlist("configId")) > 1 or any(name != named[0] for name in named):
         raise TenantMismatch()
-    if not isinstance(named[0], str):
+    if named and not isinstance(named[0], str):
         raise TenantMismatch("configId must be a string.")
-    return TenantId(named[0])
+    tenant_id = TenantId(named[0]) if named else DEFAULT_TENANT
+    if any(name != tenant_id for name in _named("tenantId", request, body)):
+        raise TenantMismatch("tenantId names another program than configId.")
+    return tenant_id
+
+
+def _named(member: str, request: Request, body: Mapping[str, Any] | None) -> list[Any]:
+    """The values of that name in the query and in the body."""
+    in_body = None if body is None else body.get(member)
+    return [*request.query_params.getlist(member), *([] if in_body is None else [in_body])]

@@ -47,6 +47,7 @@ class IssueCode(StrEnum):
     TOO_BIG = "too_big", "Send a shorter text."
     WEAK_PASSWORD = "weak_password", "Choose a password that keeps the rule in the message."
     INVALID_EMAIL = "invalid_email", "Send an e-mail address."
+    UNKNOWN_PROGRAM = "unknown_program", "Name a program that exists; an archived one counts."
     DUPLICATE_FORM = "duplicate_form", "Give every form a name of its own."
     UNKNOWN_FORM = "unknown_form", "Name a form of this config, or leave `dependsOn` out."
     CIRCULAR_FORM = "circular_form", "Let one of the forms depend on none."
@@ -200,6 +201,13 @@ class AdminRequired(Forbidden):
 
     code = "ADMIN_REQUIRED"
     help = "Use an account with the role ADMIN."
+
+
+class PasswordChangeRequired(Forbidden):
+    """Change your password first."""
+
+    code = "PASSWORD_CHANGE_REQUIRED"
+    help = "Send `POST /api/users/me/password`, and sign in again with the new one."
 
 
 class NotFound(DataCollectError):

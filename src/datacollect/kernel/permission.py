@@ -46,6 +46,8 @@ class Permission:
     """Whether the route tells of the whole program, so that a caller who is limited to a part of it may not call."""
     denied: type[Forbidden] | None = None
     """What to raise instead of the usual refusals, where the contract has a text of its own."""
+    password_due: bool = False
+    """Whether the route is also there for accounts that have to change their password before anything else."""
 
     @property
     def minimum_role(self) -> Role | None:

@@ -16,6 +16,7 @@ from datacollect.kernel.tokens import Tokens
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused, bearer, claims_of, login, make_person
 from tests.conftest import asgi_client, make_settings
+from tests.factories import make_program
 from tests.features.conftest import Alone, Installation
 
 pytestmark = pytest.mark.anyio
@@ -102,7 +103,7 @@ async def test_a_citizens_token_is_forbidden_to_staff_and_unknown_to_sync(
 async def test_admin_routes_are_closed_to_ordinary_accounts_before_their_body_is_read(
     client: AsyncClient, admin: AsyncClient, route: tuple[str, str]
 ) -> None:
-    person = await make_person(admin, roleAssignments=[{"tenantId": "a", "role": "system-admin"}])
+    person = await make_person(admin, roleAssignments=[{"tenantId": "a", "role": "supervisor"}])
     token = (await login(client, person))["token"]
     answer = await client.request(*route, content=b"{not json", headers=bearer(token))
     assert_refused(answer, 403, "Forbidden: Admin access required", "ADMIN_REQUIRED")
@@ -215,19 +216,41 @@ async def test_me_shows_the_account_as_it_is_now_with_its_permissions(client: As
             "b": ["read", "create", "update", "delete", "approve"],
             "c": ["read", "create", "update"],
         },
+        "mustChangePassword": False,
+        "programs": [
+            _program("a", "enumerator", areaIds=["A1"]),
+            _program("b", "supervisor", areaIds=["x"], entityTypes=["group"]),
+            _program("c", "enumerator"),
+        ],
     }
+
+
+def _program(tenant_id: str, role: str, **limits: Any) -> dict[str, Any]:
+    unlimited = {"areaIds": None, "entityTypes": None, "timeWindow": None}
+    return {"tenantId": tenant_id, "state": "running", "role": role, **unlimited, **limits}
 
 
 async def test_me_of_an_administrator_may_everything_everywhere(admin: AsyncClient) -> None:
     body = (await admin.get("/api/users/me")).json()
     assert body["role"] == "ADMIN"
     assert body["permissions"]["*"][-1] == "manage-config"
+    assert body["programs"] == [] and "hint" not in body
 
 
 async def test_a_user_who_can_do_nothing_learns_it(client: AsyncClient, admin: AsyncClient) -> None:
     person = await make_person(admin)
     body = (await client.get("/api/users/me", headers=bearer((await login(client, person))["token"]))).json()
-    assert body["permissions"] == {}
+    assert (body["permissions"], body["programs"]) == ({}, [])
+    assert body["hint"] == "This account belongs to no program yet. Ask an administrator to add it to one."
+
+
+async def test_a_user_whose_programs_have_stopped_learns_that(client: AsyncClient, admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    person = await make_person(admin, tenantIds=[program])
+    await admin.delete(f"/api/apps/{program}")
+    body = (await client.get("/api/users/me", headers=bearer((await login(client, person))["token"]))).json()
+    assert [one["state"] for one in body["programs"]] == ["archived"]
+    assert body["hint"] == "None of this account's programs is running. Ask an administrator."
 
 
 async def test_a_token_passes_for_an_hour(alone: Alone) -> None:

@@ -19,6 +19,7 @@ from tests.accounts import (
     find_account,
     login,
     make_person,
+    make_programs,
     refresh,
 )
 from tests.features.conftest import Alone, Installation
@@ -58,6 +59,7 @@ async def test_a_refresh_gives_a_new_pair(client: AsyncClient, person: Person) -
 
 async def test_claims_are_built_anew_from_the_database(client: AsyncClient, admin: AsyncClient, person: Person) -> None:
     first = await login(client, person)
+    await make_programs(admin, "later")
     changed = {"email": person.email, "role": "USER", "tenantIds": ["later"]}
     await admin.put(f"/api/users/{person.id}", json=changed)
     second = (await refresh(client, first["refreshToken"])).json()

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from tests.accounts import PASSWORD, Person, assert_refused, bearer, find_account, login, make_person
-from tests.factories import new_id
+from datacollect.features.users import service
+from datacollect.http.hub import Hub
+from tests.accounts import PASSWORD, Person, assert_refused, bearer, find_account, login, make_person, make_programs
+from tests.factories import make_program, new_id
 from tests.features.conftest import Alone
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +34,7 @@ async def issues_of(admin: AsyncClient, **changes: Any) -> list[tuple[list[Any],
 
 
 async def test_create_and_list(admin: AsyncClient) -> None:
+    await make_programs(admin, "a")
     wanted = account(tenantIds=["a"], roleAssignments=[{"tenantId": "a", "role": "viewer", "areaId": "A1"}])
     answer = await admin.post("/api/users", json=wanted)
     assert (answer.status_code, answer.json()) == (201, {"message": "User created successfully"})
@@ -184,7 +187,135 @@ async def test_a_sync_scope_is_stored_as_sent_and_unknown_members_are_dropped(ad
     assert "extra" not in shown
 
 
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        ({"tenantIds": ["default", "nowhere"]}, [["tenantIds", 1]]),
+        (
+            {"roleAssignments": [{"tenantId": program, "role": "viewer"} for program in ("nowhere", "default", "x y")]},
+            [["roleAssignments", 0, "tenantId"], ["roleAssignments", 2, "tenantId"]],
+        ),
+    ],
+)
+async def test_programs_must_exist(admin: AsyncClient, changes: dict[str, Any], paths: list[list[Any]]) -> None:
+    answer = await admin.post("/api/users", json=account(**changes))
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PAYLOAD")
+    issues = answer.json()["details"]
+    assert [(issue["code"], issue["path"]) for issue in issues] == [("unknown_program", path) for path in paths]
+    assert "There is no program 'nowhere'" in answer.json()["error"]
+
+
+async def test_an_archived_program_exists(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await admin.delete(f"/api/apps/{program}")
+    answer = await admin.post("/api/users", json=account(tenantIds=[program]))
+    assert answer.status_code == 201
+
+
+async def test_an_account_keeps_programs_that_never_existed(hub: Hub, admin: AsyncClient) -> None:
+    """They come from deployments that did not look."""
+    person = await make_person(admin)
+    async with hub.db.transaction() as tx:
+        await tx.run(f"UPDATE users SET tenant_ids = '[\"gone\"]' WHERE id = {person.id}")
+    kept = await put(admin, person.id, email=person.email, tenantIds=["gone", "default"])
+    assert kept.status_code == 200, kept.text
+    added = await put(admin, person.id, email=person.email, tenantIds=["gone", "gone-too"])
+    assert [issue["path"] for issue in added.json()["details"]] == [["tenantIds", 1]]
+
+
+async def test_what_is_written_twice_counts_once(admin: AsyncClient) -> None:
+    await make_programs(admin, "a", "b")
+    north = {"tenantId": "a", "role": "viewer", "areaId": "north"}
+    person = await make_person(
+        admin,
+        tenantIds=["b", "a", "b"],
+        roleAssignments=[north, north | {"areaId": "south"}, dict(reversed(north.items()))],
+    )
+    shown = await find_account(admin, person.email)
+    assert shown["tenantIds"] == ["b", "a"]
+    assert shown["roleAssignments"] == [north, north | {"areaId": "south"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"tenantIds": ["default"] * 1001}, ["tenantIds"]),
+        ({"tenantIds": ["x" * 201]}, ["tenantIds", 0]),
+        ({"roleAssignments": [{"tenantId": "default", "role": "viewer"}] * 1001}, ["roleAssignments"]),
+        ({"roleAssignments": [{"tenantId": "default", "role": "viewer", "areaId": "x" * 501}]}, ["roleAssignments", 0, "areaId"]),
+        (
+            {"roleAssignments": [{"tenantId": "a", "role": "viewer", "syncScopeOverride": {"areaIds": ["x"] * 50_001}}]},
+            ["roleAssignments", 0, "syncScopeOverride", "areaIds"],
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+async def test_lists_and_texts_have_an_end(admin: AsyncClient, changes: dict[str, Any], path: list[Any]) -> None:
+    issues = await issues_of(admin, **changes)
+    assert [(found, message.startswith(("List", "String"))) for found, message in issues] == [(path, True)]
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "message"),
+    [
+        ("u@hub.test", "P@ssw0rd2026!", "Password must not be one of those that are guessed first"),
+        ("Lucia.Ferro@hub.test", "My-lucia.ferro-7", "Password must not contain the name in the e-mail"),
+    ],
+)
+async def test_a_password_that_is_easily_guessed_is_refused(
+    admin: AsyncClient, email: str, password: str, message: str
+) -> None:
+    assert await issues_of(admin, email=email, password=password) == [(["password"], message)]
+
+
+async def test_ones_own_new_password_is_held_to_the_same_rules(client: AsyncClient, admin: AsyncClient) -> None:
+    person = await make_person(admin)
+    headers = bearer((await login(client, person))["token"])
+    for password in ("Welcome-2026!", f"X-{person.email.partition('@')[0]}-X"):
+        body = {"currentPassword": PASSWORD, "newPassword": password}
+        answer = await client.post("/api/users/me/password", json=body, headers=headers)
+        assert (answer.status_code, [one["path"] for one in answer.json()["details"]]) == (400, [["newPassword"]])
+
+
+async def test_a_weak_password_of_before_still_signs_in(client: AsyncClient, hub: Hub, admin: AsyncClient) -> None:
+    person = await make_person(admin)
+    weak = await service.hash_password("Password1!")
+    async with hub.db.transaction() as tx:
+        await tx.run(f"UPDATE users SET password_hash = '{weak}' WHERE id = {person.id}")
+    assert await login(client, Person(person.id, person.email, "Password1!"))
+
+
+# -- read
+
+
+@pytest.mark.parametrize("by", ["id", "id and more", "email", "spelling"])
+async def test_one_account_is_read_by_id_or_email(admin: AsyncClient, by: str) -> None:
+    person = await make_person(admin)
+    keys = {"id": person.id, "id and more": f"{person.id}abc", "email": person.email, "spelling": person.email.upper()}
+    answer = await admin.get(f"/api/users/{keys[by]}")
+    assert answer.json() == await find_account(admin, person.email) | {"mustChangePassword": False}
+
+
+async def test_an_email_is_never_taken_for_the_number_it_begins_with(admin: AsyncClient) -> None:
+    person = await make_person(admin)
+    odd = await make_person(admin, email=f"{person.id}@{new_id('h')}.test")
+    assert (await admin.get(f"/api/users/{odd.email}")).json()["id"] == odd.id
+    assert_refused(await admin.get(f"/api/users/{person.id}@nowhere.test"), 404, "User not found")
+
+
+@pytest.mark.parametrize(("key", "status"), [("abc", 400), ("999999999", 404), ("9" * 30, 404), ("a@b.test", 404)])
+async def test_there_is_no_such_account(admin: AsyncClient, key: str, status: int) -> None:
+    assert (await admin.get(f"/api/users/{key}")).status_code == status
+
+
 # -- change
+
+
+async def test_put_by_email(admin: AsyncClient) -> None:
+    person = await make_person(admin)
+    renamed = f"{new_id('u')}@hub.test"
+    assert (await put(admin, person.email.title(), email=renamed)).status_code == 200
+    assert (await find_account(admin, renamed))["id"] == person.id
 
 
 async def put(admin: AsyncClient, key: Any, **changes: Any) -> Any:

@@ -187,6 +187,7 @@ class _Members:
 
 # -- which events touched an entity
 
+MOST_BODIES = queries.MOST_BODIES
 bodies_touching = queries.read_touching_bodies
 events_touching = queries.read_touching
 touched_by = queries.find_touched

@@ -43,8 +43,13 @@ class _Forms(msgspec.Struct, rename="camel"):
     entity_forms: list[_Form] = []
 
 
+class _AuthConfigs(msgspec.Struct, rename="camel"):
+    auth_configs: list[dict[str, Any]] = []
+
+
 _running_config = msgspec.json.Decoder(_RunningConfig)
 _forms = msgspec.json.Decoder(_Forms)
+_auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
 
 async def find_program(view: Reading, tenant_id: TenantId) -> Program | None:
@@ -132,6 +137,12 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return {} if config is None else {form.name: form.formio for form in _forms.decode(config).entity_forms}
 
 
+async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
+    """The program's identity providers, as they are stored."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    return [] if config is None else _auth_configs.decode(config).auth_configs
+
+
 async def list_programs(
     view: Reading, only: Collection[TenantId] | None, *, include_archived: bool
 ) -> Sequence[Listed]:
@@ -146,6 +157,12 @@ async def list_programs(
         Listed(TenantId(row.id), row.artifact_id, row.name, row.description, row.version, row.archived_ms)
         for row in await view.execute(found)
     ]
+
+
+async def archived_flags(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, bool]:
+    """Of those that exist: whether they are archived."""
+    found = select(programs.c.id, programs.c.archived_ms).where(programs.c.id.in_(tenant_ids))
+    return {TenantId(row.id): row.archived_ms is not None for row in await view.execute(found)}
 
 
 async def external_syncs(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, Mapping[str, Any] | None]:

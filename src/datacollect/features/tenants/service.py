@@ -1,8 +1,8 @@
 """Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
@@ -27,7 +27,16 @@ from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.tenancy import Tenant
 
-__all__ = ["CachedTenantDirectory", "archive", "get_artifact", "get_public", "replace_program", "restore", "upload"]
+__all__ = [
+    "CachedTenantDirectory",
+    "archive",
+    "get_artifact",
+    "get_public",
+    "replace_program",
+    "restore",
+    "states",
+    "upload",
+]
 
 _MOST_SEED_WARNINGS = 20
 
@@ -141,6 +150,19 @@ async def get_artifact(view: Reading, artifact_id: str) -> Program:
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
+    """Of those of the programs that exist."""
+    if not tenant_ids:
+        return {}
+    archived = await queries.archived_flags(view, tenant_ids)
+    return {tenant_id: "archived" if is_archived else "running" for tenant_id, is_archived in archived.items()}
+
+
+async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
+    """The program's identity providers: each a `type` and its `fields`."""
+    return await queries.auth_configs(view, tenant_id)
 
 
 async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:

@@ -1,17 +1,17 @@
 """SQL of accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import Reading, Tx
 from datacollect.features.users.errors import UserExists
-from datacollect.features.users.model import User
-from datacollect.features.users.tables import users
+from datacollect.features.users.model import ListQuery, User
+from datacollect.features.users.tables import user_tenants, users
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import AccountRole
 from datacollect.kernel.ids import UserId
@@ -26,7 +26,19 @@ def _user(row: Row[Any]) -> User:
         tenant_ids=tuple(msgspec.json.decode(row.tenant_ids)),
         role_assignments=tuple(msgspec.json.decode(row.role_assignments)),
         version=row.version,
+        must_change_password=row.must_change_password,
     )
+
+
+def _values(user: User) -> dict[str, Any]:
+    return {
+        "email": user.email,
+        "password_hash": user.password_hash,
+        "role": user.role.value,
+        "tenant_ids": _json(user.tenant_ids),
+        "role_assignments": _json(user.role_assignments),
+        "must_change_password": user.must_change_password,
+    }
 
 
 def _json(value: Sequence[Any]) -> str:
@@ -53,31 +65,55 @@ async def find_user_by_email(view: Reading, email: str) -> User | None:
     return await _find(view, users.c.email == email)
 
 
-async def list_users(view: Reading) -> list[User]:
-    return [_user(row) for row in await view.execute(select(users).order_by(users.c.id))]
+async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:
+    """By id, after `query.after`."""
+    found = matching(select(users), query)
+    if query.after is not None:
+        found = found.where(users.c.id > query.after)
+    return [_user(row) for row in await view.execute(found.order_by(users.c.id).limit(limit))]
 
 
-async def insert_user(
-    tx: Tx,
-    *,
-    email: str,
-    password_hash: str,
-    role: AccountRole,
-    tenant_ids: Sequence[str],
-    role_assignments: Sequence[Any],
-    now: Millis,
-) -> UserId:
-    """Raises `UserExists`."""
-    values = {
-        "email": email,
-        "password_hash": password_hash,
-        "role": role.value,
-        "tenant_ids": _json(tenant_ids),
-        "role_assignments": _json(role_assignments),
-        "version": 1,
-        "created_ms": now,
-        "updated_ms": now,
-    }
+async def count_users(view: Reading, query: ListQuery) -> int:
+    """How many there are on all pages together."""
+    return int((await view.execute(matching(select(func.count()).select_from(users), query))).scalar_one())
+
+
+def matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
+    """`wanted` of those accounts that the query asks for."""
+    if query.search:
+        wanted = wanted.where(users.c.email.contains(query.search, autoescape=True))
+    if query.account_role is not None:
+        wanted = wanted.where(users.c.role == query.account_role.value)
+    if query.no_admins:
+        wanted = wanted.where(users.c.role != AccountRole.ADMIN.value)
+    if query.programs is None and query.role is None:
+        return wanted
+    members = select(user_tenants.c.user_id)
+    if query.programs is not None:
+        members = members.where(user_tenants.c.tenant_id.in_(sorted(query.programs)))
+    if query.role is not None:
+        members = members.where(user_tenants.c.role == query.role.value)
+    return wanted.where(users.c.id.in_(members))
+
+
+async def lock_users(tx: Tx, user_ids: Iterable[UserId]) -> Mapping[UserId, User]:
+    """Those of the accounts that are no administrators, held until the transaction ends.
+
+    In the order of their ids, and administrators not at all (`lock_admins` does that), so that nobody waits in a circle.
+    """
+    ordinary = users.c.id.in_(sorted(set(user_ids))) & (users.c.role != AccountRole.ADMIN.value)
+    rows = await tx.execute(select(users).where(ordinary).order_by(users.c.id).with_for_update())
+    return {UserId(row.id): _user(row) for row in rows}
+
+
+async def lock_user(tx: Tx, user_id: UserId) -> User | None:
+    row = (await tx.execute(select(users).where(users.c.id == user_id).with_for_update())).one_or_none()
+    return None if row is None else _user(row)
+
+
+async def insert_user(tx: Tx, user: User, *, now: Millis) -> UserId:
+    """Gives the new account's id. Raises `UserExists`."""
+    values = {**_values(user), "version": user.version, "created_ms": now, "updated_ms": now}
     # Not by letting the insert fail: on PostgreSQL that would end the transaction, and `ensure_first_admin` goes on.
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(users)
     statement = insert.values(values).on_conflict_do_nothing(index_elements=[users.c.email]).returning(users.c.id)
@@ -87,15 +123,24 @@ async def insert_user(
     return UserId(user_id)
 
 
-async def update_user(tx: Tx, user_id: UserId, *, now: Millis, **changes: Any) -> None:
-    """Change columns by name; JSON columns as values. Raises `UserExists` if the e-mail is someone else's."""
-    for name in ("tenant_ids", "role_assignments"):
-        if name in changes:
-            changes[name] = _json(changes[name])
+async def update_user(tx: Tx, user: User, *, now: Millis) -> None:
+    """Store what the account has become. Raises `UserExists` if the e-mail is someone else's."""
+    changed = update(users).where(users.c.id == user.id).values(**_values(user), updated_ms=now)
     try:
-        await tx.execute(update(users).where(users.c.id == user_id).values(updated_ms=now, **changes))
+        await tx.execute(changed)
     except IntegrityError as taken:
         raise UserExists() from taken
+
+
+async def store_memberships(tx: Tx, user: User) -> None:
+    """What lists find the account by: its role in each of its programs."""
+    await tx.execute(delete(user_tenants).where(user_tenants.c.user_id == user.id))
+    rows = [
+        {"tenant_id": tenant_id, "user_id": user.id, "role": None if role is None else role.value}
+        for tenant_id, role in user.roles().items()
+    ]
+    if rows:
+        await tx.execute(user_tenants.insert(), rows)
 
 
 async def replace_hash(tx: Tx, user_id: UserId, *, old: str, new: str, now: Millis) -> bool:
@@ -103,6 +148,10 @@ async def replace_hash(tx: Tx, user_id: UserId, *, old: str, new: str, now: Mill
     still = (users.c.id == user_id) & (users.c.password_hash == old)
     result = await tx.execute(update(users).where(still).values(password_hash=new, updated_ms=now))
     return result.rowcount == 1
+
+
+async def clear_forced_change(tx: Tx, user_id: UserId) -> None:
+    await tx.execute(update(users).where(users.c.id == user_id).values(must_change_password=False))
 
 
 async def raise_version(tx: Tx, user_id: UserId, *, now: Millis) -> None:

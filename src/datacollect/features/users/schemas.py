@@ -1,12 +1,12 @@
 """Wire models of accounts."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from datacollect.http.wire import NonEmpty, SyncScope, Wire
+from datacollect.http.wire import SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.identity import AccountRole, Role
 
@@ -15,34 +15,58 @@ _AccountRole = Annotated[AccountRole, Field(strict=False)]
 _Role = Annotated[Role, Field(strict=False)]
 
 
+ProgramId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+AreaId = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+MOST_PROGRAMS = 1000
+"""Entries of each list of an account."""
+
+
+MOST_AREAS = 50_000
+"""A district may have thousands of villages."""
+
+
+class PersonScope(SyncScope):
+    """How much of a program the user may hold."""
+
+    area_ids: list[AreaId] | None = Field(None, min_length=1, max_length=MOST_AREAS)
+
+
 class Assignment(Wire):
     """What the user is in one program."""
 
-    tenant_id: NonEmpty
+    tenant_id: ProgramId
     role: _Role
-    area_id: NonEmpty | None = None
-    sync_scope_override: SyncScope | None = None
+    area_id: AreaId | None = None
+    sync_scope_override: PersonScope | None = None
 
 
 # Any alphabet, but nothing that separates or encloses addresses in a list, or is markup on a page.
 _ADDRESS = re.compile(r"""[^@\s"(),:;<>[\]\\]+@[^@\s"(),:;<>[\]\\.]+(\.[^@\s"(),:;<>[\]\\.]+)+""")
 
 
+def _address(email: str) -> str:
+    if not _ADDRESS.fullmatch(email.strip()) or not email.strip().isprintable():
+        raise PydanticCustomError(IssueCode.INVALID_EMAIL.value, "Invalid email address")
+    return email
+
+
+Email = Annotated[str, Field(max_length=320, examples=["agent@example.org"]), AfterValidator(_address)]
+
+
 class UserUpdate(Wire):
     """What is absent stays as it is."""
 
-    email: str = Field(max_length=320, examples=["agent@example.org"])
+    email: Email
     role: _AccountRole
     password: str | None = Field(None, examples=["Correct-Horse-7"])
-    tenant_ids: list[NonEmpty] | None = Field(None, description="Programs the account belongs to.")
-    role_assignments: list[Assignment] | None = None
-
-    @field_validator("email")
-    @classmethod
-    def _is_an_address(cls, email: str) -> str:
-        if not _ADDRESS.fullmatch(email.strip()) or not email.strip().isprintable():
-            raise PydanticCustomError(IssueCode.INVALID_EMAIL.value, "Invalid email address")
-        return email
+    tenant_ids: list[ProgramId] | None = Field(
+        None, max_length=MOST_PROGRAMS, description="Programs the account belongs to."
+    )
+    role_assignments: list[Assignment] | None = Field(None, max_length=MOST_PROGRAMS)
+    must_change_password: bool | None = Field(
+        None, description="Whether its owner has to choose another password before anything else."
+    )
 
 
 class UserCreate(UserUpdate):
@@ -62,8 +86,33 @@ class UserOut(Wire):
     role_assignments: list[dict[str, Any]]
 
 
-class Me(UserOut):
+class UserDetail(UserOut):
+    must_change_password: bool
+
+
+class Admission(Wire):
+    """Which account becomes a member of which programs."""
+
+    email: Email
+    tenant_ids: list[ProgramId] | None = Field(None, max_length=MOST_PROGRAMS)
+    role_assignments: list[Assignment] | None = Field(None, max_length=MOST_PROGRAMS)
+
+
+class Standing(Wire):
+    """What an account is in one program. A limit that is null is none; the program's own limits come on top."""
+
+    tenant_id: str
+    state: Literal["running", "archived", "unknown"]
+    role: _Role | None = Field(description="The role that counts; null if the assignments grant nothing.")
+    area_ids: list[str] | None
+    entity_types: list[str] | None
+    time_window: dict[str, Any] | None
+
+
+class Me(UserDetail):
     permissions: dict[str, list[str]] = Field(description="Actions allowed, per program; `*` for administrators.")
+    programs: list[Standing] = Field(description="Empty for administrators: they may do everything everywhere.")
+    hint: str | None = Field(None, description="Why the account can do nothing; absent if it can.")
 
 
 class Done(Wire):

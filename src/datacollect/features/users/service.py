@@ -1,19 +1,44 @@
 """What can be done with accounts."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.db import Reading, Tx
+from datacollect.features.security_log.service import SecurityAction, record
+from datacollect.features.tenants import service as tenants
 from datacollect.features.users import queries
-from datacollect.features.users.errors import InvalidAccount, LastAdmin, UserExists, UserNotFound, WrongPassword
+from datacollect.features.users.delegation import (
+    admitted,
+    changed_memberships,
+    judge_change,
+    managed_programs,
+    require_managed,
+    require_manager,
+    seen_by,
+    shown_to,
+)
+from datacollect.features.users.errors import (
+    InvalidAccount,
+    LastAdmin,
+    ProgramRequired,
+    UserExists,
+    UserNotFound,
+    WrongPassword,
+)
 from datacollect.features.users.model import (
     LONGEST_PASSWORD,
+    ListQuery,
     Memberships,
     User,
     broken_password_rules,
+    difference,
+    exact_key_of,
+    hint_for,
+    key_of,
     normal_email,
     password_issues,
+    standing,
 )
 from datacollect.features.users.passwords import (
     HASHING_THREADS,
@@ -23,9 +48,18 @@ from datacollect.features.users.passwords import (
     verify_password,
 )
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Conflict, StartupError
-from datacollect.kernel.identity import AccountRole, Action, Actor
-from datacollect.kernel.ids import UserId
+from datacollect.kernel.errors import (
+    AdminRequired,
+    Conflict,
+    DataCollectError,
+    Issue,
+    IssueCode,
+    StartupError,
+    Unauthenticated,
+)
+from datacollect.kernel.identity import SYSTEM, AccountRole, Action, Actor
+from datacollect.kernel.ids import DEFAULT_TENANT, TenantId, UserId
+from datacollect.kernel.source import Source
 
 __all__ = [
     "HASHING_THREADS",
@@ -34,27 +68,31 @@ __all__ = [
     "User",
     "UserNotFound",
     "WrongPassword",
+    "admit_user",
     "change_own_password",
     "create_user",
     "delete_user",
     "ensure_first_admin",
+    "explain",
     "find_user",
     "find_user_and",
     "find_user_by_email",
+    "get_user",
     "hash_password",
     "is_right_password",
     "list_users",
     "modern_hash",
     "normal_email",
     "password_issues",
-    "permissions_of",
     "replace_password_hash",
     "update_user",
 ]
 
 find_user = queries.find_user
 find_user_and = queries.find_user_and
-list_users = queries.list_users
+
+_NOBODY = UserId(0)
+"""The id of an account that is not stored yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +104,26 @@ class Account:
     password_hash: str | None = None
     tenant_ids: Sequence[str] | None = None
     role_assignments: Sequence[Mapping[str, Any]] | None = None
+    must_change_password: bool | None = None
+
+    @property
+    def named_programs(self) -> Iterator[tuple[list[str | int], str]]:
+        """Each program the request names, and where."""
+        for index, tenant in enumerate(self.tenant_ids or ()):
+            yield ["tenantIds", index], tenant
+        for index, assignment in enumerate(self.role_assignments or ()):
+            yield ["roleAssignments", index, "tenantId"], assignment["tenantId"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Accounts as the reader may see them."""
+
+    users: Sequence[User]
+    total: int
+    """On all pages together."""
+    following: UserId | None
+    """Where the next page begins after; None on the last one."""
 
 
 async def ensure_first_admin(tx: Tx, *, email: str, password: str, now: Millis) -> bool:
@@ -75,12 +133,12 @@ async def ensure_first_admin(tx: Tx, *, email: str, password: str, now: Millis) 
     """
     if await queries.count_admins(tx):
         return False
-    broken = broken_password_rules(password)
+    broken = broken_password_rules(password, email=email)
     if broken:
         raise StartupError(f"ADMIN_PASSWORD does not meet strength requirements: {'; '.join(broken)}")
     account = Account(email, AccountRole.ADMIN, password_hash=await hash_password(password))
     try:
-        await create_user(tx, account, now=now)
+        await _insert(tx, SYSTEM, _new_user(account), source=None, now=now)
     except UserExists as taken:
         # Another process that started at the same moment may have been first.
         if await queries.count_admins(tx):
@@ -91,57 +149,213 @@ async def ensure_first_admin(tx: Tx, *, email: str, password: str, now: Millis) 
     return True
 
 
-async def create_user(tx: Tx, account: Account, *, now: Millis) -> UserId:
-    """Raises `UserExists`. The account needs a password hash."""
+async def create_user(tx: Tx, manager: Actor, account: Account, *, source: Source | None, now: Millis) -> UserId:
+    """Raises `UserExists`, and for delegates what `judge_change` raises. The account needs a password hash."""
+    manager = await _manager_now(tx, manager)
+    require_managed(manager, [tenant for _, tenant in account.named_programs])
+    await _require_programs(tx, account, known=())
+    user = _new_user(account)
+    judge_change(manager, None, user)
+    return await _insert(tx, manager, user, source=source, now=now)
+
+
+async def get_user(view: Reading, manager: Actor, key: str) -> User:
+    """By id or e-mail, as far as the manager may see it. Raises `UserNotFound`, `InvalidUserId`."""
+    user = await _find(view, key_of(key))
+    if user is None:
+        raise UserNotFound()
+    return shown_to(manager, user)
+
+
+async def list_users(view: Reading, manager: Actor, query: ListQuery, *, limit: int) -> Page:
+    """A page of the accounts the manager may see, in two statements. Raises `ForeignProgram`."""
+    require_managed(manager, sorted(query.programs or ()))
+    if not manager.is_admin:
+        query = replace(query, programs=query.programs or managed_programs(manager), no_admins=True)
+    found = await queries.list_users(view, query, limit=limit + 1)
+    following = found[limit - 1].id if len(found) > limit else None
+    # A row that another release wrote may belong nowhere any more: what is shown is decided by the account itself.
+    page = [seen for user in found[:limit] if (seen := seen_by(manager, user)) is not None]
+    return Page(page, await queries.count_users(view, query), following)
+
+
+async def update_user(
+    tx: Tx, manager: Actor, key: str, account: Account, *, source: Source | None, now: Millis
+) -> UserId:
+    """Raises `UserNotFound`, `UserExists`, `LastAdmin`, and for delegates what `judge_change` raises.
+
+    A new password ends all of the user's tokens.
+    """
+    manager, before, admins = await _locked(tx, manager, key_of(key))
+    shown_to(manager, before)
+    require_managed(manager, [tenant for _, tenant in account.named_programs])
+    await _require_programs(tx, account, known=before.tenant_ids)
+    memberships = changed_memberships(manager, before.memberships, account.tenant_ids, account.role_assignments)
+    forced = account.must_change_password
+    after = replace(
+        before.with_memberships(memberships),
+        email=normal_email(account.email),
+        role=account.role,
+        password_hash=account.password_hash or before.password_hash,
+        must_change_password=before.must_change_password if forced is None else forced,
+    )
+    judge_change(manager, before, after)
+    if after.role is not AccountRole.ADMIN and admins == [before.id]:
+        raise LastAdmin()
+    await _store(tx, manager, before, after, source=source, now=now)
+    return before.id
+
+
+async def admit_user(tx: Tx, manager: Actor, account: Account, *, source: Source | None, now: Millis) -> UserId:
+    """Add the account of that e-mail to programs it does not belong to yet; nothing else of it changes.
+
+    Raises `UserNotFound`, `AlreadyMember`, and for delegates what `judge_admission` raises.
+    """
+    # What is wrong with the request itself comes first: it must not tell whether there is such an account.
+    require_managed(manager, [tenant for _, tenant in account.named_programs])
+    given = Memberships().changed(account.tenant_ids, account.role_assignments)
+    if not given.tenant_ids:
+        raise ProgramRequired()
+    await _require_programs(tx, account, known=())
+    manager, before, _ = await _locked(tx, manager, normal_email(account.email))
+    after = admitted(manager, before, given)
+    await _store(tx, manager, before, after, source=source, now=now)
+    return before.id
+
+
+async def delete_user(tx: Tx, manager: Actor, key: str, *, source: Source | None, now: Millis) -> UserId:
+    """Delete by id or e-mail. Raises `UserNotFound`, `LastAdmin`, and for delegates what `judge_change` raises."""
+    manager, before, admins = await _locked(tx, manager, exact_key_of(key))
+    shown_to(manager, before)
+    judge_change(manager, before, None)
+    if admins == [before.id]:
+        raise LastAdmin()
+    await queries.delete_user(tx, before.id)
+    await _record(tx, SecurityAction.USER_DELETED, manager, before, None, source=source, now=now)
+    return before.id
+
+
+def _new_user(account: Account) -> User:
     assert account.password_hash is not None
     memberships = Memberships().changed(account.tenant_ids, account.role_assignments)
-    return await queries.insert_user(
-        tx,
+    return User(
+        id=_NOBODY,
         email=normal_email(account.email),
         password_hash=account.password_hash,
         role=account.role,
         tenant_ids=memberships.tenant_ids,
         role_assignments=memberships.assignments,
-        now=now,
+        version=1,
+        must_change_password=bool(account.must_change_password),
     )
 
 
-async def update_user(tx: Tx, user_id: UserId, account: Account, *, now: Millis) -> None:
-    """Raises `UserNotFound`, `UserExists`, `LastAdmin`. A new password ends all of the user's tokens."""
-    admins = await queries.lock_admins(tx)
-    user = await queries.find_user(tx, user_id)
-    if user is None:
-        raise UserNotFound()
-    if account.role is not AccountRole.ADMIN and admins == [user_id]:
-        raise LastAdmin()
-    memberships = user.memberships.changed(account.tenant_ids, account.role_assignments)
-    await queries.update_user(
-        tx,
-        user_id,
-        now=now,
-        email=normal_email(account.email),
-        role=account.role.value,
-        password_hash=account.password_hash or user.password_hash,
-        tenant_ids=memberships.tenant_ids,
-        role_assignments=memberships.assignments,
-    )
-    if account.password_hash is not None:
-        await queries.raise_version(tx, user_id, now=now)
-
-
-async def delete_user(tx: Tx, key: str) -> UserId:
-    """Delete by id or e-mail. Raises `UserNotFound`, `LastAdmin`."""
-    admins = await queries.lock_admins(tx)
-    user = None
-    if key.isascii() and key.isdigit() and len(key) < 10:
-        user = await queries.find_user(tx, UserId(int(key)))
-    user = user or await queries.find_user_by_email(tx, normal_email(key))
-    if user is None:
-        raise UserNotFound()
-    if admins == [user.id]:
-        raise LastAdmin()
-    await queries.delete_user(tx, user.id)
+async def _insert(tx: Tx, manager: Actor, user: User, *, source: Source | None, now: Millis) -> UserId:
+    user = replace(user, id=await queries.insert_user(tx, user, now=now))
+    await queries.store_memberships(tx, user)
+    await _record(tx, SecurityAction.USER_CREATED, manager, None, user, source=source, now=now)
     return user.id
+
+
+async def _store(tx: Tx, manager: Actor, before: User, after: User, *, source: Source | None, now: Millis) -> None:
+    await queries.update_user(tx, after, now=now)
+    await queries.store_memberships(tx, after)
+    if after.password_hash != before.password_hash:
+        await queries.raise_version(tx, after.id, now=now)
+    await _record(tx, SecurityAction.USER_CHANGED, manager, before, after, source=source, now=now)
+
+
+async def _manager_now(tx: Tx, manager: Actor) -> Actor:
+    """The manager as the database has them in this transaction: the request's may be a second old."""
+    assert manager.user_id is not None
+    user = await queries.lock_user(tx, manager.user_id)
+    if user is None:
+        raise _gone()
+    actor = user.to_actor()
+    require_manager(actor)
+    return actor
+
+
+async def _locked(tx: Tx, manager: Actor, key: UserId | str) -> tuple[Actor, User, Sequence[UserId]]:
+    """Manager and account as they are now, held until the transaction ends; with an ADMIN, all administrators.
+
+    Administrators first, then others by id: so nobody waits in a circle, and two cannot remove each other at once.
+    """
+    assert manager.user_id is not None
+    admins = await queries.lock_admins(tx) if manager.is_admin else []
+    found = await _find(tx, key)
+    if manager.is_admin:
+        if manager.user_id not in admins:
+            raise await _no_longer(tx, manager)
+        account = None if found is None else await queries.lock_user(tx, found.id)
+    else:
+        locked = await queries.lock_users(tx, [manager.user_id, *([] if found is None else [found.id])])
+        if manager.user_id not in locked:
+            raise await _no_longer(tx, manager)
+        manager = locked[manager.user_id].to_actor()
+        require_manager(manager)
+        account = None if found is None else locked.get(found.id)
+    if account is None:
+        raise UserNotFound()
+    return manager, account, admins
+
+
+async def _no_longer(tx: Tx, manager: Actor) -> DataCollectError:
+    """Why the manager, who was one a moment ago, is none now."""
+    assert manager.user_id is not None
+    return _gone() if await queries.find_user(tx, manager.user_id) is None else AdminRequired()
+
+
+def _gone() -> DataCollectError:
+    return Unauthenticated("User no longer exists")
+
+
+async def _find(view: Reading, key: UserId | str) -> User | None:
+    """By id, or by an e-mail in its normal form."""
+    return await (queries.find_user_by_email(view, key) if isinstance(key, str) else queries.find_user(view, key))
+
+
+async def _require_programs(view: Reading, account: Account, *, known: Collection[str]) -> None:
+    """Raises `InvalidAccount` for programs that do not exist. What an account has had before is not asked about.
+
+    `default` needs no program: deployments of the reference give it to every reviewer, whose requests named no other.
+    """
+    named = [(path, tenant) for path, tenant in account.named_programs if tenant not in (*known, DEFAULT_TENANT)]
+    existing = await tenants.states(view, {TenantId(tenant) for _, tenant in named})
+    issues = [
+        Issue(code=IssueCode.UNKNOWN_PROGRAM, path=path, message=f"There is no program {tenant!r}")
+        for path, tenant in named
+        if tenant not in existing
+    ]
+    if issues:
+        raise InvalidAccount(issues)
+
+
+async def _record(
+    tx: Tx,
+    action: SecurityAction,
+    manager: Actor,
+    before: User | None,
+    after: User | None,
+    *,
+    source: Source | None,
+    now: Millis,
+) -> None:
+    """What was done to an account; under the name of the program if it is about one alone."""
+    account = after or before
+    assert account is not None
+    told = difference(before, after)
+    programs = list(told["programs"])
+    await record(
+        tx,
+        action,
+        source=source,
+        now=now,
+        actor=manager.user_id,
+        subject=account.id,
+        tenant_id=TenantId(programs[0]) if len(programs) == 1 else None,
+        details=told,
+    )
 
 
 async def find_user_by_email(view: Reading, email: str) -> User | None:
@@ -175,13 +389,30 @@ async def change_own_password(tx: Tx, user: User, *, password_hash: str, now: Mi
     """Raises `Conflict` if the password was changed meanwhile. Ends all of the user's tokens, the caller's too."""
     if not await queries.replace_hash(tx, user.id, old=user.password_hash, new=password_hash, now=now):
         raise Conflict("The password has just been changed by someone else.")
+    await queries.clear_forced_change(tx, user.id)
     await queries.raise_version(tx, user.id, now=now)
 
 
-def permissions_of(actor: Actor) -> dict[str, list[str]]:
-    """What the actor may do, per program; an administrator's stand under `*`."""
-    if actor.is_admin:
-        return {"*": [action.value for action in Action]}
-    return {
-        tenant: [action.value for action in Action if actor.may(tenant, action)] for tenant in sorted(actor.tenant_ids)
+async def explain(view: Reading, user: User, *, now: Millis) -> dict[str, Any]:
+    """What the account's owner should know of it, in wire form."""
+    actor = user.to_actor()
+    parts = {} if actor.is_admin else user.by_program()
+    states = await tenants.states(view, parts.keys())
+    told: dict[str, Any] = {
+        "mustChangePassword": user.must_change_password,
+        "permissions": permissions_of(user),
+        "programs": [
+            standing(tenant_id, part, state=states.get(tenant_id, "unknown"), now=now)
+            for tenant_id, part in sorted(parts.items())
+        ],
     }
+    hint = None if actor.is_admin else hint_for(told["permissions"], states)
+    return told if hint is None else told | {"hint": hint}
+
+
+def permissions_of(user: User) -> dict[str, list[str]]:
+    """What the account may do, per program; an administrator's stand under `*`."""
+    if user.role is AccountRole.ADMIN:
+        return {"*": [action.value for action in Action]}
+    parts = sorted(user.by_program().items())
+    return {tenant: [action.value for action in Action if part.may(tenant, action)] for tenant, part in parts}

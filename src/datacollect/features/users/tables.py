@@ -1,8 +1,8 @@
-"""The accounts' table. Small and shared by all tenants."""
+"""The tables of accounts. Small and shared by all tenants."""
 
-from sqlalchemy import BigInteger, Column, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, false
 
-from datacollect.db.metadata import JsonText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 users = Table(
     "users",
@@ -16,7 +16,21 @@ users = Table(
     Column("role_assignments", JsonText, nullable=False),
     # Raised to end every token issued before; see kernel/tokens.py.
     Column("version", Integer, nullable=False),
+    # With a default, so that a hub of the release before can go on writing rows beside this one.
+    Column("must_change_password", Boolean, nullable=False, server_default=false()),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+user_tenants = Table(
+    "user_tenants",
+    metadata,
+    # Who belongs to a program, for lists. What somebody may do is read from `users` alone.
+    Column("tenant_id", Text, primary_key=True),
+    Column("user_id", Integer, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    # The highest one there; none for assignments that grant nothing.
+    Column("role", Text),
+    Index(None, "user_id"),
+    info=SHARED,
 )

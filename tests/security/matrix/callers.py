@@ -1,0 +1,188 @@
+"""Everybody who may call: without a token, with one that is no good, and with every standing an account can have.
+
+All accounts have their standing in `OWN` and `ARCHIVED`, and nothing anywhere else unless their name says so.
+"""
+
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from sqlalchemy import update
+
+from datacollect.features.users.tables import users
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.ids import UserId
+from tests.accounts import Person, bearer, claims_of, login, make_person
+from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, World
+
+HOME = (OWN, ARCHIVED)
+LEVELS = {"": 0, "viewer": 20, "enumerator": 40, "supervisor": 60, "program-admin": 80, "system-admin": 100}
+"""`""`: a member whose role grants nothing."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    name: str
+    authorization: str | None
+    standing: Literal["nobody", "citizen", "staff"]
+    """What the authorization makes of them: nobody at all, a citizen, or an account."""
+    is_admin: bool = False
+    roles: tuple[tuple[str, str], ...] = ()
+    """(program, role) of each membership."""
+    is_limited: bool = False
+    """To the area `north`."""
+
+    def level_in(self, program: str) -> int | None:
+        """None for a stranger."""
+        if self.is_admin:
+            return LEVELS["system-admin"]
+        role = dict(self.roles).get(program)
+        return None if role is None else LEVELS[role]
+
+
+Maker = Callable[[World], Coroutine[Any, Any, list[Caller]]]
+
+
+async def make_callers(world: World) -> list[Caller]:
+    made = [await make(world) for make in MAKERS]
+    callers = [caller for some in made for caller in some]
+    assert len({caller.name for caller in callers}) == len(callers)
+    return callers
+
+
+async def _without_a_good_token(world: World) -> list[Caller]:
+    """The rights behind these would be an administrator's."""
+    pair = await login(world.admin, await make_person(world.admin, role="ADMIN"))
+    good, claims, tokens = pair["token"], claims_of(pair["token"]), world.hub.tokens
+    now = world.hub.clock.now()
+    head = good.rpartition(".")[0]
+    foreign_key = OctKey.import_key("another-secret-another-secret-32")
+    bad = {
+        "no header": None,
+        "forged signature": f"Bearer {jwt.encode({'alg': 'HS256', 'typ': 'JWT'}, claims, foreign_key)}",
+        "no signature": f"Bearer {head}.",
+        "algorithm none": f"Bearer eyJhbGciOiJub25lIn0.{good.split('.')[1]}.",
+        "expired": f"Bearer {tokens._sign(claims, Millis(now - 3_601_000), 3600)}",
+        "wrong type": f"Bearer {tokens._sign(claims | {'typ': 'other'}, now, 3600)}",
+        "no type": f"Bearer {tokens._sign({k: v for k, v in claims.items() if k != 'typ'}, now, 3600)}",
+        "wrong issuer": f"Bearer {tokens._sign(claims | {'iss': 'somebody-else'}, now, 3600)}",
+        "refresh": f"Bearer {pair['refreshToken']}",
+        "basic": "Basic YWRtaW5AaHViLnRlc3Q6Q29ycmVjdC1Ib3JzZS03",
+        "bare token": good,
+    }
+    return [Caller(name, authorization, "nobody") for name, authorization in bad.items()]
+
+
+async def _citizens(world: World) -> list[Caller]:
+    """One with what citizens have, and one who claims an administrator's rights beside it."""
+    now, tokens = world.hub.clock.now(), world.hub.tokens
+    plain = {"scope": "self-service", "identifier": "x", "tenantId": OWN, "entityGuid": world.objects[OWN].entity}
+    admin_id = claims_of(world.admin.headers["Authorization"].removeprefix("Bearer "))
+    signed = {"self-service": plain, "self-service and more": admin_id | plain | {"tenantIds": [OWN], "role": "ADMIN"}}
+    return [Caller(name, f"Bearer {tokens._sign(claims, now, 3600)}", "citizen") for name, claims in signed.items()]
+
+
+async def _from_providers(world: World) -> list[Caller]:
+    """No program of this world has a provider under that word; then its tokens are nobody's, and neither are ours."""
+    ours = (await login(world.admin, await make_person(world.admin, role="ADMIN")))["token"]
+    return [
+        Caller("provider, opaque token", "keycloak 0123456789abcdef", "nobody"),
+        Caller("provider, our own token", f"keycloak {ours}", "nobody"),
+    ]
+
+
+async def _members(world: World) -> list[Caller]:
+    return [
+        await _member(world, role, role)
+        for role in ("viewer", "enumerator", "supervisor", "program-admin", "system-admin")
+    ]
+
+
+async def _other_accounts(world: World) -> list[Caller]:
+    plain = await make_person(world.admin, tenantIds=list(HOME))
+    mighty = [{"tenantId": ELSEWHERE, "role": "system-admin"}]
+    return [
+        await _signed_in(world, "admin", await make_person(world.admin, role="ADMIN"), is_admin=True),
+        # Counts as an enumerator: decision 19 of the contract.
+        await _signed_in(world, "member without assignment", plain, "enumerator"),
+        await _signed_in(world, "stranger", await make_person(world.admin)),
+        await _member(world, "limited enumerator", "enumerator", area="north"),
+        await _member(world, "limited supervisor", "supervisor", area="north"),
+        await _member(world, "viewer, mighty elsewhere", "viewer", more=mighty),
+    ]
+
+
+async def _former_accounts(world: World) -> list[Caller]:
+    """Their tokens were issued when they had more rights than they have now."""
+    deleted = await make_person(world.admin, role="ADMIN")
+    gone = await _signed_in(world, "deleted account", deleted, standing="nobody")
+    assert (await world.admin.delete(f"/api/users/{deleted.id}")).status_code == 200
+
+    demoted = await make_person(world.admin, role="ADMIN")
+    lower = await _signed_in(world, "demoted account", demoted, "viewer")
+    account = {"email": demoted.email, "role": "USER", "roleAssignments": _assignments("viewer")}
+    assert (await world.admin.put(f"/api/users/{demoted.id}", json=account)).status_code == 200
+
+    left = await make_person(world.admin, role="ADMIN")
+    ended = await _signed_in(world, "ended session", left, standing="nobody")
+    change = {"currentPassword": left.password, "newPassword": "Another-Horse-9"}
+    answer = await world.admin.post(
+        "/api/users/me/password", json=change, headers={"Authorization": str(ended.authorization)}
+    )
+    assert answer.status_code == 200, answer.text
+    return [gone, lower, ended]
+
+
+async def _of_unknown_role(world: World) -> list[Caller]:
+    """Only data of earlier releases can name such a role: it cannot be assigned any more."""
+    person = await make_person(world.admin, roleAssignments=_assignments("viewer"))
+    async with world.hub.db.transaction() as tx:
+        await tx.execute(
+            update(users).where(users.c.id == person.id).values(role_assignments=json.dumps(_assignments("ENUMERATOR")))
+        )
+    world.hub.auth.forget(UserId(person.id))
+    return [await _signed_in(world, "unknown role", person, "")]
+
+
+MAKERS: tuple[Maker, ...] = (
+    _without_a_good_token,
+    _citizens,
+    _from_providers,
+    _members,
+    _other_accounts,
+    _former_accounts,
+    _of_unknown_role,
+)
+"""A new kind of caller goes here."""
+
+
+def _assignments(role: str, area: str | None = None) -> list[dict[str, str]]:
+    limit = {} if area is None else {"areaId": area}
+    return [{"tenantId": program, "role": role} | limit for program in HOME]
+
+
+async def _member(
+    world: World, name: str, role: str, *, area: str | None = None, more: list[dict[str, str]] | None = None
+) -> Caller:
+    assigned = _assignments(role, area) + (more or [])
+    person = await make_person(world.admin, roleAssignments=assigned)
+    caller = await _signed_in(world, name, person)
+    roles = tuple((one["tenantId"], one["role"]) for one in assigned)
+    return Caller(name, caller.authorization, "staff", roles=roles, is_limited=area is not None)
+
+
+async def _signed_in(
+    world: World,
+    name: str,
+    person: Person,
+    role: str | None = None,
+    *,
+    is_admin: bool = False,
+    standing: Literal["nobody", "staff"] = "staff",
+) -> Caller:
+    token = (await login(world.admin, person))["token"]
+    roles = () if role is None else tuple((program, role) for program in HOME)
+    return Caller(name, bearer(token)["Authorization"], standing, is_admin, roles)

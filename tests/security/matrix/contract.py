@@ -1,0 +1,168 @@
+"""Who may do what, written by hand from the contract, independently of the code that is to keep it.
+
+A route that is missing here fails the matrix.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.security.matrix.callers import LEVELS, Caller
+from tests.security.matrix.world import PROGRAMS, RUNNING, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Rule:
+    who: Literal["anybody", "staff", "admin", "member"]
+    least: str = ""
+    """Of members: the lowest role that may; "" for membership alone, whatever the role."""
+    at: Literal["query", "body", "path", "object", ""] = ""
+    """Where the request says which program it is about: `object` by an id that belongs to one; "" for none."""
+    missing: int = 404
+    """What those who may are answered when there is no such program, or it does not run. Strangers get 403 all the
+    same: the reference tells on sync routes first whether there is such a program, which lets them probe names."""
+    archived_too: bool = False
+    """Whether it goes on for archived programs."""
+    guard: Literal["staff", "sync"] = "staff"
+    """What a citizen's token is told: 403, or 401 where providers' tokens are accepted too."""
+    whole: bool = False
+    """Tells of the whole program, so nobody who is limited to a part of it may."""
+    reveals: str = ""
+    """Kinds of marks that a permitted answer may show."""
+    to_managers: str = ""
+    """And those it may show to a system-admin of the program."""
+    to_admins: str = ""
+    about: Literal["target", "mine"] = "target"
+    """Of which programs: the one asked for, or all that the caller belongs to."""
+
+
+_PUBLIC = Rule("anybody")
+_STAFF = Rule("staff")
+_ADMIN = Rule("admin")
+_READ = Rule("member", "viewer", at="query", reveals="data north")
+_SYNC = Rule("member", "viewer", at="query", missing=400, guard="sync", reveals="data north")
+_CONFLICTS = Rule("member", "viewer", at="query", missing=400, guard="sync", whole=True, reveals="data")
+_QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, reveals="quarantine device data")
+_DEVICES = Rule("admin", at="query", missing=400, reveals="device")
+_PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
+_PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
+_ACCOUNT = Rule("admin", at="object", archived_too=True)
+_FILE = Rule("anybody", at="object", reveals="name form")
+
+RULES: Mapping[str, Rule] = {
+    # The server, 4 and 6.
+    "GET /health": _PUBLIC,
+    "GET /health/live": _PUBLIC,
+    "GET /health/ready": _PUBLIC,
+    "GET /openapi.json": _PUBLIC,
+    "GET /api-docs/openapi.json": _PUBLIC,
+    "GET /openapi.yaml": _PUBLIC,
+    # Accounts, 8.
+    "POST /api/users/login": _PUBLIC,
+    "POST /api/users/refresh": _PUBLIC,
+    "POST /api/users/logout": _PUBLIC,
+    "GET /api/users/check-token": _STAFF,
+    "GET /api/users/me": _STAFF,
+    "POST /api/users/me/password": _STAFF,
+    "GET /api/users": Rule("admin", about="mine", to_admins="email"),
+    "POST /api/users": _ADMIN,
+    "PUT /api/users/{id}": _ACCOUNT,
+    "DELETE /api/users/{idOrEmail}": _ACCOUNT,
+    # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
+    "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
+    "POST /api/apps": _ADMIN,
+    "GET /api/apps/{id}": Rule(
+        "member",
+        "viewer",
+        at="path",
+        archived_too=True,
+        reveals="name form",
+        to_managers="data",
+        to_admins="data secret",
+    ),
+    "GET /api/apps/{id}/public": Rule("anybody", at="path", reveals="name"),
+    "PUT /api/apps/{id}": _PROGRAM_MANAGER,
+    "PATCH /api/apps/{id}/syncScope": _PROGRAM_MANAGER,
+    "PATCH /api/apps/{id}/programs": _PROGRAM_MANAGER,
+    "PATCH /api/apps/{id}/claim169": _PROGRAM_MANAGER,
+    "PATCH /api/apps/{id}/inji": _PROGRAM_MANAGER,
+    "DELETE /api/apps/{id}": _PROGRAM_ADMIN,
+    "POST /api/apps/{id}/restore": _PROGRAM_ADMIN,
+    "GET /artifacts/{artifactId}.json": _FILE,
+    "GET /artifacts/{artifactId}.png": _FILE,
+    # Entities, 1 and 2; decision 19.
+    "GET /api/entities": _READ,
+    "GET /api/entities/count": _READ,
+    "GET /api/entities/count-by-form": _READ,
+    "GET /api/entities/{guid}": _READ,
+    "GET /api/entities/{guid}/members": _READ,
+    "GET /api/entities/{guid}/events": _READ,
+    "GET /api/entities/{guid}/history": Rule("member", "viewer", at="query", reveals="data north device"),
+    # Sync, 1; decisions 6 and 19.
+    "GET /api/sync/pull": _SYNC,
+    "GET /api/sync/pull/callback": _SYNC,
+    "POST /api/sync/push": Rule("member", "enumerator", at="body", missing=400, guard="sync"),
+    "POST /api/sync/push/audit-logs": Rule("member", "enumerator", at="body"),
+    "GET /api/sync/pull/audit-logs": Rule(
+        "member", "supervisor", at="query", whole=True, reveals="data north audit device"
+    ),
+    "GET /api/sync/form-findings": Rule("member", "supervisor", at="query", missing=400, guard="sync", whole=True),
+    "GET /api/integrity": Rule("member", "supervisor", at="query"),
+    "GET /api/conflicts": _CONFLICTS,
+    "GET /api/conflicts/{guid}": _CONFLICTS,
+    "POST /api/conflicts/{guid}/resolve": Rule(
+        "member", "supervisor", at="query", missing=400, guard="sync", whole=True, reveals="data"
+    ),
+    "GET /api/admin/devices": _DEVICES,
+    "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
+    "POST /api/admin/devices/{deviceId}/restore": _DEVICES,
+    "GET /api/sync/quarantine": _QUARANTINE,
+    "GET /api/sync/quarantine/{id}": _QUARANTINE,
+    "POST /api/sync/quarantine/replay": _QUARANTINE,
+    "POST /api/sync/quarantine/discard": _QUARANTINE,
+    "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
+    "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+}
+
+
+def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
+    """The status that the caller must get; None if they may."""
+    if rule.who != "anybody" and caller.standing == "nobody":
+        return 401
+    if rule.who != "anybody" and caller.standing == "citizen":
+        return 403 if rule.guard == "staff" else 401
+    if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
+        return 403
+    is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
+    return rule.missing if is_missing else None
+
+
+def _may(rule: Rule, caller: Caller, program: str) -> bool:
+    if rule.who == "admin":
+        return caller.is_admin
+    if rule.who == "member":
+        level = caller.level_in(program)
+        return level is not None and level >= LEVELS[rule.least]
+    return True
+
+
+def visible(rule: Rule, caller: Caller, program: str, *, permitted: bool) -> set[tuple[str, str]]:
+    """All marks, as (program, kind), that an answer to this caller may show."""
+    if not permitted:
+        return set()
+    programs = [program]
+    if rule.about == "mine":
+        # The matrix makes programs with the marks of `UNKNOWN` too, when it tries whether one may.
+        programs = [one for one in (*PROGRAMS, UNKNOWN) if caller.level_in(one) is not None]
+    return {(one, kind) for one in programs for kind in _kinds(rule, caller, one)}
+
+
+def _kinds(rule: Rule, caller: Caller, program: str) -> set[str]:
+    kinds = set(rule.reveals.split())
+    if caller.is_limited:
+        kinds -= {"data"}
+    if caller.level_in(program) == LEVELS["system-admin"]:
+        kinds |= set(rule.to_managers.split())
+    if caller.is_admin:
+        kinds |= set(rule.to_admins.split())
+    return kinds

@@ -1,0 +1,363 @@
+"""For every operation, requests that would succeed if only nobody looked at who sends them.
+
+Their ids exist in the program they are about, and their bodies are valid: a check that is missing shows.
+"""
+
+import itertools
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.accounts import PASSWORD, login, make_person
+from tests.factories import make_audit_log, make_event
+from tests.security.matrix.callers import Caller
+from tests.security.matrix.world import RUNNING, SHARED, UNKNOWN, Objects, Sent, World, config_of
+
+DEVICE = {"X-Device-Id": "device-of-the-matrix"}
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a request is about."""
+
+    name: str
+    """Whose marks are there."""
+    id: str
+    """The `configId`."""
+    objects: Objects
+    account: tuple[str, str] = ("nobody@hub.test", PASSWORD)
+    """E-mail and password of an account made for one request."""
+    refresh_token: str = "no-token"
+    authorization: str | None = None
+
+
+Build = Callable[[Place], Sent]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    build: Build
+    ok: int | Callable[[Caller], int] = 200
+    """The status for whom the contract lets pass."""
+    limited: int | None = None
+    """And for those of them who are limited to the north, if it is another one."""
+    prepare: Callable[[World, Place], Awaitable[Place]] | None = None
+    """Makes what the request will use up, for requests that are to be let pass; the others are about what is there."""
+    once: bool = False
+    """The caller is an account that `prepare` makes."""
+    writes: bool = False
+    name: str = ""
+
+
+def place(world: World, program: str) -> Place:
+    return Place(program, program, world.objects[program])
+
+
+def _config(place: Place) -> dict[str, Any]:
+    return config_of(place.name) | {"id": place.id}
+
+
+def _get(path: str, *, headers: Mapping[str, str] | None = None, **query: str) -> Build:
+    """`{}` in the path is filled with the objects' names; `configId` is asked for by `_of`."""
+    return lambda place: Sent("GET", _filled(path, place), tuple(query.items()), headers=headers or {})
+
+
+def _of(
+    path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None, **query: str
+) -> Build:
+    """As `_get`, with the program in the query."""
+
+    def build(place: Place) -> Sent:
+        filled = tuple((name, _filled(value, place)) for name, value in query.items())
+        content = body(place) if callable(body) else body
+        return Sent(method, _filled(path, place), (("configId", place.id), *filled), content, headers=headers or {})
+
+    return build
+
+
+def _filled(text: str, place: Place) -> str:
+    return text.format(id=place.id, **vars(place.objects)) if "{" in text else text
+
+
+def _app(method: str, path: str = "", body: Callable[[Place], Any] | None = None) -> Build:
+    return lambda place: Sent(method, f"/api/apps/{place.id}{path}", body=body and body(place))
+
+
+def _plain(method: str, path: str, body: Callable[[Place], Any]) -> Build:
+    return lambda place: Sent(method, _filled(path, place), body=body(place), authorization=place.authorization)
+
+
+def _pushed(area: str) -> Build:
+    def build(place: Place) -> Sent:
+        event = make_event(data={"entityName": "individual", "name": "Leo", "area_id": area})
+        return Sent("POST", "/api/sync/push", body={"configId": place.id, "events": [event]}, headers=DEVICE)
+
+    return build
+
+
+def _pushed_to(place: Place) -> Sent:
+    event = make_event("update-individual", entity=place.objects.north, data={"village": "Nong"})
+    return Sent("POST", "/api/sync/push", body={"configId": place.id, "events": [event]}, headers=DEVICE)
+
+
+def _noted(place: Place) -> Sent:
+    body = {"configId": place.id, "auditLogs": [make_audit_log(entityGuid=place.objects.entity)]}
+    return Sent("POST", "/api/sync/push/audit-logs", body=body, headers=DEVICE)
+
+
+async def _fresh_conflict(world: World, place: Place) -> Place:
+    entity, conflict = await world.make_conflict(place.id, place.name)
+    return replace(place, objects=replace(place.objects, entity=entity, conflict=conflict))
+
+
+async def _fresh_quarantined(world: World, place: Place) -> Place:
+    """Marked as data, which it is once it has been replayed."""
+    quarantined = await world.make_quarantined(place.id, place.name, "data")
+    return replace(place, objects=replace(place.objects, quarantined=quarantined))
+
+
+async def _fresh_device(_: World, place: Place) -> Place:
+    return replace(place, objects=replace(place.objects, device=f"fresh-{next(_numbers)}"))
+
+
+async def _fresh_program(world: World, place: Place) -> Place:
+    """Another one with the same marks; archived if the place is."""
+    if place.name == UNKNOWN:
+        return place
+    config_id = await world.make_program(place.name)
+    if place.name not in RUNNING:
+        assert (await world.admin.delete(f"/api/apps/{config_id}")).status_code == 200
+    return replace(place, id=config_id)
+
+
+async def _fresh_id(_: World, place: Place) -> Place:
+    return replace(place, id=f"{place.name}-{uuid.uuid4().hex[:8]}")
+
+
+async def _fresh_account(world: World, place: Place) -> Place:
+    if place.name == UNKNOWN:
+        return place
+    account = await world.make_account(place.id, place.name)
+    return replace(place, objects=replace(place.objects, account=account))
+
+
+async def _fresh_session(world: World, place: Place) -> Place:
+    person = await make_person(world.admin)
+    pair = await login(world.admin, person)
+    return replace(
+        place,
+        account=(person.email, person.password),
+        refresh_token=pair["refreshToken"],
+        authorization=f"Bearer {pair['token']}",
+    )
+
+
+def _is_staff(caller: Caller) -> int:
+    return 200 if caller.standing == "staff" else 401
+
+
+def _issuer(key: str) -> dict[str, Any]:
+    return {"issuerId": "did:web:issuer.example", "publicKey": {"ed25519": key}}
+
+
+def _account_body(place: Place) -> dict[str, Any]:
+    tenant_ids = [] if place.name == UNKNOWN else [place.id]
+    email = f"made-{next(_numbers)}@hub.test"
+    return {"email": email, "password": PASSWORD, "role": "USER", "tenantIds": tenant_ids}
+
+
+_LOGIN, _REFRESH, _LOGOUT = "/api/users/login", "/api/users/refresh", "/api/users/logout"
+_PASSWORD = "/api/users/me/password"
+_DISCARD = {"reason": "Entered twice."}
+_ENTITY, _NORTH, _GROUP = "/api/entities/{entity}", "/api/entities/{north}", "/api/entities/{group}"
+_SHARED = f"/api/entities/{SHARED}"
+_QUARANTINE = "/api/sync/quarantine"
+_QUARANTINED = f"{_QUARANTINE}/{{quarantined}}"
+
+RECIPES: Mapping[str, tuple[Recipe, ...]] = {
+    **{
+        f"GET {path}": (Recipe(_get(path)),)
+        for path in (
+            "/health",
+            "/health/live",
+            "/health/ready",
+            "/openapi.json",
+            "/api-docs/openapi.json",
+            "/openapi.yaml",
+            "/api/users/check-token",
+            "/api/users/me",
+            "/api/users",
+        )
+    },
+    "POST /api/users/login": (
+        Recipe(
+            _plain("POST", _LOGIN, lambda p: {"email": p.account[0], "password": "Wrong-Horse-1"}),
+            ok=401,
+            name="wrong password",
+        ),
+        Recipe(
+            _plain("POST", _LOGIN, lambda p: {"email": p.account[0], "password": p.account[1]}),
+            prepare=_fresh_session,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/users/refresh": (
+        Recipe(_plain("POST", _REFRESH, lambda _: {}), ok=_is_staff, name="by header", writes=True),
+        Recipe(_plain("POST", _REFRESH, lambda _: {"refreshToken": "no-token"}), ok=401, name="no such token"),
+        Recipe(
+            _plain("POST", _REFRESH, lambda p: {"refreshToken": p.refresh_token}),
+            prepare=_fresh_session,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/users/logout": (
+        Recipe(_plain("POST", _LOGOUT, lambda _: {"refreshToken": "no-token"}), ok=401, name="no such token"),
+        Recipe(
+            _plain("POST", _LOGOUT, lambda p: {"refreshToken": p.refresh_token}),
+            prepare=_fresh_session,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/users/me/password": (
+        Recipe(
+            _plain("POST", _PASSWORD, lambda _: {"currentPassword": "Wrong-1!", "newPassword": "Another-Horse-9"}),
+            ok=403,
+            name="wrong password",
+        ),
+        Recipe(
+            _plain("POST", _PASSWORD, lambda p: {"currentPassword": p.account[1], "newPassword": "Another-Horse-9"}),
+            prepare=_fresh_session,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/users": (Recipe(_plain("POST", "/api/users", _account_body), ok=201, writes=True),),
+    "PUT /api/users/{id}": (
+        Recipe(
+            _plain("PUT", "/api/users/{account}", lambda p: _account_body(p) | {"role": "ADMIN"}),
+            prepare=_fresh_account,
+            writes=True,
+        ),
+    ),
+    "DELETE /api/users/{idOrEmail}": (
+        Recipe(
+            lambda place: Sent("DELETE", f"/api/users/{place.objects.account}"), prepare=_fresh_account, writes=True
+        ),
+    ),
+    "GET /api/apps": (
+        Recipe(_get("/api/apps", includeArchived="true", pageSize="100")),
+        Recipe(_get("/api/apps", includeArchived="true", search="mark", sortBy="entitiesCount"), name="search"),
+    ),
+    "POST /api/apps": (Recipe(_plain("POST", "/api/apps", _config), prepare=_fresh_id, writes=True),),
+    "GET /api/apps/{id}": (Recipe(_app("GET")),),
+    "GET /api/apps/{id}/public": (Recipe(_app("GET", "/public")),),
+    "PUT /api/apps/{id}": (Recipe(_app("PUT", body=lambda p: _config(p) | {"version": "9"}), writes=True),),
+    "PATCH /api/apps/{id}/syncScope": (
+        Recipe(_app("PATCH", "/syncScope", lambda _: {"syncScope": None}), writes=True),
+    ),
+    "PATCH /api/apps/{id}/programs": (
+        Recipe(_app("PATCH", "/programs", lambda _: {"programs": [{"id": 1, "name": "Cash"}]}), writes=True),
+    ),
+    "PATCH /api/apps/{id}/claim169": (
+        Recipe(
+            _app("PATCH", "/claim169", lambda _: {"claim169": {"enabled": True, "trustedIssuers": [_issuer("z6Mk")]}}),
+            writes=True,
+        ),
+    ),
+    "PATCH /api/apps/{id}/inji": (
+        Recipe(
+            _app(
+                "PATCH",
+                "/inji",
+                lambda _: {"inji": {"enabled": True, "trustedIssuers": [_issuer("z6Mk")], "credentialTemplates": []}},
+            ),
+            writes=True,
+        ),
+    ),
+    "DELETE /api/apps/{id}": (Recipe(_app("DELETE"), prepare=_fresh_program, writes=True),),
+    "POST /api/apps/{id}/restore": (Recipe(_app("POST", "/restore"), prepare=_fresh_program, writes=True),),
+    "GET /artifacts/{artifactId}.json": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.json")),),
+    "GET /artifacts/{artifactId}.png": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.png")),),
+    "GET /api/entities": (Recipe(_of("/api/entities", limit="1000")),),
+    "GET /api/entities/count": (Recipe(_of("/api/entities/count")),),
+    "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),
+    "GET /api/entities/{guid}": (
+        Recipe(_of(_ENTITY), limited=404),
+        Recipe(_of(_NORTH), name="north"),
+        Recipe(_of(_SHARED), limited=404, name="of a guid that all have"),
+    ),
+    "GET /api/entities/{guid}/members": (Recipe(_of(f"{_GROUP}/members"), limited=404),),
+    "GET /api/entities/{guid}/events": (
+        Recipe(_of(f"{_ENTITY}/events")),
+        Recipe(_of(f"{_NORTH}/events"), name="north"),
+        Recipe(_of(f"{_SHARED}/events"), name="of a guid that all have"),
+    ),
+    "GET /api/entities/{guid}/history": (
+        Recipe(_of(f"{_ENTITY}/history"), limited=404),
+        Recipe(_of(f"{_NORTH}/history"), name="north"),
+        Recipe(_of(f"{_SHARED}/history"), limited=404, name="of a guid that all have"),
+    ),
+    "GET /api/sync/pull": (
+        Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000")),
+        Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000", areaIds="south,north"), name="by area"),
+    ),
+    "GET /api/sync/pull/callback": (Recipe(_of("/api/sync/pull/callback")),),
+    "POST /api/sync/push": (
+        Recipe(_pushed("north"), writes=True),
+        Recipe(_pushed("south"), limited=422, writes=True, name="to the south"),
+        Recipe(_pushed_to, writes=True, name="to an entity"),
+    ),
+    "POST /api/sync/push/audit-logs": (Recipe(_noted, writes=True),),
+    "GET /api/sync/pull/audit-logs": (
+        Recipe(_of("/api/sync/pull/audit-logs", limit="5000")),
+        Recipe(_of("/api/sync/pull/audit-logs", entityGuid="{entity}"), name="of an entity"),
+    ),
+    "GET /api/sync/form-findings": (Recipe(_of("/api/sync/form-findings", limit="1000")),),
+    "GET /api/integrity": (Recipe(_of("/api/integrity")),),
+    "GET /api/conflicts": (
+        Recipe(_of("/api/conflicts", status="all")),
+        Recipe(_of("/api/conflicts", status="all", entityGuid="{entity}"), name="of an entity"),
+    ),
+    "GET /api/conflicts/{guid}": (Recipe(_of("/api/conflicts/{conflict}")),),
+    "POST /api/conflicts/{guid}/resolve": (
+        Recipe(
+            _of("/api/conflicts/{conflict}/resolve", method="POST", body={"resolution": "remote"}),
+            prepare=_fresh_conflict,
+            writes=True,
+        ),
+    ),
+    "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
+    "POST /api/admin/devices/{deviceId}/revoke": (
+        Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),
+    ),
+    "POST /api/admin/devices/{deviceId}/restore": (
+        Recipe(_of("/api/admin/devices/{device}/restore", method="POST"), prepare=_fresh_device, writes=True),
+    ),
+    "GET /api/sync/quarantine": (Recipe(_of(_QUARANTINE, status="all", limit="1000")),),
+    "GET /api/sync/quarantine/{id}": (Recipe(_of(_QUARANTINED)),),
+    "POST /api/sync/quarantine/replay": (
+        Recipe(
+            _of(f"{_QUARANTINE}/replay", method="POST", body=lambda p: {"ids": [p.objects.quarantined]}),
+            prepare=_fresh_quarantined,
+            writes=True,
+        ),
+    ),
+    "POST /api/sync/quarantine/discard": (
+        Recipe(
+            _of(f"{_QUARANTINE}/discard", method="POST", body=lambda p: {"ids": [p.objects.quarantined]} | _DISCARD),
+            prepare=_fresh_quarantined,
+            writes=True,
+        ),
+    ),
+    "POST /api/sync/quarantine/{id}/replay": (
+        Recipe(_of(f"{_QUARANTINED}/replay", method="POST", body={}), prepare=_fresh_quarantined, writes=True),
+    ),
+    "POST /api/sync/quarantine/{id}/discard": (
+        Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
+    ),
+}

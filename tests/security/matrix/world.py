@@ -1,0 +1,343 @@
+"""A hub with six programs full of marked data: whatever leaves one of them can be told from whatever leaves another."""
+
+import re
+import sqlite3
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient, Response
+
+from datacollect.app import create_app
+from datacollect.http.hub import Hub
+from datacollect.testing.clock import TurnableClock
+from tests.accounts import make_person
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
+from tests.factories import make_audit_log, make_event
+
+OWN = "own"
+"""Where the callers have the role they are named after."""
+FOREIGN = "foreign"
+UNKNOWN = "unknown"
+ARCHIVED = "archived"
+"""Archived; the callers have the same role there as in `OWN`."""
+SEALED = "sealed"
+"""Archived, and foreign."""
+DEFAULT = "default"
+"""What a request without a program is about; foreign too."""
+ELSEWHERE = "elsewhere"
+"""Where one caller has more rights than in `OWN`."""
+
+PROGRAMS = (OWN, FOREIGN, ARCHIVED, SEALED, DEFAULT, ELSEWHERE)
+TARGETS = (OWN, FOREIGN, UNKNOWN, ARCHIVED, SEALED)
+RUNNING = frozenset({OWN, FOREIGN, DEFAULT, ELSEWHERE})
+
+SHARED = "a-guid-that-all-programs-have"
+_SHARED_EVENT = "5b3c1f0e-9a0d-4c53-9f1e-0d2a7c1e4b11"
+
+_MARK = re.compile(r"mark-(\w+)-(\w+)-x", re.IGNORECASE)
+
+
+def mark(program: str, kind: str) -> str:
+    """A text that occurs in that program only, and there only in values of that kind."""
+    return f"mark-{program}-{kind}-x"
+
+
+def marks_in(answer: Response) -> set[tuple[str, str]]:
+    """All (program, kind) that an answer gives away, in its body or its headers."""
+    headers = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+    text = f"{headers}\n{answer.content.decode('utf-8', 'replace')}"
+    return {(program.lower(), kind.lower()) for program, kind in _MARK.findall(text)}
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One thing of each kind that a path or a body can name."""
+
+    entity: str
+    """In the south, with a conflict."""
+    north: str
+    group: str
+    conflict: str
+    quarantined: str
+    device: str
+    account: str
+    artifact: str
+
+
+def nothing() -> Objects:
+    """Well-formed names of things that are nowhere."""
+    return Objects(
+        entity=str(uuid.uuid4()),
+        north=str(uuid.uuid4()),
+        group=str(uuid.uuid4()),
+        conflict=str(uuid.uuid4()),
+        quarantined=str(uuid.uuid4()),
+        device="no-such-device",
+        account="99999999",
+        artifact=uuid.uuid4().hex,
+    )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request without its caller."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = None
+    raw: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    authorization: str | None = None
+    """Of an account made for this one request, in place of the caller's."""
+
+
+Rows = Mapping[str, Mapping[str, list[str]]]
+"""Per table, per program ("" for none): every row as text."""
+
+
+@dataclass
+class World:
+    app: FastAPI
+    url: str | None
+    folder: Path
+    clock: TurnableClock
+    admin: AsyncClient
+    objects: dict[str, Objects]
+    _transport: ASGITransport
+    _client: AsyncClient
+    _calls: Iterator[tuple[str, int]]
+
+    @property
+    def hub(self) -> Hub:
+        hub: Hub = self.app.state.hub
+        return hub
+
+    async def send(self, sent: Sent, authorization: str | None) -> Response:
+        """Each request comes from an address of its own: limits per address are not what is tested here."""
+        self._transport.client = next(self._calls)
+        headers = dict(sent.headers)
+        authorization = sent.authorization or authorization
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        content: dict[str, Any] = {}
+        if sent.raw is not None:
+            content["content"] = sent.raw
+        elif sent.body is not None:
+            content["json"] = sent.body
+        # The query is written here, so that nothing tidies up what is repeated or odd.
+        query = "&".join(f"{quote(name, safe='[]')}={quote(value, safe='')}" for name, value in sent.query)
+        url = f"{sent.path}?{query}" if query else sent.path
+        return await self._client.request(sent.method, url, headers=headers, **content)
+
+    async def rows(self) -> Rows:
+        """All there is, read past the hub."""
+        await self.hub.devices.flush()
+        if self.url is None:
+            return _sqlite_rows(self.folder)
+        return await _postgres_rows(self.url)
+
+    async def make_program(self, name: str, config_id: str | None = None) -> str:
+        config = config_of(name) | {"id": config_id or f"{name}-{uuid.uuid4().hex[:8]}"}
+        answer = await self.admin.post("/api/apps", json=config)
+        assert answer.status_code == 200, answer.text
+        return str(config["id"])
+
+    async def push(self, config_id: str, *events: Any, device: str, **members: Any) -> Any:
+        body = {"configId": config_id, "events": list(events)} | members
+        answer = await self.admin.post("/api/sync/push", json=body, headers={"X-Device-Id": device})
+        assert answer.status_code in (200, 207), answer.text
+        return answer.json()
+
+    async def make_conflict(self, config_id: str, name: str) -> tuple[str, str]:
+        """An entity in the south and the conflict it has."""
+        value, entity = mark(name, "data"), str(uuid.uuid4())
+        early, late = "2025-01-01T08:00:00.000Z", "2025-01-01T09:00:00.000Z"
+        data = {"entityName": "individual", "name": value, "village": value, "area_id": "south"}
+        won = make_event("update-individual", entity=entity, data={"village": f"late {value}"}, timestamp=late)
+        lost = make_event("update-individual", entity=entity, data={"village": f"early {value}"}, timestamp=early)
+        device = mark(name, "device")
+        await self.push(config_id, make_event(entity=entity, data=data, timestamp=early), won, device=device)
+        await self.push(config_id, lost, device=device)
+        answer = await self.admin.get("/api/conflicts", params={"configId": config_id, "entityGuid": entity})
+        return entity, str(answer.json()["conflicts"][0]["guid"])
+
+    async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
+        """A member that came before its group; the group follows, so that the event can be replayed."""
+        value, group = mark(name, kind), str(uuid.uuid4())
+        device, members = mark(name, "device"), [{"guid": str(uuid.uuid4()), "name": value}]
+        event = make_event("add-member", entity=group, data={"members": members})
+        await self.push(config_id, event, device=device, atomic=False)
+        await self.push(
+            config_id,
+            make_event("create-group", entity=group, data={"entityName": "household", "name": mark(name, "data")}),
+            device=device,
+        )
+        query = {"configId": config_id, "entityGuid": group}
+        answer = await self.admin.get("/api/sync/quarantine", params=query)
+        return str(answer.json()["quarantined"][0]["id"])
+
+    async def make_account(self, config_id: str | None, name: str, **changes: Any) -> str:
+        """The id of a new account whose e-mail is marked."""
+        email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
+        tenant_ids = [] if config_id is None else [config_id]
+        return str((await make_person(self.admin, email=email, tenantIds=tenant_ids, **changes)).id)
+
+    async def artifact_of(self, config_id: str) -> str:
+        return str((await self.admin.get(f"/api/apps/{config_id}")).json()["artifactId"])
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """A config with a marked value wherever one can stand."""
+    fields = [{"type": "textfield", "key": "name"}, {"type": "number", "key": "age", "validate": {"min": 0}}]
+    return {
+        "id": name,
+        "name": mark(name, "name"),
+        "description": mark(name, "name"),
+        "entityForms": [
+            {"id": "h", "name": "household", "title": mark(name, "form"), "formio": {"components": fields}},
+            {
+                "id": "p",
+                "name": "individual",
+                "title": mark(name, "form"),
+                "dependsOn": "household",
+                "formio": {"components": fields},
+            },
+        ],
+        "entityData": [
+            {"name": "household", "data": [{"id": f"seed-{name}", "name": mark(name, "data"), "area_id": "south"}]}
+        ],
+        "externalSync": {
+            "type": "another-adapter",
+            "url": f"https://user:{mark(name, 'secret')}@registry.example",
+            "adapterConfig": {"clientSecret": mark(name, "secret")},
+            "extraFields": [{"name": "password", "value": mark(name, "secret")}],
+        },
+        "authConfigs": [
+            {
+                "type": "another-provider",
+                "fields": {"authority": "https://idp.example", "client_secret": mark(name, "secret")},
+            }
+        ],
+        "formValidation": "warn",
+        "auditReads": True,
+    }
+
+
+@asynccontextmanager
+async def open_world(folder: Path, url: str | None) -> AsyncIterator[World]:
+    clock = TurnableClock()
+    app = create_app(make_settings(folder, url), clock=clock)
+    transport = ASGITransport(app=app, raise_app_exceptions=False)
+    seat = ASGITransport(app=app, client=("192.0.2.1", 1))
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=transport, base_url="http://hub.test") as client,
+        AsyncClient(transport=seat, base_url="http://hub.test") as admin,
+    ):
+        answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+        admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        world = World(app, url, folder, clock, admin, {}, transport, client, _addresses())
+        for name in PROGRAMS:
+            world.objects[name] = await _fill(world, name)
+        world.objects[UNKNOWN] = nothing()
+        yield world
+
+
+async def archive_what_is_archived(world: World) -> None:
+    for name in PROGRAMS:
+        if name not in RUNNING:
+            assert (await world.admin.delete(f"/api/apps/{name}")).status_code == 200
+
+
+async def _fill(world: World, name: str) -> Objects:
+    await world.make_program(name, name)
+    entity, conflict = await world.make_conflict(name, name)
+    quarantined = await world.make_quarantined(name, name)
+    north, group, device = str(uuid.uuid4()), str(uuid.uuid4()), mark(name, "device")
+    marked = mark(name, "north")
+    await world.push(
+        name,
+        make_event(entity=north, data={"entityName": "individual", "name": marked, "area_id": "north"}),
+        make_event("create-group", entity=group, data={"entityName": "household", "name": mark(name, "data")}),
+        make_event("add-member", entity=group, data={"members": [{"guid": str(uuid.uuid4()), "name": marked}]}),
+        make_event(
+            entity=SHARED,
+            guid=_SHARED_EVENT,
+            data={"entityName": "individual", "name": mark(name, "data"), "area_id": "south"},
+        ),
+        # Does not match its form, so there is a finding.
+        make_event(data={"entityName": "individual", "name": mark(name, "data"), "age": mark(name, "data")}),
+        device=device,
+    )
+    log = make_audit_log(changes={"note": mark(name, "audit")}, signature=mark(name, "audit"))
+    answer = await world.admin.post(
+        "/api/sync/push/audit-logs", json={"configId": name, "auditLogs": [log]}, headers={"X-Device-Id": device}
+    )
+    assert answer.status_code == 200, answer.text
+    revoked = mark(name, "device").replace("mark", "lost-mark")
+    query = {"configId": name}
+    assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
+    account = await world.make_account(name, name)
+    artifact = await world.artifact_of(name)
+    return Objects(entity, north, group, conflict, quarantined, device, account, artifact)
+
+
+def _addresses() -> Iterator[tuple[str, int]]:
+    number = 0
+    while True:
+        number += 1
+        yield f"198.{18 + (number >> 16) % 2}.{(number >> 8) % 256}.{number % 256}", 40_000
+
+
+def _sqlite_rows(folder: Path) -> Rows:
+    with closing(sqlite3.connect(f"file:{folder / 'hub.sqlite3'}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        tables = [row[0] for row in names]
+        return {
+            table: _by_program(table, map(dict, connection.execute(f'SELECT * FROM "{table}"'))) for table in tables
+        }
+
+
+async def _postgres_rows(url: str) -> Rows:
+    connection = await asyncpg.connect(url)
+    try:
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        tables = [row[0] for row in names]
+        return {
+            table: _by_program(table, map(dict, await connection.fetch(f'SELECT * FROM "{table}"'))) for table in tables
+        }
+    finally:
+        await connection.close()
+
+
+def _by_program(table: str, rows: Iterator[dict[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        program = row.get("tenant_id") or (row["id"] if table == "programs" else "")
+        found[str(program)].append(repr(row))
+    return {program: sorted(texts) for program, texts in found.items()}
+
+
+def changes(
+    before: Rows, after: Rows, *, apart_from: frozenset[str] = frozenset(), programs: Collection[str] | None = None
+) -> list[str]:
+    """What differs, as lines to read. `apart_from` names tables; `programs` whose rows count, if not all do."""
+    told = []
+    for table in sorted((before.keys() | after.keys()) - apart_from):
+        old, new = before.get(table, {}), after.get(table, {})
+        for program in sorted(old.keys() | new.keys()):
+            if (programs is None or program in programs) and old.get(program) != new.get(program):
+                gone = set(old.get(program, ())) - set(new.get(program, ()))
+                came = set(new.get(program, ())) - set(old.get(program, ()))
+                told.append(f"{table} of {program or 'all'}: gone {sorted(gone)[:2]}, came {sorted(came)[:2]}"[:800])
+    return told
