@@ -184,6 +184,8 @@ def accounts(visitor: Visitor, admin: dict[str, str], program: str) -> dict[str,
     visitor.both_kinds("POST", "/api/users/refresh", json={"refreshToken": canary["made-up-token"]})
     visitor.both_kinds("POST", "/api/users/refresh", json={"refreshToken": canary.words["member-access"]})
     visitor.both_kinds("POST", "/api/users/refresh", json={"refreshToken": used})
+    # The token that came again has ended that session.
+    member = sign_in(visitor, account["email"], canary["password"], "second")
     change = {"currentPassword": canary["wrong"], "newPassword": canary["new"]}
     visitor.both_kinds("POST", "/api/users/me/password", json=change, headers=member)
     visitor.both_kinds("POST", "/api/users/me/password", json=change | {"newPassword": "weak"}, headers=member)
