@@ -112,6 +112,33 @@ async def test_an_id_token_signs_in_once(installation: Installation) -> None:
         assert_login_refused(await sign_in(client, token))
 
 
+async def test_a_second_signature_makes_no_second_token(installation: Installation) -> None:
+    async with staffed(installation) as (office, client, idp):
+        person = await make_person(office.admin)
+        token = idp.id_token(**told(person), alg="ES256")
+        again = idp.signed_anew(token)
+        assert again != token
+        assert (await sign_in(client, again)).status_code == 200
+        assert_login_refused(await sign_in(client, token))
+        assert_login_refused(await sign_in(client, again))
+
+
+async def test_with_an_audience_for_access_tokens_id_tokens_still_name_the_client(installation: Installation) -> None:
+    async with staffed(installation) as (office, _client, idp):
+        named = {"name": "office", "type": "auth0", "authority": idp.authority, "client_id": "hub", "audience": "api"}
+        async with installation.running(STAFF_PROVIDERS=json.dumps([named]), ALLOW_PRIVATE_ADAPTER_HOSTS=True) as (
+            _,
+            other,
+        ):
+            person = await make_person(office.admin)
+            claims = told(person, aud="api", azp="hub", typ=None)
+            for header in ({}, {"typ": "at+jwt"}):
+                assert_login_refused(await sign_in(other, idp.sign({"sub": "ada", **claims}, header=header)))
+            only_said = idp.sign({"sub": "ada", **told(person, typ=None)}, header={"typ": "at+jwt"})
+            assert_login_refused(await sign_in(other, only_said))
+            assert (await sign_in(other, idp.id_token(**told(person)))).status_code == 200
+
+
 async def test_a_programs_provider_signs_nobody_in(installation: Installation) -> None:
     async with staffed(installation) as (office, client, _), office.provider() as programs:
         person = await make_person(office.admin, role="ADMIN")
