@@ -243,6 +243,7 @@ async def test_a_unit_that_is_cancelled_leaves_no_tenant_behind(
             await view.fetch("SELECT 1 FROM events")
             await view.fetch("SELECT 1 FROM entities")
 
+    await seen(postgres, None)  # else the steps would be those of connecting
     task = asyncio.create_task(unit())
     for _ in range(steps):
         await asyncio.sleep(0)

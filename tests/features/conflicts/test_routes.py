@@ -172,7 +172,8 @@ async def test_a_batch_of_many_conflicts_takes_a_constant_number_of_statements(a
         losers = [make_event("update-individual", entity=e, data={"a": 2}, timestamp=EARLY) for e in entities]
         with hub.db.statements.record() as statements:
             assert (await push(admin, program, *losers)).status_code == 200
-        counts.append(len(statements))
+        # Who calls, and which program it is, is looked up once a second, so it may fall into either push.
+        counts.append(sum("FROM users" not in one and "FROM programs" not in one for one in statements))
     assert counts[0] == counts[1]
     assert (await conflicts_of(admin, program))["unresolvedCount"] == 42
 

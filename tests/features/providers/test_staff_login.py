@@ -130,11 +130,28 @@ async def test_a_provider_that_is_away_is_told_apart(installation: Installation)
         assert_login_refused(await sign_in(client, idp.id_token(**told(person, aud="other"))))
 
 
-async def test_attempts_count_with_those_by_password(installation: Installation) -> None:
+async def test_failures_count_with_those_by_password_and_successes_do_not(installation: Installation) -> None:
     async with staffed(installation, LOGIN_RATE_LIMIT=5) as (office, client, idp):
         person = await make_person(office.admin)
-        for _ in range(4):  # the administrator's was the first
+        for number in range(5):
             assert_login_refused(await sign_in(client, "x"))
+            if number < 3:
+                assert (await sign_in(client, idp.id_token(**told(person, jti=str(number))))).status_code == 200
         answer = await sign_in(client, idp.id_token(**told(person)))
         assert_refused(answer, 429, "Too many login attempts, please try again later", "TOO_MANY_LOGINS")
         assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_the_security_log_tells_who_came_by_a_provider(installation: Installation) -> None:
+    async with staffed(installation) as (office, client, idp):
+        person = await make_person(office.admin)
+        assert_login_refused(await sign_in(client, "x"))
+        assert_login_refused(await sign_in(client, "x", provider="other"))
+        assert (await sign_in(client, idp.id_token(**told(person)))).status_code == 200
+        entries = (await office.admin.get("/api/security-log")).json()["entries"]
+        told_of = [(one["action"], one["userId"], one["details"]["by"]) for one in entries[:3]]
+        assert told_of == [
+            ("login.succeeded", person.id, "office"),
+            ("login.failed", None, "an unknown provider"),
+            ("login.failed", None, "office"),
+        ]

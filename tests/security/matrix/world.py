@@ -107,7 +107,8 @@ Rows = Mapping[str, Mapping[str, list[str]]]
 @dataclass
 class World:
     app: FastAPI
-    url: str | None
+    superuser_url: str | None
+    """Of the hub's PostgreSQL database, for somebody from whom it holds nothing back."""
     folder: Path
     clock: TurnableClock
     admin: AsyncClient
@@ -141,9 +142,9 @@ class World:
     async def rows(self) -> Rows:
         """All there is, read past the hub."""
         await self.hub.devices.flush()
-        if self.url is None:
+        if self.superuser_url is None:
             return _sqlite_rows(self.folder)
-        return await _postgres_rows(self.url)
+        return await _postgres_rows(self.superuser_url)
 
     async def make_program(self, name: str, config_id: str | None = None) -> str:
         config = config_of(name) | {"id": config_id or f"{name}-{uuid.uuid4().hex[:8]}"}
@@ -233,7 +234,7 @@ def config_of(name: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, url: str | None) -> AsyncIterator[World]:
+async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
     app = create_app(make_settings(folder, url), clock=clock)
     transport = ASGITransport(app=app, raise_app_exceptions=False)
@@ -245,7 +246,7 @@ async def open_world(folder: Path, url: str | None) -> AsyncIterator[World]:
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, url, folder, clock, admin, {}, transport, client, _addresses())
+        world = World(app, superuser_url, folder, clock, admin, {}, transport, client, _addresses())
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
