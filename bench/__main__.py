@@ -16,7 +16,7 @@ from bench.machine import machine_facts
 from bench.options import Options, parse
 from bench.report import Report
 from bench.runner import Bench, say
-from bench.scenarios import HELP, SCENARIOS
+from bench.scenarios import HELP, SCENARIOS, SETTINGS
 from bench.serve import Commands, hub_facts, serving
 
 _FAILED = 1
@@ -86,7 +86,11 @@ async def _target(options: Options) -> AsyncIterator[_Target]:
         yield _Target(replace(options, url=loopback_url(options.url)), _credentials(), {})
         return
     async with serving(
-        options.serve, workers=options.workers, database_url=options.database_url, work_dir=options.work_dir
+        options.serve,
+        workers=options.workers,
+        database_url=options.database_url,
+        work_dir=options.work_dir,
+        settings=SETTINGS.get(options.scenario),
     ) as served:
         running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
         facts = hub_facts(served, options.serve, options.workers)

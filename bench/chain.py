@@ -30,7 +30,7 @@ from bench.runner import say
 from bench.serve import empty_database
 from bench.stats import rate
 from datacollect.app import event_store
-from datacollect.db import Database, open_database
+from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.event import Event
@@ -212,12 +212,12 @@ class _Program:
     @classmethod
     async def new(cls, database: Database) -> "_Program":
         program = cls(database)
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await program._log.create(tx, program._scope)
         return program
 
     async def append(self, events: Sequence[Event]) -> None:
-        async with self._log.turn(self._scope), self._database.transaction() as tx:
+        async with self._log.turn(self._scope), self._database.transaction(EVERY_TENANT) as tx:
             await self._log.append(tx, self._scope, self._tenant, events)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -109,15 +110,16 @@ class HubClient:
         body: bytes | None = None,
         *,
         signed: bool = True,
+        headers: Mapping[str, str] | None = None,
         form: aiohttp.FormData | None = None,
     ) -> Answer:
         """One timed request. `path` goes out as it is written, as the real clients put a cursor into it unescaped."""
-        headers = {**(self._signed if signed else {}), **(_JSON if body is not None else {})}
+        own = {**(self._signed if signed else {}), **(_JSON if body is not None else {}), **(headers or {})}
         url = URL(self._url + path, encoded=True)
         raw, begun = b"", time.perf_counter()
         try:
             async with self._session.request(
-                method, url, data=body if form is None else form, headers=headers, allow_redirects=False
+                method, url, data=body if form is None else form, headers=own, allow_redirects=False
             ) as response:
                 raw = await response.read()
                 outcome = str(response.status)

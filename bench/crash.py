@@ -38,7 +38,7 @@ from bench.runner import FILL_BATCH, say
 from bench.serve import Database, HubProcess, empty_database
 from bench.stats import percentile
 from datacollect.app import event_store
-from datacollect.db import open_database
+from datacollect.db import EVERY_TENANT, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog
@@ -381,7 +381,7 @@ Rows = Mapping[tuple[str, ...], Mapping[str, Any]]
 async def _state(database: Any, program: str) -> Rows:
     """Entities and memberships by key, but not when the server took them: a replay has times of its own."""
     rows: dict[tuple[str, ...], Mapping[str, Any]] = {}
-    async with database.reading() as view:
+    async with database.reading(EVERY_TENANT) as view:
         for table in (entities, members):
             keys = [column.name for column in table.primary_key]
             for row in await view.execute(select(table).where(table.c.tenant_id == program)):
@@ -399,11 +399,11 @@ async def _replay(program: str, delivered: Sequence[Wire], folder: Path) -> Rows
         log = EventLog(event_store(database), [EntityProjection([keep_conflicts])], SystemClock())
         tenant = Tenant(TenantId(program), program)
         scope = system_scope(tenant.id)
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await log.create(tx, scope)
         for begin in range(0, len(delivered), FILL_BATCH):
             events = [as_event(wire) for wire in delivered[begin : begin + FILL_BATCH]]
-            async with log.turn(scope), database.transaction() as tx:
+            async with log.turn(scope), database.transaction(scope) as tx:
                 await log.append(tx, scope, tenant, events)
         return await _state(database, program)
 

@@ -32,6 +32,7 @@ from bench.runner import say
 from bench.serve import empty_database
 from bench.stats import percentile
 from datacollect.app import create_app
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.event import Event
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
@@ -44,7 +45,7 @@ _MOST_EVENTS = 5_000_000
 _BATCH = 5_000
 _EVENTS_PER_ENTITY = 5
 _WARM_UP = 20
-_ADMIN = {"email": "bench@hub.example", "password": "Bench-Correct-7"}
+_ADMIN = {"email": "bench@hub.example", "password": "Measured-Correct-7"}
 _AGENT = {"email": "agent@hub.example", "password": "Bench-Correct-8"}
 
 
@@ -195,7 +196,7 @@ async def _fill(hub: Hub, size: int, areas: int, everything: _Reader, one_area: 
     scope, begun, making = system_scope(tenant.id), time.perf_counter(), _history(size, areas)
     for done in range(0, size, _BATCH):
         batch = list(itertools.islice(making, _BATCH))
-        async with hub.log.turn(scope), hub.db.transaction() as tx:
+        async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
             await hub.log.append(tx, scope, tenant, [event for event, _ in batch])
         for wire in (wire for _, wire in batch):
             everything.cursor = f"{wire['timestamp']}|{wire['guid']}"
@@ -223,7 +224,7 @@ def _history(size: int, areas: int) -> Iterator[tuple[Event, dict[str, Any]]]:
 
 async def _settle(hub: Hub) -> None:
     """What the server does by itself within some minutes, and should not do while pulls are timed."""
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         for table in ("events", "event_places", "entities", "log_heads"):
             await tx.run(f"ANALYZE {table}")
         await tx.run("CHECKPOINT")

@@ -41,6 +41,7 @@ class Options:
     samples: int = 200
     updates: int = 64
     configs: int = 8
+    rate: int = 200
     config: str | None = None
 
 
@@ -109,8 +110,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     several("sizes", 0, MAX_EVENTS, "growth, suite: events held")
     several("clients", 1, MAX_CLIENTS, "pull: cold clients at once")
     several("limit", 0, 5000, "pull, page: page sizes, 0 for the server's own")
-    one("samples", 10_000, "growth, page, entities: requests each (%(default)s)")
+    one("samples", 10_000, "growth, page, entities, timing: requests each (%(default)s)")
     one("updates", 10_000, "hot: updates of the one entity (%(default)s)")
+    one("rate", 1_000, "flood: logins a second (%(default)s)")
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,16 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    engine: str, *, workers: int = 1, database_url: str | None = None, work_dir: Path | None = None
+    engine: str,
+    *,
+    workers: int = 1,
+    database_url: str | None = None,
+    work_dir: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Served]:
     """Start a hub on `engine` with `workers` processes, wait until it is healthy, and stop it at the end.
+
+    `settings` are environment variables beside those of every run.
 
     Raises `BenchError` with the end of its log when it does not start.
     """
@@ -78,7 +85,10 @@ async def serving(
         raise BenchError("--database-url goes with --serve postgres")
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-", dir=work_dir))
     try:
-        async with empty_database(engine, database_url, folder) as database, _hub(database, workers, folder) as served:
+        async with (
+            empty_database(engine, database_url, folder) as database,
+            _hub(database, workers, folder, settings or {}) as served,
+        ):
             yield served
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,10 +107,12 @@ async def empty_database(engine: str, given: str | None, folder: Path) -> AsyncI
         name = f"hub_bench_{secrets.token_hex(4)}"
         admin = await asyncpg.connect(server)
         try:
-            await admin.execute(f'CREATE DATABASE "{name}"')
+            # As in production: row-level security holds nothing back from the superuser, and costs it nothing.
+            await admin.execute(f'CREATE ROLE "{name}" LOGIN')
+            await admin.execute(f'CREATE DATABASE "{name}" OWNER "{name}"')
         finally:
             await admin.close()
-        url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+        url = urlunsplit(urlsplit(server)._replace(netloc=f"{name}:@", path=f"/{name}"))
         yield Database(url, pid, await _postgres_facts(url))
 
 
@@ -145,8 +157,8 @@ async def _postgres_facts(url: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[Served]:
-    hub = HubProcess(database, folder, workers=workers)
+async def _hub(database: Database, workers: int, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Served]:
+    hub = HubProcess(database, folder, workers=workers, settings=settings)
     try:
         await hub.start()
         yield Served(hub.url, hub.pid, hub.credentials, database, hub.data_dir, hub.commands)
@@ -157,11 +169,13 @@ async def _hub(database: Database, workers: int, folder: Path) -> AsyncIterator[
 class HubProcess:
     """A hub that can end, in one way or another, and start again on the same data, address and secrets."""
 
-    def __init__(self, database: Database, folder: Path, *, workers: int = 1) -> None:
-        self.credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
+    def __init__(
+        self, database: Database, folder: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.credentials = Credentials(_EMAIL, "Measured-" + secrets.token_urlsafe(12) + "7")
         self.data_dir = folder / "data"
         self.data_dir.mkdir()
-        self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials))
+        self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials) | dict(settings or {}))
         self._folder, self._port, self._workers = folder, _free_port(), workers
         self._process: asyncio.subprocess.Process | None = None
 

@@ -66,6 +66,7 @@ def make_settings(data_dir: Path, url: str | None, **changes: object) -> Setting
         "DATABASE_URL": url,
         "DATA_DIR": data_dir,
         "LOGIN_RATE_LIMIT": 100_000,
+        "REQUEST_RATE_LIMIT": 0,
         "LOGIN_ACCOUNT_LIMIT": 100_000,
         "PUBLIC_BASE_URL": "http://hub.test",
     }

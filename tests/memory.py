@@ -8,7 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, CursorResult, Executable, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datacollect.db import Database, Reading, Tx
+from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
 
@@ -49,7 +49,7 @@ class MemoryDatabase(Database):
         self._tx = MemoryTx(self._connection, self.statements)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
         await self._tx.run("BEGIN")
         try:
             yield self._tx
@@ -59,7 +59,7 @@ class MemoryDatabase(Database):
         await self._tx.run("COMMIT")
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
+    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
         yield self._tx
 
     async def check(self) -> None:

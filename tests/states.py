@@ -15,7 +15,7 @@ from datacollect.kernel.identity import TenantScope
 
 async def derived_state(database: Database, scope: TenantScope) -> Mapping[str, Any]:
     """Every derived column of entities and memberships, byte for byte; the counts; the conflicts."""
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         return await _state(view, scope)
 
 
@@ -43,7 +43,7 @@ async def _state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
 
 async def ruin(database: Database, scope: TenantScope) -> None:
     """Lose or change everything that is live, so that what is there afterwards comes from the rebuild."""
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         changed = update(entities).where(entities.c.tenant_id == scope.tenant_id)
         await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))
         for table in (members, conflicts):

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from bench.runner import Bench
+from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
+from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.reading import entities, page, pull
@@ -23,6 +25,14 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "memory": memory,
     "seed": seed,
     "rebuild": rebuild,
+    "timing": timing,
+    "flood": flood,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}
+
+SETTINGS = {
+    "timing": BEHIND_A_PROXY | {"REQUEST_RATE_LIMIT": "0"},
+    "flood": BEHIND_A_PROXY | {"LOGIN_RATE_LIMIT": "15"},
+}
+"""Of the hub that is started for a scenario, where they differ from those for all others."""

@@ -110,7 +110,7 @@ async def _fill(environment: dict[str, str], config_id: str, total: int) -> None
         log = EventLog(event_store(database), [EntityProjection(FOLLOWERS)], SystemClock())
         while left:
             batch = list(history.events(min(_FILL_BATCH, left)))
-            async with database.transaction() as tx:
+            async with database.transaction(scope) as tx:
                 await log.append(tx, scope, tenant, batch)
             left -= len(batch)
 

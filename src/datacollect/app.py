@@ -4,10 +4,12 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
+import structlog
 from fastapi import FastAPI
 
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
+from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
@@ -29,6 +31,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.providers import feature as providers
+from datacollect.features.providers.fetching import GuardedFetcher
+from datacollect.features.providers.service import ProviderGate
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.security_log import feature as security_log
@@ -43,11 +48,14 @@ from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Hub
+from datacollect.http.limits import RequestLimits
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
+from datacollect.http.receiving import BodyMemory
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
 FEATURES = (
@@ -56,6 +64,7 @@ FEATURES = (
     security_log.FEATURE,
     users.FEATURE,
     auth.FEATURE,
+    providers.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -68,6 +77,13 @@ FEATURES = (
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
+
+_log = structlog.get_logger(component="app")
+
+_BYPASSED = (
+    "The database's user is a superuser or has BYPASSRLS, so PostgreSQL does not keep programs apart a second time."
+    " Give the hub a user of its own: docs/how-to/run-on-postgresql.md."
+)
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 """Told what each event did to the entities, live and when it is applied again."""
@@ -84,21 +100,30 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
+    tenants = CachedTenantDirectory(database, clock)
+    outgoing = GuardedClient(outgoing_rules(settings))
+    staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
         anchorer=anchorer,
-        tenants=CachedTenantDirectory(database, clock),
+        tenants=tenants,
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
+        providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        outgoing=outgoing,
     )
+
+
+def outgoing_rules(settings: Settings) -> Rules:
+    return read_rules(allow_private=settings.allow_private_adapter_hosts, allowed=settings.allowed_private_hosts)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -112,13 +137,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running():
                 yield
         finally:
+            await hub.outgoing.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub
     install_error_handlers(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, hub)
     for feature in FEATURES:
         if feature.router:
             app.include_router(feature.router)
@@ -130,6 +156,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 async def prepare(hub: Hub) -> None:
     """What must be there before the first request: the schema and an administrator. Harmless when they are."""
     await migrate(hub.db)
+    if unguarded := await hub.db.unguarded(tenant_tables()):
+        _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     settings = hub.settings
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
@@ -141,9 +169,18 @@ async def prepare(hub: Hub) -> None:
             )
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, hub: Hub) -> None:
     """From the inside out: each one sees what the ones before it do."""
-    app.add_middleware(RequestGuard, development=settings.development)
+    settings = hub.settings
+    memory = BodyMemory(settings.body_memory * 1024 * 1024)
+    app.add_middleware(RequestGuard, development=settings.development, memory=memory)
+    app.add_middleware(
+        RequestLimits,
+        clock=hub.clock,
+        requests_per_minute=settings.request_rate_limit,
+        account_at_once=settings.account_requests_at_once,
+        at_once=settings.requests_at_once,
+    )
     app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
     app.add_middleware(RequestFrame)
     trusted = trust_rule(settings.trust_proxy)

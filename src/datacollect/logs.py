@@ -4,6 +4,7 @@ Event names are dotted and in the past tense, with fields. Ids and counts only: 
 """
 
 import logging
+import re
 import sys
 import traceback
 from typing import Any
@@ -17,8 +18,14 @@ NAME = "datacollect-hub"
 _SILENT = logging.CRITICAL + 10
 _MESSAGE_LENGTH = 300
 
-_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg")
-"""Libraries that write the parameters of statements below "warning": password hashes, people's data. At no level."""
+_NAMES_OF_CODE = (AttributeError, ImportError, NameError, TypeError, OSError)
+"""What these quote is written in the source, or in the settings: it tells nothing of people."""
+
+_QUOTED = re.compile(r"""(['"]).*?(?:\1|$)""")
+
+_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg", "httpcore2")
+"""Libraries that write below "warning" what is secret: parameters of statements (password hashes, people's data),
+headers of answers. At no level."""
 
 
 def configure_logging(level: str) -> None:
@@ -75,22 +82,36 @@ def _add_exception(_logger: object, _method: str, event: EventDict) -> EventDict
 
 
 def describe_exception(error: BaseException) -> str:
-    """Where it came from and the first line of what it says, causes first.
-
-    Only the first line, because drivers put the values of a failed statement into the next ones: personal data.
-    """
+    """Where it came from and what it says without the values it quotes, causes first."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     lines = [describe_exception(cause)] if cause is not None else []
     if isinstance(error, BaseExceptionGroup):
         lines += [describe_exception(inner) for inner in error.exceptions]
     lines += [text.rstrip() for text in traceback.format_tb(error.__traceback__)]
-    first_line = str(error).partition("\n")[0][:_MESSAGE_LENGTH]
-    if type(error).__name__ == "DataError":
-        # asyncpg quotes the value it could not send in its first line already.
-        first_line = first_line.partition(": ")[0]
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return "\n".join([*lines, f"{name}: {first_line}"])
+    return "\n".join([*lines, f"{name}: {_without_values(error)}"])
+
+
+def _without_values(error: BaseException) -> str:
+    """The first line, for drivers put the values of a failed statement into the next ones, without what it quotes.
+
+    Values may be personal data, or passwords.
+    """
+    first_line = str(error).partition("\n")[0][:_MESSAGE_LENGTH]
+    module = type(error).__module__
+    if module.startswith("sqlalchemy"):
+        # It repeats what the driver says; the driver's own error stands before it, as its cause.
+        return first_line.partition(")")[0] + ")" if first_line.startswith("(") else _QUOTED.sub("'...'", first_line)
+    if module.startswith("asyncpg"):
+        return _of_postgres(error, first_line)
+    return first_line if isinstance(error, _NAMES_OF_CODE) else _QUOTED.sub("'...'", first_line)
+
+
+def _of_postgres(error: BaseException, first_line: str) -> str:
+    """PostgreSQL quotes names of tables and constraints, which help, except where it says that a value is none."""
+    about_a_value = type(error).__name__ == "DataError" or str(getattr(error, "sqlstate", "")).startswith("22")
+    return first_line.partition(": ")[0] if about_a_value else first_line
 
 
 def _encode(event: Any, **_: object) -> bytes:

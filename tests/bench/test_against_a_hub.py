@@ -54,6 +54,31 @@ def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> No
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
 
 
+def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    assert (
+        main(["timing", *f"--serve sqlite --samples 3 --max-minutes 2 --out={out} --work-dir={tmp_path}".split()]) == 0
+    )
+    cells = {cell["key"].removeprefix("timing/"): cell for cell in json.loads(out.read_text())["cells"]}
+    assert all(0 <= cell["separation"] <= 1 and cell["samples"] == 3 for cell in cells.values())
+    # Answers that are the same for both; that a program's login screen exists may be seen.
+    for name in sorted(cells.keys() - {"public/absent-existing"}):
+        one, other = cells[name]["outcome_pair"]
+        assert one.keys() == other.keys(), name
+
+
+def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --seconds 4 --rate 30 --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert main(["flood", *options.split()]) == 0
+    cells = {cell["key"]: cell for cell in json.loads(out.read_text())["cells"]}
+    assert set(cells["flood/quiet"]["outcomes"]) == {"200"}
+    for name in ("many-addresses", "one-address"):
+        assert sum(cells[f"flood/{name}"]["logins"]["outcomes"].values()) == 180
+        assert set(cells[f"flood/{name}/ratio"]) == {"key", "p50", "p95"}
+    assert "200" not in cells["flood/one-address"]["logins"]["outcomes"]
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

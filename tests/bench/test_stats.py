@@ -1,6 +1,6 @@
 import pytest
 
-from bench.stats import Samples, percentile, rate
+from bench.stats import Samples, percentile, rate, separation
 
 
 def test_a_percentile_is_the_smallest_value_that_enough_values_do_not_exceed() -> None:
@@ -47,3 +47,24 @@ def test_without_a_success_there_are_no_latencies() -> None:
 def test_a_rate_over_no_time_is_nothing() -> None:
     assert rate(100, 4.0) == 25.0
     assert rate(100, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 0.5),
+        ([1.0, 2.0], [3.0, 4.0], 1.0),
+        ([3.0, 4.0], [1.0, 2.0], 0.0),
+        ([1.0, 1.0], [1.0], 0.5),
+        ([1.0, 3.0], [2.0, 4.0], 0.75),
+    ],
+)
+def test_values_are_apart_as_far_as_one_tells_which_kind_it_is_of(
+    one: list[float], other: list[float], apart: float
+) -> None:
+    assert separation(one, other) == apart
+
+
+def test_nothing_is_not_compared() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        separation([], [1.0])

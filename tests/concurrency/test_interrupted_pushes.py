@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _position(hub: Hub, program: str) -> int:
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         head = await hub.log.head(view, system_scope(TenantId(program)))
     assert head is not None
     return head.position
@@ -78,13 +79,13 @@ async def test_a_cancelled_push_is_stored_whole_or_not_at_all_and_the_hub_goes_o
 
 @contextlib.asynccontextmanager
 async def _schema(hub: Hub, make: list[str], drop: list[str]) -> AsyncIterator[None]:
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         for statement in make:
             await tx.run(statement)
     try:
         yield
     finally:
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(EVERY_TENANT) as tx:
             for statement in drop:
                 await tx.run(statement)
 
@@ -173,13 +174,13 @@ async def test_a_full_disk_or_a_lost_connection_at_commit_is_answered_as_unavail
 @contextlib.asynccontextmanager
 async def _out_of_order(hub: Hub, program: str) -> AsyncIterator[None]:
     if hub.db.dialect == "sqlite":
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(EVERY_TENANT) as tx:
             pages = (await tx.fetch("PRAGMA page_count"))[0][0]
             await tx.fetch(f"PRAGMA max_page_count = {pages}")
         try:
             yield
         finally:
-            async with hub.db.transaction() as tx:
+            async with hub.db.transaction(EVERY_TENANT) as tx:
                 await tx.fetch("PRAGMA max_page_count = 1073741823")
         return
     async with _deferred_trigger(hub, program, "PERFORM pg_terminate_backend(pg_backend_pid())"):

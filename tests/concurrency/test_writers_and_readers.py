@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.http.hub import Hub
@@ -141,11 +142,11 @@ async def test_what_saves_them_is_that_states_are_loaded_under_the_lock(
         event = Event(str(uuid.uuid4()), entity, "update-individual", {f"field{number}": number}, moment, "agent-7")
         log = hub.log
         if loads == "before it locks":
-            async with hub.db.reading() as view:
+            async with hub.db.reading(EVERY_TENANT) as view:
                 loaded = await preload(view, hub.log._projections, scope, tenant, [event])
             log = EventLog(hub.log._store, loaded, hub.clock)
         await barrier.wait()
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(scope) as tx:
             await log.append(tx, scope, tenant, [event])
 
     await asyncio.gather(*(write(number) for number in range(FIELD_WRITERS)))
@@ -167,6 +168,6 @@ async def test_the_same_push_from_eight_connections_at_once_stores_once_and_coun
     assert [(answer.status_code, answer.json()["applied"]) for answer in answers] == [(200, 10)] * 8
     delivered: list[Any] = await pull_all(admin, program)
     assert [event["guid"] for event in delivered] == [event["guid"] for event in events]
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         head = await hub.log.head(view, system_scope(TenantId(program)))
     assert head is not None and head.position == 10

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -38,7 +39,7 @@ class Bench:
         return await self.wire("GET", f"/api/sync/pull{query}", headers={"authorization": f"Bearer {self.token}"})
 
     async def position(self) -> int:
-        async with self.hub.db.reading() as view:
+        async with self.hub.db.reading(EVERY_TENANT) as view:
             head = await self.hub.log.head(view, system_scope(TenantId(self.program)))
         return -1 if head is None else head.position
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.db import Tx
+from datacollect.db import EVERY_TENANT, Tx
 from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
@@ -47,11 +47,11 @@ async def filled(hub: Hub) -> AsyncIterator[None]:
     if hub.db.dialect == "sqlite":
         yield
         return
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         for statement in FILL:
             await tx.run(statement)
     yield
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         for table in ("events", "entities", "members", "audit_log", "event_places"):
             await tx.run(f"DELETE FROM {table} WHERE tenant_id = 'filler'")
 
@@ -61,7 +61,7 @@ async def plans_of(hub: Hub, statements: list[str]) -> dict[str, list[str]]:
     reads = {sql for sql in hot(statements) if sql.lstrip().startswith(("SELECT", "WITH")) and "INSERT" not in sql}
     # Lists that SQLAlchemy writes out only when it sends them cannot be explained.
     reads = {sql for sql in reads if "POSTCOMPILE" not in sql}
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         return {sql: plan for sql in reads if (plan := await explain(tx, sql))}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from datacollect.db import Database, Tx
+from datacollect.db import EVERY_TENANT, Database, Tx
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.sqlite import SqliteDatabase
@@ -28,26 +28,26 @@ async def write(tx: Tx, name: str) -> None:
 
 
 async def written(database: Database) -> set[str]:
-    async with database.reading() as view:
+    async with database.reading(EVERY_TENANT) as view:
         return {row[0] for row in await view.fetch(heads)}
 
 
 async def test_a_block_that_ends_is_committed(database: Database) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(EVERY_TENANT) as tx:
         await write(tx, "tx-1")
     assert "tx-1" in await written(database)
 
 
 async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await write(tx, "tx-2")
             raise ZeroDivisionError
     assert "tx-2" not in await written(database)
 
 
 async def test_nobody_sees_a_block_before_it_ends(database: Database) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(EVERY_TENANT) as tx:
         await write(tx, "tx-3")
         assert "tx-3" not in await written(database)
     assert "tx-3" in await written(database)
@@ -55,7 +55,7 @@ async def test_nobody_sees_a_block_before_it_ends(database: Database) -> None:
 
 async def test_a_unit_that_fails_takes_nobody_with_it(database: Database) -> None:
     async def unit(number: int) -> None:
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await write(tx, f"tx-4-{number}")
             if number % 3 == 0:
                 raise ZeroDivisionError
@@ -72,7 +72,7 @@ async def test_what_follows_a_commit_is_called_when_others_see_it_and_only_for_u
     called: list[int] = []
 
     async def unit(number: int) -> None:
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await write(tx, f"tx-6-{number}")
             tx.after_commit(lambda: called.append(number))
             assert number not in called
@@ -88,7 +88,7 @@ async def test_what_follows_a_commit_is_called_when_others_see_it_and_only_for_u
 @pytest.mark.parametrize("steps", range(12))
 async def test_a_unit_that_is_cancelled_blocks_nobody(database: Database, steps: int) -> None:
     async def unit(name: str) -> None:
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await write(tx, name)
             await write(tx, f"{name}-second")
 
@@ -110,13 +110,13 @@ async def test_a_unit_cancelled_inside_a_core_statement_ends_alone(small: Sqlite
     begun = asyncio.Event()
 
     async def unit() -> None:
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             await tx.execute(text("INSERT INTO notes (id) VALUES (1)"))
             begun.set()
             await tx.execute(text(_SLOW))
 
     async def quick(number: int) -> None:
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             await tx.execute(text("INSERT INTO notes (id) VALUES (:number)"), {"number": number})
 
     cancelled = asyncio.create_task(unit())
@@ -128,7 +128,7 @@ async def test_a_unit_cancelled_inside_a_core_statement_ends_alone(small: Sqlite
         await cancelled
     await behind
     await quick(3)
-    async with small.reading() as view:
+    async with small.reading(EVERY_TENANT) as view:
         assert [tuple(row) for row in await view.fetch("SELECT id FROM notes ORDER BY id")] == [(2,), (3,)]
 
 
@@ -137,7 +137,7 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
     go_on = asyncio.Event()
 
     async def first() -> None:
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             release = tx.run
 
             async def run(sql: str, *parameters: object) -> None:
@@ -150,7 +150,7 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
             await tx.run("INSERT INTO notes (id) VALUES (1)")
 
     async def second() -> None:
-        async with small.transaction():
+        async with small.transaction(EVERY_TENANT):
             pass
 
     task = asyncio.create_task(first())
@@ -166,18 +166,18 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
 
 async def test_a_lost_writer_fails_its_group_and_is_replaced(small: SqliteDatabase) -> None:
     with pytest.raises((Unavailable, ValueError)):
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             await tx.connection.invalidate()
             await tx.run("INSERT INTO notes (id) VALUES (1)")
-    async with small.transaction() as tx:
+    async with small.transaction(EVERY_TENANT) as tx:
         await tx.run("INSERT INTO notes (id) VALUES (2)")
-    async with small.reading() as view:
+    async with small.reading(EVERY_TENANT) as view:
         assert [tuple(row) for row in await view.fetch("SELECT id FROM notes")] == [(2,)]
 
 
 async def test_core_statements_and_the_drivers_own_share_the_transaction(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             row = {
                 "position": 0,
                 "chain_hash": b"",
@@ -202,7 +202,7 @@ async def test_migrating_twice_changes_nothing(database: Database) -> None:
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     database = SqliteDatabase(tmp_path / "small.sqlite3")
-    async with database.transaction() as tx:
+    async with database.transaction(EVERY_TENANT) as tx:
         await tx.run("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)")
     yield database
     await database.close()
@@ -212,7 +212,7 @@ async def test_units_that_wait_together_are_committed_together(small: SqliteData
     commits: list[str] = []
 
     async def unit(number: int) -> None:
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             if number == 0:
                 driver = tx._driver  # type: ignore[attr-defined]
                 await driver.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
@@ -220,23 +220,23 @@ async def test_units_that_wait_together_are_committed_together(small: SqliteData
 
     await asyncio.gather(*(unit(n) for n in range(20)))
     assert len(commits) == 1
-    async with small.reading() as view:
+    async with small.reading(EVERY_TENANT) as view:
         assert len(await view.fetch("SELECT id FROM notes")) == 20
     await small.close()
 
 
 async def test_a_commit_that_fails_is_an_error_for_everyone_in_the_group(small: SqliteDatabase) -> None:
     # The disk is "full" at commit: deferred foreign keys would do as well, but this is what happens in the field.
-    async with small.transaction() as tx:
+    async with small.transaction(EVERY_TENANT) as tx:
         await tx.run("PRAGMA max_page_count=1")
 
     async def unit(number: int) -> None:
-        async with small.transaction() as tx:
+        async with small.transaction(EVERY_TENANT) as tx:
             await tx.run("INSERT INTO notes (id, text) VALUES (?, ?)", number, "x" * 20_000)
 
     outcomes = await asyncio.gather(*(unit(n) for n in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
-    async with small.reading() as view:
+    async with small.reading(EVERY_TENANT) as view:
         assert await view.fetch("SELECT id FROM notes") == []
     await small.close()
 
@@ -249,14 +249,14 @@ async def test_a_folder_that_cannot_be_written_is_refused_with_one_line(tmp_path
 
 async def test_a_bug_in_a_statement_stays_a_bug(database: Database) -> None:
     with pytest.raises(Exception, match="no_such_table") as failure:
-        async with database.reading() as view:
+        async with database.reading(EVERY_TENANT) as view:
             await view.fetch("SELECT * FROM no_such_table")
     assert not isinstance(failure.value, Unavailable)
 
 
 async def test_the_database_can_be_read_by_the_hubs_own_user_only(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "data" / "hub.sqlite3")
-    async with database.transaction() as tx:
+    async with database.transaction(EVERY_TENANT) as tx:
         await tx.run("CREATE TABLE notes (id INTEGER)")
     modes = {path.name: path.stat().st_mode & 0o077 for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]}
     await database.close()
@@ -269,14 +269,14 @@ async def test_the_write_ahead_log_stays_small_though_another_process_writes_too
         closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as ours,
         closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as theirs,
     ):
-        async with ours.transaction() as tx:
+        async with ours.transaction(EVERY_TENANT) as tx:
             await tx.run("CREATE TABLE t (x BLOB)")
         sizes = []
         for _ in range(30):
             # What they write after our statement has been copied keeps the log from beginning anew by itself.
-            async with ours.transaction() as tx:
+            async with ours.transaction(EVERY_TENANT) as tx:
                 await tx.run("INSERT INTO t VALUES (randomblob(1000000))")
-            async with theirs.transaction() as tx:
+            async with theirs.transaction(EVERY_TENANT) as tx:
                 await tx.run("INSERT INTO t VALUES (x'00')")
             await ours.tidy()
             sizes.append(log.stat().st_size)

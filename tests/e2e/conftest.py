@@ -47,6 +47,7 @@ def complete_environment(folder: Path) -> dict[str, str]:
         "ADMIN_PASSWORD": "Correct-Horse-7",
         "JWT_SECRET": "0123456789abcdef0123456789abcdef",
         "DATA_DIR": str(folder / "data"),
+        "REQUEST_RATE_LIMIT": "0",
     }
 
 

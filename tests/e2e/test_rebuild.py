@@ -40,7 +40,7 @@ class Filled:
     async def add(self, tenant: str, *batch: Event) -> TenantScope:
         scope = system_scope(TenantId(tenant))
         log = EventLog(event_store(self.database), [EntityProjection(FOLLOWERS)], SystemClock())
-        async with self.database.transaction() as tx:
+        async with self.database.transaction(scope) as tx:
             await log.create(tx, scope)
             await log.append(tx, scope, Tenant(scope.tenant_id, tenant), batch)
         return scope
@@ -50,7 +50,7 @@ class Filled:
 
     async def reached(self, scope: TenantScope) -> int | None:
         """The position of a rebuild's checkpoint."""
-        async with self.database.reading() as view:
+        async with self.database.reading(scope) as view:
             found = select(rebuilds.c.position).where(rebuilds.c.tenant_id == scope.tenant_id)
             return (await view.execute(found)).scalar()
 
@@ -90,7 +90,7 @@ async def test_a_changed_row_is_told_without_its_values_and_mended(run: Run, fil
     assert await rebuild(run, "--check") == (0, fine, "")
 
     row = (entities.c.tenant_id == "p") & (entities.c.guid == "a")
-    async with filled.database.transaction() as tx:
+    async with filled.database.transaction(scope) as tx:
         await tx.execute(update(entities).where(row).values(data={"name": "Secret", "age": 7}, name="Secret"))
     changed = await filled.state(scope)
     different = [
@@ -134,7 +134,7 @@ async def test_rows_and_counts_that_do_not_follow_from_the_log_are_told(run: Run
 
 async def test_an_event_that_cannot_be_applied_ends_with_2_and_changes_nothing(run: Run, filled: Filled) -> None:
     scope = await filled.add("p", HOUSEHOLD)
-    async with filled.database.transaction() as tx:
+    async with filled.database.transaction(scope) as tx:
         await tx.execute(update(events).where(events.c.tenant_id == "p").values(body='"x"'))
     await ruin(filled.database, scope)
     ruined = await filled.state(scope)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from datacollect.app import event_store
-from datacollect.db import Database, open_database
+from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.log import EventLog
@@ -45,13 +45,13 @@ async def filled(
 
 async def add(database: Database, tenant: TenantId, size: int) -> None:
     store, scope = event_store(database), system_scope(tenant)
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await store.create(tx, scope, epoch="first", now=Millis(0))
     await append(database, store, scope, [event_at(number) for number in range(size)])
 
 
 async def tamper(database: Database, tenant: TenantId, position: int, **values: object) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(EVERY_TENANT) as tx:
         row = (events.c.tenant_id == tenant) & (events.c.position == position)
         await tx.execute(update(events).where(row).values(**values))
 
@@ -117,7 +117,7 @@ async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None
 
 
 async def kept(database: Database, tenant: TenantId) -> LastVerification:
-    async with database.reading() as view:
+    async with database.reading(EVERY_TENANT) as view:
         last = (
             await known(view, EventLog(event_store(database), [], SystemClock()), system_scope(tenant))
         ).verification
@@ -146,7 +146,7 @@ async def test_the_last_result_is_kept_for_the_hub_to_show(
 
 
 async def test_a_result_that_cannot_be_kept_is_said_and_spoils_nothing(run: Run, filled: Database) -> None:
-    async with filled.transaction() as tx:
+    async with filled.transaction(EVERY_TENANT) as tx:
         if filled.dialect == "sqlite":
             await tx.run("DROP TABLE verifications")
         else:

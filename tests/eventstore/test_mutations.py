@@ -49,7 +49,7 @@ async def scope(database: Database, store: EventStore) -> TenantScope:
 async def rows(database: Database, store: EventStore, scope: TenantScope) -> Sequence[StoredEvent]:
     """What the log holds."""
     rows = make_rows(SIZE)
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await store.append(tx, scope, rows, head_of(rows))
     return rows
 
@@ -125,7 +125,7 @@ async def test_any_changed_byte_is_found_at_its_position(
     every = list(changes(rows, database.dialect, dice))
     chosen = dice.sample(every, min(mutations, len(every)))
     anchors, counts = anchors_of(rows), Counter[str]()
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         for column, row, changed in chosen:
             await put(tx, scope, row.position, changed, column)
             finding = (await verify(tx, store, scope, anchors=anchors)).finding
@@ -174,7 +174,7 @@ async def test_a_chain_written_anew_from_one_changed_byte_on_is_found_by_the_nex
     every = list(forgeries(rows))
     chosen = random.Random(7).sample(every, min(max(mutations // 10, 50), len(every)))
     anchors, found, not_covered = anchors_of(rows), 0, 0
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         for position, forged in chosen:
             outcome = await verified_as(tx, store, scope, forged, anchors)
             anchor = next((anchored for anchored in ANCHORED if anchored >= position), None)

@@ -47,7 +47,7 @@ async def written(database: Database, store: EventStore, scope: TenantScope) -> 
 
 async def new_log(database: Database, store: EventStore) -> TenantScope:
     scope = system_scope(TenantId(f"v-{uuid.uuid4().hex[:10]}"))
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await store.create(tx, scope, epoch="first", now=Millis(0))
     return scope
 
@@ -55,7 +55,7 @@ async def new_log(database: Database, store: EventStore) -> TenantScope:
 async def verified(
     database: Database, store: EventStore, scope: TenantScope, anchors: Sequence[Anchor] = ()
 ) -> Verification:
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         return await verify(view, store, scope, anchors=anchors)
 
 
@@ -66,24 +66,24 @@ async def found(database: Database, store: EventStore, scope: TenantScope, ancho
 
 
 async def change(database: Database, scope: TenantScope, position: int, /, **values: Any) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         row = (events.c.tenant_id == scope.tenant_id) & (events.c.position == position)
         await tx.execute(update(events).where(row).values(**values))
 
 
 async def change_head(database: Database, scope: TenantScope, **values: Any) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await tx.execute(update(log_heads).where(log_heads.c.tenant_id == scope.tenant_id).values(**values))
 
 
 async def remove(database: Database, scope: TenantScope, position: int) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         row = (events.c.tenant_id == scope.tenant_id) & (events.c.position == position)
         await tx.execute(delete(events).where(row))
 
 
 async def anchor_at(database: Database, store: EventStore, scope: TenantScope, position: int) -> Anchor:
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         (row,) = await store.read_rows(view, scope, after=position - 1, limit=1)
     return Anchor(row.position, row.chain_hash, Millis(0))
 
@@ -145,7 +145,7 @@ async def test_a_text_that_is_not_utf_8_is_a_finding_and_no_crash(
 ) -> None:
     if database.dialect != "sqlite":
         return  # PostgreSQL does not store such a text
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         sql = f"UPDATE events SET {column} = CAST(x'7bff7d' AS TEXT) WHERE tenant_id = ? AND position = ?"
         await tx.run(sql, scope.tenant_id, 2)
     finding = await found(database, store, scope)
@@ -173,7 +173,7 @@ async def test_a_value_stored_as_another_kind_is_a_finding_and_no_crash(
 ) -> None:
     if database.dialect != "sqlite":
         return  # PostgreSQL stores what the column is for
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         sql = f"UPDATE events SET {column} = {stored} WHERE tenant_id = ? AND position = ?"
         await tx.run(sql, scope.tenant_id, 4)
     finding = await found(database, store, scope)
@@ -201,7 +201,7 @@ async def test_a_head_of_the_wrong_kinds_is_a_finding_and_no_crash(
 ) -> None:
     if database.dialect != "sqlite":
         return  # PostgreSQL stores what the column is for
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await tx.run(f"UPDATE log_heads SET {change_of_head} WHERE tenant_id = ?", scope.tenant_id)
     assert (await found(database, store, scope)).code == "HEAD_UNREADABLE"
 
@@ -263,7 +263,7 @@ async def test_a_history_written_anew_with_its_hashes_is_found_by_the_anchor(
     database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event]
 ) -> None:
     anchors = [await anchor_at(database, store, scope, position) for position in (2, 6)]
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         rows = await store.read_rows(view, scope, after=0, limit=SIZE)
     chain = EMPTY_CHAIN
     for row in rows:
@@ -283,12 +283,12 @@ async def test_a_history_written_anew_with_its_hashes_is_found_by_the_anchor(
 async def test_a_log_that_vanished_is_missed_by_its_anchor_and_one_without_head_is_listed(
     database: Database, store: EventStore, scope: TenantScope, written: Sequence[Event]
 ) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await tx.execute(delete(log_heads).where(log_heads.c.tenant_id == scope.tenant_id))
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         assert scope.tenant_id in await logs(view)
     assert (await found(database, store, scope)).code == "HEAD_DIFFERS"
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         await tx.execute(delete(events).where(events.c.tenant_id == scope.tenant_id))
     assert (await found(database, store, scope, [Anchor(SIZE, bytes(32), Millis(0))])).code == "HEAD_DIFFERS"
 
@@ -297,7 +297,7 @@ async def test_batches_are_joined(database: Database, store: EventStore, scope: 
     written = [event_at(number) for number in range(BATCH + 2)]
     await append(database, store, scope, written)
     seen: list[int] = []
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         outcome = await verify(view, store, scope, progress=seen.append)
     assert outcome.ok
     assert seen == [BATCH, BATCH + 2]

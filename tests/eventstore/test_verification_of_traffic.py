@@ -7,6 +7,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.app import event_store
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.verification import verify
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
@@ -27,7 +28,7 @@ async def test_numbers_texts_and_seeds_verify(admin: AsyncClient, hub: Hub) -> N
     body = f'{{"configId": "{program}", "events": [{", ".join(wire)}]}}'
     answer = await admin.post("/api/sync/push", content=body.encode())
     assert answer.status_code == 200, answer.text
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         outcome = await verify(view, event_store(hub.db), system_scope(TenantId(program)))
     assert outcome.finding is None
     assert outcome.sound.position == 4

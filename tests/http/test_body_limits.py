@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.types import Message, Scope
 
 from datacollect.http.guard import RequestGuard
+from datacollect.http.receiving import BodyMemory
 from tests.http.conftest import OpenHub
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +100,7 @@ async def test_a_sender_that_falls_silent_is_not_waited_for() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    guard = RequestGuard(read_all, development=False, idle_seconds=0.01)
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB), idle_seconds=0.01)
     scope = {"type": "http", "method": "POST", "path": "/try", "query_string": b"", "headers": []}
     with anyio.fail_after(5):
         await guard(scope, silence, send)

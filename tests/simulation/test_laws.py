@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from datacollect.db import EVERY_TENANT
 from datacollect.testing.devices import Generation, SyncReport
 from datacollect.testing.simulation.laws import LAWS, Evidence, broken_laws, gather_evidence
 from datacollect.testing.simulation.rules import Rule
@@ -25,7 +26,7 @@ SCHEDULE = Schedule(
 
 @pytest.fixture
 async def evidence() -> AsyncIterator[Evidence]:
-    async with open_arena("sqlite") as arena, arena.databases[0].reading() as view:
+    async with open_arena("sqlite") as arena, arena.databases[0].reading(EVERY_TENANT) as view:
         world = World(arena.databases[0], view, Rule.HUB, SCHEDULE, new_id("s"))
         await world.run()
         yield await gather_evidence(world)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from datacollect.cli import app as command
-from datacollect.db import Database
+from datacollect.db import EVERY_TENANT, Database
 from datacollect.testing.devices import Generation
 from datacollect.testing.simulation.rules import Rule
 from datacollect.testing.simulation.runner import (
@@ -39,7 +39,7 @@ async def arena(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIter
 
 async def run(arena: Arena, schedule: Schedule, rule: Rule = Rule.HUB) -> Verdict:
     database: Database = arena.databases[0]
-    async with database.reading() as view:
+    async with database.reading(EVERY_TENANT) as view:
         return await run_schedule(database, view, rule, schedule)
 
 

@@ -12,6 +12,7 @@ from datacollect.kernel.source import origin_of, shown_user_agent
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("unknown", "unknown"),
+        ("not:an:address", "not:an:address"),
     ],
 )
 def test_attempts_are_counted_per_customer_not_per_address(address: str, origin: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from datacollect.app import event_store
 from datacollect.cli.database import has_table, open_configured, reason_of, require_reachable
 from datacollect.cli.showing import progress_bar, shown
-from datacollect.db import Database, Reading
+from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import (
     Anchor,
@@ -49,7 +49,7 @@ def verify_logs(
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            async with database.reading() as view:
+            async with database.reading(EVERY_TENANT) as view:
                 chosen = await _chosen(view, settings.data_dir, tenant or [])
             return all([await _verify_one(database, settings.data_dir, name, anchor=anchor) for name in chosen])
 
@@ -79,7 +79,7 @@ async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, a
         typer.echo(f"WRONG: {shown(tenant)}: {unreadable.code}: {unreadable.message}")
         await _record(database, scope, unread(unreadable, now=SystemClock().now()))
         return False
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         outcome = await _verify_visibly(view, event_store(database), scope, anchors)
     typer.echo(_line(tenant, outcome))
     await _record(database, scope, result_of(outcome, now=SystemClock().now()))
@@ -104,7 +104,7 @@ async def _verify_visibly(
 async def _record(database: Database, scope: TenantScope, last: LastVerification) -> None:
     """Let the hub show the result. A database that takes no writes (a standby, say) can be verified all the same."""
     try:
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await keep_verification(tx, scope, last)
     except Exception as error:
         reason = reason_of(error)

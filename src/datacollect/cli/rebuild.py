@@ -12,7 +12,7 @@ import typer
 from datacollect.app import create_rebuilder, event_store
 from datacollect.cli.database import has_table, open_configured, require_reachable
 from datacollect.cli.showing import progress_bar, shown
-from datacollect.db import Database, Reading
+from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.verification import logs
 from datacollect.features.entities.rebuilding import Failure, Outcome
@@ -43,7 +43,7 @@ def rebuild_state(
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            async with database.reading() as view:
+            async with database.reading(EVERY_TENANT) as view:
                 chosen = await _chosen(view, tenant or [])
             fine = True
             for name in chosen:
@@ -72,7 +72,7 @@ async def _chosen(view: Reading, asked: Sequence[str]) -> Sequence[TenantId]:
 async def _rebuild_one(database: Database, tenant: TenantId, *, check: bool, show_values: bool) -> bool:
     """Rebuild or check one program and print about it; whether all is well."""
     scope, rebuilder = system_scope(tenant), create_rebuilder(database)
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         head = await event_store(database).head(view, scope)
     begun = time.monotonic()
     with progress_bar(tenant, head.position if head else 0) as progress:

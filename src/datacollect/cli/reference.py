@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import typer
 
 from datacollect.app import create_app
+from datacollect.cli import limits_page
 from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
@@ -26,6 +27,12 @@ def print_errors() -> None:
     typer.echo("\n".join(_errors_page()))
 
 
+@app.command("limits")
+def print_limits() -> None:
+    """How much the hub takes, and what it answers beyond it."""
+    typer.echo("\n".join(limits_page.lines()))
+
+
 @app.command("permissions")
 def print_permissions() -> None:
     """Who may call which route."""
@@ -40,7 +47,7 @@ def _settings_page() -> Iterator[str]:
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     for field in Settings.model_fields.values():
-        default = "–" if field.default is None else f"`{field.default}`"
+        default = "–" if field.default in (None, ()) else f"`{field.default}`"
         yield f"| `{field.alias}` | {default} | {field.description} |"
 
 

@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from datacollect.app import create_app, create_hub, prepare
 from datacollect.cli.database import require_reachable
+from datacollect.http.protocol import HubProtocol
 from datacollect.kernel.errors import StartupError
 from datacollect.logs import configure_logging
 from datacollect.settings import Settings, check_startup, load_settings
@@ -82,6 +83,7 @@ def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
         create_app(settings) if processes == 1 else "datacollect.cli.serve:worker_app",
         factory=processes > 1,
         workers=processes,
+        http=HubProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -1,19 +1,39 @@
 """Units of work.
 
-`async with db.transaction() as tx:` is one unit of work; leaving the block without an exception means that the work is
-on disk. `async with db.reading() as view:` reads without one. Both give two ways to speak to the database on the
+`async with db.transaction(scope) as tx:` is one unit of work; leaving the block without an exception means that the
+work is on disk. `async with db.reading(scope) as view:` only reads. Both give two ways to speak to the database on the
 same connection: `execute` takes SQLAlchemy Core statements (everything cold), `fetch`, `run` and `run_many` take the
 driver's own SQL (the few hot statements, written by hand for each engine).
+
+**A unit names the tenant it is about.** Every statement on a tenant's rows has the tenant in it; that is the first wall
+between tenants. On PostgreSQL there is a second one: the database shows a unit no rows but those of the tenant that the
+unit names, whatever its statements say. A unit that names none has the tables that all tenants share (accounts,
+sessions, programs) and nothing else. The hub's own work on all tenants names `EVERY_TENANT`. SQLite has the first wall
+only.
 """
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, Final, Literal
 
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datacollect.kernel.identity import TenantScope
+
+
+class EveryTenant(Enum):
+    EVERY_TENANT = "every tenant"
+
+
+EVERY_TENANT: Final = EveryTenant.EVERY_TENANT
+"""For the hub's own work on all tenants: maintenance, and lists of programs. Never for what is about one tenant."""
+
+Within = TenantScope | EveryTenant | None
+"""Whose rows a unit of work is about; None for a unit that leaves tenants' rows alone."""
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -95,19 +115,24 @@ class Database(ABC):
         self.statements = StatementLog()
 
     @abstractmethod
-    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+    def transaction(self, within: Within = None) -> AbstractAsyncContextManager[Tx]:
         """Open a unit of work: all of it is stored when the block ends, or, if it raises, none of it.
 
-        Raises `Unavailable` when the database cannot be reached.
+        Raises `Unavailable` when the database cannot be reached, `TenantUnknown` for a tenant that cannot exist.
         """
 
     @abstractmethod
-    def reading(self) -> AbstractAsyncContextManager[Reading]:
-        """Open a view of committed data; each statement sees what was committed when it began."""
+    def reading(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
+        """Open a view of committed data; each statement sees what was committed when it began. Raises likewise."""
 
     @abstractmethod
     async def check(self) -> None:
         """Answer whether the database can be used; raises `Unavailable` if not."""
+
+    async def unguarded(self, tables: Collection[str]) -> Collection[str]:
+        """Those of the tables whose rows the second wall should hold back, and does not."""
+        del tables
+        return ()
 
     async def tidy(self) -> None:
         """To be called now and then by work that writes much beside a running hub, outside of units of work."""

@@ -1,7 +1,8 @@
 """Choose the engine from the database URL."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from sqlalchemy.exc import ArgumentError
 
 from datacollect.db.database import Database
 from datacollect.kernel.errors import StartupError
@@ -16,10 +17,14 @@ def open_database(url: str | None, *, data_dir: Path, pool_size: int) -> Databas
         from datacollect.db.sqlite import SqliteDatabase
 
         return SqliteDatabase(data_dir / "hub.sqlite3")
-    if urlsplit(url).scheme not in {"postgres", "postgresql"}:
+    if url.partition(":")[0] not in {"postgres", "postgresql"}:
         raise StartupError("DATABASE_URL must begin with postgresql:// (leave it out to use SQLite in DATA_DIR)")
     try:
         from datacollect.db.postgres import PostgresDatabase
     except ModuleNotFoundError as missing:
         raise StartupError("PostgreSQL support is not installed: pip install 'datacollect-hub[postgres]'") from missing
-    return PostgresDatabase(url, pool_size=pool_size)
+    try:
+        return PostgresDatabase(url, pool_size=pool_size)
+    except (ValueError, ArgumentError):
+        # Whatever could not be read may be a part of the password: neither said nor kept as the cause.
+        raise StartupError("DATABASE_URL cannot be read; write special characters in its password as %XX") from None

@@ -17,3 +17,6 @@ JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "p
 
 JsonText = Text
 """JSON kept as the exact text it was written in; the database never looks inside."""
+
+SHARED = {"is_shared": True}
+"""`info` of a table that names tenants in its rows and is shared by them all, as the accounts are."""

@@ -2,21 +2,31 @@
 
 The pool runs in autocommit and transactions are opened on the driver's connection, so that Core statements and
 hand-written ones share one transaction without SQLAlchemy opening its own.
+
+The tenant of a unit is set with its BEGIN, in the same round trip, and only for that transaction (`SET LOCAL`): what is
+set for a session stays on a connection that the pool, or a PgBouncer in transaction mode, hands to somebody else. That
+is why reading within a tenant takes a transaction too. `walls.py` says what the database does with it.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from datacollect.db.database import Database, Reading, StatementLog, Tx
+from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
+from datacollect.db.walls import naming, naming_every_tenant
 from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.identity import TenantScope
 
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
+_PLANNED_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan"
+"""For reading within a tenant: its keys are the way to the rows whoever it is (`tests/db/test_query_plans.py`). Left to
+itself, PostgreSQL plans each page of a pull anew, which costs more than reading it."""
+
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -74,32 +84,43 @@ class PostgresDatabase(Database):
         )
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
-        async with self._connection() as (connection, driver), driver.transaction(isolation="read_committed"):
+    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+        async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within)}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         tx.committed()
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
-        async with self._connection() as (connection, driver):
+    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
+        # Without a tenant there is nothing to set, and so nothing that would need a transaction.
+        begin = None if within is None else f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
+        if isinstance(within, TenantScope):
+            begin = f"{begin}; {_PLANNED_ONCE}"
+        async with self._unit(begin) as (connection, driver):
             yield _PostgresReading(connection, self.statements, driver)
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+    async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+        """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
         try:
             async with self._engine.connect() as connection:
                 driver = await self._usable_driver(connection)
                 try:
+                    if begin is not None:
+                        await driver.execute(begin)
                     yield connection, driver
-                except Exception as error:
-                    if isinstance(error, _LOST) or not _is_clean(driver):
-                        await connection.invalidate()
-                    raise
-                except BaseException:
-                    # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of it.
-                    # Put back into the pool, an open transaction would swallow the next one as a savepoint.
-                    await connection.invalidate()
+                    if begin is not None:
+                        await _commit(driver)
+                except BaseException as error:
+                    is_sound = False
+                    try:
+                        await _roll_back(driver)
+                        # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of
+                        # it. Put back into the pool, an open transaction would take the next unit in.
+                        is_sound = isinstance(error, Exception) and not isinstance(error, _LOST) and _is_clean(driver)
+                    finally:
+                        if not is_sound:
+                            await connection.invalidate()
                     raise
         except _LOST as lost:
             raise Unavailable() from lost
@@ -120,14 +141,47 @@ class PostgresDatabase(Database):
         async with self.reading() as view:
             await view.fetch("SELECT 1")
 
+    async def unguarded(self, tables: Collection[str]) -> Collection[str]:
+        async with self.reading() as view:
+            rows = await view.fetch(
+                "SELECT relname FROM pg_class WHERE relname = ANY($1::text[]) AND relkind IN ('r', 'p')"
+                " AND pg_table_is_visible(oid) AND NOT row_security_active(oid) ORDER BY relname",
+                list(tables),
+            )
+        return [row[0] for row in rows]
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
-        async with self._connection() as (connection, driver), driver.transaction():
+        async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}") as (connection, driver):
             await connection.begin()  # else Alembic would open and commit one of its own
             await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_SECONDS)
             await connection.run_sync(migrate)
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+async def _commit(driver: "asyncpg.Connection[Any]") -> None:
+    if await driver.execute("COMMIT") != "COMMIT":
+        raise RuntimeError("the unit went on after a statement had failed, and so nothing of it is stored")
+
+
+async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
+    """Undo what is under way. A connection that cannot do so is not clean, or closed: it will be given up."""
+    if driver.is_in_transaction():
+        # What the caller must see is why, not that a lost connection cannot be rolled back either.
+        with contextlib.suppress(*_LOST, asyncpg.PostgresError):
+            await driver.execute("ROLLBACK")
+
+
+def _naming(within: Within) -> str:
+    """What follows BEGIN in the same round trip."""
+    match within:
+        case None:
+            return ""
+        case EveryTenant():
+            return f"; {naming_every_tenant()}"
+        case scope:
+            return f"; {naming(scope.tenant_id)}"
 
 
 def _is_clean(driver: "asyncpg.Connection[Any]") -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from datacollect.db.database import Database, Reading, StatementLog, Tx
+from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.kernel.errors import StartupError, Unavailable
 
 _T = TypeVar("_T")
@@ -111,7 +111,8 @@ class SqliteDatabase(Database):
     # -- writing
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+        del within  # there is no second wall here
         with _unavailable():
             await self._take_turn()
             group, tx = await self._begin_unit()
@@ -227,7 +228,8 @@ class SqliteDatabase(Database):
     # -- reading
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
+    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
+        del within
         with _unavailable():
             async with self._read_engine.connect() as connection:
                 yield _SqliteReading(connection, self.statements, await _driver(connection))

@@ -21,12 +21,20 @@ WITH RECURSIVE search (low, high) AS (
   UNION ALL
   SELECT CASE WHEN e.recorded_ms > {instant} THEN low ELSE e.position + 1 END,
          CASE WHEN e.recorded_ms > {instant} THEN e.position ELSE high END
-  FROM search JOIN events e ON e.tenant_id = {tenant} AND e.position = (low + high) / 2
+  FROM {halved} JOIN events e ON e.tenant_id = {tenant} AND e.position = {middle}
   WHERE low < high)
 SELECT low - 1 FROM search WHERE low = high"""
 _POSITION_BY = {
-    "postgresql": _RECORDED_BY.format(one="1::bigint", tenant="$1", instant="$2"),
-    "sqlite": _RECORDED_BY.format(one="1", tenant="?1", instant="?2"),
+    # The middle is computed in a query of its own, which `OFFSET 0` keeps apart: behind row-level security a position
+    # is looked up by key only if it is compared with a mere column.
+    "postgresql": _RECORDED_BY.format(
+        one="1::bigint",
+        tenant="$1",
+        instant="$2",
+        halved="(SELECT low, high, (low + high) / 2 AS middle FROM search OFFSET 0) AS half",
+        middle="half.middle",
+    ),
+    "sqlite": _RECORDED_BY.format(one="1", tenant="?1", instant="?2", halved="search", middle="(low + high) / 2"),
 }
 
 

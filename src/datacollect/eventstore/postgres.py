@@ -56,15 +56,18 @@ _READ_AT = """
 SELECT position, occurred_ms, guid, entity_guid, body FROM events
 WHERE tenant_id = $1 AND position = ANY($2::bigint[]) ORDER BY position"""
 
-# Halves the range of positions until it holds one: the time of recording never falls.
-_POSITION_AT = """
+# Halves the range of positions until it holds one: the time of recording never falls. The middle is computed in a query
+# of its own, which `OFFSET 0` keeps apart: compared with a sum (which may raise, and so might tell of rows that are not
+# to be seen), a position would not be looked up by key behind row-level security.
+_MIDDLE = "(SELECT low, high, (low + high) / 2 AS middle FROM search WHERE low < high OFFSET 0) AS half"
+
+_POSITION_AT = f"""
 WITH RECURSIVE search (low, high) AS (
   SELECT 1::bigint, head.position + 1 FROM log_heads head WHERE head.tenant_id = $1
   UNION ALL
   SELECT CASE WHEN e.recorded_ms >= $2 THEN low ELSE e.position + 1 END,
          CASE WHEN e.recorded_ms >= $2 THEN e.position ELSE high END
-  FROM search JOIN events e ON e.tenant_id = $1 AND e.position = (low + high) / 2
-  WHERE low < high)
+  FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
 SELECT low FROM search WHERE low = high"""
 
 _READ = """
@@ -77,7 +80,7 @@ _HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1"
 
 # `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
 # looked for when an event itself tells the place, as it does at nearly every pull.
-_RESOLVE = """
+_RESOLVE = f"""
 SELECT
   (SELECT position FROM events WHERE tenant_id = $1 AND guid = $3) AS by_guid,
   (SELECT position FROM events WHERE tenant_id = $1 AND occurred_ms = $2 ORDER BY position LIMIT 1) AS exact,
@@ -88,8 +91,7 @@ SELECT
      UNION ALL
      SELECT CASE WHEN e.max_occurred_ms > $2 THEN low ELSE e.position + 1 END,
             CASE WHEN e.max_occurred_ms > $2 THEN e.position ELSE high END
-     FROM search JOIN events e ON e.tenant_id = $1 AND e.position = (low + high) / 2
-     WHERE low < high)
+     FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
   head.position, head.epoch_position
 FROM log_heads head WHERE head.tenant_id = $1"""

@@ -20,6 +20,9 @@ from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, I
 
 _log = structlog.get_logger(component="http")
 
+_LATER = {429: "1", 503: "2"}
+"""When to come back, in seconds, unless the error says so itself."""
+
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -47,7 +50,10 @@ def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
     if _accepts_problem(scope):
         media_type = PROBLEM_JSON
         body = _as_problem(error, body)
-    return Response(msgspec.json.encode(body), error.status, error.headers, media_type)
+    headers = error.headers
+    if error.status in _LATER:
+        headers = {"Retry-After": _LATER[error.status], **headers}
+    return Response(msgspec.json.encode(body), error.status, headers, media_type)
 
 
 def request_id(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _log = structlog.get_logger(component="http")
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self';base-uri 'self';font-src 'self' https: data:;form-action 'self';frame-ancestors 'self';"
+    "default-src 'self';base-uri 'none';font-src 'self' https: data:;form-action 'self';frame-ancestors 'self';"
     "img-src 'self' data:;object-src 'none';script-src 'self';script-src-attr 'none';"
     "style-src 'self' https: 'unsafe-inline'"
 )
@@ -30,6 +30,11 @@ _SECURITY_HEADERS = [
 ]
 
 
+_CLOSE = (b"connection", b"close")
+_DROPPED_BYTES = 64 * 1024
+"""What is left of a body that nobody wants is received up to here, so that the connection can go on."""
+
+
 class RequestFrame:
     """Middleware. Plain ASGI, because it runs on every hot request and must not buffer streamed answers."""
 
@@ -47,25 +52,47 @@ class RequestFrame:
         structlog.contextvars.bind_contextvars(request_id=identifier)
         started = time.perf_counter()
         status = 0
+        unread = True
+
+        async def receive_noted() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = bool(message.get("more_body", False))
+            return message
 
         async def send_framed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _framed(message.get("headers", ()), identifier)
+                message["headers"] = _framed(message.get("headers", ()), identifier, scope["path"])
+                if unread and _is_long(scope):
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_framed)
+            await self._app(scope, receive_noted, send_framed)
         finally:
             _log_request(scope, status, time.perf_counter() - started)
 
 
-def _framed(headers: "list[tuple[bytes, bytes]]", identifier: str) -> "list[tuple[bytes, bytes]]":
+def _is_long(scope: Scope) -> bool:
+    """Whether the body is too long, or of unknown length, to be received only to be thrown away."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return not value.isdigit() or len(value) > 18 or int(value) > _DROPPED_BYTES
+        if name == b"transfer-encoding":
+            return True
+    return False
+
+
+def _framed(headers: "list[tuple[bytes, bytes]]", identifier: str, path: str) -> "list[tuple[bytes, bytes]]":
     """The answer's headers with ours added; one that the route has set itself stays."""
     headers = list(headers)
     present = {name.lower() for name, _ in headers}
     headers.extend(header for header in _SECURITY_HEADERS if header[0] not in present)
+    if path.startswith("/api/") and b"cache-control" not in present:
+        # People's data and tokens: not on the disk of a browser or a proxy.
+        headers.append((b"cache-control", b"no-store"))
     headers.append((b"x-request-id", identifier.encode()))
     return headers
 

@@ -1,4 +1,5 @@
-"""The innermost middleware: no body larger than its route takes, and an answer even when the code crashes."""
+"""The innermost middleware: no larger body and no longer work than its route takes, and an answer even when the code
+crashes."""
 
 import asyncio
 
@@ -6,22 +7,21 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
-from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge
+from datacollect.http.receiving import IDLE_SECONDS, BodyMemory, Incoming
+from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge, Unavailable
 
 _log = structlog.get_logger(component="http")
 
 _MEBIBYTE = 1024 * 1024
-_SYNC_BYTES = 50 * _MEBIBYTE
+SYNC_BYTES = 50 * _MEBIBYTE
 # The file may have 10 MB (the route looks); the rest is room for the multipart envelope.
-_CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + 64 * 1024
-_OTHER_BYTES = _MEBIBYTE
+CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + 64 * 1024
+OTHER_BYTES = _MEBIBYTE
 
-
-class BodyTooSlow(DataCollectError):
-    """The rest of the body did not arrive in time."""
-
-    status, code = 408, "BODY_TOO_SLOW"
-    help = "Send again, over a better connection or in smaller parts."
+MOST_PARAMETERS = 100
+WORK_SECONDS = 300.0
+"""From when the last of the body arrived. Longer than the database lets one statement run; a request that takes longer
+waits for something that will not come."""
 
 
 class NulInAddress(InvalidRequest):
@@ -32,101 +32,123 @@ class NulInAddress(InvalidRequest):
     help = "Remove NUL characters (`%00`): no name or guid can hold one."
 
 
+class TooManyParameters(InvalidRequest):
+    """The address has too many query parameters."""
+
+    code = "TOO_MANY_PARAMETERS"
+    help = f"Send at most {MOST_PARAMETERS} query parameters; a list goes into one, separated by commas."
+
+
+class TookTooLong(Unavailable):
+    """The hub could not finish this in time. It may or may not have been done; repeating is safe."""
+
+    code = "TOOK_TOO_LONG"
+    help = "Send the same again after `Retry-After`, or ask for less at once."
+
+
 def body_limit(scope: Scope) -> int:
-    """The most bytes a body may have on this route."""
+    """The most bytes a body may have on this route, as sent and as inflated."""
     path: str = scope["path"]
     if path.startswith("/api/sync/"):
-        return _SYNC_BYTES
+        return SYNC_BYTES
     if path.startswith("/api/apps") and scope["method"] in ("POST", "PUT"):
-        return _CONFIG_UPLOAD_BYTES
-    return _OTHER_BYTES
+        return CONFIG_UPLOAD_BYTES
+    return OTHER_BYTES
 
 
 class RequestGuard:
     """Middleware."""
 
-    def __init__(self, app: ASGIApp, *, development: bool, idle_seconds: float = 60) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        development: bool,
+        memory: BodyMemory,
+        idle_seconds: float = IDLE_SECONDS,
+        work_seconds: float = WORK_SECONDS,
+    ) -> None:
         self._app = app
         self._development = development
+        self._memory = memory
         self._idle_seconds = idle_seconds
+        self._work_seconds = work_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if b"%00" in scope["query_string"] or "\x00" in scope["path"]:
-            await render(scope, NulInAddress())(scope, receive, send)
-            return
         limit = body_limit(scope)
-        announced = _header(scope, b"content-length")
-        if announced.isdigit() and int(announced) > limit:
-            await render(scope, PayloadTooLarge())(scope, receive, send)
+        refusal = _refusal(scope, limit)
+        if refusal is not None:
+            await render(scope, refusal)(scope, receive, send)
             return
-        answer = _Answer(scope, receive, send)
+        incoming = Incoming(scope, receive, limit=limit, memory=self._memory, idle_seconds=self._idle_seconds)
+        answer = _Answer(send, incoming)
         try:
-            await self._app(scope, _Incoming(receive, limit, self._idle_seconds, answer), answer)
+            await self._work(scope, incoming, answer)
         except Exception as error:
-            if answer.refused is None:
-                _log.error("request.crashed", exc_info=error)
-                if answer.started:
-                    raise
-                await render_unexpected(scope, error, development=self._development)(scope, receive, send)
-        await answer.refuse()
+            if incoming.refused is None:
+                await self._crashed(scope, receive, send, answer, error)
+        finally:
+            incoming.end()
+        if incoming.refused is not None and not answer.started:
+            await render(scope, incoming.refused)(scope, receive, send)
+
+    async def _work(self, scope: Scope, incoming: Incoming, answer: "_Answer") -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._work_seconds) as deadline:
+
+            async def receive() -> Message:
+                message = await incoming()
+                due, now = deadline.when(), loop.time()
+                if due is not None and due - now < self._work_seconds / 2:  # not for each piece of a fast body
+                    deadline.reschedule(now + self._work_seconds)
+                return message
+
+            try:
+                await self._app(scope, receive, answer)
+            except asyncio.CancelledError as cancelled:
+                if deadline.expired():
+                    raise TookTooLong() from cancelled
+                raise
+
+    async def _crashed(self, scope: Scope, receive: Receive, send: Send, answer: "_Answer", error: Exception) -> None:
+        if isinstance(error, TookTooLong):
+            _log.error("request.took_too_long")
+        else:
+            _log.error("request.crashed", exc_info=error)
+        if answer.started:
+            raise error
+        if isinstance(error, DataCollectError):
+            await render(scope, error)(scope, receive, send)
+        else:
+            await render_unexpected(scope, error, development=self._development)(scope, receive, send)
+
+
+def _refusal(scope: Scope, limit: int) -> DataCollectError | None:
+    """What can be told from the head of the request."""
+    query: bytes = scope["query_string"]
+    if b"%00" in query or "\x00" in scope["path"]:
+        return NulInAddress()
+    if query.count(b"&") >= MOST_PARAMETERS:
+        return TooManyParameters()
+    for name, value in scope["headers"]:
+        # Longer numbers than any size are not even read.
+        if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit):
+            return PayloadTooLarge()
+    return None
 
 
 class _Answer:
     """The way out. Once the body is refused only the refusal goes through, whatever was made of it meanwhile."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
-        self._receive = receive
+    def __init__(self, send: Send, incoming: Incoming) -> None:
         self._send = send
+        self._incoming = incoming
         self.started = False
-        self.refused: DataCollectError | None = None
 
     async def __call__(self, message: Message) -> None:
-        if self.refused is None or self.started:
+        if self._incoming.refused is None or self.started:
             self.started = True
             await self._send(message)
-
-    async def refuse(self) -> None:
-        if self.refused is not None and not self.started:
-            await render(self._scope, self.refused)(self._scope, self._receive, self._send)
-
-
-class _Incoming:
-    """The way in: reads the body and stops at its limits of size and patience."""
-
-    def __init__(self, receive: Receive, limit: int, idle_seconds: float, answer: _Answer) -> None:
-        self._receive = receive
-        self._left = limit
-        self._idle_seconds = idle_seconds
-        self._answer = answer
-        self._complete = False
-
-    async def __call__(self) -> Message:
-        if self._complete:
-            # Waiting for the client to leave, however long the answer takes.
-            return await self._receive()
-        try:
-            async with asyncio.timeout(self._idle_seconds):
-                message = await self._receive()
-        except TimeoutError:
-            raise self._refuse(BodyTooSlow()) from None
-        self._complete = not message.get("more_body", False)
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise self._refuse(PayloadTooLarge())
-        return message
-
-    def _refuse(self, error: DataCollectError) -> DataCollectError:
-        self._answer.refused = error
-        return error
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            found: bytes = value
-            return found
-    return b""

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
 
 from datacollect.http.body import JsonBody
+from datacollect.http.limits import Limited, class_of
 from datacollect.http.policy import InProgram, Policy, calls_of
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.errors import IssueCode
@@ -43,6 +44,9 @@ Offline-first registration: devices collect events, push them, and pull everybod
 Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer carries `X-Request-Id`; every error \
 also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
 errors are RFC 9457 documents.
+
+Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`. Every 429 and 503 says in `Retry-After` when \
+to come back; answers that count against a rate tell what is left of it in `RateLimit`.
 """
 
 _SECURITY_SCHEMES = {
@@ -50,7 +54,9 @@ _SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "Access token of a staff account, valid for one hour.",
+        "description": "Access token of a staff account, valid for one hour. Routes of devices (sync and conflicts) "
+        "also take `Authorization: <type> <token>` with an access token of an identity provider that the program has "
+        "configured under that type.",
     },
     "SelfServiceAuth": {
         "type": "http",
@@ -121,12 +127,29 @@ _ERROR_TEXTS = {
     403: "The caller is known but not allowed to do this.",
     404: "There is no such thing.",
     409: "The request conflicts with the current state.",
-    413: "The body is too large.",
-    415: "The media type of the body is not supported.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large, as sent or decompressed.",
+    415: "The media type or the `Content-Encoding` of the body is not supported.",
     422: "The request was understood but cannot be carried out.",
     429: "Too many requests; `Retry-After` says when to come back.",
     500: "Something went wrong in the hub. The log has the details under this `requestId`.",
-    503: "The database cannot be reached just now.",
+    503: "The hub cannot do this just now: its database or the caller's identity provider is away, or it has too much to do.",
+}
+
+_RETRY_AFTER = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 0}}
+_RATE_LIMIT = {
+    "RateLimit-Policy": {
+        "description": "The limit: its name, `q` its quota, `w` its window in seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string", "examples": ['"public";q=60;w=900']},
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests in the next `t` seconds.",
+        "schema": {"type": "string", "examples": ['"public";r=0;t=411']},
+    },
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    429: {"Retry-After": _RETRY_AFTER, **_RATE_LIMIT},
+    503: {"Retry-After": _RETRY_AFTER},
 }
 
 _REF = "#/components/schemas/{model}"
@@ -136,20 +159,24 @@ def errors(*statuses: int, texts: Mapping[int, str] | None = None) -> dict[int |
     """`responses=` of a route: the errors it answers with, all in the one shape.
 
     `errors(400, 404, texts={409: "The e-mail is taken."})`: `texts` adds statuses or says what they mean here. What
-    every guarded route (401, 403, 503), every JSON body (400, 413) and every route (500) answers is added by itself.
+    every guarded route (401, 403), every body (400, 408, 413, 415), every limited route (429, 503) and every route
+    (500) answers is added by itself.
     """
     described = {status: _ERROR_TEXTS[status] for status in statuses} | dict(texts or {})
-    return {status: _error_response(text) for status, text in sorted(described.items())}
+    return {status: _error_response(status, text) for status, text in sorted(described.items())}
 
 
-def _error_response(description: str) -> dict[str, Any]:
-    return {
+def _error_response(status: int, description: str) -> dict[str, Any]:
+    response: dict[str, Any] = {
         "description": description,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/Error"}},
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
         },
     }
+    if status in _HEADERS:
+        response["headers"] = _HEADERS[status]
+    return response
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -164,37 +191,40 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     used: set[str] = set()
-    for operation, dependant in _operations(app, document):
-        _complete(operation, dependant, schemas)
+    for path, operation, dependant in _operations(app, document):
+        _complete(path, operation, dependant, schemas)
         used.update(operation.get("tags", ()))
     document["tags"] = [tag for tag in TAGS if tag["name"] in used]
     components["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
-def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Dependant]]:
+def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Dependant]]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
-                yield document["paths"][context.path_format][method.lower()], context.dependant
+                path = str(context.path_format)
+                yield path, document["paths"][path][method.lower()], context.dependant
 
 
-def _complete(operation: dict[str, Any], dependant: Dependant, schemas: dict[str, Any]) -> None:
+def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schemas: dict[str, Any]) -> None:
     calls = list(calls_of(dependant))
     responses = operation["responses"]
     # FastAPI announces its own 422 for any parameter; here that is a 400.
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-        responses.setdefault("400", _error_response(_ERROR_TEXTS[400]))
+        responses.setdefault("400", _error_response(400, _ERROR_TEXTS[400]))
     needed = [500]
+    if class_of(path).limited is not Limited.NOT:
+        needed += [429, 503]
     if any(isinstance(call, Policy) and call.permission.callers is not Callers.ANYBODY for call in calls):
         operation.setdefault("security", [{"BearerAuth": []}])
-        needed += [401, 403, 503]
+        needed += [401, 403]
     for body in _bodies(calls):
         operation["requestBody"] = _request_body(body, schemas)
-        needed += [400, 413, 415] if isinstance(body, JsonUpload) else [400, 413]
+        needed += [400, 408, 413, 415]
     for status in needed:
-        responses.setdefault(str(status), _error_response(_ERROR_TEXTS[status]))
+        responses.setdefault(str(status), _error_response(status, _ERROR_TEXTS[status]))
     operation["responses"] = {status: _described(status, responses[status]) for status in sorted(responses)}
 
 
@@ -225,7 +255,7 @@ def _described(status: str, response: dict[str, Any]) -> dict[str, Any]:
     if response.get("description") == "Successful Response":
         response["description"] = http.HTTPStatus(int(status)).phrase
     if status >= "400" and "content" not in response:
-        response = _error_response(response["description"])
+        response = _error_response(int(status), response["description"])
     return response
 
 

@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from datacollect.http.body import ProgramBody, Sent
 from datacollect.http.hub import CurrentHub, Hub
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.limits import account_known
+from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
 from datacollect.kernel.errors import (
     DataCollectError,
     Forbidden,
@@ -170,14 +171,31 @@ CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     authorization = request.headers.get("authorization")
     if permission.callers is Callers.SYNC:
-        actor = await hub.auth.sync_caller(authorization)
+        actor = await _sync_caller(request, hub, authorization)
     else:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    await account_known(request.scope, _account_of(actor))
     if actor.must_change_password and not permission.password_due:
         raise PasswordChangeRequired()
     return actor
+
+
+def _account_of(actor: Actor) -> str:
+    """Whose share of the hub a request takes. Of a provider's caller it is one of its program, whoever it says they
+    are: else a program's provider could use up the shares of others."""
+    if actor.kind == "provider":
+        return f"{','.join(actor.tenant_ids)}:{actor.label}"
+    return actor.event_user_id
+
+
+async def _sync_caller(request: Request, hub: Hub, authorization: str | None) -> Actor:
+    """The word in front of the token says whose it is: `Bearer` is the hub's own."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() == "bearer":
+        return await hub.auth.sync_caller(authorization)
+    return await hub.providers.caller(await claimed_tenant(request), scheme, token.strip())
 
 
 def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:

@@ -13,6 +13,8 @@ from datacollect.kernel.errors import InvalidRequest, PayloadTooLarge, Unsupport
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
+MOST_FILES = 2
+MOST_FIELDS = 8
 
 
 class MalformedUpload(InvalidRequest):
@@ -72,7 +74,7 @@ class JsonUpload(JsonBody):
 
     async def _file(self, request: Request) -> bytes:
         try:
-            form = await request.form(max_files=2, max_fields=8)
+            form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
         except HTTPException as refused:
             raise MalformedUpload(str(refused.detail)) from None
         # A text field instead of a file counts as no file: browsers send one for an empty file input.

@@ -16,7 +16,7 @@ DEFAULT_TENANT = TenantId("default")
 """The tenant of a request that names none."""
 
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_CONFIG_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CONFIG_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,511}")
 _DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -44,6 +44,10 @@ def is_uuid_text(value: str) -> bool:
 
 
 def is_config_id(value: str) -> bool:
+    """The form of the id a program may be given.
+
+    The contract sets no length; PostgreSQL does: a longer id does not fit into the keys of the tables beside guids.
+    """
     return _CONFIG_ID.fullmatch(value) is not None
 
 

@@ -17,6 +17,8 @@ class Source:
 
 def origin_of(address: str) -> str:
     """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
+    if ":" not in address:
+        return address
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -40,7 +40,7 @@ async def append(
     database: Database, store: EventStore, scope: TenantScope, events: Sequence[Event], *, pause: bool = False
 ) -> Head:
     """What the log does with a store, without projections. `pause` lets others run between load and append."""
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         opened = await store.open(tx, scope, [event.guid for event in events])
         if pause:
             for _ in range(5):
@@ -80,14 +80,14 @@ class EventStoreContract:
     async def scope(self, database: Database, store: EventStore) -> TenantScope:
         """A fresh tenant with an empty log."""
         scope = system_scope(TenantId(f"t-{uuid.uuid4().hex[:10]}"))
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.create(tx, scope, epoch="first", now=Millis(0))
         return scope
 
     async def positions(
         self, database: Database, store: EventStore, scope: TenantScope, cursor: Cursor | None
     ) -> tuple[int, list[str]]:
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             after = await store.resolve(view, scope, cursor)
             page = await store.read(view, scope, after=after, limit=1000)
         return after, list(page.bodies)
@@ -112,7 +112,7 @@ class EventStoreContract:
     ) -> None:
         events = [event_at(time) for time in (1, 2, 3)]
         await append(database, store, scope, events)
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             full = await store.read(view, scope, after=0, limit=3)
             rest = await store.read(view, scope, after=3, limit=3)
         assert full.next_cursor == Cursor(Millis(3), events[-1].guid)
@@ -123,7 +123,7 @@ class EventStoreContract:
     ) -> None:
         event = event_at(1)
         await append(database, store, scope, [event])
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             opened = await store.open(tx, scope, [event.guid, "other"])
         assert dict(opened.known) == {event.guid: hash_event(event).content}
 
@@ -131,7 +131,7 @@ class EventStoreContract:
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
         other = system_scope(TenantId(f"t-{uuid.uuid4().hex[:10]}"))
-        async with database.transaction() as tx:
+        async with database.transaction(other) as tx:
             await store.create(tx, other, epoch="first", now=Millis(0))
         event = event_at(1)
         for tenant in (scope, other):
@@ -147,12 +147,12 @@ class EventStoreContract:
     ) -> None:
         event = event_at(1)
         await append(database, store, scope, [event])
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.close(tx, scope, now=Millis(5))
         with pytest.raises(TenantUnknown):
             await append(database, store, scope, [event_at(2)])
         assert await self.positions(database, store, scope, None) == (0, [event.body()])
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.reopen(tx, scope)
         assert (await append(database, store, scope, [event_at(3)])).position == 2
 
@@ -160,7 +160,7 @@ class EventStoreContract:
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
         async def close() -> None:
-            async with database.transaction() as tx:
+            async with database.transaction(scope) as tx:
                 await store.close(tx, scope, now=Millis(5))
 
         first = asyncio.create_task(append(database, store, scope, [event_at(1)], pause=True))
@@ -175,9 +175,9 @@ class EventStoreContract:
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
         await append(database, store, scope, [event_at(1)])
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.create(tx, scope, epoch="second", now=Millis(0))
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             head = await store.head(view, scope)
         assert head is not None
         assert head.position == 1
@@ -187,7 +187,7 @@ class EventStoreContract:
     ) -> None:
         await append(database, store, scope, [event_at(1)])
         with pytest.raises(ZeroDivisionError):
-            async with database.transaction() as tx:
+            async with database.transaction(scope) as tx:
                 opened = await store.open(tx, scope, [])
                 hashed = hash_event(event_at(2))
                 row = StoredEvent(
@@ -261,7 +261,7 @@ class EventStoreContract:
         await append(database, store, scope, [event_at(1)])
         stranger = system_scope(TenantId("somebody-else"))
         assert await self.positions(database, store, stranger, None) == (0, [])
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             assert await store.head(view, stranger) is None
 
     async def test_whole_rows_come_back_in_position_order_as_they_were_appended(
@@ -283,10 +283,10 @@ class EventStoreContract:
             chain_hash=bytes(range(32, 64)),
             body='{"a":"\U0001f600"}',
         )
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.open(tx, scope, [])
             await store.append(tx, scope, [last], replace(head, position=3))
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             first_two = await store.read_rows(view, scope, after=0, limit=2)
             rest = await store.read_rows(view, scope, after=2, limit=2)
             stranger = await store.read_rows(view, system_scope(TenantId("somebody-else")), after=0, limit=2)
@@ -302,19 +302,19 @@ class EventStoreContract:
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
         head = await append(database, store, scope, [event_at(300)])
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.close(tx, scope, now=Millis(1))
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             assert await store.hold(tx, scope) == head
             await store.set_figures(tx, scope, {"person": 3})
             assert await store.hold(tx, system_scope(TenantId("somebody-else"))) is None
-        async with database.reading() as view:
+        async with database.reading(scope) as view:
             assert await store.head(view, scope) == replace(head, figures={"person": 3})
 
     async def test_while_a_log_is_held_nobody_appends(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
-        async with database.transaction() as tx:
+        async with database.transaction(scope) as tx:
             await store.hold(tx, scope)
             appending = asyncio.create_task(append(database, store, scope, [event_at(1)]))
             for _ in range(50):
@@ -341,7 +341,7 @@ class EventStoreContract:
             reached = 0
             while True:
                 finished = done.is_set()
-                async with database.reading() as view:
+                async with database.reading(scope) as view:
                     page = await store.read(view, scope, after=reached, limit=1000)
                 assert page.last_position == reached + len(page.bodies)
                 reached = page.last_position

@@ -6,9 +6,12 @@ import uuid
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+
+_PASSWORD = "only-on-loopback"
 
 
 def server_url(data_dir: Path) -> str:
@@ -31,12 +34,28 @@ def server_url(data_dir: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def fresh_database(server: str) -> AsyncIterator[str]:
-    """The URL of an empty database of its own, dropped afterwards."""
+    """The URL of an empty database of its own, dropped afterwards.
+
+    Its user owns it and is nobody else: row-level security holds nothing back from a superuser. A server whose user may
+    not make others is taken as it is.
+    """
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
+    parts = urlsplit(server)._replace(path=f"/{name}")
     admin = await asyncpg.connect(server)
     try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+        owner = await _make_owner(admin, name)
+        await admin.execute(f'CREATE DATABASE "{name}"' + (f' OWNER "{name}"' if owner else ""))
+        if owner:
+            parts = parts._replace(netloc=f"{name}:{_PASSWORD}@{parts.netloc.rpartition('@')[2]}")
+        yield urlunsplit(parts)
     finally:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.execute(f'DROP ROLE IF EXISTS "{name}"')
         await admin.close()
+
+
+async def _make_owner(admin: "asyncpg.Connection[Any]", name: str) -> bool:
+    if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        return False
+    await admin.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{_PASSWORD}'")
+    return True

@@ -56,7 +56,7 @@ async def test_what_the_trail_cannot_take_is_read_all_the_same(admin: AsyncClien
     await push(admin, program, make_event("create-group", entity="g", data={"name": "G"}))
     # As when the program is archived between the look-up and the note.
     scope = system_scope(TenantId(program))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.close(tx, scope)
     answer = await admin.get("/api/entities/g", params={"configId": program})
     assert (answer.status_code, answer.json()["guid"]) == (200, "g")

@@ -281,7 +281,7 @@ async def test_a_log_waits_for_the_events_that_are_being_stored(admin: AsyncClie
     scope, tenant = system_scope(TenantId(program)), Tenant(TenantId(program), program)
     event = Event(str(uuid.uuid4()), "e", "create-individual", {"name": "Ana"}, hub.clock.now(), "agent-7")
     log = make_audit_log()
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.append(tx, scope, tenant, [event])
         pushing = asyncio.create_task(push_audit(admin, program, log))
         for _ in range(20):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.projection import Context
 from datacollect.features.audit.model import entries_of
@@ -45,7 +46,7 @@ def told(trail: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 async def stored_count(hub: Hub, program: str) -> int:
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         mark = "?" if hub.db.dialect == "sqlite" else "$1"
         [[count]] = await view.fetch(f"SELECT count(*) FROM audit_log WHERE tenant_id = {mark}", program)
     return int(count)
@@ -102,7 +103,7 @@ async def test_members_inside_an_event_are_told_with_what_it_wrote_of_them(
     assert {(entry["userId"], entry["actor"]) for entry in trail} == {("agent-7", trail[0]["actor"])}
     assert len({entry["guid"] for entry in trail}) == len(trail)
     # Payloads are not written twice.
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         mark = "?" if hub.db.dialect == "sqlite" else "$1"
         rows = await view.fetch(f"SELECT changes FROM audit_log WHERE tenant_id = {mark}", program)
     assert [row[0] for row in rows] == [None] * 4
@@ -240,7 +241,7 @@ async def test_a_rebuild_makes_the_entries_that_are_stored(admin: AsyncClient, h
     )
     await push(admin, program, make_event("update-individual", entity="e", data={"age": 2}, timestamp=EARLY))
     scope = system_scope(TenantId(program))
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         rows = await hub.log._store.read_rows(view, scope, after=0, limit=100)
         lines = await read_trail(
             view, scope, after=BEGINNING, border=BEGINNING, since=Millis(0), entity_guid=None, limit=100
@@ -257,14 +258,14 @@ async def test_a_rebuild_makes_the_entries_that_are_stored(admin: AsyncClient, h
         "conflict-resolution",
     }
     before = await trail_of(admin, program)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await keep(tx, scope, made)
     assert await trail_of(admin, program) == before
 
 
 async def test_a_caller_limited_to_a_part_is_not_told_of_the_whole(admin: AsyncClient, hub: Hub, program: str) -> None:
     part: TenantScope = system_scope(TenantId(program)).limited_to(Reach(area_ids=frozenset({"north"})))
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         with pytest.raises(BeyondReach):
             await pull(view, hub.log, part, since=None, after=BEGINNING, entity_guid=None, limit=10)
 

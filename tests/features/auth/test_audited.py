@@ -148,7 +148,7 @@ async def test_it_is_noted_once_whichever_process_refuses(installation: Installa
             async with hub.db.reading() as view:
                 entries, _ = await security_log.newest(view, Filters(), before=None, limit=100)
     noted = [entry.action for entry in reversed(entries)]
-    assert noted == ["login.failed", "login.locked", "login.throttled"]
+    assert noted == ["user.created", "login.failed", "login.locked", "login.throttled"]
 
 
 async def test_refreshes_refused_are_noted_once_a_window(installation: Installation) -> None:

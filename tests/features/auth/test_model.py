@@ -6,7 +6,6 @@ import pytest
 
 from datacollect.features.auth.model import (
     GRACE_MILLIS,
-    Allowance,
     Session,
     Verdict,
     account_hash,
@@ -57,12 +56,6 @@ def test_an_ended_family_takes_nothing(token_id: str) -> None:
 def test_a_token_has_one_successor_which_only_the_hub_can_tell() -> None:
     assert successor("t", secret=b"s") == successor("t", secret=b"s")
     assert len({successor("t", secret=b"s"), successor("u", secret=b"s"), successor("t", secret=b"other")}) == 3
-
-
-def test_an_allowance_names_its_limit_and_when_it_is_passed_when_to_come_back() -> None:
-    left = Allowance(limit=15, remaining=14, reset_seconds=900, exceeded=False)
-    assert left.headers() == {"RateLimit-Policy": "15;w=900", "RateLimit": "limit=15, remaining=14, reset=900"}
-    assert Allowance(15, 0, 7, exceeded=True).headers()["Retry-After"] == "7"
 
 
 def test_a_session_is_shown_by_an_id_that_is_not_its_tokens() -> None:

@@ -1,6 +1,7 @@
 """How failed sign-ins are limited, for addresses and for accounts; whom that must not hurt; and what a flood costs."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -336,6 +337,21 @@ async def test_sign_ins_beyond_those_that_may_wait_are_told_when_to_come_back(in
     for answer in busy:
         assert answer.json()["code"] == "SIGN_INS_BUSY"
         assert answer.headers["Retry-After"] == "2"
+
+
+async def test_a_sign_in_for_which_there_is_no_room_costs_no_statement(installation: Installation) -> None:
+    async with installation.running() as (app, client):
+        hub: Hub = app.state.hub
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(passwords.HASHING_THREADS):
+                await held.enter_async_context(hub.throttle.turn())
+            waiting = [asyncio.create_task(_turn(hub.throttle)) for _ in range(MOST_WAITING)]
+            await asyncio.sleep(0)
+            with hub.db.statements.record() as made:
+                assert await statuses(client, "nobody@hub.test", 5) == [503] * 5
+            assert made == []
+        await asyncio.gather(*waiting)
+        assert await statuses(client, "nobody@hub.test", 1) == [401]
 
 
 async def test_what_is_remembered_of_floods_is_bounded(hub: Hub) -> None:

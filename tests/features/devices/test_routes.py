@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.app import create_app
-from datacollect.db import Reading
+from datacollect.db import EVERY_TENANT, Reading
 from datacollect.features.devices.model import Activity, DeviceKey
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.http.hub import Hub
@@ -76,7 +76,7 @@ async def test_what_a_device_pulls_and_pushes_adds_up(admin: AsyncClient, hub: H
     assert later["lastPullAt"] > row["lastPullAt"] >= row["lastPushAt"] >= row["firstSeenAt"]
     assert set(row) == {*ROW_42, "firstSeenAt", "clockSkewMs", "clockAhead", "revokedAt", "revokedBy"}
     assert (row["tenantId"], row["deviceId"], row["revokedAt"]) == (program, "tablet-07", None)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         assert await count_activity(view, program) == 4
 
 
@@ -132,16 +132,16 @@ async def test_a_database_that_is_away_delays_the_figures_only(alone: Alone) -> 
     admin = await alone.admin()
     program = await make_program(admin)
     await pull_from(admin, program, "tablet-1")
-    async with alone.hub.db.transaction() as tx:
+    async with alone.hub.db.transaction(EVERY_TENANT) as tx:
         await tx.run("ALTER TABLE device_sync_summary RENAME TO elsewhere")
     assert (await push_from(admin, program, "tablet-1", make_event())).status_code == 200
     await alone.hub.devices.flush()
     assert (await pull_from(admin, program, "tablet-1")).status_code == 200
-    async with alone.hub.db.transaction() as tx:
+    async with alone.hub.db.transaction(EVERY_TENANT) as tx:
         await tx.run("ALTER TABLE elsewhere RENAME TO device_sync_summary")
     [row] = await devices_of(alone.hub, admin, program)
     assert (row["totalPulled"], row["totalPushed"]) == (1, 1)
-    async with alone.hub.db.reading() as view:
+    async with alone.hub.db.reading(EVERY_TENANT) as view:
         assert await count_activity(view, program) == 3
 
 
@@ -154,7 +154,7 @@ async def test_overload_costs_activity_and_never_totals(admin: AsyncClient, hub:
         hub.devices.recorder.note(Activity(key, "pull", 2, UNLIMITED, hub.clock.now()))
     [row] = await devices_of(hub, admin, program)
     assert row["totalPulled"] == 20_100
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         assert await count_activity(view, program) == 10_000
 
 
@@ -190,7 +190,7 @@ async def test_activity_lasts_for_ninety_days(alone: Alone) -> None:
     await pull_from(await alone.admin(), program, "tablet-1")
     [row] = await devices_of(alone.hub, alone.client, program)
     assert row["totalPulled"] == 0 and row["firstSeenAt"] < row["lastPullAt"]
-    async with alone.hub.db.reading() as view:
+    async with alone.hub.db.reading(EVERY_TENANT) as view:
         assert await count_activity(view, program) == 1
 
 

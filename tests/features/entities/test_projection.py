@@ -27,14 +27,14 @@ from tests.histories import GUIDS, Chance, event
 @pytest.fixture
 async def scope(hub: Hub) -> TenantScope:
     scope = system_scope(TenantId(new_id()))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.create(tx, scope)
     return scope
 
 
 async def append(hub: Hub, scope: TenantScope, *events: Event, origin: Origin = Origin.CLIENT) -> None:
     """One batch; what cannot be applied is left out."""
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         tenant = Tenant(scope.tenant_id, "Program")
         await hub.log.append(tx, scope, tenant, events, origin=origin, on_rejection=lambda _: None)
 
@@ -68,7 +68,7 @@ async def test_rebuilding_from_the_log_gives_the_stored_states(hub: Hub, scope: 
     chance = Chance(seed)
     for _ in range(25):
         await append(hub, scope, *chance.batch(), origin=chance.origin())
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         stored, rebuilt = await stored_states(tx, scope), await rebuilt_states(tx, scope)
         head = await hub.log.head(tx, scope)
     assert stored.entities == rebuilt.entities
@@ -129,7 +129,7 @@ async def test_a_refused_event_leaves_no_trace_in_states_or_figures(hub: Hub, sc
         event("create-group", "g", {"entityName": "household", "members": [{"guid": "b", "n": 1}, {"n": 2}]}),
         event("create-individual", "c", {"entityName": "person"}),
     )
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         states = await load(tx, scope, Touched(guids={"a", "b", "c", "g"}))
         head = await hub.log.head(tx, scope)
     assert set(states.entities) == {"a", "c"}
@@ -140,7 +140,7 @@ async def test_a_refused_event_leaves_no_trace_in_states_or_figures(hub: Hub, sc
 async def test_an_entity_that_changes_its_form_is_counted_under_the_new_one(hub: Hub, scope: TenantScope) -> None:
     await append(hub, scope, event("create-individual", "a", {"entityName": "person"}))
     await append(hub, scope, event("update-individual", "a", {"entityName": ""}, 2_000))
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         head = await hub.log.head(view, scope)
     assert head is not None
     assert head.figures == {"Unknown": 1}
@@ -148,12 +148,12 @@ async def test_an_entity_that_changes_its_form_is_counted_under_the_new_one(hub:
 
 async def test_tenants_with_equal_guids_do_not_meet(hub: Hub, scope: TenantScope) -> None:
     other = system_scope(TenantId(new_id()))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(other) as tx:
         await hub.log.create(tx, other)
     await append(hub, scope, event("create-group", "g", {"name": "Ours", "members": [{"guid": "a", "n": 1}]}))
     await append(hub, other, event("create-group", "g", {"name": "Theirs"}))
     await append(hub, other, event("delete-entity", "g", {"x": 1}, 2_000))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         states = await load(tx, scope, Touched(guids={"g", "a"}, pairs={("g", "a")}))
     assert states.entities["g"].name == "Ours"
     assert states.entities["a"].is_live
@@ -161,7 +161,7 @@ async def test_tenants_with_equal_guids_do_not_meet(hub: Hub, scope: TenantScope
 
 
 async def live(hub: Hub, scope: TenantScope, *guids: str) -> set[str]:
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         states = await load(tx, scope, Touched(guids=set(guids)))
     return {guid for guid, entity in states.entities.items() if entity.is_live}
 
@@ -194,7 +194,7 @@ async def test_a_cycle_through_groups_the_batch_does_not_name_is_refused(hub: Hu
     await append(hub, scope, household("g", {"guid": "h", "type": "group"}))
     await append(hub, scope, household("h", {"guid": "i", "type": "group"}))
     refused: list[str] = []
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.append(
             tx,
             scope,

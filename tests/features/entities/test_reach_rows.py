@@ -2,6 +2,7 @@
 
 import pytest
 
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import Appended
 from datacollect.http.hub import Hub
@@ -20,14 +21,14 @@ def event(type: str, entity: str, **data: object) -> Event:
 
 
 async def append(hub: Hub, scope: TenantScope, *events: Event) -> Appended:
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         tenant = Tenant(scope.tenant_id, "Program")
         return await hub.log.append(tx, scope, tenant, events, on_rejection=lambda _: None)
 
 
 async def test_records_are_judged_by_parents_that_no_event_names(hub: Hub) -> None:
     everywhere = system_scope(TenantId(new_id()))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         await hub.log.create(tx, everywhere)
     for area in ("A", "Z"):
         await append(

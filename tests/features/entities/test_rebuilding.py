@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from datacollect.app import FOLLOWERS, event_store
-from datacollect.db import Database
+from datacollect.db import EVERY_TENANT, Database
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
@@ -40,14 +40,14 @@ async def scope(hub: Hub) -> TenantScope:
 
 async def new_tenant(hub: Hub) -> TenantScope:
     scope = system_scope(TenantId(new_id()))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.create(tx, scope)
     return scope
 
 
 async def append(hub: Hub, scope: TenantScope, *batch: Event, origin: Origin = Origin.CLIENT) -> None:
     """One batch; what cannot be applied is left out."""
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         tenant = Tenant(scope.tenant_id, "Program")
         await hub.log.append(tx, scope, tenant, batch, origin=origin, on_rejection=lambda _: None)
 
@@ -67,7 +67,7 @@ async def stored(hub: Hub, scope: TenantScope) -> Mapping[str, Any]:
 
 
 async def leftovers(hub: Hub, scope: TenantScope) -> int:
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         return sum(
             [
                 len((await view.execute(select(table.c.tenant_id).where(table.c.tenant_id == scope.tenant_id))).all())
@@ -95,11 +95,11 @@ async def test_a_rebuild_makes_the_live_rows_again(hub: Hub, scope: TenantScope,
 
 async def test_what_no_event_says_is_kept(hub: Hub, scope: TenantScope) -> None:
     await append(hub, scope, event("create-individual", "a", {"name": "Ana"}))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         row = (entities.c.tenant_id == scope.tenant_id) & (entities.c.guid == "a")
         await tx.execute(update(entities).where(row).values(initial={"name": "Anna"}, version=7))
     assert (await rebuilder(hub).rebuild(scope)).ok
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found = (await view.execute(select(entities.c.initial, entities.c.version).where(row))).one()
     assert tuple(found) == ({"name": "Anna"}, 1)
 
@@ -107,12 +107,12 @@ async def test_what_no_event_says_is_kept(hub: Hub, scope: TenantScope) -> None:
 async def test_a_decided_conflict_stays_decided(hub: Hub, scope: TenantScope) -> None:
     await live_through(hub, scope, 1)
     mine = conflicts.c.tenant_id == scope.tenant_id
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         guid = (await tx.execute(select(conflicts.c.guid).where(mine).limit(1))).scalar_one()
         decided = update(conflicts).where(mine, conflicts.c.guid == guid)
         await tx.execute(decided.values(resolved_ms=1, resolution="local", resolved_by="eva"))
     live = await stored(hub, scope)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await tx.execute(delete(conflicts).where(mine, conflicts.c.guid != guid))
     await rebuilder(hub).rebuild(scope)
     assert await stored(hub, scope) == live
@@ -150,7 +150,7 @@ async def test_a_checkpoint_that_does_not_fit_is_thrown_away(hub: Hub, scope: Te
     with pytest.raises(Killed):
         await (begun.check if how == "check" else begun.rebuild)(scope, progress=stop_after(1))
     mine = rebuilds.c.tenant_id == scope.tenant_id
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         # What was made so far is wrong, and there is more of it than there should be.
         await tx.execute(
             update(entities_rebuild).where(entities_rebuild.c.tenant_id == scope.tenant_id).values(name="x")
@@ -182,7 +182,7 @@ async def test_a_checkpoint_beyond_the_end_of_the_log_is_thrown_away(hub: Hub, s
     live = await stored(hub, scope)
     with pytest.raises(Killed):
         await rebuilder(hub, batch=1).rebuild(scope, progress=stop_after(0))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await tx.execute(update(rebuilds).where(rebuilds.c.tenant_id == scope.tenant_id).values(position=10**6))
     assert (await rebuilder(hub).rebuild(scope)).ok
     assert await stored(hub, scope) == live
@@ -231,7 +231,7 @@ async def test_a_reader_never_sees_a_mixture(hub: Hub, scope: TenantScope) -> No
     for number in range(60):
         await append(hub, scope, event("create-individual", f"p-{number}", {"entityName": "person"}))
     mine = entities.c.tenant_id == scope.tenant_id
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await tx.execute(update(entities).where(mine).values(name="old"))
     done = asyncio.Event()
     seen: set[frozenset[str | None]] = set()
@@ -239,7 +239,7 @@ async def test_a_reader_never_sees_a_mixture(hub: Hub, scope: TenantScope) -> No
     async def look() -> None:
         while True:
             last = done.is_set()
-            async with hub.db.reading() as view:
+            async with hub.db.reading(EVERY_TENANT) as view:
                 names = [row.name for row in await view.execute(select(entities.c.name).where(mine))]
             assert len(names) == 60
             seen.add(frozenset(names))
@@ -259,7 +259,7 @@ async def test_a_reader_never_sees_a_mixture(hub: Hub, scope: TenantScope) -> No
 async def test_a_closed_log_is_rebuilt_too(hub: Hub, scope: TenantScope) -> None:
     await live_through(hub, scope, 9, batches=5)
     live = await stored(hub, scope)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.close(tx, scope)
     await ruin(hub.db, scope)
     assert (await rebuilder(hub).rebuild(scope)).ok
@@ -299,7 +299,7 @@ async def test_older_layouts_are_read_as_live(hub: Hub, scope: TenantScope) -> N
 
 
 async def _edit(database: Database, scope: TenantScope, position: int, **values: object) -> None:
-    async with database.transaction() as tx:
+    async with database.transaction(scope) as tx:
         row = (events.c.tenant_id == scope.tenant_id) & (events.c.position == position)
         await tx.execute(update(events).where(row).values(**values) if values else delete(events).where(row))
 
@@ -345,7 +345,7 @@ async def test_a_check_tells_each_row_that_differs(hub: Hub, scope: TenantScope)
     household = {"name": "G", "members": [{"guid": "a", "n": 1}, {"guid": "b", "n": 1}]}
     await append(hub, scope, event("create-group", "g", household))
     mine = entities.c.tenant_id == scope.tenant_id
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await tx.execute(
             update(entities).where(mine, entities.c.guid == "a").values(data={"n": 1.0, "name": "Unnamed Individual"})
         )

@@ -66,11 +66,11 @@ class Histories:
 
     async def _live_through(self, scope: TenantScope, chances: Sequence[Chance]) -> None:
         tenant = Tenant(scope.tenant_id, "Program")
-        async with self.database.transaction() as tx:
+        async with self.database.transaction(scope) as tx:
             await self._log.create(tx, scope)
         for _ in range(BATCHES):
             events = [event for chance in chances for event in chance.batch()]
-            async with self.database.transaction() as tx:
+            async with self.database.transaction(scope) as tx:
                 await self._log.append(
                     tx, scope, tenant, events, origin=chances[0].origin(), on_rejection=self._refused
                 )

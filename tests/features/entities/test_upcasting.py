@@ -32,7 +32,7 @@ async def test_an_older_event_is_applied_in_the_current_layout_and_delivered_as_
     new = Event(
         str(uuid.uuid4()), "new", "create-individual", {"firstName": "Bo", "lastName": "Ray"}, Millis(2000), "u", 2
     )
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await log.append(tx, scope, tenant, [old, new])
     for guid, names in (("old", ("Ana", "Lee")), ("new", ("Bo", "Ray"))):
         data = (await admin.get(f"/api/entities/{guid}", params={"configId": program})).json()["data"]
@@ -42,6 +42,6 @@ async def test_an_older_event_is_applied_in_the_current_layout_and_delivered_as_
         ({"name": "Ana Lee"}, None),
         ({"firstName": "Bo", "lastName": "Ray"}, 2),
     ]
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         again = await log.append(tx, scope, tenant, [old])
     assert again.known == 1

@@ -114,3 +114,9 @@ def test_a_long_list_of_bad_rows_is_told_by_its_first() -> None:
     [mismatch] = check([grid], {"x": [{"n": "a"}] * 200_000})
     assert mismatch.path == ("data", "x", 0, "n")
     assert time.perf_counter() - begin < 2
+
+
+def test_only_so_many_patterns_of_a_form_are_prepared() -> None:
+    fields = [component("textfield", key=f"k{n}", validate={"pattern": f"{n}x", "maxLength": 3}) for n in range(150)]
+    assert [len(check(fields, {f"k{n}": "no"})) for n in (0, 99, 100, 149)] == [1, 1, 0, 0]
+    assert check(fields, {"k149": "longer"})

@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
 from datacollect.http.hub import Hub
 from tests.accounts import login, make_person
@@ -119,7 +120,7 @@ async def test_reject_gives_a_verdict_on_each_event_and_keeps_refused_ones_aside
     [verdict] = answer.json()["failed"]
     assert (verdict["index"], verdict["code"], verdict["path"]) == (0, "FORM_MISMATCH", ["data", "name"])
     assert verdict["message"] == "Required (1 more in this event)"
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         quoted = "?" if hub.db.dialect == "sqlite" else "$1"
         kept = await view.fetch(f"SELECT code, event_guid FROM quarantine WHERE tenant_id = {quoted}", program)
     assert [tuple(row) for row in kept] == [("FORM_MISMATCH", bad["guid"])]

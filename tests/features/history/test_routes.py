@@ -296,7 +296,7 @@ async def test_the_stored_log_tells_how_each_entity_came_to_be(hub: Hub, admin: 
         assert sorted(entry["eventGuid"] for entry in history) == sorted(await events_of(admin, program, guid))
         lost |= {(guid, entry["eventGuid"], value["field"]) for entry in history for value in entry["lost"]}
         data, members = followed(history)
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(scope) as tx:
             await assert_is_stored(tx, scope, guid, data, members, history[-1]["version"] if history else None)
     found = await conflicts_of(admin, program)
     assert lost == {(one["entityGuid"], one["remoteEventGuid"], field) for one in found for field in one["fields"]}
@@ -314,7 +314,7 @@ def names_whom_it_adds_once(event: Event) -> bool:
 
 async def append(hub: Hub, scope: TenantScope, events: Sequence[Event], origin: Origin) -> None:
     tenant = Tenant(scope.tenant_id, "Program", custom_event_types=EVENT_TYPES)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         await hub.log.append(tx, scope, tenant, events, origin=origin, on_rejection=lambda _: None)
 
 

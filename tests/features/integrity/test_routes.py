@@ -7,6 +7,7 @@ import structlog
 from httpx2 import AsyncClient
 
 from datacollect.app import event_store
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.verification import Finding, FindingCode, Reached, Verification, verify
 from datacollect.features.integrity.model import result_of
@@ -34,12 +35,12 @@ def scope_of(program: str) -> TenantScope:
 
 
 async def verified(hub: Hub, program: str) -> Verification:
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         return await verify(view, event_store(hub.db), scope_of(program))
 
 
 async def keep(hub: Hub, program: str, outcome: Verification) -> None:
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         await keep_verification(tx, scope_of(program), result_of(outcome, now=NOW))
 
 

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from datacollect.db import open_database
+from datacollect.db import EVERY_TENANT, open_database
 from datacollect.db.migrate import migrate, migration_config
 from tests.conftest import ENGINES, database_url
 
@@ -31,10 +31,10 @@ async def test_rows_that_were_there_are_open(request: pytest.FixtureRequest, tmp
     async with database_url(engine, request) as url:
         database = open_database(url, data_dir=tmp_path, pool_size=2)
         await database.run_migration(upgrade)
-        async with database.transaction() as tx:
+        async with database.transaction(EVERY_TENANT) as tx:
             await tx.run(ROW)
         await migrate(database)
-        async with database.reading() as view:
+        async with database.reading(EVERY_TENANT) as view:
             rows = await view.fetch(
                 "SELECT kind, status, entity_guid, last_seen_ms, attempts FROM quarantine WHERE tenant_id = 'p'"
             )

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import asgi_client
@@ -183,7 +184,7 @@ async def test_in_the_log_a_replayed_event_is_the_operators(
     assert row["actor"] == str(person.id)
     # The hub has not noticed yet that it could be applied: nobody has sent it again.
     assert (await decide(admin, program, f"{row['id']}/replay")).status_code == 200
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         mark = "?" if view.dialect == "sqlite" else "$1"
         logged = await view.fetch(
             f"SELECT actor, device_id FROM events WHERE tenant_id = {mark} ORDER BY position DESC LIMIT 1", program
@@ -405,7 +406,7 @@ async def test_a_quarantine_that_cannot_be_written_changes_no_answer(alone: Any)
     program = await make_program(admin)
     poison = unknown_type()
     expected = (await push(admin, program, poison)).json()
-    async with alone.hub.db.transaction() as tx:
+    async with alone.hub.db.transaction(EVERY_TENANT) as tx:
         await tx.run("ALTER TABLE quarantine RENAME TO elsewhere")
     answer = await push(admin, program, poison)
     assert answer.status_code == 422

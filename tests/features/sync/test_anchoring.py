@@ -10,6 +10,7 @@ from httpx2 import AsyncClient
 from structlog.typing import EventDict
 
 from datacollect.app import event_store
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.anchorer import EVERY
 from datacollect.eventstore.anchors import Anchor, anchor_file, read_anchors
 from datacollect.eventstore.verification import verify
@@ -56,7 +57,7 @@ async def test_each_append_that_ends_in_another_segment_is_anchored(admin: Async
     await push_many(admin, program, 3 * EVERY)
     anchors = await anchors_of(hub, program)
     assert [anchor.position for anchor in anchors] == [EVERY, 5 * EVERY - 1]
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         scope = system_scope(TenantId(program))
         outcome = await verify(view, event_store(hub.db), scope, anchors=anchors)
     assert outcome.ok

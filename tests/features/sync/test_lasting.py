@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.integrity import EMPTY_CHAIN, hash_event
 from datacollect.http.hub import Hub
@@ -36,7 +37,7 @@ async def rows_of(app: FastAPI | Hub, program: str) -> list[tuple[int, int]]:
     hub = app if isinstance(app, Hub) else app.state.hub
     marker = "?" if hub.db.dialect == "sqlite" else "$1"
     sql = f"SELECT position, recorded_ms FROM events WHERE tenant_id = {marker} ORDER BY position"
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         return [tuple(row) for row in await view.fetch(sql, program)]
 
 
@@ -138,7 +139,7 @@ async def test_the_chain_can_be_checked_from_what_was_delivered(alone: Alone) ->
             wire.get("schemaVersion"),
         )
         chain = hash_event(event).chained_to(chain)
-    async with alone.hub.db.reading() as view:
+    async with alone.hub.db.reading(EVERY_TENANT) as view:
         head = await alone.hub.log.head(view, system_scope(TenantId(program)))
     assert head is not None
     assert head.chain_hash == chain

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
@@ -111,7 +112,7 @@ async def test_a_batch_that_is_all_foreign_is_refused_and_kept_for_an_operator(
     body = answer.json()
     assert (answer.status_code, body["status"], body["applied"], body["errors"]) == (422, "error", 0, [])
     assert [one["reason"] for one in body["failed"]] == ["out_of_scope", "out_of_scope"]
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         place = "?" if hub.db.dialect == "sqlite" else "$1"
         kept = await view.fetch(f"SELECT code FROM quarantine WHERE tenant_id = {place}", program)
     assert [row[0] for row in kept] == ["OUT_OF_SCOPE", "OUT_OF_SCOPE"]

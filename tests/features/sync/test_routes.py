@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -185,7 +186,7 @@ async def test_a_push_that_asks_for_verdicts_keeps_the_good_events(admin: AsyncC
     [verdict] = body["failed"]
     assert (verdict["index"], verdict["guid"], verdict["code"]) == (2, events[2]["guid"], "UNKNOWN_EVENT_TYPE")
     assert len(await pull_all(admin, program)) == 3
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         quoted = "?" if hub.db.dialect == "sqlite" else "$1"
         kept = await view.fetch(f"SELECT event_guid, code FROM quarantine WHERE tenant_id = {quoted}", program)
     assert [tuple(row) for row in kept] == [(events[2]["guid"], "UNKNOWN_EVENT_TYPE")]
@@ -288,7 +289,7 @@ async def test_the_log_keeps_the_authenticated_caller_beside_the_claimed_one(
     event = make_event(userId="somebody-else")
     await push(admin, program, event)
     me = (await admin.get("/api/users/me")).json()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         quoted = "?" if hub.db.dialect == "sqlite" else "$1"
         rows = await view.fetch(f"SELECT actor FROM events WHERE tenant_id = {quoted}", program)
         head = await hub.log.head(view, system_scope(TenantId(program)))
@@ -301,11 +302,11 @@ async def test_a_push_that_was_let_in_before_the_program_was_archived_stores_not
     admin: AsyncClient, hub: Hub, program: str
 ) -> None:
     """Another process has archived it within the second for which this one remembers that it runs."""
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(EVERY_TENANT) as tx:
         await hub.log.close(tx, system_scope(TenantId(program)))
     answer = await push(admin, program, make_event())
     assert (answer.status_code, answer.json()["error"]) == (400, "App instance not found")
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         head = await hub.log.head(view, system_scope(TenantId(program)))
     assert head is not None
     assert head.position == 0
@@ -324,7 +325,7 @@ async def test_a_refused_event_that_is_retried_is_kept_in_quarantine_once(
     bad = make_event("no-such-type")
     for _ in range(2):
         assert (await push(admin, program, bad, atomic=False)).status_code == 207
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         quoted = "?" if hub.db.dialect == "sqlite" else "$1"
         kept = await view.fetch(f"SELECT event_guid FROM quarantine WHERE tenant_id = {quoted}", program)
     assert [row[0] for row in kept] == [bad["guid"]]

@@ -87,9 +87,32 @@ def test_members_see_masks_for_secrets_and_the_rest_as_it_is():
     }
 
 
+def test_fields_for_the_hub_alone_are_shown_to_members_and_not_given_to_devices():
+    fields = {"authority": "https://idp.example", "default_role": "viewer", "default_area": "A1", "userinfo": "true"}
+    held = program(authConfigs=[{"type": "keycloak", "fields": fields}])
+    assert masked(held)["authConfigs"][0]["fields"] == fields
+    assert artifact(held, "https://hub.example")["authConfigs"][0]["fields"] == {"authority": "https://idp.example"}
+
+
 def test_an_address_with_a_password_in_it_is_masked():
     shown = masked(program(external_sync={"type": "x", "url": "https://user:CANARY@registry.example"}))
     assert shown["externalSync"]["url"] == MASK
+
+
+def test_a_key_in_the_query_of_an_address_is_masked_too():
+    for url in ("https://registry.example/?key=CANARY", "https://registry.example/#CANARY", "https://[CANARY@"):
+        assert masked(program(external_sync={"type": "x", "url": url}))["externalSync"]["url"] == MASK
+
+
+def test_a_password_in_an_address_that_was_stored_long_ago_is_published_to_nobody():
+    stored = program(
+        url="https://user:CANARY@sync.example",
+        syncServerUrl="https://user:CANARY@sync.example",
+        authConfigs=[{"type": "auth0", "fields": {"authority": "https://user:CANARY@idp.example"}}],
+    )
+    for shown in (artifact(stored, "https://hub.example"), masked(stored), login_screen(stored)):
+        assert "CANARY" not in json.dumps(shown).replace("CANARY-PERSON", "")
+    assert artifact(stored, "https://hub.example")["syncServerUrl"] == "https://hub.example"
 
 
 def test_a_masked_config_sent_back_is_the_stored_one():

@@ -219,6 +219,8 @@ async def find_sources(view: Reading, scope: TenantScope, positions: Collection[
 
 # -- which events touched an entity: those about it, and those that wrote or deleted it along with another one
 
+MOST_BODIES = 10_000
+
 _MADE = f"FROM {{made}} WHERE tenant_id = {{tenant}} AND entity_guid = {{entity}} AND ordinal < {FIRST_PUSHED}"
 _OWN = "FROM {own} WHERE tenant_id = {tenant} AND entity_guid = {entity} AND origin <> 'snapshot'"
 _BODIES = f"""
@@ -227,7 +229,7 @@ SELECT body FROM (
   UNION ALL
   SELECT e.occurred_ms, e.position, e.body FROM (SELECT DISTINCT position {_MADE}) AS made
   CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = made.position AND e.entity_guid <> {{entity}}
-) AS touching ORDER BY occurred_ms, position"""
+) AS touching ORDER BY occurred_ms DESC, position DESC LIMIT {MOST_BODIES}"""
 # Neither part reads more positions than are asked for.
 _TOUCHES = f"""
 SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, touched.cascade FROM (
@@ -264,8 +266,9 @@ _READ_BODIES, _READ_TOUCHES = _of_stream(_BODIES), _of_stream(_TOUCHES)
 
 
 async def read_touching_bodies(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-    """All of them, by event time, then position."""
-    return [row[0] for row in await view.fetch(_READ_BODIES[view.dialect], scope.tenant_id, entity_guid)]
+    """The latest `MOST_BODIES` by event time, then position; the oldest of them first."""
+    rows = await view.fetch(_READ_BODIES[view.dialect], scope.tenant_id, entity_guid)
+    return [row[0] for row in reversed(rows)]
 
 
 async def read_touching(

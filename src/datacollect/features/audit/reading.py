@@ -41,7 +41,7 @@ class ReadAuditor:
             actor=scope.actor.event_user_id,
         )
         try:
-            async with self._log.turn(scope), self._database.transaction() as tx:
+            async with self._log.turn(scope), self._database.transaction(scope) as tx:
                 await service.push(tx, self._log, scope, [entry], now=now)
         except Exception as error:
             # What was read has been read; the trail must not be a reason to refuse it.

@@ -68,7 +68,7 @@ async def push_audit_logs(
         _entry(item, scope, device_id if is_device_id(device_id) else None, now) for item in writer.body.audit_logs
     ]
     try:
-        async with hub.log.turn(scope), hub.db.transaction() as tx:
+        async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
             warned = await service.push(tx, hub.log, scope, entries, now=now)
     except TenantUnknown as closed:
         # Archived between the look-up and the lock.
@@ -103,7 +103,7 @@ async def pull_audit_logs(
     start, after = _start(since), _after(cursor)
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidAuditQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.pull(
             view, hub.log, scope, since=start, after=after, entity_guid=entity_guid or None, limit=int(limit)
         )

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datacollect.db import Reading, Tx
 from datacollect.features.auth import queries
 from datacollect.features.auth.errors import SignInsBusy
-from datacollect.features.auth.model import WINDOW_SECONDS, Allowance, account_hash
+from datacollect.features.auth.model import WINDOW_SECONDS, account_hash
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
+from datacollect.kernel.rates import Allowance, Rate
 
 _WINDOW_MILLIS = WINDOW_SECONDS * 1000
 _FAMILIAR_MILLIS = 90 * 86_400_000
@@ -85,8 +86,9 @@ async def note_success(tx: Tx, email: str, origin: str, *, secret: bytes, now: M
 
 
 def _counted(quota: Quota, count: int, began: Millis, *, now: Millis) -> Counted:
+    # What callers are told is the first part of the key: the rest may be a hash of what somebody has typed.
     allowance = Allowance(
-        limit=quota.limit,
+        Rate(quota.key.partition(":")[0], quota.limit, WINDOW_SECONDS),
         remaining=max(0, quota.limit - count),
         reset_seconds=_seconds_until(Millis(began + _WINDOW_MILLIS), now),
         exceeded=count > quota.limit,
@@ -132,11 +134,15 @@ class Throttle:
         self._used_up[counted.quota.key] = (error, counted.allowance, Millis(counted.began + _WINDOW_MILLIS))
         return error(headers=counted.allowance.headers())
 
+    def require_room(self) -> None:
+        """Raises `SignInsBusy` when so many wait for a turn that another one would not get one."""
+        if self._waiting >= self._most_waiting:
+            raise SignInsBusy(headers={"Retry-After": "2"})
+
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already."""
-        if self._waiting >= self._most_waiting:
-            raise SignInsBusy(headers={"Retry-After": "2"})
+        self.require_room()
         self._waiting += 1
         try:
             await self._turns.acquire()

@@ -1,8 +1,7 @@
-"""The rules of refresh tokens and of rate limits. A family has a current token and remembers the one before it."""
+"""The rules of refresh tokens. A family has a current token and remembers the one before it."""
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -86,19 +85,3 @@ def account_hash(email: str, *, secret: bytes) -> str:
     """
     text = b"login-account:" + email.encode("utf-8", "surrogatepass")
     return hmac.new(secret, text, hashlib.sha256).hexdigest()[:32]
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left of a rate limit after this attempt."""
-
-    limit: int
-    remaining: int
-    reset_seconds: int
-    exceeded: bool
-
-    def headers(self) -> Mapping[str, str]:
-        """Draft 7 of the IETF's RateLimit header fields; `Retry-After` too once the limit is passed."""
-        state = f"limit={self.limit}, remaining={self.remaining}, reset={self.reset_seconds}"
-        fields = {"RateLimit-Policy": f"{self.limit};w={WINDOW_SECONDS}", "RateLimit": state}
-        return fields | {"Retry-After": str(self.reset_seconds)} if self.exceeded else fields

@@ -70,6 +70,7 @@ def _login_quota(hub: Hub, source: Source) -> Quota:
 async def _refuse_flood(hub: CurrentHub, source: CurrentSource) -> None:
     """Before the body is read, and without asking the database."""
     hub.throttle.check(_login_quota(hub, source).key)
+    hub.throttle.require_room()
 
 
 async def _account_quota(view: Reading, hub: Hub, email: str, source: Source) -> Quota:

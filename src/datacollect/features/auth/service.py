@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from datacollect.db import Database, Reading, Tx
-from datacollect.features.auth import queries
+from datacollect.features.auth import attempts, queries
+from datacollect.features.auth.attempts import Counted, give_back
 from datacollect.features.auth.errors import (
     AccessTokenInvalid,
     HeaderMissing,
@@ -18,7 +19,15 @@ from datacollect.features.auth.errors import (
     SessionNotFound,
     UserGone,
 )
-from datacollect.features.auth.model import LiveSession, Session, Verdict, hash_of, judge, session_id, successor
+from datacollect.features.auth.model import (
+    LiveSession,
+    Session,
+    Verdict,
+    hash_of,
+    judge,
+    session_id,
+    successor,
+)
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
@@ -27,6 +36,7 @@ from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
+from datacollect.kernel.rates import Allowance
 from datacollect.kernel.source import Source
 from datacollect.kernel.tokens import (
     REFRESH_SECONDS,
@@ -36,6 +46,8 @@ from datacollect.kernel.tokens import (
     TokenInvalid,
     Tokens,
 )
+
+__all__ = ["Counted", "TokenAuthenticator", "count_attempt", "count_login", "give_back", "sign_in"]
 
 _log = structlog.get_logger(component="auth")
 
@@ -51,6 +63,18 @@ class TokenPair:
     refresh_token: str | None
     """None where an access token was renewed by itself."""
     user_id: UserId
+
+
+async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Counted:
+    """Count an attempt of an address to sign in, by whatever means; `give_back` takes it back when it succeeds."""
+    [counted] = await attempts.count_attempt(tx, attempts.address_quota(origin, limit=limit), now=now)
+    return counted
+
+
+async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:
+    """Count something else that is limited per 15 minutes, successes too. What `key` names shares one count."""
+    [counted] = await attempts.count_attempt(tx, attempts.Quota(key, limit), now=now)
+    return counted.allowance
 
 
 async def sign_in(

@@ -42,7 +42,7 @@ async def list_conflicts(
     scope = reader.scope
     if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidConflictQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found, unresolved = await service.list_conflicts(
             view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, limit=int(limit)
         )
@@ -58,7 +58,7 @@ async def list_conflicts(
 async def get_conflict(guid: str, hub: CurrentHub, reader: Reader) -> dict[str, Any]:
     """A conflict, decided or not."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         conflict = await service.get_conflict(view, scope, guid)
     return {"conflict": _view(scope.tenant_id, conflict)}
 
@@ -82,7 +82,7 @@ async def resolve(
     The outcome is appended as an event, so that every device reaches it with its next pull. Needs a supervisor.
     """
     scope, wanted = judge.scope, judge.body
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         conflict = await service.resolve(
             tx,
             hub.log,

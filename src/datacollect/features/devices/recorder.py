@@ -104,7 +104,7 @@ class DeviceRecorder:
             part = {key: tallies[key] for key in some}
             rows = [row for row in activity if row.key in part]
             try:
-                async with self._database.transaction() as tx:
+                async with self._database.transaction(scope) as tx:
                     await self._write(tx, scope, part, rows)
             except Exception as error:
                 _log.warning("devices.flush_failed", tenant_id=tenant_id, devices=len(part), exc_info=error)

@@ -86,7 +86,7 @@ async def list_devices(
         or (cursor is not None and after is None)
     ):
         raise InvalidDeviceQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         devices, more = await service.list_devices(
             view, scope, after=(after[1], after[2]) if after else None, limit=int(limit)
         )
@@ -118,7 +118,7 @@ async def revoke(
     """
     scope = manager.scope
     _require_device(device_id, user_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         revocations = await service.revoke(tx, scope, device_id, user_id, now=hub.clock.now())
     hub.devices.forget(scope.tenant_id)
     return _reply(scope, device_id, revocations)
@@ -139,7 +139,7 @@ async def restore(
     """Lifts every revocation of the device; with `userId` only the one for that account."""
     scope = manager.scope
     _require_device(device_id, user_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         revocations = await service.restore(tx, scope, device_id, user_id, now=hub.clock.now())
     hub.devices.forget(scope.tenant_id)
     return _reply(scope, device_id, revocations)

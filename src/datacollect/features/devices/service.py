@@ -122,7 +122,7 @@ class DeviceRegistry:
         if entry is not None and 0 <= now - entry[0] < _FRESH_MILLIS:
             return entry[1]
         changes = self._changes
-        async with self._database.reading() as view:
+        async with self._database.reading(scope) as view:
             found = await queries.list_revocations(view, scope)
         revoked = frozenset((one.device_id, one.user_id) for one in found)
         # A change made here meanwhile may be younger than what has just been read: then it is not kept.

@@ -31,6 +31,8 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.sync_scope import Reach
 
+MOST_MEMBERS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEntity:
@@ -111,9 +113,9 @@ async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
 
 
 async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequence[StoredEntity]:
-    """The members that exist, in the order in which they joined."""
+    """The members that exist, in the order in which they joined; at most `MOST_MEMBERS`."""
     joined = _live(scope).join(members, _is_member()).where(members.c.group_guid == group)
-    return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid))
+    return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
 
 
 async def member_guids(view: Reading, scope: TenantScope, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:

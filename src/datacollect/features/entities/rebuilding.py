@@ -133,19 +133,19 @@ class Rebuilder:
     async def _begin(self, scope: TenantScope, purpose: str, followers: Sequence[Follower]) -> "_Work":
         """Go on from the checkpoint if there is one that fits, else from the beginning with empty tables."""
         made_by = f"{purpose} {rules_tag(self._upcasters)}"
-        async with self._database.reading() as view:
+        async with self._database.reading(scope) as view:
             if await self._store.head(view, scope) is None:
                 raise NotFound("There is no log of this program.")
             found = await rebuilt.find_checkpoint(view, scope)
             fits = found is not None and found.made_by == made_by and await self._is_in_log(view, scope, found)
         now = self._clock.now()
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(scope) as tx:
             if found is not None and fits:
                 return _Work(scope, await rebuilt.take_over(tx, scope, found, now=now), followers)
             checkpoint = await rebuilt.begin(tx, scope, found, made_by, now=now)
         await self._discard(scope, checkpoint)
         checkpoint = replace(checkpoint, position=0)
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(scope) as tx:
             await rebuilt.move(tx, scope, checkpoint, now=self._clock.now())
         return _Work(scope, checkpoint, followers)
 
@@ -165,16 +165,16 @@ class Rebuilder:
     async def _caught_up(self, work: "_Work", progress: Progress | None) -> AsyncIterator[tuple[Tx, Head]]:
         """Apply the log to its end, and hold it there: in this transaction nobody appends."""
         while not work.is_broken:
-            async with self._looking() as view:
+            async with self._looking(work.scope) as view:
                 batch = await self._apply_next(view, work)
             if len(batch.rows) < self._batch:
                 break  # what little is left may as well be read while the log is held
-            async with self._database.transaction() as tx:
+            async with self._database.transaction(work.scope) as tx:
                 await self._save(tx, work, batch)
             await self._database.tidy()
             if progress is not None:
                 progress(work.checkpoint.position)
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(work.scope) as tx:
             await rebuilt.expect_growth(tx)
             head = await self._store.hold(tx, work.scope)
             assert head is not None
@@ -191,13 +191,13 @@ class Rebuilder:
             progress(work.checkpoint.position)
 
     @contextlib.asynccontextmanager
-    async def _looking(self) -> AsyncIterator[Reading]:
+    async def _looking(self, scope: TenantScope) -> AsyncIterator[Reading]:
         """Read without keeping anybody from writing: SQLite has but one writer, which the hub needs."""
         if self._database.dialect == "sqlite":
-            async with self._database.reading() as view:
+            async with self._database.reading(scope) as view:
                 yield view
             return
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(scope) as tx:
             await rebuilt.expect_growth(tx)
             yield tx
 
@@ -260,7 +260,7 @@ class Rebuilder:
 
     async def _end(self, work: "_Work") -> Outcome:
         await self._discard(work.scope, work.checkpoint)
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(work.scope) as tx:
             await rebuilt.remove_checkpoint(tx, work.scope, work.checkpoint)
         return work.outcome
 
@@ -268,7 +268,7 @@ class Rebuilder:
         """Delete the rebuilt rows, some at a time: nobody waits long."""
         more = True
         while more:
-            async with self._database.transaction() as tx:
+            async with self._database.transaction(scope) as tx:
                 await rebuilt.move(tx, scope, checkpoint.discarded(), now=self._clock.now())
                 await rebuilt.expect_growth(tx)
                 more = await rebuilt.discard_some(tx, scope)

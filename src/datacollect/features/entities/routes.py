@@ -31,7 +31,7 @@ _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entit
 async def count(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities the program has, deleted ones left out."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json({"count": sum(forms.values())})
 
@@ -40,7 +40,7 @@ async def count(hub: CurrentHub, reader: Reader) -> Response:
 async def count_by_form(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         forms = await service.count_by_form(view, hub.log, scope)
     return _json(forms)
 
@@ -58,7 +58,7 @@ async def list_entities(
 ) -> Response:
     """The entities that changed last, the latest first."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found = await service.newest_entities(view, scope, limit=_limit(limit))
     await hub.reads.note(scope, reader.tenant, "read-all-entities", "*", count=len(found))
     return _json([_view_with_members(shown) for shown in found])
@@ -68,7 +68,7 @@ async def list_entities(
 async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
     """The entity as it is now, a group with its members."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         shown = await service.get_entity(view, scope, guid)
     await hub.reads.note(scope, reader.tenant, "read-entity", guid)
     return _json(_view_with_members(shown))
@@ -76,9 +76,9 @@ async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
 
 @router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
 async def list_members(guid: str, hub: CurrentHub, reader: Reader) -> Response:
-    """The group's members in the order in which they joined."""
+    """The group's members in the order in which they joined, at most 10,000."""
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found = await service.members_of_group(view, scope, guid)
     await hub.reads.note(scope, reader.tenant, "read-entity", guid, members=len(found))
     return _json([_view(entity) for entity in found])

@@ -40,7 +40,7 @@ async def list_findings(
     scope = reader.scope
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidFindingsQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         found, next_cursor = await service.list_findings(
             view, scope, entity_guid=entity_guid, cursor=cursor, limit=int(limit)
         )

@@ -27,12 +27,24 @@ PATTERN_OPTIONS = jsonschema_rs.RegexOptions(size_limit=400_000, dfa_size_limit=
 _LONGEST_MATCHED = 500
 """Characters. The engine's time also grows with the pattern, so longer texts are not matched with a form's own."""
 _LONGEST_PATTERN = 500
+_MOST_PATTERNS = 100
+"""Per form. Some take the engine 4 ms each to prepare, while nobody else is served; real forms have ten."""
+_PATTERN_RULES = frozenset({"pattern", "minWords", "maxWords"})
 _DEEPEST = 16
 _MOST_COMPONENTS = 2000
 """Per form, as are choices. Real ones have a hundred."""
 _MOST_CHOICES = 5000
 _LARGEST_LENGTH = 10_000_000
 _MOST_WORDS = 50
+
+LIMITS = {
+    "characters of a pattern, and of a text that is held against one": _LONGEST_PATTERN,
+    "patterns and counts of words": _MOST_PATTERNS,
+    "components": _MOST_COMPONENTS,
+    "levels of nesting": _DEEPEST,
+    "choices of a field": _MOST_CHOICES,
+}
+"""What goes beyond them is not checked."""
 
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
@@ -68,6 +80,7 @@ def translate(definition: Any) -> FormSchema:
 @dataclass(slots=True)
 class _Translation:
     left: int = _MOST_COMPONENTS
+    patterns_left: int = _MOST_PATTERNS
 
     def properties(self, components: Any, *, optional: bool, depth: int) -> tuple[dict[str, Schema], list[str]]:
         """The schema of each value, by key, and the required ones; `optional` lets none be required."""
@@ -111,7 +124,7 @@ class _Translation:
         if kind in ("container", "datagrid", "editgrid"):
             real = self._nested(component, kind, hideable, depth)
         elif kind in _VALUES:
-            real = _VALUES[kind](component)
+            real = _VALUES[kind](self._with_few_patterns(component))
             if must:
                 real = _ticked(kind, real)
             if component.get("multiple") is True and kind in _MULTIPLE and real is not True:
@@ -119,6 +132,15 @@ class _Translation:
         else:
             return True
         return _unless_empty(real, must=must)
+
+    def _with_few_patterns(self, component: Mapping[str, Any]) -> Mapping[str, Any]:
+        rules = component.get("validate")
+        if not isinstance(rules, Mapping) or _PATTERN_RULES.isdisjoint(rules):
+            return component
+        self.patterns_left -= len(_PATTERN_RULES.intersection(rules))
+        if self.patterns_left >= 0:
+            return component
+        return {**component, "validate": {name: rule for name, rule in rules.items() if name not in _PATTERN_RULES}}
 
     def _nested(self, component: Mapping[str, Any], kind: str, hideable: bool, depth: int) -> Schema:
         properties, required = self.properties(component.get("components"), optional=hideable, depth=depth + 1)

@@ -31,6 +31,7 @@ async def get_health(hub: CurrentHub, response: Response) -> Health:
         _log.warning("database.unreachable")
         connected = False
         response.status_code = 503
+        response.headers["Retry-After"] = "2"
     return Health(
         status="ok" if connected else "degraded",
         database="connected" if connected else "disconnected",

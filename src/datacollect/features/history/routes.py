@@ -34,14 +34,15 @@ _CURSOR = re.compile(r"[0-9]{1,18}")
     responses=errors(400, texts={404: "There is no such program."}),
 )
 async def list_events(guid: str, hub: CurrentHub, reader: Reader) -> Response:
-    """All events that touched the entity, each once, oldest first by the device's clock; none if it is unknown.
+    """The events that touched the entity, each once, oldest first by the device's clock; none if it is unknown. Of more
+    than 10,000 the latest; its history has pages.
 
     These are the events about the entity, those that wrote it as a member inside a group's event, and those that
     deleted it along with its group; also when it is deleted. Events that the hub made to tell devices of a limited
     scope what it holds are left out: they change nothing.
     """
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         bodies = await service.events_of_entity(view, scope, guid)
     await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(bodies))
     return Response(f"[{','.join(bodies)}]", media_type="application/json")
@@ -69,7 +70,7 @@ async def get_history(
     scope = reader.scope
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.history_of_entity(view, hub.log, scope, guid, after=int(cursor or 0), limit=int(limit))
     await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(page.told))
     answer = {

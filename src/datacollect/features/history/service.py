@@ -16,12 +16,15 @@ from datacollect.features.entities.service import begins_after, within_reach
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
+MOST_EVENTS = audit.MOST_BODIES
+"""In one list; pages of the history tell all."""
+
 BATCH = 500
 """Events that are held at once."""
 
 
 async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequence[str]:
-    """The bodies of all events that touched an entity, by event time, then position.
+    """The bodies of the events that touched an entity, by event time, then position: the latest `MOST_EVENTS` of them.
 
     A limited reader gets those about entities within their reach (a group's event tells of all its members), and none
     of a life that ended before.
@@ -37,7 +40,7 @@ async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequ
         reached = batch[-1].position
     visible = await within_reach(view, scope, list({event.entity_guid for event, _ in found}))
     found.sort(key=lambda one: one[0].occurred_at)
-    return [body for event, body in found if event.entity_guid in visible]
+    return [body for event, body in found if event.entity_guid in visible][-MOST_EVENTS:]
 
 
 @dataclass(frozen=True, slots=True)

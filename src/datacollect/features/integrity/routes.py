@@ -31,7 +31,7 @@ async def get_integrity(hub: CurrentHub, reader: Reader) -> dict[str, Any]:
     Nothing is verified here: compare `head` with one you noted, and run `datacollect verify` to have every event read.
     """
     scope = reader.scope
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         known = await service.known(view, hub.log, scope)
     anchor = await service.newest_anchor(hub.settings.data_dir, scope)
     head = known.head

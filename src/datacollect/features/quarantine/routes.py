@@ -92,7 +92,7 @@ async def list_quarantined(
         raise InvalidQuarantineQuery()
     wanted, kind = _STATUSES[status]
     filters = {"device_id": device_id, "code": code, "entity_guid": entity_guid}
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.list_newest(
             view,
             scope,
@@ -103,7 +103,7 @@ async def list_quarantined(
             limit=int(limit),
         )
     if page.accepted:
-        async with hub.db.transaction() as tx:
+        async with hub.db.transaction(scope) as tx:
             await service.close_accepted(tx, scope, page.accepted)
     return {
         "quarantined": [_view(scope, row) for row in page.rows],
@@ -119,7 +119,7 @@ async def list_quarantined(
 )
 async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """The event as it came, why it was refused, and what was decided."""
-    async with hub.db.reading() as view:
+    async with hub.db.reading(judge.scope) as view:
         return {"quarantined": _view(judge.scope, await service.get(view, judge.scope, id))}
 
 
@@ -136,7 +136,7 @@ async def replay_several(
     """Apply up to 500 events as they came, oldest first, in one transaction; each gets a verdict."""
     scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         verdicts = await service.replay(tx, hub.log, scope, tenant, ids, {}, now=hub.clock.now())
     return _bulk(verdicts, Outcome.REPLAYED)
 
@@ -154,7 +154,7 @@ async def discard_several(
     """Decide that up to 500 events are not to be applied; each gets a verdict."""
     scope, wanted = judge.scope, judge.body
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         verdicts = await service.discard(tx, scope, ids, reason=wanted.reason, now=hub.clock.now())
     return _bulk(verdicts, Outcome.DISCARDED)
 
@@ -179,7 +179,7 @@ async def replay(
     """
     scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     edited = {} if wanted.event is None else {id: _read_event(wanted.event, tenant)}
-    async with hub.log.turn(scope), hub.db.transaction() as tx:
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         [verdict] = await service.replay(tx, hub.log, scope, tenant, [id], edited, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)
@@ -202,7 +202,7 @@ async def discard(
     A device that it blocks gets past it with its next push: the event counts as applied there, with a warning.
     """
     scope, wanted = judge.scope, judge.body
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(scope) as tx:
         [verdict] = await service.discard(tx, scope, [id], reason=wanted.reason, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)

@@ -58,7 +58,7 @@ class QuarantineKeeper:
     ) -> Collection[str]:
         guid = rejection.event.guid
         try:
-            async with self._database.transaction() as tx:
+            async with self._database.transaction(scope) as tx:
                 if await queries.find_discarded(tx, scope, [guid]):
                     return await queries.find_discarded(tx, scope, pushed)
                 await queries.keep_blocking(tx, scope, _kept(scope, rejection, Kind.BLOCKING, device_id, now))

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, text
 
-from datacollect.db.metadata import JsonText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 security_log = Table(
     "security_log",
@@ -31,5 +31,6 @@ security_log = Table(
         )
         for column in ("actor_user_id", "subject_user_id", "tenant_id")
     ),
+    info=SHARED,
     sqlite_autoincrement=True,
 )

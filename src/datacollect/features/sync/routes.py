@@ -87,7 +87,7 @@ async def pull(
     page_size = _page_size(limit, is_filtered=bool(areas) or sync_scope.area_ids is not None)
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         page = await service.pull(
             view, hub.log, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
         )
@@ -163,7 +163,7 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
     now, discarded = hub.clock.now(), frozenset[str]()
     while True:
         try:
-            async with hub.log.turn(scope), hub.db.transaction() as tx:
+            async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
                 result = await service.push(
                     tx,
                     hub.log,
@@ -189,7 +189,7 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
 
 async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:
     """Have the log filed by place, as readers of a part of it need it."""
-    async with hub.db.reading() as view:
+    async with hub.db.reading(scope) as view:
         if await is_filed_for(view, hub.log, scope, sync_scope):
             return
     await file_for(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)

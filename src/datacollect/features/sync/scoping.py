@@ -38,10 +38,10 @@ async def begin_filing(
     database: Database, log: EventLog, clock: Clock, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope
 ) -> None:
     """Have what is pushed from now on filed by place: a limited sender will want to read it."""
-    async with database.reading() as view:
+    async with database.reading(scope) as view:
         head = await log.head(view, scope)
     if head is not None and head.scoping is None:
-        async with log.turn(scope), database.transaction() as tx:
+        async with log.turn(scope), database.transaction(scope) as tx:
             await _file_batch(tx, log, scope, tenant, sync_scope, now=clock.now())
 
 
@@ -50,7 +50,7 @@ async def file_for(
 ) -> None:
     """File the log by place as far as one request may. Raises `ScopeBeingPrepared` when there is more to do."""
     for _ in range(_MOST_BATCHES):
-        async with log.turn(scope), database.transaction() as tx:
+        async with log.turn(scope), database.transaction(scope) as tx:
             if await _file_batch(tx, log, scope, tenant, sync_scope, now=clock.now()):
                 return
     raise ScopeBeingPrepared()

@@ -9,7 +9,6 @@ from datacollect.kernel.errors import (
     InvalidPayload,
     InvalidRequest,
     NotFound,
-    TooManyRequests,
 )
 
 
@@ -69,10 +68,6 @@ class ProgramChanged(DataCollectError):
 
     status, code = 412, "PROGRAM_CHANGED"
     help = "Read the program, repeat your change on it, and send the new ETag."
-
-
-class TooManyReads(TooManyRequests):
-    """Too many requests, please try again later"""
 
 
 class InvalidRevision(InvalidRequest):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.oidc import HUB_FIELDS
 
 MASK = "********"
 """Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
@@ -38,6 +39,20 @@ def is_published_auth_field(key: str) -> bool:
     return key.lower() in _AUTH_FIELDS
 
 
+def is_secret_auth_field(key: str) -> bool:
+    """Whether it may be a secret: whatever is neither for apps nor known to be the hub's."""
+    return not is_published_auth_field(key) and key not in HUB_FIELDS
+
+
+def holds_credentials(text: str) -> bool:
+    """Whether it is an address with a user name or password in it."""
+    try:
+        return "@" in urlsplit(text.strip()).netloc
+    except ValueError:
+        # Nobody can tell what it is, so nobody is shown it.
+        return "@" in text
+
+
 def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
     """The onboarding file. `syncServerUrl` is the program's own if it has one, else the hub's."""
     config = program.config
@@ -47,13 +62,13 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
         "name": config["name"],
         "description": config.get("description"),
         "version": config.get("version"),
-        "url": config.get("url"),
+        "url": _published_address(config.get("url")),
         "entityForms": config.get("entityForms", []),
         # Apps require the key; people's data reaches a device by sync only.
         "entityData": [],
         "externalSync": _published_sync(program.external_sync),
         "authConfigs": [_published_auth(provider) for provider in config.get("authConfigs", ())],
-        "syncServerUrl": config.get("syncServerUrl") or base_url,
+        "syncServerUrl": _published_address(config.get("syncServerUrl")) or base_url,
         "archivedAt": None,
     }
     return document | {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
@@ -90,10 +105,11 @@ def masked(program: Program) -> dict[str, Any]:
     document["authConfigs"] = [
         {
             "type": provider["type"],
-            "fields": {k: v if is_published_auth_field(k) else MASK for k, v in provider["fields"].items()},
+            "fields": {k: MASK if _is_secret(k, v) else v for k, v in provider["fields"].items()},
         }
         for provider in document["authConfigs"]
     ]
+    document |= {key: _published_address(document[key]) for key in ("url", "syncServerUrl") if key in document}
     return document
 
 
@@ -135,8 +151,21 @@ def _published_sync(external_sync: Mapping[str, Any] | None) -> dict[str, Any] |
 
 
 def _published_auth(provider: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: value for key, value in provider["fields"].items() if is_published_auth_field(key)}
+    fields = {key: value for key, value in provider["fields"].items() if _is_published(key, value)}
     return {"type": provider["type"], "fields": fields}
+
+
+def _is_published(key: str, value: str) -> bool:
+    return is_published_auth_field(key) and not holds_credentials(value)
+
+
+def _is_secret(key: str, value: str) -> bool:
+    return is_secret_auth_field(key) or holds_credentials(value)
+
+
+def _published_address(address: str | None) -> str | None:
+    """None for one that is not published: configs that were stored before uploads were looked through may have it."""
+    return None if address is None or holds_credentials(address) else address
 
 
 def _is_harmless(key: str, value: Any) -> bool:
@@ -145,7 +174,12 @@ def _is_harmless(key: str, value: Any) -> bool:
     if not isinstance(value, str | None):
         # `auth` names a method; as an object it would hold the credentials themselves.
         return False
-    return key in {"type", "auth"} or (key == "url" and "@" not in urlsplit(value or "").netloc)
+    return key in {"type", "auth"} or (key == "url" and not _holds_a_key(value or ""))
+
+
+def _holds_a_key(address: str) -> bool:
+    """Whether it has a part in which keys are written: `https://user:key@host`, `https://host/?key=`."""
+    return holds_credentials(address) or "?" in address or "#" in address
 
 
 def _masked(value: Any, key: str) -> Any:

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
+from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
@@ -18,7 +19,6 @@ from datacollect.features.tenants.errors import (
     NoConfigUploaded,
     ProgramAccessDenied,
 )
-from datacollect.features.tenants.limits import PublicReads
 from datacollect.features.tenants.model import ListQuery
 from datacollect.features.tenants.published import login_screen
 from datacollect.http.body import JsonBody, read_body, strict_json
@@ -28,7 +28,7 @@ from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, P
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
-from datacollect.kernel.identity import Action, TenantScope
+from datacollect.kernel.identity import Action, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
 
@@ -104,7 +104,7 @@ async def list_apps(
         search=search.strip().lower(),
         include_archived=include_archived == "true",
     )
-    async with hub.db.reading() as view:
+    async with hub.db.reading(EVERY_TENANT) as view:
         found = await service.list_page(view, actor, query)
     meta = schemas.ListMeta(
         total=found.total,
@@ -124,10 +124,11 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
     """
-    accepted = accept(uploaded)
-    async with hub.db.transaction() as tx:
+    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    tenant_id = TenantId(accepted.document["id"])
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
-    hub.tenants.forget([TenantId(accepted.document["id"])])
+    hub.tenants.forget([tenant_id])
     return _saved(stored, _base_url_warnings(request, hub))
 
 
@@ -141,7 +142,7 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     tenant_id = _program_id(program_id)
-    accepted = accept(uploaded)
+    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
     async with hub.db.transaction() as tx:
         stored = await service.replace_program(
             tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()
@@ -168,20 +169,18 @@ async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Res
     responses=errors(404, 429),
     dependencies=[PUBLIC],
 )
-async def get_public(request: Request, hub: CurrentHub, program_id: ProgramId) -> Response:
+async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
-    address = request.client.host if request.client else "unknown"
-    allowance = _public_reads(request).count(address, now=hub.clock.now())
     async with hub.db.reading() as view:
         program = await service.get_public(view, TenantId(program_id))
-    return _json(login_screen(program), allowance)
+    return _json(login_screen(program))
 
 
 @apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
 async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
     tenant_id = _program_id(program_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
@@ -191,7 +190,7 @@ async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> s
 async def restore_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
     """Let an archived program run again, with its data and under the same QR code."""
     tenant_id = _program_id(program_id)
-    async with hub.db.transaction() as tx:
+    async with hub.db.transaction(system_scope(tenant_id)) as tx:
         await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return schemas.Done()
@@ -310,14 +309,6 @@ async def _patch(request: Request, hub: Hub, program_id: str, key: str, section:
         )
     hub.tenants.forget([tenant_id])
     return _done({key: section if shown is None else shown}, _base_url_warnings(request, hub))
-
-
-def _public_reads(request: Request) -> PublicReads:
-    state = request.app.state
-    if not hasattr(state, "public_reads"):
-        state.public_reads = PublicReads()
-    counter: PublicReads = state.public_reads
-    return counter
 
 
 def _saved(stored: service.Stored, more: list[str]) -> Response:

@@ -3,10 +3,11 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from datacollect.features.tenants.published import holds_credentials, is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 
@@ -19,6 +20,16 @@ def _web_address(text: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+def _without_credentials(text: str) -> str:
+    """Of what everybody can read in the onboarding file."""
+    if holds_credentials(text):
+        raise ValueError("must not hold a user name or password: it is published")
+    return text
+
+
+PublishedText = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class EntityForm(Wire):
@@ -67,8 +78,19 @@ class ExternalSync(BaseModel):
 class AuthConfig(Wire):
     """An identity provider whose users may sign in."""
 
-    type: str
-    fields: dict[str, str]
+    type: str = Field(description="The word that apps put in front of its tokens.")
+    fields: dict[str, str] = Field(
+        description="`authority`, `client_id` and what else apps need; for the hub also `audience`, `issuer`, "
+        "`organization`, `default_role`, `default_area`, `userinfo`."
+    )
+
+    @field_validator("fields")
+    @classmethod
+    def _published_fields_hold_no_credentials(cls, fields: dict[str, str]) -> dict[str, str]:
+        for key, value in fields.items():
+            if is_published_auth_field(key):
+                _without_credentials(value)
+        return fields
 
 
 class EntityMapping(Wire):
@@ -160,8 +182,10 @@ class ProgramConfig(Wire):
     name: NonEmpty
     description: str | None = None
     version: str | None = None
-    url: str | None = Field(None, description="Sync server for the identity provider's client.")
-    sync_server_url: str | None = Field(None, description="Where this program's devices sync, if not at this hub.")
+    url: PublishedText | None = Field(None, description="Sync server for the identity provider's client.")
+    sync_server_url: PublishedText | None = Field(
+        None, description="Where this program's devices sync, if not at this hub."
+    )
     entity_forms: list[EntityForm] | None = None
     entity_data: list[SeedData] | None = None
     external_sync: ExternalSync | None = None

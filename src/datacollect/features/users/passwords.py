@@ -12,7 +12,8 @@ import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-_NICENESS = 10
+_NICENESS = 5
+"""A third of the share that others get while the processors are fully used."""
 
 
 def _usable_processors() -> int:

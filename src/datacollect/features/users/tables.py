@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, false
 
-from datacollect.db.metadata import JsonText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 users = Table(
     "users",
@@ -32,4 +32,5 @@ user_tenants = Table(
     # The highest one there; none for assignments that grant nothing.
     Column("role", Text),
     Index(None, "user_id"),
+    info=SHARED,
 )

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datacollect.db import Database, Reading, open_database
+from datacollect.db import EVERY_TENANT, Database, Reading, open_database
 from datacollect.db.migrate import migrate
 from datacollect.kernel.errors import StartupError
 from datacollect.testing.devices import Generation
@@ -113,7 +113,7 @@ async def simulate(arena: Arena, rule: Rule, seeds: Iterable[int]) -> Figures:
     began, cpu_began = time.perf_counter(), time.process_time()
 
     async def lane(database: Database) -> None:
-        async with database.reading() as view:
+        async with database.reading(EVERY_TENANT) as view:
             for seed in waiting:
                 figures.add(await run_schedule(database, view, rule, make_schedule(seed)))
                 if figures.found is not None:
@@ -140,7 +140,7 @@ async def smallest(database: Database, rule: Rule, verdict: Verdict) -> Verdict:
             found = again
         return is_broken
 
-    async with database.reading() as view:
+    async with database.reading(EVERY_TENANT) as view:
         await shrink(verdict.schedule, breaks)
     # The last that broke, as it broke: a fault that depends on the engine's own timing may hide the next time.
     return found

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from datacollect.db import Database, Reading
+from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.features.sync import service
 from datacollect.features.sync.payload import read_push
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
@@ -143,7 +143,7 @@ class World:
     async def run(self) -> None:
         """Go through all steps, then let everybody sync until nothing moves any more. Raises `LawBroken`."""
         try:
-            async with self.database.transaction() as tx:
+            async with self.database.transaction(EVERY_TENANT) as tx:
                 await self.cores[0].log().create(tx, system_scope(self.tenant.id))
             for number, step in enumerate(self.schedule.steps, 1):
                 self.trace.append(("", f"{number}. {step}"))
@@ -344,7 +344,7 @@ class _CoreWire:
             projections = await preload(world.view, core.projections, scope, world.tenant, pushed.events)
             await gate.at(Point.LOADED)
         log = core.log(WatchedStore(core.store, gate), projections)
-        async with log.turn(scope), world.database.transaction() as tx:
+        async with log.turn(scope), world.database.transaction(scope) as tx:
             device = self._participant.name
             result = await service.push(tx, log, scope, world.tenant, pushed, mismatches={}, device_id=device)
             await gate.at(Point.WRITTEN)

@@ -1,0 +1,162 @@
+"""The page `docs/reference/limits.md`: every limit, from where the code has it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
+from datacollect.features.auth.model import WINDOW_SECONDS
+from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
+from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
+from datacollect.features.entities.queries import MOST_MEMBERS
+from datacollect.features.entities.routes import HIGHEST_LIMIT as ENTITIES_PAGE
+from datacollect.features.forms.routes import MOST_LISTED as FINDINGS_PAGE
+from datacollect.features.forms.translation import LIMITS as FORM_LIMITS
+from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE
+from datacollect.features.history.service import MOST_EVENTS
+from datacollect.features.quarantine.routes import MOST_LISTED as QUARANTINE_PAGE
+from datacollect.features.quarantine.schemas import MOST_AT_ONCE
+from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
+from datacollect.features.sync.routes import MOST_AREAS
+from datacollect.http import guard, inflating, limits, protocol, receiving, upload
+from datacollect.http.body import MAXIMUM_DEPTH
+from datacollect.http.limits import CLASSES
+from datacollect.settings import Settings
+
+_KIB, _MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    what: str
+    value: str
+    setting: str
+    answer: str
+
+
+def lines() -> Iterator[str]:
+    yield "# Limits"
+    yield ""
+    yield "What the hub takes, and what it answers beyond it. Every answer with 429 or 503 has `Retry-After`; all have the shape of"
+    yield "[errors](errors.md). Limits per process hold in each of several server processes. Made by `datacollect reference limits`;"
+    yield "reasons are in [decision 26](../decisions/0026-limits.md)."
+    for title, found in _SECTIONS.items():
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield "| what | at most | setting | answer beyond it |"
+        yield "|---|---|---|---|"
+        for limit in found:
+            yield f"| {limit.what} | {limit.value} | {limit.setting or '–'} | {limit.answer} |"
+    yield ""
+    yield "## Classes of routes"
+    yield ""
+    yield "The first that holds a path is its class."
+    yield ""
+    yield "| class | paths | what limits it, beside the requests that the hub works on at once |"
+    yield "|---|---|---|"
+    for found_class in CLASSES:
+        paths = ", ".join(f"`{pattern}`" for pattern in found_class.patterns)
+        yield f"| {found_class.name} | {paths} | {found_class.limited.value} |"
+
+
+def _default(name: str) -> int:
+    value = Settings.model_fields[name].default
+    assert isinstance(value, int)
+    return value
+
+
+def _rates() -> list[_Limit]:
+    rates = limits.rates(_default("request_rate_limit"))
+    setting = "`REQUEST_RATE_LIMIT`"
+    account, opened, failures = (f"{rates[name].quota:,} in a minute" for name in ("account", "open", "failures"))
+    logins = _default("login_rate_limit")
+    window = f"{WINDOW_SECONDS // 60} minutes"
+    public = f"{limits.PUBLIC.quota} in {limits.PUBLIC.window_seconds // 60} minutes"
+    return [
+        _Limit("logins of an address", f"{logins} in {window}", "`LOGIN_RATE_LIMIT`", "429 `TOO_MANY_LOGINS`"),
+        _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
+        _Limit("requests of an account (`account`)", account, setting, "429 `TOO_MANY_REQUESTS`"),
+        _Limit("requests of an address to open routes (`open`)", opened, setting, "429 `TOO_MANY_REQUESTS`"),
+        _Limit(
+            "requests of an address without a valid token to routes that need one (`failures`)",
+            f"{failures}; then only tokens that are known to be good",
+            setting,
+            "429 `TOO_MANY_FAILED_AUTHENTICATIONS`",
+        ),
+    ]
+
+
+def _at_once() -> list[_Limit]:
+    line = f"{_default('account_requests_at_once')}; {limits.ACCOUNT_LINE} more wait up to "
+    sign_ins = (
+        f"{limits.SIGN_INS_AT_ONCE}; {limits.SIGN_IN_LINE} more wait up to {limits.SIGN_IN_PATIENCE_SECONDS:.0f} s"
+    )
+    hub = f"{_default('requests_at_once')}; {limits.LINE:,} more wait up to {limits.PATIENCE_SECONDS:.0f} s"
+    return [
+        _Limit(
+            "requests of an account, per process",
+            f"{line}{limits.ACCOUNT_PATIENCE_SECONDS:.0f} s",
+            "`ACCOUNT_REQUESTS_AT_ONCE`",
+            "429 `TOO_MANY_AT_ONCE`",
+        ),
+        _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
+        _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
+        _Limit("bodies in memory, per process", f"{_default('body_memory')} MiB", "`BODY_MEMORY`", "503 `HUB_BUSY`"),
+        _Limit("work on a request, once its body is there", f"{guard.WORK_SECONDS:.0f} s", "", "503 `TOOK_TOO_LONG`"),
+    ]
+
+
+def _requests() -> list[_Limit]:
+    too_large = "413 `PAYLOAD_TOO_LARGE`"
+    pace = f"{receiving.IDLE_SECONDS:.0f} s of silence; then on the average {receiving.LEAST_BYTES_PER_SECOND} bytes/s"
+    inflated = f"{inflating.MOST_TIMES} times its size (below {inflating.FREE_BYTES // _MIB} MiB any)"
+    return [
+        _Limit("first line and headers", f"{protocol.MOST_HEAD_BYTES // _KIB} KiB", "", "431 `HEADERS_TOO_LARGE`"),
+        _Limit("time for them", f"{protocol.HEAD_SECONDS:.0f} s", "", "408 `HEADERS_TOO_SLOW`"),
+        _Limit("query parameters", str(guard.MOST_PARAMETERS), "", "400 `TOO_MANY_PARAMETERS`"),
+        _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),
+        _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", too_large),
+        _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", too_large),
+        _Limit("any other body", f"{guard.OTHER_BYTES // _MIB} MiB", "", too_large),
+        _Limit("time for a body", pace, "", "408 `BODY_TOO_SLOW`"),
+        _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),
+        _Limit("what a compressed body inflates to", inflated, "", "413 `BODY_INFLATES_TOO_MUCH`"),
+        _Limit("nesting of JSON", f"{MAXIMUM_DEPTH} levels", "", "400 `JSON_TOO_DEEP`"),
+        _Limit(
+            "parts of a multipart form",
+            f"{upload.MOST_FILES} files and {upload.MOST_FIELDS} fields are read; one file is used",
+            "",
+            "400 `MALFORMED_UPLOAD`, `UNEXPECTED_FIELD`",
+        ),
+    ]
+
+
+def _pages() -> list[_Limit]:
+    paged = {
+        "events of a pull": (PULL_PAGE, "400"),
+        "audit entries": (AUDIT_PAGE, "400"),
+        "entries of a history": (HISTORY_PAGE, "400"),
+        "conflicts": (CONFLICTS_PAGE, "400"),
+        "quarantined events": (QUARANTINE_PAGE, "400"),
+        "form findings": (FINDINGS_PAGE, "400"),
+        "devices": (DEVICES_PAGE, "400"),
+        "entities": (ENTITIES_PAGE, "the first so many"),
+        "programs": (100, "the first so many"),
+        "events of an entity": (MOST_EVENTS, "the latest so many; its history has pages"),
+        "members of a group": (MOST_MEMBERS, "the first so many"),
+        "events of one replay or discard": (MOST_AT_ONCE, "400"),
+    }
+    return [_Limit(f"{what} at once", f"{most:,}", "", answer) for what, (most, answer) in paged.items()]
+
+
+def _forms() -> list[_Limit]:
+    return [_Limit(what, f"{most:,}", "", "is not checked") for what, most in FORM_LIMITS.items()]
+
+
+_SECTIONS = {
+    "How often": _rates(),
+    "At once": _at_once(),
+    "In one request": _requests(),
+    "In one answer": _pages(),
+    "In a form that events are checked against": _forms(),
+}

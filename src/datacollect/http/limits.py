@@ -1,0 +1,382 @@
+"""How much may be asked of the hub at once and in a minute, as data; and the middleware that holds callers to it.
+
+`CLASSES` says for every route which limits it has. Callers are counted by their account once that is known, else by
+where they come from. Syncing has no rate: a device fetches a whole programme in thousands of requests one after the
+other. What is limited there, as for everything an account does, is how many of its requests are worked on at once.
+"""
+
+import asyncio
+import contextlib
+import functools
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from datacollect.http.errors import render
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.errors import DataCollectError, TooManyRequests, Unavailable
+from datacollect.kernel.rates import Allowance, Rate, Windows
+from datacollect.kernel.source import origin_of
+
+PUBLIC = Rate("public", 60, 900)
+"""Of the contract."""
+
+OPEN_SHARE = 5
+"""An address may ask open routes for this part of what an account may."""
+FAILURE_SHARE = 20
+"""An address may come without a known account this part as often as an account may come."""
+
+_WINDOW_SECONDS = 60
+_MOST_CREDENTIALS = 10_000
+
+ACCOUNT_LINE = 512
+ACCOUNT_PATIENCE_SECONDS = 15.0
+SIGN_INS_AT_ONCE = 32
+SIGN_IN_LINE = 400
+SIGN_IN_PATIENCE_SECONDS = 15.0
+LINE = 2000
+PATIENCE_SECONDS = 10.0
+"""How many requests wait, and for how long, when as many as may are being worked on."""
+
+
+class TooManyStrangers(TooManyRequests):
+    """Too many requests without a valid token have come from your address. Try again later."""
+
+    code = "TOO_MANY_FAILED_AUTHENTICATIONS"
+    help = "Wait as long as the header `Retry-After` says, then send a valid token."
+
+
+class TooManyAtOnce(TooManyRequests):
+    """Too many requests of this account are waiting to be worked on."""
+
+    code = "TOO_MANY_AT_ONCE"
+    help = "Send fewer requests at the same time; send this one again after `Retry-After`."
+
+
+class HubBusy(Unavailable):
+    """The hub has more to do than it can take on just now."""
+
+    code = "HUB_BUSY"
+    help = "Send the same again after `Retry-After`; repeating is safe."
+
+
+class Limited(Enum):
+    """What limits a class of routes, beside the number of requests that the hub works on at once."""
+
+    NOT = "not at all: it must answer when nothing else does"
+    IN_THE_DATABASE = "attempts per address and account, counted in the database; the work under way together"
+    BY_ADDRESS = "requests per address"
+    BY_ACCOUNT = "requests per account, and how many of it are worked on at once; failures per address"
+    AT_ONCE = "how many requests of an account are worked on at once; failures per address"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteClass:
+    """Routes with the same limits. A `*` in the middle of a pattern stands for one part of the path, at the end for
+    the rest of it."""
+
+    name: str
+    patterns: tuple[str, ...]
+    limited: Limited
+
+    def holds(self, path: str) -> bool:
+        return any(_matches(pattern, path) for pattern in self.patterns)
+
+
+CLASSES = (
+    RouteClass("health", ("/health", "/health/*"), Limited.NOT),
+    RouteClass("sync", ("/api/sync/pull", "/api/sync/pull/*", "/api/sync/push", "/api/sync/push/*"), Limited.AT_ONCE),
+    RouteClass(
+        "sign-in", ("/api/users/login", "/api/users/login/provider", "/api/users/refresh"), Limited.IN_THE_DATABASE
+    ),
+    RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
+    RouteClass("open", ("/api/users/logout", "/api/users/login/providers"), Limited.BY_ADDRESS),
+    RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
+    RouteClass("open", ("*",), Limited.BY_ADDRESS),
+)
+"""The first that holds a path is its class."""
+
+
+@functools.lru_cache(maxsize=1024)
+def class_of(path: str) -> RouteClass:
+    return next(found for found in CLASSES if found.holds(path))
+
+
+def _matches(pattern: str, path: str) -> bool:
+    before, star, after = pattern.partition("*")
+    if not star:
+        return path == pattern
+    if not after:
+        return path.startswith(before)
+    part = path[len(before) : -len(after)]
+    return path == before + part + after and part != "" and "/" not in part
+
+
+class Gate:
+    """Lets so many in at once. Others wait in line, in the order in which they came, for as long as patience lasts."""
+
+    def __init__(self, capacity: int, *, line: int, patience_seconds: float) -> None:
+        self.capacity = capacity
+        self.inside = 0
+        self._line = line
+        self._patience_seconds = patience_seconds
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.inside == 0 and not self._waiting
+
+    def try_enter(self) -> bool:
+        if self.inside >= self.capacity:
+            return False
+        self.inside += 1
+        return True
+
+    async def enter(self) -> bool:
+        """Whether there was room before patience ended. Whoever is in must `leave`."""
+        if self.try_enter():
+            return True
+        if len(self._waiting) >= self._line:
+            return False
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await turn
+        except TimeoutError:
+            # The turn may have been given in the very moment in which patience ended.
+            return not turn.cancelled()
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.leave()
+            raise
+        finally:
+            if turn.cancelled():
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(turn)
+        return True
+
+    def leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.inside -= 1
+
+
+class RequestLimits:
+    """Middleware. Refuses before anything else is looked at, so that what is too much costs little."""
+
+    def __init__(
+        self, app: ASGIApp, *, clock: Clock, requests_per_minute: int, account_at_once: int, at_once: int
+    ) -> None:
+        self._app = app
+        self.clock = clock
+        self._account_at_once = account_at_once
+        self._hub = Gate(at_once, line=LINE, patience_seconds=PATIENCE_SECONDS)
+        self._sign_ins = Gate(SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
+        self._accounts: dict[str, Gate] = {}
+        self._credentials: OrderedDict[int, None] = OrderedDict()
+        per_minute = rates(requests_per_minute)
+        self._by_account = _windows(per_minute, "account")
+        self._by_address = {"public": Windows(PUBLIC), "open": _windows(per_minute, "open")}
+        self._failures = _windows(per_minute, "failures")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        ticket = Ticket(self, scope)
+        if ticket.route_class.limited is Limited.NOT:
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["ticket"] = ticket
+        try:
+            await ticket.enter()
+            await self._app(scope, receive, ticket.sending(send))
+        except Refused as refused:
+            await render(scope, refused.error)(scope, receive, send)
+        finally:
+            ticket.leave()
+
+    def of_account(self, account: str) -> Gate:
+        gate = self._accounts.get(account)
+        if gate is None:
+            gate = Gate(self._account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
+            self._accounts[account] = gate
+        return gate
+
+    def left(self, account: str, gate: Gate) -> None:
+        gate.leave()
+        if gate.is_empty:
+            self._accounts.pop(account, None)
+
+    def remember(self, authorization: bytes) -> None:
+        """These credentials were good: they are let through when others from their address are not any more."""
+        digest = hash(authorization)  # keyed anew in each process, so nobody can make two of the same
+        if digest not in self._credentials:
+            self._credentials[digest] = None
+            if len(self._credentials) > _MOST_CREDENTIALS:
+                self._credentials.popitem(last=False)
+
+    def remembers(self, authorization: bytes) -> bool:
+        return hash(authorization) in self._credentials
+
+    def gates_of(self, route_class: RouteClass) -> Sequence[Gate]:
+        """What a request of this class has to pass, the narrower one first: who waits there takes no other's room."""
+        if route_class.limited is Limited.IN_THE_DATABASE:
+            return (self._sign_ins, self._hub)
+        return (self._hub,)
+
+    def count_address(self, route_class: RouteClass, origin: str) -> Allowance | None:
+        windows = self._by_address.get(route_class.name)
+        return None if windows is None else windows.count(origin, now=self.clock.now())
+
+    def count_account(self, account: str) -> Allowance | None:
+        return None if self._by_account is None else self._by_account.count(account, now=self.clock.now())
+
+    def count_failure(self, origin: str) -> None:
+        if self._failures is not None:
+            self._failures.count(origin, now=self.clock.now())
+
+    def failures(self, origin: str) -> Allowance | None:
+        """The allowance when none is left."""
+        return None if self._failures is None else self._failures.is_used_up(origin, now=self.clock.now())
+
+
+def rates(requests_per_minute: int) -> Mapping[str, Rate]:
+    """The rates that follow from `REQUEST_RATE_LIMIT`; none when that is 0."""
+    if not requests_per_minute:
+        return {}
+    shares = {"account": 1, "open": OPEN_SHARE, "failures": FAILURE_SHARE}
+    return {name: Rate(name, max(1, requests_per_minute // share), _WINDOW_SECONDS) for name, share in shares.items()}
+
+
+def _windows(known: Mapping[str, Rate], name: str) -> Windows | None:
+    return Windows(known[name]) if name in known else None
+
+
+class Refused(Exception):
+    """Carries a refusal out of the places that have no error handlers around them yet."""
+
+    def __init__(self, error: DataCollectError) -> None:
+        self.error = error
+
+
+class Ticket:
+    """One request's way through the limits."""
+
+    __slots__ = ("_account", "_account_gate", "_allowance", "_held", "_limits", "_scope", "route_class")
+
+    def __init__(self, limits: RequestLimits, scope: Scope) -> None:
+        self.route_class = class_of(scope["path"])
+        self._limits = limits
+        self._scope = scope
+        self._held: list[Gate] = []
+        self._account: str | None = None
+        self._account_gate: Gate | None = None
+        self._allowance: Allowance | None = None
+
+    @property
+    def _awaits_account(self) -> bool:
+        return self.route_class.limited in (Limited.BY_ACCOUNT, Limited.AT_ONCE)
+
+    async def enter(self) -> None:
+        """Raises `Refused`."""
+        if self._awaits_account:
+            self._refuse_strangers()
+        elif self.route_class.limited is Limited.BY_ADDRESS:
+            self._allowance = self._limits.count_address(self.route_class, self._origin())
+            if self._allowance is not None and self._allowance.exceeded:
+                raise Refused(TooManyRequests(headers=self._allowance.headers()))
+        for gate in self._limits.gates_of(self.route_class):
+            await self._pass(gate)
+
+    async def belongs_to(self, account: str) -> None:
+        """The caller is known now. Raises `TooManyRequests` or, when nothing became free in time, `TooManyAtOnce`."""
+        if self._account is not None or not self._awaits_account:
+            return
+        self._account = account
+        self._limits.remember(_authorization(self._scope))
+        if self.route_class.limited is Limited.BY_ACCOUNT:
+            self._allowance = self._limits.count_account(account)
+            if self._allowance is not None and self._allowance.exceeded:
+                raise TooManyRequests(headers=self._allowance.headers())
+        gate = self._limits.of_account(account)
+        if not gate.try_enter():
+            await self._wait_at(gate)
+        self._account_gate = gate
+
+    async def _wait_at(self, gate: Gate) -> None:
+        # One account's line must not fill the hub.
+        self._let_go()
+        if not await gate.enter():
+            # The frame's own limit, told as the draft has it: a quota of requests at the same time.
+            policy = f'"at-once";q={gate.capacity};qu="concurrent-requests"'
+            headers = {"RateLimit-Policy": policy, "RateLimit": '"at-once";r=0', "Retry-After": "1"}
+            raise TooManyAtOnce(headers=headers)
+        self._account_gate = gate
+        for hub_gate in self._limits.gates_of(self.route_class):
+            if not await hub_gate.enter():
+                raise HubBusy()
+            self._held.append(hub_gate)
+
+    def sending(self, send: Send) -> Send:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._answered(message)
+            await send(message)
+
+        return send_counted
+
+    def leave(self) -> None:
+        self._let_go()
+        if self._account is not None and self._account_gate is not None:
+            self._limits.left(self._account, self._account_gate)
+            self._account_gate = None
+
+    def _let_go(self) -> None:
+        while self._held:
+            self._held.pop().leave()
+
+    def _answered(self, message: Message) -> None:
+        # What fails on our side (a database or an identity provider that is away) is no fault of the caller's.
+        if self._awaits_account and self._account is None and message["status"] < 500:
+            self._limits.count_failure(self._origin())
+        if self._allowance is not None and message["status"] != TooManyRequests.status:
+            told = [(name.lower().encode(), value.encode()) for name, value in self._allowance.headers().items()]
+            message["headers"] = [*message.get("headers", ()), *told]
+
+    def _refuse_strangers(self) -> None:
+        used_up = self._limits.failures(self._origin())
+        if used_up is not None and not self._limits.remembers(_authorization(self._scope)):
+            raise Refused(TooManyStrangers(headers=used_up.headers()))
+
+    async def _pass(self, gate: Gate) -> None:
+        if not gate.try_enter() and not await gate.enter():
+            raise Refused(HubBusy())
+        self._held.append(gate)
+
+    def _origin(self) -> str:
+        client = self._scope.get("client")
+        return origin_of(client[0]) if client else "unknown"
+
+
+async def account_known(scope: Scope, account: str) -> None:
+    """For the guards of routes: this is whose request it is. Raises `TooManyRequests`, `TooManyAtOnce`, `HubBusy`."""
+    ticket: Ticket | None = scope.get("state", {}).get("ticket")
+    if ticket is not None:
+        await ticket.belongs_to(account)
+
+
+def _authorization(scope: Scope) -> bytes:
+    found: Any = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            found = value
+    return bytes(found)

@@ -1,0 +1,240 @@
+"""HTTP on the socket: uvicorn's protocol, with limits for what it reads before a request exists.
+
+It has none of its own: a head may grow without end, or never end, and what it refuses it answers in plain text.
+Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
+to read the answer instead of a reset.
+"""
+
+import asyncio
+import uuid
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from datacollect.kernel.errors import DataCollectError, InvalidRequest
+
+MOST_HEAD_BYTES = 64 * 1024
+"""Of a request's first line and headers. A thousand areas in `areaIds` are 40 kB."""
+
+HEAD_SECONDS = 30.0
+LINGER_SECONDS = 30.0
+LINGER_BYTES = 64 * 1024 * 1024
+"""How long, and for how much, somebody who is still sending is listened to after the answer."""
+
+
+class MalformedHttp(InvalidRequest):
+    """Invalid HTTP request received."""
+
+    code = "MALFORMED_HTTP"
+    help = "Send HTTP/1.1; a proxy in between may have spoilt the request."
+
+
+class HeadTooLarge(DataCollectError):
+    """The address and the headers of the request are too large."""
+
+    status, code = 431, "HEADERS_TOO_LARGE"
+    help = "Send fewer or shorter headers and query parameters."
+
+
+class HeadTooSlow(DataCollectError):
+    """The headers of the request did not arrive in time."""
+
+    status, code = 408, "HEADERS_TOO_SLOW"
+    help = "Send the request again."
+
+
+class _HeadRefused(Exception):
+    """Ends the parser."""
+
+
+class HubProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    head_seconds = HEAD_SECONDS
+    linger_seconds = LINGER_SECONDS
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._reading_head = False
+        self._head_began_now = False
+        self._head_bytes = 0
+        self._unfinished_head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._lingered_bytes = 0
+        self._refusal: DataCollectError | None = None
+
+    # -- the connection
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(_GentlyClosed(transport, self))  # type: ignore[arg-type]
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._linger_timer is not None:
+            self._drop(data)
+            return
+        self._head_began_now = False
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._reading_head:
+            self._check_unfinished_head(len(data))
+        elif self._is_idle() and self._head_timer is None:
+            self._await_head()  # blank lines, which the parser passes over
+
+    def shutdown(self) -> None:
+        if self._linger_timer is not None:
+            self._close_now()
+        else:
+            super().shutdown()
+
+    # -- heads
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading_head = self._head_began_now = True
+        self._head_bytes = self._unfinished_head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._reading_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().on_headers_complete()
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refusal = HeadTooLarge()
+            raise _HeadRefused
+
+    def _check_unfinished_head(self, received: int) -> None:
+        """A header that does not end is not told by the parser before it does."""
+        if not self._head_began_now:  # else nobody knows how much of what came belongs to this head
+            self._unfinished_head_bytes += received
+        if self._unfinished_head_bytes > MOST_HEAD_BYTES:
+            self._refuse(HeadTooLarge())
+        elif self._head_timer is None:
+            self._await_head()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_did_not_end)
+
+    def _head_did_not_end(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._reading_head:
+            self._refuse(HeadTooSlow())
+        else:
+            self.transport.close()  # nothing has come at all
+
+    # -- refusals
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._refusal or MalformedHttp())
+
+    def _refuse(self, error: DataCollectError) -> None:
+        if not self._is_idle():
+            # A request whose body breaks off, or one that another was sent behind: it has nobody to answer any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self._close_now()
+                return
+        identifier = str(uuid.uuid4())
+        body = {"error": error.message, "message": error.message, "code": error.code, "requestId": identifier}
+        content = msgspec.json.encode(body)
+        head = (
+            b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+            b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (identifier.encode(), len(content))
+        )
+        self.transport.write(STATUS_LINE[error.status] + head + content)
+        self._linger()
+
+    # -- closing
+
+    def close_gently(self, transport: asyncio.Transport) -> None:
+        """Close, after the client has read what was written, when it is not done with sending."""
+        if not transport.is_closing() and self.cycle is not None and self.cycle.more_body:  # type: ignore[redundant-expr]
+            self._linger()
+        else:
+            self._stop_timers()
+            transport.close()
+
+    def _linger(self) -> None:
+        if self._linger_timer is not None:
+            return
+        self._stop_timers()
+        self._linger_timer = self.loop.call_later(self.linger_seconds, self._close_now)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _drop(self, data: bytes) -> None:
+        self._lingered_bytes += len(data)
+        if self._lingered_bytes > LINGER_BYTES:
+            self._close_now()
+
+    def _close_now(self) -> None:
+        self._stop_timers()
+        self.transport.close_now()  # type: ignore[attr-defined]
+
+    def _stop_timers(self) -> None:
+        for timer in (self._head_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = None
+
+    @property
+    def is_lingering(self) -> bool:
+        return self._linger_timer is not None
+
+
+class _GentlyClosed:
+    """The connection's transport, but for `close`."""
+
+    __slots__ = ("_protocol", "_transport", "get_extra_info", "pause_reading", "resume_reading", "write")
+
+    def __init__(self, transport: asyncio.Transport, protocol: HubProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self.write = transport.write
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+
+    def close(self) -> None:
+        if not self._protocol.is_lingering:
+            self._protocol.close_gently(self._transport)
+
+    def close_now(self) -> None:
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._protocol.is_lingering or self._transport.is_closing()
+
+    def can_write_eof(self) -> bool:
+        return self._transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        self._transport.write_eof()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

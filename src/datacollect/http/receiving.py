@@ -1,0 +1,138 @@
+"""The way in: a request's body, held to its limits of size, of patience and of the memory all bodies share."""
+
+import asyncio
+
+from starlette.types import Message, Receive, Scope
+
+from datacollect.http.inflating import Inflater, inflater_for
+from datacollect.http.limits import HubBusy
+from datacollect.kernel.errors import DataCollectError, PayloadTooLarge
+
+IDLE_SECONDS = 60.0
+LEAST_BYTES_PER_SECOND = 250
+"""On the average of a body, once it has taken longer than `IDLE_SECONDS`: slower ones only hold a place."""
+
+
+class BodyTooSlow(DataCollectError):
+    """The rest of the body did not arrive in time."""
+
+    status, code = 408, "BODY_TOO_SLOW"
+    help = "Send again, over a better connection or in smaller parts."
+
+
+class BodyMemory:
+    """The bytes of all bodies that a process holds. Kept from the first byte of a body to the end of its request."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self.held_bytes = 0
+
+    def has_room_for(self, count: int) -> bool:
+        return self.held_bytes + count <= self._most_bytes
+
+    def take(self, count: int) -> None:
+        self.held_bytes += count
+
+    def give_back(self, count: int) -> None:
+        self.held_bytes -= count
+
+
+class Incoming:
+    """A request's `receive`. The first refusal is kept in `refused`: it stands, whatever is made of it on the way."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, *, limit: int, memory: BodyMemory, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._limit = limit
+        self._memory = memory
+        self._idle_seconds = idle_seconds
+        self._began: float | None = None
+        self._inflater: Inflater | None = None
+        self._arrived_bytes = 0
+        self._held_bytes = 0
+        self._all_arrived = False
+        self._complete = False
+        self.refused: DataCollectError | None = None
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            # Waiting for the client to leave, however long the answer takes.
+            return await self._receive()
+        try:
+            if self._began is None:
+                self._begin()
+            message = await (self._next() if self._inflater is None else self._next_inflated(self._inflater))
+        except DataCollectError as error:
+            self.refused = error
+            raise
+        self._complete = not message.get("more_body", False)
+        return message
+
+    def end(self) -> None:
+        """The request is over, and so nothing holds its body any more."""
+        self._memory.give_back(self._held_bytes)
+        self._held_bytes = 0
+
+    def _begin(self) -> None:
+        """Before the first byte is asked for: until then, nobody has sent the body of a large request."""
+        self._began = asyncio.get_running_loop().time()
+        encodings = []
+        for name, value in self._scope["headers"]:
+            if name == b"content-encoding":
+                encodings.append(value)
+            elif name == b"content-length" and value.isdigit() and not self._memory.has_room_for(int(value)):
+                raise HubBusy()
+        if encodings:
+            self._inflater = inflater_for(encodings)
+
+    async def _next(self) -> Message:
+        message = await self._arriving()
+        if message["type"] == "http.request":
+            self._hold(len(message.get("body", b"")))
+        return message
+
+    async def _next_inflated(self, inflater: Inflater) -> Message:
+        while True:
+            piece = inflater.give()
+            if piece:
+                self._hold(len(piece))
+                await asyncio.sleep(0)  # other requests' turn
+                return {"type": "http.request", "body": piece, "more_body": True}
+            if self._all_arrived:
+                inflater.finish()
+                return {"type": "http.request", "body": b"", "more_body": False}
+            message = await self._arriving()
+            if message["type"] != "http.request":
+                return message
+            inflater.take(message.get("body", b""))
+
+    async def _arriving(self) -> Message:
+        """What the server has received next, compressed or not."""
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow() from None
+        self._arrived_bytes += len(message.get("body", b""))
+        if self._arrived_bytes > self._limit:
+            raise PayloadTooLarge()
+        self._all_arrived = not message.get("more_body", False)
+        if not self._all_arrived:
+            self._require_pace()
+        return message
+
+    def _require_pace(self) -> None:
+        assert self._began is not None
+        seconds = asyncio.get_running_loop().time() - self._began
+        if seconds > self._idle_seconds and self._arrived_bytes < seconds * LEAST_BYTES_PER_SECOND:
+            raise BodyTooSlow()
+
+    def _hold(self, count: int) -> None:
+        self._held_bytes += count
+        self._memory.take(count)
+        if self._held_bytes > self._limit:
+            raise PayloadTooLarge()
+        if not self._memory.has_room_for(0):
+            raise HubBusy()

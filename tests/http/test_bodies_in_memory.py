@@ -1,0 +1,186 @@
+"""All bodies together have a limit, and each is waited for only so long; work too."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from fastapi import FastAPI, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from datacollect.http.guard import MOST_PARAMETERS, RequestGuard
+from datacollect.http.receiving import BodyMemory
+from tests.http.conftest import OpenHub
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(len(body)).encode()})
+
+
+async def call(
+    app: ASGIApp, chunks: Sequence[bytes], *, before_each: Callable[[], Any] | None = None, **headers: str
+) -> tuple[int, Any, dict[bytes, bytes]]:
+    """The status, the body and the headers of the answer to a push that arrives in these chunks."""
+    arriving = iter(chunks)
+    left = len(chunks)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        nonlocal left
+        if before_each is not None:
+            await before_each()
+        left -= 1
+        return {"type": "http.request", "body": next(arriving), "more_body": left > 0}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/api/sync/push", "query_string": b"", "headers": named}
+    await app(scope, receive, send)
+    return sent[0]["status"], msgspec.json.decode(sent[1]["body"]), dict(sent[0]["headers"])
+
+
+async def test_a_body_that_does_not_fit_beside_the_others_is_refused_before_it_is_asked_for() -> None:
+    memory = BodyMemory(10 * MIB)
+    guard = RequestGuard(read_all, development=False, memory=memory)
+    memory.take(8 * MIB)
+    asked = []
+
+    async def note() -> None:
+        asked.append(1)
+
+    status, body, headers = await call(guard, [b"x"], before_each=note, content_length=str(3 * MIB))
+    assert (status, body["code"], body["error"] == body["message"]) == (503, "HUB_BUSY", True)
+    assert int(headers[b"retry-after"]) > 0
+    assert asked == []
+    assert (await call(guard, [b"x" * MIB], content_length=str(MIB)))[:2] == (200, MIB)
+
+
+async def test_a_body_of_unknown_length_is_refused_when_it_does_not_fit_any_more() -> None:
+    memory = BodyMemory(3 * MIB)
+    guard = RequestGuard(read_all, development=False, memory=memory)
+    assert (await call(guard, [b"x" * MIB] * 4))[1]["code"] == "HUB_BUSY"
+    assert (await call(guard, [b"x" * MIB] * 3))[:2] == (200, 3 * MIB)
+
+
+async def test_the_memory_of_a_body_is_free_again_whatever_became_of_its_request() -> None:
+    async def crash(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        raise RuntimeError
+
+    async def leave(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        raise asyncio.CancelledError
+
+    memory = BodyMemory(100 * MIB)
+    for app in (read_all, crash, leave):
+        with contextlib.suppress(asyncio.CancelledError):
+            await call(RequestGuard(app, development=False, memory=memory), [b"x" * MIB] * 2)
+    await call(RequestGuard(read_all, development=False, memory=memory), [b"x" * MIB] * 51)
+    assert memory.held_bytes == 0
+
+
+async def test_whoever_sends_a_byte_now_and_then_is_not_waited_for_longer_than_who_sends_none() -> None:
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB), idle_seconds=0.5)
+
+    async def now_and_then() -> None:
+        await anyio.sleep(0.03)
+
+    status, body, _ = await call(guard, [b"x"] * 1000, before_each=now_and_then)
+    assert (status, body["code"]) == (408, "BODY_TOO_SLOW")
+
+
+async def test_a_slow_body_that_keeps_pace_is_waited_for() -> None:
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB), idle_seconds=0.5)
+
+    async def now_and_then() -> None:
+        await anyio.sleep(0.03)
+
+    assert (await call(guard, [b"x" * 1000] * 20, before_each=now_and_then))[:2] == (200, 20_000)
+
+
+async def test_work_that_does_not_end_is_ended_and_the_caller_told() -> None:
+    ended: list[str] = []
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleanly")
+
+    guard = RequestGuard(hang, development=False, memory=BodyMemory(MIB), work_seconds=0.01)
+    with anyio.fail_after(5):
+        status, body, headers = await call(guard, [b""])
+    assert (status, body["code"], ended) == (503, "TOOK_TOO_LONG", ["cleanly"])
+    assert b"retry-after" in headers
+
+
+async def test_a_timeout_of_the_codes_own_is_a_crash_and_not_taken_for_that() -> None:
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        raise TimeoutError
+
+    guard = RequestGuard(fail, development=False, memory=BodyMemory(MIB))
+    assert (await call(guard, [b""]))[:1] == (500,)
+
+
+async def test_time_to_work_counts_from_the_last_of_the_body() -> None:
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB), work_seconds=2, idle_seconds=10)
+
+    async def slowly() -> None:
+        await anyio.sleep(0.8)
+
+    assert (await call(guard, [b"x" * 100] * 3, before_each=slowly))[:2] == (200, 300)
+
+
+# -- before anything is read
+
+
+async def test_only_so_many_query_parameters(open_hub: OpenHub) -> None:
+    async with open_hub() as client:
+        most = "&".join(f"p{n}=1" for n in range(MOST_PARAMETERS))
+        assert (await client.get(f"/openapi.json?{most}")).status_code == 200
+        refused = await client.get(f"/openapi.json?{most}&q=1")
+    assert (refused.status_code, refused.json()["code"]) == (400, "TOO_MANY_PARAMETERS")
+
+
+@pytest.mark.parametrize("length", ["9" * 18, "9" * 19, "9" * 5000, str(50 * MIB + 1)])
+async def test_a_length_beyond_all_limits_is_refused_however_it_is_written(length: str) -> None:
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB))
+    assert (await call(guard, [b""], content_length=length))[1]["code"] == "PAYLOAD_TOO_LARGE"
+
+
+def extend(app: FastAPI) -> None:
+    async def ignore() -> str:
+        return "ok"
+
+    app.add_api_route("/api/sync/ignore", ignore, methods=["POST"])
+
+
+async def endless() -> AsyncIterator[bytes]:
+    yield b"x"
+
+
+@pytest.mark.parametrize(
+    ("content", "closes"),
+    [(b"x" * 100, False), (b"x" * 64 * 1024, False), (b"x" * (64 * 1024 + 1), True), (b"x" * 60 * MIB, True)],
+)
+async def test_a_connection_ends_rather_than_take_a_long_body_that_nobody_wants(
+    open_hub: OpenHub, content: bytes, closes: bool
+) -> None:
+    async with open_hub(extend) as client:
+        answer = await client.post("/api/sync/ignore", content=content)
+        streamed = await client.post("/api/sync/ignore", content=endless())
+        read = await client.post("/api/users/login", content=content[: MIB // 2])
+    assert (answer.headers.get("connection") == "close") is closes
+    assert streamed.headers["connection"] == "close"
+    assert "connection" not in read.headers

@@ -1,0 +1,97 @@
+"""Heads that do not arrive, on the protocol itself with short times."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from datacollect.http.protocol import HubProtocol
+
+pytestmark = pytest.mark.anyio
+
+
+QUIET = {"log_config": None, "access_log": False}
+
+
+class Hasty(HubProtocol):
+    head_seconds = 0.05
+    linger_seconds = 0.05
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+async def refuse_unread(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [(b"content-length", b"2"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b"no"})
+
+
+@contextlib.asynccontextmanager
+async def connected(app: object = hello) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(app, ws="none", lifespan="off", timeout_keep_alive=60, **QUIET)  # type: ignore[arg-type]
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Hasty(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def rest_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.read()
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
+    async with connected() as (reader, _):
+        assert await rest_of(reader) == b""
+
+
+@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: hub\r\nX: "])
+async def test_a_head_that_does_not_end_in_time_is_told_so(begun: bytes) -> None:
+    async with connected() as (reader, writer):
+        writer.write(begun)
+        answer = await rest_of(reader)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"HEADERS_TOO_SLOW"' in answer
+
+
+async def test_the_second_head_of_a_connection_has_the_same_time() -> None:
+    async with connected() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET /again HTTP/1.1\r\n")
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_blank_lines_do_not_keep_a_connection_open() -> None:
+    async with connected() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        await reader.readuntil(b"hi")
+        writer.write(b"\r\n")
+        assert await rest_of(reader) == b""
+
+
+async def test_whoever_is_still_sending_is_listened_to_for_a_while_and_then_cut_off() -> None:
+    async with connected(refuse_unread) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        answer = await rest_of(reader)
+        assert answer.endswith(b"\r\n\r\nno")
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(10):
+                while True:
+                    writer.write(b"x" * 1000)
+                    await writer.drain()
+                    await asyncio.sleep(0.005)

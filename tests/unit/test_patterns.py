@@ -1,0 +1,87 @@
+"""Every regular expression of ours takes time in proportion to the text, whatever the text."""
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import datacollect
+
+SIZE = 20_000
+SECONDS = 120
+"""It takes two; work that grows with the square of the text would take hours."""
+
+MEETS_ONLY_SHORT_TEXTS = {
+    # features/users/schemas.py: a field of at most 320 characters.
+    "_ADDRESS",
+}
+
+SEARCHED = {"_NUL_ESCAPE", "_STRINGS_AND_COLONS", "rule"}
+"""What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
+
+UNITS = [
+    "a", "0", " ", ".", "-", "@", '"', "\\", "\\\\", '\\"', "\n", "_", "T", ":", "+", "é", "a.", "a@", "1-", "0:", "f-",
+]  # fmt: skip
+ENDS = ["", "!", "\\u0000", '"']
+
+
+def modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(datacollect.__path__, "datacollect."):
+        if ".migrations" not in found.name and not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def patterns() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
+    """Those that modules keep, also inside tuples."""
+    for module in modules():
+        for name, value in vars(module).items():
+            for part in _parts(value):
+                if isinstance(part, re.Pattern):
+                    yield f"{module.__name__}.{name}", part
+
+
+def _parts(value: object) -> Iterator[object]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield value
+
+
+def exercise() -> None:
+    texts = [unit * (SIZE // len(unit)) + end for unit in UNITS for end in ENDS]
+    encoded = [text.encode() for text in texts]
+    tried = 0
+    for name, pattern in patterns():
+        own_name = name.rpartition(".")[2]
+        short = own_name in MEETS_ONLY_SHORT_TEXTS
+        looked_for = own_name in SEARCHED or own_name == "_PASSWORD_RULES"
+        for text in texts if isinstance(pattern.pattern, str) else encoded:
+            given = text[:320] if short else text
+            pattern.fullmatch(given)  # type: ignore[arg-type]
+            if looked_for:
+                pattern.search(given)  # type: ignore[arg-type]
+        tried += 1
+    sys.stdout.write(str(tried))
+
+
+def test_no_text_makes_a_pattern_of_ours_work_without_end() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from tests.unit.test_patterns import exercise; exercise()"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 30
+
+
+def test_only_these_are_searched_for() -> None:
+    for file in Path(datacollect.__path__[0]).rglob("*.py"):
+        for name in re.findall(r"\b(_[A-Z_]+|rule)\.(?:search|finditer|findall|sub|split)\(", file.read_text()):
+            assert name in SEARCHED, (file, name)
