@@ -28,6 +28,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.providers import feature as providers
+from datacollect.features.providers.fetching import GuardedFetcher
+from datacollect.features.providers.service import ProviderGate
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.sync import feature as sync
@@ -46,6 +49,7 @@ from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
 FEATURES = (
@@ -53,6 +57,7 @@ FEATURES = (
     tenants.FEATURE,
     users.FEATURE,
     auth.FEATURE,
+    providers.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -80,20 +85,29 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     tokens = Tokens(secret, clock)
+    tenants = CachedTenantDirectory(database, clock)
+    outgoing = GuardedClient(outgoing_rules(settings))
+    staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
         anchorer=anchorer,
-        tenants=CachedTenantDirectory(database, clock),
+        tenants=tenants,
         checks=CachedFormChecks(database),
         tokens=tokens,
         auth=TokenAuthenticator(database, tokens, clock),
+        providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        outgoing=outgoing,
     )
+
+
+def outgoing_rules(settings: Settings) -> Rules:
+    return read_rules(allow_private=settings.allow_private_adapter_hosts, allowed=settings.allowed_private_hosts)
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -107,6 +121,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running():
                 yield
         finally:
+            await hub.outgoing.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 

@@ -17,8 +17,9 @@ NAME = "datacollect-hub"
 _SILENT = logging.CRITICAL + 10
 _MESSAGE_LENGTH = 300
 
-_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg")
-"""Libraries that write the parameters of statements below "warning": password hashes, people's data. At no level."""
+_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg", "httpcore2")
+"""Libraries that write below "warning" what is secret: parameters of statements (password hashes, people's data),
+headers of answers. At no level."""
 
 
 def configure_logging(level: str) -> None:

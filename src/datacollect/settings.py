@@ -4,18 +4,52 @@
 `Settings(...)` with the values they are about.
 """
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from datacollect.kernel.errors import StartupError
+from datacollect.kernel.oidc import Provider, address_problem
 
 MINIMUM_SECRET_LENGTH = 32
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical", "silent"]
 _LOG_LEVEL_NAMES = {"trace": "debug", "warn": "warning", "fatal": "critical"}
+
+
+class StaffProvider(BaseModel):
+    """An identity provider by which staff sign in, whatever their programs. Only the operator can name one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    type: str = Field(min_length=1)
+    authority: str
+    client_id: str = Field(min_length=1)
+    audience: str | None = None
+    organization: str | None = None
+
+    @field_validator("authority")
+    @classmethod
+    def _is_an_address(cls, authority: str) -> str:
+        problem = address_problem(authority, https_only=False)
+        if problem:
+            raise ValueError(problem)
+        return authority
+
+    def to_provider(self) -> Provider:
+        authority = self.authority.rstrip("/")
+        return Provider(
+            self.type,
+            authority=authority,
+            issuer=authority,
+            client_id=self.client_id,
+            audience=self.audience,
+            organization=self.organization,
+        )
 
 
 class Settings(BaseSettings):
@@ -75,6 +109,40 @@ class Settings(BaseSettings):
     login_rate_limit: int = Field(
         15, alias="LOGIN_RATE_LIMIT", ge=1, description="Logins each client address may try in 15 minutes."
     )
+    allow_private_adapter_hosts: bool = Field(
+        False,
+        alias="ALLOW_PRIVATE_ADAPTER_HOSTS",
+        description="Let the hub call other systems on private networks and on its own machine. For development.",
+    )
+    allowed_private_hosts: str | None = Field(
+        None,
+        alias="ALLOWED_PRIVATE_HOSTS",
+        description="Host names, addresses and networks (`10.1.0.0/16`) the hub may call although they are private, "
+        "separated by commas.",
+    )
+    staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
+        (),
+        alias="STAFF_PROVIDERS",
+        description="Identity providers by which staff may sign in: a JSON list of objects with `name`, `type`, "
+        "`authority`, `client_id`, and optionally `audience` and `organization`.",
+    )
+
+    @field_validator("staff_providers", mode="before")
+    @classmethod
+    def _read_staff_providers(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except ValueError:
+            raise ValueError("must be a JSON list of objects") from None
+
+    @field_validator("staff_providers")
+    @classmethod
+    def _are_told_apart(cls, given: tuple[StaffProvider, ...]) -> tuple[StaffProvider, ...]:
+        if len({provider.name for provider in given}) < len(given):
+            raise ValueError("two providers have the same name")
+        return given
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -96,6 +164,11 @@ class Settings(BaseSettings):
     def development(self) -> bool:
         return self.node_env == "development"
 
+    @property
+    def providers_need_https(self) -> bool:
+        """Whether identity providers must be at https addresses: in production, but for those on a network of ours."""
+        return self.production and not (self.allow_private_adapter_hosts or self.allowed_private_hosts)
+
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     """Read the process environment, then `.env` for what it leaves unset. Raises `StartupError` for a bad value."""
@@ -103,7 +176,8 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as invalid:
         first = invalid.errors(include_input=False, include_url=False)[0]
-        raise StartupError(f"{first['loc'][0]}: {first['msg']}") from None
+        place = ".".join(str(part) for part in first["loc"])
+        raise StartupError(f"{place}: {first['msg']}") from None
 
 
 def check_startup(settings: Settings) -> None:
@@ -116,3 +190,6 @@ def check_startup(settings: Settings) -> None:
         raise StartupError(f"JWT_SECRET must be at least {MINIMUM_SECRET_LENGTH} characters long")
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
+    for provider in settings.staff_providers:
+        if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
+            raise StartupError(f"STAFF_PROVIDERS: the authority of {provider.name} {problem}")

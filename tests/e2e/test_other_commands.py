@@ -29,6 +29,7 @@ def test_dev_env_writes_a_private_file_and_prints_the_login_once(run: Run, tmp_p
     values = dict(line.split("=", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
     assert values["ADMIN_EMAIL"] == "admin@hdm.example"
     assert values["CORS_ORIGINS"] == "*"
+    assert values["ALLOW_PRIVATE_ADAPTER_HOSTS"] == "true"
     assert len(values["JWT_SECRET"]) >= 32
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert values["ADMIN_PASSWORD"] in first.stdout

@@ -72,6 +72,8 @@ def test_api_routes_need_a_token_unless_listed_here(document: dict[str, Any]) ->
     public = {name for name, o in operations(document).items() if "/api/" in name and not o.get("security")}
     assert public == {
         "POST /api/users/login",
+        "POST /api/users/login/provider",
+        "GET /api/users/login/providers",
         "POST /api/users/refresh",
         "POST /api/users/logout",
         "GET /api/apps/{id}/public",

@@ -83,3 +83,42 @@ def test_log_levels_of_other_loggers_are_understood(given: str, meant: str) -> N
 
 def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+STAFF_PROVIDER = '{"name": "office", "type": "keycloak", "authority": "https://idp.test/realms/x", "client_id": "hub"}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("office", "STAFF_PROVIDERS: Value error, must be a JSON list of objects"),
+        (STAFF_PROVIDER, "STAFF_PROVIDERS: Input should be a valid tuple"),
+        ("[7]", "STAFF_PROVIDERS.0: Input should be a valid dictionary or instance of StaffProvider"),
+        (f"[{STAFF_PROVIDER}, {STAFF_PROVIDER}]", "STAFF_PROVIDERS: Value error, two providers have the same name"),
+        (f"[{STAFF_PROVIDER.replace('client_id', 'clientId')}]", "STAFF_PROVIDERS.0.client_id: Field required"),
+        (
+            f"[{STAFF_PROVIDER.replace('https://', '')}]",
+            "STAFF_PROVIDERS.0.authority: Value error, must be an absolute http or https URL",
+        ),
+    ],
+)
+def test_a_staff_provider_that_cannot_be_meant_stops_the_start(
+    value: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAFF_PROVIDERS", value)
+    with pytest.raises(StartupError) as refused:
+        load_settings(None)
+    assert refused.value.message == text
+
+
+def test_staff_providers_need_https_in_production_unless_they_are_on_our_own_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = f"[{STAFF_PROVIDER.replace('https', 'http')}]"
+    for name, given in (COMPLETE | {"STAFF_PROVIDERS": value, "NODE_ENV": "production"}).items():
+        monkeypatch.setenv(name, given)
+    with pytest.raises(StartupError) as refused:
+        check_startup(load_settings(None))
+    assert refused.value.message == "STAFF_PROVIDERS: the authority of office must be an https URL"
+    monkeypatch.setenv("ALLOWED_PRIVATE_HOSTS", "idp.test")
+    check_startup(load_settings(None))

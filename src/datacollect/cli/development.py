@@ -26,6 +26,7 @@ def write_dev_env(
         f"JWT_SECRET={secrets.token_urlsafe(48)}",
         "CORS_ORIGINS=*",
         "PUBLIC_BASE_URL=http://localhost:3000",
+        "ALLOW_PRIVATE_ADAPTER_HOSTS=true",
     ]
     try:
         # O_EXCL: never over a file that is there; 0600 from the first moment, because it holds secrets.

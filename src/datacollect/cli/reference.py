@@ -40,7 +40,7 @@ def _settings_page() -> Iterator[str]:
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     for field in Settings.model_fields.values():
-        default = "–" if field.default is None else f"`{field.default}`"
+        default = "–" if field.default in (None, ()) else f"`{field.default}`"
         yield f"| `{field.alias}` | {default} | {field.description} |"
 
 

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue, IssueCode
+from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue, IssueCode, PayloadTooLarge
 
 MAXIMUM_DEPTH = 64
 """Nested arrays and objects. Real forms nest to about 10."""
@@ -70,12 +70,27 @@ class JsonTooDeep(InvalidJson):
     help = f"Nest arrays and objects at most {MAXIMUM_DEPTH} levels deep."
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body. Its size has been limited by the middleware. Raises `BodyInterrupted`."""
+async def read_body(request: Request, *, most: int | None = None) -> bytes:
+    """The whole body. Its size has been limited by the middleware; `most` limits it further.
+
+    Raises `BodyInterrupted`, `PayloadTooLarge`.
+    """
     try:
+        if most is not None:
+            await _read_at_most(request, most)
         return await request.body()
     except ClientDisconnect as gone:
         raise BodyInterrupted() from gone
+
+
+async def _read_at_most(request: Request, most: int) -> None:
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > most:
+            raise PayloadTooLarge()
+    # Where `Request.body` keeps it for whoever reads the body next.
+    request._body = bytes(read)
 
 
 def strict_json(body: bytes) -> Any:

@@ -16,6 +16,7 @@ from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
+from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
 
 
@@ -28,10 +29,27 @@ class Authenticator(Protocol):
 
     async def sync_caller(self, authorization: str | None) -> Actor:
         """The guard of sync and conflict routes: as `staff`, but a self-service token is `Unauthenticated`, and a
-        missing header says so. Identity providers' tokens are accepted here once the program configures them."""
+        missing header says so. For tokens behind any other word than `Bearer` ask `IdentityProviders`."""
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed or deleted here: look it up afresh next time."""
+
+
+class IdentityProviders(Protocol):
+    """Callers that a program's identity provider vouches for; implemented by the providers slice."""
+
+    async def caller(self, tenant_id: TenantId, scheme: str, token: str) -> Actor:
+        """Whom a token is about, as an actor in that program alone. `scheme` is the word in front of it.
+
+        Raises `Unauthenticated`, the same for a program that is not there, and `ProviderUnavailable` (503) when the
+        provider is needed to tell and cannot be reached.
+        """
+
+    async def staff(self, name: str, token: str, *, nonce: str | None) -> UserId:
+        """The account that an ID token signs in, of the operator's provider of that name.
+
+        Raises `ProviderLoginRefused` (401), whatever the reason, and `ProviderUnavailable`.
+        """
 
 
 class DeviceCall(Protocol):
@@ -103,9 +121,11 @@ class Hub:
     checks: EventChecks
     tokens: Tokens
     auth: Authenticator
+    providers: IdentityProviders
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit
+    outgoing: GuardedClient
 
 
 def get_hub(request: Request) -> Hub:

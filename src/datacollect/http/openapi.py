@@ -50,7 +50,9 @@ _SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "Access token of a staff account, valid for one hour.",
+        "description": "Access token of a staff account, valid for one hour. Routes of devices (sync and conflicts) "
+        "also take `Authorization: <type> <token>` with an access token of an identity provider that the program has "
+        "configured under that type.",
     },
     "SelfServiceAuth": {
         "type": "http",
@@ -126,7 +128,7 @@ _ERROR_TEXTS = {
     422: "The request was understood but cannot be carried out.",
     429: "Too many requests; `Retry-After` says when to come back.",
     500: "Something went wrong in the hub. The log has the details under this `requestId`.",
-    503: "The database cannot be reached just now.",
+    503: "The database, or the caller's identity provider, cannot be reached just now.",
 }
 
 _REF = "#/components/schemas/{model}"

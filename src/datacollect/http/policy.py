@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from datacollect.http.body import ProgramBody, Sent
 from datacollect.http.hub import CurrentHub, Hub
-from datacollect.http.tenant import ConfigId, tenant_of
+from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
 from datacollect.kernel.errors import DataCollectError, Forbidden, StartupError, TenantNotFound, TenantUnknown
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import TenantId
@@ -152,12 +152,20 @@ CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     authorization = request.headers.get("authorization")
     if permission.callers is Callers.SYNC:
-        actor = await hub.auth.sync_caller(authorization)
+        actor = await _sync_caller(request, hub, authorization)
     else:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
     return actor
+
+
+async def _sync_caller(request: Request, hub: Hub, authorization: str | None) -> Actor:
+    """The word in front of the token says whose it is: `Bearer` is the hub's own."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() == "bearer":
+        return await hub.auth.sync_caller(authorization)
+    return await hub.providers.caller(await claimed_tenant(request), scheme, token.strip())
 
 
 def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:

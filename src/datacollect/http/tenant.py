@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
+from datacollect.http.body import read_body, strict_json
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
@@ -22,6 +23,23 @@ def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> Tenant
     tenant_id = _one_tenant(request, body)
     structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
     return tenant_id
+
+
+UNKNOWN_CALLER_BYTES = 10 * 1024 * 1024
+"""The most that is read for somebody who cannot be known before it is read."""
+
+
+async def claimed_tenant(request: Request) -> TenantId:
+    """The program that a caller says they belong to, for those whom only that program's provider knows.
+
+    The query tells, and the body is left alone; without it there, the body has to. Raises as `tenant_of` and
+    `strict_json`, and `PayloadTooLarge`.
+    """
+    if "configId" in request.query_params or request.method in ("GET", "HEAD"):
+        return tenant_of(request)
+    body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
+    document = strict_json(body) if body.strip() else None
+    return tenant_of(request, document if isinstance(document, dict) else None)
 
 
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:

@@ -62,13 +62,18 @@ MINIMUM_ROLE: Mapping[Action, Role] = {
 class Actor:
     """An authenticated caller, as the database knows them now (not as their token remembers them)."""
 
-    kind: Literal["user", "system"]
+    kind: Literal["user", "provider", "system"]
+    """A provider's caller is someone whom a program's identity provider vouches for, and nobody elsewhere."""
     label: str
-    """Who this is in audit and log lines: the e-mail, or `system`."""
+    """Who this is in audit and log lines: the e-mail, `<type>:<sub>` of a provider's caller, or `system`."""
     user_id: UserId | None = None
     account_role: AccountRole = AccountRole.USER
     tenant_ids: frozenset[TenantId] = frozenset()
     assignments: tuple[RoleAssignment, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind == "provider" and (self.is_admin or len(self.tenant_ids) != 1):
+            raise ValueError("a provider's caller belongs to exactly one program")
 
     @property
     def is_admin(self) -> bool:

@@ -233,10 +233,57 @@ def test_forms_citizens_may_use_are_checked_by_name_and_id():
 
 
 def test_auth_fields_that_devices_will_not_get_are_announced():
-    provider = {"type": "keycloak", "fields": {"client_id": "a", "client_secret": "s"}}
+    fields = {"authority": "https://idp.example", "client_id": "a", "client_secret": "s", "default_role": "viewer"}
+    provider = {"type": "keycloak", "fields": fields}
     accepted = accept(config(authConfigs=[provider]))
     assert accepted.document["authConfigs"] == [provider]
     assert accepted.warnings == ["authConfigs[0].fields.client_secret is kept secret: devices do not get it"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields", "warning"),
+    [
+        ("keycloak", {}, "without fields.authority no token of this provider is accepted"),
+        ("Auth0", {"authority": ""}, "without fields.authority no token of this provider is accepted"),
+        ("otp", {}, None),
+        ("id", {"issuer": "x"}, None),
+        (
+            "keycloak",
+            {"authority": "https://idp.example"},
+            "without fields.audience or fields.client_id no token of this provider is accepted",
+        ),
+        (
+            "our realm",
+            {"authority": "https://idp.example", "client_id": "a"},
+            '"our realm" cannot stand in front of a token; no token of this provider is accepted',
+        ),
+        (
+            "Bearer",
+            {"authority": "https://idp.example", "client_id": "a"},
+            '"Bearer" cannot stand in front of a token; no token of this provider is accepted',
+        ),
+        ("ours", {"authority": "https://idp.example", "audience": "hub"}, None),
+    ],
+)
+def test_a_provider_that_accepts_nothing_is_announced(type_, fields, warning):
+    provider = {"type": type_, "fields": fields}
+    accepted = accept(config(authConfigs=[provider]))
+    assert accepted.document["authConfigs"] == [provider]
+    assert accepted.warnings == ([] if warning is None else [f"authConfigs[0]: {warning}"])
+
+
+def test_providers_at_http_addresses_are_for_hubs_that_allow_them():
+    sent = config(authConfigs=[{"type": "x", "fields": {"authority": "http://idp.example", "client_id": "a"}}])
+    assert accept(sent).warnings == []
+    with pytest.raises(InvalidConfig) as refused:
+        accept(sent, https_only=True)
+    assert refused.value.issues == [
+        {
+            "code": "invalid_string",
+            "path": ["authConfigs", 0, "fields", "authority"],
+            "message": "authConfigs[0].fields.authority: must be an https URL",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +315,15 @@ def test_auth_fields_that_devices_will_not_get_are_announced():
         ({"externalSync": []}, ["externalSync"]),
         ({"externalSync": {"adapterConfig": []}}, ["externalSync", "adapterConfig"]),
         ({"authConfigs": [{"type": "x", "fields": {"a": 1}}]}, ["authConfigs", 0, "fields", "a"]),
+        (
+            {"authConfigs": [{"type": "x", "fields": {"authority": "idp.example"}}]},
+            ["authConfigs", 0, "fields", "authority"],
+        ),
+        (
+            {"authConfigs": [{"type": "x", "fields": {"default_role": "program-admin"}}]},
+            ["authConfigs", 0, "fields", "default_role"],
+        ),
+        ({"authConfigs": [{"type": "x", "fields": {"userinfo": "yes"}}]}, ["authConfigs", 0, "fields", "userinfo"]),
         ({"selfService": {}}, ["selfService", "enabled"]),
         ({"syncScope": {"areaIds": []}}, ["syncScope", "areaIds"]),
         ({"syncScope": {"areaIds": [""]}}, ["syncScope", "areaIds", 0]),

@@ -87,6 +87,13 @@ def test_members_see_masks_for_secrets_and_the_rest_as_it_is():
     }
 
 
+def test_fields_for_the_hub_alone_are_shown_to_members_and_not_given_to_devices():
+    fields = {"authority": "https://idp.example", "default_role": "viewer", "default_area": "A1", "userinfo": "true"}
+    held = program(authConfigs=[{"type": "keycloak", "fields": fields}])
+    assert masked(held)["authConfigs"][0]["fields"] == fields
+    assert artifact(held, "https://hub.example")["authConfigs"][0]["fields"] == {"authority": "https://idp.example"}
+
+
 def test_an_address_with_a_password_in_it_is_masked():
     shown = masked(program(external_sync={"type": "x", "url": "https://user:CANARY@registry.example"}))
     assert shown["externalSync"]["url"] == MASK

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from datacollect.features.tenants.errors import InvalidConfig, InvalidConfigId
 from datacollect.features.tenants.model import form_issues
-from datacollect.features.tenants.published import is_published_auth_field
+from datacollect.features.tenants.published import is_secret_auth_field
 from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import derived_guid, is_config_id
+from datacollect.kernel.oidc import KNOWN_TYPES, is_scheme, provider_problems
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 MOST_WARNINGS = 50
@@ -47,8 +48,11 @@ class Accepted:
         return section
 
 
-def accept(sent: Any) -> Accepted:
-    """Raises `InvalidConfig` with every issue there is, and `InvalidConfigId`."""
+def accept(sent: Any, *, https_only: bool = False) -> Accepted:
+    """Raises `InvalidConfig` with every issue there is, and `InvalidConfigId`.
+
+    With `https_only` identity providers must be at https addresses.
+    """
     tolerated = _tolerate(sent) if isinstance(sent, dict) else sent
     try:
         config = ProgramConfig.model_validate(tolerated)
@@ -58,6 +62,7 @@ def accept(sent: Any) -> Accepted:
         raise InvalidConfigId()
     document = _document(config)
     issues = form_issues(document.get("entityForms", ())) + _seed_issues(document.get("entityData", ()))
+    issues += _provider_issues(document.get("authConfigs", ()), https_only=https_only)
     if issues:
         raise InvalidConfig(issues)
     _identify_seeds(document)
@@ -144,6 +149,17 @@ def _document(config: ProgramConfig) -> dict[str, Any]:
     return document
 
 
+def _provider_issues(providers: Sequence[Mapping[str, Any]], *, https_only: bool) -> list[Issue]:
+    issues = []
+    for index, provider in enumerate(providers):
+        for field, problem in provider_problems(provider["fields"], https_only=https_only):
+            path: list[str | int] = ["authConfigs", index, "fields", field]
+            issues.append(
+                Issue(code=IssueCode.INVALID_STRING, path=path, message=f"{path_text(path)}: {problem}"),
+            )
+    return issues
+
+
 def _seed_issues(groups: Sequence[Mapping[str, Any]]) -> list[Issue]:
     issues = []
     seen: set[str] = set()
@@ -198,12 +214,24 @@ def _warnings(sent: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[
         if name not in known:
             yield f'selfService.allowedForms[{index}]: there is no form "{name}"'
     for index, provider in enumerate(document.get("authConfigs", ())):
-        for key in provider["fields"]:
-            if not is_published_auth_field(key):
-                yield f"authConfigs[{index}].fields.{key} is kept secret: devices do not get it"
+        yield from _provider_warnings(f"authConfigs[{index}]", provider)
     for name in document.get("customEventTypes", ()):
         if name not in CUSTOM_EVENT_TYPES:
             yield f"customEventTypes: there is no event type {name}; there are {', '.join(sorted(CUSTOM_EVENT_TYPES))}"
+
+
+def _provider_warnings(place: str, provider: Mapping[str, Any]) -> Iterator[str]:
+    for key in provider["fields"]:
+        if is_secret_auth_field(key):
+            yield f"{place}.fields.{key} is kept secret: devices do not get it"
+    type_, fields = provider["type"], provider["fields"]
+    if not fields.get("authority"):
+        if type_.lower() in KNOWN_TYPES:
+            yield f"{place}: without fields.authority no token of this provider is accepted"
+    elif not is_scheme(type_):
+        yield f'{place}: "{type_}" cannot stand in front of a token; no token of this provider is accepted'
+    elif not (fields.get("audience") or fields.get("client_id")):
+        yield f"{place}: without fields.audience or fields.client_id no token of this provider is accepted"
 
 
 def _dropped(sent: Any, kept: Any, path: list[str | int]) -> Iterator[list[str | int]]:

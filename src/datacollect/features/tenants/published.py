@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.oidc import HUB_FIELDS
 
 MASK = "********"
 """Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
@@ -36,6 +37,11 @@ _AUTH_FIELDS = frozenset({
 
 def is_published_auth_field(key: str) -> bool:
     return key.lower() in _AUTH_FIELDS
+
+
+def is_secret_auth_field(key: str) -> bool:
+    """Whether it may be a secret: whatever is neither for apps nor known to be the hub's."""
+    return not is_published_auth_field(key) and key not in HUB_FIELDS
 
 
 def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def masked(program: Program) -> dict[str, Any]:
     document["authConfigs"] = [
         {
             "type": provider["type"],
-            "fields": {k: v if is_published_auth_field(k) else MASK for k, v in provider["fields"].items()},
+            "fields": {k: MASK if is_secret_auth_field(k) else v for k, v in provider["fields"].items()},
         }
         for provider in document["authConfigs"]
     ]

@@ -43,8 +43,13 @@ class _Forms(msgspec.Struct, rename="camel"):
     entity_forms: list[_Form] = []
 
 
+class _AuthConfigs(msgspec.Struct, rename="camel"):
+    auth_configs: list[dict[str, Any]] = []
+
+
 _running_config = msgspec.json.Decoder(_RunningConfig)
 _forms = msgspec.json.Decoder(_Forms)
+_auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
 
 async def find_program(view: Reading, tenant_id: TenantId) -> Program | None:
@@ -130,6 +135,12 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
     return {} if config is None else {form.name: form.formio for form in _forms.decode(config).entity_forms}
+
+
+async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
+    """The program's identity providers, as they are stored."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    return [] if config is None else _auth_configs.decode(config).auth_configs
 
 
 async def list_programs(

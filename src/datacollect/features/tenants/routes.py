@@ -124,7 +124,7 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
     """
-    accepted = accept(uploaded)
+    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
     async with hub.db.transaction() as tx:
         stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
     hub.tenants.forget([TenantId(accepted.document["id"])])
@@ -141,7 +141,7 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     tenant_id = _program_id(program_id)
-    accepted = accept(uploaded)
+    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
     async with hub.db.transaction() as tx:
         stored = await service.replace_program(
             tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()

@@ -67,8 +67,11 @@ class ExternalSync(BaseModel):
 class AuthConfig(Wire):
     """An identity provider whose users may sign in."""
 
-    type: str
-    fields: dict[str, str]
+    type: str = Field(description="The word that apps put in front of its tokens.")
+    fields: dict[str, str] = Field(
+        description="`authority`, `client_id` and what else apps need; for the hub also `audience`, `issuer`, "
+        "`organization`, `default_role`, `default_area`, `userinfo`."
+    )
 
 
 class EntityMapping(Wire):

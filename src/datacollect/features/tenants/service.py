@@ -143,6 +143,11 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return await queries.form_definitions(view, tenant_id)
 
 
+async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
+    """The program's identity providers: each a `type` and its `fields`."""
+    return await queries.auth_configs(view, tenant_id)
+
+
 async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     """One page of the programs the reader may see, in three statements at most."""
     only = None if actor.is_admin else actor.tenant_ids

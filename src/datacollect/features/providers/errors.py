@@ -1,0 +1,25 @@
+"""What identity providers' callers are refused with."""
+
+from datacollect.kernel.errors import DataCollectError, TooManyRequests, Unauthenticated
+
+
+class ProviderUnavailable(DataCollectError):
+    """The identity provider cannot be reached just now. Try again in a moment."""
+
+    # Not 401: apps take that for the end of a session, and would have people sign in at a provider that is away.
+    status, code = 503, "IDENTITY_PROVIDER_UNAVAILABLE"
+    help = "Send the same again after `Retry-After`; repeating is safe. If it lasts, see the hub's log for the reason."
+
+
+class ProviderLoginRefused(Unauthenticated):
+    """Sign-in by this provider was refused"""
+
+    code = "PROVIDER_LOGIN_REFUSED"
+    help = "Sign in at the provider again, with a verified e-mail that an account here has."
+
+
+class TooManyProviderLogins(TooManyRequests):
+    """Too many login attempts, please try again later"""
+
+    code = "TOO_MANY_LOGINS"
+    help = "Wait as long as the header `Retry-After` says."

@@ -1,0 +1,208 @@
+"""A small identity provider on a real socket: discovery, keys, userinfo, and tokens of every kind, bad ones too.
+
+    async with OidcProvider.running() as idp:
+        token = idp.access_token("ada", audience="hub", email="ada@example.org")
+
+It serves nothing but GET, one request per connection, and counts what it is asked.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+_REGISTRY = JWSRegistry(algorithms=["RS256", "PS256", "ES256"], strict_check_header=False)
+
+
+class OidcProvider:
+    """One issuer. `path` is where it lives below its origin, like a Keycloak realm."""
+
+    def __init__(
+        self, *, path: str = "/realms/test", slash: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        """With `slash` its issuer ends in one, as Auth0's do. `now` gives seconds."""
+        self._now = now
+        self._path = path
+        self._slash = slash
+        self._server: asyncio.Server | None = None
+        self._news = asyncio.Condition()
+        self._port = 0
+        self.requests: Counter[str] = Counter()
+        """How often each of `discovery`, `keys` and `userinfo` was asked for."""
+        self.held: asyncio.Event | None = None
+        """While there is one that is not set, answers wait for it: a slow provider."""
+        self.broken = False
+        """Whether it answers everything with 500."""
+        self.discovery: dict[str, Any] = {}
+        """Members of the discovery document that are to differ."""
+        self.people: dict[str, dict[str, Any]] = {}
+        """What userinfo says, by opaque token."""
+        self._signing: dict[str, RSAKey | ECKey] = {}
+        self._published: list[RSAKey | ECKey] = []
+        self._stranger = RSAKey.generate_key(2048)
+        self.rotate()
+
+    @property
+    def time(self) -> int:
+        """The time it puts into tokens, in seconds."""
+        return int(self._now())
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, **keywords: Any) -> AsyncIterator["OidcProvider"]:
+        provider = cls(**keywords)
+        await provider.start()
+        try:
+            yield provider
+        finally:
+            await provider.stop()
+
+    async def start(self) -> None:
+        """Listen; after `stop` at the same address again."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """From now on connections are refused."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def authority(self) -> str:
+        """As a program's config names it."""
+        return self.origin + self._path
+
+    @property
+    def issuer(self) -> str:
+        """As its tokens name it."""
+        return self.authority + ("/" if self._slash else "")
+
+    @property
+    def asked(self) -> int:
+        """How many requests have arrived in all."""
+        return self.requests.total()
+
+    async def arrived(self, name: str, *, times: int = 1) -> None:
+        """Wait until it has been asked so often."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.requests[name] >= times)
+
+    def rotate(self, *, keep: bool = False) -> None:
+        """Sign with new keys; the old ones are published no longer, unless they are to be kept beside."""
+        rsa = RSAKey.generate_key(2048, {"kid": secrets.token_hex(8), "use": "sig"})
+        elliptic = ECKey.generate_key("P-256", {"kid": secrets.token_hex(8), "use": "sig", "alg": "ES256"})
+        self._published = [rsa, elliptic, *(self._published if keep else ())]
+        self._signing = {"RS256": rsa, "PS256": rsa, "ES256": elliptic}
+
+    def access_token(self, subject: str = "ada", *, alg: str = "RS256", **claims: Any) -> str:
+        """As Keycloak's, with `claims` changed or added; None leaves one out."""
+        return self.sign({"typ": "Bearer", "sub": subject, **claims}, alg=alg)
+
+    def id_token(self, subject: str = "ada", *, alg: str = "RS256", **claims: Any) -> str:
+        return self.sign({"typ": "ID", "sub": subject, **claims}, alg=alg)
+
+    def sign(self, claims: Mapping[str, Any], *, alg: str = "RS256", header: Mapping[str, Any] | None = None) -> str:
+        """A token for five minutes. `header` members are changed or added likewise."""
+        key = self._signing[alg]
+        head = {"alg": alg, "typ": "JWT", "kid": key.kid} | dict(header or {})
+        return jwt.encode(_present(head), _present(self._told(claims)), key, registry=_REGISTRY)
+
+    def unsigned(self, claims: Mapping[str, Any]) -> str:
+        """With `alg: none`, which means that anybody can have made it."""
+        return f"{_part({'alg': 'none', 'typ': 'JWT'})}.{_part(self._told(claims))}."
+
+    def confused(self, claims: Mapping[str, Any]) -> str:
+        """Signed with HS256, and as its secret the public key, which everybody has."""
+        key = self._signing["RS256"]
+        signed = f"{_part({'alg': 'HS256', 'typ': 'JWT', 'kid': key.kid})}.{_part(self._told(claims))}"
+        secret = key.as_pem(private=False)
+        return f"{signed}.{_base64(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
+
+    def forged(self, claims: Mapping[str, Any], *, key_id: str | None = None) -> str:
+        """Signed with a key that the provider does not have, under the id of one it has or another."""
+        head = {"alg": "RS256", "kid": key_id or self._signing["RS256"].kid}
+        return jwt.encode(head, self._told(claims), self._stranger, registry=_REGISTRY)
+
+    def _told(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        issued = self.time
+        return {"iss": self.issuer, "iat": issued, "exp": issued + 300} | dict(claims)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            status, document = self._answer(head)
+            async with self._news:
+                self._news.notify_all()
+            if self.held is not None:
+                await self.held.wait()
+            body = json.dumps(document).encode()
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+        writer.close()
+
+    def _answer(self, head: str) -> tuple[str, Any]:
+        path = head.split(" ", 2)[1]
+        named = {
+            f"{self._path}/.well-known/openid-configuration": ("discovery", self._about),
+            f"{self._path}/keys": ("keys", self._keys),
+            f"{self._path}/userinfo": ("userinfo", lambda: self.people.get(_bearer(head))),
+        }
+        if path not in named:
+            return "404 Not Found", {}
+        name, answer = named[path]
+        self.requests[name] += 1
+        if self.broken:
+            return "500 Internal Server Error", {}
+        document = answer()
+        return ("401 Unauthorized", {}) if document is None else ("200 OK", document)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.authority}/keys",
+            "userinfo_endpoint": f"{self.authority}/userinfo",
+        } | self.discovery
+
+    def _keys(self) -> dict[str, Any]:
+        return {"keys": [key.as_dict(private=False) for key in self._published]}
+
+
+def _bearer(head: str) -> str:
+    for line in head.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "authorization":
+            return value.strip().removeprefix("Bearer ")
+    return ""
+
+
+def _present(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _part(members: Mapping[str, Any]) -> str:
+    return _base64(json.dumps(members).encode())
+
+
+def _base64(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,0 +1,139 @@
+"""Connections go to an address, but certificates are checked for the name."""
+
+import gc
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from datacollect.outgoing import GuardedClient, InternalUrl, UpstreamRedirected, UpstreamTooSlow, UpstreamUnavailable
+from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Monotonic, Names, Upstreams, redirect
+
+UNTRUSTED = "The other system's certificate is not valid for its name, or not trusted."
+
+
+@dataclass
+class Authority:
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    folder: Path
+
+    def server(self, name: str) -> ssl.SSLContext:
+        """What a server needs to prove that it is called `name`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name)])
+        certificate = _signed(name, key, self.key, self.certificate.subject, alternative)
+        file = self.folder / f"{name}.pem"
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        file.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.certificate.public_bytes(Encoding.PEM).decode())
+
+
+def _signed(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    by: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name | None,
+    extension: x509.ExtensionType,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(issuer or subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    return builder.add_extension(extension, critical=True).sign(by, hashes.SHA256())
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    return Authority(key, _signed("test authority", key, key, None, constraints), tmp_path)
+
+
+@pytest.fixture
+async def trusting(authority: Authority, names: Names, monotonic: Monotonic) -> AsyncIterator[GuardedClient]:
+    names.answers |= {"registry.example": [[OUTSIDE]], "other.example": [[OUTSIDE]]}
+    client = GuardedClient(RULES, resolver=names, tls=authority.trust(), monotonic=monotonic)
+    yield client
+    await client.aclose()
+
+
+async def test_the_server_is_told_the_name_and_its_certificate_is_checked_for_it(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams
+) -> None:
+    context = authority.server("registry.example")
+    told: list[str | None] = []
+    context.sni_callback = lambda _socket, name, _context: told.append(name)
+    served = await upstream(tls=context)
+    for _ in range(2):
+        assert (await trusting.request("GET", served.url(host="registry.example."))).status == 200
+    assert told == ["registry.example"]
+    assert served.connections == 1
+
+
+async def test_a_connection_with_tls_is_given_up_after_a_minute_too(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams, names: Names, monotonic: Monotonic
+) -> None:
+    served = await upstream(tls=authority.server("registry.example"))
+    await trusting.request("GET", served.url(host="registry.example"))
+    monotonic.now += 61
+    names.answers["registry.example"] = [[INSIDE]]
+    with pytest.raises(InternalUrl):
+        await trusting.request("GET", served.url(host="registry.example"))
+
+
+async def test_a_certificate_of_another_name_is_refused(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams
+) -> None:
+    served = await upstream(tls=authority.server("registry.example"))
+    for host in ("other.example", OUTSIDE):
+        with pytest.raises(UpstreamUnavailable) as failed:
+            await trusting.request("GET", served.url(host=host))
+        assert failed.value.message == UNTRUSTED
+    assert served.requests == []
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(
+    authority: Authority, upstream: Upstreams, names: Names
+) -> None:
+    names.answers["registry.example"] = [[OUTSIDE]]
+    served = await upstream(tls=authority.server("registry.example"))
+    client = GuardedClient(RULES, resolver=names)
+    with pytest.raises(UpstreamUnavailable) as failed:
+        await client.request("GET", served.url(host="registry.example"))
+    assert failed.value.message == UNTRUSTED
+    assert served.requests == []
+    await client.aclose()
+
+
+async def test_a_handshake_that_is_not_answered_ends_at_the_deadline_and_leaves_nothing_open(
+    trusting: GuardedClient, upstream: Upstreams
+) -> None:
+    served = await upstream()  # waits for a request in clear text
+    served.scheme = "https"
+    with pytest.raises(UpstreamTooSlow):
+        await trusting.request("GET", served.url(host="registry.example"), timeout_seconds=0.3)
+    assert served.requests == []
+    gc.collect()  # pytest makes the warning of a socket that nobody closed an error
+
+
+async def test_a_redirect_does_not_lead_from_https_to_http(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams
+) -> None:
+    plain = await upstream()
+    served = await upstream(redirect(plain.url()), tls=authority.server("registry.example"))
+    with pytest.raises(UpstreamRedirected):
+        await trusting.request("GET", served.url(host="registry.example"), follow=5)
+    assert plain.connections == 0
