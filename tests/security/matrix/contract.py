@@ -59,6 +59,8 @@ RULES: Mapping[str, Rule] = {
     "GET /openapi.yaml": _PUBLIC,
     # Accounts, 8.
     "POST /api/users/login": _PUBLIC,
+    "GET /api/users/login/providers": _PUBLIC,
+    "POST /api/users/login/provider": _PUBLIC,
     "POST /api/users/refresh": _PUBLIC,
     "POST /api/users/logout": _PUBLIC,
     "GET /api/users/check-token": _STAFF,
@@ -131,6 +133,10 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
         return 403 if rule.guard == "staff" else 401
+    if rule.who != "anybody" and caller.standing == "vouched for":
+        # Known to the running programs that ask their provider, and there on sync routes only.
+        if rule.guard != "sync" or program not in RUNNING or caller.level_in(program) is None:
+            return 401
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
     is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
