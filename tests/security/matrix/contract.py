@@ -133,14 +133,17 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
         return 403 if rule.guard == "staff" else 401
-    if rule.who != "anybody" and caller.standing == "vouched for":
-        # Known to the running programs that ask their provider, and there on sync routes only.
-        if rule.guard != "sync" or program not in RUNNING or caller.level_in(program) is None:
-            return 401
+    if rule.who != "anybody" and caller.standing == "vouched for" and not _is_vouched_for(rule, caller, program):
+        return 401
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
     is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
+
+
+def _is_vouched_for(rule: Rule, caller: Caller, program: str) -> bool:
+    """Only to running programs that ask the caller's provider, and there on sync routes only."""
+    return rule.guard == "sync" and program in RUNNING and caller.level_in(program) is not None
 
 
 def _may(rule: Rule, caller: Caller, program: str) -> bool:
