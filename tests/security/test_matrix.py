@@ -7,6 +7,7 @@ there and a recipe here; a new kind of caller goes into `matrix/callers.py`.
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -52,13 +53,20 @@ Matrix = tuple[World, list[Caller]]
 async def matrix(
     request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Matrix]:
-    async with (
-        database_url(request.param, request) as url,
-        open_world(tmp_path_factory.mktemp("matrix"), url) as world,
-    ):
-        callers = await make_callers(world)
-        await archive_what_is_archived(world)
-        yield world, callers
+    async with database_url(request.param, request) as url:
+        folder = tmp_path_factory.mktemp("matrix")
+        async with open_world(folder, url, superuser_url(request, url)) as world:
+            callers = await make_callers(world)
+            await archive_what_is_archived(world)
+            yield world, callers
+
+
+def superuser_url(request: pytest.FixtureRequest, url: str | None) -> str | None:
+    """The user who makes the tests' databases on this one."""
+    if url is None:
+        return None
+    server: str = request.getfixturevalue("postgres_server")
+    return urlunsplit(urlsplit(server)._replace(path=urlsplit(url).path))
 
 
 def caller_of(matrix: Matrix, name: str) -> Caller:

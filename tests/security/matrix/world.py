@@ -129,7 +129,8 @@ class Providers:
 @dataclass
 class World:
     app: FastAPI
-    url: str | None
+    superuser_url: str | None
+    """Of the hub's PostgreSQL database, for somebody from whom it holds nothing back."""
     folder: Path
     clock: TurnableClock
     admin: AsyncClient
@@ -164,9 +165,9 @@ class World:
     async def rows(self) -> Rows:
         """All there is, read past the hub."""
         await self.hub.devices.flush()
-        if self.url is None:
+        if self.superuser_url is None:
             return _sqlite_rows(self.folder)
-        return await _postgres_rows(self.url)
+        return await _postgres_rows(self.superuser_url)
 
     async def make_program(self, name: str, config_id: str | None = None) -> str:
         config = self.config_of(name) | {"id": config_id or f"{name}-{uuid.uuid4().hex[:8]}"}
@@ -253,10 +254,10 @@ def config_of(name: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, url: str | None) -> AsyncIterator[World]:
+async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
     async with OidcProvider.running(now=_seconds(clock)) as home, OidcProvider.running(now=_seconds(clock)) as other:
-        async with _opened(folder, url, clock, Providers(home, other)) as world:
+        async with _opened(folder, url, superuser_url, clock, Providers(home, other)) as world:
             yield world
 
 
@@ -265,7 +266,9 @@ def _seconds(clock: TurnableClock) -> Callable[[], float]:
 
 
 @asynccontextmanager
-async def _opened(folder: Path, url: str | None, clock: TurnableClock, providers: Providers) -> AsyncIterator[World]:
+async def _opened(
+    folder: Path, url: str | None, superuser_url: str | None, clock: TurnableClock, providers: Providers
+) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
     settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
     app = create_app(settings, clock=clock)
@@ -278,7 +281,7 @@ async def _opened(folder: Path, url: str | None, clock: TurnableClock, providers
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, url, folder, clock, admin, {}, providers, transport, client, _addresses())
+        world = World(app, superuser_url, folder, clock, admin, {}, providers, transport, client, _addresses())
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
