@@ -8,6 +8,8 @@ import os
 import random
 import re
 import threading
+import time
+import urllib.request
 import uuid
 import zlib
 from pathlib import Path
@@ -17,7 +19,10 @@ import schemathesis
 
 _SEEDS: dict[str, Any] = json.loads(Path(os.environ["FUZZ_SEEDS"]).read_text())
 _NOTES = Path(os.environ["FUZZ_NOTES"])
+_RENEW_SECONDS = 20 * 60
+"""A long run takes longer than an access token is good for."""
 _lock = threading.Lock()
+_token = {"text": "", "since": 0.0}
 
 _TYPES = ("create-individual", "update-individual", "create-group", "add-member", "remove-member", "delete-entity")
 _QUERY = {
@@ -38,6 +43,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     for name in case.path_parameters or ():
         case.path_parameters[name] = _path_value(case, str(case.path_parameters[name]), dice)
     _change_query(case, dice)
+    case.headers["Authorization"] = f"Bearer {_signed_in()}"
     if dice.random() < 0.8:
         case.headers["X-Device-Id"] = "fuzzing-device"
     if isinstance(case.body, dict):
@@ -50,6 +56,16 @@ def after_call(context: Any, case: Any, response: Any) -> None:
     leak = f" LEAK {case.path_parameters} {case.query} {case.body!r}" if leaked else ""
     with _lock, _NOTES.open("a") as notes:
         notes.write(f"{case.method} {case.path} {response.status_code}{leak}\n")
+
+
+def _signed_in() -> str:
+    """The caller's token."""
+    with _lock:
+        if not _token["text"] or time.monotonic() - _token["since"] > _RENEW_SECONDS:
+            credentials = os.environ["FUZZ_LOGIN"].encode()
+            with urllib.request.urlopen(f"{os.environ['FUZZ_URL']}/api/users/login", data=credentials) as answer:
+                _token.update(text=json.load(answer)["token"], since=time.monotonic())
+        return str(_token["text"])
 
 
 def _path_value(case: Any, generated: str, dice: random.Random) -> str:
