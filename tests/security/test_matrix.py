@@ -38,7 +38,7 @@ from tests.security.matrix.world import (
 
 pytestmark = pytest.mark.anyio
 
-COUNTERS = frozenset({"attempts"})
+COUNTERS = frozenset({"attempts", "security_log"})
 """Tables in which a refused request may leave something."""
 
 PAGES = {"/", "/api-docs", "/api-docs/"} | {
@@ -110,6 +110,8 @@ def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool]:
     who = {"anybody": Callers.ANYBODY, "admin": Callers.ADMIN}.get(rule.who, Callers.STAFF)
     if who is Callers.STAFF and rule.guard == "sync":
         who = Callers.SYNC
+    if rule.who == "manager":
+        return who.value, "program-admin", Where.ANY_PROGRAM.value, rule.whole
     where = {"query": Where.CONFIG_ID, "body": Where.CONFIG_ID, "path": Where.PATH}.get(rule.at, Where.NO_PROGRAM)
     if who is Callers.ANYBODY:
         where = Where.NO_PROGRAM

@@ -5,7 +5,7 @@ All accounts have their standing in `OWN` and `ARCHIVED`, and nothing anywhere e
 
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from joserfc import jwt
@@ -34,6 +34,8 @@ class Caller:
     """(program, role) of each membership."""
     is_limited: bool = False
     """To the area `north`."""
+    password_due: bool = False
+    """Has to choose a password of their own before anything else."""
 
     def level_in(self, program: str) -> int | None:
         """None for a stranger."""
@@ -41,6 +43,11 @@ class Caller:
             return LEVELS["system-admin"]
         role = dict(self.roles).get(program)
         return None if role is None else LEVELS[role]
+
+    def manages(self, program: str) -> bool:
+        """Its users."""
+        level = self.level_in(program)
+        return level is not None and level >= LEVELS["program-admin"]
 
 
 Maker = Callable[[World], Coroutine[Any, Any, list[Caller]]]
@@ -133,7 +140,18 @@ async def _former_accounts(world: World) -> list[Caller]:
         "/api/users/me/password", json=change, headers={"Authorization": str(ended.authorization)}
     )
     assert answer.status_code == 200, answer.text
-    return [gone, lower, ended]
+
+    out = await make_person(world.admin, role="ADMIN")
+    pair = await login(world.admin, out)
+    answer = await world.admin.post("/api/users/logout", json={"refreshToken": pair["refreshToken"]})
+    assert answer.status_code == 200, answer.text
+    return [gone, lower, ended, Caller("signed out", f"Bearer {pair['token']}", "nobody")]
+
+
+async def _with_a_password_to_change(world: World) -> list[Caller]:
+    person = await make_person(world.admin, role="ADMIN", mustChangePassword=True)
+    signed_in = await _signed_in(world, "password due", person, is_admin=True)
+    return [replace(signed_in, password_due=True)]
 
 
 async def _of_unknown_role(world: World) -> list[Caller]:
@@ -155,6 +173,7 @@ MAKERS: tuple[Maker, ...] = (
     _other_accounts,
     _former_accounts,
     _of_unknown_role,
+    _with_a_password_to_change,
 )
 """A new kind of caller goes here."""
 

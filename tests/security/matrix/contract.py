@@ -13,27 +13,33 @@ from tests.security.matrix.world import PROGRAMS, RUNNING, UNKNOWN
 
 @dataclass(frozen=True)
 class Rule:
-    who: Literal["anybody", "staff", "admin", "member"]
+    who: Literal["anybody", "staff", "admin", "member", "manager"]
+    """A manager manages the users of some program: a program-admin of it, or an administrator."""
     least: str = ""
     """Of members: the lowest role that may; "" for membership alone, whatever the role."""
-    at: Literal["query", "body", "path", "object", ""] = ""
-    """Where the request says which program it is about: `object` by an id that belongs to one; "" for none."""
+    at: Literal["query", "body", "path", "object", "list", ""] = ""
+    """Where the request says which program it is about: `object` by an id that belongs to one, `list` in `tenantIds`;
+    "" for none."""
     missing: int = 404
     """What those who may are answered when there is no such program, or it does not run. Strangers get 403 all the
     same: the reference tells on sync routes first whether there is such a program, which lets them probe names."""
     archived_too: bool = False
     """Whether it goes on for archived programs."""
+    foreign: int = 403
+    """What managers of other programs are answered about this one."""
     guard: Literal["staff", "sync"] = "staff"
     """What a citizen's token is told: 403, or 401 where providers' tokens are accepted too."""
     whole: bool = False
     """Tells of the whole program, so nobody who is limited to a part of it may."""
+    password_due: bool = False
+    """Open also to those who must choose a password of their own first."""
     reveals: str = ""
     """Kinds of marks that a permitted answer may show."""
     to_managers: str = ""
     """And those it may show to a system-admin of the program."""
     to_admins: str = ""
-    about: Literal["target", "mine"] = "target"
-    """Of which programs: the one asked for, or all that the caller belongs to."""
+    about: Literal["target", "mine", "managed"] = "target"
+    """Of which programs: the one asked for, or all that the caller belongs to, or whose users they manage."""
 
 
 _PUBLIC = Rule("anybody")
@@ -46,7 +52,7 @@ _QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, 
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
-_ACCOUNT = Rule("admin", at="object", archived_too=True)
+_ACCOUNT = Rule("manager", at="object", archived_too=True, foreign=404)
 _FILE = Rule("anybody", at="object", reveals="name form")
 
 RULES: Mapping[str, Rule] = {
@@ -62,12 +68,19 @@ RULES: Mapping[str, Rule] = {
     "POST /api/users/refresh": _PUBLIC,
     "POST /api/users/logout": _PUBLIC,
     "GET /api/users/check-token": _STAFF,
-    "GET /api/users/me": _STAFF,
-    "POST /api/users/me/password": _STAFF,
-    "GET /api/users": Rule("admin", about="mine", to_admins="email"),
-    "POST /api/users": _ADMIN,
-    "PUT /api/users/{id}": _ACCOUNT,
+    "GET /api/users/me": Rule("staff", password_due=True),
+    "POST /api/users/me/password": Rule("staff", password_due=True),
+    "GET /api/users/me/sessions": _STAFF,
+    "DELETE /api/users/me/sessions": _STAFF,
+    "DELETE /api/users/me/sessions/{sessionId}": _STAFF,
+    "DELETE /api/users/{id}/sessions": Rule("admin", at="object", archived_too=True),
+    "GET /api/users": Rule("manager", about="managed", reveals="email"),
+    "POST /api/users": Rule("manager", at="list", archived_too=True, missing=400),
+    "POST /api/users/memberships": Rule("manager", at="list", archived_too=True, missing=400),
+    "GET /api/users/{idOrEmail}": Rule("manager", at="object", archived_too=True, foreign=404, reveals="email"),
+    "PUT /api/users/{idOrEmail}": _ACCOUNT,
     "DELETE /api/users/{idOrEmail}": _ACCOUNT,
+    "GET /api/security-log": _ADMIN,
     # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
     "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
     "POST /api/apps": _ADMIN,
@@ -131,6 +144,10 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
         return 403 if rule.guard == "staff" else 401
+    if caller.password_due and rule.who != "anybody" and not rule.password_due:
+        return 403
+    if _may(rule, caller, program) and rule.who == "manager" and rule.at and not caller.manages(program):
+        return rule.foreign
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
     is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
@@ -143,6 +160,8 @@ def _may(rule: Rule, caller: Caller, program: str) -> bool:
     if rule.who == "member":
         level = caller.level_in(program)
         return level is not None and level >= LEVELS[rule.least]
+    if rule.who == "manager":
+        return any(caller.manages(one) for one in PROGRAMS)
     return True
 
 
@@ -154,6 +173,8 @@ def visible(rule: Rule, caller: Caller, program: str, *, permitted: bool) -> set
     if rule.about == "mine":
         # The matrix makes programs with the marks of `UNKNOWN` too, when it tries whether one may.
         programs = [one for one in (*PROGRAMS, UNKNOWN) if caller.level_in(one) is not None]
+    if rule.about == "managed":
+        programs = [one for one in (*PROGRAMS, UNKNOWN) if caller.manages(one)]
     return {(one, kind) for one in programs for kind in _kinds(rule, caller, one)}
 
 

@@ -9,10 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.accounts import PASSWORD, login, make_person
+from tests.accounts import PASSWORD, bearer, login, make_person
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import RUNNING, SHARED, UNKNOWN, Objects, Sent, World, config_of
+from tests.security.matrix.world import (
+    ARCHIVED,
+    ELSEWHERE,
+    OWN,
+    RUNNING,
+    SHARED,
+    UNKNOWN,
+    Objects,
+    Sent,
+    World,
+    config_of,
+)
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -27,8 +38,8 @@ class Place:
     id: str
     """The `configId`."""
     objects: Objects
-    account: tuple[str, str] = ("nobody@hub.test", PASSWORD)
-    """E-mail and password of an account made for one request."""
+    account: tuple[str, str]
+    """E-mail and password of an account, of another program or made for one request."""
     refresh_token: str = "no-token"
     authorization: str | None = None
 
@@ -52,7 +63,7 @@ class Recipe:
 
 
 def place(world: World, program: str) -> Place:
-    return Place(program, program, world.objects[program])
+    return Place(program, program, world.objects[program], (world.guest, PASSWORD))
 
 
 def _config(place: Place) -> dict[str, Any]:
@@ -140,14 +151,23 @@ async def _fresh_account(world: World, place: Place) -> Place:
     if place.name == UNKNOWN:
         return place
     account = await world.make_account(place.id, place.name)
-    return replace(place, objects=replace(place.objects, account=account))
+    return replace(place, objects=replace(place.objects, account=str(account.id)))
+
+
+async def _fresh_guest(world: World, place: Place) -> Place:
+    """An account of another program."""
+    home = {OWN: ARCHIVED, ARCHIVED: OWN}.get(place.name, ELSEWHERE)
+    person = await make_person(world.admin, tenantIds=[home])
+    return replace(place, account=(person.email, person.password))
 
 
 async def _fresh_session(world: World, place: Place) -> Place:
     person = await make_person(world.admin)
     pair = await login(world.admin, person)
+    session = (await world.admin.get("/api/users/me/sessions", headers=bearer(pair["token"]))).json()[0]["id"]
     return replace(
         place,
+        objects=replace(place.objects, session=session),
         account=(person.email, person.password),
         refresh_token=pair["refreshToken"],
         authorization=f"Bearer {pair['token']}",
@@ -162,13 +182,26 @@ def _issuer(key: str) -> dict[str, Any]:
     return {"issuerId": "did:web:issuer.example", "publicKey": {"ed25519": key}}
 
 
-def _account_body(place: Place) -> dict[str, Any]:
-    tenant_ids = [] if place.name == UNKNOWN else [place.id]
+def _account_body(place: Place, **changes: Any) -> dict[str, Any]:
     email = f"made-{next(_numbers)}@hub.test"
-    return {"email": email, "password": PASSWORD, "role": "USER", "tenantIds": tenant_ids}
+    return {"email": email, "password": PASSWORD, "role": "USER", "tenantIds": [place.id]} | changes
+
+
+def _raised(place: Place) -> dict[str, Any]:
+    """Made an administrator: nobody who is none themselves may do that."""
+    return _account_body(place, role="ADMIN")
+
+
+def _admission(place: Place) -> dict[str, Any]:
+    return {"email": place.account[0], "tenantIds": [place.id]}
+
+
+def _for_admins(caller: Caller) -> int:
+    return 200 if caller.is_admin else 403
 
 
 _LOGIN, _REFRESH, _LOGOUT = "/api/users/login", "/api/users/refresh", "/api/users/logout"
+_SESSION = "/api/users/me/sessions/{session}"
 _PASSWORD = "/api/users/me/password"
 _DISCARD = {"reason": "Entered twice."}
 _ENTITY, _NORTH, _GROUP = "/api/entities/{entity}", "/api/entities/{north}", "/api/entities/{group}"
@@ -188,6 +221,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             "/openapi.yaml",
             "/api/users/check-token",
             "/api/users/me",
+            "/api/users/me/sessions",
             "/api/users",
         )
     },
@@ -236,12 +270,27 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             writes=True,
         ),
     ),
+    "DELETE /api/users/me/sessions": (Recipe(_plain("DELETE", "/api/users/me/sessions", lambda _: None), writes=True),),
+    "DELETE /api/users/me/sessions/{sessionId}": (
+        Recipe(_plain("DELETE", _SESSION, lambda _: None), ok=404, name="of somebody else"),
+        Recipe(_plain("DELETE", _SESSION, lambda _: None), prepare=_fresh_session, once=True, writes=True),
+    ),
+    "DELETE /api/users/{id}/sessions": (
+        Recipe(_plain("DELETE", "/api/users/{account}/sessions", lambda _: None), prepare=_fresh_account, writes=True),
+    ),
     "POST /api/users": (Recipe(_plain("POST", "/api/users", _account_body), ok=201, writes=True),),
-    "PUT /api/users/{id}": (
+    "POST /api/users/memberships": (
+        Recipe(_plain("POST", "/api/users/memberships", _admission), prepare=_fresh_guest, writes=True),
+    ),
+    "GET /api/users/{idOrEmail}": (Recipe(_get("/api/users/{account}")),),
+    "PUT /api/users/{idOrEmail}": (
+        Recipe(_plain("PUT", "/api/users/{account}", _account_body), prepare=_fresh_account, writes=True),
         Recipe(
-            _plain("PUT", "/api/users/{account}", lambda p: _account_body(p) | {"role": "ADMIN"}),
+            _plain("PUT", "/api/users/{account}", _raised),
+            ok=_for_admins,
             prepare=_fresh_account,
             writes=True,
+            name="to an administrator",
         ),
     ),
     "DELETE /api/users/{idOrEmail}": (
@@ -249,6 +298,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             lambda place: Sent("DELETE", f"/api/users/{place.objects.account}"), prepare=_fresh_account, writes=True
         ),
     ),
+    "GET /api/security-log": (Recipe(_of("/api/security-log", limit="500")),),
     "GET /api/apps": (
         Recipe(_get("/api/apps", includeArchived="true", pageSize="100")),
         Recipe(_get("/api/apps", includeArchived="true", search="mark", sortBy="entitiesCount"), name="search"),

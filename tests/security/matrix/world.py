@@ -18,7 +18,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from datacollect.app import create_app
 from datacollect.http.hub import Hub
 from datacollect.testing.clock import TurnableClock
-from tests.accounts import make_person
+from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
 
@@ -69,6 +69,8 @@ class Objects:
     quarantined: str
     device: str
     account: str
+    session: str
+    """Of the account."""
     artifact: str
 
 
@@ -82,6 +84,7 @@ def nothing() -> Objects:
         quarantined=str(uuid.uuid4()),
         device="no-such-device",
         account="99999999",
+        session=uuid.uuid4().hex,
         artifact=uuid.uuid4().hex,
     )
 
@@ -113,6 +116,8 @@ class World:
     clock: TurnableClock
     admin: AsyncClient
     objects: dict[str, Objects]
+    guest: str
+    """The e-mail of an account that belongs to `ELSEWHERE` alone."""
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -186,11 +191,16 @@ class World:
         answer = await self.admin.get("/api/sync/quarantine", params=query)
         return str(answer.json()["quarantined"][0]["id"])
 
-    async def make_account(self, config_id: str | None, name: str, **changes: Any) -> str:
-        """The id of a new account whose e-mail is marked."""
+    async def make_account(self, config_id: str, name: str) -> Person:
+        """A new account whose e-mail is marked."""
         email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
-        tenant_ids = [] if config_id is None else [config_id]
-        return str((await make_person(self.admin, email=email, tenantIds=tenant_ids, **changes)).id)
+        return await make_person(self.admin, email=email, tenantIds=[config_id])
+
+    async def session_of(self, person: Person) -> str:
+        """The id of a new session."""
+        token = (await login(self.admin, person))["token"]
+        [session] = (await self.admin.get("/api/users/me/sessions", headers=bearer(token))).json()
+        return str(session["id"])
 
     async def artifact_of(self, config_id: str) -> str:
         return str((await self.admin.get(f"/api/apps/{config_id}")).json()["artifactId"])
@@ -246,10 +256,11 @@ async def open_world(folder: Path, url: str | None, superuser_url: str | None) -
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, superuser_url, folder, clock, admin, {}, transport, client, _addresses())
+        world = World(app, superuser_url, folder, clock, admin, {}, "", transport, client, _addresses())
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
+        world.guest = (await make_person(admin, tenantIds=[ELSEWHERE])).email
         yield world
 
 
@@ -288,8 +299,8 @@ async def _fill(world: World, name: str) -> Objects:
     query = {"configId": name}
     assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
     account = await world.make_account(name, name)
-    artifact = await world.artifact_of(name)
-    return Objects(entity, north, group, conflict, quarantined, device, account, artifact)
+    session, artifact = await world.session_of(account), await world.artifact_of(name)
+    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact)
 
 
 def _addresses() -> Iterator[tuple[str, int]]:
