@@ -231,7 +231,8 @@ async def test_confused_parameters_reach_no_other_program(
     """First what must be refused, and change nothing; then what may be about `OWN`, and change nothing else."""
     world, _ = matrix
     manager, admin = caller_of(matrix, "system-admin"), caller_of(matrix, "admin")
-    cases = [case for case in all_cases([manager, admin]) if case.program == OWN and case.rule.at in ("query", "body")]
+    callers = [manager, admin, caller_of(matrix, "provider's supervisor")]
+    cases = [case for case in all_cases(callers) if case.program == OWN and case.rule.at in ("query", "body")]
     tried = [
         (case, attempt)
         for case in cases
@@ -244,6 +245,8 @@ async def test_confused_parameters_reach_no_other_program(
         if attempt.outcome != "harmless":
             answer = await world.send(attempt.sent, case.caller.authorization)
             allowed = {400} if attempt.outcome == "400" else {400, 403, 404}
+            if case.caller.standing == "vouched for":
+                allowed |= {401}
             if answer.status_code not in allowed or marks_in(answer):
                 wrong.append(case.line(answer, f"with {attempt.name}"))
     wrong += changes(before, await world.rows(), apart_from=COUNTERS)
@@ -254,7 +257,7 @@ async def test_confused_parameters_reach_no_other_program(
         if attempt.outcome == "harmless" and (by_the_lesser or not case.recipe.writes):
             sent = next(one.sent for one in confused(await case.sent(world)) if one.name == attempt.name)
             answer = await world.send(sent, case.caller.authorization)
-            if answer.status_code not in (200, 400, 403, 404) or case.leaked(answer):
+            if answer.status_code not in (200, 400, 401, 403, 404) or case.leaked(answer):
                 wrong.append(case.line(answer, f"leaked {case.leaked(answer)} with {attempt.name}"))
     wrong += beyond(before, await world.rows(), OWN)
     measured("requests", f"{len(tried):,}")

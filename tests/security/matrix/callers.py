@@ -16,7 +16,7 @@ from datacollect.features.users.tables import users
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import UserId
 from tests.accounts import Person, bearer, claims_of, login, make_person
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, World
+from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, PROGRAMS, World
 
 HOME = (OWN, ARCHIVED)
 LEVELS = {"": 0, "viewer": 20, "enumerator": 40, "supervisor": 60, "program-admin": 80, "system-admin": 100}
@@ -27,8 +27,9 @@ LEVELS = {"": 0, "viewer": 20, "enumerator": 40, "supervisor": 60, "program-admi
 class Caller:
     name: str
     authorization: str | None
-    standing: Literal["nobody", "citizen", "staff"]
-    """What the authorization makes of them: nobody at all, a citizen, or an account."""
+    standing: Literal["nobody", "citizen", "staff", "vouched for"]
+    """What the authorization makes of them: nobody at all, a citizen, an account, or somebody whom a program's identity
+    provider vouches for."""
     is_admin: bool = False
     roles: tuple[tuple[str, str], ...] = ()
     """(program, role) of each membership."""
@@ -93,12 +94,39 @@ async def _citizens(world: World) -> list[Caller]:
 
 
 async def _from_providers(world: World) -> list[Caller]:
-    """No program of this world has a provider under that word; then its tokens are nobody's, and neither are ours."""
-    ours = (await login(world.admin, await make_person(world.admin, role="ADMIN")))["token"]
+    """Whom the provider of `OWN` and `ARCHIVED` vouches for, with the role that the config gives; and whom it does not.
+
+    The e-mail of some is an administrator's: that role is never taken over.
+    """
+    boss = await make_person(world.admin, role="ADMIN")
+    ours = (await login(world.admin, boss))["token"]
+    idp, other = world.providers.home, world.providers.other
+    hour = {"exp": idp.time + 3600, "aud": "app", "email": boss.email, "email_verified": True}
+    good = idp.access_token(**hour)
+    bad = {
+        "provider, opaque token": "keycloak 0123456789abcdef",
+        "provider, our own token": f"keycloak {ours}",
+        "provider, as Bearer": f"Bearer {good}",
+        "provider, unknown word": f"another {good}",
+        "provider, expired": f"keycloak {idp.access_token(**hour | {'exp': idp.time - 3600})}",
+        "provider, for another app": f"keycloak {idp.access_token(**hour | {'aud': 'another'})}",
+        "provider, forged": f"keycloak {idp.forged({'sub': 'ada', **hour})}",
+        "provider, unsigned": f"keycloak {idp.unsigned({'sub': 'ada', **hour})}",
+        "provider, confused": f"keycloak {idp.confused({'sub': 'ada', **hour})}",
+        "provider, ID token": f"keycloak {idp.id_token(**hour)}",
+    }
+    elsewhere = tuple((program, "enumerator") for program in PROGRAMS if program not in HOME)
     return [
-        Caller("provider, opaque token", "keycloak 0123456789abcdef", "nobody"),
-        Caller("provider, our own token", f"keycloak {ours}", "nobody"),
+        *(Caller(name, authorization, "nobody") for name, authorization in bad.items()),
+        _vouched_for("provider's enumerator", f"keycloak {good}", "enumerator"),
+        _vouched_for("provider's supervisor", f"supervisors {good}", "supervisor"),
+        replace(_vouched_for("provider's northerner", f"northerners {good}", "enumerator"), is_limited=True),
+        Caller("of a foreign provider", f"keycloak {other.access_token(**hour)}", "vouched for", roles=elsewhere),
     ]
+
+
+def _vouched_for(name: str, authorization: str, role: str) -> Caller:
+    return Caller(name, authorization, "vouched for", roles=tuple((program, role) for program in HOME))
 
 
 async def _members(world: World) -> list[Caller]:

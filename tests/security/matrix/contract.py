@@ -65,6 +65,8 @@ RULES: Mapping[str, Rule] = {
     "GET /openapi.yaml": _PUBLIC,
     # Accounts, 8.
     "POST /api/users/login": _PUBLIC,
+    "GET /api/users/login/providers": _PUBLIC,
+    "POST /api/users/login/provider": _PUBLIC,
     "POST /api/users/refresh": _PUBLIC,
     "POST /api/users/logout": _PUBLIC,
     "GET /api/users/check-token": _STAFF,
@@ -148,10 +150,17 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 403
     if _may(rule, caller, program) and rule.who == "manager" and rule.at and not caller.manages(program):
         return rule.foreign
+    if rule.who != "anybody" and caller.standing == "vouched for" and not _is_vouched_for(rule, caller, program):
+        return 401
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
     is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
+
+
+def _is_vouched_for(rule: Rule, caller: Caller, program: str) -> bool:
+    """Only to running programs that ask the caller's provider, and there on sync routes only."""
+    return rule.guard == "sync" and program in RUNNING and caller.level_in(program) is not None
 
 
 def _may(rule: Rule, caller: Caller, program: str) -> bool:

@@ -12,18 +12,7 @@ from typing import Any
 from tests.accounts import PASSWORD, bearer, login, make_person
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import (
-    ARCHIVED,
-    ELSEWHERE,
-    OWN,
-    RUNNING,
-    SHARED,
-    UNKNOWN,
-    Objects,
-    Sent,
-    World,
-    config_of,
-)
+from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, SHARED, UNKNOWN, Objects, Sent, World
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -38,6 +27,7 @@ class Place:
     id: str
     """The `configId`."""
     objects: Objects
+    config: dict[str, Any]
     account: tuple[str, str]
     """E-mail and password of an account, of another program or made for one request."""
     refresh_token: str = "no-token"
@@ -63,11 +53,11 @@ class Recipe:
 
 
 def place(world: World, program: str) -> Place:
-    return Place(program, program, world.objects[program], (world.guest, PASSWORD))
+    return Place(program, program, world.objects[program], world.config_of(program), (world.guest, PASSWORD))
 
 
 def _config(place: Place) -> dict[str, Any]:
-    return config_of(place.name) | {"id": place.id}
+    return place.config | {"id": place.id}
 
 
 def _get(path: str, *, headers: Mapping[str, str] | None = None, **query: str) -> Build:
@@ -174,6 +164,12 @@ async def _fresh_session(world: World, place: Place) -> Place:
     )
 
 
+async def _fresh_id_token(world: World, place: Place) -> Place:
+    person = await make_person(world.admin)
+    token = world.providers.home.id_token(aud="hub", email=person.email, email_verified=True)
+    return replace(place, refresh_token=token)
+
+
 def _is_staff(caller: Caller) -> int:
     return 200 if caller.standing == "staff" else 401
 
@@ -202,6 +198,7 @@ def _for_admins(caller: Caller) -> int:
 
 _LOGIN, _REFRESH, _LOGOUT = "/api/users/login", "/api/users/refresh", "/api/users/logout"
 _SESSION = "/api/users/me/sessions/{session}"
+_PROVIDER = "/api/users/login/provider"
 _PASSWORD = "/api/users/me/password"
 _DISCARD = {"reason": "Entered twice."}
 _ENTITY, _NORTH, _GROUP = "/api/entities/{entity}", "/api/entities/{north}", "/api/entities/{group}"
@@ -219,6 +216,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             "/openapi.json",
             "/api-docs/openapi.json",
             "/openapi.yaml",
+            "/api/users/login/providers",
             "/api/users/check-token",
             "/api/users/me",
             "/api/users/me/sessions",
@@ -234,6 +232,15 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe(
             _plain("POST", _LOGIN, lambda p: {"email": p.account[0], "password": p.account[1]}),
             prepare=_fresh_session,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/users/login/provider": (
+        Recipe(_plain("POST", _PROVIDER, lambda _: {"provider": "office", "token": "a.b.c"}), ok=401, name="no token"),
+        Recipe(
+            _plain("POST", _PROVIDER, lambda p: {"provider": "office", "token": p.refresh_token}),
+            prepare=_fresh_id_token,
             once=True,
             writes=True,
         ),

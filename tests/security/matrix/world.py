@@ -1,10 +1,11 @@
 """A hub with six programs full of marked data: whatever leaves one of them can be told from whatever leaves another."""
 
+import json
 import re
 import sqlite3
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from datacollect.app import create_app
 from datacollect.http.hub import Hub
 from datacollect.testing.clock import TurnableClock
+from datacollect.testing.oidc import OidcProvider
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
@@ -108,6 +110,26 @@ Rows = Mapping[str, Mapping[str, list[str]]]
 
 
 @dataclass
+class Providers:
+    """Identity providers on sockets of their own."""
+
+    home: OidcProvider
+    """The one of `OWN` and `ARCHIVED`."""
+    other: OidcProvider
+    """The one of all other programs, under the same words."""
+
+    def entries(self, name: str) -> list[dict[str, Any]]:
+        """For the config of the program of that name."""
+        authority = (self.home if name in (OWN, ARCHIVED) else self.other).authority
+        fields = {"authority": authority, "client_id": "app", "client_secret": mark(name, "secret")}
+        return [
+            {"type": "keycloak", "fields": fields},
+            {"type": "supervisors", "fields": fields | {"default_role": "supervisor"}},
+            {"type": "northerners", "fields": fields | {"default_area": "north"}},
+        ]
+
+
+@dataclass
 class World:
     app: FastAPI
     superuser_url: str | None
@@ -118,6 +140,7 @@ class World:
     objects: dict[str, Objects]
     guest: str
     """The e-mail of an account that belongs to `ELSEWHERE` alone."""
+    providers: Providers
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -152,10 +175,13 @@ class World:
         return await _postgres_rows(self.superuser_url)
 
     async def make_program(self, name: str, config_id: str | None = None) -> str:
-        config = config_of(name) | {"id": config_id or f"{name}-{uuid.uuid4().hex[:8]}"}
+        config = self.config_of(name) | {"id": config_id or f"{name}-{uuid.uuid4().hex[:8]}"}
         answer = await self.admin.post("/api/apps", json=config)
         assert answer.status_code == 200, answer.text
         return str(config["id"])
+
+    def config_of(self, name: str) -> dict[str, Any]:
+        return config_of(name) | {"authConfigs": self.providers.entries(name)}
 
     async def push(self, config_id: str, *events: Any, device: str, **members: Any) -> Any:
         body = {"configId": config_id, "events": list(events)} | members
@@ -207,7 +233,7 @@ class World:
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """A config with a marked value wherever one can stand."""
+    """A config with a marked value wherever one can stand, without its identity providers."""
     fields = [{"type": "textfield", "key": "name"}, {"type": "number", "key": "age", "validate": {"min": 0}}]
     return {
         "id": name,
@@ -232,12 +258,6 @@ def config_of(name: str) -> dict[str, Any]:
             "adapterConfig": {"clientSecret": mark(name, "secret")},
             "extraFields": [{"name": "password", "value": mark(name, "secret")}],
         },
-        "authConfigs": [
-            {
-                "type": "another-provider",
-                "fields": {"authority": "https://idp.example", "client_secret": mark(name, "secret")},
-            }
-        ],
         "formValidation": "warn",
         "auditReads": True,
     }
@@ -246,7 +266,22 @@ def config_of(name: str) -> dict[str, Any]:
 @asynccontextmanager
 async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
-    app = create_app(make_settings(folder, url), clock=clock)
+    async with OidcProvider.running(now=_seconds(clock)) as home, OidcProvider.running(now=_seconds(clock)) as other:
+        async with _opened(folder, url, superuser_url, clock, Providers(home, other)) as world:
+            yield world
+
+
+def _seconds(clock: TurnableClock) -> Callable[[], float]:
+    return lambda: clock.now() / 1000
+
+
+@asynccontextmanager
+async def _opened(
+    folder: Path, url: str | None, superuser_url: str | None, clock: TurnableClock, providers: Providers
+) -> AsyncIterator[World]:
+    staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
+    settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+    app = create_app(settings, clock=clock)
     transport = ASGITransport(app=app, raise_app_exceptions=False)
     seat = ASGITransport(app=app, client=("192.0.2.1", 1))
     async with (
@@ -256,7 +291,7 @@ async def open_world(folder: Path, url: str | None, superuser_url: str | None) -
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, superuser_url, folder, clock, admin, {}, "", transport, client, _addresses())
+        world = World(app, superuser_url, folder, clock, admin, {}, "", providers, transport, client, _addresses())
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
