@@ -27,7 +27,7 @@ from datacollect.settings import Settings
 from datacollect.testing.wire import Wire, asgi_wire
 
 _PROGRAM = "bench-limits"
-_ADMIN = {"email": "bench@hub.example", "password": "Bench-Correct-7"}
+_ADMIN = {"email": "bench@hub.example", "password": "Measured-Correct-7"}
 _WARM_UP = 50
 
 

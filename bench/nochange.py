@@ -45,7 +45,7 @@ _MOST_EVENTS = 5_000_000
 _BATCH = 5_000
 _EVENTS_PER_ENTITY = 5
 _WARM_UP = 20
-_ADMIN = {"email": "bench@hub.example", "password": "Bench-Correct-7"}
+_ADMIN = {"email": "bench@hub.example", "password": "Measured-Correct-7"}
 _AGENT = {"email": "agent@hub.example", "password": "Bench-Correct-8"}
 
 

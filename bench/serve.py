@@ -172,7 +172,7 @@ class HubProcess:
     def __init__(
         self, database: Database, folder: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None
     ) -> None:
-        self.credentials = Credentials(_EMAIL, "Bench-" + secrets.token_urlsafe(12) + "7")
+        self.credentials = Credentials(_EMAIL, "Measured-" + secrets.token_urlsafe(12) + "7")
         self.data_dir = folder / "data"
         self.data_dir.mkdir()
         self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials) | dict(settings or {}))

@@ -205,8 +205,8 @@ class Settings(BaseSettings):
 
     @property
     def providers_need_https(self) -> bool:
-        """Whether identity providers must be at https addresses: in production, but for those on a network of ours."""
-        return self.production and not (self.allow_private_adapter_hosts or self.allowed_private_hosts)
+        """Whether identity providers must be at https addresses: in production, unless all private hosts are open."""
+        return self.production and not self.allow_private_adapter_hosts
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:

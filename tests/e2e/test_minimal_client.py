@@ -251,7 +251,7 @@ def test_without_access_a_device_stops_and_keeps_its_work(field: Field, device: 
     client = device()
     client.record("create-individual", "p-1", person("Ana"))
     client.program = "another-program"
-    with pytest.raises(Stopped, match="TENANT_UNKNOWN"):
+    with pytest.raises(Stopped, match="TENANT_ACCESS_DENIED"):
         client.push()
     client.program = field.program
     client._keep(token="has run out", refresh="so has this")

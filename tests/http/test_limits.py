@@ -12,8 +12,9 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from datacollect.app import create_app
 from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, Limited, class_of
-from datacollect.http.policy import CurrentUser, SignedIn, operations_of
+from datacollect.http.policy import CurrentUser, SignedIn, _account_of, operations_of
 from datacollect.kernel.identity import Actor
+from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
@@ -118,7 +119,11 @@ def test_only_syncing_has_no_rate_and_only_health_no_limit(tmp_path: Path) -> No
         "/api/sync/push",
         "/api/sync/push/audit-logs",
     }
-    assert found[Limited.IN_THE_DATABASE] == {"/api/users/login", "/api/users/refresh"}
+    assert found[Limited.IN_THE_DATABASE] == {
+        "/api/users/login",
+        "/api/users/login/provider",
+        "/api/users/refresh",
+    }
 
 
 @pytest.mark.parametrize(
@@ -300,3 +305,11 @@ async def test_places_are_given_back_whatever_becomes_of_a_request(tmp_path: Pat
                 assert (await home.get_as_admin(path)).status_code in (404, 405)
         home.doors.set()
         assert (await home.get_as_admin("/api/wait")).status_code == 200
+
+
+def test_a_providers_caller_takes_the_share_of_nobody_else() -> None:
+    def provided(tenant: str) -> Actor:
+        return Actor(kind="provider", label="x:7", user_id=UserId(7), tenant_ids=frozenset({TenantId(tenant)}))
+
+    accounts = [_account_of(actor) for actor in (provided("a"), provided("b"), Actor("user", "x:7", UserId(7)))]
+    assert len(set(accounts)) == 3

@@ -97,7 +97,7 @@ def planted(request: pytest.FixtureRequest, canary: Canaries) -> dict[str, str]:
     """Settings full of secrets: the key of all tokens, the administrator's password, the database's."""
     settings = {
         "ADMIN_EMAIL": "admin@hub.test",
-        "ADMIN_PASSWORD": canary["first-account"],
+        "ADMIN_PASSWORD": canary["first"],
         "JWT_SECRET": canary["jwt-secret"] + "-" * 16,
         "LOG_LEVEL": "debug",
         "LOGIN_RATE_LIMIT": "1000",
@@ -378,7 +378,7 @@ async def test_no_secret_is_told_to_strangers_or_written_down(
     engine = "postgres" if "DATABASE_URL" in planted else "sqlite"
     config = secret_config(canary)
     with serve(**planted) as hub, visiting(hub, canary) as visitor:
-        admin = sign_in(visitor, "admin@hub.test", canary["first-account"], "admin")
+        admin = sign_in(visitor, "admin@hub.test", canary["first"], "admin")
         artifact = configs(visitor, admin, config)
         member = accounts(visitor, admin, config["id"])
         events(visitor, member, config["id"])

@@ -112,7 +112,7 @@ def test_a_staff_provider_that_cannot_be_meant_stops_the_start(
     assert refused.value.message == text
 
 
-def test_staff_providers_need_https_in_production_unless_they_are_on_our_own_network(
+def test_staff_providers_need_https_in_production_unless_all_private_hosts_are_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     value = f"[{STAFF_PROVIDER.replace('https', 'http')}]"
@@ -121,5 +121,9 @@ def test_staff_providers_need_https_in_production_unless_they_are_on_our_own_net
     with pytest.raises(StartupError) as refused:
         check_startup(load_settings(None))
     assert refused.value.message == "STAFF_PROVIDERS: the authority of office must be an https URL"
+    # One private host that is open opens no plain http to the others.
     monkeypatch.setenv("ALLOWED_PRIVATE_HOSTS", "idp.test")
+    with pytest.raises(StartupError):
+        check_startup(load_settings(None))
+    monkeypatch.setenv("ALLOW_PRIVATE_ADAPTER_HOSTS", "true")
     check_startup(load_settings(None))

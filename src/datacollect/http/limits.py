@@ -90,9 +90,11 @@ class RouteClass:
 CLASSES = (
     RouteClass("health", ("/health", "/health/*"), Limited.NOT),
     RouteClass("sync", ("/api/sync/pull", "/api/sync/pull/*", "/api/sync/push", "/api/sync/push/*"), Limited.AT_ONCE),
-    RouteClass("sign-in", ("/api/users/login", "/api/users/refresh"), Limited.IN_THE_DATABASE),
+    RouteClass(
+        "sign-in", ("/api/users/login", "/api/users/login/provider", "/api/users/refresh"), Limited.IN_THE_DATABASE
+    ),
     RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
-    RouteClass("open", ("/api/users/logout", "/api/users/login/*"), Limited.BY_ADDRESS),
+    RouteClass("open", ("/api/users/logout", "/api/users/login/providers"), Limited.BY_ADDRESS),
     RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
     RouteClass("open", ("*",), Limited.BY_ADDRESS),
 )
@@ -343,7 +345,8 @@ class Ticket:
             self._held.pop().leave()
 
     def _answered(self, message: Message) -> None:
-        if self._awaits_account and self._account is None:
+        # What fails on our side (a database or an identity provider that is away) is no fault of the caller's.
+        if self._awaits_account and self._account is None and message["status"] < 500:
             self._limits.count_failure(self._origin())
         if self._allowance is not None and message["status"] != TooManyRequests.status:
             told = [(name.lower().encode(), value.encode()) for name, value in self._allowance.headers().items()]

@@ -176,10 +176,18 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
-    await account_known(request.scope, actor.event_user_id)
+    await account_known(request.scope, _account_of(actor))
     if actor.must_change_password and not permission.password_due:
         raise PasswordChangeRequired()
     return actor
+
+
+def _account_of(actor: Actor) -> str:
+    """Whose share of the hub a request takes. Of a provider's caller it is one of its program, whoever it says they
+    are: else a program's provider could use up the shares of others."""
+    if actor.kind == "provider":
+        return f"{','.join(actor.tenant_ids)}:{actor.label}"
+    return actor.event_user_id
 
 
 async def _sync_caller(request: Request, hub: Hub, authorization: str | None) -> Actor:

@@ -40,6 +40,8 @@ class Unverified:
     text: str
     algorithm: str
     key_id: str | None
+    type: str
+    """What the header says it is, in lower case."""
     claims: Mapping[str, Any]
 
 
@@ -71,7 +73,7 @@ def read_unverified(token: str) -> Unverified:
         raise TokenRefused("header")
     if type_.lower() not in _TOKEN_TYPES:
         raise TokenRefused("kind of token")
-    return Unverified(token, algorithm, key_id, _json_object(parts[2]))
+    return Unverified(token, algorithm, key_id, type_.lower(), _json_object(parts[2]))
 
 
 @dataclass(frozen=True, slots=True)

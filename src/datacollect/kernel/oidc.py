@@ -24,6 +24,9 @@ DEFAULT_ROLES = (Role.VIEWER, Role.ENUMERATOR, Role.SUPERVISOR)
 KNOWN_TYPES = frozenset({"keycloak", "auth0"})
 """Compared without regard to case, as schemes are in HTTP. Every other type is compared exactly."""
 
+NO_ROLE = "none"
+"""As `default_role`: whoever has no account with a role in the program is nobody."""
+
 HUB_FIELDS = frozenset({"default_role", "default_area", "userinfo"})
 """Fields of an `authConfigs` entry that are for the hub alone; apps would add them to their authorisation requests."""
 
@@ -49,7 +52,8 @@ class Provider:
     client_id: str | None = None
     audience: str | None = None
     organization: str | None = None
-    default_role: Role = Role.ENUMERATOR
+    default_role: Role | None = Role.ENUMERATOR
+    """None: only accounts with a role in the program come in."""
     default_area: str | None = None
     userinfo: bool = False
     """Whether tokens that only the provider itself can read are shown to it. Nothing tells then whom they are for."""
@@ -88,10 +92,14 @@ def provider_of(type: str, fields: Mapping[str, str]) -> Provider | None:
         client_id=given.get("client_id"),
         audience=given.get("audience"),
         organization=given.get("organization"),
-        default_role=Role(given.get("default_role", Role.ENUMERATOR)),
+        default_role=_default_role(given.get("default_role", Role.ENUMERATOR)),
         default_area=given.get("default_area"),
         userinfo=given.get("userinfo") == "true",
     )
+
+
+def _default_role(given: str) -> Role | None:
+    return None if given == NO_ROLE else Role(given)
 
 
 def provider_problems(fields: Mapping[str, str], *, https_only: bool = False) -> Iterator[tuple[str, str]]:
@@ -99,8 +107,8 @@ def provider_problems(fields: Mapping[str, str], *, https_only: bool = False) ->
     authority = fields.get("authority")
     if authority and (problem := address_problem(authority, https_only=https_only)):
         yield "authority", problem
-    if (role := fields.get("default_role")) and role not in DEFAULT_ROLES:
-        yield "default_role", f"must be one of {', '.join(DEFAULT_ROLES)}"
+    if (role := fields.get("default_role")) and role not in (*DEFAULT_ROLES, NO_ROLE):
+        yield "default_role", f"must be one of {', '.join((*DEFAULT_ROLES, NO_ROLE))}"
     if fields.get("userinfo") not in (None, "", "true", "false"):
         yield "userinfo", 'must be "true" or "false"'
 
@@ -172,7 +180,8 @@ def check_id_token(claims: Mapping[str, Any], provider: Provider, *, nonce: str 
     if _moment(claims, "iat") < now - ID_TOKEN_MILLIS - LEEWAY_MILLIS:
         raise TokenRefused("age")
     audiences = _audiences(claims)
-    if (provider.audience or provider.client_id) not in audiences:
+    # An ID token names the client it was made for; `audience` is what access tokens name.
+    if (provider.client_id or provider.audience) not in audiences:
         raise TokenRefused("audience")
     if provider.client_id and (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != provider.client_id:
         raise TokenRefused("authorized party")

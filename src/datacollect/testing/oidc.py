@@ -13,7 +13,7 @@ import hmac
 import json
 import secrets
 import time
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -23,6 +23,9 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 _REGISTRY = JWSRegistry(algorithms=["RS256", "PS256", "ES256"], strict_check_header=False)
+
+
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class OidcProvider:
@@ -139,6 +142,14 @@ class OidcProvider:
         """Signed with a key that the provider does not have, under the id of one it has or another."""
         head = {"alg": "RS256", "kid": key_id or self._signing["RS256"].kid}
         return jwt.encode(head, self._told(claims), self._stranger, registry=_REGISTRY)
+
+    @staticmethod
+    def signed_anew(token: str) -> str:
+        """An ES256 token with its other signature: whoever has one can compute the second, without any key."""
+        signed, _, signature = token.rpartition(".")
+        raw = urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+        other = _P256_ORDER - int.from_bytes(raw[32:], "big")
+        return f"{signed}.{_base64(raw[:32] + other.to_bytes(32, 'big'))}"
 
     def _told(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         issued = self.time

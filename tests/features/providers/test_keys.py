@@ -8,9 +8,11 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 
 from datacollect.features.providers.documents import FRESH_MILLIS, REFETCH_MILLIS, RETRY_MILLIS, STALE_MILLIS
+from datacollect.http.limits import FAILURE_SHARE
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import assert_refused
-from tests.features.providers.conftest import Office, entry
+from tests.features.conftest import Installation
+from tests.features.providers.conftest import Office, entry, office_of
 
 pytestmark = pytest.mark.anyio
 
@@ -192,3 +194,18 @@ async def test_a_hub_that_may_not_call_inner_networks_does_not(
     program = await strict.program(entry(idp))
     assert_away(await strict.pull(program, token_of(idp)))
     assert idp.asked == 0
+
+
+async def test_devices_whose_provider_is_away_do_not_use_up_the_patience_with_their_address(
+    installation: Installation,
+) -> None:
+    settings = {"ALLOW_PRIVATE_ADAPTER_HOSTS": True, "REQUEST_RATE_LIMIT": 2 * FAILURE_SHARE}
+    async with installation.running(**settings) as (app, _), office_of(app, installation.clock) as office:
+        async with office.provider() as idp:
+            program = await office.program(entry(idp))
+            idp.broken = True
+            for _ in range(5):
+                assert_away(await office.pull(program, token_of(idp)))
+            idp.broken = False
+            office.clock.turn(seconds=RETRY_MILLIS / 1000 + 1)
+            assert (await office.pull(program, token_of(idp))).status_code == 200

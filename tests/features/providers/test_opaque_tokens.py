@@ -95,6 +95,21 @@ async def test_few_questions_are_asked_at_once(office: Office, idp: OidcProvider
     assert {answer.status_code for answer in await asyncio.gather(*calls)} == {401}
 
 
+async def test_the_line_of_those_who_want_to_ask_has_an_end(office: Office, idp: OidcProvider) -> None:
+    program = await office.program(entry(idp, "auth0", userinfo="true"))
+    assert (await office.pull(program, OPAQUE)).status_code == 401
+    idp.held = asyncio.Event()
+    calls = [asyncio.create_task(office.pull(program, f"{OPAQUE}{number}")) for number in range(50)]
+    done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    turned_away = done.pop().result()
+    assert turned_away.status_code == 503
+    assert turned_away.headers["retry-after"]
+    idp.held.set()
+    codes = [answer.status_code for answer in await asyncio.gather(*calls)]
+    assert (codes.count(401), codes.count(503)) == (36, 14)
+    assert (await office.pull(program, f"{OPAQUE}later")).status_code == 401
+
+
 async def test_a_name_that_http_cannot_carry_is_refused(office: Office, idp: OidcProvider) -> None:
     program = await office.program(entry(idp, "auth0", userinfo="true"))
     for token in ("auth0 é", "auth0 a b", f"auth0 {'x' * 20_000}"):

@@ -112,6 +112,33 @@ async def test_an_id_token_signs_in_once(installation: Installation) -> None:
         assert_login_refused(await sign_in(client, token))
 
 
+async def test_a_second_signature_makes_no_second_token(installation: Installation) -> None:
+    async with staffed(installation) as (office, client, idp):
+        person = await make_person(office.admin)
+        token = idp.id_token(**told(person), alg="ES256")
+        again = idp.signed_anew(token)
+        assert again != token
+        assert (await sign_in(client, again)).status_code == 200
+        assert_login_refused(await sign_in(client, token))
+        assert_login_refused(await sign_in(client, again))
+
+
+async def test_with_an_audience_for_access_tokens_id_tokens_still_name_the_client(installation: Installation) -> None:
+    async with staffed(installation) as (office, _client, idp):
+        named = {"name": "office", "type": "auth0", "authority": idp.authority, "client_id": "hub", "audience": "api"}
+        async with installation.running(STAFF_PROVIDERS=json.dumps([named]), ALLOW_PRIVATE_ADAPTER_HOSTS=True) as (
+            _,
+            other,
+        ):
+            person = await make_person(office.admin)
+            claims = told(person, aud="api", azp="hub", typ=None)
+            for header in ({}, {"typ": "at+jwt"}):
+                assert_login_refused(await sign_in(other, idp.sign({"sub": "ada", **claims}, header=header)))
+            only_said = idp.sign({"sub": "ada", **told(person, typ=None)}, header={"typ": "at+jwt"})
+            assert_login_refused(await sign_in(other, only_said))
+            assert (await sign_in(other, idp.id_token(**told(person)))).status_code == 200
+
+
 async def test_a_programs_provider_signs_nobody_in(installation: Installation) -> None:
     async with staffed(installation) as (office, client, _), office.provider() as programs:
         person = await make_person(office.admin, role="ADMIN")
@@ -130,11 +157,28 @@ async def test_a_provider_that_is_away_is_told_apart(installation: Installation)
         assert_login_refused(await sign_in(client, idp.id_token(**told(person, aud="other"))))
 
 
-async def test_attempts_count_with_those_by_password(installation: Installation) -> None:
+async def test_failures_count_with_those_by_password_and_successes_do_not(installation: Installation) -> None:
     async with staffed(installation, LOGIN_RATE_LIMIT=5) as (office, client, idp):
         person = await make_person(office.admin)
-        for _ in range(4):  # the administrator's was the first
+        for number in range(5):
             assert_login_refused(await sign_in(client, "x"))
+            if number < 3:
+                assert (await sign_in(client, idp.id_token(**told(person, jti=str(number))))).status_code == 200
         answer = await sign_in(client, idp.id_token(**told(person)))
         assert_refused(answer, 429, "Too many login attempts, please try again later", "TOO_MANY_LOGINS")
         assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_the_security_log_tells_who_came_by_a_provider(installation: Installation) -> None:
+    async with staffed(installation) as (office, client, idp):
+        person = await make_person(office.admin)
+        assert_login_refused(await sign_in(client, "x"))
+        assert_login_refused(await sign_in(client, "x", provider="other"))
+        assert (await sign_in(client, idp.id_token(**told(person)))).status_code == 200
+        entries = (await office.admin.get("/api/security-log")).json()["entries"]
+        told_of = [(one["action"], one["userId"], one["details"]["by"]) for one in entries[:3]]
+        assert told_of == [
+            ("login.succeeded", person.id, "office"),
+            ("login.failed", None, "an unknown provider"),
+            ("login.failed", None, "office"),
+        ]

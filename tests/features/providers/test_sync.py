@@ -285,6 +285,20 @@ async def test_a_caller_without_an_account_is_what_the_provider_makes_them(offic
     assert pulled.status_code == 400
 
 
+async def test_without_a_default_only_accounts_with_a_role_come_in(office: Office, idp: OidcProvider) -> None:
+    program = await office.program(entry(idp, default_role="none"))
+    person = await member(office, program, "viewer")
+    stranger = await make_person(office.admin, tenantIds=[program])
+    good = idp.access_token(aud="app", email=person.email, email_verified=True)
+    assert await role_of(office, program, good) == "viewer"
+    for claims in (
+        {"email": person.email, "email_verified": False},
+        {"email": stranger.email, "email_verified": True},
+        {},
+    ):
+        assert_invalid(await office.pull(program, f"keycloak {idp.access_token(aud='app', **claims)}"))
+
+
 async def test_history_names_the_provider_and_its_subject(office: Office, idp: OidcProvider) -> None:
     program = await office.program(entry(idp))
     event = make_event()

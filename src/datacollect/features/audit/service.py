@@ -120,8 +120,9 @@ async def pull(
 
     What was recorded later is all that stands behind one place, which is found by halving; what only claims to be later
     has an index of its own. So a log that is pushed late is not missed, and nothing is scanned: three statements
-    at most.
+    at most. Raises `BeyondReach`.
     """
+    scope.require_everything()
     border = BEGINNING if since is None else reached_by(since, await position_recorded_by(view, scope, since))
     lines = await queries.read_trail(
         view, scope, after=after, border=border, since=since or Millis(0), entity_guid=entity_guid, limit=limit

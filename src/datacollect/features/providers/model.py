@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import Actor, Role
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.oidc import DEFAULT_ROLES, Identity, Provider
+from datacollect.kernel.oidc import DEFAULT_ROLES, Identity, Provider, TokenRefused
 from datacollect.kernel.sync_scope import RoleAssignment
 
 HIGHEST_ROLE = max(DEFAULT_ROLES, key=lambda role: role.level)
@@ -20,19 +20,27 @@ def provider_actor(tenant_id: TenantId, provider: Provider, identity: Identity, 
     """The caller, as what they are in this one program.
 
     `account` is the hub's own account of the same verified e-mail. It counts if somebody has given it a role in this
-    program; an administrator's never does. Else the provider's default holds.
+    program; an administrator's never does. Else the provider's default holds; raises `TokenRefused` if there is none.
     """
     given: Sequence[RoleAssignment] = ()
     if account is not None and not account.is_admin and tenant_id in account.tenant_ids:
         given = [_limited(assignment) for assignment in account.assignments_in(tenant_id)]
-    default = RoleAssignment(tenant_id, provider.default_role, area_id=provider.default_area)
+    if not given:
+        given = [_default(tenant_id, provider)]
+        account = None
     return Actor(
         kind="provider",
         label=f"{provider.type}:{identity.subject}",
-        user_id=account.user_id if account is not None and given else None,
+        user_id=None if account is None else account.user_id,
         tenant_ids=frozenset({tenant_id}),
-        assignments=tuple(given) or (default,),
+        assignments=tuple(given),
     )
+
+
+def _default(tenant_id: TenantId, provider: Provider) -> RoleAssignment:
+    if provider.default_role is None:
+        raise TokenRefused("no account with a role in the program")
+    return RoleAssignment(tenant_id, provider.default_role, area_id=provider.default_area)
 
 
 def _limited(assignment: RoleAssignment) -> RoleAssignment:

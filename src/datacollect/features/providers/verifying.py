@@ -1,9 +1,11 @@
 """Whether a provider vouches for a token, and for whom."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from datacollect.features.providers.documents import Fetcher, FetchFailed, ProviderDocuments
@@ -31,10 +33,21 @@ _MOST_TOKENS = 10_000
 _MOST_QUESTIONS = 4
 """At once, to one provider, about tokens that only it can read."""
 
+_MOST_WAITING = 32
+"""For a place to ask; more are told to come again."""
+
 _SENDABLE = re.compile(r"[!-~]+")
 """What can be passed on as a token: RFC 9110's visible characters."""
 
 _Key = tuple[Provider, bytes]
+
+
+@dataclass(slots=True)
+class _Places:
+    """Questions to one provider: under way, and waiting."""
+
+    taken: int = 0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_QUESTIONS))
 
 
 class TokenVerifier:
@@ -46,7 +59,7 @@ class TokenVerifier:
         self._clock = clock
         self._known: Remembered[_Key, Identity] = Remembered(clock, most=_MOST_TOKENS)
         self._refused: Remembered[_Key, str] = Remembered(clock, most=_MOST_TOKENS)
-        self._asking: Remembered[str, asyncio.Semaphore] = Remembered(clock, most=1000)
+        self._asking: dict[str, _Places] = {}
 
     async def access(self, provider: Provider, token: str) -> Identity:
         """Whom an access token is about. Raises `TokenRefused`, `ProviderUnavailable`.
@@ -71,6 +84,8 @@ class TokenVerifier:
     async def id_token(self, provider: Provider, token: str, *, nonce: str | None) -> Identity:
         """Who has just signed in at the provider. Raises `TokenRefused`, `ProviderUnavailable`."""
         read = read_unverified(token)
+        if read.type != "jwt":
+            raise TokenRefused("kind of token")
         identity = check_id_token(read.claims, provider, nonce=nonce, now=self._clock.now())
         await self._check_signature(provider, read)
         return identity
@@ -103,7 +118,7 @@ class TokenVerifier:
         if endpoint is None:
             raise TokenRefused("no userinfo endpoint")
         try:
-            async with self._questions(endpoint):
+            async with self._question(endpoint):
                 claims = await self._fetcher.get_json(endpoint, bearer=token)
         except FetchFailed as failed:
             if failed.status in (400, 401, 403):
@@ -113,10 +128,20 @@ class TokenVerifier:
             raise TokenRefused("userinfo")
         return claims
 
-    def _questions(self, endpoint: str) -> asyncio.Semaphore:
-        semaphore = self._asking.get(endpoint) or asyncio.Semaphore(_MOST_QUESTIONS)
-        self._asking.keep(endpoint, semaphore, until=Millis(self._clock.now() + USERINFO_MILLIS))
-        return semaphore
+    @contextlib.asynccontextmanager
+    async def _question(self, endpoint: str) -> AsyncIterator[None]:
+        """A place to ask a provider. Anybody can make up tokens, so the line for one has an end."""
+        places = self._asking.setdefault(endpoint, _Places())
+        if places.taken >= _MOST_QUESTIONS + _MOST_WAITING:
+            raise ProviderUnavailable(headers={"Retry-After": _RETRY_SECONDS})
+        places.taken += 1
+        try:
+            async with places.turns:
+                yield
+        finally:
+            places.taken -= 1
+            if not places.taken:
+                del self._asking[endpoint]
 
     def _soon(self, identity: Identity, millis: int) -> Millis:
         return min(identity.expires_at, Millis(self._clock.now() + millis))
