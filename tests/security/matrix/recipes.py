@@ -220,9 +220,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             "/api/users/check-token",
             "/api/users/me",
             "/api/users/me/sessions",
-            "/api/users",
         )
     },
+    "GET /api/users": (
+        Recipe(_get("/api/users")),
+        Recipe(_get("/api/users", search="mark", limit="1000"), name="search"),
+    ),
     "POST /api/users/login": (
         Recipe(
             _plain("POST", _LOGIN, lambda p: {"email": p.account[0], "password": "Wrong-Horse-1"}),
