@@ -70,10 +70,14 @@ def _rates() -> list[_Limit]:
     setting = "`REQUEST_RATE_LIMIT`"
     account, opened, failures = (f"{rates[name].quota:,} in a minute" for name in ("account", "open", "failures"))
     logins = _default("login_rate_limit")
+    wrong = _default("login_account_limit")
     window = f"{WINDOW_SECONDS // 60} minutes"
     public = f"{limits.PUBLIC.quota} in {limits.PUBLIC.window_seconds // 60} minutes"
     return [
-        _Limit("logins of an address", f"{logins} in {window}", "`LOGIN_RATE_LIMIT`", "429 `TOO_MANY_LOGINS`"),
+        _Limit("failed sign-ins of an address", f"{logins} in {window}", "`LOGIN_RATE_LIMIT`", "429 `TOO_MANY_LOGINS`"),
+        _Limit(
+            "wrong passwords for an account", f"{wrong} in {window}", "`LOGIN_ACCOUNT_LIMIT`", "429 `TOO_MANY_LOGINS`"
+        ),
         _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
         _Limit("requests of an account (`account`)", account, setting, "429 `TOO_MANY_REQUESTS`"),
         _Limit("requests of an address to open routes (`open`)", opened, setting, "429 `TOO_MANY_REQUESTS`"),

@@ -77,7 +77,7 @@ async def _explained(hub: Hub, user: str, operation: Operation, tenant: str | No
         typer.echo(f"  program  {tenant_id} {'runs' if runs else 'does not run: it is unknown or archived'}")
     if permission.callers is not Callers.ANYBODY and explanation.refused is not None:
         refused = explanation.refused
-        typer.echo(f"DENIED with {refused.status} {refused.code}: {refused.message}. {refused.help}")
+        typer.echo(f"DENIED with {refused.status} {refused.code}: {refused.message.rstrip('.')}. {refused.help}")
         return False
     typer.echo("ALLOWED" if runs or permission.where is Where.PATH else "ALLOWED, but there is nothing to reach")
     return True

@@ -89,7 +89,7 @@ def _permissions_page() -> Iterator[str]:
     yield "start with a route that has none. Made by `datacollect reference permissions`; `datacollect permissions explain USER ROUTE TENANT`"
     yield "says why an account may or may not call a route in a program."
     yield ""
-    yield "A role is held in one program and means nothing in another. Accounts with role ADMIN may everything everywhere. A member without"
+    yield "A role is held in one program and means nothing in another. Accounts with role ADMIN may do everything everywhere. A member without"
     yield "any assignment counts as `enumerator`; an assignment with an unknown role grants nothing. Strangers get 403, whether or not"
     yield "the program exists; members get 400 (sync) or 404 for a program that does not run."
     yield ""

@@ -34,7 +34,7 @@ class InvalidUserQuery(InvalidRequest):
 
 
 class ProgramRequired(InvalidRequest):
-    """The account must belong to a program. Delete it if nobody needs it any more."""
+    """The account must belong to a program. Name one, or delete the account if nobody needs it any more."""
 
     code = "PROGRAM_REQUIRED"
     help = "Name one of your programs in `tenantIds` or `roleAssignments`."
