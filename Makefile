@@ -1,6 +1,8 @@
 # Everything lives in .venv; nothing global is touched, no root needed. `make` is plain POSIX make.
 PYTHON ?= python3
 BIN = .venv/bin
+# A test process for each core; `make test PYTEST_ARGS=` runs all in one.
+PYTEST_ARGS = -n auto
 UV = UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 
 help: ## this list

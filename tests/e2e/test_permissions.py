@@ -50,6 +50,8 @@ def test_it_says_why(run: Run) -> None:
     assert "elsewhere does not run" in stranger.stdout
 
     assert run(*EXPLAIN, "1", "GET /api/users").returncode == 0
+    nowhere = run(*EXPLAIN, "sue@hub.test", "POST /api/users", "camp")
+    assert (nowhere.returncode, "`manage-users` in the program" in nowhere.stdout) == (3, True)
     assert run(*EXPLAIN, "sue@hub.test", "GET /api/users").returncode == 3
 
 
@@ -60,6 +62,7 @@ def test_it_says_why(run: Run) -> None:
         (("nobody@hub.test", "GET /api/users"), "There is no such account."),
         (("1", "GET /api/nowhere"), 'There is no route "GET /api/nowhere".'),
         (("1", "GET /api/sync/pull"), "name it as the third argument"),
+        (("1", "GET /api/users/me", "camp"), "leave the third argument out"),
     ],
 )
 def test_it_says_what_it_does_not_understand(run: Run, arguments: tuple[str, ...], problem: str) -> None:

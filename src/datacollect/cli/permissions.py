@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -60,9 +61,14 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 async def _explained(hub: Hub, user: str, operation: Operation, tenant: str | None) -> bool:
     permission = operation.permission
+    if permission.where is Where.ANY_PROGRAM and tenant is not None:
+        # Whether the account may do it in this very one.
+        permission = replace(permission, where=Where.CONFIG_ID)
     about_one = permission.where in (Where.CONFIG_ID, Where.PATH)
     if about_one and tenant is None:
         raise StartupError(f"{operation.name} is about one program: name it as the third argument.")
+    if not about_one and tenant is not None:
+        raise StartupError(f"{operation.name} is about no program: leave the third argument out.")
     tenant_id = TenantId(tenant) if about_one and tenant is not None else None
     async with closing(hub.db):
         await require_reachable(hub.db)

@@ -295,6 +295,8 @@ async def test_the_current_password_must_be_right_and_the_new_one_strong(client:
         "The current password is wrong.",
         "WRONG_PASSWORD",
     )
+    same = await change(client, token, PASSWORD, PASSWORD)
+    assert_refused(same, 400, "Password must not be the present one")
     weak = await change(client, token, PASSWORD, "short")
     assert weak.status_code == 400
     assert [issue["path"] for issue in weak.json()["details"]] == [["newPassword"]] * 4

@@ -452,3 +452,36 @@ async def test_administrators_who_remove_each_other_at_once_leave_one(alone: Alo
         admins = await view.fetch("SELECT role FROM users WHERE role = 'ADMIN'")
     assert len(admins) == 6 - statuses.count(200) >= 1
     assert statuses.count(200) >= 2
+
+
+async def test_what_is_not_known_of_an_assignment_is_told_and_not_stored(admin: AsyncClient) -> None:
+    """A limit with a slip in its name is none: whoever sets it must not believe that it holds."""
+    program = await make_program(admin)
+    sloppy = {"tenantId": program, "role": "enumerator", "areaID": "north"}
+    scoped = {
+        "tenantId": program,
+        "role": "viewer",
+        "syncScopeOverride": {"areaIds": ["north"], "entityType": ["group"]},
+    }
+    account = {"email": f"{new_id('u')}@hub.test", "password": PASSWORD, "role": "USER"}
+    answer = await admin.post("/api/users", json=account | {"roleAssignments": [sloppy, scoped]})
+    warnings = [
+        "roleAssignments[0].areaID is not known and was ignored",
+        "roleAssignments[1].syncScopeOverride.entityType is not known and was ignored",
+    ]
+    assert (answer.status_code, answer.json()) == (
+        201,
+        {"message": "User created successfully", "warnings": warnings},
+    )
+    stored = await find_account(admin, account["email"])
+    assert stored["roleAssignments"] == [
+        {"tenantId": program, "role": "enumerator"},
+        {"tenantId": program, "role": "viewer", "syncScopeOverride": {"areaIds": ["north"]}},
+    ]
+    right = {"email": account["email"], "role": "USER", "roleAssignments": [sloppy | {"areaId": "north"}]}
+    changed = await admin.put(f"/api/users/{stored['id']}", json=right)
+    assert changed.json()["warnings"] == warnings[:1]
+    del right["roleAssignments"][0]["areaID"]  # type: ignore[index]
+    assert (await admin.put(f"/api/users/{stored['id']}", json=right)).json() == {
+        "message": "User updated successfully"
+    }

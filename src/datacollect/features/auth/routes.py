@@ -313,6 +313,8 @@ async def change_password(
             raise UserGone()
         # Not with the other rules of new passwords: that the e-mail's name must not be in it needs the account.
         issues = users.password_issues(body.new_password, member="newPassword", email=user.email)
+        if body.new_password == body.current_password:
+            issues.append(users.same_password_issue(member="newPassword"))
         if issues:
             raise users.InvalidAccount(issues)
         quota = await _account_quota(view, hub, user.email, source)

@@ -83,6 +83,8 @@ async def login_by_provider(
             # Longer remembered than ID tokens are good for.
             once = await auth.count_attempt(tx, f"id-token:{used}", limit=1, now=hub.clock.now())
             user = await users.find_user(tx, user_id)
+            if once.exceeded:
+                _log.info("provider.login_refused", provider=body.provider, reason="used before")
             if once.exceeded or user is None:
                 raise ProviderLoginRefused()
             pair = await auth.sign_in(tx, hub.tokens, user, source=source, by=body.provider, now=hub.clock.now())

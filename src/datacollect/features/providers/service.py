@@ -52,20 +52,25 @@ class ProviderGate:
         if tenant is None or not token:
             raise Unauthenticated()
         away: ProviderUnavailable | None = None
+        known = False
         for provider in await self._providers(tenant):
             if not provider.answers_to(scheme):
                 continue
+            known = True
             try:
                 return await self._actor(tenant_id, provider, await self.verifier.access(provider, token))
             except TokenRefused as refused:
                 _log.info("provider.token_refused", tenant_id=tenant_id, type=provider.type, reason=str(refused))
             except ProviderUnavailable as unavailable:
                 away = unavailable
+        if not known:
+            _log.info("provider.token_refused", tenant_id=tenant_id, type=None, reason="no provider of that name")
         raise away or Unauthenticated()
 
     async def staff(self, name: str, token: str, *, nonce: str | None) -> UserId:
         provider = self._staff.get(name)
         if provider is None:
+            _log.info("provider.login_refused", provider=None, reason="no provider of that name")
             raise ProviderLoginRefused()
         try:
             identity = await self.verifier.id_token(provider, token, nonce=nonce)

@@ -88,6 +88,11 @@ def password_issues(password: str, *, member: str, email: object = None) -> list
     return [Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message=text) for text in broken]
 
 
+def same_password_issue(*, member: str) -> Issue:
+    """Of a change that changes nothing: who has to choose a password of their own has not done so."""
+    return Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message="Password must not be the present one")
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """Which accounts a list is to show."""

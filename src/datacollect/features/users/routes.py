@@ -20,6 +20,7 @@ from datacollect.features.users.schemas import (
     UserDetail,
     UserOut,
     UserUpdate,
+    unknown_members,
 )
 from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
 from datacollect.http.hub import CurrentHub
@@ -74,7 +75,13 @@ class _AccountBody(JsonBody):
         return body
 
 
-@router.get("/check-token", summary="Check an access token", tags=["Authentication"], responses=errors(401, 403))
+@router.get(
+    "/check-token",
+    summary="Check an access token",
+    tags=["Authentication"],
+    response_model_exclude_none=True,
+    responses=errors(401, 403),
+)
 async def check_token(actor: CurrentUser) -> Done:
     """Answers 200 as long as the token opens routes."""
     return Done(message="Token is valid")
@@ -133,7 +140,13 @@ async def list_users(
     return Response(content, media_type="application/json", headers=headers)
 
 
-@router.post("", summary="Create an account", status_code=201, responses=errors(400, 401, 403, 409))
+@router.post(
+    "",
+    summary="Create an account",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses=errors(400, 401, 403, 409),
+)
 async def create_user(
     hub: CurrentHub,
     manager: Manager,
@@ -148,10 +161,15 @@ async def create_user(
     account = await _account(body)
     async with hub.db.transaction() as tx:
         await service.create_user(tx, manager, account, source=source, now=hub.clock.now())
-    return Done(message="User created successfully")
+    return _done("User created successfully", body.role_assignments)
 
 
-@router.post("/memberships", summary="Add an account to a program", responses=errors(400, 401, 403, 404, 409))
+@router.post(
+    "/memberships",
+    summary="Add an account to a program",
+    response_model_exclude_none=True,
+    responses=errors(400, 401, 403, 404, 409),
+)
 async def admit_user(
     hub: CurrentHub,
     manager: Manager,
@@ -170,7 +188,7 @@ async def admit_user(
     async with hub.db.transaction() as tx:
         user_id = await service.admit_user(tx, manager, account, source=source, now=hub.clock.now())
     hub.auth.forget(user_id)
-    return Done(message="User added successfully")
+    return _done("User added successfully", body.role_assignments)
 
 
 @router.get("/{idOrEmail}", summary="One account", response_model=UserDetail, responses=errors(400, 401, 403, 404))
@@ -181,7 +199,12 @@ async def get_user(hub: CurrentHub, manager: Manager, key: IdOrEmail) -> dict[st
     return user.to_wire() | {"mustChangePassword": user.must_change_password}
 
 
-@router.put("/{idOrEmail}", summary="Change an account", responses=errors(400, 401, 403, 404, 409))
+@router.put(
+    "/{idOrEmail}",
+    summary="Change an account",
+    response_model_exclude_none=True,
+    responses=errors(400, 401, 403, 404, 409),
+)
 async def update_user(
     hub: CurrentHub,
     manager: Manager,
@@ -199,10 +222,15 @@ async def update_user(
     async with hub.db.transaction() as tx:
         user_id = await service.update_user(tx, manager, key, account, source=source, now=hub.clock.now())
     hub.auth.forget(user_id)
-    return Done(message="User updated successfully")
+    return _done("User updated successfully", body.role_assignments)
 
 
-@router.delete("/{idOrEmail}", summary="Delete an account", responses=errors(401, 403, 404, 409))
+@router.delete(
+    "/{idOrEmail}",
+    summary="Delete an account",
+    response_model_exclude_none=True,
+    responses=errors(401, 403, 404, 409),
+)
 async def delete_user(hub: CurrentHub, manager: Manager, source: CurrentSource, key: IdOrEmail) -> Done:
     """By id (all digits) or e-mail. Its tokens stop working at once. Accounts that belong to programs whose users you
     do not manage stay; take them out of yours by changing them."""
@@ -227,7 +255,24 @@ async def _account(body: UserUpdate) -> service.Account:
 def _assignments(assignments: Sequence[Assignment] | None) -> list[dict[str, Any]] | None:
     if assignments is None:
         return None
-    return [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in assignments]
+    return [
+        one.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_none=True,
+            exclude={**dict.fromkeys(one.model_extra or (), True), "sync_scope_override": _extra_of_scope(one)},
+        )
+        for one in assignments
+    ]
+
+
+def _extra_of_scope(assignment: Assignment) -> set[str]:
+    scope = assignment.sync_scope_override
+    return set() if scope is None else set(scope.model_extra or ())
+
+
+def _done(message: str, assignments: Sequence[Assignment] | None) -> Done:
+    return Done(message=message, warnings=unknown_members(assignments or ()) or None)
 
 
 def _list_query(

@@ -1,9 +1,10 @@
 """Wire models of accounts."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from datacollect.http.wire import SyncScope, Wire
@@ -22,23 +23,40 @@ MOST_PROGRAMS = 1000
 """Entries of each list of an account."""
 
 
+_MOST_WARNINGS = 20
+
 MOST_AREAS = 50_000
 """A district may have thousands of villages."""
 
 
 class PersonScope(SyncScope):
-    """How much of a program the user may hold."""
+    """How much of a program the user may hold. What else is sent is not stored, and told: see `unknown_members`."""
+
+    model_config = ConfigDict(extra="allow")
 
     area_ids: list[AreaId] | None = Field(None, min_length=1, max_length=MOST_AREAS)
 
 
 class Assignment(Wire):
-    """What the user is in one program."""
+    """What the user is in one program. What else is sent is not stored, and told: see `unknown_members`."""
+
+    model_config = ConfigDict(extra="allow")
 
     tenant_id: ProgramId
     role: _Role
     area_id: AreaId | None = None
     sync_scope_override: PersonScope | None = None
+
+
+def unknown_members(assignments: Sequence[Assignment]) -> list[str]:
+    """What of the assignments is not stored. A limit with a slip in its name would else be none, and nobody told."""
+    found = []
+    for index, assignment in enumerate(assignments):
+        place = f"roleAssignments[{index}]"
+        found += [f"{place}.{name}" for name in assignment.model_extra or ()]
+        scope = assignment.sync_scope_override
+        found += [f"{place}.syncScopeOverride.{name}" for name in (scope and scope.model_extra) or ()]
+    return [f"{name[:100]} is not known and was ignored" for name in found[:_MOST_WARNINGS]]
 
 
 # Any alphabet, but nothing that separates or encloses addresses in a list, or is markup on a page.
@@ -117,3 +135,4 @@ class Me(UserDetail):
 
 class Done(Wire):
     message: str
+    warnings: list[str] | None = Field(None, description="What was not stored as it was sent.")

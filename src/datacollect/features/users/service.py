@@ -38,6 +38,7 @@ from datacollect.features.users.model import (
     key_of,
     normal_email,
     password_issues,
+    same_password_issue,
     standing,
 )
 from datacollect.features.users.passwords import (
@@ -85,6 +86,7 @@ __all__ = [
     "normal_email",
     "password_issues",
     "replace_password_hash",
+    "same_password_issue",
     "update_user",
 ]
 
