@@ -301,7 +301,7 @@ async def test_places_are_given_back_whatever_becomes_of_a_request(tmp_path: Pat
             call.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await call
-            for path in ("/api/users/none", "/api/nowhere", "/nowhere"):
+            for path in ("/api/users/99999999", "/api/nowhere", "/nowhere"):
                 assert (await home.get_as_admin(path)).status_code in (404, 405)
         home.doors.set()
         assert (await home.get_as_admin("/api/wait")).status_code == 200

@@ -20,6 +20,7 @@ from tests.security.matrix.confusion import PATHS, confused
 from tests.security.matrix.contract import RULES, Rule, refusal
 from tests.security.matrix.recipes import RECIPES, place
 from tests.security.matrix.world import (
+    ADMINS,
     FOREIGN,
     OWN,
     PROGRAMS,
@@ -223,6 +224,31 @@ async def test_numbers_tell_of_no_more_than_what_the_caller_may_list(matrix: Mat
             assert answers[1] == {"count": len(answers[0])}
             assert sum(answers[2].values()) == len(answers[0])
     assert 0 < seen["limited supervisor"] == seen["limited enumerator"] < seen["viewer"] == seen["admin"]
+
+
+async def test_of_accounts_everybody_sees_the_part_they_manage(matrix: Matrix) -> None:
+    world, callers = matrix
+    wrong = []
+    for caller in callers:
+        is_let_in = refusal(RULES["GET /api/users"], caller, "") is None
+        mine = {program for program in PROGRAMS if is_let_in and caller.manages(program)}
+        answer = await world.send(Sent("GET", f"/api/users/{world.shared}"), caller.authorization)
+        if answer.is_success != is_let_in or marks_in(answer) != {(program, "part") for program in mine}:
+            wrong.append(f"{caller.name}: {answer.status_code} {answer.text[:400]}")
+        answer = await world.send(Sent("GET", f"/api/users/{world.boss}"), caller.authorization)
+        if answer.is_success != (is_let_in and caller.is_admin) or (marks_in(answer) and not answer.is_success):
+            wrong.append(f"{caller.name} of an ADMIN: {answer.status_code} {answer.text[:400]}")
+        for program in (*PROGRAMS, UNKNOWN):
+            sent = Sent("GET", "/api/users", (("tenantId", program), ("limit", "1000")))
+            answer = await world.send(sent, caller.authorization)
+            seen = len(answer.json()) if answer.is_success else 0
+            told, there = marks_in(answer), {(program, "email"), (program, "part")}
+            others = {name for name, _ in told} - mine - ({ADMINS, UNKNOWN} if caller.is_admin else set())
+            if others or (there <= told) != (program in mine) or seen != int(answer.headers.get("X-Total-Count", 0)):
+                wrong.append(f"{caller.name} of {program}: {answer.status_code} {answer.text[:400]}")
+            if seen and program not in mine and not caller.is_admin:
+                wrong.append(f"{caller.name} of {program}: {seen} accounts")
+    assert_nothing(wrong)
 
 
 async def test_confused_parameters_reach_no_other_program(

@@ -63,12 +63,18 @@ def entry(idp: OidcProvider, type: str = "keycloak", **fields: str) -> dict[str,
 
 
 @pytest.fixture(scope="module")
+def provider_clock() -> TurnableClock:
+    """Not the clock of the hub that other tests use: it is turned by days here, and sessions there would end."""
+    return TurnableClock()
+
+
+@pytest.fixture(scope="module")
 async def provider_app(
-    anyio_backend: str, engine_url: tuple[str | None, Path], hub_clock: TurnableClock
+    anyio_backend: str, engine_url: tuple[str | None, Path], provider_clock: TurnableClock
 ) -> AsyncIterator[FastAPI]:
     url, folder = engine_url
     settings = make_settings(folder / "providers-hub", url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
-    app = create_app(settings, clock=hub_clock)
+    app = create_app(settings, clock=provider_clock)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -82,8 +88,8 @@ async def office_of(app: FastAPI, clock: TurnableClock) -> AsyncIterator[Office]
 
 
 @pytest.fixture
-async def office(provider_app: FastAPI, hub_clock: TurnableClock) -> AsyncIterator[Office]:
-    async with office_of(provider_app, hub_clock) as office:
+async def office(provider_app: FastAPI, provider_clock: TurnableClock) -> AsyncIterator[Office]:
+    async with office_of(provider_app, provider_clock) as office:
         yield office
 
 

@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from httpx2 import AsyncClient, Response
+from httpx2 import Response
 
 from datacollect.features.providers.documents import FRESH_MILLIS, REFETCH_MILLIS, RETRY_MILLIS, STALE_MILLIS
 from datacollect.http.limits import FAILURE_SHARE
@@ -187,13 +186,12 @@ async def test_an_issuer_may_be_named_beside_the_authority(office: Office, idp: 
     assert (await office.pull(program, token_of(idp))).status_code == 401
 
 
-async def test_a_hub_that_may_not_call_inner_networks_does_not(
-    app: FastAPI, admin: AsyncClient, office: Office, idp: OidcProvider
-) -> None:
-    strict = Office(app, office.clock, admin)
-    program = await strict.program(entry(idp))
-    assert_away(await strict.pull(program, token_of(idp)))
-    assert idp.asked == 0
+async def test_a_hub_that_may_not_call_inner_networks_does_not(installation: Installation) -> None:
+    async with installation.running() as (app, _), office_of(app, installation.clock) as strict:
+        async with strict.provider() as idp:
+            program = await strict.program(entry(idp))
+            assert_away(await strict.pull(program, token_of(idp)))
+            assert idp.asked == 0
 
 
 async def test_devices_whose_provider_is_away_do_not_use_up_the_patience_with_their_address(

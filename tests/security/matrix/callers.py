@@ -110,6 +110,7 @@ async def _from_providers(world: World) -> list[Caller]:
         "provider, unknown word": f"another {good}",
         "provider, expired": f"keycloak {idp.access_token(**hour | {'exp': idp.time - 3600})}",
         "provider, for another app": f"keycloak {idp.access_token(**hour | {'aud': 'another'})}",
+        "provider, of another issuer": f"keycloak {idp.access_token(**hour, iss=other.issuer)}",
         "provider, forged": f"keycloak {idp.forged({'sub': 'ada', **hour})}",
         "provider, unsigned": f"keycloak {idp.unsigned({'sub': 'ada', **hour})}",
         "provider, confused": f"keycloak {idp.confused({'sub': 'ada', **hour})}",

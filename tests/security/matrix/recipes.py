@@ -12,17 +12,7 @@ from typing import Any
 from tests.accounts import PASSWORD, bearer, login, make_person
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import (
-    ARCHIVED,
-    ELSEWHERE,
-    OWN,
-    RUNNING,
-    SHARED,
-    UNKNOWN,
-    Objects,
-    Sent,
-    World,
-)
+from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, SHARED, UNKNOWN, Objects, Sent, World
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -63,8 +53,7 @@ class Recipe:
 
 
 def place(world: World, program: str) -> Place:
-    account = (world.guest, PASSWORD)
-    return Place(program, program, world.objects[program], world.config_of(program), account)
+    return Place(program, program, world.objects[program], world.config_of(program), (world.guest, PASSWORD))
 
 
 def _config(place: Place) -> dict[str, Any]:
@@ -231,9 +220,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             "/api/users/check-token",
             "/api/users/me",
             "/api/users/me/sessions",
-            "/api/users",
         )
     },
+    "GET /api/users": (
+        Recipe(_get("/api/users")),
+        Recipe(_get("/api/users", search="mark", limit="1000"), name="search"),
+    ),
     "POST /api/users/login": (
         Recipe(
             _plain("POST", _LOGIN, lambda p: {"email": p.account[0], "password": "Wrong-Horse-1"}),

@@ -37,6 +37,9 @@ DEFAULT = "default"
 ELSEWHERE = "elsewhere"
 """Where one caller has more rights than in `OWN`."""
 
+ADMINS = "admins"
+"""No program: what stands for it in the marks of an ADMIN."""
+
 PROGRAMS = (OWN, FOREIGN, ARCHIVED, SEALED, DEFAULT, ELSEWHERE)
 TARGETS = (OWN, FOREIGN, UNKNOWN, ARCHIVED, SEALED)
 RUNNING = frozenset({OWN, FOREIGN, DEFAULT, ELSEWHERE})
@@ -140,6 +143,10 @@ class World:
     objects: dict[str, Objects]
     guest: str
     """The e-mail of an account that belongs to `ELSEWHERE` alone."""
+    shared: str
+    """The id of an account that belongs to every program, with a marked area in each."""
+    boss: str
+    """The id of an ADMIN who belongs to `OWN` and `ELSEWHERE` too."""
     providers: Providers
     _transport: ASGITransport
     _client: AsyncClient
@@ -291,11 +298,17 @@ async def _opened(
     ):
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        world = World(app, superuser_url, folder, clock, admin, {}, "", providers, transport, client, _addresses())
+        world = World(
+            app, superuser_url, folder, clock, admin, {}, "", "", "", providers, transport, client, _addresses()
+        )
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
         world.objects[UNKNOWN] = nothing()
         world.guest = (await make_person(admin, tenantIds=[ELSEWHERE])).email
+        parts = [{"tenantId": name, "role": "viewer", "areaId": mark(name, "part")} for name in PROGRAMS]
+        world.shared = str((await make_person(admin, roleAssignments=parts)).id)
+        name = f"{mark(ADMINS, 'email')}@hub.test"
+        world.boss = str((await make_person(admin, email=name, role="ADMIN", tenantIds=[OWN, ELSEWHERE])).id)
         yield world
 
 

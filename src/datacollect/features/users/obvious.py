@@ -32,7 +32,7 @@ _WORDS = frozenset(
 
 _LOOKALIKES = [str.maketrans("@4301!|$5789", f"aaeo{one}{one}{one}sstbg") for one in "il"]
 _IN_FRONT = re.compile(r"^[\W\d_]+")
-_BEHIND = re.compile(r"[\W\d_]+$")
+_BEHIND = re.compile(r"(?<![\W\d_])[\W\d_]+$")
 _MOST_BEHIND = 8
 """What is longer is no year with a sign behind it, and makes the password."""
 
