@@ -29,6 +29,7 @@ SECRET = "nothing-of-this-program-is-for-the-enumerator"
 
 PATHS = (
     ("/api/apps/", "programs"),
+    ("/api/users/me/sessions/", "sessions"),
     ("/api/users/", "accounts"),
     ("/api/entities/{guid}/members", "groups"),
     ("/api/entities/", "entities"),
@@ -67,6 +68,10 @@ class Seeder:
         accounts = [self._account(program) for _ in range(12)]
         enumerator_id, enumerator = self._account(program, "enumerator")
         refresh_tokens = [self._login(email, PASSWORD)["refreshToken"] for _, email in accounts[:6]]
+        callers = {
+            "enumerator": {"email": enumerator, "password": PASSWORD},
+            "administrator": {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD},
+        }
         conflicts = self._get("/api/conflicts", program)["conflicts"]
         seeds = {
             "paths": PATHS,
@@ -83,13 +88,10 @@ class Seeder:
             "artifacts": [self._get(f"/api/apps/{one}", program)["artifactId"] for one in (program, *spares)],
             "groups": [one["guid"] for one in self._get("/api/entities", program) if one["type"] == "group"],
             "refresh tokens": refresh_tokens,
+            "sessions": [session for one in callers.values() for session in self._sessions_of(**one)],
             "logins": [{"email": email, "password": PASSWORD} for _, email in accounts[6:]],
         }
         assert all(seeds.values())
-        callers = {
-            "enumerator": {"email": enumerator, "password": PASSWORD},
-            "administrator": {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD},
-        }
         return Seeded(seeds, callers)
 
     def _fill(self, program: str, name: str) -> None:
@@ -133,6 +135,13 @@ class Seeder:
         assert answer.status_code == 201, answer.text
         # The number that it has got is in what it is told on signing in.
         return str(self._login(account["email"], PASSWORD)["userId"]), account["email"]
+
+    def _sessions_of(self, email: str, password: str) -> list[str]:
+        for _ in range(3):
+            token = self._login(email, password)["token"]
+        listed = self._client.get("/api/users/me/sessions", headers=bearer(token)).json()
+        # The administrator who makes all this is at work too.
+        return [one["id"] for one in listed[:3]]
 
     def _login(self, email: str, password: str) -> Any:
         answer = self._client.post("/api/users/login", json={"email": email, "password": password})
