@@ -23,11 +23,13 @@ from datacollect.db.metadata import metadata
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.db.walls import naming, tenant_tables
+from datacollect.eventstore.postgres import _READ
 from datacollect.kernel.errors import TenantUnknown, Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.postgres import fresh_database
 from tests.conftest import make_settings
+from tests.db.test_query_plans import FILL
 
 pytestmark = pytest.mark.anyio
 
@@ -372,3 +374,20 @@ async def test_a_table_whose_wall_is_down_is_named(postgres_server: str) -> None
             await tx.run("ALTER TABLE members NO FORCE ROW LEVEL SECURITY")
             await tx.run("ALTER TABLE events DISABLE ROW LEVEL SECURITY")
         assert await database.unguarded(TABLES) == ["events", "members"]
+
+
+# -- what the wall must not cost
+
+
+async def test_a_page_of_a_log_is_read_in_its_order_also_before_the_table_has_statistics(
+    postgres: PostgresDatabase,
+) -> None:
+    """PostgreSQL takes the wall for a condition that few rows meet, and would then sort the rest of the log for a page."""
+    scope = system_scope(TenantId("without-statistics"))
+    async with postgres.transaction(scope) as tx:
+        await tx.run(FILL[0].replace("'filler'", "'without-statistics'").replace("filler-", "unread-"))
+    async with postgres.reading(scope) as view:
+        explained = await view.fetch(f"EXPLAIN {_READ}", scope.tenant_id, 4000, 10)
+    plan = "\n".join(row[0] for row in explained)
+    assert "Index Scan using pk_events" in plan
+    assert "Sort" not in plan, plan
