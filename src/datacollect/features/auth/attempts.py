@@ -23,6 +23,9 @@ _FAMILIAR_MILLIS = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
 MOST_WAITING = 32
 
+_REST = 2
+"""How much longer than a check of a password the pause after it is, while others wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -141,14 +144,23 @@ class Throttle:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already."""
+        """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already.
+
+        While others wait, a place stays empty for twice as long as it was taken: a flood gets a third of what the
+        threads can do, and the rest of the machine is for those who are signed in.
+        """
         self.require_room()
         self._waiting += 1
         try:
             await self._turns.acquire()
         finally:
             self._waiting -= 1
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             yield
         finally:
-            self._turns.release()
+            if self._waiting:
+                loop.call_later(_REST * (loop.time() - began), self._turns.release)
+            else:
+                self._turns.release()
