@@ -231,7 +231,11 @@ class HubProcess:
 
 def _environment(database: Database, data_dir: Path, credentials: Credentials) -> dict[str, str]:
     """Production settings with the shipped defaults; only the login limit is out of the way, as logins are measured."""
-    passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    passed_on = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "TMPDIR", "ROW_LEVEL_SECURITY")
+        if name in os.environ
+    }
     settings = {
         "NODE_ENV": "production",
         "ADMIN_EMAIL": credentials.email,

@@ -92,7 +92,12 @@ FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
     clock = clock or SystemClock()
-    database = open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
+    database = open_database(
+        settings.database_url,
+        data_dir=settings.data_dir,
+        pool_size=settings.db_pool_size,
+        row_level_security=settings.row_level_security,
+    )
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS)]
     log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
@@ -159,6 +164,8 @@ async def prepare(hub: Hub) -> None:
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     settings = hub.settings
+    if hub.db.dialect == "postgresql" and not settings.row_level_security:
+        _log.warning("database.row_security_off")
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(
         10, alias="DB_POOL_SIZE", ge=1, le=200, description="PostgreSQL connections each server process may hold."
     )
+    row_level_security: bool = Field(
+        True,
+        alias="ROW_LEVEL_SECURITY",
+        description="Whether PostgreSQL keeps programs apart a second time, whatever the hub's statements say. Off, "
+        "small pulls are faster ([figures](../decisions/0027-the-second-wall.md)).",
+    )
     port: int = Field(3000, alias="SYNC_SERVER_PORT", ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=128, description="Server processes. SQLite allows one only."

@@ -358,9 +358,26 @@ async def test_a_superuser_is_told_at_the_start_that_the_wall_does_not_hold_and_
     assert (told["log_level"], told["tables"]) == ("warning", len(TABLES))
 
 
-async def _start(url: str, folder: Path) -> list[EventDict]:
+async def test_whoever_takes_the_wall_down_is_told_at_the_start(postgres_server: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_server) as url:
+        assert "database.row_security_off" not in [line["event"] for line in await _start(url, tmp_path)]
+        lines = await _start(url, tmp_path, ROW_LEVEL_SECURITY=False)
+    assert [line["log_level"] for line in lines if line["event"] == "database.row_security_off"] == ["warning"]
+
+
+async def test_with_the_wall_down_units_see_what_their_statements_ask_for(url: str) -> None:
+    async with closing(PostgresDatabase(url, pool_size=1, row_level_security=False)) as database:
+        for within in (OURS, EVERY_TENANT, None):
+            assert {OURS.tenant_id, THEIRS.tenant_id} <= set(await seen(database, within))
+        async with database.transaction(OURS) as tx:
+            assert await tx.fetch("SELECT 1 FROM events WHERE tenant_id = 'theirs' FOR UPDATE")
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        assert set(await seen(database, OURS)) == {OURS.tenant_id}
+
+
+async def _start(url: str, folder: Path, **settings: object) -> list[EventDict]:
     """What a hub logs that starts and ends."""
-    app = create_app(make_settings(folder, url))
+    app = create_app(make_settings(folder, url, **settings))
     with structlog.testing.capture_logs() as lines:
         async with app.router.lifespan_context(app):
             pass

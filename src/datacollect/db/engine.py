@@ -8,7 +8,7 @@ from datacollect.db.database import Database
 from datacollect.kernel.errors import StartupError
 
 
-def open_database(url: str | None, *, data_dir: Path, pool_size: int) -> Database:
+def open_database(url: str | None, *, data_dir: Path, pool_size: int, row_level_security: bool = True) -> Database:
     """PostgreSQL when there is a URL, else the SQLite file in the data folder.
 
     Raises `StartupError` for a URL of another scheme or a data folder that cannot be written.
@@ -24,7 +24,7 @@ def open_database(url: str | None, *, data_dir: Path, pool_size: int) -> Databas
     except ModuleNotFoundError as missing:
         raise StartupError("PostgreSQL support is not installed: pip install 'datacollect-hub[postgres]'") from missing
     try:
-        return PostgresDatabase(url, pool_size=pool_size)
+        return PostgresDatabase(url, pool_size=pool_size, row_level_security=row_level_security)
     except (ValueError, ArgumentError):
         # Whatever could not be read may be a part of the password: neither said nor kept as the cause.
         raise StartupError("DATABASE_URL cannot be read; write special characters in its password as %XX") from None

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
-from datacollect.db.walls import naming, naming_every_tenant
+from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
 from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import TenantScope
 
@@ -27,6 +27,9 @@ _PLANNED_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enabl
 """For reading within a tenant: its keys are the way to the rows whoever it is (`tests/db/test_query_plans.py`). Left to
 itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it takes the wall for a condition
 that few rows meet: before a table has statistics it would collect the whole rest of the log and sort it for ten events."""
+
+_WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
+"""The policies stay, and so does what they make the planner expect."""
 
 _LOST = (
     OSError,
@@ -73,20 +76,29 @@ class _PostgresTx(_PostgresReading, Tx):
 class PostgresDatabase(Database):
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10, row_level_security: bool = True
+    ) -> None:
+        """Without `row_level_security` connections pass the second wall: units name nothing, and cost less."""
         super().__init__()
+        self._has_wall = row_level_security
         self._engine = create_async_engine(
             _driver_url(url),
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout_seconds,
-            connect_args={"timeout": 5, "command_timeout": 60},
+            connect_args={
+                "timeout": 5,
+                "command_timeout": 60,
+                "server_settings": {} if row_level_security else _WALL_DOWN,
+            },
         )
 
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
-        async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within)}") as (connection, driver):
+        naming = _naming(within) if self._has_wall else ""
+        async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         tx.committed()
@@ -94,9 +106,11 @@ class PostgresDatabase(Database):
     @contextlib.asynccontextmanager
     async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
         # Without a tenant there is nothing to set, and so nothing that would need a transaction.
-        begin = None if within is None else f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
-        if isinstance(within, TenantScope):
-            begin = f"{begin}; {_PLANNED_ONCE}"
+        begin = None
+        if self._has_wall and within is not None:
+            begin = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
+            if isinstance(within, TenantScope):
+                begin = f"{begin}; {_PLANNED_ONCE}"
         async with self._unit(begin) as (connection, driver):
             yield _PostgresReading(connection, self.statements, driver)
 

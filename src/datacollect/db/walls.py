@@ -18,12 +18,10 @@ from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.ids import TenantId
 
 _TENANT = "datacollect.tenant"
-_EVERY_TENANT = "datacollect.every_tenant"
+EVERY_TENANT_SETTING = "datacollect.every_tenant"
 
 # After a transaction that has set it, a setting is not missing on that connection but empty.
-_MAY_PASS = (
-    f"tenant_id = NULLIF(current_setting('{_TENANT}', true), '') OR current_setting('{_EVERY_TENANT}', true) = 'on'"
-)
+_MAY_PASS = f"tenant_id = NULLIF(current_setting('{_TENANT}', true), '') OR current_setting('{EVERY_TENANT_SETTING}', true) = 'on'"
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
@@ -57,4 +55,4 @@ def naming(tenant_id: TenantId) -> str:
 
 
 def naming_every_tenant() -> str:
-    return f"SET LOCAL {_EVERY_TENANT} = 'on'"
+    return f"SET LOCAL {EVERY_TENANT_SETTING} = 'on'"

@@ -343,6 +343,25 @@ async def test_a_sign_in_for_which_there_is_no_room_costs_no_statement(installat
         assert await statuses(client, "nobody@hub.test", 1) == [401]
 
 
+async def test_a_place_rests_after_a_check_while_others_wait_for_one() -> None:
+    throttle = Throttle(TurnableClock(), at_once=1)
+    async with throttle.turn():
+        waiting = asyncio.create_task(_turn(throttle))
+        await passwords.hash_password("some 20 ms of work")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done(), "the place is to rest for twice that long"
+    await waiting
+    # Nobody waits now, so there is no pause.
+    for _ in range(3):
+        async with throttle.turn():
+            await passwords.hash_password("some 20 ms of work")
+        alone = asyncio.create_task(_turn(throttle))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert alone.done()
+
+
 async def test_what_is_remembered_of_floods_is_bounded(hub: Hub) -> None:
     clock = TurnableClock()
     throttle = Throttle(clock, at_once=1)

@@ -32,7 +32,6 @@ class SecurityAction(StrEnum):
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DELETED = "user.deleted"
-    ACCESS_DENIED = "access.denied"
 
 
 @dataclass(frozen=True, slots=True)
