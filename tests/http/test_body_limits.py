@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.types import Message, Scope
 
+from datacollect.http.body import read_json
 from datacollect.http.guard import RequestGuard
 from datacollect.http.receiving import BodyMemory
 from tests.http.conftest import OpenHub
@@ -106,3 +107,15 @@ async def test_a_sender_that_falls_silent_is_not_waited_for() -> None:
         await guard(scope, silence, send)
     assert sent[0]["status"] == 408
     assert b"BODY_TOO_SLOW" in sent[1]["body"]
+
+
+async def test_a_body_is_decoded_once_however_many_ask_for_it() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b'{"configId": "a"}', "more_body": False}
+
+    scope: Scope = {"type": "http", "method": "POST", "headers": [], "path": "/", "query_string": b""}
+    request = Request(scope, receive)
+    document = await read_json(request)
+    assert document == {"configId": "a"}
+    # A policy and a route may each have a request of their own for the same one.
+    assert await read_json(Request(scope, receive)) is document

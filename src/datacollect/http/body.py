@@ -83,6 +83,13 @@ async def read_body(request: Request, *, most: int | None = None) -> bytes:
         raise BodyInterrupted() from gone
 
 
+async def read_json(request: Request) -> Any:
+    """The body decoded by `strict_json`, once however many ask: who the caller is, which program, what is sent."""
+    if not hasattr(request.state, "document"):
+        request.state.document = strict_json(await read_body(request))
+    return request.state.document
+
+
 async def _read_at_most(request: Request, most: int) -> None:
     read = bytearray()
     async for chunk in request.stream():
@@ -194,7 +201,7 @@ class ProgramBody(JsonBody):
 
     async def __call__(self, request: Request) -> Sent:
         body = await read_body(request)
-        document = strict_json(body) if body or self.required else {}
+        document = await read_json(request) if body or self.required else {}
         try:
             return Sent(document, validated(self.model, document))
         except InvalidPayload as invalid:

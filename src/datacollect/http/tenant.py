@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
-from datacollect.http.body import read_body, strict_json
+from datacollect.http.body import read_body, read_json
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
@@ -38,7 +38,7 @@ async def claimed_tenant(request: Request) -> TenantId:
     if "configId" in request.query_params or request.method in ("GET", "HEAD"):
         return tenant_of(request)
     body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
-    document = strict_json(body) if body.strip() else None
+    document = await read_json(request) if body.strip() else None
     return tenant_of(request, document if isinstance(document, dict) else None)
 
 

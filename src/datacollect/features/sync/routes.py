@@ -13,7 +13,7 @@ from datacollect.features.sync.payload import Push, read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
-from datacollect.http.body import ProgramBody, Sent, read_body, strict_json
+from datacollect.http.body import ProgramBody, Sent, read_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
@@ -50,7 +50,7 @@ class _PushDocument(ProgramBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
 
     async def __call__(self, request: Request) -> Sent:
-        document = strict_json(await read_body(request))
+        document = await read_json(request)
         return Sent(document, document)
 
 
