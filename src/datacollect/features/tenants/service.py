@@ -56,6 +56,7 @@ __all__ = [
     "list_versions",
     "locked_programs",
     "read_program",
+    "read_revision",
     "read_version",
     "replace_program",
     "replace_section",
@@ -213,9 +214,11 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     return Shown(await _shown(view, scope, program), program.revision, is_whole=not program.locked)
 
 
-async def read_revision(view: Reading, tenant_id: TenantId) -> int | None:
-    """Which revision the program is at; None if there is no such program."""
-    return await queries.find_revision(view, tenant_id)
+async def read_revision(view: Reading, scope: TenantScope, *, seals: Seals) -> int | None:
+    """The program's revision, without its seeds being read. None where it does not tell what a reader gets: of programs
+    that are not there, or whose secrets no key opens. Those change with the hub's keys."""
+    program = await queries.find_program(view, seals, scope.tenant_id)
+    return None if program is None or program.locked else program.revision
 
 
 async def list_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> VersionPage:
