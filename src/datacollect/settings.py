@@ -171,6 +171,12 @@ class Settings(BaseSettings):
         ge=64,
         description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
     )
+    purge: bool | None = Field(
+        None,
+        alias="PURGE",
+        description="Whether archived programs can be deleted for good ([how](../how-to/archive-and-purge.md)). Unset: "
+        "unless NODE_ENV is `production`.",
+    )
     jobs_at_once: int = Field(
         2,
         alias="JOBS_AT_ONCE",
@@ -233,6 +239,10 @@ class Settings(BaseSettings):
         own = _keys("secrets-key", self.secrets_key, self.secrets_key_previous)
         derived = _keys("secrets-key-of-jwt-secret", self.jwt_secret, self.jwt_secret_previous)
         return Seals([*own, *derived] if self.secrets_key else [*derived, *own])
+
+    @property
+    def purge_offered(self) -> bool:
+        return not self.production if self.purge is None else self.purge
 
     @property
     def production(self) -> bool:

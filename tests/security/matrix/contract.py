@@ -103,6 +103,7 @@ RULES: Mapping[str, Rule] = {
     "PATCH /api/apps/{id}/inji": _PROGRAM_MANAGER,
     "DELETE /api/apps/{id}": _PROGRAM_ADMIN,
     "POST /api/apps/{id}/restore": _PROGRAM_ADMIN,
+    "DELETE /api/apps/{id}/purge": _PROGRAM_ADMIN,
     "GET /artifacts/{artifactId}.json": _FILE,
     "GET /artifacts/{artifactId}.png": _FILE,
     # Entities, 1 and 2; decision 19.
