@@ -91,8 +91,8 @@ _BYPASSED = (
 )
 
 _LOCKED = (
-    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to"
-    " that key; without one in SECRETS_KEY it was made from JWT_SECRET: docs/how-to/rotate-the-secrets-key.md."
+    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
+    " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)

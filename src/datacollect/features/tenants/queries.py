@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -159,8 +159,10 @@ async def store_archived(
 
 async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:
     """The one way in which a program changes: it gets a new revision, and its history has that."""
+    # Who waited for their turn has an older time than those they waited for.
+    moment = case((_p.updated_ms > now, _p.updated_ms), else_=now)
     changed = update(programs).where(_p.id == scope.tenant_id)
-    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=now))
+    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=moment))
     await versions_queries.keep_version(tx, scope, change)
 
 

@@ -84,8 +84,8 @@ _RECORDED = {
 NOT_SEEDED = "entityData is stored but not seeded: POST the config to seed what is not there yet"
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
-    f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to '
-    "what sealed it, or send the secret's value"
+    f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY_PREVIOUS to what sealed it, or '
+    "send the secret's value"
 )
 
 
