@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
-from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
+from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
@@ -19,8 +19,10 @@ from datacollect.features.tenants.errors import (
     NoConfigUploaded,
     ProgramAccessDenied,
 )
-from datacollect.features.tenants.model import ListQuery
+from datacollect.features.tenants.model import ListQuery, Progress
 from datacollect.features.tenants.published import login_screen
+from datacollect.features.tenants.seeding import SeedPlan, plan_of, seed_records
+from datacollect.http.aside import aside, breathe
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
@@ -123,11 +125,13 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
     """Upload a config as multipart part `config` (application/json), or as the JSON body itself.
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
+    With more than a thousand events to seed it answers at once and goes on in the background: `seeding` in the
+    answer and in `GET /api/apps/{id}` says how far it is. Another upload meanwhile takes the place of what is left.
     """
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted, plan = await _prepared(hub, uploaded)
     tenant_id = TenantId(accepted.document["id"])
     async with hub.db.transaction(system_scope(tenant_id)) as tx:
-        stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
+        stored = await service.upload(tx, hub.log, accepted, plan, now=hub.clock.now())
     hub.tenants.forget([tenant_id])
     return _saved(stored, _base_url_warnings(request, hub))
 
@@ -142,7 +146,7 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     tenant_id = _program_id(program_id)
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted, _ = await _prepared(hub, uploaded)
     async with hub.db.transaction() as tx:
         stored = await service.replace_program(
             tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()
@@ -157,7 +161,7 @@ async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Res
 
     Who is not an ADMIN sees secrets as `********`, and who may not change the program sees no seed data.
     """
-    async with hub.db.reading() as view:
+    async with hub.db.reading(member) as view:
         document, revision = await service.read_program(view, member)
     return _json(document, {"ETag": f'"{revision}"', "Cache-Control": "private, no-cache"})
 
@@ -300,6 +304,18 @@ async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: Artif
     return _file(request, artifact_qr(program.artifact_id, _base_url(request, hub)), "image/png")
 
 
+async def _prepared(hub: Hub, uploaded: Any) -> tuple[Accepted, SeedPlan]:
+    """All that can be done with an upload without the database; with many seeds it takes seconds."""
+    https_only = hub.settings.providers_need_https
+
+    def prepare() -> tuple[Accepted, SeedPlan]:
+        accepted = accept(uploaded, https_only=https_only)
+        records = seed_records(accepted.document.get("entityForms", ()), accepted.entity_data)
+        return accepted, plan_of(records, pause=breathe)
+
+    return await aside(prepare)
+
+
 async def _patch(request: Request, hub: Hub, program_id: str, key: str, section: Any, *, shown: Any = None) -> Response:
     """Store one section; the answer repeats it, or `shown` in its place."""
     tenant_id = _program_id(program_id)
@@ -312,7 +328,10 @@ async def _patch(request: Request, hub: Hub, program_id: str, key: str, section:
 
 
 def _saved(stored: service.Stored, more: list[str]) -> Response:
-    return _done({"artifactId": stored.artifact_id}, stored.warnings + more)
+    members: dict[str, Any] = {"artifactId": stored.artifact_id}
+    if stored.seeding is not None:
+        members["seeding"] = {"total": stored.seeding.total, "done": stored.seeding.tally.done}
+    return _done(members, stored.warnings + more)
 
 
 def _done(members: dict[str, Any], warnings: list[str]) -> Response:
@@ -330,8 +349,13 @@ def _line(line: service.Line) -> schemas.ProgramLine:
         external_sync=dict(line.external_sync),
         entities_count=line.entities_count,
         archived_at=None if program.archived_at is None else format_timestamp(program.archived_at),
-        status="running" if program.archived_at is None else "archived",
+        status=service.status_of(program.archived_at),
+        seeding=_progress(program.seeding),
     )
+
+
+def _progress(seeding: Progress | None) -> schemas.SeedingProgress | None:
+    return None if seeding is None else schemas.SeedingProgress(total=seeding.total, done=seeding.done)
 
 
 def _base_url(request: Request, hub: Hub) -> str:

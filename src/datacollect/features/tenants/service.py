@@ -1,14 +1,13 @@
 """Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
-from datacollect.eventstore.log import Appended, EventLog, Rejection
-from datacollect.features.tenants import queries
+from datacollect.eventstore.log import EventLog
+from datacollect.features.tenants import queries, seeding_job
 from datacollect.features.tenants.accepting import Accepted, path_text
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.errors import (
@@ -20,7 +19,7 @@ from datacollect.features.tenants.errors import (
 )
 from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
-from datacollect.features.tenants.seeding import seed_events
+from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
@@ -38,8 +37,6 @@ __all__ = [
     "upload",
 ]
 
-_MOST_SEED_WARNINGS = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -47,6 +44,8 @@ class Stored:
 
     artifact_id: str
     warnings: list[str]
+    seeding: Seeding | None = None
+    """If it goes on in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,8 @@ class ListPage:
     total_pages: int
 
 
-async def upload(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> Stored:
-    """Create the program, or replace the one of that id, and seed what is not there yet.
+async def upload(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis) -> Stored:
+    """Create the program, or replace the one of that id, and seed what is not there yet, or begin to.
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `InvalidConfig` for a masked secret that stands for nothing.
@@ -76,8 +75,10 @@ async def upload(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> S
     program = await queries.claim_program(tx, tenant_id, artifact_id=new_artifact_id(), now=now)
     revealed = _revealed(accepted, program)
     await queries.store_content(tx, tenant_id, _content(revealed), archived_at=None, now=now)
-    warnings = await _seed(tx, log, revealed, now=now)
-    return Stored(program.artifact_id, [*accepted.warnings, *warnings])
+    seeding = await _seed(tx, log, revealed.config, plan, now=now)
+    if seeding is None or seeding.is_under_way:
+        return Stored(program.artifact_id, list(accepted.warnings), seeding)
+    return Stored(program.artifact_id, [*accepted.warnings, *seeding_warnings(seeding.tally)])
 
 
 async def replace_program(
@@ -121,7 +122,9 @@ async def restore(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) ->
     """Let an archived program run again."""
     if not await queries.store_archived(tx, tenant_id, None, now=now):
         raise ProgramNotFound()
-    await log.reopen(tx, system_scope(tenant_id))
+    scope = system_scope(tenant_id)
+    await log.reopen(tx, scope)
+    await seeding_job.resume(tx, scope, now=now)
 
 
 async def read_program(view: Reading, scope: TenantScope) -> tuple[dict[str, Any], int]:
@@ -129,7 +132,13 @@ async def read_program(view: Reading, scope: TenantScope) -> tuple[dict[str, Any
     program = await queries.find_program(view, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return _shown(program, scope.actor), program.revision
+    shown = _shown(program, scope.actor) | {"status": status_of(program.archived_at)}
+    seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
+    if seeding is not None:
+        shown["seeding"] = seeding
+        if not _may_see_seeds(program.id, scope.actor):
+            shown["seeding"] = {key: value for key, value in seeding.items() if key != "rejections"}
+    return shown, program.revision
 
 
 async def get_public(view: Reading, tenant_id: TenantId) -> Program:
@@ -181,13 +190,22 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     return ListPage(lines, len(found), number, pages)
 
 
+def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:
+    """Whether devices sync with the program."""
+    return "running" if archived_at is None else "archived"
+
+
 def _shown(program: Program, actor: Actor) -> dict[str, Any]:
     if actor.is_admin:
         return full(program)
-    if actor.role_in(program.id) is Role.SYSTEM_ADMIN:
+    if _may_see_seeds(program.id, actor):
         return masked(program)
     # Seeds are people: members get them by sync, as far as their scope reaches.
     return masked(program) | {"entityData": []}
+
+
+def _may_see_seeds(tenant_id: TenantId, actor: Actor) -> bool:
+    return actor.is_admin or actor.role_in(tenant_id) is Role.SYSTEM_ADMIN
 
 
 def _shown_sync(external_sync: Mapping[str, Any] | None, actor: Actor) -> Mapping[str, Any]:
@@ -225,35 +243,14 @@ def _content(accepted: Accepted) -> queries.Content:
     return queries.Content(accepted.config, accepted.external_sync, accepted.entity_data)
 
 
-async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> list[str]:
-    """Give the program its log and append the seed events it does not hold; the answer is warnings.
+async def _seed(tx: Tx, log: EventLog, config: Mapping[str, Any], plan: SeedPlan, *, now: Millis) -> Seeding | None:
+    """Give the program its log, and seed it.
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
     """
-    config = accepted.config
     tenant_id = TenantId(config["id"])
     scope = system_scope(tenant_id)
     await log.create(tx, scope)
     await log.reopen(tx, scope)
-    events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
-    if not events:
-        return []
     tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
-    appended = await log.append(tx, scope, tenant, events, origin=Origin.SEED, on_rejection=_go_on)
-    return list(_seed_warnings(appended))
-
-
-def _go_on(_rejection: Rejection) -> None:
-    """The other seeds are appended."""
-
-
-def _seed_warnings(appended: Appended) -> Iterator[str]:
-    rejections = appended.rejections
-    for rejection in rejections[:_MOST_SEED_WARNINGS]:
-        event = rejection.event
-        yield (
-            "Program saved, but starting its runtime instance failed: "
-            f'{event.type} of seed "{event.entity_guid}": {rejection.reason.message}'
-        )
-    if len(rejections) > _MOST_SEED_WARNINGS:
-        yield f"{len(rejections) - _MOST_SEED_WARNINGS} more seeds could not be applied"
+    return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)
