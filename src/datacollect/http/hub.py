@@ -11,10 +11,12 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient
@@ -137,6 +139,7 @@ class Hub:
     tenants: TenantDirectory
     checks: EventChecks
     tokens: Tokens
+    seals: Seals
     auth: Authenticator
     throttle: Throttle
     providers: IdentityProviders
@@ -144,6 +147,7 @@ class Hub:
     quarantine: Quarantine
     reads: ReadAudit
     outgoing: GuardedClient
+    jobs: Worker
 
 
 def get_hub(request: Request) -> Hub:

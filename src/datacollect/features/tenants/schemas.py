@@ -340,6 +340,9 @@ class ProgramOut(ProgramConfig):
     revision: int = Field(description="Goes up with every change; the ETag.")
     status: Literal["running", "archived"] = Field(description="Whether devices sync with it.")
     seeding: SeedingOut | None = Field(None, description="Absent if the program was never uploaded with seed data.")
+    locked_secrets: list[str] | None = Field(
+        None, description="Sections whose secrets no key of this hub opens (see `SECRETS_KEY`); masks stand for them."
+    )
 
 
 class LoginOidc(Wire):
