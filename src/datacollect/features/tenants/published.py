@@ -6,7 +6,7 @@ Every section is built from an allow-list. Source: the contract's programs, 6, 9
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datacollect.features.tenants.addresses import holds_credentials
+from datacollect.features.tenants.addresses import base_holds_credentials, holds_credentials
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.oidc import HUB_FIELDS
@@ -156,7 +156,7 @@ def _is_secret(key: str, value: str) -> bool:
 
 def _published_address(address: str | None) -> str | None:
     """None for one that is not published: configs that were stored before uploads were looked through may have it."""
-    return None if address is None or holds_credentials(address) else address
+    return None if address is None or base_holds_credentials(address) else address
 
 
 def _is_harmless(key: str, value: Any) -> bool:

@@ -1,5 +1,6 @@
 """`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
-from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
+from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
@@ -124,7 +125,7 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
     """
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted = await _accepted(hub, uploaded)
     tenant_id = TenantId(accepted.document["id"])
     async with hub.db.transaction(system_scope(tenant_id)) as tx:
         stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
@@ -142,7 +143,7 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     tenant_id = _program_id(program_id)
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted = await _accepted(hub, uploaded)
     async with hub.db.transaction() as tx:
         stored = await service.replace_program(
             tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()
@@ -298,6 +299,11 @@ async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: Artif
     async with hub.db.reading() as view:
         program = await service.get_artifact(view, artifact_id)
     return _file(request, artifact_qr(program.artifact_id, _base_url(request, hub)), "image/png")
+
+
+async def _accepted(hub: Hub, uploaded: Any) -> Accepted:
+    # Looking through ten megabytes takes up to seconds, in which others are served.
+    return await asyncio.to_thread(accept, uploaded, https_only=hub.settings.providers_need_https)
 
 
 async def _patch(request: Request, hub: Hub, program_id: str, key: str, section: Any, *, shown: Any = None) -> Response:
