@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.kernel.errors import (
+    Conflict,
     DataCollectError,
     Forbidden,
     InvalidPayload,
@@ -70,8 +71,22 @@ class ProgramChanged(DataCollectError):
     help = "Read the program, repeat your change on it, and send the new ETag."
 
 
+class ProgramExists(Conflict):
+    """There is a program of this id already."""
+
+    code = "PROGRAM_EXISTS"
+    help = "Choose another `id`; or leave `If-None-Match` out to replace the program."
+
+
+class VersionNotFound(NotFound):
+    """The program has no such version"""
+
+    code = "VERSION_NOT_FOUND"
+    help = "List the program's versions to find the right revision."
+
+
 class InvalidRevision(InvalidRequest):
-    """If-Match takes the ETag of the program as read, such as "3"."""
+    """If-Match takes the ETag of the program as read, such as "3", or several, or *."""
 
     code = "INVALID_IF_MATCH"
     help = "Send the ETag as it was answered, or leave the header out."
