@@ -19,10 +19,20 @@ MOST_SMALL = 100
 """Of lists that stand in other lists, of providers and their fields, of languages."""
 
 
+_PUBLISHED = "must not hold a user name or password: it is published"
+
+
+def _without_credentials(text: str) -> str:
+    """Of what everybody can read in the onboarding file."""
+    if addresses.holds_credentials(text):
+        raise ValueError(_PUBLISHED)
+    return text
+
+
 def _web_address(text: str) -> str:
     if problem := addresses.web_address_problem(text):
         raise ValueError(problem)
-    return text
+    return _without_credentials(text)
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
@@ -33,21 +43,11 @@ def _redirect(text: str) -> str:
         raise ValueError(problem)
     if not addresses.is_absolute(text):
         raise ValueError("must be an absolute URL")
-    return text
+    return _without_credentials(text)
 
 
 Redirect = Annotated[str, AfterValidator(_redirect)]
 """Where a provider sends people: a page, or an app by a scheme of its own."""
-
-
-_PUBLISHED = "must not hold a user name or password: it is published"
-
-
-def _without_credentials(text: str) -> str:
-    """Of what everybody can read in the onboarding file."""
-    if addresses.holds_credentials(text):
-        raise ValueError(_PUBLISHED)
-    return text
 
 
 def _base_without_credentials(text: str) -> str:
