@@ -53,7 +53,7 @@ def check_seeds(groups: Sequence[Mapping[str, Any]], forms: Sequence[Mapping[str
     kinds = classify(forms)
     parent_form = {form["name"]: form.get("dependsOn") or None for form in forms}
     for index, group in enumerate(groups):
-        if group["name"] not in kinds:
+        if group["data"] and group["name"] not in kinds:
             message = f"there is no form {quoted(group['name'])}; its items are seeded as individuals"
             found.add(SEED_WITHOUT_FORM, ("entityData", index, "name"), message)
     form_of = {item["id"]: form for form, item, _ in _items(groups) if item["id"]}
@@ -83,7 +83,9 @@ def _check_parent(
         message = f"item {quoted(parent)} is of {quoted(named)}, which is no form of groups"
         found.add(PARENT_NO_GROUP, place, message)
     elif kind is not None and parent_form[form] != named:
-        message = f"item {quoted(parent)} is of form {quoted(named)}, not of {quoted(parent_form[form] or 'none')}"
+        above = parent_form[form]
+        expected = "no form stands above" if above is None else f"{quoted(above)} stands above"
+        message = f"item {quoted(parent)} is of {quoted(named)}; {expected} {quoted(form)}"
         found.add(PARENT_OF_OTHER_FORM, place, message)
 
 
