@@ -9,7 +9,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import EventLog
 from datacollect.features.tenants import queries, seeding_job, versions_queries
-from datacollect.features.tenants.accepting import Accepted, path_text
+from datacollect.features.tenants.accepting import Accepted
 from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
 from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
 from datacollect.features.tenants.directory import CachedTenantDirectory
@@ -22,8 +22,10 @@ from datacollect.features.tenants.errors import (
     ProgramNotFound,
     VersionNotFound,
 )
+from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.model import (
     ANYTHING,
+    ArtifactStamp,
     Expected,
     Listed,
     ListQuery,
@@ -33,6 +35,7 @@ from datacollect.features.tenants.model import (
     page_of,
 )
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
@@ -49,6 +52,7 @@ __all__ = [
     "Expected",
     "adopt",
     "archive",
+    "artifact_stamp",
     "compare_versions",
     "get_artifact",
     "get_public",
@@ -61,11 +65,12 @@ __all__ = [
     "reseal",
     "restore",
     "revert",
+    "rotate_artifact",
     "states",
     "upload",
 ]
 
-NOT_SEEDED = "entityData is stored but not seeded: POST the config to seed what is not there yet"
+NOT_SEEDED = seeds_not_seeded().text
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
     f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to '
@@ -119,6 +124,7 @@ async def upload(
     *,
     log: EventLog,
     seals: Seals,
+    base_url: str | None = None,
     expected: Expected = ANYTHING,
     now: Millis,
 ) -> Stored:
@@ -126,15 +132,15 @@ async def upload(
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
-    stands for nothing.
+    stands for nothing. `base_url` is the hub's address in onboarding files: it does not become the program's own.
     """
     program = await queries.claim_program(tx, seals, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
-    seeding = await _seed(tx, log, revealed.config, plan, now=now)
-    stored = Stored(program.artifact_id, program.revision + 1, list(accepted.warnings))
+    seeding = await _seed(tx, log, revealed, plan, now=now)
+    stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
     if seeding is None:
         return stored
     if seeding.is_under_way:
@@ -143,7 +149,14 @@ async def upload(
 
 
 async def replace_program(
-    tx: Tx, scope: TenantScope, accepted: Accepted, *, seals: Seals, expected: Expected = ANYTHING, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    accepted: Accepted,
+    *,
+    seals: Seals,
+    base_url: str | None = None,
+    expected: Expected = ANYTHING,
+    now: Millis,
 ) -> Stored:
     """Replace the whole config: what is left out is gone. Archived programs stay archived; nothing is seeded.
 
@@ -155,10 +168,10 @@ async def replace_program(
     if program is None:
         raise ProgramNotFound()
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
-    warnings = list(accepted.warnings)
+    warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
         warnings.append(NOT_SEEDED)
     return Stored(program.artifact_id, program.revision + 1, warnings)
@@ -278,7 +291,27 @@ async def get_public(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Pro
     return program
 
 
+async def rotate_artifact(tx: Tx, scope: TenantScope, *, expected: Expected = ANYTHING, now: Millis) -> tuple[str, int]:
+    """Give the program's files another address; what is printed or shared of the old one ends.
+
+    Gives the new artifact id and revision. Raises `ProgramNotFound`, `ProgramChanged`.
+    """
+    program = await _locked(tx, scope, expected)
+    artifact_id = new_artifact_id()
+    await queries.store_artifact_id(tx, scope, artifact_id, Change(VersionAction.ARTIFACT_ROTATED), now=now)
+    return artifact_id, program.revision + 1
+
+
+async def artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp:
+    """Which state of a running program an artifact's files are of. Raises `ArtifactNotFound`."""
+    stamp = await queries.find_artifact_stamp(view, artifact_id)
+    if stamp is None:
+        raise ArtifactNotFound()
+    return stamp
+
+
 async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Program:
+    """The running program with that artifact. Raises `ArtifactNotFound`."""
     program = await queries.find_program_by_artifact(view, seals, artifact_id)
     if program is None:
         raise ArtifactNotFound()
@@ -366,8 +399,14 @@ async def _past(view: Reading, scope: TenantScope, revision: int, seals: Seals) 
     return past
 
 
-def _revealed(accepted: Accepted, stored: Program) -> Accepted:
+async def _revealed(
+    view: Reading, scope: TenantScope, accepted: Accepted, stored: Program, base_url: str | None
+) -> Accepted:
+    """The document with stored secrets in place of masks, and with what an onboarding file cannot have."""
     document, lost = unmasked(accepted.document, stored)
+    if accepted.is_onboarding_file:
+        # What cannot be opened cannot be kept either.
+        lost = [*lost, *((section,) for section in sorted(stored.locked))]
     if lost:
         message = _LOCKED if stored.locked else _MASKS_NOTHING
         raise InvalidConfig(
@@ -376,7 +415,13 @@ def _revealed(accepted: Accepted, stored: Program) -> Accepted:
                 for path in lost
             ]
         )
-    return replace(accepted, document=document)
+    complete = completed(document, stored, base_url, is_file=accepted.is_onboarding_file)
+    document = complete.document
+    if complete.keeps_seeds:
+        document["entityData"] = await versions_queries.read_seeds(view, scope, stored.seed_digest)
+    return replace(
+        accepted, document=document, warnings=[*accepted.warnings, *(found.text for found in complete.findings)]
+    )
 
 
 async def _store(
@@ -397,14 +442,19 @@ async def _store(
     return seeds
 
 
-async def _seed(tx: Tx, log: EventLog, config: Mapping[str, Any], plan: SeedPlan, *, now: Millis) -> Seeding | None:
-    """Give the program its log, and seed it.
+async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis) -> Seeding | None:
+    """Give the program its log, and seed it; None if there is nothing to tell of that.
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
     """
+    config = accepted.config
     tenant_id = TenantId(config["id"])
     scope = system_scope(tenant_id)
     await log.create(tx, scope)
     await log.reopen(tx, scope)
+    if accepted.entity_data and not plan.batches:
+        # The stored seeds were kept, and so goes on what is under way with them.
+        await seeding_job.resume(tx, scope, now=now)
+        return None
     tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
     return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)
