@@ -43,6 +43,7 @@ from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.features.tenants.seeding_job import SeedingHandler
 from datacollect.features.tenants.service import adopt, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
@@ -139,16 +140,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, auth),
+            job_handlers(settings, clock, log, auth),
             slots=settings.jobs_at_once,
             lease_seconds=settings.job_lease,
         ),
     )
 
 
-def job_handlers(settings: Settings, clock: Clock, auth: Authenticator) -> Sequence[Handler]:
+def job_handlers(settings: Settings, clock: Clock, log: EventLog, auth: Authenticator) -> Sequence[Handler]:
     """One for each kind of job that slices enqueue."""
-    return (PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),)
+    return (
+        SeedingHandler(log, clock),
+        PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+    )
 
 
 def outgoing_rules(settings: Settings) -> Rules:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, case, delete, insert, select, update
+from sqlalchemy import Row, and_, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.features.tenants import versions_queries
-from datacollect.features.tenants.model import Listed, Program, form_validation
+from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
+from datacollect.features.tenants.seeding_tables import seedings
 from datacollect.features.tenants.tables import programs, purges
 from datacollect.features.tenants.versions_model import Change
 from datacollect.kernel.clock import Millis
@@ -87,6 +88,13 @@ async def find_program_by_artifact(view: Reading, seals: Seals, artifact_id: str
     return _program(seals, (await view.execute(found)).one_or_none())
 
 
+async def find_artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp | None:
+    """Of the running program with that artifact."""
+    found = select(_p.revision, _p.updated_ms).where(_p.artifact_id == artifact_id, _p.archived_ms.is_(None))
+    row = (await view.execute(found)).one_or_none()
+    return None if row is None else ArtifactStamp(artifact_id, row.revision, row.updated_ms)
+
+
 async def lock_program(tx: Tx, seals: Seals, tenant_id: TenantId) -> Program | None:
     """The program, unchangeable for others until the transaction ends."""
     found = select(*_ALL).where(_p.id == tenant_id).with_for_update()
@@ -155,6 +163,10 @@ async def store_archived(
 ) -> None:
     """Archive, or with None restore."""
     await _store(tx, scope, change, {"archived_ms": archived_at}, now=now)
+
+
+async def store_artifact_id(tx: Tx, scope: TenantScope, artifact_id: str, change: Change, *, now: Millis) -> None:
+    await _store(tx, scope, change, {"artifact_id": artifact_id}, now=now)
 
 
 async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:
@@ -235,14 +247,25 @@ async def list_programs(
     view: Reading, only: Collection[TenantId] | None, *, include_archived: bool
 ) -> Sequence[Listed]:
     """All programs, or those of `only`, in no order."""
-    p = programs.c
-    found = select(p.id, p.artifact_id, p.name, p.description, p.version, p.archived_ms)
+    p, s = programs.c, seedings.c
+    is_under_way = and_(s.tenant_id == p.id, s.finished_ms.is_(None))
+    done = s.added + s.existing + s.changed + s.rejected
+    found = select(p.id, p.artifact_id, p.name, p.description, p.version, p.archived_ms, s.total, done.label("done"))
+    found = found.select_from(programs.outerjoin(seedings, is_under_way))
     if only is not None:
         found = found.where(p.id.in_(only))
     if not include_archived:
         found = found.where(p.archived_ms.is_(None))
     return [
-        Listed(TenantId(row.id), row.artifact_id, row.name, row.description, row.version, row.archived_ms)
+        Listed(
+            TenantId(row.id),
+            row.artifact_id,
+            row.name,
+            row.description,
+            row.version,
+            row.archived_ms,
+            None if row.total is None else Progress(row.total, row.done),
+        )
         for row in await view.execute(found)
     ]
 
