@@ -171,6 +171,26 @@ class Settings(BaseSettings):
         ge=64,
         description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
     )
+    purge: bool | None = Field(
+        None,
+        alias="PURGE",
+        description="Whether archived programs can be deleted for good ([how](../how-to/archive-and-purge.md)). Unset: "
+        "unless NODE_ENV is `production`.",
+    )
+    jobs_at_once: int = Field(
+        2,
+        alias="JOBS_AT_ONCE",
+        ge=0,
+        le=64,
+        description="Background jobs that a server process works on at once; 0 leaves them to other processes.",
+    )
+    job_lease: int = Field(
+        30,
+        alias="JOB_LEASE",
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a background job is gone on with by another process.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",
@@ -219,6 +239,10 @@ class Settings(BaseSettings):
         own, derived = (self.secrets_key, self.secrets_key_previous), (self.jwt_secret, self.jwt_secret_previous)
         secrets = (*own, *derived) if self.secrets_key else (*derived, *own)
         return Seals(Key(secret.get_secret_value()) for secret in secrets if secret is not None)
+
+    @property
+    def purge_offered(self) -> bool:
+        return not self.production if self.purge is None else self.purge
 
     @property
     def production(self) -> bool:

@@ -103,6 +103,7 @@ RULES: Mapping[str, Rule] = {
     "PATCH /api/apps/{id}/inji": _PROGRAM_MANAGER,
     "DELETE /api/apps/{id}": _PROGRAM_ADMIN,
     "POST /api/apps/{id}/restore": _PROGRAM_ADMIN,
+    "DELETE /api/apps/{id}/purge": _PROGRAM_ADMIN,
     # What a program was is for whoever may change it; secrets as in the program itself, and in a comparison for nobody.
     "GET /api/apps/{id}/versions": _PROGRAM_MANAGER,
     "GET /api/apps/{id}/versions/{revision}": Rule(

@@ -15,7 +15,7 @@ REVISED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"description": "The program's revision.", "schema": {"type": "string"}}}}
 }
 CHANGED = "The program is not at the revision that `If-Match` names: somebody else has changed it."
-PRESENT = "With `If-None-Match: *`: there is a program of this id already."
+TAKEN = "With `If-None-Match: *`, there is a program of this id already; or one that had it is still being purged."
 
 _TAG = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 
@@ -43,7 +43,10 @@ def _revisions(wanted: str | None) -> frozenset[int] | None:
 
 
 def saved(stored: service.Stored, more: Sequence[str]) -> Response:
-    return done({"artifactId": stored.artifact_id}, stored.revision, [*stored.warnings, *more])
+    members: dict[str, Any] = {"artifactId": stored.artifact_id}
+    if stored.seeding is not None:
+        members["seeding"] = {"total": stored.seeding.total, "done": stored.seeding.tally.done}
+    return done(members, stored.revision, [*stored.warnings, *more])
 
 
 def done(members: Mapping[str, Any], revision: int, warnings: Sequence[str] = ()) -> Response:

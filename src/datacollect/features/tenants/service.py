@@ -1,16 +1,16 @@
 """Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
-from datacollect.eventstore.log import Appended, EventLog, Rejection
-from datacollect.features.tenants import queries, versions_queries
-from datacollect.features.tenants.accepting import Accepted, path_text
+from datacollect.eventstore.log import EventLog
+from datacollect.features.security_log.service import SecurityAction, record
+from datacollect.features.tenants import queries, seeding_job, versions_queries
+from datacollect.features.tenants.accepting import Accepted
 from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
 from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
 from datacollect.features.tenants.directory import CachedTenantDirectory
@@ -18,13 +18,17 @@ from datacollect.features.tenants.errors import (
     ArtifactNotFound,
     ConfigIdMismatch,
     InvalidConfig,
+    ProgramBeingPurged,
     ProgramChanged,
     ProgramExists,
+    ProgramNotArchived,
     ProgramNotFound,
     VersionNotFound,
 )
+from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.model import (
     ANYTHING,
+    ArtifactStamp,
     Expected,
     Listed,
     ListQuery,
@@ -34,14 +38,16 @@ from datacollect.features.tenants.model import (
     page_of,
 )
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
-from datacollect.features.tenants.seeding import seed_events
+from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import Seals
+from datacollect.kernel.source import Source
 from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
@@ -50,9 +56,13 @@ __all__ = [
     "Expected",
     "adopt",
     "archive",
+    "artifact_stamp",
+    "begin_purge",
     "compare_versions",
+    "end_purge",
     "get_artifact",
     "get_public",
+    "hold",
     "list_versions",
     "locked_programs",
     "read_program",
@@ -63,12 +73,19 @@ __all__ = [
     "reseal",
     "restore",
     "revert",
+    "rotate_artifact",
     "states",
     "upload",
 ]
 
-_MOST_SEED_WARNINGS = 20
-NOT_SEEDED = "entityData is stored but not seeded: POST the config to seed what is not there yet"
+_RECORDED = {
+    VersionAction.CREATED: SecurityAction.PROGRAM_CREATED,
+    VersionAction.ARCHIVED: SecurityAction.PROGRAM_ARCHIVED,
+    VersionAction.RESTORED: SecurityAction.PROGRAM_RESTORED,
+}
+"""What the security log calls it; the rest is a change."""
+
+NOT_SEEDED = seeds_not_seeded().text
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
     f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY_PREVIOUS to what sealed it, or '
@@ -83,6 +100,8 @@ class Stored:
     artifact_id: str
     revision: int
     warnings: list[str]
+    seeding: Seeding | None = None
+    """If it goes on in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,7 @@ class Shown:
     document: dict[str, Any]
     revision: int
     is_whole: bool
-    """Whether all its secrets could be opened: else it changes with the hub's keys, at the same revision."""
+    """Whether it changes with its revision only: not while seeds are still to come, or a secret cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +135,50 @@ async def upload(
     tx: Tx,
     scope: TenantScope,
     accepted: Accepted,
+    plan: SeedPlan,
     *,
     log: EventLog,
     seals: Seals,
+    base_url: str | None = None,
     expected: Expected = ANYTHING,
+    source: Source | None = None,
     now: Millis,
 ) -> Stored:
-    """Create the program, or replace the one of that id, and seed what is not there yet.
+    """Create the program, or replace the one of that id, and seed what is not there yet, or begin to.
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
-    stands for nothing.
+    stands for nothing, `ProgramBeingPurged`. `base_url` is the hub's address in onboarding files: it does not become the
+    program's own.
     """
     program = await queries.claim_program(tx, seals, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    # Asked after the claim, which waits for a purge that just begins.
+    if program.revision == 0 and await queries.is_being_purged(tx, scope):
+        raise ProgramBeingPurged()
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
-    warnings = await _seed(tx, log, revealed, now=now)
-    return Stored(program.artifact_id, program.revision + 1, [*accepted.warnings, *warnings])
+    await _record(tx, scope, change, program.revision + 1, source, now=now, restored=program.archived_at is not None)
+    seeding = await _seed(tx, log, revealed, plan, now=now)
+    stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
+    if seeding is None:
+        return stored
+    if seeding.is_under_way:
+        return replace(stored, seeding=seeding)
+    return replace(stored, warnings=[*stored.warnings, *seeding_warnings(seeding.tally)])
 
 
 async def replace_program(
-    tx: Tx, scope: TenantScope, accepted: Accepted, *, seals: Seals, expected: Expected = ANYTHING, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    accepted: Accepted,
+    *,
+    seals: Seals,
+    base_url: str | None = None,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
 ) -> Stored:
     """Replace the whole config: what is left out is gone. Archived programs stay archived; nothing is seeded.
 
@@ -150,17 +190,25 @@ async def replace_program(
     if program is None:
         raise ProgramNotFound()
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
-    warnings = list(accepted.warnings)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
         warnings.append(NOT_SEEDED)
     return Stored(program.artifact_id, program.revision + 1, warnings)
 
 
 async def replace_section(
-    tx: Tx, scope: TenantScope, key: str, section: Any, *, expected: Expected = ANYTHING, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    key: str,
+    section: Any,
+    *,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
 ) -> int:
     """Set one section of the config, in wire form, or clear it with None. Gives the new revision."""
     program = await _locked(tx, scope, expected)
@@ -168,27 +216,89 @@ async def replace_section(
     config = {name: value for name, value in config.items() if name != key}
     if section is not None:
         config[key] = section
-    await queries.store_config(tx, scope, config, Change(VersionAction.SECTION_CHANGED, key), now=now)
+    change = Change(VersionAction.SECTION_CHANGED, key)
+    await queries.store_config(tx, scope, config, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     return program.revision + 1
 
 
-async def archive(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+async def archive(
+    tx: Tx,
+    scope: TenantScope,
+    *,
+    log: EventLog,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> int:
     """Stop the program; its data stays. Archiving again changes nothing but the moment. Gives the new revision."""
     program = await _locked(tx, scope, expected)
-    await queries.store_archived(tx, scope, now, Change(VersionAction.ARCHIVED), now=now)
+    change = Change(VersionAction.ARCHIVED)
+    await queries.store_archived(tx, scope, now, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     await log.close(tx, system_scope(scope.tenant_id))
     return program.revision + 1
 
 
-async def restore(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+async def restore(
+    tx: Tx,
+    scope: TenantScope,
+    *,
+    log: EventLog,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> int:
     """Let an archived program run again. Gives the new revision."""
     program = await _locked(tx, scope, expected)
-    await queries.store_archived(tx, scope, None, Change(VersionAction.RESTORED), now=now)
+    change = Change(VersionAction.RESTORED)
+    await queries.store_archived(tx, scope, None, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     await log.reopen(tx, system_scope(scope.tenant_id))
+    await seeding_job.resume(tx, scope, now=now)
     return program.revision + 1
 
 
-async def revert(tx: Tx, scope: TenantScope, revision: int, *, expected: Expected = ANYTHING, now: Millis) -> Stored:
+async def begin_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> bool:
+    """Take an archived program away, and its id with it, until `end_purge`: nobody finds it, nobody makes it anew.
+
+    Its data is the caller's business. False if that has been done before and is not ended. Raises `ProgramNotFound`,
+    `ProgramNotArchived`.
+    """
+    program = await queries.lock(tx, scope.tenant_id)
+    if program is None:
+        if await queries.is_being_purged(tx, scope):
+            return False
+        raise ProgramNotFound()
+    if program.archived_at is None:
+        raise ProgramNotArchived()
+    await queries.delete_program(tx, scope)
+    await queries.insert_purge(tx, scope, now=now)
+    return True
+
+
+async def end_purge(tx: Tx, scope: TenantScope) -> None:
+    """The id may be used again."""
+    await queries.delete_purge(tx, scope)
+
+
+async def hold(tx: Tx, scope: TenantScope) -> bool:
+    """Whether there is such a program; if so, it is not taken away before `tx` ends.
+
+    For what is written of a program apart from its log, whose lock does the same: else it could be left behind.
+    """
+    return await queries.hold_program(tx, scope)
+
+
+async def revert(
+    tx: Tx,
+    scope: TenantScope,
+    revision: int,
+    *,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> Stored:
     """Make the content of an older version the program's, as a new revision; nothing is seeded.
 
     The artifact's id and whether it is archived stay. Secrets come back as they are stored, so no key is needed. The
@@ -202,6 +312,7 @@ async def revert(tx: Tx, scope: TenantScope, revision: int, *, expected: Expecte
     change = Change(VersionAction.REVERTED, str(revision))
     content = queries.Content(sealed, seed_digest)
     await queries.store_content(tx, scope, content, change, archived_at=program.archived_at, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     warnings = [] if seed_digest in (None, program.seed_digest) else [NOT_SEEDED]
     return Stored(program.artifact_id, program.revision + 1, warnings)
 
@@ -211,14 +322,24 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     program = await queries.find_program(view, seals, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return Shown(await _shown(view, scope, program), program.revision, is_whole=not program.locked)
+    document = await _shown(view, scope, program) | {"status": status_of(program.archived_at)}
+    seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
+    if seeding is None:
+        return Shown(document, program.revision, is_whole=not program.locked)
+    if scope.role is not Role.SYSTEM_ADMIN:
+        seeding = {key: value for key, value in seeding.items() if key != "rejections"}
+    is_settled = seeding["finishedAt"] is not None
+    return Shown(document | {"seeding": seeding}, program.revision, is_whole=not program.locked and is_settled)
 
 
 async def read_revision(view: Reading, scope: TenantScope, *, seals: Seals) -> int | None:
     """The program's revision, without its seeds being read. None where it does not tell what a reader gets: of programs
-    that are not there, or whose secrets no key opens. Those change with the hub's keys."""
+    that are not there, that are being seeded, or whose secrets no key opens. Those change with the hub's keys."""
     program = await queries.find_program(view, seals, scope.tenant_id)
-    return None if program is None or program.locked else program.revision
+    if program is None or program.locked:
+        return None
+    seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
+    return program.revision if seeding is None or seeding["finishedAt"] is not None else None
 
 
 async def list_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> VersionPage:
@@ -267,7 +388,31 @@ async def get_public(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Pro
     return program
 
 
+async def rotate_artifact(
+    tx: Tx, scope: TenantScope, *, expected: Expected = ANYTHING, source: Source | None = None, now: Millis
+) -> tuple[str, int]:
+    """Give the program's files another address; what is printed or shared of the old one ends.
+
+    Gives the new artifact id and revision. Raises `ProgramNotFound`, `ProgramChanged`.
+    """
+    program = await _locked(tx, scope, expected)
+    artifact_id = new_artifact_id()
+    change = Change(VersionAction.ARTIFACT_ROTATED)
+    await queries.store_artifact_id(tx, scope, artifact_id, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    return artifact_id, program.revision + 1
+
+
+async def artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp:
+    """Which state of a running program an artifact's files are of. Raises `ArtifactNotFound`."""
+    stamp = await queries.find_artifact_stamp(view, artifact_id)
+    if stamp is None:
+        raise ArtifactNotFound()
+    return stamp
+
+
 async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Program:
+    """The running program with that artifact. Raises `ArtifactNotFound`."""
     program = await queries.find_program_by_artifact(view, seals, artifact_id)
     if program is None:
         raise ArtifactNotFound()
@@ -306,6 +451,11 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery, *, seals: Sea
     bridges = await queries.external_syncs(view, seals, [program.id for program in shown]) if shown else {}
     lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id, 0)) for program in shown]
     return ListPage(lines, len(found), number, pages)
+
+
+def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:
+    """Whether devices sync with the program."""
+    return "running" if archived_at is None else "archived"
 
 
 async def _shown(view: Reading, scope: TenantScope, program: Program) -> dict[str, Any]:
@@ -350,8 +500,14 @@ async def _past(view: Reading, scope: TenantScope, revision: int, seals: Seals) 
     return past
 
 
-def _revealed(accepted: Accepted, stored: Program) -> Accepted:
+async def _revealed(
+    view: Reading, scope: TenantScope, accepted: Accepted, stored: Program, base_url: str | None
+) -> Accepted:
+    """The document with stored secrets in place of masks, and with what an onboarding file cannot have."""
     document, lost = unmasked(accepted.document, stored)
+    if accepted.is_onboarding_file:
+        # What cannot be opened cannot be kept either.
+        lost = [*lost, *((section,) for section in sorted(stored.locked))]
     if lost:
         message = _LOCKED if stored.locked else _MASKS_NOTHING
         raise InvalidConfig(
@@ -360,7 +516,13 @@ def _revealed(accepted: Accepted, stored: Program) -> Accepted:
                 for path in lost
             ]
         )
-    return replace(accepted, document=document)
+    complete = completed(document, stored, base_url, is_file=accepted.is_onboarding_file)
+    document = complete.document
+    if complete.keeps_seeds:
+        document["entityData"] = await versions_queries.read_seeds(view, scope, stored.seed_digest)
+    return replace(
+        accepted, document=document, warnings=[*accepted.warnings, *(found.text for found in complete.findings)]
+    )
 
 
 async def _store(
@@ -381,8 +543,35 @@ async def _store(
     return seeds
 
 
-async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> list[str]:
-    """Give the program its log and append the seed events it does not hold; the answer is warnings.
+async def _record(
+    tx: Tx,
+    scope: TenantScope,
+    change: Change,
+    revision: int,
+    source: Source | None,
+    *,
+    now: Millis,
+    restored: bool = False,
+) -> None:
+    """Note in the security log what the program's history says too: that goes with the program."""
+    details = {"revision": revision, "how": change.action.value}
+    if change.detail is not None:
+        details["what"] = change.detail
+    if restored:
+        details["restored"] = True
+    await record(
+        tx,
+        _RECORDED.get(change.action, SecurityAction.PROGRAM_CHANGED),
+        source=source,
+        now=now,
+        actor=scope.actor.user_id,
+        tenant_id=scope.tenant_id,
+        details=details,
+    )
+
+
+async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis) -> Seeding | None:
+    """Give the program its log, and seed it; None if there is nothing to tell of that.
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
     """
@@ -391,25 +580,9 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> li
     scope = system_scope(tenant_id)
     await log.create(tx, scope)
     await log.reopen(tx, scope)
-    events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
-    if not events:
-        return []
+    if accepted.entity_data and not plan.batches:
+        # The stored seeds were kept, and so goes on what is under way with them.
+        await seeding_job.resume(tx, scope, now=now)
+        return None
     tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
-    appended = await log.append(tx, scope, tenant, events, origin=Origin.SEED, on_rejection=_go_on)
-    return list(_seed_warnings(appended))
-
-
-def _go_on(_rejection: Rejection) -> None:
-    """The other seeds are appended."""
-
-
-def _seed_warnings(appended: Appended) -> Iterator[str]:
-    rejections = appended.rejections
-    for rejection in rejections[:_MOST_SEED_WARNINGS]:
-        event = rejection.event
-        yield (
-            "Program saved, but starting its runtime instance failed: "
-            f'{event.type} of seed "{event.entity_guid}": {rejection.reason.message}'
-        )
-    if len(rejections) > _MOST_SEED_WARNINGS:
-        yield f"{len(rejections) - _MOST_SEED_WARNINGS} more seeds could not be applied"
+    return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)
