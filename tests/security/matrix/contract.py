@@ -103,8 +103,10 @@ RULES: Mapping[str, Rule] = {
     "PATCH /api/apps/{id}/inji": _PROGRAM_MANAGER,
     "DELETE /api/apps/{id}": _PROGRAM_ADMIN,
     "POST /api/apps/{id}/restore": _PROGRAM_ADMIN,
+    "POST /api/apps/{id}/artifact/rotate": _PROGRAM_MANAGER,
     "GET /artifacts/{artifactId}.json": _FILE,
     "GET /artifacts/{artifactId}.png": _FILE,
+    "GET /artifacts/{artifactId}.svg": _FILE,
     # Entities, 1 and 2; decision 19.
     "GET /api/entities": _READ,
     "GET /api/entities/count": _READ,

@@ -341,8 +341,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "DELETE /api/apps/{id}": (Recipe(_app("DELETE"), prepare=_fresh_program, writes=True),),
     "POST /api/apps/{id}/restore": (Recipe(_app("POST", "/restore"), prepare=_fresh_program, writes=True),),
+    "POST /api/apps/{id}/artifact/rotate": (
+        Recipe(_app("POST", "/artifact/rotate"), prepare=_fresh_program, writes=True),
+    ),
     "GET /artifacts/{artifactId}.json": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.json")),),
     "GET /artifacts/{artifactId}.png": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.png")),),
+    "GET /artifacts/{artifactId}.svg": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.svg")),),
     "GET /api/entities": (Recipe(_of("/api/entities", limit="1000")),),
     "GET /api/entities/count": (Recipe(_of("/api/entities/count")),),
     "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),
