@@ -336,6 +336,28 @@ async def test_a_login_screen_needs_no_token_and_learns_no_more(admin: AsyncClie
     assert (await client.get(path)).status_code == 404
 
 
+async def test_a_login_screen_has_what_it_needs_and_nothing_else(admin: AsyncClient, client: AsyncClient) -> None:
+    oidc = {"authority": "https://idp.example", "clientId": "c", "redirectUri": "app://cb", "scope": "openid"}
+    mapping = {"entityMapping": {"primaryClaim": "sub", "entityField": "nationalId"}, "acrValues": "level-2"}
+    service = {"enabled": True, "authMethods": ["otp", "oidc"], "allowedForms": ["individual"], "requireReview": True}
+    config = make_config(selfService=service | {"oidcConfig": oidc | mapping}, syncScope={"entityTypes": ["group"]})
+    await admin.post("/api/apps", **upload(config))
+    answer = await client.get(f"/api/apps/{config['id']}/public")
+    assert answer.json() == {
+        "name": config["name"],
+        "selfService": {
+            "enabled": True,
+            "authMethods": ["otp", "oidc"],
+            "languages": ["en"],
+            "oidcConfig": oidc | {"acrValues": "level-2"},
+        },
+    }
+    assert {"ratelimit", "ratelimit-policy"} <= set(answer.headers)
+    bare = make_config()
+    await admin.post("/api/apps", **upload(bare))
+    assert (await client.get(f"/api/apps/{bare['id']}/public")).json() == {"name": bare["name"]}
+
+
 async def test_strangers_may_not_guess_ids_for_long(app: Any) -> None:
     transport = ASGITransport(app=app, client=("192.0.2.7", 1))
     async with AsyncClient(transport=transport, base_url="http://hub.test") as stranger:
@@ -423,7 +445,8 @@ async def test_a_put_replaces_everything_and_keeps_the_artifact_id(admin: AsyncC
     artifact_id = (await admin.post("/api/apps", **upload(config))).json()["artifactId"]
     bare = {"id": config["id"], "name": "Bare"}
     answer = await admin.put(f"/api/apps/{config['id']}", **upload(bare))
-    assert answer.json() == {"status": "success", "artifactId": artifact_id}
+    removed = "entityData: the upload has no seeds; those stored are removed from the config"
+    assert answer.json() == {"status": "success", "artifactId": artifact_id, "warnings": [removed]}
     stored = (await admin.get(f"/api/apps/{config['id']}")).json()
     assert (stored["name"], stored["description"], stored["entityForms"], stored["entityData"]) == (
         "Bare",
