@@ -438,6 +438,23 @@ async def test_the_list_takes_three_statements(admin: AsyncClient, hub: Hub, sor
     assert len([s for s in statements if "programs" in s or "log_heads" in s]) == 3
 
 
+# --- PATCH ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_section_that_is_edited_by_itself_is_looked_through_too(admin: AsyncClient) -> None:
+    config = make_config()
+    await admin.post("/api/apps", **upload(config))
+    path = f"/api/apps/{config['id']}"
+    scope = await admin.patch(f"{path}/syncScope", json={"syncScope": {"areaIds": ["a", "a"]}})
+    assert scope.json()["warnings"] == ['syncScope.areaIds[1]: "a" is named twice']
+    issuer = {"issuerId": "did:x", "publicKey": {"es256": ""}}
+    claim = await admin.patch(f"{path}/claim169", json={"claim169": {"enabled": True, "trustedIssuers": [issuer]}})
+    assert claim.json()["warnings"] == [
+        "claim169.trustedIssuers[0].publicKey: has no key: nothing of this issuer is accepted"
+    ]
+    assert "warnings" not in (await admin.patch(f"{path}/syncScope", json={"syncScope": None})).json()
+
+
 # --- PUT -----------------------------------------------------------------------------------------------------------
 
 
