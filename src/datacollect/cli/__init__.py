@@ -8,10 +8,12 @@ from datacollect.cli import (
     documents,
     integrity,
     permissions,
+    program,
     rebuild,
     reference,
     serve,
     simulate,
+    user,
 )
 from datacollect.cli.failures import reporting
 
@@ -30,6 +32,8 @@ app.command("simulate")(simulate.simulate)
 app.command("rebuild")(rebuild.rebuild_state)
 app.command("openapi")(documents.print_openapi)
 app.add_typer(permissions.app, name="permissions")
+app.add_typer(program.app, name="program")
+app.add_typer(user.app, name="user")
 app.add_typer(reference.app, name="reference")
 app.command("dev-env")(development.write_dev_env)
 

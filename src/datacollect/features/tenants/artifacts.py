@@ -54,11 +54,14 @@ def artifact_json(program: Program, base_url: str | None) -> File:
     return File(body, _etag(body))
 
 
+def qr_code(artifact_id: str, base_url: str) -> segno.QRCode:
+    return segno.make_qr(f"{base_url}/artifacts/{artifact_id}.json", error="m", boost_error=False)
+
+
 def artifact_qr(artifact_id: str, base_url: str) -> File:
     """A PNG of the QR code that devices scan."""
     image = io.BytesIO()
-    code = segno.make_qr(f"{base_url}/artifacts/{artifact_id}.json", error="m", boost_error=False)
-    code.save(image, kind="png", scale=8, border=1)
+    qr_code(artifact_id, base_url).save(image, kind="png", scale=8, border=1)
     return File(image.getvalue(), _etag(image.getvalue()))
 
 

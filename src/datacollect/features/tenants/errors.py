@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.kernel.errors import (
+    Conflict,
     DataCollectError,
     Forbidden,
     InvalidPayload,
@@ -61,6 +62,13 @@ class ProgramAccessDenied(Forbidden):
 
     code = "TENANT_ACCESS_DENIED"
     help = "Ask an administrator to add your account to the program."
+
+
+class ProgramExists(Conflict):
+    """There is a program of this id already."""
+
+    code = "PROGRAM_EXISTS"
+    help = "Choose another `id`, or replace the program."
 
 
 class ProgramChanged(DataCollectError):

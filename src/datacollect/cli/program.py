@@ -1,0 +1,325 @@
+"""`datacollect program …`: programs, for people who like terminals and for automation."""
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from datacollect.cli.beside import AsJson, answering, as_json_text, read_json_file, with_hub, write_file
+from datacollect.cli.showing import counted, print_facts, print_json, print_table
+from datacollect.db import EVERY_TENANT
+from datacollect.eventstore.figures import figures_of
+from datacollect.features.tenants import service
+from datacollect.features.tenants.accepting import Accepted, accept
+from datacollect.features.tenants.artifacts import public_base_url, qr_code
+from datacollect.features.tenants.errors import InvalidConfigId, ProgramExists
+from datacollect.features.tenants.model import ListQuery, classify
+from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
+from datacollect.http.hub import Hub
+from datacollect.kernel.errors import StartupError
+from datacollect.kernel.identity import COMMAND_LINE, Action, Actor, Role, TenantScope, system_scope
+from datacollect.kernel.ids import TenantId, is_config_id
+from datacollect.kernel.sync_scope import RoleAssignment
+from datacollect.settings import Settings, load_settings
+
+app = typer.Typer(help="Programs: check, create, change, archive, bring onto devices.", no_args_is_help=True)
+
+File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
+ProgramId = Annotated[str, typer.Argument(help="The program's `id`.")]
+
+_PAGE = 100
+_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision"})
+"""What a stored program has and a config file does not."""
+
+
+@app.command("create")
+def create_program(
+    file: File,
+    or_update: Annotated[
+        bool, typer.Option("--or-update", help="Replace the program if it exists, and seed what is not there yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create the program of a config file, and seed its data. One that exists is left alone, unless you say otherwise."""
+
+    async def work(hub: Hub) -> dict[str, Any]:
+        accepted = _accepted(file, hub)
+        tenant_id = TenantId(accepted.document["id"])
+        async with hub.db.transaction(system_scope(tenant_id)) as tx:
+            if not or_update and await service.states(tx, [tenant_id]):
+                raise ProgramExists()
+            stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
+        return _saved(tenant_id, stored)
+
+    with answering(as_json=as_json):
+        _tell_saved(with_hub(work), as_json=as_json)
+
+
+@app.command("update")
+def update_program(
+    file: File,
+    if_revision: Annotated[
+        int | None, typer.Option(help="Only if the program is still at this revision; `show` tells it.", min=0)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the whole config of a program that exists. What the file leaves out is gone; nothing is seeded."""
+
+    async def work(hub: Hub) -> dict[str, Any]:
+        accepted = _accepted(file, hub)
+        tenant_id = TenantId(accepted.document["id"])
+        async with hub.db.transaction() as tx:
+            stored = await service.replace_program(
+                tx, tenant_id, accepted, expected_revision=if_revision, now=hub.clock.now()
+            )
+        return _saved(tenant_id, stored)
+
+    with answering(as_json=as_json):
+        _tell_saved(with_hub(work), as_json=as_json)
+
+
+@app.command("export")
+def export_program(
+    program_id: ProgramId,
+    out: Annotated[str | None, typer.Option(help="Write to this file, and not to standard output.")] = None,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="With passwords and keys. Without it they are `********`.")
+    ] = False,
+) -> None:
+    """Print the whole config, as a file that `create` and `update` take. A mask leaves the stored secret as it is."""
+
+    async def work(hub: Hub) -> dict[str, Any]:
+        async with hub.db.reading() as view:
+            document, _ = await service.read_program(view, _reader(_known_id(program_id), secrets=secrets))
+        return {key: value for key, value in document.items() if key not in _OF_THE_HUB and value not in (None, [])}
+
+    with answering(as_json=False):
+        content = as_json_text(with_hub(work))
+        if out is None:
+            sys.stdout.buffer.write(content)
+        else:
+            write_file(out, content)
+
+
+@app.command("list")
+def list_programs(
+    search: Annotated[str, typer.Option(help="Part of the name, id or version.")] = "",
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the programs, by id."""
+
+    async def work(hub: Hub) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async with hub.db.reading(EVERY_TENANT) as view:
+            for page in range(1, sys.maxsize):
+                query = ListQuery(
+                    page=page, page_size=_PAGE, sort_by="id", search=search.strip().lower(), include_archived=archived
+                )
+                listed = await service.list_page(view, COMMAND_LINE, query)
+                found += map(_line, listed.lines)
+                if page >= listed.total_pages:
+                    break
+        return found
+
+    with answering(as_json=as_json):
+        programs = with_hub(work)
+        if as_json:
+            print_json(programs)
+        else:
+            columns = ("id", "status", "version", "entities", "name")
+            print_table([name.upper() for name in columns], [[one[name] for name in columns] for one in programs])
+
+
+@app.command("show")
+def show_program(program_id: ProgramId, as_json: AsJson = False) -> None:
+    """What the program is: its forms and what they make, how many entities there are, where its QR code leads."""
+
+    async def work(hub: Hub) -> dict[str, Any]:
+        tenant_id = _known_id(program_id)
+        async with hub.db.reading(system_scope(tenant_id)) as view:
+            document, revision = await service.read_program(view, _reader(tenant_id, secrets=False))
+            figures = (await figures_of(view, [tenant_id])).get(tenant_id, {})
+        return _summary(document, revision, figures, hub.settings)
+
+    with answering(as_json=as_json):
+        told = with_hub(work)
+        if as_json:
+            print_json(told)
+        else:
+            _print_summary(told)
+
+
+@app.command("archive")
+def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
+    """Stop the program: nobody syncs with it any more, and its QR code leads nowhere. Its data stays; see `restore`."""
+
+    async def work(hub: Hub) -> None:
+        tenant_id = _known_id(program_id)
+        async with hub.db.transaction(system_scope(tenant_id)) as tx:
+            await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
+
+    with answering(as_json=as_json):
+        with_hub(work)
+        _tell({"id": program_id, "status": "archived"}, f"{program_id} is archived.", as_json=as_json)
+
+
+@app.command("restore")
+def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
+    """Let an archived program run again, with its data and under the same QR code."""
+
+    async def work(hub: Hub) -> None:
+        tenant_id = _known_id(program_id)
+        async with hub.db.transaction(system_scope(tenant_id)) as tx:
+            await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
+
+    with answering(as_json=as_json):
+        with_hub(work)
+        _tell({"id": program_id, "status": "running"}, f"{program_id} runs.", as_json=as_json)
+
+
+@app.command("qr")
+def print_qr(
+    program_id: ProgramId,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a .png or .svg file, and do not draw on the terminal.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="The hub's address as devices reach it. [default: PUBLIC_BASE_URL]")
+    ] = None,
+) -> None:
+    """The QR code that brings the program onto a device: it holds the address of the onboarding file, and no secret."""
+
+    async def work(hub: Hub) -> str:
+        async with hub.db.reading() as view:
+            document, _ = await service.read_program(view, _reader(_known_id(program_id), secrets=False))
+        if document["archivedAt"] is not None:
+            typer.echo(f"datacollect: {program_id} is archived: the code leads nowhere until it is restored.", err=True)
+        return str(document["artifactId"])
+
+    with answering(as_json=False):
+        if out is not None and out.suffix.lower() not in (".png", ".svg"):
+            raise StartupError("A QR code is written as .png or .svg.")
+        code = qr_code(with_hub(work), base_url.rstrip("/") if base_url else _base_url(load_settings()))
+        if out is None:
+            code.terminal(compact=True)
+            return
+        image = io.BytesIO()
+        code.save(image, kind=out.suffix[1:].lower(), scale=8, border=4)
+        write_file(str(out), image.getvalue())
+
+
+def _accepted(file: str, hub: Hub) -> Accepted:
+    document = read_json_file(file, largest_bytes=LARGEST_CONFIG_BYTES)
+    return accept(document, https_only=hub.settings.providers_need_https)
+
+
+def _known_id(program_id: str) -> TenantId:
+    if not is_config_id(program_id):
+        raise InvalidConfigId()
+    return TenantId(program_id)
+
+
+def _reader(tenant_id: TenantId, *, secrets: bool) -> TenantScope:
+    """Who reads the program: somebody who sees secrets, or somebody who may change it and sees masks."""
+    if secrets:
+        return COMMAND_LINE.in_tenant(tenant_id, Action.READ)
+    editor = Actor(
+        kind="system",
+        label=COMMAND_LINE.label,
+        tenant_ids=frozenset({tenant_id}),
+        assignments=(RoleAssignment(tenant_id, Role.SYSTEM_ADMIN),),
+    )
+    return editor.in_tenant(tenant_id, Action.READ)
+
+
+def _saved(tenant_id: TenantId, stored: service.Stored) -> dict[str, Any]:
+    return {"id": tenant_id, "artifactId": stored.artifact_id, "warnings": stored.warnings}
+
+
+def _tell_saved(saved: Mapping[str, Any], *, as_json: bool) -> None:
+    if not as_json:
+        for warning in saved["warnings"]:
+            typer.echo(f"warning: {warning}", err=True)
+    _tell(saved, f"{saved['id']} is saved.", as_json=as_json)
+
+
+def _tell(told: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+    else:
+        typer.echo(line)
+
+
+def _line(line: service.Line) -> dict[str, Any]:
+    program = line.program
+    return {
+        "id": program.id,
+        "name": program.name,
+        "version": program.version or "",
+        "status": "running" if program.archived_at is None else "archived",
+        "entities": line.entities_count,
+        "artifactId": program.artifact_id,
+    }
+
+
+def _summary(
+    document: Mapping[str, Any], revision: int, figures: Mapping[str, int], settings: Settings
+) -> dict[str, Any]:
+    kinds = classify(document["entityForms"])
+    return {
+        "id": document["id"],
+        "name": document["name"],
+        "version": document["version"],
+        "status": "running" if document["archivedAt"] is None else "archived",
+        "revision": revision,
+        "createdAt": document["createdAt"],
+        "updatedAt": document["updatedAt"],
+        "artifactId": document["artifactId"],
+        "onboardingFile": f"{_base_url(settings)}/artifacts/{document['artifactId']}.json",
+        "forms": [
+            {
+                "name": form["name"],
+                "title": form["title"],
+                "kind": kinds[form["name"]].entity_type,
+                "dependsOn": form.get("dependsOn") or None,
+                "entities": figures.get(form["name"], 0),
+            }
+            for form in document["entityForms"]
+        ],
+        "entities": sum(figures.values()),
+        "identityProviders": [provider["type"] for provider in document["authConfigs"]],
+        "externalSystem": (document["externalSync"] or {}).get("type") or None,
+    }
+
+
+def _print_summary(told: Mapping[str, Any]) -> None:
+    print_facts(
+        [
+            ("program", f"{told['id']}: {told['name']}"),
+            ("version", told["version"] or "–"),
+            ("status", told["status"]),
+            ("revision", f"{told['revision']}, of {told['updatedAt']}"),
+            ("entities", f"{told['entities']:,}"),
+            ("devices", told["onboardingFile"]),
+            ("sign-in", ", ".join(["the hub's accounts", *told["identityProviders"]])),
+            ("external", told["externalSystem"] or "–"),
+        ]
+    )
+    for form in told["forms"]:
+        below = f", below {form['dependsOn']}" if form["dependsOn"] else ""
+        typer.echo(f"  {form['name']}: {form['kind']}{below}, {counted(form['entities'], 'entity', 'entities')}")
+
+
+def _base_url(settings: Settings) -> str:
+    """Where devices reach the hub; without a setting, this machine's own address."""
+    return public_base_url(
+        settings.public_base_url,
+        settings.railway_public_domain,
+        scheme="http",
+        host="localhost",
+        port=settings.port,
+    )
