@@ -50,8 +50,13 @@ class IssueCode(StrEnum):
     UNKNOWN_PROGRAM = "unknown_program", "Name a program that exists; an archived one counts."
     DUPLICATE_FORM = "duplicate_form", "Give every form a name of its own."
     UNKNOWN_FORM = "unknown_form", "Name a form of this config, or leave `dependsOn` out."
+    DUPLICATE_FORM_ID = "duplicate_form_id", "Give every form an id of its own."
     CIRCULAR_FORM = "circular_form", "Let one of the forms depend on none."
     DUPLICATE_SEED = "duplicate_seed", "Give every item of `entityData` an id of its own."
+    UNKNOWN_PARENT = "unknown_parent", "Add the parent to `entityData`, or correct `parentId`."
+    PARENT_NO_GROUP = "parent_no_group", "Name a group as `parentId`, or leave it out."
+    INVALID_ADDRESS = "invalid_address", "Write an address in the form that the message names."
+    INVALID_CONFIG_ID = "invalid_config_id", "Choose another `id`."
     MASKED_SECRET = (
         "masked_secret",
         "Send the secret itself: none is stored for this address that the mask could stand for.",

@@ -36,7 +36,7 @@ def test_the_full_config_is_kept_as_sent():
     full = config(
         description="Demo",
         version="1.0.0",
-        url="idp.example",
+        url="https://idp.example",
         syncServerUrl="https://sync.example",
         entityForms=[form(), form("individual", dependsOn="household", nameField="fullName", entityType="individual")],
         entityData=[{"name": "household", "data": [{"id": "hh", "name": "H", "deep": {"any": [1, None, True]}}]}],
@@ -91,9 +91,8 @@ def test_unknown_keys_are_dropped_and_named():
     assert "roles" not in accepted.document
     assert "roles" not in accepted.document["entityForms"][0]
     assert accepted.warnings == [
-        "Unknown key ignored: roles",
-        "Unknown key ignored: entityForms[0].roles",
-        "Unknown key ignored: syncScope.areas",
+        f"{place}: there is no such key; it is ignored"
+        for place in ("roles", "entityForms[0].roles", "syncScope.areas")
     ]
 
 
@@ -101,17 +100,18 @@ def test_a_custom_event_type_that_does_not_exist_is_named():
     accepted = accept(config(customEventTypes=["record-attendance", "attendance"]))
     assert accepted.document["customEventTypes"] == ["record-attendance", "attendance"]
     [warning] = accepted.warnings
-    assert warning.startswith("customEventTypes: there is no event type attendance; there are grant-entitlement,")
+    assert warning.startswith('customEventTypes[1]: there is no event type "attendance"; there are grant-entitlement,')
 
 
 def test_a_thousand_unknown_keys_do_not_make_a_thousand_warnings():
     accepted = accept(config(**{f"k{i}": 1 for i in range(1000)}))
     assert len(accepted.warnings) == 51
-    assert accepted.warnings[-1] == "Unknown keys ignored: 950 more"
+    assert accepted.warnings[-1] == "config: 950 more of this kind (unknown_key)"
 
 
 def test_a_downloaded_file_can_be_uploaded_again():
-    accepted = accept(config(artifactId="0" * 32, archivedAt=None, entityData=[]))
+    of_the_hub = {"artifactId": "0" * 32, "archivedAt": None, "createdAt": "", "updatedAt": "", "revision": 3}
+    accepted = accept(config(entityData=[], **of_the_hub))
     assert accepted.document == config(entityData=[])
     assert accepted.warnings == []
 
@@ -166,7 +166,9 @@ def test_a_section_may_be_null(section):
 def test_a_form_without_id_gets_its_name():
     sent = form()
     del sent["id"]
-    assert accept(config(entityForms=[sent])).document["entityForms"][0]["id"] == "household"
+    accepted = accept(config(entityForms=[sent]))
+    assert accepted.document["entityForms"][0]["id"] == "household"
+    assert accepted.warnings == ['entityForms[0].id: is missing; the form was given the id "household"']
     assert accept(config(entityForms=[form(id="")])).document["entityForms"][0]["id"] == "household"
 
 
@@ -190,7 +192,7 @@ def test_seeds_as_published_v1_samples_write_them_are_accepted():
 def test_seeds_without_a_form_are_accepted_and_announced():
     accepted = accept(config(entityData=[{"name": "area", "data": [{"id": "area-1", "name": "North"}]}]))
     assert accepted.entity_data == [{"name": "area", "data": [{"id": "area-1", "name": "North"}]}]
-    assert accepted.warnings == ['entityData[0]: there is no form "area"; its items are seeded as individuals']
+    assert accepted.warnings == ['entityData[0].name: there is no form "area"; its items are seeded as individuals']
 
 
 def test_seeds_with_an_empty_id_get_the_same_one_every_time():
@@ -237,7 +239,7 @@ def test_auth_fields_that_devices_will_not_get_are_announced():
     provider = {"type": "keycloak", "fields": fields}
     accepted = accept(config(authConfigs=[provider]))
     assert accepted.document["authConfigs"] == [provider]
-    assert accepted.warnings == ["authConfigs[0].fields.client_secret is kept secret: devices do not get it"]
+    assert accepted.warnings == ["authConfigs[0].fields.client_secret: is kept secret: devices do not get it"]
 
 
 @pytest.mark.parametrize(

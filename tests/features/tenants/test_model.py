@@ -7,7 +7,6 @@ from datacollect.features.tenants.model import (
     Listed,
     ListQuery,
     classify,
-    form_issues,
     levels,
     matching,
     ordered,
@@ -81,25 +80,6 @@ def test_levels_count_from_the_top_and_leave_circles_out():
 def test_a_chain_of_ten_thousand_forms_is_walked_once():
     forms = [form("f0"), *(form(f"f{i}", f"f{i - 1}") for i in range(1, 10_000))]
     assert levels(forms[::-1])["f9999"] == 9999
-
-
-@pytest.mark.parametrize(
-    ("forms", "code", "path"),
-    [
-        ([form("a"), form("a")], "duplicate_form", ["entityForms", 1, "name"]),
-        ([form("a"), form("b", "c")], "unknown_form", ["entityForms", 1, "dependsOn"]),
-        ([form("a", "b"), form("b", "a")], "circular_form", ["entityForms", 0, "dependsOn"]),
-        ([form("a", "a")], "circular_form", ["entityForms", 0, "dependsOn"]),
-    ],
-)
-def test_forms_that_contradict_each_other_are_named(forms, code, path):
-    issue = form_issues(forms)[0]
-    assert (issue["code"], issue["path"]) == (code, path)
-    assert issue["message"].startswith(f"entityForms[{path[1]}].{path[2]}: ")
-
-
-def test_good_forms_have_no_issues():
-    assert form_issues([form("b", "a"), form("a")]) == []
 
 
 def listed(id, name="", version=None):

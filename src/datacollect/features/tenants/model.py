@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import FormValidation
 
@@ -119,33 +118,11 @@ def levels(forms: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {name: level for name in parent_of if (level := found[name]) is not None}
 
 
-def form_issues(forms: Sequence[Mapping[str, Any]]) -> list[Issue]:
-    """What is wrong between forms: names used twice, parents that do not exist, circles."""
-    names: set[str] = set()
-    issues = []
-    for index, form in enumerate(forms):
-        if form["name"] in names:
-            issues.append(_issue(IssueCode.DUPLICATE_FORM, index, "name", f'form "{form["name"]}" is defined twice'))
-        names.add(form["name"])
-    level_of = levels(forms)
-    for index, form in enumerate(forms):
-        parent = form.get("dependsOn") or None
-        if parent is not None and parent not in names:
-            issues.append(_issue(IssueCode.UNKNOWN_FORM, index, "dependsOn", f'there is no form "{parent}"'))
-        elif form["name"] not in level_of:
-            issues.append(_issue(IssueCode.CIRCULAR_FORM, index, "dependsOn", "forms depend on each other in a circle"))
-    return issues
-
-
 def form_validation(setting: Any) -> FormValidation:
     """What the config's `formValidation` asks for: `true` is the lenient mode."""
     if isinstance(setting, bool) or setting is None:
         return FormValidation.WARN if setting else FormValidation.OFF
     return FormValidation(setting)
-
-
-def _issue(code: IssueCode, index: int, key: str, message: str) -> Issue:
-    return Issue(code=code, path=["entityForms", index, key], message=f"entityForms[{index}].{key}: {message}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ Every section is built from an allow-list. Source: the contract's programs, 6, 9
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from datacollect.features.tenants.addresses import holds_credentials
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.oidc import HUB_FIELDS
@@ -42,15 +42,6 @@ def is_published_auth_field(key: str) -> bool:
 def is_secret_auth_field(key: str) -> bool:
     """Whether it may be a secret: whatever is neither for apps nor known to be the hub's."""
     return not is_published_auth_field(key) and key not in HUB_FIELDS
-
-
-def holds_credentials(text: str) -> bool:
-    """Whether it is an address with a user name or password in it."""
-    try:
-        return "@" in urlsplit(text.strip()).netloc
-    except ValueError:
-        # Nobody can tell what it is, so nobody is shown it.
-        return "@" in text
 
 
 def artifact(program: Program, base_url: str | None) -> dict[str, Any]:

@@ -1,30 +1,41 @@
 """Wire models: the upload's schema, the small edits, and the answers. Source: the contract's programs, 3 and 8."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from datacollect.features.tenants.published import holds_credentials, is_published_auth_field
+from datacollect.features.tenants import addresses
+from datacollect.features.tenants.published import is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 
 
 def _web_address(text: str) -> str:
-    address = urlsplit(text)
-    if address.scheme not in {"http", "https"} or not address.hostname:
-        raise ValueError("must be an http or https URL")
+    if problem := addresses.web_address_problem(text):
+        raise ValueError(problem)
     return text
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
+def _redirect(text: str) -> str:
+    if problem := addresses.redirect_problem(text):
+        raise ValueError(problem)
+    if not addresses.is_absolute(text):
+        raise ValueError("must be an absolute URL")
+    return text
+
+
+Redirect = Annotated[str, AfterValidator(_redirect)]
+"""Where a provider sends people: a page, or an app by a scheme of its own."""
+
+
 def _without_credentials(text: str) -> str:
     """Of what everybody can read in the onboarding file."""
-    if holds_credentials(text):
+    if addresses.holds_credentials(text):
         raise ValueError("must not hold a user name or password: it is published")
     return text
 
@@ -102,7 +113,7 @@ class EntityMapping(Wire):
 
 class OidcConfig(Wire):
     authority: WebAddress
-    redirect_uri: WebAddress
+    redirect_uri: Redirect
     client_id: NonEmpty
     scope: NonEmpty
     acr_values: str | None = None

@@ -9,7 +9,7 @@ from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import Appended, EventLog, Rejection
 from datacollect.features.tenants import queries
-from datacollect.features.tenants.accepting import Accepted, path_text
+from datacollect.features.tenants.accepting import Accepted
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.errors import (
     ArtifactNotFound,
@@ -18,6 +18,7 @@ from datacollect.features.tenants.errors import (
     ProgramChanged,
     ProgramNotFound,
 )
+from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
 from datacollect.features.tenants.seeding import seed_events

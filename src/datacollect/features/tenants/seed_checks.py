@@ -1,0 +1,79 @@
+"""What holds between a config's seeds and its forms. The document has passed the schema."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from datacollect.features.tenants.findings import Findings, Path
+from datacollect.features.tenants.form_checks import quoted
+from datacollect.features.tenants.model import FormKind, classify
+from datacollect.features.tenants.rules import (
+    DUPLICATE_SEED,
+    PARENT_NO_GROUP,
+    PARENT_NOT_SEEDED,
+    PARENT_OF_OTHER_FORM,
+    SEED_WITHOUT_FORM,
+    UNKNOWN_PARENT,
+)
+from datacollect.kernel.errors import IssueCode
+
+
+def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
+    """The items' own shape. The schema lets them hold anything, so that it need not copy a hundred thousand of them."""
+    seen: set[str] = set()
+    for _, item, place in _items(groups):
+        for key in ("id", "name"):
+            if not isinstance(item.get(key), str):
+                found.add_issue(IssueCode.STRING_TYPE, (*place, key), "must be a text")
+        if not isinstance(item.get("parentId"), str | None):
+            found.add_issue(IssueCode.STRING_TYPE, (*place, "parentId"), "must be a text")
+        identifier = item.get("id")
+        if identifier and isinstance(identifier, str):
+            if identifier in seen:
+                found.add(DUPLICATE_SEED, (*place, "id"), f"id {quoted(identifier)} is used twice")
+            seen.add(identifier)
+
+
+def check_seeds(groups: Sequence[Mapping[str, Any]], forms: Sequence[Mapping[str, Any]], found: Findings) -> None:
+    """Forms and parents that the items name. The items have passed `check_items`."""
+    kinds = classify(forms)
+    parent_form = {form["name"]: form.get("dependsOn") or None for form in forms}
+    for index, group in enumerate(groups):
+        if group["name"] not in kinds:
+            message = f"there is no form {quoted(group['name'])}; its items are seeded as individuals"
+            found.add(SEED_WITHOUT_FORM, ("entityData", index, "name"), message)
+    form_of = {item["id"]: form for form, item, _ in _items(groups) if item["id"]}
+    for form, item, place in _items(groups):
+        if item.get("parentId"):
+            _check_parent(item["parentId"], (*place, "parentId"), form, form_of, kinds, parent_form, found)
+
+
+def _check_parent(
+    parent: str,
+    place: Path,
+    form: str,
+    form_of: Mapping[str, str],
+    kinds: Mapping[str, FormKind],
+    parent_form: Mapping[str, str | None],
+    found: Findings,
+) -> None:
+    kind = kinds.get(form)
+    is_member = kind is not None and kind.parent_is_group and kind.category == "entity"
+    if parent not in form_of:
+        # The membership would be lost. A record, or an item of a list to choose from, only says where it belongs.
+        rule = UNKNOWN_PARENT if is_member else PARENT_NOT_SEEDED
+        found.add(rule, place, f"there is no item {quoted(parent)}")
+        return
+    named = form_of[parent]
+    if is_member and (named not in kinds or kinds[named].entity_type != "group"):
+        message = f"item {quoted(parent)} is of {quoted(named)}, which is no form of groups"
+        found.add(PARENT_NO_GROUP, place, message)
+    elif kind is not None and parent_form[form] != named:
+        message = f"item {quoted(parent)} is of form {quoted(named)}, not of {quoted(parent_form[form] or 'none')}"
+        found.add(PARENT_OF_OTHER_FORM, place, message)
+
+
+def _items(groups: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any], Path]]:
+    """The form's name, the item and its place."""
+    for group_index, group in enumerate(groups):
+        for index, item in enumerate(group["data"]):
+            yield group["name"], item, ("entityData", group_index, "data", index)
