@@ -143,9 +143,7 @@ async def test_an_attendance_form_that_is_filled_in_wrongly_is_refused(play: Pla
     assert (answer.status_code, answer.json()["failed"][0]["code"]) == (422, "FORM_MISMATCH")
 
 
-async def test_entitlements_are_collected_and_a_supervisor_takes_one_back(
-    admin: AsyncClient, client: AsyncClient
-) -> None:
+async def test_entitlements_are_collected_and_a_supervisor_takes_one_back(play: Play, join: Join) -> None:
     played = await play("entitlement-redemption")
     await played.push(read("entitlement-redemption.events.json"))
     redeemed = {item["id"]: item["redeemed"] for item in (await played.data_of("ration-1"))["entitlements"]}

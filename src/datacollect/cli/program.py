@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.beside import AsJson, answering, as_json_text, read_json_file, with_hub, write_file
+from datacollect.cli.linting import lint_programs
 from datacollect.cli.showing import counted, print_facts, print_json, print_table
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.figures import figures_of
@@ -26,6 +27,8 @@ from datacollect.kernel.sync_scope import RoleAssignment
 from datacollect.settings import Settings, load_settings
 
 app = typer.Typer(help="Programs: check, create, change, archive, bring onto devices.", no_args_is_help=True)
+
+app.command("lint")(lint_programs)
 
 File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
 ProgramId = Annotated[str, typer.Argument(help="The program's `id`.")]
