@@ -41,6 +41,7 @@ from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.features.tenants.service import adopt, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -85,6 +86,11 @@ _BYPASSED = (
     " Give the hub a user of its own: docs/how-to/run-on-postgresql.md."
 )
 
+_LOCKED = (
+    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to"
+    " that key; without one in SECRETS_KEY it was made from JWT_SECRET: docs/how-to/rotate-the-secrets-key.md."
+)
+
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 """Told what each event did to the entities, live and when it is applied again."""
 
@@ -117,6 +123,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         tenants=tenants,
         checks=CachedFormChecks(database),
         tokens=tokens,
+        seals=settings.seals,
         auth=TokenAuthenticator(database, tokens, clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
@@ -163,6 +170,7 @@ async def prepare(hub: Hub) -> None:
     await migrate(hub.db)
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
+    await _open_secrets(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
@@ -174,6 +182,14 @@ async def prepare(hub: Hub) -> None:
                 password=settings.admin_password.get_secret_value(),
                 now=hub.clock.now(),
             )
+
+
+async def _open_secrets(hub: Hub) -> None:
+    """Seal what is not sealed yet, and say so if what is sealed cannot be opened."""
+    if adopted := await adopt(hub.db, hub.seals):
+        _log.info("programs.adopted", programs=adopted)
+    if locked := await locked_programs(hub.db, hub.seals):
+        _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
 
 
 def _add_middleware(app: FastAPI, hub: Hub) -> None:

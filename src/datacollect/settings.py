@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.oidc import Provider, address_problem
+from datacollect.kernel.sealing import Key, Seals
 
 MINIMUM_SECRET_LENGTH = 32
 
@@ -72,6 +73,17 @@ class Settings(BaseSettings):
         None,
         alias="JWT_SECRET_PREVIOUS",
         description="The secret before JWT_SECRET: its tokens are still accepted, so a change signs nobody out.",
+    )
+    secrets_key: SecretStr | None = Field(
+        None,
+        alias="SECRETS_KEY",
+        description="Seals the secrets of programs in the database; at least 32 characters. Unset, a key made from "
+        "JWT_SECRET does ([how to change it](../how-to/rotate-the-secrets-key.md)).",
+    )
+    secrets_key_previous: SecretStr | None = Field(
+        None,
+        alias="SECRETS_KEY_PREVIOUS",
+        description="The key before SECRETS_KEY: what it has sealed can still be opened.",
     )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
@@ -202,6 +214,13 @@ class Settings(BaseSettings):
         return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
 
     @property
+    def seals(self) -> Seals:
+        """What seals secrets: SECRETS_KEY, or else JWT_SECRET. Whatever these and the ones before them sealed opens."""
+        own = _keys("secrets-key", self.secrets_key, self.secrets_key_previous)
+        derived = _keys("secrets-key-of-jwt-secret", self.jwt_secret, self.jwt_secret_previous)
+        return Seals([*own, *derived] if self.secrets_key else [*derived, *own])
+
+    @property
     def production(self) -> bool:
         return self.node_env == "production"
 
@@ -213,6 +232,10 @@ class Settings(BaseSettings):
     def providers_need_https(self) -> bool:
         """Whether identity providers must be at https addresses: in production, unless all private hosts are open."""
         return self.production and not self.allow_private_adapter_hosts
+
+
+def _keys(purpose: str, *secrets: SecretStr | None) -> list[Key]:
+    return [Key(secret.get_secret_value(), purpose) for secret in secrets if secret is not None]
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
@@ -236,6 +259,9 @@ def check_startup(settings: Settings) -> None:
     previous = settings.jwt_secret_previous
     if previous and len(previous.get_secret_value()) < MINIMUM_SECRET_LENGTH:
         raise StartupError(f"JWT_SECRET_PREVIOUS must be at least {MINIMUM_SECRET_LENGTH} characters long")
+    for name, key in (("SECRETS_KEY", settings.secrets_key), ("SECRETS_KEY_PREVIOUS", settings.secrets_key_previous)):
+        if key and len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+            raise StartupError(f"{name} must be at least {MINIMUM_SECRET_LENGTH} characters long")
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
     for provider in settings.staff_providers:

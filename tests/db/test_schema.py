@@ -27,6 +27,8 @@ TENANT_TABLES = {
     "entities_rebuild",
     "members_rebuild",
     "rebuilds",
+    "program_versions",
+    "program_contents",
 }
 
 

@@ -24,6 +24,7 @@ def write_dev_env(
         f"ADMIN_EMAIL={_ADMIN_EMAIL}",
         f"ADMIN_PASSWORD={password}",
         f"JWT_SECRET={secrets.token_urlsafe(48)}",
+        f"SECRETS_KEY={secrets.token_urlsafe(48)}",
         "CORS_ORIGINS=*",
         "PUBLIC_BASE_URL=http://localhost:3000",
         "ALLOW_PRIVATE_ADAPTER_HOSTS=true",

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from datacollect.cli import versions
 from datacollect.cli.beside import AsJson, answering, as_json_text, read_json_file, with_hub, write_file
+from datacollect.cli.editing import (
+    IfRevision,
+    ProgramId,
+    editor_of,
+    expected_revision,
+    reader_of,
+    saved,
+    tell,
+    tell_saved,
+)
 from datacollect.cli.linting import lint_programs
 from datacollect.cli.showing import counted, print_facts, print_json, print_table
 from datacollect.db import EVERY_TENANT
@@ -16,24 +27,26 @@ from datacollect.eventstore.figures import figures_of
 from datacollect.features.tenants import service
 from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.artifacts import public_base_url, qr_code
-from datacollect.features.tenants.errors import InvalidConfigId, ProgramExists
 from datacollect.features.tenants.model import ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
-from datacollect.kernel.identity import COMMAND_LINE, Action, Actor, Role, TenantScope, system_scope
-from datacollect.kernel.ids import TenantId, is_config_id
-from datacollect.kernel.sync_scope import RoleAssignment
+from datacollect.kernel.identity import COMMAND_LINE, TenantScope
 from datacollect.settings import Settings, load_settings
 
 app = typer.Typer(help="Programs: check, create, change, archive, bring onto devices.", no_args_is_help=True)
 
 app.command("lint")(lint_programs)
+app.command("history")(versions.show_history)
+app.command("diff")(versions.show_diff)
+app.command("revert")(versions.revert_program)
 
 File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
-ProgramId = Annotated[str, typer.Argument(help="The program's `id`.")]
 
 _PAGE = 100
+_LOCKED = (
+    "Secrets that no key of this hub opens are missing. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to what sealed them."
+)
 _OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision"})
 """What a stored program has and a config file does not."""
 
@@ -50,38 +63,37 @@ def create_program(
 
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
-        tenant_id = TenantId(accepted.document["id"])
-        async with hub.db.transaction(system_scope(tenant_id)) as tx:
-            if not or_update and await service.states(tx, [tenant_id]):
-                raise ProgramExists()
-            stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
-        return _saved(tenant_id, stored)
+        scope = editor_of(accepted.document["id"])
+        expected = service.ANYTHING if or_update else service.Expected(exists=False)
+        async with hub.db.transaction(scope) as tx:
+            stored = await service.upload(
+                tx, scope, accepted, log=hub.log, seals=hub.seals, expected=expected, now=hub.clock.now()
+            )
+        return saved(scope, stored)
 
     with answering(as_json=as_json):
-        _tell_saved(with_hub(work), as_json=as_json)
+        tell_saved(with_hub(work), as_json=as_json)
 
 
 @app.command("update")
 def update_program(
     file: File,
-    if_revision: Annotated[
-        int | None, typer.Option(help="Only if the program is still at this revision; `show` tells it.", min=0)
-    ] = None,
+    if_revision: IfRevision = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the whole config of a program that exists. What the file leaves out is gone; nothing is seeded."""
 
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
-        tenant_id = TenantId(accepted.document["id"])
-        async with hub.db.transaction() as tx:
+        scope = editor_of(accepted.document["id"])
+        async with hub.db.transaction(scope) as tx:
             stored = await service.replace_program(
-                tx, tenant_id, accepted, expected_revision=if_revision, now=hub.clock.now()
+                tx, scope, accepted, seals=hub.seals, expected=expected_revision(if_revision), now=hub.clock.now()
             )
-        return _saved(tenant_id, stored)
+        return saved(scope, stored)
 
     with answering(as_json=as_json):
-        _tell_saved(with_hub(work), as_json=as_json)
+        tell_saved(with_hub(work), as_json=as_json)
 
 
 @app.command("export")
@@ -95,9 +107,12 @@ def export_program(
     """Print the whole config, as a file that `create` and `update` take. A mask leaves the stored secret as it is."""
 
     async def work(hub: Hub) -> dict[str, Any]:
-        async with hub.db.reading() as view:
-            document, _ = await service.read_program(view, _reader(_known_id(program_id), secrets=secrets))
-        return {key: value for key, value in document.items() if key not in _OF_THE_HUB and value not in (None, [])}
+        found = await _read(hub, editor_of(program_id) if secrets else reader_of(program_id))
+        if not found.is_whole:
+            typer.echo(f"datacollect: {_LOCKED}", err=True)
+        return {
+            key: value for key, value in found.document.items() if key not in _OF_THE_HUB and value not in (None, [])
+        }
 
     with answering(as_json=False):
         content = as_json_text(with_hub(work))
@@ -122,7 +137,7 @@ def list_programs(
                 query = ListQuery(
                     page=page, page_size=_PAGE, sort_by="id", search=search.strip().lower(), include_archived=archived
                 )
-                listed = await service.list_page(view, COMMAND_LINE, query)
+                listed = await service.list_page(view, COMMAND_LINE, query, seals=hub.seals)
                 found += map(_line, listed.lines)
                 if page >= listed.total_pages:
                     break
@@ -142,11 +157,11 @@ def show_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     """What the program is: its forms and what they make, how many entities there are, where its QR code leads."""
 
     async def work(hub: Hub) -> dict[str, Any]:
-        tenant_id = _known_id(program_id)
-        async with hub.db.reading(system_scope(tenant_id)) as view:
-            document, revision = await service.read_program(view, _reader(tenant_id, secrets=False))
-            figures = (await figures_of(view, [tenant_id])).get(tenant_id, {})
-        return _summary(document, revision, figures, hub.settings)
+        scope = reader_of(program_id)
+        found = await _read(hub, scope)
+        async with hub.db.reading(scope) as view:
+            figures = (await figures_of(view, [scope.tenant_id])).get(scope.tenant_id, {})
+        return _summary(found.document, figures, hub.settings)
 
     with answering(as_json=as_json):
         told = with_hub(work)
@@ -161,13 +176,13 @@ def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     """Stop the program: nobody syncs with it any more, and its QR code leads nowhere. Its data stays; see `restore`."""
 
     async def work(hub: Hub) -> None:
-        tenant_id = _known_id(program_id)
-        async with hub.db.transaction(system_scope(tenant_id)) as tx:
-            await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
+        scope = editor_of(program_id)
+        async with hub.db.transaction(scope) as tx:
+            await service.archive(tx, scope, log=hub.log, now=hub.clock.now())
 
     with answering(as_json=as_json):
         with_hub(work)
-        _tell({"id": program_id, "status": "archived"}, f"{program_id} is archived.", as_json=as_json)
+        tell({"id": program_id, "status": "archived"}, f"{program_id} is archived.", as_json=as_json)
 
 
 @app.command("restore")
@@ -175,13 +190,13 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     """Let an archived program run again, with its data and under the same QR code."""
 
     async def work(hub: Hub) -> None:
-        tenant_id = _known_id(program_id)
-        async with hub.db.transaction(system_scope(tenant_id)) as tx:
-            await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
+        scope = editor_of(program_id)
+        async with hub.db.transaction(scope) as tx:
+            await service.restore(tx, scope, log=hub.log, now=hub.clock.now())
 
     with answering(as_json=as_json):
         with_hub(work)
-        _tell({"id": program_id, "status": "running"}, f"{program_id} runs.", as_json=as_json)
+        tell({"id": program_id, "status": "running"}, f"{program_id} runs.", as_json=as_json)
 
 
 @app.command("qr")
@@ -197,8 +212,7 @@ def print_qr(
     """The QR code that brings the program onto a device: it holds the address of the onboarding file, and no secret."""
 
     async def work(hub: Hub) -> str:
-        async with hub.db.reading() as view:
-            document, _ = await service.read_program(view, _reader(_known_id(program_id), secrets=False))
+        document = (await _read(hub, reader_of(program_id))).document
         if document["archivedAt"] is not None:
             typer.echo(f"datacollect: {program_id} is archived: the code leads nowhere until it is restored.", err=True)
         return str(document["artifactId"])
@@ -220,41 +234,9 @@ def _accepted(file: str, hub: Hub) -> Accepted:
     return accept(document, https_only=hub.settings.providers_need_https)
 
 
-def _known_id(program_id: str) -> TenantId:
-    if not is_config_id(program_id):
-        raise InvalidConfigId()
-    return TenantId(program_id)
-
-
-def _reader(tenant_id: TenantId, *, secrets: bool) -> TenantScope:
-    """Who reads the program: somebody who sees secrets, or somebody who may change it and sees masks."""
-    if secrets:
-        return COMMAND_LINE.in_tenant(tenant_id, Action.READ)
-    editor = Actor(
-        kind="system",
-        label=COMMAND_LINE.label,
-        tenant_ids=frozenset({tenant_id}),
-        assignments=(RoleAssignment(tenant_id, Role.SYSTEM_ADMIN),),
-    )
-    return editor.in_tenant(tenant_id, Action.READ)
-
-
-def _saved(tenant_id: TenantId, stored: service.Stored) -> dict[str, Any]:
-    return {"id": tenant_id, "artifactId": stored.artifact_id, "warnings": stored.warnings}
-
-
-def _tell_saved(saved: Mapping[str, Any], *, as_json: bool) -> None:
-    if not as_json:
-        for warning in saved["warnings"]:
-            typer.echo(f"warning: {warning}", err=True)
-    _tell(saved, f"{saved['id']} is saved.", as_json=as_json)
-
-
-def _tell(told: Mapping[str, Any], line: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(told)
-    else:
-        typer.echo(line)
+async def _read(hub: Hub, scope: TenantScope) -> service.Shown:
+    async with hub.db.reading(scope) as view:
+        return await service.read_program(view, scope, seals=hub.seals)
 
 
 def _line(line: service.Line) -> dict[str, Any]:
@@ -269,16 +251,14 @@ def _line(line: service.Line) -> dict[str, Any]:
     }
 
 
-def _summary(
-    document: Mapping[str, Any], revision: int, figures: Mapping[str, int], settings: Settings
-) -> dict[str, Any]:
+def _summary(document: Mapping[str, Any], figures: Mapping[str, int], settings: Settings) -> dict[str, Any]:
     kinds = classify(document["entityForms"])
     return {
         "id": document["id"],
         "name": document["name"],
         "version": document["version"],
         "status": "running" if document["archivedAt"] is None else "archived",
-        "revision": revision,
+        "revision": document["revision"],
         "createdAt": document["createdAt"],
         "updatedAt": document["updatedAt"],
         "artifactId": document["artifactId"],

@@ -15,6 +15,7 @@ from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient
@@ -137,6 +138,7 @@ class Hub:
     tenants: TenantDirectory
     checks: EventChecks
     tokens: Tokens
+    seals: Seals
     auth: Authenticator
     throttle: Throttle
     providers: IdentityProviders

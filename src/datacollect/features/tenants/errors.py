@@ -64,13 +64,6 @@ class ProgramAccessDenied(Forbidden):
     help = "Ask an administrator to add your account to the program."
 
 
-class ProgramExists(Conflict):
-    """There is a program of this id already."""
-
-    code = "PROGRAM_EXISTS"
-    help = "Choose another `id`, or replace the program."
-
-
 class ProgramChanged(DataCollectError):
     """The program has been changed since you read it. Read it again and repeat your change."""
 
@@ -78,8 +71,22 @@ class ProgramChanged(DataCollectError):
     help = "Read the program, repeat your change on it, and send the new ETag."
 
 
+class ProgramExists(Conflict):
+    """There is a program of this id already."""
+
+    code = "PROGRAM_EXISTS"
+    help = "Choose another `id`; or leave `If-None-Match` out to replace the program."
+
+
+class VersionNotFound(NotFound):
+    """The program has no such version"""
+
+    code = "VERSION_NOT_FOUND"
+    help = "List the program's versions to find the right revision."
+
+
 class InvalidRevision(InvalidRequest):
-    """If-Match takes the ETag of the program as read, such as "3"."""
+    """If-Match takes the ETag of the program as read, such as "3", or several, or *."""
 
     code = "INVALID_IF_MATCH"
     help = "Send the ETag as it was answered, or leave the header out."

@@ -17,7 +17,10 @@ EntityType = Literal["group", "individual", "record"]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A stored program. `config` is the accepted document without `externalSync` and `entityData`."""
+    """A stored program. `config` is the accepted document without `externalSync` and `entityData`.
+
+    Seeds can be many megabytes and are read by whoever asks for them; `seed_digest` names them.
+    """
 
     id: TenantId
     artifact_id: str
@@ -28,11 +31,27 @@ class Program:
     revision: int
     created_at: Millis
     updated_at: Millis
+    seed_digest: str | None = None
+    locked: frozenset[str] = frozenset()
+    """Sections with secrets that no key of this hub opens; the secrets are missing then."""
 
     @property
     def document(self) -> dict[str, Any]:
         """The accepted document as a whole."""
         return {**self.config, "entityData": self.entity_data, "externalSync": self.external_sync}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What somebody who changes a program takes it to be."""
+
+    revisions: frozenset[int] | None = None
+    """At one of these; None for at any."""
+    exists: bool | None = None
+    """Whether it is there; None if they do not mind."""
+
+
+ANYTHING = Expected()
 
 
 @dataclass(frozen=True, slots=True)

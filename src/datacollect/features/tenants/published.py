@@ -3,7 +3,7 @@
 Every section is built from an allow-list. Source: the contract's programs, 6, 9, 11; README decision 10.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from datacollect.features.tenants.addresses import holds_credentials
@@ -13,6 +13,14 @@ from datacollect.kernel.oidc import HUB_FIELDS
 
 MASK = "********"
 """Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
+
+Hide = Callable[[Any], Any]
+"""What is shown in place of a secret."""
+
+
+def _mask(_: Any) -> str:
+    return MASK
+
 
 _OPTIONAL_SECTIONS = (
     "selfService",
@@ -66,7 +74,7 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
 
 
 def full(program: Program) -> dict[str, Any]:
-    """The whole config, secrets included: for ADMIN only."""
+    """The whole config, secrets included: for ADMIN only. What cannot be opened is masked for them, too."""
     config = program.config
     document = {
         "id": program.id,
@@ -77,9 +85,11 @@ def full(program: Program) -> dict[str, Any]:
         "url": config.get("url"),
         "entityForms": config.get("entityForms", []),
         "entityData": program.entity_data,
-        "externalSync": program.external_sync,
-        "authConfigs": config.get("authConfigs", []),
+        "externalSync": {"type": MASK} if "externalSync" in program.locked else program.external_sync,
+        "authConfigs": [_unlocked(provider) for provider in config.get("authConfigs", ())],
     }
+    if program.locked:
+        document["lockedSecrets"] = sorted(program.locked)
     document |= {key: config[key] for key in (*_OPTIONAL_SECTIONS, "syncServerUrl") if key in config}
     return document | {
         "archivedAt": None if program.archived_at is None else format_timestamp(program.archived_at),
@@ -91,24 +101,32 @@ def full(program: Program) -> dict[str, Any]:
 
 def masked(program: Program) -> dict[str, Any]:
     """The whole config as members of the program read it."""
-    document = full(program)
-    document["externalSync"] = masked_sync(program.external_sync)
-    document["authConfigs"] = [
-        {
-            "type": provider["type"],
-            "fields": {k: MASK if _is_secret(k, v) else v for k, v in provider["fields"].items()},
-        }
-        for provider in document["authConfigs"]
+    document = hiding_secrets(full(program))
+    # In these two, which everybody may see otherwise, a mask would be taken for the address.
+    return document | {key: None for key in ("url", "syncServerUrl") if document.get(key) == MASK}
+
+
+def hiding_secrets(document: Mapping[str, Any], hide: Hide = _mask) -> dict[str, Any]:
+    """A config without the values of its secrets."""
+    hidden = dict(document)
+    hidden["externalSync"] = masked_sync(document.get("externalSync"), hide)
+    hidden["authConfigs"] = [
+        provider | {"fields": {k: hide(v) if is_secret(k, v) else v for k, v in provider["fields"].items()}}
+        for provider in document.get("authConfigs", ())
     ]
-    document |= {key: _published_address(document[key]) for key in ("url", "syncServerUrl") if key in document}
-    return document
+    for key in ("url", "syncServerUrl"):
+        if holds_credentials(document.get(key) or ""):
+            hidden[key] = hide(document[key])
+    return hidden
 
 
-def masked_sync(external_sync: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def masked_sync(external_sync: Mapping[str, Any] | None, hide: Hide = _mask) -> dict[str, Any] | None:
     """The section with a mask for every value that may be a secret: all but the four that are known not to be."""
     if external_sync is None:
         return None
-    return {key: value if _is_harmless(key, value) else _masked(value, key) for key, value in external_sync.items()}
+    return {
+        key: value if _is_harmless(key, value) else _masked(value, key, hide) for key, value in external_sync.items()
+    }
 
 
 def login_screen(program: Program) -> dict[str, Any]:
@@ -146,12 +164,18 @@ def _published_auth(provider: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": provider["type"], "fields": fields}
 
 
-def _is_published(key: str, value: str) -> bool:
-    return is_published_auth_field(key) and not holds_credentials(value)
+def _is_published(key: str, value: str | None) -> bool:
+    return value is not None and is_published_auth_field(key) and not holds_credentials(value)
 
 
-def _is_secret(key: str, value: str) -> bool:
-    return is_secret_auth_field(key) or holds_credentials(value)
+def is_secret(key: str, value: str | None) -> bool:
+    """Of a field of an identity provider."""
+    return is_secret_auth_field(key) or (value is not None and holds_credentials(value))
+
+
+def _unlocked(provider: Mapping[str, Any]) -> dict[str, Any]:
+    """With a mask where a secret is missing because no key opens it."""
+    return {**provider, "fields": {k: MASK if v is None else v for k, v in provider["fields"].items()}}
 
 
 def _published_address(address: str | None) -> str | None:
@@ -173,13 +197,16 @@ def _holds_a_key(address: str) -> bool:
     return holds_credentials(address) or "?" in address or "#" in address
 
 
-def _masked(value: Any, key: str) -> Any:
+def _masked(value: Any, key: str, hide: Hide) -> Any:
     if isinstance(value, dict):
-        return {name: _masked(item, name) for name, item in value.items()}
+        return {name: _masked(item, name, hide) for name, item in value.items()}
     if isinstance(value, list):
         # `extraFields` are pairs: without their names nobody could tell which mask stands for what.
-        return [{"name": item["name"], "value": MASK} if key == "extraFields" else _masked(item, key) for item in value]
-    return None if value is None else MASK
+        return [
+            {"name": item["name"], "value": hide(item["value"])} if key == "extraFields" else _masked(item, key, hide)
+            for item in value
+        ]
+    return None if value is None else hide(value)
 
 
 def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[str, Any], list[Sequence[str | int]]]:

@@ -1,5 +1,6 @@
-"""All SQL of programs."""
+"""All SQL of programs but that of their versions."""
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +10,36 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
+from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import Listed, Program, form_validation
+from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
 from datacollect.features.tenants.tables import programs
+from datacollect.features.tenants.versions_model import Change
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.errors import StartupError
+from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.tenancy import Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The parts of an accepted document, as they are stored."""
+    """An accepted document, as it is stored."""
 
-    config: Mapping[str, Any]
-    external_sync: Mapping[str, Any] | None
-    entity_data: Sequence[Mapping[str, Any]]
+    sealed: Sealed
+    seed_digest: str | None
+    """Of seeds that are stored; see `versions_queries.keep_seeds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a small edit needs to know of a program that nobody else can change meanwhile."""
+
+    artifact_id: str
+    revision: int
+    archived_at: Millis | None
+    seed_digest: str | None
 
 
 class _RunningConfig(msgspec.Struct, rename="camel"):
@@ -52,64 +69,108 @@ _forms = msgspec.json.Decoder(_Forms)
 _auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
 
-async def find_program(view: Reading, tenant_id: TenantId) -> Program | None:
-    return _program((await view.execute(select(programs).where(programs.c.id == tenant_id))).one_or_none())
+_p = programs.c
+_ALL = (
+    _p.id, _p.artifact_id, _p.config, _p.config_secrets, _p.external_sync, _p.seed_digest, _p.archived_ms,
+    _p.revision, _p.created_ms, _p.updated_ms,
+)  # fmt: skip
+"""All of a program but its seeds."""
 
 
-async def find_program_by_artifact(view: Reading, artifact_id: str) -> Program | None:
+async def find_program(view: Reading, seals: Seals, tenant_id: TenantId) -> Program | None:
+    return _program(seals, (await view.execute(select(*_ALL).where(_p.id == tenant_id))).one_or_none())
+
+
+async def find_program_by_artifact(view: Reading, seals: Seals, artifact_id: str) -> Program | None:
     """The running program with that file; None if there is none or it is archived."""
-    found = select(programs).where(programs.c.artifact_id == artifact_id, programs.c.archived_ms.is_(None))
-    return _program((await view.execute(found)).one_or_none())
+    found = select(*_ALL).where(_p.artifact_id == artifact_id, _p.archived_ms.is_(None))
+    return _program(seals, (await view.execute(found)).one_or_none())
 
 
-async def lock_program(tx: Tx, tenant_id: TenantId) -> Program | None:
+async def lock_program(tx: Tx, seals: Seals, tenant_id: TenantId) -> Program | None:
     """The program, unchangeable for others until the transaction ends."""
-    found = select(programs).where(programs.c.id == tenant_id).with_for_update()
-    return _program((await tx.execute(found)).one_or_none())
+    found = select(*_ALL).where(_p.id == tenant_id).with_for_update()
+    return _program(seals, (await tx.execute(found)).one_or_none())
 
 
-async def claim_program(tx: Tx, tenant_id: TenantId, *, artifact_id: str, now: Millis) -> Program:
+async def lock(tx: Tx, tenant_id: TenantId) -> Locked | None:
+    """As `lock_program`, without its content."""
+    columns = select(_p.artifact_id, _p.revision, _p.archived_ms, _p.config_digest, _p.seed_digest)
+    row = (await tx.execute(columns.where(_p.id == tenant_id).with_for_update())).one_or_none()
+    if row is None:
+        return None
+    if row.config_digest is None:
+        raise StartupError(
+            "The programs of this database are those of an older hub. Start this one once to adopt them."
+        )
+    return Locked(row.artifact_id, row.revision, row.archived_ms, row.seed_digest)
+
+
+async def find_revision(view: Reading, tenant_id: TenantId) -> int | None:
+    return (await view.execute(select(_p.revision).where(_p.id == tenant_id))).scalar_one_or_none()
+
+
+async def config_of(tx: Tx, tenant_id: TenantId) -> dict[str, Any]:
+    """The config as it is stored: null stands in the places of its secrets."""
+    config: dict[str, Any] = _value((await tx.execute(select(_p.config).where(_p.id == tenant_id))).scalar_one())
+    return config
+
+
+async def claim_program(tx: Tx, seals: Seals, tenant_id: TenantId, *, artifact_id: str, now: Millis) -> Program:
     """The program of that id, locked; an empty one of revision 0 is made if there is none.
 
     Insert first, look then: of two uploads of one new id, the second waits here for the first and finds its program.
     """
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(programs)
-    empty = {"name": "", "config": "{}", "revision": 0, "created_ms": now, "updated_ms": now}
+    empty = {"name": "", "config": "{}", "config_secrets": "", "revision": 0, "created_ms": now, "updated_ms": now}
     await tx.execute(insert.values(id=tenant_id, artifact_id=artifact_id, **empty).on_conflict_do_nothing())
-    claimed = await lock_program(tx, tenant_id)
+    claimed = await lock_program(tx, seals, tenant_id)
     assert claimed is not None
     return claimed
 
 
 async def store_content(
-    tx: Tx, tenant_id: TenantId, content: Content, *, archived_at: Millis | None, now: Millis
+    tx: Tx, scope: TenantScope, content: Content, change: Change, *, archived_at: Millis | None, now: Millis
 ) -> None:
     """Replace the program's content; its revision goes up."""
-    await tx.execute(
-        update(programs)
-        .where(programs.c.id == tenant_id)
-        .values(
-            name=content.config["name"],
-            description=content.config.get("description"),
-            version=content.config.get("version"),
-            config=_text(content.config),
-            external_sync=None if content.external_sync is None else _text(content.external_sync),
-            entity_data=_text(content.entity_data) if content.entity_data else None,
-            archived_ms=archived_at,
-            revision=programs.c.revision + 1,
-            updated_ms=now,
-        )
-    )
+    sealed = content.sealed
+    values = {
+        "config_secrets": sealed.config_secrets,
+        "external_sync": sealed.external_sync,
+        "seed_digest": content.seed_digest,
+        "archived_ms": archived_at,
+    }
+    await _store(tx, scope, change, _config_columns(sealed.config) | values, now=now)
 
 
-async def store_archived(tx: Tx, tenant_id: TenantId, archived_at: Millis | None, *, now: Millis) -> bool:
-    """Archive, or with None restore; false if there is no such program."""
-    changed = await tx.execute(
-        update(programs)
-        .where(programs.c.id == tenant_id)
-        .values(archived_ms=archived_at, revision=programs.c.revision + 1, updated_ms=now)
-    )
-    return changed.rowcount > 0
+async def store_config(tx: Tx, scope: TenantScope, config: Mapping[str, Any], change: Change, *, now: Millis) -> None:
+    """Replace the config, as `config_of` gives it; its secrets stay in their places."""
+    await _store(tx, scope, change, _config_columns(config), now=now)
+
+
+async def store_archived(
+    tx: Tx, scope: TenantScope, archived_at: Millis | None, change: Change, *, now: Millis
+) -> None:
+    """Archive, or with None restore."""
+    await _store(tx, scope, change, {"archived_ms": archived_at}, now=now)
+
+
+async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:
+    """The one way in which a program changes: it gets a new revision, and its history has that."""
+    changed = update(programs).where(_p.id == scope.tenant_id)
+    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=now))
+    await versions_queries.keep_version(tx, scope, change)
+
+
+def _config_columns(config: Mapping[str, Any]) -> dict[str, Any]:
+    text = _text(config)
+    return {
+        "name": config["name"],
+        "description": config.get("description"),
+        "version": config.get("version"),
+        "config": text,
+        "config_digest": versions_queries.digest_of(text),
+    }
 
 
 async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
@@ -138,9 +199,9 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
-    """The program's identity providers, as they are stored."""
+    """The program's identity providers, without secrets: the hub needs none of them."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
-    return [] if config is None else _auth_configs.decode(config).auth_configs
+    return [] if config is None else [_without_holes(each) for each in _auth_configs.decode(config).auth_configs]
 
 
 async def list_programs(
@@ -165,25 +226,40 @@ async def archived_flags(view: Reading, tenant_ids: Collection[TenantId]) -> dic
     return {TenantId(row.id): row.archived_ms is not None for row in await view.execute(found)}
 
 
-async def external_syncs(view: Reading, tenant_ids: Collection[TenantId]) -> dict[TenantId, Mapping[str, Any] | None]:
-    found = select(programs.c.id, programs.c.external_sync).where(programs.c.id.in_(tenant_ids))
-    return {TenantId(row.id): _value(row.external_sync) for row in await view.execute(found)}
+async def external_syncs(
+    view: Reading, seals: Seals, tenant_ids: Collection[TenantId]
+) -> dict[TenantId, Mapping[str, Any] | None]:
+    """Of those whose section can be opened; None for a program that has none."""
+    found = select(_p.id, _p.external_sync).where(_p.id.in_(tenant_ids))
+    opened = {}
+    for row in await view.execute(found):
+        with contextlib.suppress(CannotOpen):
+            opened[TenantId(row.id)] = open_sync(seals, TenantId(row.id), row.external_sync)
+    return opened
 
 
-def _program(row: Row[Any] | None) -> Program | None:
+def _program(seals: Seals, row: Row[Any] | None) -> Program | None:
     if row is None:
         return None
+    tenant_id = TenantId(row.id)
+    opened = open_sealed(seals, tenant_id, _value(row.config), row.config_secrets, row.external_sync)
     return Program(
-        id=TenantId(row.id),
+        id=tenant_id,
         artifact_id=row.artifact_id,
-        config=_value(row.config),
-        external_sync=_value(row.external_sync),
-        entity_data=_value(row.entity_data) or (),
+        config=opened.config,
+        external_sync=opened.external_sync,
+        entity_data=(),
         archived_at=row.archived_ms,
         revision=row.revision,
         created_at=row.created_ms,
         updated_at=row.updated_ms,
+        seed_digest=row.seed_digest,
+        locked=opened.locked,
     )
+
+
+def _without_holes(provider: dict[str, Any]) -> dict[str, Any]:
+    return provider | {"fields": {key: value for key, value in provider["fields"].items() if value is not None}}
 
 
 def _text(value: Any) -> str:

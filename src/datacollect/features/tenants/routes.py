@@ -1,10 +1,8 @@
 """`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
@@ -15,12 +13,21 @@ from datacollect.features.tenants.artifacts import File, artifact_json, artifact
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
     InvalidConfigId,
-    InvalidRevision,
     NoConfigUploaded,
     ProgramAccessDenied,
 )
 from datacollect.features.tenants.model import ListQuery
 from datacollect.features.tenants.published import login_screen
+from datacollect.features.tenants.revising import (
+    CHANGED,
+    PRESENT,
+    REVISED,
+    done,
+    etag_of,
+    expected_of,
+    json_answer,
+    saved,
+)
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
@@ -28,7 +35,7 @@ from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, P
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
-from datacollect.kernel.identity import Action, TenantScope, system_scope
+from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
 
@@ -78,6 +85,8 @@ class _Section(JsonBody):
             raise InvalidPayload(issues_with_paths(invalid), f"Invalid {self._key} payload") from None
 
 
+PATCHED = {**REVISED, **errors(404, texts={412: CHANGED})}
+
 _config_upload = _ConfigUpload(
     schemas.ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
 )
@@ -105,7 +114,7 @@ async def list_apps(
         include_archived=include_archived == "true",
     )
     async with hub.db.reading(EVERY_TENANT) as view:
-        found = await service.list_page(view, actor, query)
+        found = await service.list_page(view, actor, query, seals=hub.seals)
     meta = schemas.ListMeta(
         total=found.total,
         page=found.page,
@@ -118,21 +127,33 @@ async def list_apps(
     return schemas.ProgramList(data=[_line(line) for line in found.lines], meta=meta)
 
 
-@apps.post("", summary="Create or replace a program", response_model=schemas.Saved, responses=errors(400, 413, 415))
+@apps.post(
+    "",
+    summary="Create or replace a program",
+    response_model=schemas.Saved,
+    responses={**REVISED, **errors(400, 413, 415, texts={409: PRESENT, 412: CHANGED})},
+)
 async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, uploaded: UploadedConfig) -> Response:
     """Upload a config as multipart part `config` (application/json), or as the JSON body itself.
 
-    On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet.
+    On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet. With
+    `If-None-Match: *` it creates only, and answers 409 for an id that exists.
     """
     accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
-    tenant_id = TenantId(accepted.document["id"])
-    async with hub.db.transaction(system_scope(tenant_id)) as tx:
-        stored = await service.upload(tx, hub.log, accepted, now=hub.clock.now())
-    hub.tenants.forget([tenant_id])
-    return _saved(stored, _base_url_warnings(request, hub))
+    scope = actor.in_tenant(TenantId(accepted.document["id"]), Action.MANAGE_CONFIG)
+    expected, now = expected_of(request, creating=True), hub.clock.now()
+    async with hub.db.transaction(scope) as tx:
+        stored = await service.upload(tx, scope, accepted, log=hub.log, seals=hub.seals, expected=expected, now=now)
+    hub.tenants.forget([scope.tenant_id])
+    return saved(stored, _base_url_warnings(request, hub))
 
 
-@apps.put("/{id}", summary="Replace a program", response_model=schemas.Saved, responses=errors(400, 404, 413, 415))
+@apps.put(
+    "/{id}",
+    summary="Replace a program",
+    response_model=schemas.Saved,
+    responses={**REVISED, **errors(400, 404, 413, 415, texts={412: CHANGED})},
+)
 async def replace_app(
     request: Request, hub: CurrentHub, manager: Manager, program_id: ProgramId, uploaded: UploadedConfig
 ) -> Response:
@@ -141,25 +162,36 @@ async def replace_app(
     A secret sent as `********` keeps its stored value. With `If-Match: "<revision>"` a program that somebody else has
     changed meanwhile answers 412.
     """
-    tenant_id = _program_id(program_id)
+    _program_id(program_id)
     accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
-    async with hub.db.transaction() as tx:
-        stored = await service.replace_program(
-            tx, tenant_id, accepted, expected_revision=_expected_revision(request), now=hub.clock.now()
-        )
-    hub.tenants.forget([tenant_id])
-    return _saved(stored, _base_url_warnings(request, hub))
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(manager) as tx:
+        stored = await service.replace_program(tx, manager, accepted, seals=hub.seals, expected=expected, now=now)
+    hub.tenants.forget([manager.tenant_id])
+    return saved(stored, _base_url_warnings(request, hub))
 
 
-@apps.get("/{id}", summary="Read a program", response_model=schemas.ProgramOut, responses=errors(403, 404))
-async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Response:
+@apps.get(
+    "/{id}",
+    summary="Read a program",
+    response_model=schemas.ProgramOut,
+    responses={
+        **REVISED,
+        304: {"description": "The program is at the revision named by If-None-Match."},
+        **errors(403, 404),
+    },
+)
+async def get_app(request: Request, hub: CurrentHub, member: Member, program_id: ProgramId) -> Response:
     """The whole config, of archived programs too.
 
     Who is not an ADMIN sees secrets as `********`, and who may not change the program sees no seed data.
     """
-    async with hub.db.reading() as view:
-        document, revision = await service.read_program(view, member)
-    return _json(document, {"ETag": f'"{revision}"', "Cache-Control": "private, no-cache"})
+    async with hub.db.reading(member) as view:
+        shown = await service.read_program(view, member, seals=hub.seals)
+    headers = {"ETag": etag_of(shown.revision), "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if shown.is_whole and _is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return json_answer(shown.document, headers)
 
 
 @apps.get(
@@ -172,32 +204,47 @@ async def get_app(hub: CurrentHub, member: Member, program_id: ProgramId) -> Res
 async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
     async with hub.db.reading() as view:
-        program = await service.get_public(view, TenantId(program_id))
-    return _json(login_screen(program))
+        program = await service.get_public(view, TenantId(program_id), seals=hub.seals)
+    return json_answer(login_screen(program))
 
 
-@apps.delete("/{id}", summary="Archive a program", response_model=schemas.Done, responses=errors(400, 404))
-async def archive_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
+@apps.delete(
+    "/{id}",
+    summary="Archive a program",
+    response_model=schemas.Done,
+    responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
+)
+async def archive_app(request: Request, hub: CurrentHub, owner: Owner, program_id: ProgramId) -> Response:
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
-    tenant_id = _program_id(program_id)
-    async with hub.db.transaction(system_scope(tenant_id)) as tx:
-        await service.archive(tx, hub.log, tenant_id, now=hub.clock.now())
-    hub.tenants.forget([tenant_id])
-    return schemas.Done()
+    _program_id(program_id)
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(owner) as tx:
+        revision = await service.archive(tx, owner, log=hub.log, expected=expected, now=now)
+    hub.tenants.forget([owner.tenant_id])
+    return done({}, revision)
 
 
-@apps.post("/{id}/restore", summary="Restore a program", response_model=schemas.Done, responses=errors(400, 404))
-async def restore_app(hub: CurrentHub, owner: Owner, program_id: ProgramId) -> schemas.Done:
+@apps.post(
+    "/{id}/restore",
+    summary="Restore a program",
+    response_model=schemas.Done,
+    responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
+)
+async def restore_app(request: Request, hub: CurrentHub, owner: Owner, program_id: ProgramId) -> Response:
     """Let an archived program run again, with its data and under the same QR code."""
-    tenant_id = _program_id(program_id)
-    async with hub.db.transaction(system_scope(tenant_id)) as tx:
-        await service.restore(tx, hub.log, tenant_id, now=hub.clock.now())
-    hub.tenants.forget([tenant_id])
-    return schemas.Done()
+    _program_id(program_id)
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(owner) as tx:
+        revision = await service.restore(tx, owner, log=hub.log, expected=expected, now=now)
+    hub.tenants.forget([owner.tenant_id])
+    return done({}, revision)
 
 
 @apps.patch(
-    "/{id}/syncScope", summary="Limit a program's sync", response_model=schemas.SyncScopePatched, responses=errors(404)
+    "/{id}/syncScope",
+    summary="Limit a program's sync",
+    response_model=schemas.SyncScopePatched,
+    responses=PATCHED,
 )
 async def patch_sync_scope(
     request: Request,
@@ -208,14 +255,14 @@ async def patch_sync_scope(
 ) -> Response:
     """How much of the program a device may hold; null lifts the limit."""
     section = None if body.sync_scope is None else dumped(body.sync_scope)
-    return await _patch(request, hub, program_id, "syncScope", section)
+    return await _patch(request, hub, manager, program_id, "syncScope", section)
 
 
 @apps.patch(
     "/{id}/programs",
     summary="Offer programs for enrolment",
     response_model=schemas.ProgramsPatched,
-    responses=errors(404),
+    responses=PATCHED,
 )
 async def patch_programs(
     request: Request,
@@ -226,14 +273,14 @@ async def patch_programs(
 ) -> Response:
     """Set the programs of the external system offered for enrolment; null clears them."""
     section = None if body.programs is None else [dumped(program) for program in body.programs]
-    return await _patch(request, hub, program_id, "programs", section, shown=section or [])
+    return await _patch(request, hub, manager, program_id, "programs", section, shown=section or [])
 
 
 @apps.patch(
     "/{id}/claim169",
     summary="Set the trusted issuers of Claim 169",
     response_model=schemas.Claim169Patched,
-    responses=errors(404),
+    responses=PATCHED,
 )
 async def patch_claim169(
     request: Request,
@@ -244,11 +291,14 @@ async def patch_claim169(
 ) -> Response:
     """Set or, with null, clear the section."""
     section = None if body.claim169 is None else dumped(body.claim169)
-    return await _patch(request, hub, program_id, "claim169", section)
+    return await _patch(request, hub, manager, program_id, "claim169", section)
 
 
 @apps.patch(
-    "/{id}/inji", summary="Set the Inji credential config", response_model=schemas.InjiPatched, responses=errors(404)
+    "/{id}/inji",
+    summary="Set the Inji credential config",
+    response_model=schemas.InjiPatched,
+    responses=PATCHED,
 )
 async def patch_inji(
     request: Request,
@@ -259,7 +309,7 @@ async def patch_inji(
 ) -> Response:
     """Set or, with null, clear the section."""
     section = None if body.inji is None else dumped(body.inji)
-    return await _patch(request, hub, program_id, "inji", section)
+    return await _patch(request, hub, manager, program_id, "inji", section)
 
 
 _Responses = dict[int | str, dict[str, Any]]
@@ -280,7 +330,7 @@ _PNG_FILE: _Responses = {
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
     async with hub.db.reading() as view:
-        program = await service.get_artifact(view, artifact_id)
+        program = await service.get_artifact(view, artifact_id, seals=hub.seals)
     base_url = None if program.config.get("syncServerUrl") else _base_url(request, hub)
     disposition = {"Content-Disposition": "attachment"}
     return _file(request, artifact_json(program, base_url), "application/json", disposition)
@@ -296,27 +346,20 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """A QR code that holds the onboarding file's address; it stays valid as long as the program exists."""
     async with hub.db.reading() as view:
-        program = await service.get_artifact(view, artifact_id)
+        program = await service.get_artifact(view, artifact_id, seals=hub.seals)
     return _file(request, artifact_qr(program.artifact_id, _base_url(request, hub)), "image/png")
 
 
-async def _patch(request: Request, hub: Hub, program_id: str, key: str, section: Any, *, shown: Any = None) -> Response:
+async def _patch(
+    request: Request, hub: Hub, manager: TenantScope, program_id: str, key: str, section: Any, *, shown: Any = None
+) -> Response:
     """Store one section; the answer repeats it, or `shown` in its place."""
-    tenant_id = _program_id(program_id)
-    async with hub.db.transaction() as tx:
-        await service.replace_section(
-            tx, tenant_id, key, section, expected_revision=_expected_revision(request), now=hub.clock.now()
-        )
-    hub.tenants.forget([tenant_id])
-    return _done({key: section if shown is None else shown}, _base_url_warnings(request, hub))
-
-
-def _saved(stored: service.Stored, more: list[str]) -> Response:
-    return _done({"artifactId": stored.artifact_id}, stored.warnings + more)
-
-
-def _done(members: dict[str, Any], warnings: list[str]) -> Response:
-    return _json({"status": "success", **members} | ({"warnings": warnings} if warnings else {}))
+    _program_id(program_id)
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(manager) as tx:
+        revision = await service.replace_section(tx, manager, key, section, expected=expected, now=now)
+    hub.tenants.forget([manager.tenant_id])
+    return done({key: section if shown is None else shown}, revision, _base_url_warnings(request, hub))
 
 
 def _line(line: service.Line) -> schemas.ProgramLine:
@@ -355,24 +398,12 @@ def _base_url_warnings(request: Request, hub: Hub) -> list[str]:
 
 
 _DIGITS = re.compile(r"\s*([+-]?[0-9]{1,18})")
-_REVISION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 
 
 def _whole_number(text: str | None, default: int) -> int:
     """The number the text begins with, as the reference reads it."""
     found = _DIGITS.match(text or "")
     return int(found[1]) if found else default
-
-
-def _expected_revision(request: Request) -> int | None:
-    """The revision `If-Match` asks for; None when it is absent or `*`."""
-    wanted = request.headers.get("if-match", "*").strip()
-    if wanted == "*":
-        return None
-    found = _REVISION.fullmatch(wanted)
-    if found is None:
-        raise InvalidRevision()
-    return int(found[1])
 
 
 def _file(request: Request, file: File, media_type: str, headers: dict[str, str] | None = None) -> Response:
@@ -382,11 +413,12 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
         "Cache-Control": "no-cache",
         "Cross-Origin-Resource-Policy": "cross-origin",
     } | (headers or {})
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if file.etag in known or "*" in known:
+    if _is_known(request, file.etag):
         return Response(status_code=304, headers=headers)
     return Response(file.body, media_type=media_type, headers=headers)
 
 
-def _json(document: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json", headers=headers)
+def _is_known(request: Request, etag: str) -> bool:
+    """Whether the caller has what the tag names, by `If-None-Match`."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag in known or "*" in known

@@ -312,6 +312,9 @@ class ProgramOut(ProgramConfig):
     created_at: str
     updated_at: str
     revision: int = Field(description="Goes up with every change; the ETag.")
+    locked_secrets: list[str] | None = Field(
+        None, description="Sections whose secrets no key of this hub opens (see `SECRETS_KEY`); masks stand for them."
+    )
 
 
 class LoginOidc(Wire):

@@ -1,5 +1,6 @@
 """Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -8,38 +9,71 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import Appended, EventLog, Rejection
-from datacollect.features.tenants import queries
+from datacollect.features.tenants import queries, versions_queries
 from datacollect.features.tenants.accepting import Accepted
+from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
+from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.errors import (
     ArtifactNotFound,
     ConfigIdMismatch,
     InvalidConfig,
     ProgramChanged,
+    ProgramExists,
     ProgramNotFound,
+    VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
-from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
+from datacollect.features.tenants.model import (
+    ANYTHING,
+    Expected,
+    Listed,
+    ListQuery,
+    Program,
+    matching,
+    ordered,
+    page_of,
+)
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.seeding import seed_events
+from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
+from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
+    "ANYTHING",
     "CachedTenantDirectory",
+    "Expected",
+    "adopt",
     "archive",
+    "compare_versions",
     "get_artifact",
     "get_public",
+    "list_versions",
+    "locked_programs",
+    "read_program",
+    "read_version",
     "replace_program",
+    "replace_section",
+    "reseal",
     "restore",
+    "revert",
     "states",
     "upload",
 ]
 
 _MOST_SEED_WARNINGS = 20
+NOT_SEEDED = "entityData is stored but not seeded: POST the config to seed what is not there yet"
+_MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
+_LOCKED = (
+    f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to '
+    "what sealed it, or send the secret's value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +81,18 @@ class Stored:
     """A program after a change, and what its editor should know."""
 
     artifact_id: str
+    revision: int
     warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A program as its reader may see it."""
+
+    document: dict[str, Any]
+    revision: int
+    is_whole: bool
+    """Whether all its secrets could be opened: else it changes with the hub's keys, at the same revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,82 +112,161 @@ class ListPage:
     total_pages: int
 
 
-async def upload(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> Stored:
+async def upload(
+    tx: Tx,
+    scope: TenantScope,
+    accepted: Accepted,
+    *,
+    log: EventLog,
+    seals: Seals,
+    expected: Expected = ANYTHING,
+    now: Millis,
+) -> Stored:
     """Create the program, or replace the one of that id, and seed what is not there yet.
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
-    Raises `InvalidConfig` for a masked secret that stands for nothing.
+    Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
+    stands for nothing.
     """
-    tenant_id = TenantId(accepted.document["id"])
-    program = await queries.claim_program(tx, tenant_id, artifact_id=new_artifact_id(), now=now)
+    program = await queries.claim_program(tx, seals, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    _require(expected, program.revision)
     revealed = _revealed(accepted, program)
-    await queries.store_content(tx, tenant_id, _content(revealed), archived_at=None, now=now)
+    change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
+    await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
     warnings = await _seed(tx, log, revealed, now=now)
-    return Stored(program.artifact_id, [*accepted.warnings, *warnings])
+    return Stored(program.artifact_id, program.revision + 1, [*accepted.warnings, *warnings])
 
 
 async def replace_program(
-    tx: Tx, tenant_id: TenantId, accepted: Accepted, *, expected_revision: int | None, now: Millis
+    tx: Tx, scope: TenantScope, accepted: Accepted, *, seals: Seals, expected: Expected = ANYTHING, now: Millis
 ) -> Stored:
     """Replace the whole config: what is left out is gone. Archived programs stay archived; nothing is seeded.
 
-    Raises `ConfigIdMismatch`, `ProgramNotFound`, `ProgramChanged` when it is not at `expected_revision` any more.
+    Raises `ConfigIdMismatch`, `ProgramNotFound`, `ProgramChanged` when it is not as `expected` any more.
     """
-    if accepted.document["id"] != tenant_id:
+    if accepted.document["id"] != scope.tenant_id:
         raise ConfigIdMismatch()
-    program = await _locked(tx, tenant_id, expected_revision)
+    program = await queries.lock_program(tx, seals, scope.tenant_id)
+    if program is None:
+        raise ProgramNotFound()
+    _require(expected, program.revision)
     revealed = _revealed(accepted, program)
-    await queries.store_content(tx, tenant_id, _content(revealed), archived_at=program.archived_at, now=now)
+    change = Change(VersionAction.REPLACED)
+    seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
     warnings = list(accepted.warnings)
-    if revealed.entity_data and revealed.entity_data != list(program.entity_data):
-        warnings.append("entityData is stored but not seeded: POST the config to seed what is not there yet")
-    return Stored(program.artifact_id, warnings)
+    if seeds not in (None, program.seed_digest):
+        warnings.append(NOT_SEEDED)
+    return Stored(program.artifact_id, program.revision + 1, warnings)
 
 
 async def replace_section(
-    tx: Tx, tenant_id: TenantId, key: str, section: Any, *, expected_revision: int | None, now: Millis
-) -> None:
-    """Set one section of the config, in wire form, or clear it with None."""
-    program = await _locked(tx, tenant_id, expected_revision)
-    config = {name: value for name, value in program.config.items() if name != key}
+    tx: Tx, scope: TenantScope, key: str, section: Any, *, expected: Expected = ANYTHING, now: Millis
+) -> int:
+    """Set one section of the config, in wire form, or clear it with None. Gives the new revision."""
+    program = await _locked(tx, scope, expected)
+    config = await queries.config_of(tx, scope.tenant_id)
+    config = {name: value for name, value in config.items() if name != key}
     if section is not None:
         config[key] = section
-    content = queries.Content(config, program.external_sync, program.entity_data)
-    await queries.store_content(tx, tenant_id, content, archived_at=program.archived_at, now=now)
+    await queries.store_config(tx, scope, config, Change(VersionAction.SECTION_CHANGED, key), now=now)
+    return program.revision + 1
 
 
-async def archive(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) -> None:
-    """Stop the program; its data stays. Archiving again changes nothing but the moment."""
-    if not await queries.store_archived(tx, tenant_id, now, now=now):
-        raise ProgramNotFound()
-    await log.close(tx, system_scope(tenant_id))
+async def archive(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+    """Stop the program; its data stays. Archiving again changes nothing but the moment. Gives the new revision."""
+    program = await _locked(tx, scope, expected)
+    await queries.store_archived(tx, scope, now, Change(VersionAction.ARCHIVED), now=now)
+    await log.close(tx, system_scope(scope.tenant_id))
+    return program.revision + 1
 
 
-async def restore(tx: Tx, log: EventLog, tenant_id: TenantId, *, now: Millis) -> None:
-    """Let an archived program run again."""
-    if not await queries.store_archived(tx, tenant_id, None, now=now):
-        raise ProgramNotFound()
-    await log.reopen(tx, system_scope(tenant_id))
+async def restore(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+    """Let an archived program run again. Gives the new revision."""
+    program = await _locked(tx, scope, expected)
+    await queries.store_archived(tx, scope, None, Change(VersionAction.RESTORED), now=now)
+    await log.reopen(tx, system_scope(scope.tenant_id))
+    return program.revision + 1
 
 
-async def read_program(view: Reading, scope: TenantScope) -> tuple[dict[str, Any], int]:
-    """The whole config as the reader may see it, archived ones too, and its revision. Raises `ProgramNotFound`."""
-    program = await queries.find_program(view, scope.tenant_id)
+async def revert(tx: Tx, scope: TenantScope, revision: int, *, expected: Expected = ANYTHING, now: Millis) -> Stored:
+    """Make the content of an older version the program's, as a new revision; nothing is seeded.
+
+    The artifact's id and whether it is archived stay. Secrets come back as they are stored, so no key is needed. The
+    content is not judged anew: it has been in use. Raises `ProgramNotFound`, `VersionNotFound`, `ProgramChanged`.
+    """
+    program = await _locked(tx, scope, expected)
+    found = await versions_queries.find_sealed(tx, scope, revision)
+    if found is None:
+        raise VersionNotFound()
+    sealed, seed_digest = found
+    change = Change(VersionAction.REVERTED, str(revision))
+    content = queries.Content(sealed, seed_digest)
+    await queries.store_content(tx, scope, content, change, archived_at=program.archived_at, now=now)
+    warnings = [] if seed_digest in (None, program.seed_digest) else [NOT_SEEDED]
+    return Stored(program.artifact_id, program.revision + 1, warnings)
+
+
+async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Shown:
+    """The whole config as the reader may see it, archived ones too. Raises `ProgramNotFound`."""
+    program = await queries.find_program(view, seals, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return _shown(program, scope.actor), program.revision
+    return Shown(await _shown(view, scope, program), program.revision, is_whole=not program.locked)
 
 
-async def get_public(view: Reading, tenant_id: TenantId) -> Program:
+async def read_revision(view: Reading, tenant_id: TenantId) -> int | None:
+    """Which revision the program is at; None if there is no such program."""
+    return await queries.find_revision(view, tenant_id)
+
+
+async def list_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> VersionPage:
+    """What was done to the program, the newest first. Raises `ProgramNotFound`."""
+    found = await versions_queries.newest_versions(view, scope, before=before, limit=limit + 1)
+    if not found and await queries.find_revision(view, scope.tenant_id) is None:
+        raise ProgramNotFound()
+    page = found[:limit]
+    return VersionPage(page, page[-1].revision if len(found) > limit else None)
+
+
+async def read_version(view: Reading, scope: TenantScope, revision: int, *, seals: Seals) -> dict[str, Any]:
+    """The whole config as it was, as the reader may see it. Raises `VersionNotFound`."""
+    past = await _past(view, scope, revision, seals)
+    return await _shown(view, scope, past.program)
+
+
+async def compare_versions(
+    view: Reading, scope: TenantScope, revision: int, against: int | None, *, seals: Seals
+) -> Comparison:
+    """What makes a version different from another one, by default from the one before it; secrets are masked.
+
+    The first version is compared with nothing at all. Raises `VersionNotFound`.
+    """
+    new = (await _past(view, scope, revision, seals)).program
+    old = None
+    if against is not None:
+        old = (await _past(view, scope, against, seals)).program
+    else:
+        past = await versions_queries.find_version(view, seals, scope, revision - 1)
+        old = None if past is None else past.program
+    seeds = []
+    if (old.seed_digest if old else None) != new.seed_digest:
+        before = await versions_queries.read_seeds(view, scope, old.seed_digest if old else None)
+        seeds = seed_changes(before, await versions_queries.read_seeds(view, scope, new.seed_digest))
+    # Forms of some megabytes take a second: others are served meanwhile.
+    changes = await asyncio.to_thread(changes_between, old, new)
+    return Comparison(new.revision, None if old is None else old.revision, changes, seeds)
+
+
+async def get_public(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Program:
     """A running program for its login screen. Archived ones are not to be told from unknown ones."""
-    program = await queries.find_program(view, tenant_id)
+    program = await queries.find_program(view, seals, tenant_id)
     if program is None or program.archived_at is not None:
         raise ProgramNotFound()
     return program
 
 
-async def get_artifact(view: Reading, artifact_id: str) -> Program:
-    program = await queries.find_program_by_artifact(view, artifact_id)
+async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Program:
+    program = await queries.find_program_by_artifact(view, seals, artifact_id)
     if program is None:
         raise ArtifactNotFound()
     return program
@@ -166,7 +290,7 @@ async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any
     return await queries.auth_configs(view, tenant_id)
 
 
-async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
+async def list_page(view: Reading, actor: Actor, query: ListQuery, *, seals: Seals) -> ListPage:
     """One page of the programs the reader may see, in three statements at most."""
     only = None if actor.is_admin else actor.tenant_ids
     visible = await queries.list_programs(view, only, include_archived=query.include_archived)
@@ -177,18 +301,17 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery) -> ListPage:
     shown = ordered(found, query, counts)[begin : begin + query.page_size]
     if shown and not query.by_count:
         counts = await _counts(view, shown)
-    bridges = await queries.external_syncs(view, [program.id for program in shown]) if shown else {}
+    bridges = await queries.external_syncs(view, seals, [program.id for program in shown]) if shown else {}
     lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id, 0)) for program in shown]
     return ListPage(lines, len(found), number, pages)
 
 
-def _shown(program: Program, actor: Actor) -> dict[str, Any]:
-    if actor.is_admin:
-        return full(program)
-    if actor.role_in(program.id) is Role.SYSTEM_ADMIN:
+async def _shown(view: Reading, scope: TenantScope, program: Program) -> dict[str, Any]:
+    if scope.role is not Role.SYSTEM_ADMIN:
+        # Seeds are people: members get them by sync, as far as their scope reaches.
         return masked(program)
-    # Seeds are people: members get them by sync, as far as their scope reaches.
-    return masked(program) | {"entityData": []}
+    program = replace(program, entity_data=await versions_queries.read_seeds(view, scope, program.seed_digest))
+    return full(program) if scope.actor.is_admin else masked(program)
 
 
 def _shown_sync(external_sync: Mapping[str, Any] | None, actor: Actor) -> Mapping[str, Any]:
@@ -200,19 +323,35 @@ async def _counts(view: Reading, programs: Sequence[Listed]) -> dict[TenantId, i
     return {tenant_id: sum(counts.values()) for tenant_id, counts in figures.items()}
 
 
-async def _locked(tx: Tx, tenant_id: TenantId, expected_revision: int | None) -> Program:
-    program = await queries.lock_program(tx, tenant_id)
+async def _locked(tx: Tx, scope: TenantScope, expected: Expected) -> queries.Locked:
+    program = await queries.lock(tx, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    if expected_revision is not None and program.revision != expected_revision:
-        raise ProgramChanged()
+    _require(expected, program.revision)
     return program
+
+
+def _require(expected: Expected, revision: int) -> None:
+    """Revision 0 is that of a program that is not there yet."""
+    if expected.exists is False and revision:
+        raise ProgramExists()
+    if expected.revisions is not None and revision not in expected.revisions:
+        raise ProgramChanged()
+    if expected.exists and not revision:
+        raise ProgramChanged()
+
+
+async def _past(view: Reading, scope: TenantScope, revision: int, seals: Seals) -> PastProgram:
+    past = await versions_queries.find_version(view, seals, scope, revision)
+    if past is None:
+        raise VersionNotFound()
+    return past
 
 
 def _revealed(accepted: Accepted, stored: Program) -> Accepted:
     document, lost = unmasked(accepted.document, stored)
     if lost:
-        message = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
+        message = _LOCKED if stored.locked else _MASKS_NOTHING
         raise InvalidConfig(
             [
                 Issue(code=IssueCode.MASKED_SECRET, path=list(path), message=f"{path_text(path)}: {message}")
@@ -222,8 +361,22 @@ def _revealed(accepted: Accepted, stored: Program) -> Accepted:
     return replace(accepted, document=document)
 
 
-def _content(accepted: Accepted) -> queries.Content:
-    return queries.Content(accepted.config, accepted.external_sync, accepted.entity_data)
+async def _store(
+    tx: Tx,
+    scope: TenantScope,
+    accepted: Accepted,
+    stored: Program,
+    change: Change,
+    *,
+    seals: Seals,
+    archived_at: Millis | None,
+    now: Millis,
+) -> str | None:
+    """Store the document in place of what is stored, and give the digest of its seeds."""
+    seeds = await versions_queries.keep_seeds(tx, scope, accepted.entity_data, stored.seed_digest)
+    content = queries.Content(seal(seals, scope.tenant_id, accepted.config, accepted.external_sync), seeds)
+    await queries.store_content(tx, scope, content, change, archived_at=archived_at, now=now)
+    return seeds
 
 
 async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> list[str]:

@@ -1,0 +1,139 @@
+"""`/api/apps/{id}/versions`: what was done to a program, what it was, and back."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from datacollect.features.tenants import schemas, service, versions_schemas
+from datacollect.features.tenants.differences import Comparison, Difference, Kind, path_for_people
+from datacollect.features.tenants.revising import CHANGED, REVISED, expected_of, json_answer, saved
+from datacollect.features.tenants.versions_model import Version, VersionAction
+from datacollect.http.hub import CurrentHub
+from datacollect.http.openapi import errors
+from datacollect.http.policy import ByPath
+from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.errors import AdminRequired
+from datacollect.kernel.identity import Action, TenantScope
+
+versions = APIRouter(prefix="/api/apps/{id}/versions", tags=["App Configuration"])
+
+MOST_LISTED = 100
+DEFAULT_LISTED = 20
+_LAST_REVISION = 2_147_483_647
+
+Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, denied=AdminRequired))]
+Revision = Annotated[int, Path(ge=1, le=_LAST_REVISION, description="Of the version.")]
+
+_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+
+
+@versions.get(
+    "", summary="The versions of a program", response_model=versions_schemas.VersionList, responses=errors(404)
+)
+async def list_versions(
+    hub: CurrentHub,
+    manager: Manager,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="At most this many.")] = DEFAULT_LISTED,
+    cursor: Annotated[int | None, Query(ge=1, le=_LAST_REVISION, description="From the page before.")] = None,
+) -> Response:
+    """Who has done what to the program, and when: the newest first. Every revision has its line."""
+    async with hub.db.reading(manager) as view:
+        page = await service.list_versions(view, manager, before=cursor, limit=limit)
+    following = None if page.following is None else str(page.following)
+    return json_answer(
+        {"versions": [version_line(version) for version in page.versions], "nextCursor": following}, _PRIVATE
+    )
+
+
+@versions.get(
+    "/{revision}", summary="An old version of a program", response_model=schemas.ProgramOut, responses=errors(404)
+)
+async def get_version(hub: CurrentHub, manager: Manager, revision: Revision) -> Response:
+    """The whole config as it was, in the form in which a program is read. Who is not an ADMIN sees secrets as `********`."""
+    async with hub.db.reading(manager) as view:
+        document = await service.read_version(view, manager, revision, seals=hub.seals)
+    return json_answer(document, _PRIVATE)
+
+
+@versions.get(
+    "/{revision}/diff",
+    summary="What a version changed",
+    response_model=versions_schemas.VersionDiff,
+    responses=errors(404),
+)
+async def get_diff(
+    hub: CurrentHub,
+    manager: Manager,
+    revision: Revision,
+    against: Annotated[
+        int | None, Query(ge=1, le=_LAST_REVISION, description="The version to compare with. Default: the one before.")
+    ] = None,
+) -> Response:
+    """What makes this version different from another one.
+
+    Forms, their components, providers and the like are told by their names, not by their places. That a secret changed
+    is told, its value to nobody. Of seed data there are counts only.
+    """
+    async with hub.db.reading(manager) as view:
+        found = await service.compare_versions(view, manager, revision, against, seals=hub.seals)
+    return json_answer(diff_document(found), _PRIVATE)
+
+
+@versions.post(
+    "/{revision}/restore",
+    summary="Go back to an old version",
+    response_model=schemas.Saved,
+    responses={**REVISED, **errors(404, texts={412: CHANGED})},
+)
+async def restore_version(request: Request, hub: CurrentHub, manager: Manager, revision: Revision) -> Response:
+    """Make the content of that version the program's again, secrets included, as a new revision.
+
+    The `artifactId` and whether the program is archived stay as they are, and nothing is seeded. It honours `If-Match`.
+    """
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(manager) as tx:
+        stored = await service.revert(tx, manager, revision, expected=expected, now=now)
+    hub.tenants.forget([manager.tenant_id])
+    return saved(stored, ())
+
+
+def version_line(version: Version) -> dict[str, Any]:
+    """In wire form."""
+    action, detail = version.change.action, version.change.detail
+    line: dict[str, Any] = {
+        "revision": version.revision,
+        "action": action.value,
+        "at": format_timestamp(version.recorded_at),
+        "by": {"id": version.actor_id, "label": version.actor},
+        "archived": version.is_archived,
+    }
+    if action is VersionAction.SECTION_CHANGED:
+        line["section"] = detail
+    if action is VersionAction.REVERTED:
+        line["fromRevision"] = int(detail or 0)
+    return line
+
+
+def diff_document(found: Comparison) -> dict[str, Any]:
+    """In wire form."""
+    return {
+        "revision": found.revision,
+        "against": found.against,
+        "changes": [_difference(change) for change in found.changes],
+        "seedData": found.seeds,
+    }
+
+
+def _difference(change: Difference) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "path": list(change.path),
+        "text": path_for_people(change.path),
+        "kind": change.kind.value,
+    }
+    if change.kind is not Kind.ADDED:
+        shown["before"] = change.before
+    if change.kind is not Kind.REMOVED:
+        shown["after"] = change.after
+    if change.index is not None:
+        shown["index"] = change.index
+    return shown
