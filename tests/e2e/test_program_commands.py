@@ -112,7 +112,7 @@ def test_a_qr_code_is_drawn_and_written(quick: Run, tmp_path: Path) -> None:
     png, svg = tmp_path / "camp.png", tmp_path / "camp.svg"
     assert quick("program", "qr", "camp", "--out", str(png), "--base-url", "https://hub.example/").returncode == 0
     assert quick("program", "qr", "camp", "--out", str(svg), PUBLIC_BASE_URL="https://hub.example").returncode == 0
-    assert png.read_bytes().startswith(b"\x89PNG") and svg.read_text().lstrip().startswith("<?xml")
+    assert png.read_bytes().startswith(b"\x89PNG") and "<svg" in svg.read_text()
     address = f"https://hub.example/artifacts/{made['artifactId']}.json"
     with Image.open(png) as image:
         [code] = zxingcpp.read_barcodes(image)

@@ -17,6 +17,8 @@ from datacollect.features.quarantine.routes import MOST_LISTED as QUARANTINE_PAG
 from datacollect.features.quarantine.schemas import MOST_AT_ONCE
 from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
+from datacollect.features.tenants.findings import MOST_OF_A_KIND
+from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.http import guard, inflating, limits, protocol, receiving, upload
 from datacollect.http.body import MAXIMUM_DEPTH
 from datacollect.http.limits import CLASSES
@@ -121,6 +123,10 @@ def _requests() -> list[_Limit]:
         _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),
         _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", too_large),
         _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", too_large),
+        _Limit("forms of a config", f"{MOST_FORMS:,}", "", "400 `INVALID_CONFIG`"),
+        _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
+        _Limit("its providers, their fields, languages, templates", f"{MOST_SMALL:,}", "", "400 `INVALID_CONFIG`"),
+        _Limit("findings of one kind in the answer to its upload", str(MOST_OF_A_KIND), "", "the first so many"),
         _Limit("any other body", f"{guard.OTHER_BYTES // _MIB} MiB", "", too_large),
         _Limit("time for a body", pace, "", "408 `BODY_TOO_SLOW`"),
         _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),

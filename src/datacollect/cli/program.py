@@ -1,6 +1,5 @@
 """`datacollect program …`: programs, for people who like terminals and for automation."""
 
-import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.figures import figures_of
 from datacollect.features.tenants import service
 from datacollect.features.tenants.accepting import Accepted, accept
-from datacollect.features.tenants.artifacts import public_base_url, qr_code
+from datacollect.features.tenants.artifacts import Picture, artifact_qr, public_base_url, qr_code
 from datacollect.features.tenants.model import ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
 from datacollect.http.hub import Hub
@@ -44,6 +43,7 @@ app.command("revert")(versions.revert_program)
 File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
 
 _PAGE = 100
+_PICTURES = {".png": Picture.PNG, ".svg": Picture.SVG}
 _LOCKED = (
     "Secrets that no key of this hub opens are missing. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to what sealed them."
 )
@@ -218,15 +218,14 @@ def print_qr(
         return str(document["artifactId"])
 
     with answering(as_json=False):
-        if out is not None and out.suffix.lower() not in (".png", ".svg"):
+        if out is not None and out.suffix.lower() not in _PICTURES:
             raise StartupError("A QR code is written as .png or .svg.")
-        code = qr_code(with_hub(work), base_url.rstrip("/") if base_url else _base_url(load_settings()))
+        artifact_id = with_hub(work)
+        address = base_url.rstrip("/") if base_url else _base_url(load_settings())
         if out is None:
-            code.terminal(compact=True)
-            return
-        image = io.BytesIO()
-        code.save(image, kind=out.suffix[1:].lower(), scale=8, border=4)
-        write_file(str(out), image.getvalue())
+            qr_code(artifact_id, address).terminal(compact=True)
+        else:
+            write_file(str(out), artifact_qr(artifact_id, address, _PICTURES[out.suffix.lower()]).body)
 
 
 def _accepted(file: str, hub: Hub) -> Accepted:

@@ -44,11 +44,13 @@ def locate(text: str, paths: Iterable[Path]) -> dict[Path, Position]:
     """
     wanted: dict[Any, Any] = {}
     asked = set(paths)
+    steps = 0
     for path in asked:
         node = wanted
         for part in path:
+            steps += part not in node
             node = node.setdefault(part, {})
-    offsets = _Scanner(text).offsets(wanted)
+    offsets = _Scanner(text).offsets(wanted, steps)
     lines = Lines(text)
     return {path: lines.at(_nearest(path, offsets)) for path in asked}
 
@@ -90,7 +92,8 @@ class _Scanner:
         self._text = text
         self._at = 0
 
-    def offsets(self, wanted: dict[Any, Any]) -> dict[Path, int]:
+    def offsets(self, wanted: dict[Any, Any], steps: int) -> dict[Path, int]:
+        """Of the `steps` paths in a tree of what is wanted, those that are there."""
         found: dict[Path, int] = {}
         # Of each open object or array: what is wanted in it, its path, and the index of its next item (None: an object).
         open_: list[tuple[dict[Any, Any], Path, int | None]] = []
@@ -98,7 +101,7 @@ class _Scanner:
         found[()] = at
         if wanted and word in "{[":
             open_.append((wanted, (), 0 if word == "[" else None))
-        while open_:
+        while open_ and len(found) <= steps:
             inside, path, index = open_.pop()
             word, at = self._next()
             if word == ",":

@@ -10,7 +10,7 @@ from httpx2 import AsyncClient
 from PIL import Image
 
 from datacollect.app import create_app
-from datacollect.features.tenants.artifacts import artifact_qr
+from datacollect.features.tenants.artifacts import Picture, artifact_qr
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
 from tests.factories import make_config
 
@@ -123,4 +123,4 @@ async def test_without_a_base_url_a_program_is_saved_with_a_warning(tmp_path: Pa
 
 def test_long_addresses_still_fit_into_a_code_a_phone_reads() -> None:
     base = "https://hub." + "very-long-name." * 6 + "example/base"
-    assert decoded(artifact_qr("a" * 32, base).body) == f"{base}/artifacts/{'a' * 32}.json"
+    assert decoded(artifact_qr("a" * 32, base, Picture.PNG).body) == f"{base}/artifacts/{'a' * 32}.json"

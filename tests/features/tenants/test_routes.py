@@ -202,7 +202,7 @@ async def test_replacing_by_put_does_not_seed_and_says_so(admin: AsyncClient) ->
     path = f"/api/apps/{config['id']}"
     answer = await admin.put(path, **upload(config | {"entityData": SEEDS}))
     assert answer.json()["warnings"] == [
-        "entityData is stored but not seeded: POST the config to seed what is not there yet"
+        "entityData: is stored but not seeded: POST the config to seed what is not there yet"
     ]
     assert await pull_all(admin, config["id"]) == []
     assert "warnings" not in (await admin.put(path, **upload(config | {"entityData": SEEDS}))).json()

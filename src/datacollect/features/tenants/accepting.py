@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from datacollect.features.tenants.errors import InvalidConfig, InvalidConfigId
 from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.linting import inspect, without_empty
+from datacollect.features.tenants.reuploads import is_onboarding_file
 from datacollect.kernel.errors import Issue, IssueCode
 
 
@@ -17,6 +18,8 @@ class Accepted:
 
     document: dict[str, Any]
     warnings: list[str]
+    is_onboarding_file: bool = False
+    """It lacks what such a file cannot have; see `reuploads`."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -45,7 +48,8 @@ def accept(sent: Any, *, https_only: bool = False) -> Accepted:
         if any(finding.code == IssueCode.INVALID_CONFIG_ID for finding in inspected.errors):
             raise InvalidConfigId()
         raise InvalidConfig([finding.as_issue() for finding in inspected.errors])
-    return Accepted(inspected.document, [finding.text for finding in inspected.warnings])
+    warnings = [finding.text for finding in inspected.warnings]
+    return Accepted(inspected.document, warnings, is_onboarding_file(sent))
 
 
 def issues_with_paths(invalid: ValidationError) -> list[Issue]:

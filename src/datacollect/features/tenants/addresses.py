@@ -53,12 +53,15 @@ def has_scheme(text: str) -> bool:
 def holds_credentials(text: str) -> bool:
     """Whether it is an address with a user name or password in it."""
     try:
-        # Without a scheme, too: apps put one in front.
-        whole = text.strip()
-        return any("@" in urlsplit(spelling).netloc for spelling in (whole, f"//{whole}"))
+        return "@" in urlsplit(text.strip()).netloc
     except ValueError:
         # Nobody can tell what it is, so nobody is shown it.
         return "@" in text
+
+
+def base_holds_credentials(text: str) -> bool:
+    """The same of an address that apps put `http://` in front of."""
+    return holds_credentials(text) or (not has_scheme(text) and holds_credentials(f"//{text.strip()}"))
 
 
 def _character_problem(text: str) -> str | None:

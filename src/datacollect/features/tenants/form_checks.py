@@ -9,6 +9,7 @@ from typing import Any
 
 from datacollect.features.tenants.findings import Findings, Path
 from datacollect.features.tenants.model import levels
+from datacollect.features.tenants.published import is_secret_name
 from datacollect.features.tenants.rules import (
     AMBIGUOUS_FORM_ID,
     CIRCULAR_FORM,
@@ -17,6 +18,7 @@ from datacollect.features.tenants.rules import (
     DUPLICATE_FORM,
     DUPLICATE_FORM_ID,
     MANAGED_COMPONENT,
+    PUBLISHED_SECRET,
     UNKNOWN_FORM,
     UNKNOWN_NAME_FIELD,
     UNTIDY_NAME,
@@ -124,6 +126,7 @@ def _short(name: str) -> str:
 def _check_components(index: int, form: Mapping[str, Any], managed: Collection[str], found: Findings) -> None:
     keys: set[tuple[int, str]] = set()
     for path, component, level in _components(form["formio"], ("entityForms", index, "formio")):
+        _check_headers(component, path, found)
         key = component.get("key")
         if not isinstance(key, str) or not key:
             if _takes_input(component):
@@ -141,6 +144,16 @@ def _check_components(index: int, form: Mapping[str, Any], managed: Collection[s
     if name_field and keys and (0, name_field.partition(".")[0]) not in keys:
         message = f"no component of the form has the key {quoted(name_field)}"
         found.add(UNKNOWN_NAME_FIELD, ("entityForms", index, "nameField"), message)
+
+
+def _check_headers(component: Mapping[str, Any], path: Path, found: Findings) -> None:
+    data = component.get("data")
+    headers = data.get("headers") if isinstance(data, dict) else None
+    for index, header in enumerate(headers if isinstance(headers, list) else ()):
+        name = header.get("key") if isinstance(header, dict) and header.get("value") else None
+        if isinstance(name, str) and (name.lower() == "authorization" or is_secret_name(name)):
+            message = f"the value of {quoted(name)} is published with the form"
+            found.add(PUBLISHED_SECRET, (*path, "data", "headers", index), message)
 
 
 def _takes_input(component: Mapping[str, Any]) -> bool:

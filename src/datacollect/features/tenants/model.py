@@ -67,6 +67,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactStamp:
+    """Which state of a program its files are made from: there are no two of one stamp."""
+
+    artifact_id: str
+    revision: int
+    updated_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class FormKind:
     """What entities of a form are."""
 

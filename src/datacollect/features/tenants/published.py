@@ -3,10 +3,11 @@
 Every section is built from an allow-list. Source: the contract's programs, 6, 9, 11; README decision 10.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from datacollect.features.tenants.addresses import holds_credentials
+from datacollect.features.tenants.addresses import base_holds_credentials, holds_credentials
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.oidc import HUB_FIELDS
@@ -43,6 +44,9 @@ _AUTH_FIELDS = frozenset({
 """What apps need for an authorisation request: the parameters of OpenID Connect and of the two known providers."""
 
 
+_SECRET_NAME = re.compile(r"secret|passw(or)?d|token|api[ _-]?key|private[ _-]?key|credential", re.IGNORECASE)
+
+
 def is_published_auth_field(key: str) -> bool:
     return key.lower() in _AUTH_FIELDS
 
@@ -70,7 +74,10 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
         "syncServerUrl": _published_address(config.get("syncServerUrl")) or base_url,
         "archivedAt": None,
     }
-    return document | {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
+    document |= {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
+    if "selfService" in config:
+        document["selfService"] = _published_self_service(config["selfService"])
+    return document
 
 
 def full(program: Program) -> dict[str, Any]:
@@ -115,7 +122,7 @@ def hiding_secrets(document: Mapping[str, Any], hide: Hide = _mask) -> dict[str,
         for provider in document.get("authConfigs", ())
     ]
     for key in ("url", "syncServerUrl"):
-        if holds_credentials(document.get(key) or ""):
+        if base_holds_credentials(document.get(key) or ""):
             hidden[key] = hide(document[key])
     return hidden
 
@@ -143,7 +150,9 @@ def login_screen(program: Program) -> dict[str, Any]:
         }
         if oidc := self_service.get("oidcConfig"):
             keys = ("authority", "clientId", "redirectUri", "scope", "acrValues")
-            shown["selfService"]["oidcConfig"] = {key: oidc[key] for key in keys if oidc.get(key)}
+            shown["selfService"]["oidcConfig"] = {
+                key: oidc[key] for key in keys if oidc.get(key) and not holds_credentials(oidc[key])
+            }
     if providers := config.get("authConfigs"):
         shown["authConfigs"] = [{"type": provider["type"]} for provider in providers]
     return shown
@@ -153,18 +162,42 @@ def _published_sync(external_sync: Mapping[str, Any] | None) -> dict[str, Any] |
     if external_sync is None:
         return None
     return {
-        key: external_sync[key]
+        key: without_secrets(external_sync[key])
         for key in ("type", "auth", "fieldMappings")
         if key in external_sync and _is_harmless(key, external_sync[key])
     }
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is a secret, by the contract's list of words."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def without_secrets(value: Any) -> Any:
+    """A free section, at every level without what is called like a secret."""
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items() if not is_secret_name(key)}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    return value
+
+
+def _published_self_service(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Without addresses that hold credentials: configs from before uploads were looked through may have some."""
+    published = dict(section)
+    if oidc := section.get("oidcConfig"):
+        published["oidcConfig"] = {
+            key: value for key, value in oidc.items() if not (isinstance(value, str) and holds_credentials(value))
+        }
+    return published
+
+
 def _published_auth(provider: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: value for key, value in provider["fields"].items() if _is_published(key, value)}
+    fields = {key: value for key, value in provider["fields"].items() if is_published(key, value)}
     return {"type": provider["type"], "fields": fields}
 
 
-def _is_published(key: str, value: str | None) -> bool:
+def is_published(key: str, value: str | None) -> bool:
     return value is not None and is_published_auth_field(key) and not holds_credentials(value)
 
 
@@ -180,7 +213,7 @@ def _unlocked(provider: Mapping[str, Any]) -> dict[str, Any]:
 
 def _published_address(address: str | None) -> str | None:
     """None for one that is not published: configs that were stored before uploads were looked through may have it."""
-    return None if address is None or holds_credentials(address) else address
+    return None if address is None or base_holds_credentials(address) else address
 
 
 def _is_harmless(key: str, value: Any) -> bool:
@@ -224,13 +257,13 @@ def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[
         result["externalSync"] = _filled(new_sync, old_sync if same else {}, ["externalSync"], lost)
     if "authConfigs" in document:
         result["authConfigs"] = [
-            _filled(provider, _same_provider(provider, old.get("authConfigs", ())), ["authConfigs", index], lost)
+            _filled(provider, same_provider(provider, old.get("authConfigs", ())), ["authConfigs", index], lost)
             for index, provider in enumerate(document["authConfigs"])
         ]
     return result, lost
 
 
-def _same_provider(provider: Mapping[str, Any], stored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def same_provider(provider: Mapping[str, Any], stored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     for old in stored:
         same_authority = old["fields"].get("authority") == provider["fields"].get("authority")
         if old["type"] == provider["type"] and same_authority:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.features.tenants import versions_queries
-from datacollect.features.tenants.model import Listed, Program, form_validation
+from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
 from datacollect.features.tenants.tables import programs
 from datacollect.features.tenants.versions_model import Change
@@ -87,6 +87,13 @@ async def find_program_by_artifact(view: Reading, seals: Seals, artifact_id: str
     return _program(seals, (await view.execute(found)).one_or_none())
 
 
+async def find_artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp | None:
+    """Of the running program with that artifact."""
+    found = select(_p.revision, _p.updated_ms).where(_p.artifact_id == artifact_id, _p.archived_ms.is_(None))
+    row = (await view.execute(found)).one_or_none()
+    return None if row is None else ArtifactStamp(artifact_id, row.revision, row.updated_ms)
+
+
 async def lock_program(tx: Tx, seals: Seals, tenant_id: TenantId) -> Program | None:
     """The program, unchangeable for others until the transaction ends."""
     found = select(*_ALL).where(_p.id == tenant_id).with_for_update()
@@ -153,6 +160,10 @@ async def store_archived(
 ) -> None:
     """Archive, or with None restore."""
     await _store(tx, scope, change, {"archived_ms": archived_at}, now=now)
+
+
+async def store_artifact_id(tx: Tx, scope: TenantScope, artifact_id: str, change: Change, *, now: Millis) -> None:
+    await _store(tx, scope, change, {"artifact_id": artifact_id}, now=now)
 
 
 async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:

@@ -1,5 +1,6 @@
 """`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
 
+import asyncio
 import re
 from typing import Annotated, Any
 
@@ -8,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
-from datacollect.features.tenants.accepting import accept, dumped, issues_with_paths
-from datacollect.features.tenants.artifacts import File, artifact_json, artifact_qr, public_base_url
+from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
+from datacollect.features.tenants.artifacts import File, Made, Picture, artifact_json, artifact_qr, public_base_url
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
     InvalidConfigId,
@@ -40,6 +41,7 @@ from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
 
 LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
+MOST_MADE_BYTES = 16 * 1024 * 1024
 
 apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
 artifacts = APIRouter(prefix="/artifacts", tags=["App Configuration"])
@@ -139,11 +141,20 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet. With
     `If-None-Match: *` it creates only, and answers 409 for an id that exists.
     """
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted = await _accepted(hub, uploaded)
     scope = actor.in_tenant(TenantId(accepted.document["id"]), Action.MANAGE_CONFIG)
     expected, now = expected_of(request, creating=True), hub.clock.now()
     async with hub.db.transaction(scope) as tx:
-        stored = await service.upload(tx, scope, accepted, log=hub.log, seals=hub.seals, expected=expected, now=now)
+        stored = await service.upload(
+            tx,
+            scope,
+            accepted,
+            log=hub.log,
+            seals=hub.seals,
+            base_url=_own_address(request, hub),
+            expected=expected,
+            now=now,
+        )
     hub.tenants.forget([scope.tenant_id])
     return saved(stored, _base_url_warnings(request, hub))
 
@@ -163,10 +174,18 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     _program_id(program_id)
-    accepted = accept(uploaded, https_only=hub.settings.providers_need_https)
+    accepted = await _accepted(hub, uploaded)
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(manager) as tx:
-        stored = await service.replace_program(tx, manager, accepted, seals=hub.seals, expected=expected, now=now)
+        stored = await service.replace_program(
+            tx,
+            manager,
+            accepted,
+            seals=hub.seals,
+            base_url=_own_address(request, hub),
+            expected=expected,
+            now=now,
+        )
     hub.tenants.forget([manager.tenant_id])
     return saved(stored, _base_url_warnings(request, hub))
 
@@ -313,41 +332,94 @@ async def patch_inji(
 
 
 _Responses = dict[int | str, dict[str, Any]]
-_ETAG_DOC: _Responses = {304: {"description": "The file is the one named by If-None-Match."}}
-_JSON_FILE: _Responses = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
-_PNG_FILE: _Responses = {
-    200: {"content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}}
+_ETAG_DOC: _Responses = {
+    200: {"headers": {"ETag": {"description": "The file as it is.", "schema": {"type": "string"}}}},
+    304: {"description": "The file is the one named by If-None-Match."},
 }
+_made = Made(MOST_MADE_BYTES)
 
 
+def _file_doc(content: dict[str, Any]) -> _Responses:
+    return {200: {**_ETAG_DOC[200], "content": content}, 304: _ETAG_DOC[304], **errors(404)}
+
+
+@apps.post(
+    "/{id}/artifact/rotate",
+    summary="Give a program another QR code",
+    response_model=schemas.Saved,
+    responses=PATCHED,
+)
+async def rotate_artifact(request: Request, hub: CurrentHub, manager: Manager, program_id: ProgramId) -> Response:
+    """A new artifact id: files and codes of the old one answer 404 at once. Devices that have the program go on."""
+    _program_id(program_id)
+    expected, now = expected_of(request), hub.clock.now()
+    async with hub.db.transaction(manager) as tx:
+        artifact_id, revision = await service.rotate_artifact(tx, manager, expected=expected, now=now)
+    hub.tenants.forget([manager.tenant_id])
+    return done({"artifactId": artifact_id}, revision, _base_url_warnings(request, hub))
+
+
+@artifacts.head("/{artifactId}.json", include_in_schema=False, dependencies=[PUBLIC])
 @artifacts.get(
     "/{artifactId}.json",
     summary="Onboarding file",
     response_class=Response,
-    responses={**_JSON_FILE, **_ETAG_DOC, **errors(404)},
+    responses=_file_doc({"application/json": {"schema": {"type": "object"}}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
     """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
+    base_url = _own_address(request, hub)
     async with hub.db.reading() as view:
-        program = await service.get_artifact(view, artifact_id, seals=hub.seals)
-    base_url = None if program.config.get("syncServerUrl") else _base_url(request, hub)
-    disposition = {"Content-Disposition": "attachment"}
-    return _file(request, artifact_json(program, base_url), "application/json", disposition)
+        stamp = await service.artifact_stamp(view, artifact_id)
+        file = _made.find((stamp, base_url))
+        program = None if file else await service.get_artifact(view, artifact_id, seals=hub.seals)
+    if program is not None:
+        # What is read is at least as new as its stamp; a file of a later state must not be kept under this one.
+        file = await asyncio.to_thread(artifact_json, program, base_url)
+        if (program.revision, program.updated_at) == (stamp.revision, stamp.updated_at):
+            _made.keep((stamp, base_url), file)
+    assert file is not None
+    return _file(request, file, "application/json", {"Content-Disposition": "attachment"})
 
 
+@artifacts.head("/{artifactId}.png", include_in_schema=False, dependencies=[PUBLIC])
 @artifacts.get(
     "/{artifactId}.png",
     summary="QR code of the onboarding file",
     response_class=Response,
-    responses={**_PNG_FILE, **_ETAG_DOC, **errors(404)},
+    responses=_file_doc({"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
-    """A QR code that holds the onboarding file's address; it stays valid as long as the program exists."""
+    """A QR code that holds the onboarding file's address; it stays valid until it is rotated."""
+    return await _picture(request, hub, artifact_id, Picture.PNG)
+
+
+@artifacts.head("/{artifactId}.svg", include_in_schema=False, dependencies=[PUBLIC])
+@artifacts.get(
+    "/{artifactId}.svg",
+    summary="QR code of the onboarding file, for print",
+    response_class=Response,
+    responses=_file_doc({"image/svg+xml": {"schema": {"type": "string"}}}),
+    dependencies=[PUBLIC],
+)
+async def get_artifact_svg(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
+    """The same code as the PNG, sharp at any size."""
+    return await _picture(request, hub, artifact_id, Picture.SVG)
+
+
+async def _picture(request: Request, hub: Hub, artifact_id: str, picture: Picture) -> Response:
     async with hub.db.reading() as view:
-        program = await service.get_artifact(view, artifact_id, seals=hub.seals)
-    return _file(request, artifact_qr(program.artifact_id, _base_url(request, hub)), "image/png")
+        await service.artifact_stamp(view, artifact_id)
+    base_url = _base_url(request, hub)
+    file = _made.get((artifact_id, base_url, picture), lambda: artifact_qr(artifact_id, base_url, picture))
+    return _file(request, file, picture.media_type)
+
+
+async def _accepted(hub: Hub, uploaded: Any) -> Accepted:
+    # Looking through ten megabytes takes up to seconds, in which others are served.
+    return await asyncio.to_thread(accept, uploaded, https_only=hub.settings.providers_need_https)
 
 
 async def _patch(
@@ -388,6 +460,14 @@ def _base_url(request: Request, hub: Hub) -> str:
     )
 
 
+def _own_address(request: Request, hub: Hub) -> str | None:
+    """As `_base_url`; None where it is not known, for programs may have a server of their own."""
+    try:
+        return _base_url(request, hub)
+    except BaseUrlUnknown:
+        return None
+
+
 def _base_url_warnings(request: Request, hub: Hub) -> list[str]:
     """A change that is stored never fails because of the files made from it."""
     try:
@@ -415,6 +495,8 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
     } | (headers or {})
     if _is_known(request, file.etag):
         return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(media_type=media_type, headers=headers | {"Content-Length": str(len(file.body))})
     return Response(file.body, media_type=media_type, headers=headers)
 
 

@@ -157,6 +157,16 @@ HIDDEN_AUTH_FIELD = _warning(
     "a field of an identity provider that devices do not get, because it may be a secret",
     "Nothing, if no app needs it.",
 )
+HIDDEN_MAPPING_FIELD = _warning(
+    "hidden_mapping_field",
+    "a member of `externalSync.fieldMappings` that devices do not get, because it is called like a secret",
+    "Nothing, if no app needs it; a secret belongs into `adapterConfig`.",
+)
+PUBLISHED_SECRET = _warning(
+    "published_secret",
+    "a component sends a header to where its choices come from that is called like a secret; forms are published",
+    "Let the form ask for nothing that needs a secret: everybody can read the onboarding file.",
+)
 ODD_REDIRECT = _warning(
     "odd_redirect",
     "a redirect address of an identity provider that is not absolute",
@@ -171,6 +181,31 @@ ODD_ADDRESS = _warning(
     "odd_address",
     "`externalSync.url` of an adapter that the hub does not know is no http or https address",
     "Check the address.",
+)
+KEPT_FROM_STORED = _warning(
+    "kept_from_stored",
+    "told by an upload: the file is an onboarding file, and what such a file cannot have was kept",
+    "Nothing; to remove it, upload what `GET /api/apps/{id}` gives, without it.",
+)
+SECRETS_REMOVED = _warning(
+    "secrets_removed",
+    "told by an upload: a secret that was stored is not in it, and is removed",
+    "Nothing, if that was meant; else upload the config with it. Older versions of the program have it.",
+)
+SEEDS_REMOVED = _warning(
+    "seeds_removed",
+    "told by an upload: the program had `entityData`, and the upload has none; entities that were seeded stay",
+    "Nothing, if that was meant.",
+)
+SEEDS_NOT_SEEDED = _warning(
+    "seeds_not_seeded",
+    "told by a `PUT`: its `entityData` is new, and only a `POST` seeds",
+    "Send the config by `POST`.",
+)
+OTHER_SYNC_SERVER = _warning(
+    "other_sync_server",
+    "told by an upload: an onboarding file names another server, and it becomes this program's own",
+    "Remove `syncServerUrl` from the file, if devices are to sync at this hub.",
 )
 DUPLICATE_ISSUER = _warning(
     "duplicate_issuer",

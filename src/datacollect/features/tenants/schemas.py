@@ -11,11 +11,28 @@ from datacollect.features.tenants.published import is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 
+MOST_FORMS = 2000
+MOST_ENTRIES = 1000
+"""Of most other lists; seeds have no limit of their own. A file of 10 MB has room for five million wrong entries, and to
+tell of them takes gigabytes: the schema stops at a list that is too long."""
+MOST_SMALL = 100
+"""Of lists that stand in other lists, of providers and their fields, of languages."""
+
+
+_PUBLISHED = "must not hold a user name or password: it is published"
+
+
+def _without_credentials(text: str) -> str:
+    """Of what everybody can read in the onboarding file."""
+    if addresses.holds_credentials(text):
+        raise ValueError(_PUBLISHED)
+    return text
+
 
 def _web_address(text: str) -> str:
     if problem := addresses.web_address_problem(text):
         raise ValueError(problem)
-    return text
+    return _without_credentials(text)
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
@@ -26,21 +43,20 @@ def _redirect(text: str) -> str:
         raise ValueError(problem)
     if not addresses.is_absolute(text):
         raise ValueError("must be an absolute URL")
-    return text
+    return _without_credentials(text)
 
 
 Redirect = Annotated[str, AfterValidator(_redirect)]
 """Where a provider sends people: a page, or an app by a scheme of its own."""
 
 
-def _without_credentials(text: str) -> str:
-    """Of what everybody can read in the onboarding file."""
-    if addresses.holds_credentials(text):
-        raise ValueError("must not hold a user name or password: it is published")
+def _base_without_credentials(text: str) -> str:
+    if addresses.base_holds_credentials(text):
+        raise ValueError(_PUBLISHED)
     return text
 
 
-PublishedText = Annotated[str, AfterValidator(_without_credentials)]
+PublishedAddress = Annotated[str, AfterValidator(_base_without_credentials)]
 
 
 class EntityForm(Wire):
@@ -65,7 +81,10 @@ class SeedData(Wire):
 
     name: str = Field(description="The form's name.")
     parent_id: str | None = Field(None, description="Parent of those items that name none.")
-    data: list[dict[str, Any]] = Field(description="Items with `id`, `name`, optionally `parentId`, and anything else.")
+    # As many as the file has room for, so it stops at the first that is no object.
+    data: list[dict[str, Any]] = Field(
+        fail_fast=True, description="Items with `id`, `name`, optionally `parentId`, and anything else."
+    )
 
 
 class ExtraField(Wire):
@@ -82,15 +101,21 @@ class ExternalSync(BaseModel):
     url: str | None = None
     auth: Any = None
     adapter_config: dict[str, Any] | None = None
-    extra_fields: list[ExtraField] | None = None
+    extra_fields: list[ExtraField] | None = Field(None, max_length=MOST_ENTRIES)
     field_mappings: Any = None
+
+
+def _not_too_many(fields: Any) -> Any:
+    if isinstance(fields, dict) and len(fields) > MOST_SMALL:
+        raise PydanticCustomError(IssueCode.TOO_LONG.value, f"Input should have at most {MOST_SMALL} members")
+    return fields
 
 
 class AuthConfig(Wire):
     """An identity provider whose users may sign in."""
 
     type: str = Field(description="The word that apps put in front of its tokens.")
-    fields: dict[str, str] = Field(
+    fields: Annotated[dict[str, str], BeforeValidator(_not_too_many)] = Field(
         description="`authority`, `client_id` and what else apps need; for the hub also `audience`, `issuer`, "
         "`organization`, `default_role`, `default_area`, `userinfo`."
     )
@@ -124,9 +149,9 @@ class SelfService(Wire):
     """What citizens may do with their own record."""
 
     enabled: bool
-    auth_methods: list[Literal["otp", "id", "qr", "oidc"]]
-    allowed_forms: list[str]
-    languages: list[str] | None = Field(None, description='Taken as `["en"]` when absent.')
+    auth_methods: list[Literal["otp", "id", "qr", "oidc"]] = Field(max_length=MOST_SMALL)
+    allowed_forms: list[str] = Field(max_length=2 * MOST_FORMS)
+    languages: list[str] | None = Field(None, max_length=MOST_SMALL, description='Taken as `["en"]` when absent.')
     require_review: bool
     oidc_config: OidcConfig | None = None
 
@@ -149,12 +174,12 @@ class ClaimIssuer(Wire):
 
 class Claim169(Wire):
     enabled: bool
-    trusted_issuers: list[ClaimIssuer]
+    trusted_issuers: list[ClaimIssuer] = Field(max_length=MOST_ENTRIES)
 
 
 class UploadedClaim169(Claim169):
     enabled: bool = False
-    trusted_issuers: list[ClaimIssuer] = Field(default_factory=list)
+    trusted_issuers: list[ClaimIssuer] = Field(default_factory=list, max_length=MOST_ENTRIES)
 
 
 class CredentialIssuer(ClaimIssuer):
@@ -163,16 +188,16 @@ class CredentialIssuer(ClaimIssuer):
 
 class CredentialTemplate(Wire):
     id: NonEmpty
-    match_types: list[str]
+    match_types: list[str] = Field(max_length=MOST_SMALL)
     expected_format: Literal["jwt-vc", "sd-jwt"]
-    allowed_issuers: list[str] | None = None
+    allowed_issuers: list[str] | None = Field(None, max_length=MOST_SMALL)
     claim_label: str | None = None
 
 
 class Inji(Wire):
     enabled: bool
-    trusted_issuers: list[CredentialIssuer]
-    credential_templates: list[CredentialTemplate]
+    trusted_issuers: list[CredentialIssuer] = Field(max_length=MOST_ENTRIES)
+    credential_templates: list[CredentialTemplate] = Field(max_length=MOST_SMALL)
 
 
 def _as_given(value: Any) -> Any:
@@ -193,20 +218,22 @@ class ProgramConfig(Wire):
     name: NonEmpty
     description: str | None = None
     version: str | None = None
-    url: PublishedText | None = Field(None, description="Sync server for the identity provider's client.")
-    sync_server_url: PublishedText | None = Field(
+    url: PublishedAddress | None = Field(None, description="Sync server for the identity provider's client.")
+    sync_server_url: PublishedAddress | None = Field(
         None, description="Where this program's devices sync, if not at this hub."
     )
-    entity_forms: list[EntityForm] | None = None
-    entity_data: list[SeedData] | None = None
+    entity_forms: list[EntityForm] | None = Field(None, max_length=MOST_FORMS)
+    entity_data: list[SeedData] | None = Field(None, max_length=MOST_ENTRIES)
     external_sync: ExternalSync | None = None
-    auth_configs: list[AuthConfig] | None = None
+    auth_configs: list[AuthConfig] | None = Field(None, max_length=MOST_SMALL)
     self_service: SelfService | None = None
     sync_scope: SyncScope | None = None
-    programs: list[EnrolmentProgram] | None = None
+    programs: list[EnrolmentProgram] | None = Field(None, max_length=MOST_ENTRIES)
     claim169: UploadedClaim169 | None = None
     inji: Inji | None = None
-    custom_event_types: list[NonEmpty] | None = Field(None, description="Custom event types to switch on.")
+    custom_event_types: list[NonEmpty] | None = Field(
+        None, max_length=MOST_SMALL, description="Custom event types to switch on."
+    )
     audit_reads: StrictBool | None = Field(None, description="Whether the audit trail tells who has read what.")
     form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_validation)] = (
         Field(
@@ -225,7 +252,7 @@ class SyncScopePatch(Wire):
 
 
 class ProgramsPatch(Wire):
-    programs: list[EnrolmentProgram] | None
+    programs: list[EnrolmentProgram] | None = Field(max_length=MOST_ENTRIES)
 
 
 class Claim169Patch(Wire):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from datacollect.features.tenants.addresses import holds_credentials
+from datacollect.features.tenants.addresses import base_holds_credentials, holds_credentials
 from datacollect.features.tenants.published import is_secret
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals, is_sealed
@@ -101,7 +101,7 @@ def _place(tenant_id: TenantId, section: str) -> str:
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
     for key in _ADDRESSES:
-        if holds_credentials(config.get(key) or ""):
+        if base_holds_credentials(config.get(key) or ""):
             yield (key,), config[key]
     for index, provider in enumerate(config.get("authConfigs", ())):
         for key, value in provider["fields"].items():

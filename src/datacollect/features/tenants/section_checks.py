@@ -1,12 +1,12 @@
 """What holds inside a config's smaller sections, and between them and its forms. The document has passed the schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.findings import Findings, Path
 from datacollect.features.tenants.form_checks import quoted
-from datacollect.features.tenants.published import is_secret_auth_field
+from datacollect.features.tenants.published import is_secret_auth_field, is_secret_name
 from datacollect.features.tenants.rules import (
     ADDRESS_WITHOUT_SCHEME,
     DUPLICATE_AREA,
@@ -15,6 +15,7 @@ from datacollect.features.tenants.rules import (
     DUPLICATE_PROVIDER,
     DUPLICATE_TEMPLATE,
     HIDDEN_AUTH_FIELD,
+    HIDDEN_MAPPING_FIELD,
     INVALID_ADDRESS,
     ISSUER_WITHOUT_KEY,
     ODD_ADDRESS,
@@ -59,12 +60,27 @@ def _check_base_address(text: str | None, path: Path, found: Findings) -> None:
 
 
 def _check_external_sync(section: Mapping[str, Any], found: Findings) -> None:
+    for path in _secret_names(section.get("fieldMappings"), ("externalSync", "fieldMappings")):
+        found.add(HIDDEN_MAPPING_FIELD, path, "is called like a secret: devices do not get it")
     type_, url = section.get("type"), section.get("url")
     if not type_ or not url:
         return  # not configured
     if problem := addresses.web_address_problem(url):
         rule = INVALID_ADDRESS if type_ in _KNOWN_ADAPTERS else ODD_ADDRESS
         found.add(rule, ("externalSync", "url"), problem)
+
+
+def _secret_names(value: Any, path: Path) -> Iterator[Path]:
+    """The places of members that are called like a secret; how deep it goes was limited when the text was read."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if is_secret_name(key):
+                yield (*path, key)
+            else:
+                yield from _secret_names(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _secret_names(item, (*path, index))
 
 
 def _check_providers(providers: Sequence[Mapping[str, Any]], found: Findings, *, https_only: bool) -> None:

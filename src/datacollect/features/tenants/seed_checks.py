@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datacollect.features.tenants.findings import Findings, Path
+from datacollect.features.tenants.findings import MOST_OF_A_KIND, Findings, Path
 from datacollect.features.tenants.form_checks import quoted
 from datacollect.features.tenants.model import FormKind, classify
 from datacollect.features.tenants.rules import (
@@ -18,19 +18,34 @@ from datacollect.kernel.errors import IssueCode
 
 
 def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
-    """The items' own shape. The schema lets them hold anything, so that it need not copy a hundred thousand of them."""
+    """The items' own shape; stops after the first that are wrong, as the schema does.
+
+    The schema lets them hold anything, so that it need not look into a hundred thousand of them.
+    """
     seen: set[str] = set()
-    for _, item, place in _items(groups):
-        for key in ("id", "name"):
-            if not isinstance(item.get(key), str):
-                found.add_issue(IssueCode.STRING_TYPE, (*place, key), "must be a text")
-        if not isinstance(item.get("parentId"), str | None):
-            found.add_issue(IssueCode.STRING_TYPE, (*place, "parentId"), "must be a text")
-        identifier = item.get("id")
-        if identifier and isinstance(identifier, str):
-            if identifier in seen:
-                found.add(DUPLICATE_SEED, (*place, "id"), f"id {quoted(identifier)} is used twice")
-            seen.add(identifier)
+    wrong = 0
+    for group_index, group in enumerate(groups):
+        for index, item in enumerate(group["data"]):
+            id, name, parent = item.get("id"), item.get("name"), item.get("parentId")
+            if isinstance(id, str) and isinstance(name, str) and isinstance(parent, str | None):
+                if id in seen:
+                    place: Path = ("entityData", group_index, "data", index, "id")
+                    found.add(DUPLICATE_SEED, place, f"id {quoted(id)} is used twice")
+                if id:
+                    seen.add(id)
+                continue
+            _tell_shape(item, ("entityData", group_index, "data", index), found)
+            wrong += 1
+            if wrong == MOST_OF_A_KIND:
+                return
+
+
+def _tell_shape(item: Mapping[str, Any], place: Path, found: Findings) -> None:
+    for key in ("id", "name"):
+        if not isinstance(item.get(key), str):
+            found.add_issue(IssueCode.STRING_TYPE, (*place, key), "must be a text")
+    if not isinstance(item.get("parentId"), str | None):
+        found.add_issue(IssueCode.STRING_TYPE, (*place, "parentId"), "must be a text")
 
 
 def check_seeds(groups: Sequence[Mapping[str, Any]], forms: Sequence[Mapping[str, Any]], found: Findings) -> None:
@@ -38,7 +53,7 @@ def check_seeds(groups: Sequence[Mapping[str, Any]], forms: Sequence[Mapping[str
     kinds = classify(forms)
     parent_form = {form["name"]: form.get("dependsOn") or None for form in forms}
     for index, group in enumerate(groups):
-        if group["name"] not in kinds:
+        if group["data"] and group["name"] not in kinds:
             message = f"there is no form {quoted(group['name'])}; its items are seeded as individuals"
             found.add(SEED_WITHOUT_FORM, ("entityData", index, "name"), message)
     form_of = {item["id"]: form for form, item, _ in _items(groups) if item["id"]}
@@ -68,7 +83,9 @@ def _check_parent(
         message = f"item {quoted(parent)} is of {quoted(named)}, which is no form of groups"
         found.add(PARENT_NO_GROUP, place, message)
     elif kind is not None and parent_form[form] != named:
-        message = f"item {quoted(parent)} is of form {quoted(named)}, not of {quoted(parent_form[form] or 'none')}"
+        above = parent_form[form]
+        expected = "no form stands above" if above is None else f"{quoted(above)} stands above"
+        message = f"item {quoted(parent)} is of {quoted(named)}; {expected} {quoted(form)}"
         found.add(PARENT_OF_OTHER_FORM, place, message)
 
 

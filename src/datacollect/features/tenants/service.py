@@ -26,6 +26,7 @@ from datacollect.features.tenants.errors import (
 from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.model import (
     ANYTHING,
+    ArtifactStamp,
     Expected,
     Listed,
     ListQuery,
@@ -35,6 +36,7 @@ from datacollect.features.tenants.model import (
     page_of,
 )
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
@@ -51,6 +53,7 @@ __all__ = [
     "Expected",
     "adopt",
     "archive",
+    "artifact_stamp",
     "compare_versions",
     "get_artifact",
     "get_public",
@@ -63,12 +66,13 @@ __all__ = [
     "reseal",
     "restore",
     "revert",
+    "rotate_artifact",
     "states",
     "upload",
 ]
 
 _MOST_SEED_WARNINGS = 20
-NOT_SEEDED = "entityData is stored but not seeded: POST the config to seed what is not there yet"
+NOT_SEEDED = seeds_not_seeded().text
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
     f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to '
@@ -119,6 +123,7 @@ async def upload(
     *,
     log: EventLog,
     seals: Seals,
+    base_url: str | None = None,
     expected: Expected = ANYTHING,
     now: Millis,
 ) -> Stored:
@@ -126,19 +131,26 @@ async def upload(
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
-    stands for nothing.
+    stands for nothing. `base_url` is the hub's address in onboarding files: it does not become the program's own.
     """
     program = await queries.claim_program(tx, seals, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
     warnings = await _seed(tx, log, revealed, now=now)
-    return Stored(program.artifact_id, program.revision + 1, [*accepted.warnings, *warnings])
+    return Stored(program.artifact_id, program.revision + 1, [*revealed.warnings, *warnings])
 
 
 async def replace_program(
-    tx: Tx, scope: TenantScope, accepted: Accepted, *, seals: Seals, expected: Expected = ANYTHING, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    accepted: Accepted,
+    *,
+    seals: Seals,
+    base_url: str | None = None,
+    expected: Expected = ANYTHING,
+    now: Millis,
 ) -> Stored:
     """Replace the whole config: what is left out is gone. Archived programs stay archived; nothing is seeded.
 
@@ -150,10 +162,10 @@ async def replace_program(
     if program is None:
         raise ProgramNotFound()
     _require(expected, program.revision)
-    revealed = _revealed(accepted, program)
+    revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
-    warnings = list(accepted.warnings)
+    warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
         warnings.append(NOT_SEEDED)
     return Stored(program.artifact_id, program.revision + 1, warnings)
@@ -265,7 +277,27 @@ async def get_public(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Pro
     return program
 
 
+async def rotate_artifact(tx: Tx, scope: TenantScope, *, expected: Expected = ANYTHING, now: Millis) -> tuple[str, int]:
+    """Give the program's files another address; what is printed or shared of the old one ends.
+
+    Gives the new artifact id and revision. Raises `ProgramNotFound`, `ProgramChanged`.
+    """
+    program = await _locked(tx, scope, expected)
+    artifact_id = new_artifact_id()
+    await queries.store_artifact_id(tx, scope, artifact_id, Change(VersionAction.ARTIFACT_ROTATED), now=now)
+    return artifact_id, program.revision + 1
+
+
+async def artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp:
+    """Which state of a running program an artifact's files are of. Raises `ArtifactNotFound`."""
+    stamp = await queries.find_artifact_stamp(view, artifact_id)
+    if stamp is None:
+        raise ArtifactNotFound()
+    return stamp
+
+
 async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Program:
+    """The running program with that artifact. Raises `ArtifactNotFound`."""
     program = await queries.find_program_by_artifact(view, seals, artifact_id)
     if program is None:
         raise ArtifactNotFound()
@@ -348,8 +380,14 @@ async def _past(view: Reading, scope: TenantScope, revision: int, seals: Seals) 
     return past
 
 
-def _revealed(accepted: Accepted, stored: Program) -> Accepted:
+async def _revealed(
+    view: Reading, scope: TenantScope, accepted: Accepted, stored: Program, base_url: str | None
+) -> Accepted:
+    """The document with stored secrets in place of masks, and with what an onboarding file cannot have."""
     document, lost = unmasked(accepted.document, stored)
+    if accepted.is_onboarding_file:
+        # What cannot be opened cannot be kept either.
+        lost = [*lost, *((section,) for section in sorted(stored.locked))]
     if lost:
         message = _LOCKED if stored.locked else _MASKS_NOTHING
         raise InvalidConfig(
@@ -358,7 +396,13 @@ def _revealed(accepted: Accepted, stored: Program) -> Accepted:
                 for path in lost
             ]
         )
-    return replace(accepted, document=document)
+    complete = completed(document, stored, base_url, is_file=accepted.is_onboarding_file)
+    document = complete.document
+    if complete.keeps_seeds:
+        document["entityData"] = await versions_queries.read_seeds(view, scope, stored.seed_digest)
+    return replace(
+        accepted, document=document, warnings=[*accepted.warnings, *(found.text for found in complete.findings)]
+    )
 
 
 async def _store(
