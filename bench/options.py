@@ -42,6 +42,7 @@ class Options:
     updates: int = 64
     configs: int = 8
     rate: int = 200
+    programs: int = 500
     config: str | None = None
 
 
@@ -104,7 +105,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     one(
         "events",
         MAX_EVENTS,
-        "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000); rebuild: held (1000000)",
+        "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000); rebuild, programs: held"
+        " (1000000); seeding: records (100000)",
     )
     one("tenants", MAX_CLIENTS, "push: programs to spread over (%(default)s)")
     several("sizes", 0, MAX_EVENTS, "growth, suite: events held")
@@ -113,6 +115,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     one("samples", 10_000, "growth, page, entities, timing: requests each (%(default)s)")
     one("updates", 10_000, "hot: updates of the one entity (%(default)s)")
     one("rate", 1_000, "flood: logins a second (%(default)s)")
+    one("programs", 10_000, "programs: how many (%(default)s)")
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 
 

@@ -7,8 +7,10 @@ from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.process import login, memory, stall
+from bench.scenarios.programs import programs
 from bench.scenarios.reading import entities, page, pull
 from bench.scenarios.rebuilding import rebuild
+from bench.scenarios.seeding import seeding
 from bench.scenarios.suite import suite
 from bench.scenarios.writing import growth, push, seed
 
@@ -25,6 +27,8 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "memory": memory,
     "seed": seed,
     "rebuild": rebuild,
+    "seeding": seeding,
+    "programs": programs,
     "timing": timing,
     "flood": flood,
     "suite": suite,

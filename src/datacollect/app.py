@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from fastapi import FastAPI
@@ -41,6 +41,7 @@ from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.features.tenants.seeding_job import SeedingHandler
 from datacollect.features.tenants.service import adopt, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
@@ -54,6 +55,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
+from datacollect.jobs import Handler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -131,7 +133,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         outgoing=outgoing,
+        jobs=Worker(
+            database,
+            clock,
+            job_handlers(log, clock),
+            slots=settings.jobs_at_once,
+            lease_seconds=settings.job_lease,
+        ),
     )
+
+
+def job_handlers(log: EventLog, clock: Clock) -> Sequence[Handler]:
+    """One for each kind of job that slices enqueue."""
+    return (SeedingHandler(log, clock),)
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -146,7 +160,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running():
+            async with hub.devices.running(), hub.jobs.running():
                 yield
         finally:
             await hub.outgoing.aclose()

@@ -39,20 +39,32 @@ def expected_revision(revision: int | None) -> service.Expected:
     return service.ANYTHING if revision is None else service.Expected(frozenset({revision}), exists=True)
 
 
-def saved(scope: TenantScope, stored: service.Stored) -> dict[str, Any]:
+def saved(scope: TenantScope, stored: service.Stored, seeding: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is told of a change. `seeding` is how far it is, if that is known better than when it was stored."""
+    if seeding is None and stored.seeding is not None:
+        seeding = {"state": "running", "total": stored.seeding.total, "done": stored.seeding.tally.done}
     return {
         "id": scope.tenant_id,
         "artifactId": stored.artifact_id,
         "revision": stored.revision,
         "warnings": stored.warnings,
-    }
+    } | ({} if seeding is None else {"seeding": seeding})
 
 
 def tell_saved(told: Mapping[str, Any], *, as_json: bool) -> None:
     if not as_json:
         for warning in told["warnings"]:
             typer.echo(f"warning: {warning}", err=True)
-    tell(told, f"{told['id']} is saved as revision {told['revision']}.", as_json=as_json)
+    tell(told, f"{told['id']} is saved as revision {told['revision']}.{_seeding_text(told)}", as_json=as_json)
+
+
+def _seeding_text(told: Mapping[str, Any]) -> str:
+    seeding = told.get("seeding")
+    if seeding is None:
+        return ""
+    if seeding["state"] == "running":
+        return f" {seeding['total']:,} seed records are left to a running hub; `datacollect program show` tells how far it is."
+    return f" Seeding is {seeding['state']}: {seeding['done']:,} of {seeding['total']:,}."
 
 
 def tell(told: Mapping[str, Any], line: str, *, as_json: bool) -> None:

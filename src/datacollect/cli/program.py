@@ -1,5 +1,6 @@
 """`datacollect program …`: programs, for people who like terminals and for automation."""
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from datacollect.cli.editing import (
     tell_saved,
 )
 from datacollect.cli.linting import lint_programs
-from datacollect.cli.showing import counted, print_facts, print_json, print_table
+from datacollect.cli.showing import counted, print_facts, print_json, print_table, progress_bar
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.figures import figures_of
 from datacollect.features.tenants import service
@@ -28,6 +29,7 @@ from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.artifacts import Picture, artifact_qr, public_base_url, qr_code
 from datacollect.features.tenants.model import ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
+from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
@@ -43,11 +45,12 @@ app.command("revert")(versions.revert_program)
 File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
 
 _PAGE = 100
+_LOOK_AGAIN_SECONDS = 0.2
 _PICTURES = {".png": Picture.PNG, ".svg": Picture.SVG}
 _LOCKED = (
     "Secrets that no key of this hub opens are missing. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to what sealed them."
 )
-_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision"})
+_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "seeding"})
 """What a stored program has and a config file does not."""
 
 
@@ -57,19 +60,25 @@ def create_program(
     or_update: Annotated[
         bool, typer.Option("--or-update", help="Replace the program if it exists, and seed what is not there yet.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Seed to the end here. Else a running hub does what is much, in the background."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create the program of a config file, and seed its data. One that exists is left alone, unless you say otherwise."""
 
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
+        plan = plan_of(seed_records(accepted.document.get("entityForms", ()), accepted.entity_data))
         scope = editor_of(accepted.document["id"])
         expected = service.ANYTHING if or_update else service.Expected(exists=False)
         async with hub.db.transaction(scope) as tx:
             stored = await service.upload(
-                tx, scope, accepted, log=hub.log, seals=hub.seals, expected=expected, now=hub.clock.now()
+                tx, scope, accepted, plan, log=hub.log, seals=hub.seals, expected=expected, now=hub.clock.now()
             )
-        return saved(scope, stored)
+        seeding = await _seeded(hub, scope) if wait and stored.seeding else None
+        return saved(scope, stored, seeding)
 
     with answering(as_json=as_json):
         tell_saved(with_hub(work), as_json=as_json)
@@ -108,7 +117,7 @@ def export_program(
 
     async def work(hub: Hub) -> dict[str, Any]:
         found = await _read(hub, editor_of(program_id) if secrets else reader_of(program_id))
-        if not found.is_whole:
+        if not found.is_whole and not _is_seeding(found.document):
             typer.echo(f"datacollect: {_LOCKED}", err=True)
         return {
             key: value for key, value in found.document.items() if key not in _OF_THE_HUB and value not in (None, [])
@@ -238,6 +247,24 @@ async def _read(hub: Hub, scope: TenantScope) -> service.Shown:
         return await service.read_program(view, scope, seals=hub.seals)
 
 
+async def _seeded(hub: Hub, scope: TenantScope) -> Mapping[str, Any]:
+    """Work at what is to be done in the background, beside other workers, until the program is seeded."""
+    async with hub.jobs.running():
+        document = (await _read(hub, scope)).document
+        with progress_bar(scope.tenant_id, document["seeding"]["total"]) as progress:
+            while _is_seeding(document):
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                document = (await _read(hub, scope)).document
+                if progress is not None:
+                    progress(document["seeding"]["done"])
+    seeding: Mapping[str, Any] = document["seeding"]
+    return seeding
+
+
+def _is_seeding(document: Mapping[str, Any]) -> bool:
+    return (document.get("seeding") or {}).get("state") == "running"
+
+
 def _line(line: service.Line) -> dict[str, Any]:
     program = line.program
     return {
@@ -273,6 +300,7 @@ def _summary(document: Mapping[str, Any], figures: Mapping[str, int], settings: 
             for form in document["entityForms"]
         ],
         "entities": sum(figures.values()),
+        "seeding": document.get("seeding"),
         "identityProviders": [provider["type"] for provider in document["authConfigs"]],
         "externalSystem": (document["externalSync"] or {}).get("type") or None,
     }
@@ -286,6 +314,7 @@ def _print_summary(told: Mapping[str, Any]) -> None:
             ("status", told["status"]),
             ("revision", f"{told['revision']}, of {told['updatedAt']}"),
             ("entities", f"{told['entities']:,}"),
+            *_seeding_fact(told["seeding"]),
             ("devices", told["onboardingFile"]),
             ("sign-in", ", ".join(["the hub's accounts", *told["identityProviders"]])),
             ("external", told["externalSystem"] or "–"),
@@ -294,6 +323,13 @@ def _print_summary(told: Mapping[str, Any]) -> None:
     for form in told["forms"]:
         below = f", below {form['dependsOn']}" if form["dependsOn"] else ""
         typer.echo(f"  {form['name']}: {form['kind']}{below}, {counted(form['entities'], 'entity', 'entities')}")
+
+
+def _seeding_fact(seeding: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """Nothing to say of one that is over."""
+    if seeding is None or seeding["state"] == "done":
+        return []
+    return [("seeding", f"{seeding['state']}, {seeding['done']:,} of {seeding['total']:,}")]
 
 
 def _base_url(settings: Settings) -> str:

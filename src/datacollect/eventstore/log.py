@@ -9,7 +9,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected, Origin, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
-from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Scoping, StoredEvent
 from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.cursor import Cursor
@@ -103,6 +103,10 @@ class EventLog:
         """
         return (await self._store.open(tx, scope, ())).head
 
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        """As `lock`, closed or not; None if the tenant has no log."""
+        return await self._store.hold(tx, scope)
+
     async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
         """Note how far the log is filed by place. The caller has locked it."""
         await self._store.set_scoping(tx, scope, scoping)
@@ -166,6 +170,9 @@ class EventLog:
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         return await self._store.resolve(view, scope, cursor)
+
+    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
+        return await self._store.held(view, scope, guids)
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         return await self._store.read(view, scope, after=after, limit=limit)

@@ -21,7 +21,7 @@ from datacollect.eventstore.rows import (
     page_from_rows,
     resolved_position,
 )
-from datacollect.eventstore.store import DeliveredEvent, Head, OpenLog, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -51,6 +51,8 @@ _SET_FIGURES = "UPDATE log_heads SET figures = $1 WHERE tenant_id = $2"
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
 _SET_SCOPING = "UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2"
+
+_HELD = "SELECT guid, occurred_ms, content_hash FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])"
 
 _READ_AT = """
 SELECT position, occurred_ms, guid, entity_guid, body FROM events
@@ -153,6 +155,10 @@ class PostgresEventStore:
             return 0
         rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
         return resolved_position(rows[0], cursor) if rows else 0
+
+    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
+        rows = await view.fetch(_HELD, scope.tenant_id, list(guids)) if guids else ()
+        return {row[0]: HeldEvent(row[1], row[2]) for row in rows}
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)

@@ -19,7 +19,7 @@ from datacollect.eventstore.rows import (
     page_from_rows,
     resolved_position,
 )
-from datacollect.eventstore.store import DeliveredEvent, Head, OpenLog, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -48,6 +48,10 @@ _SET_FIGURES = "UPDATE log_heads SET figures = ? WHERE tenant_id = ?"
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
 _SET_SCOPING = "UPDATE log_heads SET scoping = ? WHERE tenant_id = ?"
+
+_HELD = """
+SELECT e.guid, e.occurred_ms, e.content_hash
+FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value"""
 
 _READ_AT = """
 SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
@@ -160,6 +164,10 @@ class SqliteEventStore:
             return 0
         rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
         return resolved_position(rows[0], cursor) if rows else 0
+
+    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
+        rows = await view.fetch(_HELD, scope.tenant_id, msgspec.json.encode(guids).decode()) if guids else ()
+        return {row[0]: HeldEvent(row[1], row[2]) for row in rows}
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         rows = await view.fetch(_READ, scope.tenant_id, after, limit)

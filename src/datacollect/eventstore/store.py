@@ -92,6 +92,13 @@ class Page:
     last_position: int
 
 
+class HeldEvent(NamedTuple):
+    """What tells whether an event the hub makes anew is the one the log holds already."""
+
+    occurred_at: Millis
+    content_hash: bytes
+
+
 class DeliveredEvent(NamedTuple):
     """What a reader needs of one event."""
 
@@ -163,6 +170,9 @@ class EventStore(Protocol):
         unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
         (the epoch): delivering twice is free, skipping is not.
         """
+
+    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
+        """Those of the events that the log holds, by guid."""
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         """The next events in position order."""

@@ -1,6 +1,7 @@
 """A JSON document sent as a file: one multipart part of a known name, or simply the body."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from fastapi import Request
@@ -8,6 +9,7 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from datacollect.http.aside import aside
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.kernel.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
 
@@ -15,6 +17,9 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 MOST_FILES = 2
 MOST_FIELDS = 8
+
+_LARGE_BYTES = 64 * 1024
+"""From here on decoding takes longer than others should wait."""
 
 
 class MalformedUpload(InvalidRequest):
@@ -70,7 +75,9 @@ class JsonUpload(JsonBody):
                 raise NotAJsonFile()
         if len(content) > self._largest_bytes:
             raise FileTooLarge()
-        return strict_json(content)
+        if len(content) < _LARGE_BYTES:
+            return strict_json(content)
+        return await aside(partial(strict_json, content))
 
     async def _file(self, request: Request) -> bytes:
         try:

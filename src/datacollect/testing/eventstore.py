@@ -107,6 +107,16 @@ class EventStoreContract:
         second = await append(database, store, scope, [event_at(3)])
         assert (first.position, second.position) == (2, 3)
 
+    async def test_events_it_holds_are_told_by_guid(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        events = [event_at(7), event_at(8), event_at(9)]
+        await append(database, store, scope, events)
+        async with database.reading(scope) as view:
+            held = await store.held(view, scope, [events[2].guid, "unknown", events[0].guid])
+            assert await store.held(view, scope, []) == {}
+        assert held == {event.guid: (event.occurred_at, hash_event(event).content) for event in (events[0], events[2])}
+
     async def test_a_full_page_names_its_last_event_and_a_short_one_ends_the_log(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:

@@ -231,6 +231,7 @@ async def test_a_config_reads_back_with_its_empty_forms(admin: AsyncClient) -> N
         "authConfigs": [],
         "archivedAt": None,
         "revision": 1,
+        "status": "running",
     }
 
 
@@ -618,9 +619,9 @@ async def test_uploads_of_one_new_program_at_once_make_one_program(admin: AsyncC
     assert (await admin.get(f"/api/apps/{config['id']}")).json()["revision"] == 8
 
 
-async def test_thousands_of_seeds_are_stored_in_a_constant_number_of_statements(admin: AsyncClient, hub: Hub) -> None:
+async def test_a_thousand_seeds_are_stored_in_a_constant_number_of_statements(admin: AsyncClient, hub: Hub) -> None:
     counts = []
-    for many in (1, 3000):
+    for many in (1, 1000):
         people = [{"id": f"p-{i}", "name": f"Person {i}"} for i in range(many)]
         config = make_config(entityForms=FORMS, entityData=[{"name": "household", "data": people}])
         with hub.db.statements.record() as statements:

@@ -64,6 +64,16 @@ class Listed:
     description: str | None
     version: str | None
     archived_at: Millis | None
+    seeding: "Progress | None" = None
+    """Of seeds that are still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of a program's seed records are done with."""
+
+    total: int
+    done: int
 
 
 @dataclass(frozen=True, slots=True)

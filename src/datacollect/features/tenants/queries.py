@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.features.tenants import versions_queries
-from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, form_validation
+from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
+from datacollect.features.tenants.seeding_tables import seedings
 from datacollect.features.tenants.tables import programs
 from datacollect.features.tenants.versions_model import Change
 from datacollect.kernel.clock import Millis
@@ -219,14 +220,25 @@ async def list_programs(
     view: Reading, only: Collection[TenantId] | None, *, include_archived: bool
 ) -> Sequence[Listed]:
     """All programs, or those of `only`, in no order."""
-    p = programs.c
-    found = select(p.id, p.artifact_id, p.name, p.description, p.version, p.archived_ms)
+    p, s = programs.c, seedings.c
+    is_under_way = and_(s.tenant_id == p.id, s.finished_ms.is_(None))
+    done = s.added + s.existing + s.changed + s.rejected
+    found = select(p.id, p.artifact_id, p.name, p.description, p.version, p.archived_ms, s.total, done.label("done"))
+    found = found.select_from(programs.outerjoin(seedings, is_under_way))
     if only is not None:
         found = found.where(p.id.in_(only))
     if not include_archived:
         found = found.where(p.archived_ms.is_(None))
     return [
-        Listed(TenantId(row.id), row.artifact_id, row.name, row.description, row.version, row.archived_ms)
+        Listed(
+            TenantId(row.id),
+            row.artifact_id,
+            row.name,
+            row.description,
+            row.version,
+            row.archived_ms,
+            None if row.total is None else Progress(row.total, row.done),
+        )
         for row in await view.execute(found)
     ]
 

@@ -43,7 +43,10 @@ def _revisions(wanted: str | None) -> frozenset[int] | None:
 
 
 def saved(stored: service.Stored, more: Sequence[str]) -> Response:
-    return done({"artifactId": stored.artifact_id}, stored.revision, [*stored.warnings, *more])
+    members: dict[str, Any] = {"artifactId": stored.artifact_id}
+    if stored.seeding is not None:
+        members["seeding"] = {"total": stored.seeding.total, "done": stored.seeding.tally.done}
+    return done(members, stored.revision, [*stored.warnings, *more])
 
 
 def done(members: Mapping[str, Any], revision: int, warnings: Sequence[str] = ()) -> Response:

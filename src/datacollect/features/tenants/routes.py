@@ -17,7 +17,7 @@ from datacollect.features.tenants.errors import (
     NoConfigUploaded,
     ProgramAccessDenied,
 )
-from datacollect.features.tenants.model import ListQuery
+from datacollect.features.tenants.model import ListQuery, Progress
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
     CHANGED,
@@ -29,6 +29,8 @@ from datacollect.features.tenants.revising import (
     json_answer,
     saved,
 )
+from datacollect.features.tenants.seeding import SeedPlan, plan_of, seed_records
+from datacollect.http.aside import aside, breathe
 from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
@@ -140,8 +142,11 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet. With
     `If-None-Match: *` it creates only, and answers 409 for an id that exists.
+
+    With more than a thousand events to seed it answers at once and goes on in the background: `seeding` in the
+    answer and in `GET /api/apps/{id}` says how far it is. Another upload meanwhile takes the place of what is left.
     """
-    accepted = await _accepted(hub, uploaded)
+    accepted, plan = await _prepared(hub, uploaded)
     scope = actor.in_tenant(TenantId(accepted.document["id"]), Action.MANAGE_CONFIG)
     expected, now = expected_of(request, creating=True), hub.clock.now()
     async with hub.db.transaction(scope) as tx:
@@ -149,6 +154,7 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
             tx,
             scope,
             accepted,
+            plan,
             log=hub.log,
             seals=hub.seals,
             base_url=_own_address(request, hub),
@@ -174,7 +180,7 @@ async def replace_app(
     changed meanwhile answers 412.
     """
     _program_id(program_id)
-    accepted = await _accepted(hub, uploaded)
+    accepted, _ = await _prepared(hub, uploaded)
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(manager) as tx:
         stored = await service.replace_program(
@@ -210,6 +216,8 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
     headers = {"ETag": etag_of(shown.revision), "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if shown.is_whole and _is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if not shown.is_whole:
+        headers["Cache-Control"] = "no-store"
     return json_answer(shown.document, headers)
 
 
@@ -417,9 +425,16 @@ async def _picture(request: Request, hub: Hub, artifact_id: str, picture: Pictur
     return _file(request, file, picture.media_type)
 
 
-async def _accepted(hub: Hub, uploaded: Any) -> Accepted:
-    # Looking through ten megabytes takes up to seconds, in which others are served.
-    return await asyncio.to_thread(accept, uploaded, https_only=hub.settings.providers_need_https)
+async def _prepared(hub: Hub, uploaded: Any) -> tuple[Accepted, SeedPlan]:
+    """All that can be done with an upload without the database; with many seeds it takes seconds."""
+    https_only = hub.settings.providers_need_https
+
+    def prepare() -> tuple[Accepted, SeedPlan]:
+        accepted = accept(uploaded, https_only=https_only)
+        records = seed_records(accepted.document.get("entityForms", ()), accepted.entity_data)
+        return accepted, plan_of(records, pause=breathe)
+
+    return await aside(prepare)
 
 
 async def _patch(
@@ -445,8 +460,13 @@ def _line(line: service.Line) -> schemas.ProgramLine:
         external_sync=dict(line.external_sync),
         entities_count=line.entities_count,
         archived_at=None if program.archived_at is None else format_timestamp(program.archived_at),
-        status="running" if program.archived_at is None else "archived",
+        status=service.status_of(program.archived_at),
+        seeding=_progress(program.seeding),
     )
+
+
+def _progress(seeding: Progress | None) -> schemas.SeedingProgress | None:
+    return None if seeding is None else schemas.SeedingProgress(total=seeding.total, done=seeding.done)
 
 
 def _base_url(request: Request, hub: Hub) -> str:

@@ -263,6 +263,39 @@ class InjiPatch(Wire):
     inji: Inji | None
 
 
+class SeedingProgress(BaseModel):
+    """Seed records, all and those that are done with."""
+
+    total: int
+    done: int
+
+
+class SeedRejection(Wire):
+    type: str
+    entity_guid: str
+    message: str
+
+
+class SeedingOut(Wire):
+    """What became of the seed records that were uploaded last."""
+
+    state: Literal["running", "paused", "failed", "done"] = Field(
+        description="`paused`: the program is archived, restore it. `failed`: given up, upload the config again."
+    )
+    total: int
+    done: int = Field(description="The sum of the four below.")
+    added: int
+    existing: int = Field(description="Seeded before.")
+    changed: int = Field(description="Seeded before with other content, which stays.")
+    rejected: int
+    rejections: list[SeedRejection] | None = Field(
+        None, description="The first 20 of them; only for those who may see seed data."
+    )
+    error: str | None = Field(None, description="The code of what it failed with.")
+    started_at: str
+    finished_at: str | None
+
+
 class Saved(BaseModel):
     """The program is stored. `warnings` is present when there is something to know."""
 
@@ -270,6 +303,7 @@ class Saved(BaseModel):
 
     status: Literal["success"] = "success"
     artifact_id: str
+    seeding: SeedingProgress | None = Field(None, description="Present when seed records are still to come.")
     warnings: list[str] | None = None
 
 
@@ -288,7 +322,10 @@ class ProgramLine(BaseModel):
     external_sync: dict[str, Any]
     entities_count: int
     archived_at: str | None
-    status: Literal["running", "archived"]
+    status: Literal["running", "archived"] = Field(description="Whether devices sync with it.")
+    seeding: SeedingProgress | None = Field(
+        None, description="Present when seed records are still to come.", exclude_if=lambda value: value is None
+    )
 
 
 class ListMeta(BaseModel):
@@ -339,6 +376,8 @@ class ProgramOut(ProgramConfig):
     created_at: str
     updated_at: str
     revision: int = Field(description="Goes up with every change; the ETag.")
+    status: Literal["running", "archived"] = Field(description="Whether devices sync with it.")
+    seeding: SeedingOut | None = Field(None, description="Absent if the program was never uploaded with seed data.")
     locked_secrets: list[str] | None = Field(
         None, description="Sections whose secrets no key of this hub opens (see `SECRETS_KEY`); masks stand for them."
     )

@@ -1,15 +1,14 @@
 """Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
-from datacollect.eventstore.log import Appended, EventLog, Rejection
-from datacollect.features.tenants import queries, versions_queries
+from datacollect.eventstore.log import EventLog
+from datacollect.features.tenants import queries, seeding_job, versions_queries
 from datacollect.features.tenants.accepting import Accepted
 from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
 from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
@@ -38,7 +37,7 @@ from datacollect.features.tenants.model import (
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
-from datacollect.features.tenants.seeding import seed_events
+from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
@@ -71,7 +70,6 @@ __all__ = [
     "upload",
 ]
 
-_MOST_SEED_WARNINGS = 20
 NOT_SEEDED = seeds_not_seeded().text
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
@@ -87,6 +85,8 @@ class Stored:
     artifact_id: str
     revision: int
     warnings: list[str]
+    seeding: Seeding | None = None
+    """If it goes on in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Shown:
     document: dict[str, Any]
     revision: int
     is_whole: bool
-    """Whether all its secrets could be opened: else it changes with the hub's keys, at the same revision."""
+    """Whether it changes with its revision only: not while seeds are still to come, or a secret cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ async def upload(
     tx: Tx,
     scope: TenantScope,
     accepted: Accepted,
+    plan: SeedPlan,
     *,
     log: EventLog,
     seals: Seals,
@@ -127,7 +128,7 @@ async def upload(
     expected: Expected = ANYTHING,
     now: Millis,
 ) -> Stored:
-    """Create the program, or replace the one of that id, and seed what is not there yet.
+    """Create the program, or replace the one of that id, and seed what is not there yet, or begin to.
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
@@ -138,8 +139,13 @@ async def upload(
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
-    warnings = await _seed(tx, log, revealed, now=now)
-    return Stored(program.artifact_id, program.revision + 1, [*revealed.warnings, *warnings])
+    seeding = await _seed(tx, log, revealed.config, plan, now=now)
+    stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
+    if seeding is None:
+        return stored
+    if seeding.is_under_way:
+        return replace(stored, seeding=seeding)
+    return replace(stored, warnings=[*stored.warnings, *seeding_warnings(seeding.tally)])
 
 
 async def replace_program(
@@ -197,6 +203,7 @@ async def restore(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expect
     program = await _locked(tx, scope, expected)
     await queries.store_archived(tx, scope, None, Change(VersionAction.RESTORED), now=now)
     await log.reopen(tx, system_scope(scope.tenant_id))
+    await seeding_job.resume(tx, scope, now=now)
     return program.revision + 1
 
 
@@ -223,7 +230,14 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     program = await queries.find_program(view, seals, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    return Shown(await _shown(view, scope, program), program.revision, is_whole=not program.locked)
+    document = await _shown(view, scope, program) | {"status": status_of(program.archived_at)}
+    seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
+    if seeding is None:
+        return Shown(document, program.revision, is_whole=not program.locked)
+    if scope.role is not Role.SYSTEM_ADMIN:
+        seeding = {key: value for key, value in seeding.items() if key != "rejections"}
+    is_settled = seeding["finishedAt"] is not None
+    return Shown(document | {"seeding": seeding}, program.revision, is_whole=not program.locked and is_settled)
 
 
 async def read_revision(view: Reading, tenant_id: TenantId) -> int | None:
@@ -338,6 +352,11 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery, *, seals: Sea
     return ListPage(lines, len(found), number, pages)
 
 
+def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:
+    """Whether devices sync with the program."""
+    return "running" if archived_at is None else "archived"
+
+
 async def _shown(view: Reading, scope: TenantScope, program: Program) -> dict[str, Any]:
     if scope.role is not Role.SYSTEM_ADMIN:
         # Seeds are people: members get them by sync, as far as their scope reaches.
@@ -423,35 +442,14 @@ async def _store(
     return seeds
 
 
-async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> list[str]:
-    """Give the program its log and append the seed events it does not hold; the answer is warnings.
+async def _seed(tx: Tx, log: EventLog, config: Mapping[str, Any], plan: SeedPlan, *, now: Millis) -> Seeding | None:
+    """Give the program its log, and seed it.
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
     """
-    config = accepted.config
     tenant_id = TenantId(config["id"])
     scope = system_scope(tenant_id)
     await log.create(tx, scope)
     await log.reopen(tx, scope)
-    events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
-    if not events:
-        return []
     tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
-    appended = await log.append(tx, scope, tenant, events, origin=Origin.SEED, on_rejection=_go_on)
-    return list(_seed_warnings(appended))
-
-
-def _go_on(_rejection: Rejection) -> None:
-    """The other seeds are appended."""
-
-
-def _seed_warnings(appended: Appended) -> Iterator[str]:
-    rejections = appended.rejections
-    for rejection in rejections[:_MOST_SEED_WARNINGS]:
-        event = rejection.event
-        yield (
-            "Program saved, but starting its runtime instance failed: "
-            f'{event.type} of seed "{event.entity_guid}": {rejection.reason.message}'
-        )
-    if len(rejections) > _MOST_SEED_WARNINGS:
-        yield f"{len(rejections) - _MOST_SEED_WARNINGS} more seeds could not be applied"
+    return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)

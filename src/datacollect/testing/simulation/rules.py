@@ -13,7 +13,16 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.projection import InlineProjection, ProjectionRun
-from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, OpenLog, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import (
+    DeliveredEvent,
+    EventStore,
+    Head,
+    HeldEvent,
+    OpenLog,
+    Page,
+    Scoping,
+    StoredEvent,
+)
 from datacollect.eventstore.tables import events as stored_events
 from datacollect.features.audit.service import keep_entries
 from datacollect.features.conflicts.service import keep_conflicts
@@ -83,6 +92,9 @@ class DelegatingStore:
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         return await self._inner.resolve(view, scope, cursor)
+
+    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
+        return await self._inner.held(view, scope, guids)
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         return await self._inner.read(view, scope, after=after, limit=limit)
