@@ -66,6 +66,17 @@ def test_create_or_update_seeds_what_is_not_there_yet(quick: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+def test_much_is_seeded_by_a_hub_or_here(quick: Run) -> None:
+    seeds = [{"name": "person", "data": [{"id": f"p-{number}", "name": "Ana"} for number in range(1200)]}]
+    left = told(quick, "program", "create", "-", stdin=config(entityData=seeds))["seeding"]
+    assert (left["state"], left["total"], left["done"]) == ("running", 1200, 0)
+    assert told(quick, "program", "show", "camp")["entities"] == 0
+    done = told(quick, "program", "create", "-", "--or-update", "--wait", stdin=config(entityData=seeds))["seeding"]
+    assert (done["state"], done["done"]) == ("done", 1200)
+    assert told(quick, "program", "show", "camp")["entities"] == 1200
+
+
+@pytest.mark.usefixtures("migrated")
 def test_secrets_are_masked_unless_they_are_asked_for(quick: Run, tmp_path: Path) -> None:
     bridge = {"type": "custom", "url": "https://registry.example", "adapterConfig": {"key": "s3cret"}}
     told(quick, "program", "create", "-", stdin=config(externalSync=bridge))

@@ -1,11 +1,13 @@
 """`datacollect user …` as somebody at a terminal or a script uses it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Run, Serve
 from tests.e2e.installation import Caller, refused, told
+from tests.e2e.terminal import typed
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("migrated")
@@ -103,3 +105,14 @@ def test_a_running_hub_knows_accounts_as_they_are_now(quick: Run, serve: Serve, 
         ]  # fmt: skip
         assert {entry["actorUserId"] for entry in here} == {None}
         assert changed["password"] not in str(log) and "lina" not in str(log)
+
+
+def test_a_password_is_typed_twice_and_not_shown(quick: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    arguments = ("user", "create", "lina@hub.test")
+    answers = [("Password: ", PASSWORD), ("Repeat for confirmation: ", PASSWORD)]
+    code, shown = typed(tmp_path, environment, arguments, answers)
+    assert (code, PASSWORD in shown) == (0, False), shown
+    assert "lina@hub.test (account 1): created." in shown
+    code, shown = typed(tmp_path, environment, ("user", "delete", "lina@hub.test"), [("Delete lina@hub.test? ", "n")])
+    assert code == 1
+    assert [one["email"] for one in told(quick, "user", "list")] == ["lina@hub.test"]
