@@ -75,7 +75,15 @@ def create_program(
         expected = service.ANYTHING if or_update else service.Expected(exists=False)
         async with hub.db.transaction(scope) as tx:
             stored = await service.upload(
-                tx, scope, accepted, plan, log=hub.log, seals=hub.seals, expected=expected, now=hub.clock.now()
+                tx,
+                scope,
+                accepted,
+                plan,
+                log=hub.log,
+                seals=hub.seals,
+                base_url=_base_url(hub.settings),
+                expected=expected,
+                now=hub.clock.now(),
             )
         seeding = await _seeded(hub, scope) if wait and stored.seeding else None
         return saved(scope, stored, seeding)
@@ -97,7 +105,13 @@ def update_program(
         scope = editor_of(accepted.document["id"])
         async with hub.db.transaction(scope) as tx:
             stored = await service.replace_program(
-                tx, scope, accepted, seals=hub.seals, expected=expected_revision(if_revision), now=hub.clock.now()
+                tx,
+                scope,
+                accepted,
+                seals=hub.seals,
+                base_url=_base_url(hub.settings),
+                expected=expected_revision(if_revision),
+                now=hub.clock.now(),
             )
         return saved(scope, stored)
 
