@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.e2e.conftest import Run, Serve
 from tests.e2e.installation import Caller, refused, told
+from tests.e2e.terminal import typed
 from tests.processes import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -113,6 +114,28 @@ def test_a_running_hub_sees_what_is_done_at_the_command_line(quick: Run, serve: 
         wait_until(lambda: pull() == 200)
         told(quick, "user", "delete", "tess@hub.test", "--yes")
         wait_until(lambda: pull() in (401, 403, 404))
+
+
+@pytest.mark.usefixtures("migrated")
+def test_only_who_types_its_id_purges_a_program(quick: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    seeds = [{"name": "person", "data": [{"id": "p-1", "name": "Ana"}]}]
+    told(quick, "program", "create", "-", stdin=config(entityData=seeds))
+    assert refused(quick, "program", "purge", "camp", "--yes-purge", "camp")["code"] == "PROGRAM_NOT_ARCHIVED"
+    told(quick, "program", "archive", "camp")
+    unasked = quick("program", "purge", "camp")
+    assert unasked.stderr == "datacollect: There is no terminal to ask on. Say --yes-purge camp.\n"
+    assert refused(quick, "program", "purge", "camp", "--yes-purge", "Camp")["code"] == "INVALID_REQUEST"
+    off = quick("program", "purge", "camp", "--yes-purge", "camp", PURGE="false")
+    assert off.stderr == "datacollect: Purging is switched off here. Set PURGE=true for this command.\n"
+    question = "Type camp to delete it: "
+    assert typed(tmp_path, environment, ("program", "purge", "camp"), [(question, "camb")])[0] == 1
+    assert told(quick, "program", "show", "camp")["entities"] == 1
+
+    code, shown = typed(tmp_path, environment, ("program", "purge", "camp"), [(question, "camp")])
+    assert code == 0, shown
+    assert "camp is gone, with" in shown
+    assert refused(quick, "program", "show", "camp")["code"] == "PROGRAM_NOT_FOUND"
+    assert told(quick, "program", "create", "-", stdin=config())["revision"] == 1
 
 
 @pytest.mark.usefixtures("migrated")

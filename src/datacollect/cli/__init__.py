@@ -11,6 +11,7 @@ from datacollect.cli import (
     program,
     rebuild,
     reference,
+    sealing,
     serve,
     simulate,
     user,
@@ -35,6 +36,7 @@ app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
 app.add_typer(reference.app, name="reference")
+app.add_typer(sealing.app, name="secrets")
 app.command("dev-env")(development.write_dev_env)
 
 

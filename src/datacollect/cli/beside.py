@@ -24,7 +24,7 @@ from datacollect.http.body import strict_json
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
 from datacollect.logs import configure_logging
-from datacollect.settings import load_settings
+from datacollect.settings import check_keys, load_settings
 
 _T = TypeVar("_T")
 
@@ -36,6 +36,7 @@ _applied = table("alembic_version", column("version_num"))
 def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
     """What `work` gives, called with the parts of the hub that the settings are about."""
     settings = load_settings()
+    check_keys(settings)
     # Standard output is for what was asked.
     configure_logging("warning", stream=sys.stderr)
 
@@ -87,6 +88,12 @@ def read_file(name: str, *, largest_bytes: int) -> bytes:
     if len(body) > largest_bytes:
         raise PayloadTooLarge(f"{name} is larger than {largest_bytes // 1024 // 1024} MB.")
     return body
+
+
+def require_terminal(otherwise: str) -> None:
+    """Raises `StartupError` where nobody can be asked, with what to say in place of an answer."""
+    if not sys.stdin.isatty():
+        raise StartupError(f"There is no terminal to ask on. {otherwise}")
 
 
 def write_file(name: str, content: bytes) -> None:

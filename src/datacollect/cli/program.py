@@ -21,6 +21,7 @@ from datacollect.cli.editing import (
     tell_saved,
 )
 from datacollect.cli.linting import lint_programs
+from datacollect.cli.purging import purge_program
 from datacollect.cli.showing import counted, print_facts, print_json, print_table, progress_bar
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.figures import figures_of
@@ -33,6 +34,7 @@ from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
+from datacollect.kernel.source import AT_THE_COMMAND_LINE
 from datacollect.settings import Settings, load_settings
 
 app = typer.Typer(help="Programs: check, create, change, archive, bring onto devices.", no_args_is_help=True)
@@ -41,6 +43,7 @@ app.command("lint")(lint_programs)
 app.command("history")(versions.show_history)
 app.command("diff")(versions.show_diff)
 app.command("revert")(versions.revert_program)
+app.command("purge")(purge_program)
 
 File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
 
@@ -82,6 +85,7 @@ def create_program(
                 log=hub.log,
                 seals=hub.seals,
                 base_url=_base_url(hub.settings),
+                source=AT_THE_COMMAND_LINE,
                 expected=expected,
                 now=hub.clock.now(),
             )
@@ -110,6 +114,7 @@ def update_program(
                 accepted,
                 seals=hub.seals,
                 base_url=_base_url(hub.settings),
+                source=AT_THE_COMMAND_LINE,
                 expected=expected_revision(if_revision),
                 now=hub.clock.now(),
             )
@@ -201,7 +206,7 @@ def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
         async with hub.db.transaction(scope) as tx:
-            await service.archive(tx, scope, log=hub.log, now=hub.clock.now())
+            await service.archive(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
     with answering(as_json=as_json):
         with_hub(work)
@@ -215,7 +220,7 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
         async with hub.db.transaction(scope) as tx:
-            await service.restore(tx, scope, log=hub.log, now=hub.clock.now())
+            await service.restore(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
     with answering(as_json=as_json):
         with_hub(work)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.beside import AsJson, answering, require_terminal, with_hub
 from datacollect.cli.showing import counted, print_facts, print_json, print_table
 from datacollect.features.auth import service as auth
 from datacollect.features.users import service
@@ -177,7 +177,7 @@ def delete_user(
 
     with answering(as_json=as_json):
         if not yes:
-            _require_terminal("Say --yes.")
+            require_terminal("Say --yes.")
             typer.confirm(f"Delete {email}?", abort=True, err=True)
         with_hub(work)
         if as_json:
@@ -342,7 +342,7 @@ def _password(email: str, *, from_stdin: bool, generate: bool) -> _Password:
         return _Password(_generated(email), is_generated=True)
     if from_stdin:
         return _Password(sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n"), is_generated=False)
-    _require_terminal("Say --password-stdin or --generate.")
+    require_terminal("Say --password-stdin or --generate.")
     text: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return _Password(text, is_generated=False)
 
@@ -354,11 +354,6 @@ def _generated(email: str) -> str:
         password = secrets.choice(_SIGNS).join(groups)
         if not broken_password_rules(password, email=email):
             return password
-
-
-def _require_terminal(otherwise: str) -> None:
-    if not sys.stdin.isatty():
-        raise StartupError(f"There is no terminal to ask on. {otherwise}")
 
 
 def _require_something(named: Sequence[str] | None, admin: bool) -> None:

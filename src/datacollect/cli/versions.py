@@ -15,6 +15,7 @@ from datacollect.features.tenants.versions_model import Version
 from datacollect.features.tenants.versions_routes import diff_document, version_line
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.source import AT_THE_COMMAND_LINE
 
 _LONGEST_VALUE = 120
 _MARKS = {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.CHANGED: "~", Kind.MOVED: "%"}
@@ -78,7 +79,12 @@ def revert_program(
         scope = editor_of(program_id)
         async with hub.db.transaction(scope) as tx:
             stored = await service.revert(
-                tx, scope, revision, expected=expected_revision(if_revision), now=hub.clock.now()
+                tx,
+                scope,
+                revision,
+                expected=expected_revision(if_revision),
+                source=AT_THE_COMMAND_LINE,
+                now=hub.clock.now(),
             )
         return saved(scope, stored)
 

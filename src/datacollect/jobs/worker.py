@@ -4,6 +4,9 @@ A job is claimed for a lease, and every committed step prolongs it. A worker tha
 than a lease, loses its job to the next one that looks, and cannot commit anything of it any more: the last statement of
 each step says who it is and which attempt this is.
 
+Between steps a job rests for as long as the step took, so that whoever asks the hub for something meanwhile finds the
+database's writer and the event loop free half of the time: a job has time, a request has not.
+
 After a slice (some steps, or a second) the job goes back into the line, in the transaction of its last step, and the next
 turn belongs to the tenant that has waited longest.
 
@@ -14,6 +17,7 @@ under way, never an effect twice.
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import random
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -24,11 +28,11 @@ import structlog
 from datacollect.db import Database
 from datacollect.jobs import queries
 from datacollect.jobs.errors import JobAbandoned, JobFailed, JobTimedOut, LeaseLost, Unrecoverable
-from datacollect.jobs.model import Continue, Done, Handler, Job, JobState, Progress, Retries
+from datacollect.jobs.model import Continue, Done, Handler, Job, JobId, JobState, Progress, Retries
 from datacollect.jobs.queue import JOBS
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import new_guid
 
 _log = structlog.get_logger(component="jobs")
@@ -36,6 +40,8 @@ _log = structlog.get_logger(component="jobs")
 _POLL_SECONDS = 5
 """What other processes put in line, and what is to be tried again, waits this long at most. Our own work wakes us."""
 
+_LOOK_SECONDS = 0.05
+_LONGEST_REST_SECONDS = 0.25
 _STOP_SECONDS = 10
 _KEPT_MILLIS = 14 * 24 * 3600 * 1000
 _FORGET_EVERY_MILLIS = 3600 * 1000
@@ -55,6 +61,7 @@ class Worker:
         lease_seconds: float = 30,
         slice_steps: int = 20,
         slice_seconds: float = 1,
+        rest_share: float = 1,
         retries: Retries | None = None,
     ) -> None:
         self._database = database
@@ -64,6 +71,7 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._slice_steps = slice_steps
         self._slice_seconds = slice_seconds
+        self._rest_share = rest_share
         self._retries = retries or Retries()
         self._name = f"{os.getpid()}-{new_guid()}"
         self._woken = asyncio.Event()
@@ -81,13 +89,18 @@ class Worker:
     async def running(self) -> AsyncIterator[None]:
         """Work until the block ends; then end the steps under way, and leave the jobs to the next worker."""
         self._stopping = False
-        slots = [asyncio.create_task(self._work(f"{self._name}-{number}")) for number in range(self._slots)]
+        slots = [self._start(number) for number in range(self._slots)]
         try:
             yield
         finally:
             self._stopping = True
             self.wake()
             await _end(slots)
+
+    def _start(self, number: int) -> "asyncio.Task[None]":
+        # In a context of its own: its log lines are not those of whatever happened to be going on.
+        work = self._work(f"{self._name}-{number}")
+        return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
     async def drain(self) -> None:
         """Do everything that is due, and wait for what this process is doing. For tests and tools: it never rests."""
@@ -99,12 +112,23 @@ class Worker:
             self._settled.clear()
             await self._settled.wait()
 
+    async def wait_for(self, scope: TenantScope, job_id: JobId, *, seconds: float) -> Job | None:
+        """The job when it has ended, or as it is after so many seconds, whoever works on it; None if it is not kept."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            async with self._database.reading(scope) as view:
+                job = await queries.find_job(view, scope, job_id)
+            if job is None or not job.is_active or loop.time() >= until:
+                return job
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def _work(self, owner: str) -> None:
         while not self._stopping:
             self._woken.clear()
             try:
                 await self._forget_old_ones()
-                while await self._is_anything_due() and await self._take_a_turn(owner):
+                while await self._is_anything_due() and await self._take_a_turn(owner, rest_share=self._rest_share):
                     if self._stopping:
                         return
             except Exception as error:
@@ -125,7 +149,7 @@ class Worker:
         async with self._database.reading() as view:
             return await queries.is_anything_due(view, self._handlers, now=self._clock.now())
 
-    async def _take_a_turn(self, owner: str) -> bool:
+    async def _take_a_turn(self, owner: str, *, rest_share: float = 0) -> bool:
         """Claim a job and go on with it for a slice. Whether there was one to be had."""
         self._busy += 1
         try:
@@ -134,7 +158,7 @@ class Worker:
                 return False
             with structlog.contextvars.bound_contextvars(job_id=job.id, job_kind=job.kind, tenant_id=job.tenant_id):
                 if job.is_active:
-                    await self._run(job, owner)
+                    await self._run(job, owner, rest_share)
                 else:
                     _told(job, job.state)
             return True
@@ -155,13 +179,14 @@ class Worker:
                 abandoned=JobAbandoned.code,
             )
 
-    async def _run(self, job: Job, owner: str) -> None:
+    async def _run(self, job: Job, owner: str, rest_share: float) -> None:
         """A slice of a job that is ours: steps until it ends, fails, is lost, or others should have a turn."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._slice_seconds
         steps = 0
         while True:
             steps += 1
+            begun = loop.time()
             keep = steps < self._slice_steps and loop.time() < ends_at
             try:
                 async with asyncio.timeout(self._lease_seconds):
@@ -176,7 +201,7 @@ class Worker:
                 return
             job = going_on
             # Requests come first: between two steps everything else that is ready has its turn.
-            await asyncio.sleep(0)
+            await asyncio.sleep(min(_LONGEST_REST_SECONDS, rest_share * (loop.time() - begun)))
 
     async def _step(self, job: Job, owner: str, *, keep: bool) -> Job | None:
         """Do one batch. Gives the job to go on with; None when it is over or in line again."""

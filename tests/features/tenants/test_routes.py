@@ -626,8 +626,8 @@ async def test_a_thousand_seeds_are_stored_in_a_constant_number_of_statements(ad
         config = make_config(entityForms=FORMS, entityData=[{"name": "household", "data": people}])
         with hub.db.statements.record() as statements:
             assert (await admin.post("/api/apps", **upload(config))).status_code == 200
-        # Who asks is remembered for a second, which a slow machine may need.
-        counts.append(len([sql for sql in statements if "FROM users" not in sql]))
+        # Who asks is remembered for a second, which a slow machine may need; jobs are looked for now and then.
+        counts.append(len([sql for sql in statements if "FROM users" not in sql and "FROM jobs" not in sql]))
         listed = (await admin.get("/api/apps", params={"search": config["id"]})).json()
         assert listed["data"][0]["entitiesCount"] == many
     assert counts[0] == counts[1]

@@ -24,7 +24,7 @@ _ALWAYS_THERE = frozenset({
     "id", "artifactId", "name", "description", "version", "url", "entityForms", "entityData", "externalSync",
     "authConfigs", "syncServerUrl", "archivedAt",
 })  # fmt: skip
-_NEVER_THERE = frozenset({"createdAt", "updatedAt", "revision"})
+_NEVER_THERE = frozenset({"createdAt", "updatedAt", "revision", "status", "seeding"})
 _PUBLISHED_SYNC = frozenset({"type", "auth", "fieldMappings"})
 _SECRET_SYNC = ("adapterConfig", "extraFields")
 
