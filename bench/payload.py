@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from datacollect.eventstore.event import Event
 from datacollect.kernel.clock import parse_timestamp
 
 FORM = "individual"
+_EXAMPLES = Path(__file__).parents[1] / "examples"
 _GIVEN = ("Adaeze", "Bilal", "Carmen", "Dmitri", "Esther", "Farid", "Gloria", "Hassan", "Ines", "Joao", "Kemi", "Lin")
 _FAMILY = ("Achieng", "Banda", "Castro", "Dang", "Eto", "Fernando", "Gupta", "Hoang", "Islam", "Jallow", "Kamau")
 _PLACES = ("Hilltop", "Lower Ford", "Market Cross", "New Harbour", "Old Mill", "Salt Flats")
@@ -97,7 +99,7 @@ def create_bodies(maker: EventMaker, config_id: str, *, total: int, batch: int) 
 
 
 def program_config(config_id: str) -> bytes:
-    """The smallest program that takes the events made here."""
-    form = {"id": "f1", "name": FORM, "title": "Individual", "entityType": "individual", "formio": {"components": []}}
-    program = {"id": config_id, "name": config_id, "version": "1", "entityForms": [form], "entityData": []}
-    return msgspec.json.encode(program)
+    """The sample program that takes the events made here, without its seeds: real forms, with fields to search by."""
+    sample = msgspec.json.decode((_EXAMPLES / "household-registry.json").read_bytes())
+    assert FORM in {form["name"] for form in sample["entityForms"]}
+    return msgspec.json.encode({**sample, "id": config_id, "name": config_id, "entityData": []})

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -28,8 +28,9 @@ _TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg", "httpcore2")
 headers of answers. At no level."""
 
 
-def configure_logging(level: str) -> None:
-    """Set up logging for this process. `level` is a name of `settings.LogLevel`."""
+def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
+    """Set up logging for this process, on standard output by default. `level` is a name of `settings.LogLevel`."""
+    stream = stream or sys.stdout
     threshold = _SILENT if level == "silent" else logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -41,14 +42,14 @@ def configure_logging(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_encode)],
         wrapper_class=structlog.make_filtering_bound_logger(min(threshold, logging.CRITICAL)),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
         cache_logger_on_first_use=True,
     )
-    _redirect_standard_library(shared, threshold)
+    _redirect_standard_library(shared, threshold, stream)
 
 
-def _redirect_standard_library(shared: list[Processor], threshold: int) -> None:
-    handler = logging.StreamHandler(sys.stdout)
+def _redirect_standard_library(shared: list[Processor], threshold: int, stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

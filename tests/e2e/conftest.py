@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from datacollect.db import open_database
+from datacollect.db.migrate import migrate
 from datacollect.testing.postgres import fresh_database
+from tests.conftest import ENGINES, database_url
+from tests.e2e.warm import Warm, warmed
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 
@@ -57,13 +61,40 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Run the command to its end; `without` names settings to leave out."""
+    """Run the command to its end; `without` names settings to leave out, `stdin` is what is piped in."""
 
-    def run(*arguments: str, without: tuple[str, ...] = (), **more: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *arguments: str, without: tuple[str, ...] = (), stdin: str = "", **more: str
+    ) -> "subprocess.CompletedProcess[str]":
         kept = {name: value for name, value in environment.items() if name not in without} | more
         return subprocess.run(
-            command(*arguments), cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+            command(*arguments),
+            cwd=tmp_path,
+            env=kept,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with warmed() as warm:
+        yield warm
+
+
+@pytest.fixture
+def quick(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
+    """As `run`, for tests that run many commands: see `tests/e2e/warm.py`."""
+
+    def run(
+        *arguments: str, without: tuple[str, ...] = (), stdin: str = "", **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        kept = {name: value for name, value in environment.items() if name not in without} | more
+        return warm.run(tmp_path, kept, arguments, stdin)
 
     return run
 
@@ -95,3 +126,17 @@ def serving(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
 async def postgres_url(anyio_backend: str, postgres_server: str) -> AsyncIterator[str]:
     async with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(params=ENGINES)
+async def migrated(
+    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
+) -> AsyncIterator[None]:
+    """An empty database of each engine, which the commands and the hub use."""
+    async with database_url(request.param, request) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
+        await migrate(database)
+        await database.close()
+        yield

@@ -20,6 +20,7 @@ VARIES = [
     (re.compile(r'"artifactId":"[0-9a-f]{32}"'), '"artifactId":"…"'),
     (re.compile(r'"lastUpdated":"[^"]+"'), '"lastUpdated":"…"'),
     (re.compile(r'"receivedAt": "[^"]+"'), '"receivedAt": "…"'),
+    (re.compile(r"(?m)(?<=^\d         )\S+Z"), "…"),
     (re.compile(r'"requestId":"[^"]+"'), '"requestId":"…"'),
     (re.compile(r'(?<="guid":)"[^"]{36}"(?=[^}]*}[^}]*"userId":"system")'), '"…"'),
     (re.compile(r'"timestamp":"[^"]+"(?=,"userId":"system")'), '"timestamp":"…"'),
@@ -62,8 +63,11 @@ def steps_of(document: str) -> list[dict[str, str]]:
 def run(commands: list[str], folder: Path, port: int) -> list[str]:
     """What each of the steps prints, when one shell runs them all."""
     mark = "--- step ---"
+    environment = os.environ | {"PATH": f"{HUB.parent}:{os.environ['PATH']}"}
     script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
-    done = subprocess.run(["sh", "-e"], input=script, cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-e"], input=script, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(mark)
 
@@ -72,8 +76,9 @@ def run(commands: list[str], folder: Path, port: int) -> list[str]:
 @pytest.mark.parametrize(
     ("documents", "count"),
     [
-        # The second goes on from the first.
-        (["README.md", "docs/how-to/answer-did-my-data-arrive.md"], 12),
+        # The others go on from the first.
+        (["README.md", "docs/how-to/answer-did-my-data-arrive.md", "examples/README.md"], 16),
+        (["docs/how-to/configure-your-first-program.md"], 6),
         (["docs/explanation/sync-protocol.md"], 9),
     ],
 )

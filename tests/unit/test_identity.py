@@ -1,7 +1,11 @@
 """Roles and the walls between tenants."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import datacollect
 from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
@@ -98,3 +102,15 @@ def test_a_scope_cannot_be_made_by_hand() -> None:
 
 def test_the_key_of_a_scope_is_not_shown() -> None:
     assert "object" not in repr(system_scope(A))
+
+
+def test_only_commands_act_as_the_command_line() -> None:
+    source = Path(datacollect.__file__).parent
+    users = {
+        file.relative_to(source).as_posix()
+        for file in source.rglob("*.py")
+        if re.search(r"\b(COMMAND_LINE|AT_THE_COMMAND_LINE)\b", file.read_text())
+    }
+    # What names it elsewhere lets it pass where an account would have to be looked up.
+    elsewhere = {"kernel/identity.py", "kernel/source.py", "features/users/service.py"}
+    assert {name for name in users if not name.startswith("cli/")} == elsewhere

@@ -8,11 +8,13 @@ from datacollect.cli import (
     documents,
     integrity,
     permissions,
+    program,
     rebuild,
     reference,
     sealing,
     serve,
     simulate,
+    user,
 )
 from datacollect.cli.failures import reporting
 
@@ -31,6 +33,8 @@ app.command("simulate")(simulate.simulate)
 app.command("rebuild")(rebuild.rebuild_state)
 app.command("openapi")(documents.print_openapi)
 app.add_typer(permissions.app, name="permissions")
+app.add_typer(program.app, name="program")
+app.add_typer(user.app, name="user")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
 app.command("dev-env")(development.write_dev_env)

@@ -3,7 +3,7 @@
 import asyncio
 
 import typer
-from sqlalchemy import Table, inspect
+from sqlalchemy import TableClause, inspect
 
 from datacollect.db import Database, Reading, open_database
 from datacollect.db.database import closing
@@ -48,7 +48,7 @@ def reason_of(error: BaseException) -> str:
     return describe_exception(_innermost(error)).rpartition("\n")[2]
 
 
-async def has_table(view: Reading, table: Table) -> bool:
+async def has_table(view: Reading, table: TableClause) -> bool:
     return await view.connection.run_sync(lambda connection: inspect(connection).has_table(table.name))
 
 

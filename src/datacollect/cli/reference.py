@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import typer
 
 from datacollect.app import create_app
-from datacollect.cli import config_page, limits_page
+from datacollect.cli import commands_page, config_page, limits_page
 from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
@@ -43,6 +43,12 @@ def print_program_config() -> None:
 def print_permissions() -> None:
     """Who may call which route."""
     typer.echo("\n".join(_permissions_page()))
+
+
+@app.command("command-line")
+def print_commands(context: typer.Context) -> None:
+    """Every command, its arguments and options, and what exit codes mean."""
+    typer.echo("\n".join(commands_page.lines(context)).rstrip())
 
 
 def _settings_page() -> Iterator[str]:

@@ -65,7 +65,7 @@ class Actor:
     kind: Literal["user", "provider", "system"]
     """A provider's caller is someone whom a program's identity provider vouches for, and nobody elsewhere."""
     label: str
-    """Who this is in audit and log lines: the e-mail, `<type>:<sub>` of a provider's caller, or `system`."""
+    """Who this is in audit and log lines: the e-mail, `<type>:<sub>` of a provider's caller, `system`, `command line`."""
     user_id: UserId | None = None
     account_role: AccountRole = AccountRole.USER
     tenant_ids: frozenset[TenantId] = frozenset()
@@ -163,6 +163,12 @@ class TenantScope:
 
 
 SYSTEM = Actor(kind="system", label="system")
+
+COMMAND_LINE = Actor(kind="system", label="command line", account_role=AccountRole.ADMIN)
+"""Somebody at the hub's own command line. Who can open the database there may do everything and has no account.
+
+Never reachable from a request's claims: see docs/decisions/0034-the-command-line.md.
+"""
 
 
 def system_scope(tenant_id: TenantId) -> TenantScope:

@@ -15,6 +15,10 @@ class Source:
     user_agent: str | None = None
 
 
+AT_THE_COMMAND_LINE = Source("command line")
+"""Where commands come from."""
+
+
 def origin_of(address: str) -> str:
     """Whom attempts from an address are counted for: itself, but of IPv6 the /64 that one customer gets."""
     if ":" not in address:

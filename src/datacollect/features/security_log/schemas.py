@@ -31,11 +31,13 @@ class EntryOut(_Out):
     id: int
     recorded_at: str
     action: str = Field(description="What happened; more names may be added.")
-    actor_user_id: int | None = Field(description="The account that did it; null: somebody not signed in, or the hub.")
+    actor_user_id: int | None = Field(
+        description="The account that did it; null: somebody not signed in, the command line, or the hub."
+    )
     user_id: int | None = Field(description="The account it is about. It may have been deleted since.")
     hint: str | None = Field(description="Stands for an e-mail without an account: equal for equal ones.")
     tenant_id: str | None
-    origin: str | None = Field(description="The client's address; of IPv6 its /64 network.")
+    origin: str | None = Field(description="The client's address; of IPv6 its /64 network. Or `command line`.")
     request_id: str | None = Field(description="The `X-Request-Id` of the answer.")
     details: dict[str, Any]
 

@@ -32,7 +32,7 @@ async def record(
 
     `subject` is the account it is about, `actor` the one that did it; `hint` (see `hint_of`) stands for an account that
     does not exist. `details` names things (`{"changed": ["role"]}`), never e-mails or values of secrets. Without a
-    `source` the hub did it by itself or at the command line.
+    `source` the hub did it by itself.
     """
     await queries.insert_entry(
         tx,

@@ -115,11 +115,14 @@ def artifact_json(program: Program, base_url: str | None) -> File:
     return _file(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
+def qr_code(artifact_id: str, base_url: str) -> segno.QRCode:
+    return segno.make_qr(f"{base_url}/artifacts/{artifact_id}.json", error="m", boost_error=False)
+
+
 def artifact_qr(artifact_id: str, base_url: str, picture: Picture) -> File:
     """The QR code that devices scan: the address of the onboarding file."""
     image = io.BytesIO()
-    code = segno.make_qr(f"{base_url}/artifacts/{artifact_id}.json", error="m", boost_error=False)
-    code.save(image, border=1, **picture.options)
+    qr_code(artifact_id, base_url).save(image, border=1, **picture.options)
     return _file(image.getvalue())
 
 

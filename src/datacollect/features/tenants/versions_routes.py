@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from datacollect.features.tenants import schemas, service, versions_schemas
-from datacollect.features.tenants.differences import Difference, Kind, path_for_people
+from datacollect.features.tenants.differences import Comparison, Difference, Kind, path_for_people
 from datacollect.features.tenants.revising import CHANGED, REVISED, expected_of, json_answer, saved
 from datacollect.features.tenants.versions_model import Version, VersionAction
 from datacollect.http.hub import CurrentHub
@@ -41,7 +41,9 @@ async def list_versions(
     async with hub.db.reading(manager) as view:
         page = await service.list_versions(view, manager, before=cursor, limit=limit)
     following = None if page.following is None else str(page.following)
-    return json_answer({"versions": [_line(version) for version in page.versions], "nextCursor": following}, _PRIVATE)
+    return json_answer(
+        {"versions": [version_line(version) for version in page.versions], "nextCursor": following}, _PRIVATE
+    )
 
 
 @versions.get(
@@ -75,13 +77,7 @@ async def get_diff(
     """
     async with hub.db.reading(manager) as view:
         found = await service.compare_versions(view, manager, revision, against, seals=hub.seals)
-    document = {
-        "revision": found.revision,
-        "against": found.against,
-        "changes": [_difference(change) for change in found.changes],
-        "seedData": found.seeds,
-    }
-    return json_answer(document, _PRIVATE)
+    return json_answer(diff_document(found), _PRIVATE)
 
 
 @versions.post(
@@ -104,7 +100,8 @@ async def restore_version(
     return saved(stored, ())
 
 
-def _line(version: Version) -> dict[str, Any]:
+def version_line(version: Version) -> dict[str, Any]:
+    """In wire form."""
     action, detail = version.change.action, version.change.detail
     line: dict[str, Any] = {
         "revision": version.revision,
@@ -118,6 +115,16 @@ def _line(version: Version) -> dict[str, Any]:
     if action is VersionAction.REVERTED:
         line["fromRevision"] = int(detail or 0)
     return line
+
+
+def diff_document(found: Comparison) -> dict[str, Any]:
+    """In wire form."""
+    return {
+        "revision": found.revision,
+        "against": found.against,
+        "changes": [_difference(change) for change in found.changes],
+        "seedData": found.seeds,
+    }
 
 
 def _difference(change: Difference) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What can be done with accounts."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ from datacollect.kernel.errors import (
     StartupError,
     Unauthenticated,
 )
-from datacollect.kernel.identity import SYSTEM, AccountRole, Action, Actor, TenantScope
+from datacollect.kernel.identity import COMMAND_LINE, SYSTEM, AccountRole, Action, Actor, TenantScope
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId, UserId
 from datacollect.kernel.source import Source
 
@@ -70,6 +70,7 @@ __all__ = [
     "UserNotFound",
     "WrongPassword",
     "admit_user",
+    "alter_user",
     "change_own_password",
     "create_user",
     "delete_user",
@@ -209,6 +210,29 @@ async def update_user(
     return before.id
 
 
+async def alter_user(
+    tx: Tx, manager: Actor, key: str, change: Callable[[User], User], *, source: Source | None, now: Millis
+) -> User:
+    """Store what `change` makes of the account as it is now, and give that; nothing is stored if it is the same.
+
+    Unlike `update_user` it needs no copy of the account that may be out of date by then. Raises as that does.
+    """
+    manager, before, admins = await _locked(tx, manager, exact_key_of(key))
+    shown_to(manager, before)
+    after = change(before)
+    if after == before:
+        return after
+    named = Account(
+        after.email, after.role, tenant_ids=after.tenant_ids, role_assignments=after.memberships.assignments
+    )
+    await _require_programs(tx, named, known=before.tenant_ids)
+    judge_change(manager, before, after)
+    if after.role is not AccountRole.ADMIN and admins == [before.id]:
+        raise LastAdmin()
+    await _store(tx, manager, before, after, source=source, now=now)
+    return after
+
+
 async def admit_user(tx: Tx, manager: Actor, account: Account, *, source: Source | None, now: Millis) -> UserId:
     """Add the account of that e-mail to programs it does not belong to yet; nothing else of it changes.
 
@@ -293,6 +317,8 @@ async def _store(tx: Tx, manager: Actor, before: User, after: User, *, source: S
 
 async def _manager_now(tx: Tx, manager: Actor) -> Actor:
     """The manager as the database has them in this transaction: the request's may be a second old."""
+    if manager == COMMAND_LINE:
+        return manager
     assert manager.user_id is not None
     user = await queries.lock_user(tx, manager.user_id)
     if user is None:
@@ -307,14 +333,14 @@ async def _locked(tx: Tx, manager: Actor, key: UserId | str) -> tuple[Actor, Use
 
     Administrators first, then others by id: so nobody waits in a circle, and two cannot remove each other at once.
     """
-    assert manager.user_id is not None
     admins = await queries.lock_admins(tx) if manager.is_admin else []
     found = await _find(tx, key)
     if manager.is_admin:
-        if manager.user_id not in admins:
+        if manager.user_id not in admins and manager != COMMAND_LINE:
             raise await _no_longer(tx, manager)
         account = None if found is None else await queries.lock_user(tx, found.id)
     else:
+        assert manager.user_id is not None
         locked = await queries.lock_users(tx, [manager.user_id, *([] if found is None else [found.id])])
         if manager.user_id not in locked:
             raise await _no_longer(tx, manager)

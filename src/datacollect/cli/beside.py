@@ -1,0 +1,119 @@
+"""Work on the hub's own database from the command line, beside a server that may be running.
+
+The commands call the services that the routes call, each in one transaction, as `COMMAND_LINE`. A running server sees
+the change within a second, as it sees another server process's: see docs/decisions/0034-the-command-line.md.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from sqlalchemy import column, select, table
+
+from datacollect.app import create_hub
+from datacollect.cli.database import has_table, require_reachable
+from datacollect.cli.showing import print_json
+from datacollect.db import Database
+from datacollect.db.migrate import latest_revision
+from datacollect.http.body import strict_json
+from datacollect.http.hub import Hub
+from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
+from datacollect.logs import configure_logging
+from datacollect.settings import check_keys, load_settings
+
+_T = TypeVar("_T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
+
+_applied = table("alembic_version", column("version_num"))
+
+
+def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
+    """What `work` gives, called with the parts of the hub that the settings are about."""
+    settings = load_settings()
+    check_keys(settings)
+    # Standard output is for what was asked.
+    configure_logging("warning", stream=sys.stderr)
+
+    async def run() -> _T:
+        hub = create_hub(settings)
+        try:
+            await require_reachable(hub.db)
+            await _require_current(hub.db)
+            return await work(hub)
+        finally:
+            await hub.outgoing.aclose()
+            await hub.anchorer.finish()
+            await hub.db.close()
+
+    return asyncio.run(run())
+
+
+@contextlib.contextmanager
+def answering(*, as_json: bool) -> Iterator[None]:
+    """Tell what is refused, with everything that is wrong, on standard error; the exit code is 1."""
+    try:
+        yield
+    except DataCollectError as refused:
+        issues = refused.issues if isinstance(refused, InvalidPayload) else []
+        if as_json:
+            told: dict[str, Any] = {"code": refused.code, "message": refused.message}
+            print_json(told | ({"details": issues} if issues else {}), err=True)
+        else:
+            lines = [issue["message"] for issue in issues if issue["message"] not in refused.message]
+            typer.echo("\n  ".join([f"datacollect: {refused.message}", *lines]), err=True)
+        raise typer.Exit(1) from None
+
+
+def read_json_file(name: str, *, largest_bytes: int) -> Any:
+    """The JSON document in a file; `-` is standard input. Raises what says so, with the file's name."""
+    body = read_file(name, largest_bytes=largest_bytes)
+    try:
+        return strict_json(body)
+    except InvalidJson as malformed:
+        raise InvalidJson(f"{name}: {malformed.message.replace('The body', 'The file')}") from None
+
+
+def read_file(name: str, *, largest_bytes: int) -> bytes:
+    """What is in a file, or on standard input for `-`. Raises `StartupError`, `PayloadTooLarge`."""
+    try:
+        body = sys.stdin.buffer.read(largest_bytes + 1) if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise StartupError(f"{name} cannot be read ({error.strerror}).") from None
+    if len(body) > largest_bytes:
+        raise PayloadTooLarge(f"{name} is larger than {largest_bytes // 1024 // 1024} MB.")
+    return body
+
+
+def require_terminal(otherwise: str) -> None:
+    """Raises `StartupError` where nobody can be asked, with what to say in place of an answer."""
+    if not sys.stdin.isatty():
+        raise StartupError(f"There is no terminal to ask on. {otherwise}")
+
+
+def write_file(name: str, content: bytes) -> None:
+    try:
+        Path(name).write_bytes(content)
+    except OSError as error:
+        raise StartupError(f"{name} cannot be written ({error.strerror}).") from None
+
+
+def as_json_text(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+async def _require_current(database: Database) -> None:
+    """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub."""
+    async with database.reading() as view:
+        if await has_table(view, _applied):
+            applied = (await view.execute(select(_applied.c.version_num))).scalars()
+            if set(applied) == {latest_revision()}:
+                return
+    raise StartupError(
+        "This database is not there or not up to date. Check DATA_DIR or DATABASE_URL, and run `datacollect migrate`."
+    )
