@@ -13,7 +13,7 @@ from sqlalchemy import Column, ColumnElement, Select, and_, exists, false, func,
 from datacollect.db import Reading
 from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.features.entities.indexing.terms import WORDS
-from datacollect.features.entities.indexing.values import Op, Range, ranges_of
+from datacollect.features.entities.indexing.values import EMPTY, Op, Range, ranges_of
 from datacollect.features.entities.indexing.words import asked_in
 from datacollect.kernel.identity import TenantScope
 
@@ -40,9 +40,10 @@ def lookups_of_search(text: str) -> Sequence[Lookup]:
 
 
 def lookup_of(field: str, op: Op, operand: Any) -> Lookup | None:
-    """What finds the entities whose field compares so; None for an operand that nothing compares with."""
+    """What finds the entities whose field compares so; None where the index does not tell: of empty texts, and of an
+    operand that nothing compares with."""
     ranges = ranges_of(op, operand)
-    return None if ranges is None else Lookup(field, ranges)
+    return None if ranges is None or any(one.holds(EMPTY) for one in ranges) else Lookup(field, ranges)
 
 
 def found_by(scope: TenantScope, lookup: Lookup) -> Select[Any]:

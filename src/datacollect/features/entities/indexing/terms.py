@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.indexing.values import key_of, value_at
+from datacollect.features.entities.indexing.values import EMPTY, key_of, value_at
 from datacollect.features.entities.indexing.words import words_in
 
 WORDS = ""
@@ -26,7 +26,7 @@ def terms_of(entity: Entity | None, fields: Sequence[str] | None) -> frozenset[T
     found = {Term(WORDS, word) for word in words_of(entity, fields)}
     for field in fields:
         key = key_of(value_at(entity.data, field))
-        if key is not None and key != "=":
+        if key is not None and key != EMPTY:
             found.add(Term(field, key))
     return frozenset(found)
 

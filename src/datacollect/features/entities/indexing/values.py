@@ -5,6 +5,7 @@
 - A number and a boolean also have a text: what JSON writes. So `"31"` equals 31, and `true` equals `"True"`.
 - Greater and less than a text goes by code points, among texts that are no numerals (dates, as ISO 8601 writes them);
   than a text that is a numeral, by number.
+- The empty text equals itself, and is neither greater nor less than anything.
 - A list, an object, null and what is not there equal nothing, and are neither greater nor less than anything.
 
 A value's *key* is one text that stands for all of this: keys of equal values begin alike, and those of greater ones sort
@@ -22,6 +23,9 @@ from typing import Any
 
 LONGEST_KEY = 200
 """Characters: no search asks for more."""
+
+EMPTY = "="
+"""The key of the empty text. The index leaves it out: forms send it for every field that was left empty."""
 
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
@@ -151,9 +155,9 @@ def _of_text(op: Op, key: str) -> Range:
         case Op.GTE:
             return Range(key, ">")
         case Op.LT:
-            return Range("=", key)
+            return Range("=", key, low_itself=False)
         case _:
-            return Range("=", key, high_itself=True)
+            return Range("=", key, low_itself=False, high_itself=True)
 
 
 def _sortable(number: float) -> str:
