@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from fastapi import FastAPI
@@ -53,6 +53,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
+from datacollect.jobs import Handler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -124,7 +125,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         outgoing=outgoing,
+        jobs=Worker(
+            database,
+            clock,
+            job_handlers(),
+            slots=settings.jobs_at_once,
+            lease_seconds=settings.job_lease,
+        ),
     )
+
+
+def job_handlers() -> Sequence[Handler]:
+    """One for each kind of job that slices enqueue."""
+    return ()
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -139,7 +152,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running():
+            async with hub.devices.running(), hub.jobs.running():
                 yield
         finally:
             await hub.outgoing.aclose()

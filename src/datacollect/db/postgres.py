@@ -101,7 +101,7 @@ class PostgresDatabase(Database):
         async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
-        tx.committed()
+        self._tell(tx)
 
     @contextlib.asynccontextmanager
     async def reading(self, within: Within = None) -> AsyncIterator[Reading]:

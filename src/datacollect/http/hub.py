@@ -11,6 +11,7 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
@@ -144,6 +145,7 @@ class Hub:
     quarantine: Quarantine
     reads: ReadAudit
     outgoing: GuardedClient
+    jobs: Worker
 
 
 def get_hub(request: Request) -> Hub:
