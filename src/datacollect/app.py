@@ -24,6 +24,7 @@ from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.forms import feature as forms
@@ -128,16 +129,16 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(),
+            job_handlers(event_store(database)),
             slots=settings.jobs_at_once,
             lease_seconds=settings.job_lease,
         ),
     )
 
 
-def job_handlers() -> Sequence[Handler]:
+def job_handlers(store: EventStore) -> Sequence[Handler]:
     """One for each kind of job that slices enqueue."""
-    return ()
+    return (Reindexer(store),)
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -179,6 +180,7 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
+    await enqueue_missing(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

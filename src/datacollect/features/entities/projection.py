@@ -101,6 +101,7 @@ class EntityRun:
     def apply(self, event: Event, context: Context) -> None:
         changes = apply(self._states, event, context, self._rules)
         self._log_is_new |= context.position == 1
+        self._recorded_at = context.recorded_at
         if self._due is None and changes.is_own_write_only(event.entity_guid):
             self._accept(changes)
             return
@@ -109,7 +110,6 @@ class EntityRun:
         before = {guid: held[guid] for guid in concerned if guid in held}
         self._accept(changes)
         after = {guid: held[guid] for guid in concerned}
-        self._recorded_at = context.recorded_at
         places = self._places(event, context, changes, before)
         self._applied.append(Applied(event, context, before, after, changes, places))
 
@@ -159,7 +159,7 @@ class EntityRun:
 
     async def _bring_up(self, tx: Tx, index: Indexing) -> Sequence[Row]:
         changes = [(self._found[guid], entity) for guid, entity in self._entities.items()]
-        return await bring_up(tx, self._scope, index, changes, log_is_new=self._log_is_new)
+        return await bring_up(tx, self._scope, index, changes, log_is_new=self._log_is_new, now=self._recorded_at)
 
     async def snapshots(self, tx: Tx) -> Sequence[Event]:
         if self._due is None:

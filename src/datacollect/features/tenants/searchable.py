@@ -6,6 +6,9 @@ The marks are written down in `docs/reference/searchable-fields.md`.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+REINDEX = "reindex"
+"""The kind of job that brings a program's search index to its searchable fields."""
+
 ALWAYS = ("externalId", "nationalId")
 """Searchable in every program: by these, other systems name an entity. Words of its name are as well."""
 

@@ -8,6 +8,9 @@ from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
 from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.tenants.service import REINDEX
+from datacollect.jobs import enqueue
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 Change = tuple[Entity | None, Entity]
@@ -39,6 +42,7 @@ async def bring_up(
     changes: Iterable[Change],
     *,
     log_is_new: bool,
+    now: Millis,
 ) -> Sequence[Row]:
     """Bring the index up to what changes entities, but for the rows to add, which are given back.
 
@@ -53,6 +57,7 @@ async def bring_up(
     elif state.rules != RULES:
         # Made by another version of the hub, for which this process cannot keep it up.
         await store_index(tx, scope, state.voided())
+        await enqueue(tx, scope, REINDEX, {}, now=now)
         return ()
     rows = changed_rows(state, changes)
     await remove_terms(tx, scope, rows.removed)
