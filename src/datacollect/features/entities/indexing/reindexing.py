@@ -40,6 +40,8 @@ class Reindexer:
     async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
         # Locked, so that whoever changes the forms meets this job as active, or after its end.
         fields = await lock_searchable(tx, scope.tenant_id)
+        if fields is None:
+            return Done()
         reached = await self.go_on(tx, scope, fields)
         if reached.is_done:
             return Done()
