@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from datacollect.features.entities.indexing.values import Op, is_true, key_of, number_of, ranges_of, value_at
 
-NUMBERS = st.one_of(
-    st.integers(-(10**20), 10**20), st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 3)
-)
+NUMBERS = st.one_of(st.integers(-(10**20), 10**20), st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 3))
 SCALARS = st.one_of(NUMBERS, st.booleans(), st.text(), st.sampled_from(["31", "031", "2024-01-05", "", "True"]))
 ANYTHING = st.one_of(SCALARS, st.none(), st.lists(SCALARS, max_size=2))
 

@@ -11,8 +11,6 @@ from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
-_DISCARDED_AT_ONCE = 5000
-
 # What one event changed has one position, and stays together: a batch ends between two positions.
 _LIST_CHANGED = {
     "postgresql": f"""
@@ -82,9 +80,9 @@ async def list_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit
     return Batch(found, found[-1].changed_position if len(found) >= limit else to)
 
 
-async def discard_some(tx: Tx, scope: TenantScope) -> bool:
+async def discard_some(tx: Tx, scope: TenantScope, *, limit: int) -> bool:
     """Delete some of the program's rows; whether there may be more."""
-    ends = await tx.fetch(_END[tx.dialect], scope.tenant_id, _DISCARDED_AT_ONCE)
+    ends = await tx.fetch(_END[tx.dialect], scope.tenant_id, limit)
     if ends:
         await tx.run(_DELETE_THROUGH[tx.dialect], scope.tenant_id, *ends[0])
     else:
