@@ -24,6 +24,7 @@ from datacollect.features.conflicts.service import keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.forms import feature as forms
@@ -140,18 +141,21 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, log, auth),
+            job_handlers(settings, clock, database, log, auth),
             slots=settings.jobs_at_once,
             lease_seconds=settings.job_lease,
         ),
     )
 
 
-def job_handlers(settings: Settings, clock: Clock, log: EventLog, auth: Authenticator) -> Sequence[Handler]:
+def job_handlers(
+    settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
+) -> Sequence[Handler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
         PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+        Reindexer(event_store(database)),
     )
 
 
@@ -195,6 +199,7 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
+    await enqueue_missing(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

@@ -31,6 +31,8 @@ TENANT_TABLES = {
     "seed_batches",
     "program_versions",
     "program_contents",
+    "search_terms",
+    "search_indexes",
 }
 
 

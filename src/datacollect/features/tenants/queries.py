@@ -13,6 +13,7 @@ from datacollect.db import Reading, Tx
 from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
+from datacollect.features.tenants.searchable import searchable_fields
 from datacollect.features.tenants.seeding_tables import seedings
 from datacollect.features.tenants.tables import programs, purges
 from datacollect.features.tenants.versions_model import Change
@@ -212,13 +213,16 @@ async def delete_purge(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(purges).where(purges.c.tenant_id == scope.tenant_id))
 
 
-async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
+async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | None = None) -> Tenant | None:
+    """The running program of that id. What forms tell is taken from `known` while that is of the same version."""
     columns = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision)
     found = columns.where(programs.c.id == tenant_id, programs.c.archived_ms.is_(None))
     row = (await view.execute(found)).one_or_none()
     if row is None:
         return None
     config = _running_config.decode(row.config)
+    # A program that is made anew counts from the start, but has another artifact.
+    version = f"{row.artifact_id}.{row.revision}"
     return Tenant(
         tenant_id,
         row.name,
@@ -226,15 +230,28 @@ async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
         config.custom_event_types,
         form_validation(config.form_validation),
         bool(config.audit_reads),
-        # A program that is made anew counts from the start, but has another artifact.
-        version=f"{row.artifact_id}.{row.revision}",
+        version=version,
+        searchable=known.searchable
+        if known is not None and known.version == version
+        else searchable_fields(_definitions(row.config)),
     )
+
+
+async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any] | None:
+    """The Form.io definition of each form, which nobody changes until the transaction ends; None without a program."""
+    found = select(programs.c.config).where(programs.c.id == tenant_id).with_for_update(read=True)
+    config = (await tx.execute(found)).scalar_one_or_none()
+    return None if config is None else _definitions(config)
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
-    return {} if config is None else {form.name: form.formio for form in _forms.decode(config).entity_forms}
+    return {} if config is None else _definitions(config)
+
+
+def _definitions(config: str) -> dict[str, Any]:
+    return {form.name: form.formio for form in _forms.decode(config).entity_forms}
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:

@@ -40,18 +40,20 @@ from datacollect.features.tenants.model import (
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
+from datacollect.features.tenants.searchable import REINDEX, searchable_fields
 from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
+from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.source import Source
-from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
     "ANYTHING",
+    "REINDEX",
     "CachedTenantDirectory",
     "Expected",
     "adopt",
@@ -159,6 +161,7 @@ async def upload(
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
+    await _reindex(tx, scope, program.config, revealed.config, now=now)
     await _record(tx, scope, change, program.revision + 1, source, now=now, restored=program.archived_at is not None)
     seeding = await _seed(tx, log, revealed, plan, now=now)
     stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
@@ -193,6 +196,7 @@ async def replace_program(
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
+    await _reindex(tx, scope, program.config, revealed.config, now=now)
     await _record(tx, scope, change, program.revision + 1, source, now=now)
     warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
@@ -311,7 +315,9 @@ async def revert(
     sealed, seed_digest = found
     change = Change(VersionAction.REVERTED, str(revision))
     content = queries.Content(sealed, seed_digest)
+    before = await queries.config_of(tx, scope.tenant_id)
     await queries.store_content(tx, scope, content, change, archived_at=program.archived_at, now=now)
+    await _reindex(tx, scope, before, sealed.config, now=now)
     await _record(tx, scope, change, program.revision + 1, source, now=now)
     warnings = [] if seed_digest in (None, program.seed_digest) else [NOT_SEEDED]
     return Stored(program.artifact_id, program.revision + 1, warnings)
@@ -422,6 +428,12 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
+    """The program's searchable fields, which nobody changes until the transaction ends; None if there is none."""
+    forms = await queries.lock_forms(tx, tenant_id)
+    return None if forms is None else searchable_fields(forms)
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
@@ -543,6 +555,18 @@ async def _store(
     return seeds
 
 
+async def _reindex(
+    tx: Tx, scope: TenantScope, before: Mapping[str, Any], after: Mapping[str, Any], *, now: Millis
+) -> None:
+    """Have the search index brought to other fields, if the forms mark others than before."""
+    if _searchable_in(before) != _searchable_in(after):
+        await enqueue(tx, system_scope(scope.tenant_id), REINDEX, {}, now=now)
+
+
+def _searchable_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return searchable_fields({form["name"]: form["formio"] for form in config.get("entityForms") or ()})
+
+
 async def _record(
     tx: Tx,
     scope: TenantScope,
@@ -575,14 +599,13 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, no
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
     """
-    config = accepted.config
-    tenant_id = TenantId(config["id"])
-    scope = system_scope(tenant_id)
+    scope = system_scope(TenantId(accepted.document["id"]))
     await log.create(tx, scope)
     await log.reopen(tx, scope)
     if accepted.entity_data and not plan.batches:
         # The stored seeds were kept, and so goes on what is under way with them.
         await seeding_job.resume(tx, scope, now=now)
         return None
-    tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
+    tenant = await queries.find_running(tx, scope.tenant_id)
+    assert tenant is not None
     return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)
