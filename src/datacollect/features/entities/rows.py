@@ -11,6 +11,7 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
+from datacollect.features.entities.keys import form_key, sort_name
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
@@ -23,7 +24,7 @@ SELECT_ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
-ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key"
 MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
 ENTITY_KEY = "guid"
 MEMBER_KEY = "group_guid, member_guid"
@@ -125,10 +126,10 @@ def _save_entities(entities: str) -> Mapping[Dialect, str]:
 INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
 SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({ENTITY_COLUMNS})
+            $11::bool[], $12::bigint[], $13::bigint[], $14::text[], $15::text[]) AS changed ({ENTITY_COLUMNS})
 {update}""",
         "sqlite": f"""
-INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 {update}""",
     }
 
@@ -224,11 +225,12 @@ async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:
     """The values of `ENTITY_COLUMNS`."""
+    name, form = entity.name, entity.entity_name
     return (
         entity.guid,
         entity.kind.value if entity.kind is not None else None,
-        entity.entity_name,
-        entity.name,
+        form,
+        name,
         entity.area_id,
         entity.parent_guid,
         entity.version,
@@ -237,6 +239,8 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
         not entity.is_live,
         entity.changed_position,
         entity.last_updated,
+        sort_name(name),
+        form_key(form),
     )
 
 
