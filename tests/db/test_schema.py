@@ -27,6 +27,8 @@ TENANT_TABLES = {
     "entities_rebuild",
     "members_rebuild",
     "rebuilds",
+    "search_terms",
+    "search_indexes",
 }
 
 

@@ -8,6 +8,7 @@ from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parents_in
+from datacollect.features.entities.indexing.upkeep import IndexUpkeep
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.relatives import load_parents
@@ -60,7 +61,8 @@ class EntityProjection:
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
         due = None if scoping is None else SnapshotsDue(scoping)
-        return EntityRun(scope, states, rules, self._followers, due=due)
+        index = await IndexUpkeep.start(tx, scope, tenant.searchable)
+        return EntityRun(scope, states, rules, self._followers, due=due, index=index)
 
 
 class EntityRun:
@@ -74,6 +76,7 @@ class EntityRun:
         followers: Sequence[Follower],
         tables: StateTables = LIVE,
         due: SnapshotsDue | None = None,
+        index: IndexUpkeep | None = None,
     ) -> None:
         self._scope = scope
         self._tables = tables
@@ -81,8 +84,12 @@ class EntityRun:
         self._rules = rules
         self._followers = followers
         self._due = due
+        self._index = index
+        self._log_is_new = False
         self._recorded_at = Millis(0)
         self._entities: dict[str, Entity] = {}
+        self._found: dict[str, Entity | None] = {}
+        """Those of the same guids, as they were loaded."""
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._figures: dict[str, int] = {}
         self._applied: list[Applied] = []
@@ -93,6 +100,7 @@ class EntityRun:
 
     def apply(self, event: Event, context: Context) -> None:
         changes = apply(self._states, event, context, self._rules)
+        self._log_is_new |= context.position == 1
         if self._due is None and changes.is_own_write_only(event.entity_guid):
             self._accept(changes)
             return
@@ -107,6 +115,10 @@ class EntityRun:
 
     def _accept(self, changes: Changes) -> None:
         self._count(changes)
+        held = self._states.entities
+        for guid in changes.entities:
+            if guid not in self._found:
+                self._found[guid] = held.get(guid)
         self._states.accept(changes)
         self._entities.update(changes.entities)
         for membership in changes.memberships():
@@ -143,6 +155,9 @@ class EntityRun:
     async def save(self, tx: Tx) -> None:
         await save_entities(tx, self._scope, self._entities.values(), self._tables)
         await save_memberships(tx, self._scope, self._memberships.values(), self._tables)
+        if self._index is not None:
+            changes = [(self._found[guid], entity) for guid, entity in self._entities.items()]
+            await self._index.save(tx, self._scope, changes, log_is_new=self._log_is_new)
 
     async def snapshots(self, tx: Tx) -> Sequence[Event]:
         if self._due is None:

@@ -20,6 +20,7 @@ from datacollect.features.tenants.errors import (
 )
 from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.searchable import searchable_fields
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
@@ -238,7 +239,13 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> li
     events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
     if not events:
         return []
-    tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
+    tenant = Tenant(
+        tenant_id,
+        config["name"],
+        config.get("syncScope"),
+        frozenset(config.get("customEventTypes", ())),
+        searchable=searchable_fields({form["name"]: form["formio"] for form in config.get("entityForms", ())}),
+    )
     appended = await log.append(tx, scope, tenant, events, origin=Origin.SEED, on_rejection=_go_on)
     return list(_seed_warnings(appended))
 

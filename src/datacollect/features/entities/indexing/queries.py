@@ -1,0 +1,91 @@
+"""SQL of the index: what it holds of which program, and its rows."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from datacollect.db import Reading, Tx
+from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
+from datacollect.kernel.identity import TenantScope
+
+Row = tuple[str, str, str]
+"""Field, term, guid."""
+
+_fields = msgspec.json.Decoder(tuple[str, ...])
+
+STATE_COLUMNS = "rules, fields, next_fields, begun_position, through_position, changes"
+
+_FIND = {
+    "postgresql": f"SELECT {STATE_COLUMNS} FROM search_indexes WHERE tenant_id = $1",
+    "sqlite": f"SELECT {STATE_COLUMNS} FROM search_indexes WHERE tenant_id = ?1",
+}
+_OVERWRITE = ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS.split(", "))
+_STORE = {
+    "postgresql": f"""
+INSERT INTO search_indexes (tenant_id, {STATE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
+    "sqlite": f"""
+INSERT INTO search_indexes (tenant_id, {STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
+}
+_ADD = {
+    "postgresql": """
+INSERT INTO search_terms (tenant_id, field, term, guid)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING""",
+    "sqlite": "INSERT INTO search_terms (tenant_id, field, term, guid) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+}
+_REMOVE = {
+    "postgresql": "DELETE FROM search_terms WHERE tenant_id = $1 AND field = $2 AND term = $3 AND guid = $4",
+    "sqlite": "DELETE FROM search_terms WHERE tenant_id = ? AND field = ? AND term = ? AND guid = ?",
+}
+
+
+async def find_index(view: Reading, scope: TenantScope) -> IndexState | None:
+    """What the program's index holds; None if none has been begun."""
+    rows = await view.fetch(_FIND[view.dialect], scope.tenant_id)
+    return state_from(rows[0]) if rows else None
+
+
+async def read_index(view: Reading, scope: TenantScope) -> IndexState:
+    """What the program's index may be asked for.
+
+    Each statement sees what was committed when it began: whoever has asked the index reads this once more afterwards,
+    and asks again if it is another.
+    """
+    return await find_index(view, scope) or NO_INDEX
+
+
+async def store_index(tx: Tx, scope: TenantScope, state: IndexState) -> None:
+    """The caller has locked the log."""
+    values = (state.rules, _text(state.fields), _text(state.next_fields), state.begun, state.through, state.changes)
+    await tx.run(_STORE[tx.dialect], scope.tenant_id, *values)
+
+
+async def add_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:
+    """One statement; what is there already is left alone."""
+    if not rows:
+        return
+    # In the order of the key: neighbours go to one page.
+    if tx.dialect == "sqlite":
+        await tx.run_many(_ADD["sqlite"], [(scope.tenant_id, *row) for row in sorted(rows)])
+    else:
+        await tx.run(_ADD["postgresql"], scope.tenant_id, *map(list, zip(*sorted(rows), strict=True)))
+
+
+async def remove_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:
+    """One statement, each row by its key."""
+    await tx.run_many(_REMOVE[tx.dialect], [(scope.tenant_id, *row) for row in sorted(rows)])
+
+
+def state_from(row: Sequence[Any]) -> IndexState:
+    rules, fields, next_fields, begun, through, changes = row
+    return IndexState(rules, _read(fields), _read(next_fields), begun, through, changes)
+
+
+def _text(fields: Fields | None) -> str | None:
+    return None if fields is None else msgspec.json.encode(fields).decode()
+
+
+def _read(text: str | None) -> Fields | None:
+    return None if text is None else _fields.decode(text)
