@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from datacollect.features.entities.routes import DEFAULT_LIMIT, HIGHEST_LIMIT
+from datacollect.features.entities.finding.pages import DEFAULT_LIMIT, HIGHEST_LIMIT
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.testing.clock import TurnableClock

@@ -1,6 +1,6 @@
 """What lists and the search refuse."""
 
-from datacollect.kernel.errors import InvalidRequest, TookTooLong
+from datacollect.kernel.errors import InvalidPayload, InvalidRequest, TookTooLong
 
 
 class InvalidListParameter(InvalidRequest):
@@ -20,11 +20,15 @@ class InvalidCriteria(InvalidRequest):
     help = "Correct the criterion as the message says."
 
 
-class InvalidSearch(InvalidRequest):
+class InvalidSearch(InvalidPayload):
     """The body of a search must be an object."""
 
     code = "INVALID_SEARCH"
     help = "Send an object with `configId`, `criteria` and `limit`."
+
+
+class InvalidSearchParameter(InvalidListParameter):
+    """A member of the search cannot be read; `parameter` names it."""
 
 
 class SearchTooSlow(TookTooLong):

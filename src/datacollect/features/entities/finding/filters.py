@@ -6,14 +6,13 @@ from typing import Final
 
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.errors import InvalidListParameter
-from datacollect.features.entities.keys import fold
+from datacollect.features.entities.indexing.words import asked_in
 from datacollect.http.hub import EntityMark
 from datacollect.kernel.clock import Millis, parse_timestamp
 
 MOST_VALUES = 1000
 """Of one parameter, as areas in sync."""
 LONGEST_VALUE = 1000
-MOST_WORDS = 10
 LONGEST_WORDS = 200
 
 _KINDS = frozenset(kind.value for kind in Kind)
@@ -35,7 +34,7 @@ class ListFilters:
     marks: tuple[tuple[EntityMark, bool], ...] = ()
     """Whether an entity is among those that another part of the hub marks."""
     words: tuple[str, ...] = ()
-    """Folded beginnings of words; each is to begin one of the entity's."""
+    """Beginnings of words, as `asked_in` gives them; each is to begin one of the entity's words."""
 
     @property
     def names_forms_only(self) -> bool:
@@ -67,13 +66,10 @@ def read_filters(query: Parameters, marks: Mapping[str, EntityMark]) -> ListFilt
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The folded words of a text that somebody looks for. Raises `InvalidListParameter`."""
+    """What words must begin with to answer what somebody looks for. Raises `InvalidListParameter`."""
     if len(text) > LONGEST_WORDS:
         raise InvalidListParameter("q", f"must have at most {LONGEST_WORDS} characters")
-    words = dict.fromkeys(fold(text).split())
-    if len(words) > MOST_WORDS:
-        raise InvalidListParameter("q", f"must have at most {MOST_WORDS} words")
-    return tuple(words)
+    return asked_in(text)
 
 
 def one(query: Parameters, name: str) -> str:

@@ -82,6 +82,10 @@ class PageWanted:
     fields: tuple[str, ...] | None = None
     """None: all of the entity."""
 
+    def shows(self, member: str) -> bool:
+        """Whether a member of entities, or something in it, is shown."""
+        return self.fields is None or any(name.partition(".")[0] == member for name in self.fields)
+
 
 def read_page(query: Parameters) -> PageWanted:
     """The page among a request's parameters. Raises `InvalidListParameter`."""
