@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from fastapi import FastAPI
@@ -25,6 +25,7 @@ from datacollect.features.conflicts.service import guids_in_conflict, keep_confl
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.forms import feature as forms
@@ -54,6 +55,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
+from datacollect.jobs import Handler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -133,7 +135,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        jobs=Worker(
+            database,
+            clock,
+            job_handlers(event_store(database)),
+            slots=settings.jobs_at_once,
+            lease_seconds=settings.job_lease,
+        ),
     )
+
+
+def job_handlers(store: EventStore) -> Sequence[Handler]:
+    """One for each kind of job that slices enqueue."""
+    return (Reindexer(store),)
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -148,7 +162,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running():
+            async with hub.devices.running(), hub.jobs.running():
                 yield
         finally:
             await hub.outgoing.aclose()
@@ -175,6 +189,7 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
+    await enqueue_missing(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

@@ -166,6 +166,20 @@ class Settings(BaseSettings):
         ge=64,
         description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
     )
+    jobs_at_once: int = Field(
+        2,
+        alias="JOBS_AT_ONCE",
+        ge=0,
+        le=64,
+        description="Background jobs that a server process works on at once; 0 leaves them to other processes.",
+    )
+    job_lease: int = Field(
+        30,
+        alias="JOB_LEASE",
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a background job is gone on with by another process.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",

@@ -103,7 +103,7 @@ class PostgresDatabase(Database):
         async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
-        tx.committed()
+        self._tell(tx)
 
     @contextlib.asynccontextmanager
     async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:

@@ -170,7 +170,7 @@ class SqliteDatabase(Database):
                 await tx.run("COMMIT")
                 group.committed.set_result(None)
                 for unit in group.kept:
-                    unit.committed()
+                    self._tell(unit)
         except _BROKEN as error:
             await self._give_up(group, error)
         finally:

@@ -12,6 +12,7 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
@@ -156,6 +157,7 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    jobs: Worker
 
 
 def get_hub(request: Request) -> Hub:

@@ -6,8 +6,11 @@ The marks are written down in `docs/reference/searchable-fields.md`.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-ALWAYS = ("name", "externalId", "nationalId")
-"""Searchable in every program: by these, people and other systems name an entity."""
+REINDEX = "reindex"
+"""The kind of job that brings a program's search index to its searchable fields."""
+
+ALWAYS = ("externalId", "nationalId")
+"""Searchable in every program: by these, other systems name an entity. Words of its name are as well."""
 
 MOST_FIELDS = 20
 """Per program, `ALWAYS` among them; the first of the first forms count."""

@@ -15,9 +15,9 @@ from datacollect.features.entities.finding.pages import Key, Order
 from datacollect.features.entities.finding.planning import FEW, Way
 from datacollect.features.entities.finding.prefilter import condition_of, extracts
 from datacollect.features.entities.finding.statements import Sql
-from datacollect.features.entities.indexing.terms import texts_of
+from datacollect.features.entities.indexing.terms import words_of
 from datacollect.features.entities.indexing.values import value_at
-from datacollect.features.entities.indexing.words import answers, words_in
+from datacollect.features.entities.indexing.words import answers
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import TenantScope
 
@@ -87,8 +87,12 @@ class AnswersWords:
     asked: Sequence[str]
     fields: Sequence[str]
 
+    @property
+    def _paths(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(("name", *self.fields)))
+
     def columns(self, sql: Sql) -> Sequence[str]:
-        return [column for path in self.fields for column in extracts(sql, path)]
+        return [column for path in self._paths for column in extracts(sql, path)]
 
     def conditions(self, sql: Sql, row: str) -> Sequence[str]:
         return ()
@@ -96,9 +100,9 @@ class AnswersWords:
     def accepts(self, row: Row) -> bool:
         data: dict[str, Any] = {}
         at = len(_KEY_COLUMNS)
-        for path in self.fields:
+        for path in self._paths:
             data[path], at = _value(row, at, path)
-        return answers(words_in(list(texts_of(row[2], data, self.fields))), self.asked)
+        return answers(words_of(row[2], data, self.fields), self.asked)
 
 
 def _attribute(row: Row, attribute: Attribute) -> Any:

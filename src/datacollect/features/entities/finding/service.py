@@ -23,9 +23,9 @@ from datacollect.features.entities.finding.values import caseless
 from datacollect.features.entities.indexing.conditions import Lookup
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.state import IndexState
-from datacollect.features.entities.indexing.terms import WORDS, texts_of
+from datacollect.features.entities.indexing.terms import WORDS, words_of
 from datacollect.features.entities.indexing.values import Range, number_of
-from datacollect.features.entities.indexing.words import answers, words_in
+from datacollect.features.entities.indexing.words import answers
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.service import Shown, count_by_form, with_members
 from datacollect.kernel.clock import Millis
@@ -121,7 +121,10 @@ async def _page(
         offset=page.offset,
         with_data=page.shows("data"),
     )
-    total = await _total(view, log, scope, filters, page, way)
+    if page.total is not Total.NONE and page.after is None and 0 < len(rows) <= page.limit:
+        total: int | None = page.offset + len(rows)
+    else:
+        total = await _total(view, log, scope, filters, page, way)
     shown = [entity_in(row) for row in rows[: page.limit]]
     following = key_in(rows[page.limit - 1], page.order) if len(rows) > page.limit else None
     return Listed(await _shown(view, scope, page, shown), following, total)
@@ -189,7 +192,7 @@ def _answering(found: Sequence[StoredEntity], filters: ListFilters, tenant: Tena
     return [
         entity
         for entity in found
-        if answers(words_in(list(texts_of(entity.name, msgspec.json.decode(entity.data), fields))), filters.words)
+        if answers(words_of(entity.name, msgspec.json.decode(entity.data), fields), filters.words)
     ]
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
+from datacollect.features.entities.indexing.tables import search_indexes, search_terms
 from datacollect.kernel.identity import TenantScope
 
 Row = tuple[str, str, str]
@@ -14,30 +15,37 @@ Row = tuple[str, str, str]
 
 _fields = msgspec.json.Decoder(tuple[str, ...])
 
+STATES, TERMS = search_indexes.name, search_terms.name
+
 STATE_COLUMNS = "rules, fields, next_fields, begun_position, through_position, changes"
 
 _FIND = {
-    "postgresql": f"SELECT {STATE_COLUMNS} FROM search_indexes WHERE tenant_id = $1",
-    "sqlite": f"SELECT {STATE_COLUMNS} FROM search_indexes WHERE tenant_id = ?1",
+    "postgresql": f"SELECT {STATE_COLUMNS} FROM {STATES} WHERE tenant_id = $1",
+    "sqlite": f"SELECT {STATE_COLUMNS} FROM {STATES} WHERE tenant_id = ?1",
 }
 _OVERWRITE = ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS.split(", "))
 _STORE = {
     "postgresql": f"""
-INSERT INTO search_indexes (tenant_id, {STATE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
     "sqlite": f"""
-INSERT INTO search_indexes (tenant_id, {STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
 }
-_ADD = {
-    "postgresql": """
-INSERT INTO search_terms (tenant_id, field, term, guid)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING""",
-    "sqlite": "INSERT INTO search_terms (tenant_id, field, term, guid) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-}
+_ADD_ONE = f"INSERT INTO {TERMS} (tenant_id, field, term, guid) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+
+
+def add_terms_sql(first: int) -> str:
+    """For PostgreSQL, from three lists, the first of which is that parameter; the tenant is `$1`."""
+    return f"""
+INSERT INTO {TERMS} (tenant_id, field, term, guid)
+SELECT $1, * FROM unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::text[]) ON CONFLICT DO NOTHING"""
+
+
+_ADD = add_terms_sql(2)
 _REMOVE = {
-    "postgresql": "DELETE FROM search_terms WHERE tenant_id = $1 AND field = $2 AND term = $3 AND guid = $4",
-    "sqlite": "DELETE FROM search_terms WHERE tenant_id = ? AND field = ? AND term = ? AND guid = ?",
+    "postgresql": f"DELETE FROM {TERMS} WHERE tenant_id = $1 AND field = $2 AND term = $3 AND guid = $4",
+    "sqlite": f"DELETE FROM {TERMS} WHERE tenant_id = ? AND field = ? AND term = ? AND guid = ?",
 }
 
 
@@ -68,9 +76,9 @@ async def add_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:
         return
     # In the order of the key: neighbours go to one page.
     if tx.dialect == "sqlite":
-        await tx.run_many(_ADD["sqlite"], [(scope.tenant_id, *row) for row in sorted(rows)])
+        await tx.run_many(_ADD_ONE, [(scope.tenant_id, *row) for row in sorted(rows)])
     else:
-        await tx.run(_ADD["postgresql"], scope.tenant_id, *map(list, zip(*sorted(rows), strict=True)))
+        await tx.run(_ADD, scope.tenant_id, *map(list, zip(*sorted(rows), strict=True)))
 
 
 async def remove_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:

@@ -5,13 +5,26 @@ from dataclasses import dataclass
 
 from datacollect.db import Tx
 from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.indexing.queries import Row, add_terms, find_index, remove_terms, store_index
+from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
 from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.tenants.service import REINDEX
+from datacollect.jobs import enqueue
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 Change = tuple[Entity | None, Entity]
 """An entity as the database held it, and as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """The index of a log that is being appended to."""
+
+    state: IndexState | None
+    """None while none has been begun."""
+    searchable: Sequence[str]
+    """The program's fields, for an index that begins with its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,38 +34,34 @@ class Rows:
     added: list[Row]
     removed: list[Row]
 
-    async def store(self, tx: Tx, scope: TenantScope) -> None:
-        """Two statements at most, and none where no term changes."""
-        if self.removed:
-            await remove_terms(tx, scope, self.removed)
-        if self.added:
-            await add_terms(tx, scope, self.added)
 
+async def bring_up(
+    tx: Tx,
+    scope: TenantScope,
+    index: Indexing,
+    changes: Iterable[Change],
+    *,
+    log_is_new: bool,
+    now: Millis,
+) -> Sequence[Row]:
+    """Bring the index up to what changes entities, but for the rows to add, which are given back.
 
-class IndexUpkeep:
-    """One batch of events' changes to the index. The log is locked from before it is made until it is saved."""
-
-    def __init__(self, state: IndexState | None, searchable: Sequence[str]) -> None:
-        self._state = state
-        self._searchable = searchable
-
-    @classmethod
-    async def start(cls, tx: Tx, scope: TenantScope, searchable: Sequence[str]) -> "IndexUpkeep":
-        """`searchable` are the program's fields, for an index that begins with its log."""
-        return cls(await find_index(tx, scope), searchable)
-
-    async def save(self, tx: Tx, scope: TenantScope, changes: Iterable[Change], *, log_is_new: bool) -> None:
-        state = self._state
-        if state is None:
-            if not log_is_new:
-                return
-            state = state_of_new_log(self._searchable)
-            await store_index(tx, scope, state)
-        elif state.rules != RULES:
-            # Made by another version of the hub, which this process cannot keep it up for.
-            await store_index(tx, scope, state.voided())
-            return
-        await changed_rows(state, changes).store(tx, scope)
+    One statement, and none where nothing is to be taken away. The log has been locked since the state was read.
+    """
+    state = index.state
+    if state is None:
+        if not log_is_new:
+            return ()
+        state = state_of_new_log(index.searchable)
+        await store_index(tx, scope, state)
+    elif state.rules != RULES:
+        # Made by another version of the hub, for which this process cannot keep it up.
+        await store_index(tx, scope, state.voided())
+        await enqueue(tx, scope, REINDEX, {}, now=now)
+        return ()
+    rows = changed_rows(state, changes)
+    await remove_terms(tx, scope, rows.removed)
+    return rows.added
 
 
 def changed_rows(state: IndexState, changes: Iterable[Change]) -> Rows:

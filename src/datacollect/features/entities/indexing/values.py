@@ -27,6 +27,8 @@ LONGEST_KEY = 200
 EMPTY = "="
 """The key of the empty text. The index leaves it out: forms send it for every field that was left empty."""
 
+_TOO_LARGE = 10**100
+"""Whole numbers from there on are compared with nothing."""
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -73,35 +75,28 @@ def value_at(data: Mapping[str, Any], path: str) -> Any:
 
 def text_of(value: Any) -> str | None:
     """A value as a text, without regard to case; None for what has none."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)[:LONGEST_KEY] if abs(value) < 10**LONGEST_KEY else None
-        case float():
-            return repr(value)
-        case str():
-            return _without_case(value)
-        case _:
-            return None
+    if isinstance(value, str):
+        return _without_case(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < _TOO_LARGE else None
+    return repr(value) if isinstance(value, float) else None
 
 
 def number_of(value: Any) -> float | None:
     """A value as a number; None for what has none."""
-    match value:
-        case bool():
-            return None
-        case int() if abs(value) >= 10**LONGEST_KEY:
-            return None
-        case int() | float():
-            return float(value)
-        case str() if _NUMERAL.fullmatch(value):
-            return float(value)
-        case _:
-            return None
+    if isinstance(value, str):
+        return float(value) if _NUMERAL.fullmatch(value) else None
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE:
+        return float(value)
+    return None
 
 
 def key_of(value: Any) -> str | None:
+    """The value's key; None for what is never compared."""
     text = text_of(value)
     if text is None:
         return None

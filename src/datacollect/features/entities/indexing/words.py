@@ -6,7 +6,7 @@ that goes through the index and one that goes through the entities agree.
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 MOST_WORDS = 60
 """Words kept of one entity; a name has five."""
@@ -17,7 +17,7 @@ _LONGEST_WORD = 40
 _LONGEST_TEXT = 1000
 """Characters of one text that are looked at."""
 
-_JOINED = re.compile(r"[0-9']")
+_JOINED = re.compile(r"[0-9'`]")
 """What is in chunks that are written with and without marks inside: ids, phone numbers, O'Brien."""
 _PARTS = re.compile(r"[^\W_]+")
 _CHUNKS = re.compile(r"[^\s,;|]+")
@@ -80,12 +80,12 @@ def _plain(character: str) -> str:
             return character
 
 
-def words_in(texts: Sequence[str]) -> Collection[str]:
+def words_in(texts: Iterable[str]) -> Collection[str]:
     """The words of some texts, each once, `MOST_WORDS` at most."""
     found: dict[str, None] = {}
     for text in texts:
-        for word in _words(folded(text[:_LONGEST_TEXT])):
-            found.setdefault(word[:_LONGEST_WORD])
+        for word in _words(text[:_LONGEST_TEXT]):
+            found[word[:_LONGEST_WORD]] = None
             if len(found) == MOST_WORDS:
                 return found.keys()
     return found.keys()
@@ -107,7 +107,17 @@ def answers(words: Collection[str], asked: Sequence[str]) -> bool:
     return all(any(word.startswith(one) for word in words) for one in asked)
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterable[str]:
+    # Nearly all texts are one of the first two; this is in the way of every push.
+    if text.isascii():
+        if text.isalnum():
+            return (text.lower(),)
+        if not _JOINED.search(text):
+            return _PARTS.findall(text.lower())
+    return _words_of_chunks(folded(text))
+
+
+def _words_of_chunks(text: str) -> Iterator[str]:
     number: list[str] = []
     for chunk in _CHUNKS.findall(text):
         parts = _parts(chunk)
@@ -130,6 +140,9 @@ def _of_run(number: Sequence[str]) -> Iterator[str]:
 
 
 def _of_part(part: str) -> Iterator[str]:
+    if part.isascii():
+        yield part
+        return
     for run in _UNSPACED.findall(part):
         yield from (run[at : at + 2] for at in range(len(run)))
     rest = _UNSPACED.sub(" ", part).split() if _UNSPACED.search(part) else [part]
