@@ -120,7 +120,7 @@ class PostgresDatabase(Database):
                 yield _PostgresReading(connection, self.statements, driver)
         except (asyncpg.QueryCanceledError, exc.DBAPIError) as error:
             if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
-                raise TookTooLong() from error
+                raise TookTooLong() from None
             raise
 
     @contextlib.asynccontextmanager

@@ -319,7 +319,7 @@ def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterat
     except (exc.OperationalError, sqlite3.OperationalError) as error:
         cause = error.orig if isinstance(error, exc.OperationalError) else error
         if late and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            raise TookTooLong() from error
+            raise TookTooLong() from None
         raise
     finally:
         timer.cancel()

@@ -149,12 +149,15 @@ async def _count(view: Reading, scope: TenantScope, queries: Sequence[Guids]) ->
 async def count_on(view: Reading, scope: TenantScope, way: Way, *, exactly: bool) -> int | None:
     """How many entities the way leads to; None if that is not soon counted. One statement."""
     sql = Sql(view.dialect, scope)
-    source = way.source(sql)
     if exactly or way.is_counted:
-        return int((await view.fetch(statements.counted(source), *sql.values))[0][0])
-    few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
+        text = statements.counted(way.source(sql))
+        return int((await view.fetch(text, *sql.values))[0][0])
     if way.guids is not None:
-        return None
-    text = statements.counted_among(sql, source, few, most=2 * FEW + 1)
+        source = statements.gather(sql, statements.first_of(way.guids(sql), 2 * FEW + 1), way.wanted)
+        text = statements.counted_among(source.rows, source)
+    else:
+        few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
+        rows = statements.first_that_meet(sql, few, 2 * FEW + 1)
+        text = statements.counted_among(rows, statements.walk(sql, way.wanted))
     counted, looked_at = (await view.fetch(text, *sql.values))[0]
     return None if looked_at > 2 * FEW else int(counted)

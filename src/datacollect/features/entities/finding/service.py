@@ -221,8 +221,8 @@ async def search(
 
     try:
         return await _answer(finder, scope, deadline, lambda view: _plan_search(view, finder.log, scope, criteria), run)
-    except TookTooLong as late:
-        raise SearchTooSlow() from late
+    except TookTooLong:
+        raise SearchTooSlow() from None
 
 
 async def _plan_search(view: Reading, log: EventLog, scope: TenantScope, criteria: Sequence[Criterion]) -> _Plan:
@@ -296,7 +296,8 @@ async def _is_unchanged(view: Reading, scope: TenantScope, plan: _Plan) -> bool:
 @contextlib.asynccontextmanager
 async def _turn(finder: Finder, deadline: Deadline) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(finder.turns.acquire(), deadline.left)
+        async with asyncio.timeout(deadline.left):
+            await finder.turns.acquire()
     except TimeoutError:
         raise SearchTooSlow() from None
     try:
