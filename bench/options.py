@@ -44,6 +44,7 @@ class Options:
     rate: int = 200
     programs: int = 500
     config: str | None = None
+    entities: int | None = None
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -116,6 +117,11 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     one("updates", 10_000, "hot: updates of the one entity (%(default)s)")
     one("rate", 1_000, "flood: logins a second (%(default)s)")
     one("programs", 10_000, "programs: how many (%(default)s)")
+    work.add_argument(
+        "--entities",
+        type=_whole(1, MAX_EVENTS),
+        help="entities: measure lists and searches of a program that holds as many",
+    )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 
 

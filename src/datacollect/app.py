@@ -1,5 +1,6 @@
 """The composition root: the one file that knows every part."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +21,7 @@ from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
-from datacollect.features.conflicts.service import keep_conflicts
+from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
@@ -100,6 +101,12 @@ _LOCKED = (
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 """Told what each event did to the entities, live and when it is applied again."""
 
+LONG_READS = 2
+"""Searches that go through a program which a server process works on at once: SQLite has four readers."""
+
+MARKS = {"hasConflict": guids_in_conflict}
+"""What lists of entities can be filtered by beside what entities hold."""
+
 
 def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     """Put a hub's parts together. Nothing is opened or changed yet."""
@@ -137,6 +144,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        turns=asyncio.Semaphore(LONG_READS),
+        marks=MARKS,
         outgoing=outgoing,
         jobs=Worker(
             database,

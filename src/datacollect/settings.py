@@ -165,6 +165,13 @@ class Settings(BaseSettings):
     requests_at_once: int = Field(
         500, alias="REQUESTS_AT_ONCE", ge=1, description="Requests that a server process works on at once."
     )
+    search_seconds: float = Field(
+        10,
+        alias="SEARCH_SECONDS",
+        gt=0,
+        le=50,
+        description="How long a list or a search may take before it is stopped, and told to ask for less.",
+    )
     body_memory: int = Field(
         256,
         alias="BODY_MEMORY",

@@ -140,8 +140,12 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def reading(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
-        """Open a view of committed data; each statement sees what was committed when it began. Raises likewise."""
+    def reading(self, within: Within = None, *, seconds: float | None = None) -> AbstractAsyncContextManager[Reading]:
+        """Open a view of committed data; each statement sees what was committed when it began. Raises likewise.
+
+        With `seconds`, a statement that runs longer is stopped in the database, and the block ends with `TookTooLong`.
+        On SQLite they count for the whole block.
+        """
 
     @abstractmethod
     async def check(self) -> None:

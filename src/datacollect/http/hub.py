@@ -1,5 +1,6 @@
 """The running hub's parts, as routes reach them."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -103,6 +104,13 @@ class ReadAudit(Protocol):
         """Note a read that was answered; `told` says more of it, in wire form. Never fails."""
 
 
+class EntityMark(Protocol):
+    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `app.py`."""
+
+    def __call__(self, tenant: str) -> str:
+        """The SQL, for either engine, of a query that gives their guids; `tenant` stands for the tenant's id in it."""
+
+
 class Quarantine(Protocol):
     """Where sync leaves what it refuses; implemented by the quarantine slice."""
 
@@ -146,6 +154,10 @@ class Hub:
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit
+    turns: asyncio.Semaphore
+    """For requests that go through a program: few at once."""
+    marks: Mapping[str, EntityMark]
+    """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
     jobs: Worker
 

@@ -13,6 +13,7 @@ from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.indexing import queries as indexing
 from datacollect.features.entities.indexing.state import IndexState
+from datacollect.features.entities.keys import form_key, sort_name
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
@@ -31,7 +32,7 @@ UNION ALL
 SELECT 2, fields, next_fields, rules, CAST(changes AS text), NULL, NULL, begun_position, through_position
 FROM {indexing.STATES} WHERE tenant_id = """
 
-ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key"
 MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
 ENTITY_KEY = "guid"
 MEMBER_KEY = "group_guid, member_guid"
@@ -46,7 +47,9 @@ class StateTables:
         self.load = _load(entities)
         self.load_with_members = _load_with_members(entities, members)
         self.save_entities = _save_entities(entities)
-        self.save_entities_and_terms = f"WITH added AS ({indexing.add_terms_sql(14)}){self.save_entities['postgresql']}"
+        # Behind the tenant and the entities' columns.
+        terms = indexing.add_terms_sql(2 + len(ENTITY_COLUMNS.split(", ")))
+        self.save_entities_and_terms = f"WITH added AS ({terms}){self.save_entities['postgresql']}"
         self.save_members = _save_members(members)
 
 
@@ -134,10 +137,10 @@ def _save_entities(entities: str) -> Mapping[Dialect, str]:
 INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
 SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({ENTITY_COLUMNS})
+            $11::bool[], $12::bigint[], $13::bigint[], $14::text[], $15::text[]) AS changed ({ENTITY_COLUMNS})
 {update}""",
         "sqlite": f"""
-INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 {update}""",
     }
 
@@ -272,11 +275,12 @@ async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:
     """The values of `ENTITY_COLUMNS`."""
+    name, form = entity.name, entity.entity_name
     return (
         entity.guid,
         entity.kind.value if entity.kind is not None else None,
-        entity.entity_name,
-        entity.name,
+        form,
+        name,
         entity.area_id,
         entity.parent_guid,
         entity.version,
@@ -285,6 +289,8 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
         not entity.is_live,
         entity.changed_position,
         entity.last_updated,
+        sort_name(name),
+        form_key(form),
     )
 
 
