@@ -34,6 +34,8 @@ from datacollect.features.integrity import feature as integrity
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
 from datacollect.features.providers.service import ProviderGate
+from datacollect.features.purging import feature as purging
+from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.security_log import feature as security_log
@@ -49,7 +51,7 @@ from datacollect.http.cors import Cors, parse_origins
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
-from datacollect.http.hub import Hub
+from datacollect.http.hub import Authenticator, Hub
 from datacollect.http.limits import RequestLimits
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
@@ -63,8 +65,8 @@ from datacollect.settings import Settings
 
 FEATURES = (
     health.FEATURE,
-    tenants.FEATURE,
     security_log.FEATURE,
+    tenants.FEATURE,
     users.FEATURE,
     auth.FEATURE,
     providers.FEATURE,
@@ -77,6 +79,7 @@ FEATURES = (
     devices.FEATURE,
     sync.FEATURE,
     quarantine.FEATURE,
+    purging.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -89,8 +92,8 @@ _BYPASSED = (
 )
 
 _LOCKED = (
-    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to"
-    " that key; without one in SECRETS_KEY it was made from JWT_SECRET: docs/how-to/rotate-the-secrets-key.md."
+    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
+    " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
@@ -113,6 +116,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
+    auth = TokenAuthenticator(database, tokens, clock)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
@@ -126,7 +130,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=CachedFormChecks(database),
         tokens=tokens,
         seals=settings.seals,
-        auth=TokenAuthenticator(database, tokens, clock),
+        auth=auth,
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
@@ -136,16 +140,19 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(log, clock),
+            job_handlers(settings, clock, log, auth),
             slots=settings.jobs_at_once,
             lease_seconds=settings.job_lease,
         ),
     )
 
 
-def job_handlers(log: EventLog, clock: Clock) -> Sequence[Handler]:
+def job_handlers(settings: Settings, clock: Clock, log: EventLog, auth: Authenticator) -> Sequence[Handler]:
     """One for each kind of job that slices enqueue."""
-    return (SeedingHandler(log, clock),)
+    return (
+        SeedingHandler(log, clock),
+        PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+    )
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -172,7 +179,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     install_error_handlers(app)
     _add_middleware(app, hub)
     for feature in FEATURES:
-        if feature.router:
+        if feature.router and feature.is_offered(settings):
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
     require_policies(app)

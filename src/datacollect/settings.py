@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     secrets_key_previous: SecretStr | None = Field(
         None,
         alias="SECRETS_KEY_PREVIOUS",
-        description="The key before SECRETS_KEY: what it has sealed can still be opened.",
+        description="The key before SECRETS_KEY, or the JWT_SECRET before it: what it has sealed can still be opened.",
     )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
@@ -171,6 +171,12 @@ class Settings(BaseSettings):
         ge=64,
         description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
     )
+    purge: bool | None = Field(
+        None,
+        alias="PURGE",
+        description="Whether archived programs can be deleted for good ([how](../how-to/archive-and-purge.md)). Unset: "
+        "unless NODE_ENV is `production`.",
+    )
     jobs_at_once: int = Field(
         2,
         alias="JOBS_AT_ONCE",
@@ -230,9 +236,13 @@ class Settings(BaseSettings):
     @property
     def seals(self) -> Seals:
         """What seals secrets: SECRETS_KEY, or else JWT_SECRET. Whatever these and the ones before them sealed opens."""
-        own = _keys("secrets-key", self.secrets_key, self.secrets_key_previous)
-        derived = _keys("secrets-key-of-jwt-secret", self.jwt_secret, self.jwt_secret_previous)
-        return Seals([*own, *derived] if self.secrets_key else [*derived, *own])
+        own, derived = (self.secrets_key, self.secrets_key_previous), (self.jwt_secret, self.jwt_secret_previous)
+        secrets = (*own, *derived) if self.secrets_key else (*derived, *own)
+        return Seals(Key(secret.get_secret_value()) for secret in secrets if secret is not None)
+
+    @property
+    def purge_offered(self) -> bool:
+        return not self.production if self.purge is None else self.purge
 
     @property
     def production(self) -> bool:
@@ -246,10 +256,6 @@ class Settings(BaseSettings):
     def providers_need_https(self) -> bool:
         """Whether identity providers must be at https addresses: in production, unless all private hosts are open."""
         return self.production and not self.allow_private_adapter_hosts
-
-
-def _keys(purpose: str, *secrets: SecretStr | None) -> list[Key]:
-    return [Key(secret.get_secret_value(), purpose) for secret in secrets if secret is not None]
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
@@ -268,16 +274,21 @@ def check_startup(settings: Settings) -> None:
         raise StartupError("Initial admin credentials must be set")
     if not settings.jwt_secret:
         raise StartupError("JWT_SECRET must be set")
-    if len(settings.jwt_secret.get_secret_value()) < MINIMUM_SECRET_LENGTH:
-        raise StartupError(f"JWT_SECRET must be at least {MINIMUM_SECRET_LENGTH} characters long")
-    previous = settings.jwt_secret_previous
-    if previous and len(previous.get_secret_value()) < MINIMUM_SECRET_LENGTH:
-        raise StartupError(f"JWT_SECRET_PREVIOUS must be at least {MINIMUM_SECRET_LENGTH} characters long")
-    for name, key in (("SECRETS_KEY", settings.secrets_key), ("SECRETS_KEY_PREVIOUS", settings.secrets_key_previous)):
-        if key and len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
-            raise StartupError(f"{name} must be at least {MINIMUM_SECRET_LENGTH} characters long")
+    check_keys(settings)
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
     for provider in settings.staff_providers:
         if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
             raise StartupError(f"STAFF_PROVIDERS: the authority of {provider.name} {problem}")
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises `StartupError` for one that could be guessed."""
+    for name, key in (
+        ("JWT_SECRET", settings.jwt_secret),
+        ("JWT_SECRET_PREVIOUS", settings.jwt_secret_previous),
+        ("SECRETS_KEY", settings.secrets_key),
+        ("SECRETS_KEY_PREVIOUS", settings.secrets_key_previous),
+    ):
+        if key and len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+            raise StartupError(f"{name} must be at least {MINIMUM_SECRET_LENGTH} characters long")

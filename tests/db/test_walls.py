@@ -36,9 +36,9 @@ pytestmark = pytest.mark.anyio
 OURS, THEIRS = system_scope(TenantId("ours")), system_scope(TenantId("theirs"))
 
 TABLES = tenant_tables()
-SHARED_TABLES = {"security_log", "user_tenants", "jobs"}
+SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges"}
 """They name tenants and belong to none: who may read which rows is decided by the caller's account. Jobs are claimed across
-tenants, and hold nothing that people have told."""
+tenants, and hold nothing that people have told. A purge outlasts the program it is of."""
 
 _VALUES: Mapping[type, Any] = {Text: "x", BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
 

@@ -10,6 +10,7 @@ from datacollect.cli import (
     permissions,
     rebuild,
     reference,
+    sealing,
     serve,
     simulate,
 )
@@ -31,6 +32,7 @@ app.command("rebuild")(rebuild.rebuild_state)
 app.command("openapi")(documents.print_openapi)
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(reference.app, name="reference")
+app.add_typer(sealing.app, name="secrets")
 app.command("dev-env")(development.write_dev_env)
 
 

@@ -123,6 +123,21 @@ def add_anchors(data_dir: Path, tenant_id: TenantId, anchors: Sequence[Anchor]) 
         raise AnchorsUnwritable(f"{file} cannot be written ({error.strerror}).") from error
 
 
+def set_aside_anchors(data_dir: Path, tenant_id: TenantId, now: Millis) -> None:
+    """Rename the tenant's anchor files, for its log is gone: they are kept, and say nothing of a later log of that name.
+
+    Harmless if there are none. Raises `AnchorsUnwritable`.
+    """
+    for file in _files(data_dir, tenant_id):
+        try:
+            file.rename(file.with_name(f"{file.name}.purged-{now}"))
+            _sync(file.parent)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise AnchorsUnwritable(f"{file} cannot be renamed ({error.strerror}).") from error
+
+
 def _former_name(tenant_id: TenantId) -> str:
     """The file's name before upper-case letters were escaped."""
     return f"{quote(tenant_id, safe='')}{_SUFFIX}"

@@ -100,11 +100,11 @@ SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHE
 # looked for when an event itself tells the place, as it does at nearly every pull.
 _RESOLVE = """
 SELECT
-  (SELECT position FROM events WHERE tenant_id = ?1 AND guid = ?3) AS by_guid,
+  (SELECT position FROM events WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2) AS by_guid,
   (SELECT position FROM events WHERE tenant_id = ?1 AND occurred_ms = ?2 ORDER BY position LIMIT 1) AS exact,
   (WITH RECURSIVE search (low, high) AS (
      SELECT 1, head.position + 1
-     WHERE NOT EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND guid = ?3)
+     WHERE NOT EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2)
        AND NOT EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND occurred_ms = ?2)
      UNION ALL
      SELECT CASE WHEN e.max_occurred_ms > ?2 THEN low ELSE e.position + 1 END,

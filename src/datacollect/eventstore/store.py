@@ -165,7 +165,8 @@ class EventStore(Protocol):
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         """The position a reader with this cursor has reached: what it wants next is greater.
 
-        None is the beginning. A known guid is its event's position. A plain time T is just before the first event
+        None is the beginning. A known guid is its event's position, if the event has the cursor's time: a log that was
+        made anew may have other events under the same guids (seeds). A plain time T is just before the first event
         with exactly that time, or, if there is none, just before the first event in log order later than T. An
         unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
         (the epoch): delivering twice is free, skipping is not.

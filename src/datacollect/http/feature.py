@@ -1,8 +1,15 @@
 """What a slice plugs into the hub."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter
+
+from datacollect.settings import Settings
+
+
+def _always(_: Settings) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +18,5 @@ class Feature:
 
     name: str
     router: APIRouter | None = None
+    is_offered: Callable[[Settings], bool] = _always
+    """Where it is not, its paths are unknown."""

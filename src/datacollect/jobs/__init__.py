@@ -4,8 +4,9 @@ A slice enqueues a job in the transaction that causes it (`enqueue`), and gives 
 here knows what a job is about.
 """
 
+from datacollect.jobs.errors import Unrecoverable
 from datacollect.jobs.model import Continue, Done, Handler, Job, JobId, JobState, Retries, Step
-from datacollect.jobs.queue import cancel, enqueue, find_active, find_latest
+from datacollect.jobs.queue import cancel, enqueue, find_active, find_latest, forget_ended, stop_all
 from datacollect.jobs.worker import Worker
 
 __all__ = [
@@ -17,9 +18,12 @@ __all__ = [
     "JobState",
     "Retries",
     "Step",
+    "Unrecoverable",
     "Worker",
     "cancel",
     "enqueue",
     "find_active",
     "find_latest",
+    "forget_ended",
+    "stop_all",
 ]

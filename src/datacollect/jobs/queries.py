@@ -70,6 +70,20 @@ async def cancel(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) -> b
     return (await tx.execute(statement)).rowcount == 1
 
 
+async def find_job(view: Reading, scope: TenantScope, job_id: JobId) -> Job | None:
+    found = select(jobs).where(_columns.id == job_id, _columns.tenant_id == scope.tenant_id)
+    return _found((await view.execute(found)).one_or_none())
+
+
+async def stop_all(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+    stopped = update(jobs).where(_columns.tenant_id == scope.tenant_id, _is_active)
+    await tx.execute(stopped.values(state=JobState.CANCELLED.value, finished_ms=now, updated_ms=now))
+
+
+async def delete_ended(tx: Tx, scope: TenantScope) -> None:
+    await tx.execute(delete(jobs).where(_columns.tenant_id == scope.tenant_id, _columns.finished_ms.is_not(None)))
+
+
 async def is_anything_due(view: Reading, kinds: Collection[str], *, now: Millis) -> bool:
     return bool((await view.execute(select(exists().where(_is_due(kinds, now))))).scalar_one())
 

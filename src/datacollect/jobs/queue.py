@@ -47,3 +47,13 @@ async def find_latest(view: Reading, scope: TenantScope, kind: str, *, key: str 
 async def cancel(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) -> bool:
     """Call a job off. One that runs ends with the step it is in. Whether there was anything to call off."""
     return await queries.cancel(tx, scope, job_id, now=now)
+
+
+async def stop_all(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+    """End all jobs of the tenant at once: what a step that is under way does is undone when it wants to commit."""
+    await queries.stop_all(tx, scope, now=now)
+
+
+async def forget_ended(tx: Tx, scope: TenantScope) -> None:
+    """Forget the tenant's jobs that have ended, as if they had never been."""
+    await queries.delete_ended(tx, scope)

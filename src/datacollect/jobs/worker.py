@@ -17,6 +17,7 @@ under way, never an effect twice.
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import random
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -27,11 +28,11 @@ import structlog
 from datacollect.db import Database
 from datacollect.jobs import queries
 from datacollect.jobs.errors import JobAbandoned, JobFailed, JobTimedOut, LeaseLost, Unrecoverable
-from datacollect.jobs.model import Continue, Done, Handler, Job, JobState, Progress, Retries
+from datacollect.jobs.model import Continue, Done, Handler, Job, JobId, JobState, Progress, Retries
 from datacollect.jobs.queue import JOBS
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import new_guid
 
 _log = structlog.get_logger(component="jobs")
@@ -39,6 +40,7 @@ _log = structlog.get_logger(component="jobs")
 _POLL_SECONDS = 5
 """What other processes put in line, and what is to be tried again, waits this long at most. Our own work wakes us."""
 
+_LOOK_SECONDS = 0.05
 _LONGEST_REST_SECONDS = 0.25
 _STOP_SECONDS = 10
 _KEPT_MILLIS = 14 * 24 * 3600 * 1000
@@ -87,13 +89,18 @@ class Worker:
     async def running(self) -> AsyncIterator[None]:
         """Work until the block ends; then end the steps under way, and leave the jobs to the next worker."""
         self._stopping = False
-        slots = [asyncio.create_task(self._work(f"{self._name}-{number}")) for number in range(self._slots)]
+        slots = [self._start(number) for number in range(self._slots)]
         try:
             yield
         finally:
             self._stopping = True
             self.wake()
             await _end(slots)
+
+    def _start(self, number: int) -> "asyncio.Task[None]":
+        # In a context of its own: its log lines are not those of whatever happened to be going on.
+        work = self._work(f"{self._name}-{number}")
+        return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
     async def drain(self) -> None:
         """Do everything that is due, and wait for what this process is doing. For tests and tools: it never rests."""
@@ -104,6 +111,17 @@ class Worker:
                 return
             self._settled.clear()
             await self._settled.wait()
+
+    async def wait_for(self, scope: TenantScope, job_id: JobId, *, seconds: float) -> Job | None:
+        """The job when it has ended, or as it is after so many seconds, whoever works on it; None if it is not kept."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            async with self._database.reading(scope) as view:
+                job = await queries.find_job(view, scope, job_id)
+            if job is None or not job.is_active or loop.time() >= until:
+                return job
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _work(self, owner: str) -> None:
         while not self._stopping:

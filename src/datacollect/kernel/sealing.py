@@ -28,11 +28,11 @@ class CannotOpen(Exception):
 
 
 class Key:
-    """One key, derived from a secret. `purpose` keeps keys apart that come from one secret."""
+    """One key, derived from a secret, which may be used for something else as well."""
 
-    def __init__(self, secret: str, purpose: str) -> None:
-        self.id = _derived(secret, f"{purpose}:key-id", 6).hex()
-        self.cipher = AESGCM(_derived(secret, purpose, 32))
+    def __init__(self, secret: str) -> None:
+        self.id = _derived(secret, "key-id", 6).hex()
+        self.cipher = AESGCM(_derived(secret, "key", 32))
 
 
 class Seals:
@@ -86,5 +86,5 @@ def _prefix(key_id: str) -> str:
 
 
 def _derived(secret: str, purpose: str, length: int) -> bytes:
-    info = f"datacollect-hub:{purpose}".encode()
+    info = f"datacollect-hub:sealing:{purpose}".encode()
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(secret.encode())

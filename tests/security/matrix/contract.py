@@ -103,6 +103,16 @@ RULES: Mapping[str, Rule] = {
     "PATCH /api/apps/{id}/inji": _PROGRAM_MANAGER,
     "DELETE /api/apps/{id}": _PROGRAM_ADMIN,
     "POST /api/apps/{id}/restore": _PROGRAM_ADMIN,
+    "DELETE /api/apps/{id}/purge": _PROGRAM_ADMIN,
+    # What a program was is for whoever may change it; secrets as in the program itself, and in a comparison for nobody.
+    "GET /api/apps/{id}/versions": _PROGRAM_MANAGER,
+    "GET /api/apps/{id}/versions/{revision}": Rule(
+        "member", "system-admin", at="path", archived_too=True, reveals="name form data", to_admins="secret"
+    ),
+    "GET /api/apps/{id}/versions/{revision}/diff": Rule(
+        "member", "system-admin", at="path", archived_too=True, reveals="name form"
+    ),
+    "POST /api/apps/{id}/versions/{revision}/restore": _PROGRAM_MANAGER,
     "POST /api/apps/{id}/artifact/rotate": _PROGRAM_MANAGER,
     "GET /artifacts/{artifactId}.json": _FILE,
     "GET /artifacts/{artifactId}.png": _FILE,

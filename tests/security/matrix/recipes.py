@@ -133,6 +133,15 @@ async def _fresh_program(world: World, place: Place) -> Place:
     return replace(place, id=config_id)
 
 
+async def _fresh_archived(world: World, place: Place) -> Place:
+    """Another one with the same marks, archived."""
+    if place.name == UNKNOWN:
+        return place
+    config_id = await world.make_program(place.name)
+    assert (await world.admin.delete(f"/api/apps/{config_id}")).status_code == 200
+    return replace(place, id=config_id)
+
+
 async def _fresh_id(_: World, place: Place) -> Place:
     return replace(place, id=f"{place.name}-{uuid.uuid4().hex[:8]}")
 
@@ -341,6 +350,11 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "DELETE /api/apps/{id}": (Recipe(_app("DELETE"), prepare=_fresh_program, writes=True),),
     "POST /api/apps/{id}/restore": (Recipe(_app("POST", "/restore"), prepare=_fresh_program, writes=True),),
+    "DELETE /api/apps/{id}/purge": (Recipe(_app("DELETE", "/purge"), prepare=_fresh_archived, writes=True),),
+    "GET /api/apps/{id}/versions": (Recipe(_app("GET", "/versions")),),
+    "GET /api/apps/{id}/versions/{revision}": (Recipe(_app("GET", "/versions/1")),),
+    "GET /api/apps/{id}/versions/{revision}/diff": (Recipe(_app("GET", "/versions/1/diff")),),
+    "POST /api/apps/{id}/versions/{revision}/restore": (Recipe(_app("POST", "/versions/1/restore"), writes=True),),
     "POST /api/apps/{id}/artifact/rotate": (
         Recipe(_app("POST", "/artifact/rotate"), prepare=_fresh_program, writes=True),
     ),

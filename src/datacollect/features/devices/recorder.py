@@ -11,6 +11,7 @@ import structlog
 from datacollect.db import Database, Tx
 from datacollect.features.devices import queries
 from datacollect.features.devices.model import Activity, ClockSamples, DeviceKey, Tally
+from datacollect.features.tenants.service import hold
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -105,7 +106,9 @@ class DeviceRecorder:
             rows = [row for row in activity if row.key in part]
             try:
                 async with self._database.transaction(scope) as tx:
-                    await self._write(tx, scope, part, rows)
+                    # A moment later than what it tells of: the program may be gone, and nothing of it may stay.
+                    if await hold(tx, scope):
+                        await self._write(tx, scope, part, rows)
             except Exception as error:
                 _log.warning("devices.flush_failed", tenant_id=tenant_id, devices=len(part), exc_info=error)
                 self._put_back(part, rows)

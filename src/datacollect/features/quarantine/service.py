@@ -20,6 +20,7 @@ from datacollect.features.quarantine.model import (
     event_to_replay,
     quarantine_id,
 )
+from datacollect.features.tenants.service import hold
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
@@ -59,6 +60,8 @@ class QuarantineKeeper:
         guid = rejection.event.guid
         try:
             async with self._database.transaction(scope) as tx:
+                if not await hold(tx, scope):
+                    return ()
                 if await queries.find_discarded(tx, scope, [guid]):
                     return await queries.find_discarded(tx, scope, pushed)
                 await queries.keep_blocking(tx, scope, _kept(scope, rejection, Kind.BLOCKING, device_id, now))

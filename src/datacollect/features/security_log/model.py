@@ -32,6 +32,14 @@ class SecurityAction(StrEnum):
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DELETED = "user.deleted"
+    PROGRAM_CREATED = "program.created"
+    PROGRAM_CHANGED = "program.changed"
+    PROGRAM_ARCHIVED = "program.archived"
+    PROGRAM_RESTORED = "program.restored"
+    PROGRAM_PURGE_BEGUN = "program.purge_begun"
+    """It is gone for everybody from now on; its data is being deleted."""
+    PROGRAM_PURGED = "program.purged"
+    """Nothing of it is left; the details count what there was."""
 
 
 @dataclass(frozen=True, slots=True)

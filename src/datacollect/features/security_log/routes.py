@@ -40,7 +40,7 @@ async def list_entries(
     limit: Annotated[str, Query(description="At most this many, 1-500.")] = str(DEFAULT_LISTED),
     cursor: Annotated[Text, Query(description="From the page before.")] = None,
 ) -> dict[str, Any]:
-    """Sign-ins, refreshes, sessions ended, and changes of accounts and passwords, the newest first.
+    """Sign-ins, refreshes, sessions ended, changes of accounts and passwords, and what was done to programs, the newest first.
 
     Neither passwords nor tokens nor e-mails are in it. It is kept for `SECURITY_LOG_DAYS`.
     """

@@ -78,6 +78,20 @@ class ProgramExists(Conflict):
     help = "Choose another `id`; or leave `If-None-Match` out to replace the program."
 
 
+class ProgramNotArchived(Conflict):
+    """The program is not archived, and only archived programs can be purged."""
+
+    code = "PROGRAM_NOT_ARCHIVED"
+    help = "Archive the program (`DELETE /api/apps/{id}`), make sure that nobody misses it, and purge it then."
+
+
+class ProgramBeingPurged(Conflict):
+    """The program that had this id is still being deleted."""
+
+    code = "PROGRAM_BEING_PURGED"
+    help = "Try again later, or choose another `id`. Purging it again tells how far that is."
+
+
 class VersionNotFound(NotFound):
     """The program has no such version"""
 

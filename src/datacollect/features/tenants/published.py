@@ -116,11 +116,13 @@ def masked(program: Program) -> dict[str, Any]:
 def hiding_secrets(document: Mapping[str, Any], hide: Hide = _mask) -> dict[str, Any]:
     """A config without the values of its secrets."""
     hidden = dict(document)
-    hidden["externalSync"] = masked_sync(document.get("externalSync"), hide)
-    hidden["authConfigs"] = [
-        provider | {"fields": {k: hide(v) if is_secret(k, v) else v for k, v in provider["fields"].items()}}
-        for provider in document.get("authConfigs", ())
-    ]
+    if "externalSync" in document:
+        hidden["externalSync"] = masked_sync(document["externalSync"], hide)
+    if "authConfigs" in document:
+        hidden["authConfigs"] = [
+            provider | {"fields": {k: hide(v) if is_secret(k, v) else v for k, v in provider["fields"].items()}}
+            for provider in document["authConfigs"]
+        ]
     for key in ("url", "syncServerUrl"):
         if base_holds_credentials(document.get(key) or ""):
             hidden[key] = hide(document[key])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -14,7 +14,7 @@ from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
 from datacollect.features.tenants.seeding_tables import seedings
-from datacollect.features.tenants.tables import programs
+from datacollect.features.tenants.tables import programs, purges
 from datacollect.features.tenants.versions_model import Change
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import StartupError
@@ -128,13 +128,15 @@ async def claim_program(tx: Tx, seals: Seals, tenant_id: TenantId, *, artifact_i
     """The program of that id, locked; an empty one of revision 0 is made if there is none.
 
     Insert first, look then: of two uploads of one new id, the second waits here for the first and finds its program.
+    What is found by the insert and not any more by the look was purged between them.
     """
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(programs)
     empty = {"name": "", "config": "{}", "config_secrets": "", "revision": 0, "created_ms": now, "updated_ms": now}
-    await tx.execute(insert.values(id=tenant_id, artifact_id=artifact_id, **empty).on_conflict_do_nothing())
-    claimed = await lock_program(tx, seals, tenant_id)
-    assert claimed is not None
-    return claimed
+    while True:
+        await tx.execute(insert.values(id=tenant_id, artifact_id=artifact_id, **empty).on_conflict_do_nothing())
+        claimed = await lock_program(tx, seals, tenant_id)
+        if claimed is not None:
+            return claimed
 
 
 async def store_content(
@@ -169,8 +171,10 @@ async def store_artifact_id(tx: Tx, scope: TenantScope, artifact_id: str, change
 
 async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:
     """The one way in which a program changes: it gets a new revision, and its history has that."""
+    # Who waited for their turn has an older time than those they waited for.
+    moment = case((_p.updated_ms > now, _p.updated_ms), else_=now)
     changed = update(programs).where(_p.id == scope.tenant_id)
-    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=now))
+    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=moment))
     await versions_queries.keep_version(tx, scope, change)
 
 
@@ -183,6 +187,29 @@ def _config_columns(config: Mapping[str, Any]) -> dict[str, Any]:
         "config": text,
         "config_digest": versions_queries.digest_of(text),
     }
+
+
+async def hold_program(tx: Tx, scope: TenantScope) -> bool:
+    """Whether the program is there; if so, nobody deletes its row before `tx` ends."""
+    found = select(_p.id).where(_p.id == scope.tenant_id).with_for_update(read=True, key_share=True)
+    return (await tx.execute(found)).first() is not None
+
+
+async def delete_program(tx: Tx, scope: TenantScope) -> None:
+    await tx.execute(delete(programs).where(_p.id == scope.tenant_id))
+
+
+async def insert_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
+    await tx.execute(insert(purges).values(tenant_id=scope.tenant_id, begun_ms=now, begun_by=scope.actor.user_id))
+
+
+async def is_being_purged(view: Reading, scope: TenantScope) -> bool:
+    found = select(purges.c.tenant_id).where(purges.c.tenant_id == scope.tenant_id)
+    return (await view.execute(found)).first() is not None
+
+
+async def delete_purge(tx: Tx, scope: TenantScope) -> None:
+    await tx.execute(delete(purges).where(purges.c.tenant_id == scope.tenant_id))
 
 
 async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:

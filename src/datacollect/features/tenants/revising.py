@@ -15,7 +15,7 @@ REVISED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"description": "The program's revision.", "schema": {"type": "string"}}}}
 }
 CHANGED = "The program is not at the revision that `If-Match` names: somebody else has changed it."
-PRESENT = "With `If-None-Match: *`: there is a program of this id already."
+TAKEN = "With `If-None-Match: *`, there is a program of this id already; or one that had it is still being purged."
 
 _TAG = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 

@@ -22,8 +22,8 @@ from datacollect.features.tenants.model import ListQuery, Progress
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
     CHANGED,
-    PRESENT,
     REVISED,
+    TAKEN,
     done,
     etag_of,
     expected_of,
@@ -36,6 +36,7 @@ from datacollect.http.body import JsonBody, read_body, strict_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, ProgramId
+from datacollect.http.source import CurrentSource, source_of
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
@@ -136,9 +137,11 @@ async def list_apps(
     "",
     summary="Create or replace a program",
     response_model=schemas.Saved,
-    responses={**REVISED, **errors(400, 413, 415, texts={409: PRESENT, 412: CHANGED})},
+    responses={**REVISED, **errors(400, 413, 415, texts={409: TAKEN, 412: CHANGED})},
 )
-async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, uploaded: UploadedConfig) -> Response:
+async def create_app(
+    request: Request, hub: CurrentHub, actor: CurrentAdmin, source: CurrentSource, uploaded: UploadedConfig
+) -> Response:
     """Upload a config as multipart part `config` (application/json), or as the JSON body itself.
 
     On an id that exists it replaces the program, keeps its `artifactId` and seeds only what is not there yet. With
@@ -160,6 +163,7 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
             seals=hub.seals,
             base_url=_own_address(request, hub),
             expected=expected,
+            source=source,
             now=now,
         )
     hub.tenants.forget([scope.tenant_id])
@@ -173,7 +177,12 @@ async def create_app(request: Request, hub: CurrentHub, actor: CurrentAdmin, upl
     responses={**REVISED, **errors(400, 404, 413, 415, texts={412: CHANGED})},
 )
 async def replace_app(
-    request: Request, hub: CurrentHub, manager: Manager, program_id: ProgramId, uploaded: UploadedConfig
+    request: Request,
+    hub: CurrentHub,
+    manager: Manager,
+    source: CurrentSource,
+    program_id: ProgramId,
+    uploaded: UploadedConfig,
 ) -> Response:
     """Replace the whole config; what is left out is gone. Seed data is stored but not seeded.
 
@@ -191,6 +200,7 @@ async def replace_app(
             seals=hub.seals,
             base_url=_own_address(request, hub),
             expected=expected,
+            source=source,
             now=now,
         )
     hub.tenants.forget([manager.tenant_id])
@@ -242,12 +252,14 @@ async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
     response_model=schemas.Done,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
-async def archive_app(request: Request, hub: CurrentHub, owner: Owner, program_id: ProgramId) -> Response:
+async def archive_app(
+    request: Request, hub: CurrentHub, owner: Owner, source: CurrentSource, program_id: ProgramId
+) -> Response:
     """Stop the program: sync answers as for an unknown one, its files are gone. Its data stays; see restore."""
     _program_id(program_id)
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(owner) as tx:
-        revision = await service.archive(tx, owner, log=hub.log, expected=expected, now=now)
+        revision = await service.archive(tx, owner, log=hub.log, expected=expected, source=source, now=now)
     hub.tenants.forget([owner.tenant_id])
     return done({}, revision)
 
@@ -258,12 +270,14 @@ async def archive_app(request: Request, hub: CurrentHub, owner: Owner, program_i
     response_model=schemas.Done,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
-async def restore_app(request: Request, hub: CurrentHub, owner: Owner, program_id: ProgramId) -> Response:
+async def restore_app(
+    request: Request, hub: CurrentHub, owner: Owner, source: CurrentSource, program_id: ProgramId
+) -> Response:
     """Let an archived program run again, with its data and under the same QR code."""
     _program_id(program_id)
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(owner) as tx:
-        revision = await service.restore(tx, owner, log=hub.log, expected=expected, now=now)
+        revision = await service.restore(tx, owner, log=hub.log, expected=expected, source=source, now=now)
     hub.tenants.forget([owner.tenant_id])
     return done({}, revision)
 
@@ -445,7 +459,9 @@ async def _patch(
     _program_id(program_id)
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(manager) as tx:
-        revision = await service.replace_section(tx, manager, key, section, expected=expected, now=now)
+        revision = await service.replace_section(
+            tx, manager, key, section, expected=expected, source=source_of(request), now=now
+        )
     hub.tenants.forget([manager.tenant_id])
     warnings = [*(finding.text for finding in lint_section(key, section)), *_base_url_warnings(request, hub)]
     return done({key: section if shown is None else shown}, revision, warnings)

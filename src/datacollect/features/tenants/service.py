@@ -8,6 +8,7 @@ from typing import Any, Literal
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import EventLog
+from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import queries, seeding_job, versions_queries
 from datacollect.features.tenants.accepting import Accepted
 from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
@@ -17,8 +18,10 @@ from datacollect.features.tenants.errors import (
     ArtifactNotFound,
     ConfigIdMismatch,
     InvalidConfig,
+    ProgramBeingPurged,
     ProgramChanged,
     ProgramExists,
+    ProgramNotArchived,
     ProgramNotFound,
     VersionNotFound,
 )
@@ -44,6 +47,7 @@ from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import Seals
+from datacollect.kernel.source import Source
 from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
@@ -53,9 +57,12 @@ __all__ = [
     "adopt",
     "archive",
     "artifact_stamp",
+    "begin_purge",
     "compare_versions",
+    "end_purge",
     "get_artifact",
     "get_public",
+    "hold",
     "list_versions",
     "locked_programs",
     "read_program",
@@ -70,11 +77,18 @@ __all__ = [
     "upload",
 ]
 
+_RECORDED = {
+    VersionAction.CREATED: SecurityAction.PROGRAM_CREATED,
+    VersionAction.ARCHIVED: SecurityAction.PROGRAM_ARCHIVED,
+    VersionAction.RESTORED: SecurityAction.PROGRAM_RESTORED,
+}
+"""What the security log calls it; the rest is a change."""
+
 NOT_SEEDED = seeds_not_seeded().text
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
-    f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to '
-    "what sealed it, or send the secret's value"
+    f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY_PREVIOUS to what sealed it, or '
+    "send the secret's value"
 )
 
 
@@ -126,19 +140,24 @@ async def upload(
     seals: Seals,
     base_url: str | None = None,
     expected: Expected = ANYTHING,
+    source: Source | None = None,
     now: Millis,
 ) -> Stored:
     """Create the program, or replace the one of that id, and seed what is not there yet, or begin to.
 
     A program that exists keeps its `artifactId` (a printed QR code stays valid) and runs again if it was archived.
     Raises `ProgramExists` and `ProgramChanged` when it is not as `expected`, `InvalidConfig` for a masked secret that
-    stands for nothing. `base_url` is the hub's address in onboarding files: it does not become the program's own.
+    stands for nothing, `ProgramBeingPurged`. `base_url` is the hub's address in onboarding files: it does not become the program's own.
     """
     program = await queries.claim_program(tx, seals, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    # Asked after the claim, which waits for a purge that just begins.
+    if program.revision == 0 and await queries.is_being_purged(tx, scope):
+        raise ProgramBeingPurged()
     _require(expected, program.revision)
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now, restored=program.archived_at is not None)
     seeding = await _seed(tx, log, revealed, plan, now=now)
     stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
     if seeding is None:
@@ -156,6 +175,7 @@ async def replace_program(
     seals: Seals,
     base_url: str | None = None,
     expected: Expected = ANYTHING,
+    source: Source | None = None,
     now: Millis,
 ) -> Stored:
     """Replace the whole config: what is left out is gone. Archived programs stay archived; nothing is seeded.
@@ -171,6 +191,7 @@ async def replace_program(
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
         warnings.append(NOT_SEEDED)
@@ -178,7 +199,14 @@ async def replace_program(
 
 
 async def replace_section(
-    tx: Tx, scope: TenantScope, key: str, section: Any, *, expected: Expected = ANYTHING, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    key: str,
+    section: Any,
+    *,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
 ) -> int:
     """Set one section of the config, in wire form, or clear it with None. Gives the new revision."""
     program = await _locked(tx, scope, expected)
@@ -186,28 +214,89 @@ async def replace_section(
     config = {name: value for name, value in config.items() if name != key}
     if section is not None:
         config[key] = section
-    await queries.store_config(tx, scope, config, Change(VersionAction.SECTION_CHANGED, key), now=now)
+    change = Change(VersionAction.SECTION_CHANGED, key)
+    await queries.store_config(tx, scope, config, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     return program.revision + 1
 
 
-async def archive(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+async def archive(
+    tx: Tx,
+    scope: TenantScope,
+    *,
+    log: EventLog,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> int:
     """Stop the program; its data stays. Archiving again changes nothing but the moment. Gives the new revision."""
     program = await _locked(tx, scope, expected)
-    await queries.store_archived(tx, scope, now, Change(VersionAction.ARCHIVED), now=now)
+    change = Change(VersionAction.ARCHIVED)
+    await queries.store_archived(tx, scope, now, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     await log.close(tx, system_scope(scope.tenant_id))
     return program.revision + 1
 
 
-async def restore(tx: Tx, scope: TenantScope, *, log: EventLog, expected: Expected = ANYTHING, now: Millis) -> int:
+async def restore(
+    tx: Tx,
+    scope: TenantScope,
+    *,
+    log: EventLog,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> int:
     """Let an archived program run again. Gives the new revision."""
     program = await _locked(tx, scope, expected)
-    await queries.store_archived(tx, scope, None, Change(VersionAction.RESTORED), now=now)
+    change = Change(VersionAction.RESTORED)
+    await queries.store_archived(tx, scope, None, change, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     await log.reopen(tx, system_scope(scope.tenant_id))
     await seeding_job.resume(tx, scope, now=now)
     return program.revision + 1
 
 
-async def revert(tx: Tx, scope: TenantScope, revision: int, *, expected: Expected = ANYTHING, now: Millis) -> Stored:
+async def begin_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> bool:
+    """Take an archived program away, and its id with it, until `end_purge`: nobody finds it, nobody makes it anew.
+
+    Its data is the caller's business. False if that has been done before and is not ended. Raises `ProgramNotFound`,
+    `ProgramNotArchived`.
+    """
+    program = await queries.lock(tx, scope.tenant_id)
+    if program is None:
+        if await queries.is_being_purged(tx, scope):
+            return False
+        raise ProgramNotFound()
+    if program.archived_at is None:
+        raise ProgramNotArchived()
+    await queries.delete_program(tx, scope)
+    await queries.insert_purge(tx, scope, now=now)
+    return True
+
+
+async def end_purge(tx: Tx, scope: TenantScope) -> None:
+    """The id may be used again."""
+    await queries.delete_purge(tx, scope)
+
+
+async def hold(tx: Tx, scope: TenantScope) -> bool:
+    """Whether there is such a program; if so, it is not taken away before `tx` ends.
+
+    For what is written of a program apart from its log, whose lock does the same: else it could be left behind.
+    """
+    return await queries.hold_program(tx, scope)
+
+
+async def revert(
+    tx: Tx,
+    scope: TenantScope,
+    revision: int,
+    *,
+    expected: Expected = ANYTHING,
+    source: Source | None = None,
+    now: Millis,
+) -> Stored:
     """Make the content of an older version the program's, as a new revision; nothing is seeded.
 
     The artifact's id and whether it is archived stay. Secrets come back as they are stored, so no key is needed. The
@@ -221,6 +310,7 @@ async def revert(tx: Tx, scope: TenantScope, revision: int, *, expected: Expecte
     change = Change(VersionAction.REVERTED, str(revision))
     content = queries.Content(sealed, seed_digest)
     await queries.store_content(tx, scope, content, change, archived_at=program.archived_at, now=now)
+    await _record(tx, scope, change, program.revision + 1, source, now=now)
     warnings = [] if seed_digest in (None, program.seed_digest) else [NOT_SEEDED]
     return Stored(program.artifact_id, program.revision + 1, warnings)
 
@@ -440,6 +530,33 @@ async def _store(
     content = queries.Content(seal(seals, scope.tenant_id, accepted.config, accepted.external_sync), seeds)
     await queries.store_content(tx, scope, content, change, archived_at=archived_at, now=now)
     return seeds
+
+
+async def _record(
+    tx: Tx,
+    scope: TenantScope,
+    change: Change,
+    revision: int,
+    source: Source | None,
+    *,
+    now: Millis,
+    restored: bool = False,
+) -> None:
+    """Note in the security log what the program's history says too: that goes with the program."""
+    details = {"revision": revision, "how": change.action.value}
+    if change.detail is not None:
+        details["what"] = change.detail
+    if restored:
+        details["restored"] = True
+    await record(
+        tx,
+        _RECORDED.get(change.action, SecurityAction.PROGRAM_CHANGED),
+        source=source,
+        now=now,
+        actor=scope.actor.user_id,
+        tenant_id=scope.tenant_id,
+        details=details,
+    )
 
 
 async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis) -> Seeding | None:

@@ -5,7 +5,7 @@
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
 
-from datacollect.db.metadata import JsonText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 programs = Table(
     "programs",
@@ -47,6 +47,16 @@ program_versions = Table(
     Column("config_secrets", Text, nullable=False),
     Column("external_sync", Text),
     Column("seed_digest", Text),
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    # An id that is taken, though its program is gone: its data is still being deleted.
+    Column("tenant_id", Text, primary_key=True),
+    Column("begun_ms", BigInteger, nullable=False),
+    Column("begun_by", Integer),
+    info=SHARED,
 )
 
 program_contents = Table(

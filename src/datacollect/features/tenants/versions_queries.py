@@ -76,7 +76,8 @@ async def read_seeds(view: Reading, scope: TenantScope, digest: str | None) -> l
 
 
 async def newest_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> list[Version]:
-    found = select(*_TOLD).where(_v.tenant_id == scope.tenant_id)
+    # Only of a program that is there: what is left of one that is being purged is not shown.
+    found = select(*_TOLD).join(programs, programs.c.id == _v.tenant_id).where(_v.tenant_id == scope.tenant_id)
     if before is not None:
         found = found.where(_v.revision < before)
     return [_version(row) for row in await view.execute(found.order_by(_v.revision.desc()).limit(limit))]

@@ -11,6 +11,7 @@ from datacollect.features.tenants.versions_model import Version, VersionAction
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByPath
+from datacollect.http.source import CurrentSource
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired
 from datacollect.kernel.identity import Action, TenantScope
@@ -89,14 +90,16 @@ async def get_diff(
     response_model=schemas.Saved,
     responses={**REVISED, **errors(404, texts={412: CHANGED})},
 )
-async def restore_version(request: Request, hub: CurrentHub, manager: Manager, revision: Revision) -> Response:
+async def restore_version(
+    request: Request, hub: CurrentHub, manager: Manager, source: CurrentSource, revision: Revision
+) -> Response:
     """Make the content of that version the program's again, secrets included, as a new revision.
 
     The `artifactId` and whether the program is archived stay as they are, and nothing is seeded. It honours `If-Match`.
     """
     expected, now = expected_of(request), hub.clock.now()
     async with hub.db.transaction(manager) as tx:
-        stored = await service.revert(tx, manager, revision, expected=expected, now=now)
+        stored = await service.revert(tx, manager, revision, expected=expected, source=source, now=now)
     hub.tenants.forget([manager.tenant_id])
     return saved(stored, ())
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -13,7 +13,7 @@ from datacollect.features.users.errors import UserExists
 from datacollect.features.users.model import ListQuery, User
 from datacollect.features.users.tables import user_tenants, users
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import AccountRole
+from datacollect.kernel.identity import AccountRole, TenantScope
 from datacollect.kernel.ids import UserId
 
 
@@ -94,6 +94,16 @@ def matching(wanted: Select[Any], query: ListQuery) -> Select[Any]:
     if query.role is not None:
         members = members.where(user_tenants.c.role == query.role.value)
     return wanted.where(users.c.id.in_(members))
+
+
+async def list_naming(tx: Tx, scope: TenantScope) -> list[User]:
+    """All accounts that name the program among theirs, administrators too; and a few that only seem to.
+
+    By the accounts themselves, which are what counts, and not by the rows that lists are made from.
+    """
+    name = f'"{scope.tenant_id}"'
+    naming = [column.contains(name, autoescape=True) for column in (users.c.tenant_ids, users.c.role_assignments)]
+    return [_user(row) for row in await tx.execute(select(users).where(or_(*naming)).order_by(users.c.id))]
 
 
 async def lock_users(tx: Tx, user_ids: Iterable[UserId]) -> Mapping[UserId, User]:

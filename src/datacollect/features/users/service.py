@@ -58,7 +58,7 @@ from datacollect.kernel.errors import (
     StartupError,
     Unauthenticated,
 )
-from datacollect.kernel.identity import SYSTEM, AccountRole, Action, Actor
+from datacollect.kernel.identity import SYSTEM, AccountRole, Action, Actor, TenantScope
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId, UserId
 from datacollect.kernel.source import Source
 
@@ -81,6 +81,7 @@ __all__ = [
     "get_user",
     "hash_password",
     "is_right_password",
+    "leave_program",
     "list_users",
     "modern_hash",
     "normal_email",
@@ -235,6 +236,29 @@ async def delete_user(tx: Tx, manager: Actor, key: str, *, source: Source | None
     await queries.delete_user(tx, before.id)
     await _record(tx, SecurityAction.USER_DELETED, manager, before, None, source=source, now=now)
     return before.id
+
+
+async def leave_program(tx: Tx, scope: TenantScope, *, most: int, now: Millis) -> Sequence[UserId]:
+    """Put so many accounts out of a program that is gone, so that a later one of its id is not theirs.
+
+    Gives those that were; none when nobody belongs to it any more.
+    """
+    gone = [scope.tenant_id]
+    members = [
+        user.id for user in await queries.list_naming(tx, scope) if user.memberships.within(gone) != Memberships()
+    ]
+    members = members[:most]
+    if not members:
+        return ()
+    # In the order in which everybody locks accounts: administrators first.
+    await queries.lock_admins(tx)
+    await queries.lock_users(tx, members)
+    for user_id in members:
+        before = await queries.find_user(tx, user_id)
+        if before is not None:
+            after = before.with_memberships(before.memberships.without(gone))
+            await _store(tx, scope.actor, before, after, source=None, now=now)
+    return members
 
 
 def _new_user(account: Account) -> User:

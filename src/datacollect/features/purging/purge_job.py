@@ -1,0 +1,94 @@
+"""The job that deletes what was stored of a program, batch by batch, so that other programs' requests go on."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from datacollect.db import Tx
+from datacollect.eventstore.anchors import AnchorsUnwritable, set_aside_anchors
+from datacollect.features.purging import queries
+from datacollect.features.purging.model import Progress
+from datacollect.features.security_log.service import SecurityAction, record
+from datacollect.features.tenants import service as tenants
+from datacollect.features.users import service as users
+from datacollect.jobs import Continue, Done, Job, Step, forget_ended
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import UserId
+
+_log = structlog.get_logger(component="purging")
+
+KIND = "purge-program"
+
+_ROWS_AT_ONCE = 500
+_ACCOUNTS_AT_ONCE = 25
+
+
+class PurgeHandler:
+    """Implements `Handler`. `on_changed` is told which accounts have lost a program, once that is on disk."""
+
+    kind = KIND
+
+    def __init__(self, data_dir: Path, clock: Clock, *, on_changed: Callable[[UserId], None]) -> None:
+        self._data_dir = data_dir
+        self._clock = clock
+        self._on_changed = on_changed
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+        progress = Progress.at(job.checkpoint)
+        if not job.checkpoint:
+            # Now, so that nobody who verifies the logs meanwhile misses this one's.
+            await self._set_anchors_aside(scope)
+        if await self._delete_rows(tx, scope, progress, first=progress.stage) == _ROWS_AT_ONCE:
+            return Continue(progress.checkpoint(), progress.total)
+        left = await users.leave_program(tx, scope, most=_ACCOUNTS_AT_ONCE, now=self._clock.now())
+        progress.accounts += len(left)
+        tx.after_commit(partial(_tell, self._on_changed, left))
+        # What somebody has written meanwhile who had been let in before.
+        if left or await self._delete_rows(tx, scope, progress, first=0):
+            return Continue(progress.checkpoint(), progress.total)
+        return await self._finish(tx, scope, job, progress)
+
+    async def _delete_rows(self, tx: Tx, scope: TenantScope, progress: Progress, *, first: int) -> int:
+        """Delete a batch, from the first table on that may have rows. Gives how many there were: none are left of less
+        than a whole batch."""
+        tables, room = queries.tables(), _ROWS_AT_ONCE
+        for number, table in enumerate(tables[first:], first):
+            deleted = await queries.delete_some(tx, scope, table, most=room)
+            progress.count(table.name, deleted)
+            progress.stage = number
+            room -= deleted
+            if not room:
+                return _ROWS_AT_ONCE
+        progress.stage = len(tables)
+        return _ROWS_AT_ONCE - room
+
+    async def _finish(self, tx: Tx, scope: TenantScope, job: Job, progress: Progress) -> Done:
+        await forget_ended(tx, scope)
+        await tenants.end_purge(tx, scope)
+        await record(
+            tx,
+            SecurityAction.PROGRAM_PURGED,
+            source=None,
+            now=self._clock.now(),
+            actor=job.args["by"],
+            tenant_id=scope.tenant_id,
+            details={"rows": progress.deleted, "accounts": progress.accounts},
+        )
+        await self._set_anchors_aside(scope)
+        return Done({"rows": progress.deleted, "accounts": progress.accounts})
+
+    async def _set_anchors_aside(self, scope: TenantScope) -> None:
+        """Outside of the database, which is harmless: it is done twice, and before anybody can use the id again."""
+        try:
+            await asyncio.to_thread(set_aside_anchors, self._data_dir, scope.tenant_id, self._clock.now())
+        except AnchorsUnwritable:
+            _log.warning("anchors.not_set_aside", tenant_id=scope.tenant_id)
+
+
+def _tell(on_changed: Callable[[UserId], None], user_ids: Iterable[UserId]) -> None:
+    for user_id in user_ids:
+        on_changed(user_id)
