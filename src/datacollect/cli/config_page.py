@@ -33,7 +33,7 @@ sizes and numbers are in [limits](limits.md).
 
 _SHAPES = f"""
 A document as the hub gives it (`GET /api/apps/{{id}}`, or an onboarding file) can be uploaded again: `artifactId`,
-`archivedAt`, `createdAt`, `updatedAt`, `revision` and `lockedSecrets` are passed over.
+`archivedAt`, `createdAt`, `updatedAt`, `revision`, `status`, `seeding` and `lockedSecrets` are passed over.
 
 ## Shapes that are brought into one form
 

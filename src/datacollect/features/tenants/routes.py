@@ -537,8 +537,6 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
     } | (headers or {})
     if _is_known(request, file.etag):
         return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        return Response(media_type=media_type, headers=headers | {"Content-Length": str(len(file.body))})
     return Response(file.body, media_type=media_type, headers=headers)
 
 
