@@ -213,6 +213,7 @@ async def test_without_the_key_everything_but_the_secrets_is_there_and_nothing_i
     async with running(installation, **NEW_KEY) as (_, admin):
         shown = await admin.get(path)
         assert shown.json()["lockedSecrets"] == ["authConfigs", "externalSync"]
+        assert shown.headers["cache-control"] == "no-store"
         assert shown.json()["externalSync"] == {"type": MASK}
         assert [provider["fields"].get("client_id") for provider in shown.json()["authConfigs"]] == ["a", "b"]
         assert shown.json()["entityForms"] == config["entityForms"]

@@ -193,6 +193,9 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
             if revision is not None and _is_known(request, etag_of(revision)):
                 return Response(status_code=304, headers=headers | {"ETag": etag_of(revision)})
         shown = await service.read_program(view, member, seals=hub.seals)
+    if not shown.is_whole:
+        # At the same revision there will be more to see, once the key is back.
+        headers["Cache-Control"] = "no-store"
     return json_answer(shown.document, headers | {"ETag": etag_of(shown.revision)})
 
 
