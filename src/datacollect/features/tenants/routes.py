@@ -230,6 +230,7 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
                 return Response(status_code=304, headers=headers | {"ETag": etag_of(revision)})
         shown = await service.read_program(view, member, seals=hub.seals)
     if not shown.is_whole:
+        # At the same revision there will be more to see: seeds are still to come, or the key that opens a secret.
         headers["Cache-Control"] = "no-store"
     return json_answer(shown.document, headers | {"ETag": etag_of(shown.revision)})
 
