@@ -81,6 +81,8 @@ async def test_a_published_config_comes_back_unchanged(admin: AsyncClient, clien
             await admin.post("/api/apps", json=document),
         ):
             assert again.status_code == 200, again.text
+            told = again.json().get("warnings", [])
+            assert not [text for text in told if "there is no such key" in text or "is removed" in text]
             assert again.json()["artifactId"] == first.json()["artifactId"]
             assert unchanging(await read(admin, sent["id"])) == unchanging(before)
             now = await client.get(artifact)
