@@ -12,6 +12,10 @@ from sqlalchemy.dialects.postgresql import asyncpg
 
 from datacollect.app import event_store
 from datacollect.db import EVERY_TENANT, Tx
+from datacollect.db.database import closing
+from datacollect.db.migrate import migrate
+from datacollect.db.postgres import PostgresDatabase
+from datacollect.eventstore import postgres
 from datacollect.features.entities.indexing.checking import faults_of
 from datacollect.features.entities.indexing.conditions import found_by, is_found, lookup_of, lookups_of_search
 from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
@@ -20,6 +24,7 @@ from datacollect.features.entities.tables import entities
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.testing.postgres import fresh_database
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
 from tests.statements import hot
@@ -274,3 +279,17 @@ async def test_every_statement_of_a_reindex_finds_its_rows_by_key(admin: AsyncCl
         slow = [step for step in plan if walks.search(step) and not ONE_ROW_OF_A_TENANT.search(step)]
         assert not slow or "ORDER BY field, term, guid" in sql, (sql, plan)
         assert not [step for step in plan if "Sort" in step or "TEMP B-TREE" in step], (sql, plan)
+
+
+async def test_known_events_are_looked_up_by_their_key_also_before_there_are_statistics(postgres_server: str) -> None:
+    async with fresh_database(postgres_server) as url, closing(PostgresDatabase(url, pool_size=1)) as database:
+        await migrate(database)
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run(FILL[0])
+        guids = [f"filler-{number}" for number in range(200)]
+        scope = system_scope(TenantId("filler"))
+        for sql in (postgres._KNOWN, postgres._HELD):
+            async with database.transaction(scope) as tx:
+                plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {sql}", "filler", guids))
+            assert "(guid = asked.guid)" in plan, plan
+            assert "Seq Scan" not in plan and "Bitmap" not in plan, plan
