@@ -34,7 +34,13 @@ VALUES ($1, 0, ''::bytea, NULL, $2, '{}', $3, 0) ON CONFLICT DO NOTHING"""
 
 _LOCK = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 AND closed_ms IS NULL FOR UPDATE"
 
-_KNOWN = "SELECT guid, content_hash FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])"
+# Each guid is looked up by its key. Asked for `guid = ANY`, PostgreSQL walks through the tenant's whole log as long as
+# the table has no statistics, which it has not while a new program is filled. OFFSET keeps the inner query apart.
+_BY_GUID = """
+FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
+  SELECT * FROM events e WHERE e.tenant_id = $1 AND e.guid = asked.guid OFFSET 0) AS e"""
+
+_KNOWN = f"SELECT e.guid, e.content_hash {_BY_GUID}"
 
 _APPEND = f"""
 WITH appended AS (
@@ -52,7 +58,7 @@ _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
 _SET_SCOPING = "UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2"
 
-_HELD = "SELECT guid, occurred_ms, content_hash FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])"
+_HELD = f"SELECT e.guid, e.occurred_ms, e.content_hash {_BY_GUID}"
 
 _READ_AT = """
 SELECT position, occurred_ms, guid, entity_guid, body FROM events

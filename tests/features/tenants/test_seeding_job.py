@@ -254,6 +254,21 @@ async def test_archiving_pauses_the_seeding_and_restoring_goes_on(hand: Hand) ->
     assert len(await hand.events(config)) == MANY
 
 
+async def test_purging_takes_what_is_left_along_and_the_id_can_be_seeded_anew(hand: Hand) -> None:
+    config = program()
+    await hand.post(config, households(MANY))
+    await hand.step(config)
+    path = f"/api/apps/{config['id']}"
+    await hand.client.delete(path)
+    await hand.client.delete(f"{path}/purge")
+    await hand.drain()
+    assert (await hand.client.get(path)).status_code == 404
+    await hand.post(config, households(MANY, first=5))
+    assert (await hand.seeding(config))["done"] == 0
+    await hand.drain()
+    assert [event["entityGuid"] for event in await hand.events(config)] == [f"h-{n}" for n in range(5, MANY + 5)]
+
+
 async def test_restoring_before_the_job_has_noticed_makes_no_second_one(hand: Hand) -> None:
     config = program()
     await hand.post(config, households(MANY))

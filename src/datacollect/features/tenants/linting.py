@@ -21,7 +21,9 @@ from datacollect.features.tenants.seed_checks import check_items, check_seeds
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.ids import is_config_id
 
-_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "lockedSecrets"})
+_OF_THE_HUB = frozenset(
+    {"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "lockedSecrets", "status", "seeding"}
+)
 """Members of a program as the hub gives it, so that what was downloaded can be uploaded again."""
 
 

@@ -199,6 +199,8 @@ def ordered(programs: Sequence[Listed], query: ListQuery, counts: Mapping[Tenant
 
 def base_letters(text: str) -> str:
     """Text for comparing as people do: without letter case and accents."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
