@@ -52,6 +52,14 @@ def lint(document: Any, *, https_only: bool = False) -> list[Finding]:
     return inspect(document, https_only=https_only).findings
 
 
+def lint_section(key: str, section: Any) -> list[Finding]:
+    """What a section in its stored form is warned of when it is edited by itself; None is a section that is cleared."""
+    found = Findings()
+    if section is not None:
+        check_sections({key: section}, found, https_only=False)
+    return found.all()
+
+
 def inspect(sent: Any, *, https_only: bool = False) -> Inspected:
     """`lint`, and the document that would be stored."""
     found = Findings()
