@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datacollect.features.tenants.differences import (
@@ -78,6 +78,7 @@ DOCUMENTS = st.recursive(LEAVES, nested, max_leaves=25)
 
 
 @given(DOCUMENTS, DOCUMENTS)
+@example([1, {"a": True}], [True, {"a": 1}])
 def test_applied_to_one_document_they_give_the_other(old: Any, new: Any) -> None:
     found = list(differences(old, new))
     assert repr(apply(old, found)) == repr(in_order_of(new, apply(old, found)))

@@ -22,6 +22,7 @@ from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migration_config
 from datacollect.features.tenants.sealing import NO_SECRETS, open_sealed, seal
 from datacollect.features.tenants.service import reseal
+from datacollect.features.tenants.versions_queries import programs_sealed_otherwise, replace_sealed
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import Key, Seals
@@ -303,6 +304,21 @@ async def test_more_rows_than_are_sealed_anew_at_once(installation: Installation
         hub = app.state.hub
         assert (await reseal(hub.db, hub.seals)).done == 231
         assert (await reseal(hub.db, hub.seals)).done == 0
+
+
+async def test_sealing_anew_overwrites_nobodys_change(installation: Installation) -> None:
+    config = make_config(**SECRETIVE)
+    async with running(installation, **KEY) as (app, admin):
+        await admin.post("/api/apps", json=config)
+        hub: Hub = app.state.hub
+        async with hub.db.reading(EVERY_TENANT) as view:
+            [old] = await programs_sealed_otherwise(view, [], after="", limit=10)
+        changed = config | {"externalSync": {"type": "mock", "adapterConfig": {"k": "NEW"}}}
+        await admin.put(f"/api/apps/{config['id']}", json=changed)
+        async with hub.db.transaction(EVERY_TENANT) as tx:
+            await replace_sealed(tx, old, old.config_secrets, old.external_sync)
+        shown = (await admin.get(f"/api/apps/{config['id']}")).json()
+        assert shown["externalSync"] == changed["externalSync"]
 
 
 # --- What older hubs stored --------------------------------------------------------------------------------------------

@@ -245,6 +245,10 @@ async def test_seeds_are_stored_once_however_often_the_config_is_replaced(admin:
     assert len(stored) == 1 + 1 + 10 + 1
     assert len(await rows(hub, "program_versions", config["id"])) == 13
     assert len((await admin.get(path)).json()["entityData"][0]["data"]) == 1000
+    with hub.db.statements.record() as statements:
+        await admin.put(path, json=config)
+    # Seeds that are the program's already do not even travel to the database.
+    assert [sql for sql in statements if "INTO program_contents" in sql and "VALUES" in sql] == []
 
 
 async def test_small_edits_read_and_write_no_seeds(admin: AsyncClient, hub: Hub) -> None:
@@ -370,6 +374,28 @@ async def test_editors_who_try_again_all_get_their_turn(admin: AsyncClient) -> N
     for number, its_revision in enumerate(made):
         past = (await admin.get(f"{path}/versions/{its_revision}")).json()
         assert past["description"] == f"editor {number}"
+
+
+async def test_small_edits_at_once_undo_nothing_of_each_other(admin: AsyncClient) -> None:
+    path, _ = await make(admin)
+    sections: dict[str, Any] = {
+        "syncScope": {"areaIds": ["A"]},
+        "programs": [{"id": 1, "name": "Cash"}],
+        "claim169": {"enabled": True, "trustedIssuers": []},
+        "inji": {"enabled": True, "trustedIssuers": [], "credentialTemplates": []},
+    }
+    for round_ in range(5):
+        answers = await asyncio.gather(
+            *(admin.patch(f"{path}/{key}", json={key: value}) for key, value in sections.items()),
+            admin.delete(path),
+            admin.post(f"{path}/restore"),
+        )
+        assert sorted(map(revision, answers)) == list(range(2 + 10 * round_, 8 + 10 * round_))
+        stored = (await admin.get(path)).json()
+        assert {key: stored[key] for key in sections} == sections
+        cleared = await asyncio.gather(*(admin.patch(f"{path}/{key}", json={key: None}) for key in sections))
+        assert sorted(map(revision, cleared)) == list(range(8 + 10 * round_, 12 + 10 * round_))
+        assert not sections.keys() & (await admin.get(path)).json().keys()
 
 
 async def test_without_a_precondition_the_history_is_complete_and_in_order(admin: AsyncClient) -> None:

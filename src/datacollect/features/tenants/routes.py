@@ -222,11 +222,14 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
 
     Who is not an ADMIN sees secrets as `********`, and who may not change the program sees no seed data.
     """
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
     async with hub.db.reading(member) as view:
+        if "if-none-match" in request.headers:
+            revision = await service.read_revision(view, member, seals=hub.seals)
+            if revision is not None and _is_known(request, etag_of(revision)):
+                return Response(status_code=304, headers=headers | {"ETag": etag_of(revision)})
         shown = await service.read_program(view, member, seals=hub.seals)
-    headers = {"ETag": etag_of(shown.revision), "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if shown.is_whole and _is_known(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
+    headers["ETag"] = etag_of(shown.revision)
     if not shown.is_whole:
         headers["Cache-Control"] = "no-store"
     return json_answer(shown.document, headers)

@@ -66,6 +66,7 @@ __all__ = [
     "list_versions",
     "locked_programs",
     "read_program",
+    "read_revision",
     "read_version",
     "replace_program",
     "replace_section",
@@ -331,9 +332,14 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     return Shown(document | {"seeding": seeding}, program.revision, is_whole=not program.locked and is_settled)
 
 
-async def read_revision(view: Reading, tenant_id: TenantId) -> int | None:
-    """Which revision the program is at; None if there is no such program."""
-    return await queries.find_revision(view, tenant_id)
+async def read_revision(view: Reading, scope: TenantScope, *, seals: Seals) -> int | None:
+    """The program's revision, without its seeds being read. None where it does not tell what a reader gets: of programs
+    that are not there, whose secrets no key opens (those change with the hub's keys), or that are being seeded."""
+    program = await queries.find_program(view, seals, scope.tenant_id)
+    if program is None or program.locked:
+        return None
+    seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
+    return None if seeding is not None and seeding["finishedAt"] is None else program.revision
 
 
 async def list_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> VersionPage:
