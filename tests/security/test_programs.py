@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_config, make_event, make_program, new_id, push
+from tests.features.conftest import Alone, Installation
 from tests.security.conftest import Attacker
 
 pytestmark = pytest.mark.anyio
@@ -198,9 +199,20 @@ async def test_c19_nobody_changes_another_program_and_only_its_manager_their_own
             assert answer.status_code == 403, (method, path)
 
 
-async def test_c21_there_is_no_purge(admin: AsyncClient) -> None:
+async def test_c21_in_production_there_is_no_purge(installation: Installation) -> None:
+    async with installation.running(NODE_ENV="production") as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        program = await make_program(admin)
+        assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+        assert (await admin.delete(f"/api/apps/{program}/purge")).status_code == 404
+        assert (await admin.get(f"/api/apps/{program}")).status_code == 200
+
+
+async def test_c21_one_request_does_not_delete_a_program(admin: AsyncClient) -> None:
     program = await make_program(admin)
-    assert (await admin.delete(f"/api/apps/{program}/purge")).status_code in {404, 405}
+    answer = await admin.delete(f"/api/apps/{program}/purge")
+    assert (answer.status_code, answer.json()["code"]) == (409, "PROGRAM_NOT_ARCHIVED")
+    assert (await admin.get(f"/api/apps/{program}")).status_code == 200
 
 
 @pytest.mark.parametrize("id_", ["../x", "a/b", "a b", "<script>", "a%00b", "", "x" * 513, "é", ".", "a\nb"])

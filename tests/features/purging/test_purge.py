@@ -321,7 +321,7 @@ async def test_after_a_crash_in_the_middle_the_rest_goes(installation: Installat
         assert await rows_of(hub, program) == {}
         async with hub.db.reading(scope) as view:
             job = await find_latest(view, scope, KIND)
-        assert job is not None and (job.state, job.attempt) == (JobState.COMPLETED, 2)
+        assert job is not None and job.state is JobState.COMPLETED and job.attempt >= 2
         assert job.result is not None
         assert job.result["rows"]["events"] == 1100, "nothing is counted twice"
         assert job.result["accounts"] == 1
