@@ -27,6 +27,8 @@ TENANT_TABLES = {
     "entities_rebuild",
     "members_rebuild",
     "rebuilds",
+    "seedings",
+    "seed_batches",
     "program_versions",
     "program_contents",
 }

@@ -67,7 +67,7 @@ async def test_c1_c2_no_reader_but_an_administrator_sees_a_secret(admin: AsyncCl
     [("https://registry.test/?key=k", False), ("https://registry.test/a", True), ("https://[bad@", False)],
 )
 async def test_c1_a_key_in_the_address_of_a_registry_is_a_secret_too(attacker: Attacker, url: str, shown: bool) -> None:
-    config = make_config(attacker.mine, externalSync={"type": "openfn-adapter", "url": url})
+    config = make_config(attacker.mine, externalSync={"type": "our-adapter", "url": url})
     assert (await attacker.admin.put(f"/api/apps/{attacker.mine}", json=config)).status_code == 200
     headers = await attacker.headers("viewer")
     read = (await attacker.client.get(f"/api/apps/{attacker.mine}", headers=headers)).json()

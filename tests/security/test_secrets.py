@@ -283,6 +283,7 @@ def strangers(visitor: Visitor, member: dict[str, str], program: str, artifact: 
         "/health",
         f"/artifacts/{artifact}.json",
         f"/artifacts/{artifact}.png",
+        f"/artifacts/{artifact}.svg",
         f"/api/apps/{program}/public",
     ):
         assert visitor.call("GET", path).status_code == 200, path

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import typer
 
 from datacollect.app import create_app
-from datacollect.cli import commands_page, limits_page
+from datacollect.cli import commands_page, config_page, limits_page
 from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
@@ -31,6 +31,12 @@ def print_errors() -> None:
 def print_limits() -> None:
     """How much the hub takes, and what it answers beyond it."""
     typer.echo("\n".join(limits_page.lines()))
+
+
+@app.command("program-config")
+def print_program_config() -> None:
+    """What a program's config may hold, and what is found in one."""
+    typer.echo("\n".join(config_page.lines()))
 
 
 @app.command("permissions")

@@ -152,9 +152,11 @@ async def test_rotation_gives_another_code_and_is_a_change(admin: AsyncClient, c
     assert answer.headers["etag"] == f'"{after["revision"]}"'
     address = decoded((await client.get(f"/artifacts/{fresh}.png")).content)
     assert (await client.get(address)).json()["artifactId"] == fresh
+    again = await admin.post(f"{path}/artifact/rotate")
+    assert again.json()["artifactId"] not in (artifact_id, fresh)
     stale = await admin.post(f"{path}/artifact/rotate", headers={"If-Match": f'"{before["revision"]}"'})
     assert (stale.status_code, stale.json()["code"]) == (412, "PROGRAM_CHANGED")
-    assert (await admin.get(path)).json()["artifactId"] == fresh
+    assert (await admin.get(path)).json()["artifactId"] == again.json()["artifactId"]
 
 
 async def test_what_cannot_be_rotated_is_told(admin: AsyncClient) -> None:

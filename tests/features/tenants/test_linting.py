@@ -217,10 +217,16 @@ def test_two_circles_are_two_findings() -> None:
 
 def test_ids_that_are_given_do_not_meet_those_that_are_there() -> None:
     nameless = {"title": "T", "formio": {}}
-    forms = [nameless | {"name": "a"}, form("b", id="a"), form("c", id="a-2"), nameless | {"name": "d", "id": None}]
+    forms = [
+        nameless | {"name": "a"},
+        form("b", id="a"),
+        form("c", id="a-2"),
+        nameless | {"name": "d", "id": None},
+        nameless | {"name": "a-3"},
+    ]
     document = inspect(config(*forms)).document
     assert document is not None
-    assert [each["id"] for each in document["entityForms"]] == ["a-3", "a", "a-2", "d"]
+    assert [each["id"] for each in document["entityForms"]] == ["a-3", "a", "a-2", "d", "a-3-2"]
 
 
 @pytest.mark.parametrize("wrong", [0, False, [], {}, 7])

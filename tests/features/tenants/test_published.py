@@ -214,6 +214,12 @@ def test_a_login_screen_without_self_service_has_no_such_member():
         (None, None, "https", "localhost", 80, "https://localhost:80"),
         (None, None, "http", "[::1]:3000", 3000, "http://[::1]:3000"),
         (None, None, "http", "localhost", None, "http://localhost"),
+        ("https://[2001:db8::1]:8443/hub/", None, "http", "x", 80, "https://[2001:db8::1]:8443/hub"),
+        (None, None, "http", "[::1]", 80, "http://[::1]"),
+        (None, None, "https", "LOCALHOST:1", 443, "https://localhost"),
+        # Only the name is believed: neither port nor path of the header get into the address.
+        (None, None, "http", "localhost:99/evil", 3000, "http://localhost:3000"),
+        (None, None, "http", "localhost#@evil.example", 3000, "http://localhost:3000"),
     ],
 )
 def test_the_base_url_comes_from_settings_or_from_this_machine(configured, railway, scheme, host, port, expected):
@@ -221,8 +227,63 @@ def test_the_base_url_comes_from_settings_or_from_this_machine(configured, railw
 
 
 @pytest.mark.parametrize(
-    "host", ["hub.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.2", "", "[::2]", "[", "a@b"]
+    "host",
+    [
+        *("hub.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.2", "", "[::2]", "[", "a@b"),
+        *("localhost@evil.example", "evil.example#localhost", "localhost.", "localhost\\.evil.example", "0", "0.0.0.0"),
+        *("[::1%25eth0]", "[::ffff:127.0.0.1]", "::1", "2130706433", "127.1", "localhost,evil.example", "ⓛocalhost"),
+    ],
 )
 def test_the_host_header_of_a_stranger_is_never_believed(host):
     with pytest.raises(BaseUrlUnknown):
         public_base_url(None, None, scheme="https", host=host, port=443)
+
+
+_PLACES = {
+    "externalSync": {
+        "type": "openspp-v2-adapter",
+        "url": "https://CANARY-url@spp.example",
+        "auth": {"CANARY-auth": "CANARY-auth"},
+        "adapterConfig": {"any": ["CANARY-adapter"]},
+        "extraFields": [{"name": "password", "value": "CANARY-extra"}],
+        "fieldMappings": {"a": [{"clientSecret": "CANARY-mapping", "API key": "CANARY-mapping", "to": "b"}]},
+        "unknown": {"deep": "CANARY-unknown"},
+    },
+    "authConfigs": [
+        {
+            "type": "keycloak",
+            "fields": {
+                "authority": "https://idp.example",
+                "issuer": "https://user:CANARY-issuer@idp.example",
+                **{
+                    key: f"CANARY-{key}"
+                    for key in ("client_secret", "Password", "passwd", "token", "apikey", "anything")
+                },
+            },
+        }
+    ],
+    "url": "https://u:CANARY-address@sync.example",
+    "syncServerUrl": "u:CANARY-address@sync.example",
+    "selfService": {
+        "enabled": True,
+        "authMethods": ["oidc"],
+        "allowedForms": [],
+        "requireReview": False,
+        "oidcConfig": {
+            "authority": "https://u:CANARY-oidc@idp.example",
+            "redirectUri": "https://CANARY-oidc@app.example",
+            "clientId": "c",
+            "scope": "openid",
+            "entityMapping": {"primaryClaim": "sub", "entityField": "id"},
+        },
+    },
+}
+
+
+def test_no_place_of_a_config_gets_a_secret_into_what_everybody_can_read():
+    """Also of programs from before uploads were looked through: these would not be taken any more."""
+    config = {key: value for key, value in _PLACES.items() if key != "externalSync"}
+    held = program(external_sync=_PLACES["externalSync"], **config)
+    for shown in (artifact_json(held, "https://hub.example").body.decode(), json.dumps(login_screen(held))):
+        assert "CANARY" not in shown
+    assert json.loads(artifact_json(held, "https://hub.example").body)["syncServerUrl"] == "https://hub.example"

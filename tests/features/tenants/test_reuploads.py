@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 EXAMPLES = sorted(path for path in (Path(__file__).parents[3] / "examples").glob("*.json"))
 BODIES = {path: path.read_bytes() for path in [*CONFIGS, *EXAMPLES]}
-CHANGES = {"revision", "updatedAt"}
+CHANGES = {"revision", "updatedAt", "seeding"}
 SECRETS: dict[str, Any] = {
     "externalSync": {
         "type": "openspp-v2-adapter",

@@ -337,6 +337,28 @@ async def test_a_login_screen_needs_no_token_and_learns_no_more(admin: AsyncClie
     assert (await client.get(path)).status_code == 404
 
 
+async def test_a_login_screen_has_what_it_needs_and_nothing_else(admin: AsyncClient, client: AsyncClient) -> None:
+    oidc = {"authority": "https://idp.example", "clientId": "c", "redirectUri": "app://cb", "scope": "openid"}
+    mapping = {"entityMapping": {"primaryClaim": "sub", "entityField": "nationalId"}, "acrValues": "level-2"}
+    service = {"enabled": True, "authMethods": ["otp", "oidc"], "allowedForms": ["individual"], "requireReview": True}
+    config = make_config(selfService=service | {"oidcConfig": oidc | mapping}, syncScope={"entityTypes": ["group"]})
+    await admin.post("/api/apps", **upload(config))
+    answer = await client.get(f"/api/apps/{config['id']}/public")
+    assert answer.json() == {
+        "name": config["name"],
+        "selfService": {
+            "enabled": True,
+            "authMethods": ["otp", "oidc"],
+            "languages": ["en"],
+            "oidcConfig": oidc | {"acrValues": "level-2"},
+        },
+    }
+    assert {"ratelimit", "ratelimit-policy"} <= set(answer.headers)
+    bare = make_config()
+    await admin.post("/api/apps", **upload(bare))
+    assert (await client.get(f"/api/apps/{bare['id']}/public")).json() == {"name": bare["name"]}
+
+
 async def test_strangers_may_not_guess_ids_for_long(app: Any) -> None:
     transport = ASGITransport(app=app, client=("192.0.2.7", 1))
     async with AsyncClient(transport=transport, base_url="http://hub.test") as stranger:
@@ -416,6 +438,23 @@ async def test_the_list_takes_three_statements(admin: AsyncClient, hub: Hub, sor
     assert len([s for s in statements if "programs" in s or "log_heads" in s]) == 3
 
 
+# --- PATCH ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_section_that_is_edited_by_itself_is_looked_through_too(admin: AsyncClient) -> None:
+    config = make_config()
+    await admin.post("/api/apps", **upload(config))
+    path = f"/api/apps/{config['id']}"
+    scope = await admin.patch(f"{path}/syncScope", json={"syncScope": {"areaIds": ["a", "a"]}})
+    assert scope.json()["warnings"] == ['syncScope.areaIds[1]: "a" is named twice']
+    issuer = {"issuerId": "did:x", "publicKey": {"es256": ""}}
+    claim = await admin.patch(f"{path}/claim169", json={"claim169": {"enabled": True, "trustedIssuers": [issuer]}})
+    assert claim.json()["warnings"] == [
+        "claim169.trustedIssuers[0].publicKey: has no key: nothing of this issuer is accepted"
+    ]
+    assert "warnings" not in (await admin.patch(f"{path}/syncScope", json={"syncScope": None})).json()
+
+
 # --- PUT -----------------------------------------------------------------------------------------------------------
 
 
@@ -424,7 +463,8 @@ async def test_a_put_replaces_everything_and_keeps_the_artifact_id(admin: AsyncC
     artifact_id = (await admin.post("/api/apps", **upload(config))).json()["artifactId"]
     bare = {"id": config["id"], "name": "Bare"}
     answer = await admin.put(f"/api/apps/{config['id']}", **upload(bare))
-    assert answer.json() == {"status": "success", "artifactId": artifact_id}
+    removed = "entityData: the upload has no seeds; those stored are removed from the config"
+    assert answer.json() == {"status": "success", "artifactId": artifact_id, "warnings": [removed]}
     stored = (await admin.get(f"/api/apps/{config['id']}")).json()
     assert (stored["name"], stored["description"], stored["entityForms"], stored["entityData"]) == (
         "Bare",

@@ -113,8 +113,10 @@ RULES: Mapping[str, Rule] = {
         "member", "system-admin", at="path", archived_too=True, reveals="name form"
     ),
     "POST /api/apps/{id}/versions/{revision}/restore": _PROGRAM_MANAGER,
+    "POST /api/apps/{id}/artifact/rotate": _PROGRAM_MANAGER,
     "GET /artifacts/{artifactId}.json": _FILE,
     "GET /artifacts/{artifactId}.png": _FILE,
+    "GET /artifacts/{artifactId}.svg": _FILE,
     # Entities, 1 and 2; decision 19.
     "GET /api/entities": _READ,
     "GET /api/entities/count": _READ,

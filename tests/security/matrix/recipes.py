@@ -355,8 +355,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "GET /api/apps/{id}/versions/{revision}": (Recipe(_app("GET", "/versions/1")),),
     "GET /api/apps/{id}/versions/{revision}/diff": (Recipe(_app("GET", "/versions/1/diff")),),
     "POST /api/apps/{id}/versions/{revision}/restore": (Recipe(_app("POST", "/versions/1/restore"), writes=True),),
+    "POST /api/apps/{id}/artifact/rotate": (
+        Recipe(_app("POST", "/artifact/rotate"), prepare=_fresh_program, writes=True),
+    ),
     "GET /artifacts/{artifactId}.json": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.json")),),
     "GET /artifacts/{artifactId}.png": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.png")),),
+    "GET /artifacts/{artifactId}.svg": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.svg")),),
     "GET /api/entities": (Recipe(_of("/api/entities", limit="1000")),),
     "GET /api/entities/count": (Recipe(_of("/api/entities/count")),),
     "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),

@@ -21,7 +21,9 @@ from datacollect.features.tenants.seed_checks import check_items, check_seeds
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.ids import is_config_id
 
-_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "lockedSecrets"})
+_OF_THE_HUB = frozenset(
+    {"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "lockedSecrets", "status", "seeding"}
+)
 """Members of a program as the hub gives it, so that what was downloaded can be uploaded again."""
 
 
@@ -48,6 +50,14 @@ def lint(document: Any, *, https_only: bool = False) -> list[Finding]:
     With `https_only` identity providers must be at https addresses, as on a hub in production.
     """
     return inspect(document, https_only=https_only).findings
+
+
+def lint_section(key: str, section: Any) -> list[Finding]:
+    """What a section in its stored form is warned of when it is edited by itself; None is a section that is cleared."""
+    found = Findings()
+    if section is not None:
+        check_sections({key: section}, found, https_only=False)
+    return found.all()
 
 
 def inspect(sent: Any, *, https_only: bool = False) -> Inspected:

@@ -17,6 +17,7 @@ from datacollect.features.tenants.errors import (
     NoConfigUploaded,
     ProgramAccessDenied,
 )
+from datacollect.features.tenants.linting import lint_section
 from datacollect.features.tenants.model import ListQuery, Progress
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
@@ -464,7 +465,8 @@ async def _patch(
             tx, manager, key, section, expected=expected, source=source_of(request), now=now
         )
     hub.tenants.forget([manager.tenant_id])
-    return done({key: section if shown is None else shown}, revision, _base_url_warnings(request, hub))
+    warnings = [*(finding.text for finding in lint_section(key, section)), *_base_url_warnings(request, hub)]
+    return done({key: section if shown is None else shown}, revision, warnings)
 
 
 def _line(line: service.Line) -> schemas.ProgramLine:
@@ -533,8 +535,6 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
     } | (headers or {})
     if _is_known(request, file.etag):
         return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        return Response(media_type=media_type, headers=headers | {"Content-Length": str(len(file.body))})
     return Response(file.body, media_type=media_type, headers=headers)
 
 

@@ -62,7 +62,7 @@ PublishedAddress = Annotated[str, AfterValidator(_base_without_credentials)]
 class EntityForm(Wire):
     """One form of a program; forms that depend on another stand below it."""
 
-    id: str = Field(description="Defaults to the name.")
+    id: str = Field(description="The hub gives one, the name, if it is missing.")
     name: NonEmpty
     title: str
     formio: dict[str, Any] = Field(description="Form.io definition; its content is the clients' business.")
@@ -222,13 +222,19 @@ class ProgramConfig(Wire):
     sync_server_url: PublishedAddress | None = Field(
         None, description="Where this program's devices sync, if not at this hub."
     )
-    entity_forms: list[EntityForm] | None = Field(None, max_length=MOST_FORMS)
-    entity_data: list[SeedData] | None = Field(None, max_length=MOST_ENTRIES)
+    entity_forms: list[EntityForm] | None = Field(None, max_length=MOST_FORMS, description="What is collected.")
+    entity_data: list[SeedData] | None = Field(
+        None, max_length=MOST_ENTRIES, description="Entities to start with; only a POST seeds them."
+    )
     external_sync: ExternalSync | None = None
-    auth_configs: list[AuthConfig] | None = Field(None, max_length=MOST_SMALL)
+    auth_configs: list[AuthConfig] | None = Field(
+        None, max_length=MOST_SMALL, description="Identity providers whose users may sign in."
+    )
     self_service: SelfService | None = None
     sync_scope: SyncScope | None = None
-    programs: list[EnrolmentProgram] | None = Field(None, max_length=MOST_ENTRIES)
+    programs: list[EnrolmentProgram] | None = Field(
+        None, max_length=MOST_ENTRIES, description="Programmes of the external system, offered for enrolment."
+    )
     claim169: UploadedClaim169 | None = None
     inji: Inji | None = None
     custom_event_types: list[NonEmpty] | None = Field(

@@ -1,0 +1,71 @@
+"""A hub that is killed again and again while it seeds a program: the program is seeded once, and whole."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.accounts import bearer
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.e2e.conftest import Run, Serve
+from tests.factories import make_config
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.anyio
+
+RECORDS = 3_000
+KILLS = 2
+
+
+@pytest.fixture(params=ENGINES)
+async def url(
+    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
+) -> AsyncIterator[str | None]:
+    async with database_url(request.param, request) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        yield url
+
+
+def client_of(hub: str) -> httpx2.Client:
+    login = httpx2.post(f"{hub}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+    return httpx2.Client(base_url=hub, headers=bearer(login.json()["token"]), timeout=30)
+
+
+def progress(client: httpx2.Client, program: str) -> int:
+    """How many records are done with."""
+    line = client.get("/api/apps", params={"search": program}).json()["data"][0]
+    return int(line["seeding"]["done"]) if "seeding" in line else RECORDS
+
+
+def pulled(client: httpx2.Client, program: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get("/api/sync/pull", params={"configId": program, "since": cursor, "limit": 1000}).json()
+        events, cursor = events + page["events"], page["nextCursor"]
+    return events
+
+
+@pytest.mark.usefixtures("url")
+async def test_a_killed_hub_goes_on_seeding_where_it_was(run: Run, serve: Serve) -> None:
+    records = [{"id": f"p-{n}", "name": f"Person {n}"} for n in range(RECORDS)]
+    config = make_config(entityData=[{"name": "individual", "data": records}])
+    program, done = config["id"], 0
+    for kill in range(KILLS):
+        with serve(JOB_LEASE="1") as hub, client_of(hub.url) as client:
+            if not kill:
+                assert client.post("/api/apps", json=config).json()["seeding"]["total"] == RECORDS
+            found = done
+            wait_until(lambda client=client, found=found: progress(client, program) > found)
+            hub.process.kill()
+            hub.process.wait()
+            done = found + 1
+    with serve(JOB_LEASE="1") as hub, client_of(hub.url) as client:
+        wait_until(lambda: progress(client, program) == RECORDS)
+        events = pulled(client, program)
+    assert [event["entityGuid"] for event in events] == [record["id"] for record in records]
+    assert len({event["timestamp"] for event in events}) == RECORDS
+    ended = run("verify", "--no-anchor")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
