@@ -66,7 +66,7 @@ def run(commands: list[str], folder: Path, port: int) -> list[str]:
     environment = os.environ | {"PATH": f"{HUB.parent}:{os.environ['PATH']}"}
     script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
     done = subprocess.run(
-        ["sh", "-e"], input=script, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        ["sh", "-e"], input=script, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(mark)

@@ -30,6 +30,7 @@ from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.artifacts import Picture, artifact_qr, public_base_url, qr_code
 from datacollect.features.tenants.model import ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
+from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
@@ -53,8 +54,8 @@ _PICTURES = {".png": Picture.PNG, ".svg": Picture.SVG}
 _LOCKED = (
     "Secrets that no key of this hub opens are missing. Set SECRETS_KEY, or SECRETS_KEY_PREVIOUS, to what sealed them."
 )
-_OF_THE_HUB = frozenset({"artifactId", "archivedAt", "createdAt", "updatedAt", "revision", "seeding"})
-"""What a stored program has and a config file does not."""
+_IN_FILES = frozenset(field.alias for field in ProgramConfig.model_fields.values()) - {"artifactId", "archivedAt"}
+"""Members that a config file has; a stored program has more."""
 
 
 @app.command("create")
@@ -138,9 +139,7 @@ def export_program(
         found = await _read(hub, editor_of(program_id) if secrets else reader_of(program_id))
         if not found.is_whole and not _is_seeding(found.document):
             typer.echo(f"datacollect: {_LOCKED}", err=True)
-        return {
-            key: value for key, value in found.document.items() if key not in _OF_THE_HUB and value not in (None, [])
-        }
+        return {key: value for key, value in found.document.items() if key in _IN_FILES and value not in (None, [])}
 
     with answering(as_json=False):
         content = as_json_text(with_hub(work))
