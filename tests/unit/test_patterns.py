@@ -21,8 +21,8 @@ MEETS_ONLY_SHORT_TEXTS = {
 }
 
 SEARCHED = {
-    "_BEHIND", "_BRACKET", "_IN_FRONT", "_NUL_ESCAPE", "_ODD", "_QUOTED", "_SECRET_NAME", "_STRINGS_AND_COLONS", "_TOKEN",
-    "_UNSPEAKABLE", "rule",
+    "_BEHIND", "_BRACKET", "_CHUNKS", "_IN_FRONT", "_JOINED", "_NUL_ESCAPE", "_ODD", "_PARTS", "_QUOTED",
+    "_SECRET_NAME", "_STRINGS_AND_COLONS", "_TOKEN", "_UNSPACED", "_UNSPEAKABLE", "rule",
 }  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
 

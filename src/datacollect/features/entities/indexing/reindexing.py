@@ -9,6 +9,7 @@ from datacollect.features.entities.indexing.batches import discard_some, list_ch
 from datacollect.features.entities.indexing.queries import add_terms, find_index, remove_terms, store_index
 from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
 from datacollect.features.entities.indexing.upkeep import Rows, note
+from datacollect.features.entities.rebuilt import expect_growth
 from datacollect.features.tenants.service import REINDEX, lock_searchable
 from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Millis
@@ -51,6 +52,7 @@ class Reindexer:
 
     async def go_on(self, tx: Tx, scope: TenantScope, fields: Fields) -> Progress:
         """The next step towards an index of these fields."""
+        await expect_growth(tx)
         head = await self._store.hold(tx, scope)
         if head is None:
             return Progress(0, 0, is_done=True)

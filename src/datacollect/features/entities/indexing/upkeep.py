@@ -7,7 +7,7 @@ from datacollect.db import Tx
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
-from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.entities.indexing.terms import has_same_terms, terms_of
 from datacollect.features.tenants.service import REINDEX
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
@@ -75,6 +75,8 @@ def changed_rows(state: IndexState, changes: Iterable[Change]) -> Rows:
 
 def note(rows: Rows, before: Entity | None, was: Fields | None, after: Entity, now: Fields | None) -> None:
     """What becomes of one entity's terms: they were made of the fields `was`, and are to be made of `now`."""
+    if before is not None and was == now and was is not None and has_same_terms(before, after, was):
+        return
     old, new = terms_of(before, was), terms_of(after, now)
     guid = after.guid
     rows.added.extend((field, text, guid) for field, text in new - old)
