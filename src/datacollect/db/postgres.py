@@ -23,9 +23,12 @@ from datacollect.kernel.identity import TenantScope
 
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
-_PLANNED_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off"
+_PLANNED_ONCE = (
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
+)
 """For reading within a tenant: its keys are the way to the rows whoever it is (`tests/db/test_query_plans.py`). Left to
-itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it takes the wall for a condition
+itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it reads the rows of all
+tenants in turn where it expects many of this one; and takes the wall for a condition
 that few rows meet: before a table has statistics it would collect the whole rest of the log and sort it for ten events."""
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
