@@ -293,14 +293,17 @@ async def _answer(
     tries = 0
     while True:
         tries += 1
-        async with finder.database.reading(scope, seconds=deadline.left) as view:
+        async with finder.database.reading(scope, seconds=deadline.left, in_order=True) as view:
             plan = await make(view)
             if not plan.is_long:
                 found = await run(view, plan)
                 if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
                     return found
                 continue
-        async with _turn(finder, deadline), finder.database.reading(scope, seconds=deadline.left) as view:
+        async with (
+            _turn(finder, deadline),
+            finder.database.reading(scope, seconds=deadline.left, in_order=True) as view,
+        ):
             found = await run(view, plan)
             if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
                 return found
