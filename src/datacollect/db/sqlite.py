@@ -228,8 +228,10 @@ class SqliteDatabase(Database):
     # -- reading
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:
-        del within
+    async def reading(
+        self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
+    ) -> AsyncIterator[Reading]:
+        del within, in_order
         with _unavailable():
             async with self._read_engine.connect() as connection:
                 driver = await _driver(connection)

@@ -119,6 +119,7 @@ RULES: Mapping[str, Rule] = {
     "GET /artifacts/{artifactId}.svg": _FILE,
     # Entities, 1 and 2; decision 19.
     "GET /api/entities": _READ,
+    "POST /api/entities/search": Rule("member", "viewer", at="body", reveals="data north"),
     "GET /api/entities/count": _READ,
     "GET /api/entities/count-by-form": _READ,
     "GET /api/entities/{guid}": _READ,

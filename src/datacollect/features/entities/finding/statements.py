@@ -228,6 +228,10 @@ def changed_since(sql: Sql, position: int) -> str:
     return _live_guids(sql, [f"e.changed_position > {sql.bind(position, 'bigint')}"])
 
 
+def each_once(query: str) -> str:
+    return f"SELECT DISTINCT guid FROM ({query}) AS several"
+
+
 def all_of(queries: Sequence[str]) -> str:
     """The guids that all of the queries give."""
     return " INTERSECT ".join(f"SELECT guid FROM ({query}) AS one" for query in queries)
@@ -240,10 +244,10 @@ def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
-    """What the search index finds."""
+    """What the search index finds; a guid may come more than once."""
     one_of = " OR ".join(_term_within(sql, one) for one in lookup.ranges) or "false"
     return (
-        f"SELECT DISTINCT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
+        f"SELECT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
         f" AND t.field = {sql.bind(lookup.field)} AND ({one_of})"
     )
 
