@@ -196,6 +196,17 @@ async def test_a_seed_that_cannot_be_applied_is_a_warning_and_the_rest_is_seeded
     assert {"hh-2", "p-1"} <= {event["entityGuid"] for event in await pull_all(admin, config["id"])}
 
 
+@pytest.mark.parametrize(("length", "status"), [(512, 200), (513, 400), (5000, 400)])
+async def test_ids_of_seeds_are_no_longer_than_those_devices_may_push(
+    admin: AsyncClient, length: int, status: int
+) -> None:
+    seed = {"id": "".join(chr(0x4E00 + n) for n in range(length)), "name": "Long"}
+    answer = await admin.post("/api/apps", json=make_config(entityData=[{"name": "individual", "data": [seed]}]))
+    assert answer.status_code == status, answer.text
+    if status == 400:
+        assert [issue["path"] for issue in answer.json()["details"]] == [["entityData", 0, "data", 0, "id"]]
+
+
 async def test_replacing_by_put_does_not_seed_and_says_so(admin: AsyncClient) -> None:
     config = make_config(entityForms=FORMS)
     await admin.post("/api/apps", **upload(config))

@@ -16,6 +16,9 @@ from datacollect.features.tenants.rules import (
 )
 from datacollect.kernel.errors import IssueCode
 
+LONGEST_ID = 512
+"""Of an entity in a push, too: longer ones do not fit into the keys of the tables."""
+
 
 def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
     """The items' own shape; stops after the first that are wrong, as the schema does.
@@ -27,7 +30,8 @@ def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
     for group_index, group in enumerate(groups):
         for index, item in enumerate(group["data"]):
             id, name, parent = item.get("id"), item.get("name"), item.get("parentId")
-            if isinstance(id, str) and isinstance(name, str) and isinstance(parent, str | None):
+            is_id = isinstance(id, str) and len(id) <= LONGEST_ID
+            if is_id and isinstance(name, str) and isinstance(parent, str | None):
                 if id in seen:
                     place: Path = ("entityData", group_index, "data", index, "id")
                     found.add(DUPLICATE_SEED, place, f"id {quoted(id)} is used twice")
@@ -41,6 +45,9 @@ def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
 
 
 def _tell_shape(item: Mapping[str, Any], place: Path, found: Findings) -> None:
+    if isinstance(item.get("id"), str) and len(item["id"]) > LONGEST_ID:
+        message = f"may have at most {LONGEST_ID} characters"
+        found.add_issue(IssueCode.STRING_TOO_LONG, (*place, "id"), message)
     for key in ("id", "name"):
         if not isinstance(item.get(key), str):
             found.add_issue(IssueCode.STRING_TYPE, (*place, key), "must be a text")
