@@ -25,6 +25,8 @@ class Indexing:
     """None while none has been begun."""
     searchable: Sequence[str]
     """The program's fields, for an index that begins with its log."""
+    is_kept: bool = True
+    """Whether the hub is to keep indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ async def bring_up(
     One statement, and none where nothing is to be taken away. The log has been locked since the state was read.
     """
     state = index.state
+    if not index.is_kept:
+        if state is not None and not state.is_void:
+            await store_index(tx, scope, state.voided())
+        return ()
     if state is None:
         if not log_is_new:
             return ()
