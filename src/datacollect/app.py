@@ -108,7 +108,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         row_level_security=settings.row_level_security,
     )
     anchorer = Anchorer(settings.data_dir, clock)
-    projections = [EntityProjection(FOLLOWERS)]
+    projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
     log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
@@ -138,16 +138,16 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(event_store(database)),
+            job_handlers(settings, event_store(database)),
             slots=settings.jobs_at_once,
             lease_seconds=settings.job_lease,
         ),
     )
 
 
-def job_handlers(store: EventStore) -> Sequence[Handler]:
+def job_handlers(settings: Settings, store: EventStore) -> Sequence[Handler]:
     """One for each kind of job that slices enqueue."""
-    return (Reindexer(store),)
+    return (Reindexer(store, keeps_index=settings.search_index),)
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -189,7 +189,8 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
-    await enqueue_missing(hub.db, hub.clock.now)
+    if settings.search_index:
+        await enqueue_missing(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

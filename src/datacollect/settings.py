@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         description="Whether PostgreSQL keeps programs apart a second time, whatever the hub's statements say. Off, "
         "small pulls are faster ([figures](../decisions/0027-the-second-wall.md)).",
     )
+    search_index: bool = Field(
+        True,
+        alias="SEARCH_INDEX",
+        description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
+        "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
+    )
     port: int = Field(3000, alias="SYNC_SERVER_PORT", ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=128, description="Server processes. SQLite allows one only."

@@ -116,6 +116,7 @@ async def test_counting_adds_no_statement_to_a_sync(installation: Installation) 
         alone = await Alone(app, client, installation.clock).admin()
         program = await make_program(alone)
         await pull_from(alone, program, "tablet-1")  # what is remembered of the program for a second
+        await push(alone, program, make_event())  # which begins the index
 
         async def statements_of(headers: dict[str, str]) -> Sequence[str]:
             with hub.db.statements.record() as statements:

@@ -48,8 +48,9 @@ An event that did no more than write its own entity is left out, unless it has p
 class EntityProjection:
     """Implements `InlineProjection`. What the events did is told to the followers, in the same transaction."""
 
-    def __init__(self, followers: Sequence[Follower] = ()) -> None:
+    def __init__(self, followers: Sequence[Follower] = (), *, keeps_index: bool = True) -> None:
         self._followers = tuple(followers)
+        self._keeps_index = keeps_index
 
     async def start(
         self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
@@ -62,7 +63,8 @@ class EntityProjection:
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
         due = None if scoping is None else SnapshotsDue(scoping)
-        return EntityRun(scope, states, rules, self._followers, due=due, index=Indexing(index, tenant.searchable))
+        indexing = Indexing(index, tenant.searchable, self._keeps_index)
+        return EntityRun(scope, states, rules, self._followers, due=due, index=indexing)
 
 
 class EntityRun:

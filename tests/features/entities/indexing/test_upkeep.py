@@ -16,6 +16,7 @@ from datacollect.jobs import find_active
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_config, make_event, make_program, push
+from tests.features.conftest import Alone, Installation
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +164,22 @@ async def test_what_other_rules_have_made_is_not_kept_up_but_made_anew(
     await push(admin, scope.tenant_id, make_event("update-individual", entity="a", data={"name": "Eva"}))
     await hub.jobs.drain()
     assert await terms(hub, scope) == {(WORD, "eva")}
+
+
+async def test_without_an_index_nothing_is_kept_and_nothing_is_asked_until_there_is_one_again(
+    installation: Installation,
+) -> None:
+    async with installation.running() as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        scope = system_scope(TenantId(await make_program(admin)))
+        await push(admin, scope.tenant_id, make_event(entity="a", data={"name": "Ana"}))
+    async with installation.running(search_index=False) as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        await push(admin, scope.tenant_id, make_event("update-individual", entity="a", data={"name": "Eva"}))
+        async with app.state.hub.db.reading(scope) as view:
+            assert not (await read_index(view, scope)).has_words_of(("externalId", "nationalId"))
+    async with installation.running() as (app, client):
+        await app.state.hub.jobs.drain()
+        assert await terms(app.state.hub, scope) == {(WORD, "eva")}
+        async with app.state.hub.db.reading(scope) as view:
+            assert (await read_index(view, scope)).has_words_of(("externalId", "nationalId"))

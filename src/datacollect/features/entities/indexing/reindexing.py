@@ -36,11 +36,14 @@ class Reindexer:
 
     kind = REINDEX
 
-    def __init__(self, store: EventStore, *, batch: int = BATCH) -> None:
+    def __init__(self, store: EventStore, *, batch: int = BATCH, keeps_index: bool = True) -> None:
         self._store = store
         self._batch = batch
+        self._keeps_index = keeps_index
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+        if not self._keeps_index:
+            return Done()
         # Locked, so that whoever changes the forms meets this job as active, or after its end.
         fields = await lock_searchable(tx, scope.tenant_id)
         if fields is None:

@@ -7,7 +7,7 @@ from datacollect.db import Tx
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
-from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.entities.indexing.terms import has_same_terms, terms_of
 from datacollect.features.tenants.service import REINDEX
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
@@ -25,6 +25,8 @@ class Indexing:
     """None while none has been begun."""
     searchable: Sequence[str]
     """The program's fields, for an index that begins with its log."""
+    is_kept: bool = True
+    """Whether the hub is to keep indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ async def bring_up(
     One statement, and none where nothing is to be taken away. The log has been locked since the state was read.
     """
     state = index.state
+    if not index.is_kept:
+        if state is not None and not state.is_void:
+            await store_index(tx, scope, state.voided())
+        return ()
     if state is None:
         if not log_is_new:
             return ()
@@ -75,6 +81,8 @@ def changed_rows(state: IndexState, changes: Iterable[Change]) -> Rows:
 
 def note(rows: Rows, before: Entity | None, was: Fields | None, after: Entity, now: Fields | None) -> None:
     """What becomes of one entity's terms: they were made of the fields `was`, and are to be made of `now`."""
+    if before is not None and was == now and was is not None and has_same_terms(before, after, was):
+        return
     old, new = terms_of(before, was), terms_of(after, now)
     guid = after.guid
     rows.added.extend((field, text, guid) for field, text in new - old)
