@@ -34,3 +34,16 @@ class EntityView(MemberView):
     """The current state of an entity."""
 
     member_ids: list[str] | None = Field(None, description="Of groups only: guids in the order of joining.")
+
+
+class ListedEntity(_Wire):
+    """The current state of an entity; with `fields`, of it only the members that are named."""
+
+    guid: str | None = None
+    id: str | None = Field(None, description="The same as `guid`.")
+    name: str | None = Field(None, description="Left out when there is none.")
+    entity_name: str | None = Field(None, description="The form it came from; left out when unknown.")
+    type: Literal["group", "individual", "record"] | None = None
+    data: dict[str, Any] | None = Field(None, description="The current values of its form.")
+    member_ids: list[str] | None = Field(None, description="Of groups only: guids in the order of joining.")
+    last_updated: str | None = Field(None, description="When its state last changed here, ISO-8601 UTC.")

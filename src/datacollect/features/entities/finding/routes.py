@@ -20,7 +20,7 @@ from datacollect.features.entities.finding.pages import (
     write_cursor,
 )
 from datacollect.features.entities.finding.schemas import SearchRequest
-from datacollect.features.entities.schemas import EntityView
+from datacollect.features.entities.schemas import ListedEntity
 from datacollect.features.entities.views import view_of_fields, view_with_members
 from datacollect.http.body import ProgramBody
 from datacollect.http.hub import CurrentHub, Hub
@@ -63,7 +63,7 @@ _ERRORS = errors(
 @router.get(
     "",
     summary="Entities, with filters and pages",
-    response_model=list[EntityView],
+    response_model=list[ListedEntity],
     responses=_ERRORS | _PAGED,
 )
 async def list_entities(
@@ -105,7 +105,7 @@ async def list_entities(
 @router.post(
     "/search",
     summary="Entities that meet criteria",
-    response_model=list[EntityView],
+    response_model=list[ListedEntity],
     responses=_ERRORS | {200: {"headers": {"X-Next-Cursor": _NEXT_CURSOR}}},
 )
 async def search(hub: CurrentHub, searcher: Searcher) -> Response:
