@@ -26,6 +26,8 @@ from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.exports import feature as exports
+from datacollect.features.exports.service import Exporter
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -71,6 +73,7 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
     quarantine.FEATURE,
@@ -123,6 +126,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
         outgoing=outgoing,
     )
 
@@ -150,7 +154,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
-    for feature in FEATURES:
+    for feature in sorted(FEATURES, key=lambda feature: not feature.goes_first):
         if feature.router:
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))

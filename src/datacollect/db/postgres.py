@@ -28,6 +28,13 @@ _PLANNED_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enabl
 itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it takes the wall for a condition
 that few rows meet: before a table has statistics it would collect the whole rest of the log and sort it for ten events."""
 
+_BY_KEY = (
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+    " SET LOCAL enable_sort = off; SET LOCAL idle_in_transaction_session_timeout = '2min'"
+)
+"""For snapshots: they walk through a program by its keys, page by page, whatever the statistics say of it; and they rest
+while their reader is slow."""
+
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
 """The policies stay, and so does what they make the planner expect."""
 
@@ -113,6 +120,15 @@ class PostgresDatabase(Database):
                 begin = f"{begin}; {_PLANNED_ONCE}"
         async with self._unit(begin) as (connection, driver):
             yield _PostgresReading(connection, self.statements, driver)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
+        naming = _naming(within) if self._has_wall else ""
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{naming}; {_BY_KEY}"
+        async with self._unit(begin) as (connection, driver):
+            view = _PostgresReading(connection, self.statements, driver)
+            await view.fetch("SELECT 1")  # it begins with the first statement
+            yield view
 
     @contextlib.asynccontextmanager
     async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:

@@ -103,6 +103,10 @@ class EventLog:
         """
         return (await self._store.open(tx, scope, ())).head
 
+    async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
+        """As `lock`, for a log that may be closed; None if there is none."""
+        return await self._store.hold(tx, scope)
+
     async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
         """Note how far the log is filed by place. The caller has locked it."""
         await self._store.set_scoping(tx, scope, scoping)
@@ -175,6 +179,9 @@ class EventLog:
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._store.position_at(view, scope, instant)
+
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        return await self._store.read_rows(view, scope, after=after, limit=limit)
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)

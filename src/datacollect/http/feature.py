@@ -11,3 +11,5 @@ class Feature:
 
     name: str
     router: APIRouter | None = None
+    goes_first: bool = False
+    """Whether its routes are tried before those of other slices, because a pattern of theirs holds its paths too."""

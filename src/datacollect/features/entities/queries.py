@@ -102,6 +102,9 @@ def _is_one_of(column: Column[str | None], values: Collection[str], dialect: Dia
     return column.in_(select(listed.c.value))
 
 
+within = _within
+
+
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:
     found = await _fetch(view, _live(scope).where(entities.c.guid == guid))
     return found[0] if found else None

@@ -74,6 +74,13 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
     return document | {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
 
 
+def portable(program: Program) -> dict[str, Any]:
+    """What another installation may take the program up from. Systems that this one works with are left out."""
+    left_out = ("artifactId", "archivedAt", "entityData", "externalSync", "authConfigs", "syncServerUrl", "url")
+    document = artifact(program, None)
+    return {key: value for key, value in document.items() if key not in left_out and value is not None}
+
+
 def full(program: Program) -> dict[str, Any]:
     """The whole config, secrets included: for ADMIN only."""
     config = program.config

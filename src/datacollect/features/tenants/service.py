@@ -19,7 +19,7 @@ from datacollect.features.tenants.errors import (
     ProgramNotFound,
 )
 from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
-from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.published import MASK, full, masked, masked_sync, portable, unmasked
 from datacollect.features.tenants.seeding import seed_events
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
@@ -150,6 +150,22 @@ async def get_artifact(view: Reading, artifact_id: str) -> Program:
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Portable:
+    """A program's config as it may leave the hub: without secrets, people, or ties to other systems."""
+
+    document: Mapping[str, Any]
+    revision: int
+
+
+async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
+    """Archived ones too. Raises `ProgramNotFound`."""
+    program = await queries.find_program(view, tenant_id)
+    if program is None:
+        raise ProgramNotFound()
+    return Portable(portable(program), program.revision)
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:

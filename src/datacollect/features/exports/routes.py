@@ -1,0 +1,86 @@
+"""`/api/entities/export`: a program's data as a file."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from datacollect.features.exports.answering import ExportAnswer
+from datacollect.features.exports.errors import InvalidExport
+from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What
+from datacollect.http.hub import CurrentHub
+from datacollect.http.openapi import errors
+from datacollect.http.policy import Entered, InProgram
+from datacollect.kernel.identity import Action
+
+router = APIRouter(prefix="/api/entities", tags=["Entities"])
+
+Taker = Annotated[Entered, Depends(InProgram(Action.EXPORT))]
+
+_FILE = {
+    "description": "The file. One that breaks off ends without the last chunk that HTTP asks for: it is not whole.",
+    "content": {media_type.partition(";")[0]: {} for media_type in MEDIA_TYPES.values()},
+    "headers": {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}},
+}
+
+
+@router.get(
+    "/export",
+    summary="Take data out as a file",
+    response_class=Response,
+    responses={200: _FILE, **errors(400, 429, 503, texts={404: "There is no such program."})},
+)
+async def export(
+    hub: CurrentHub,
+    taker: Taker,
+    format: Annotated[str, Query(description="`json`, `ndjson`, `csv` or `xlsx`.")] = "json",
+    what: Annotated[
+        str,
+        Query(
+            description="`entities`, `events` or `audit`; of `json` also `all`, its default: entities and events as one, "
+            "to be imported again."
+        ),
+    ] = "",
+    form: Annotated[
+        str, Query(description="Only entities of this form; as `csv` one table instead of an archive.")
+    ] = "",
+    header: Annotated[str, Query(description="Columns are called by `labels` of the form, or by `keys`.")] = "labels",
+    bom: Annotated[str, Query(description="`true`: begin a CSV with the mark by which Excel knows UTF-8.")] = "false",
+) -> Response:
+    """The program's data at one moment, sent as it is read. Needs a program-admin.
+
+    Entities are those within the caller's reach; the rest takes a caller without limits. As `csv` every form and every
+    grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
+    what, also when it broke off. See `docs/reference/exports.md`.
+    """
+    order = _order(format, what, form, header, bom)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{order.file_name(taker.scope.tenant_id, hub.clock.now())}"',
+        "Cache-Control": "no-store",
+    }
+    return ExportAnswer(hub.exports, taker.scope, order, headers=headers)
+
+
+def _order(format: str, what: str, form: str, header: str, bom: str) -> Order:
+    try:
+        chosen = Format(format)
+        wanted = What(what) if what else What.ALL if chosen is Format.JSON and not form else What.ENTITIES
+        named = Header(header)
+    except ValueError:
+        raise InvalidExport() from None
+    return order_of(chosen, wanted, form=form or None, header=named, bom=_truth(bom))
+
+
+def order_of(chosen: Format, wanted: What, *, form: str | None, header: Header, bom: bool) -> Order:
+    """Raises `InvalidExport` for what does not go together."""
+    if wanted is What.ALL and chosen is not Format.JSON:
+        raise InvalidExport("`what=all` goes with `format=json` only.")
+    if form is not None and wanted is not What.ENTITIES:
+        raise InvalidExport("`form` goes with `what=entities` only.")
+    return Order(chosen, wanted, form, header, bom)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidExport("`bom` is `true` or `false`.")
+    return text in ("true", "1")
