@@ -27,6 +27,7 @@ from datacollect.features.entities import feature as entities
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.exports import feature as exports
+from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
@@ -201,6 +202,16 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
 
 def create_rebuilder(database: Database) -> Rebuilder:
     return Rebuilder(database, event_store(database), SystemClock(), followers=FOLLOWERS)
+
+
+def create_exporter(database: Database) -> Exporter:
+    clock = SystemClock()
+    return Exporter(database, EventLog(event_store(database), [], clock), clock, at_once=1)
+
+
+def create_importer(database: Database) -> Importer:
+    store, clock = event_store(database), SystemClock()
+    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS)
 
 
 def event_store(database: Database) -> EventStore:

@@ -94,7 +94,7 @@ def _within(reach: Reach, dialect: Dialect) -> ColumnElement[bool]:
     )
 
 
-def _is_one_of(column: Column[str | None], values: Collection[str], dialect: Dialect) -> ColumnElement[bool]:
+def _is_one_of(column: Column[Any], values: Collection[str], dialect: Dialect) -> ColumnElement[bool]:
     """As one parameter: people may be assigned more areas than a statement may have parameters."""
     if dialect == "postgresql":
         return column == any_(literal(sorted(values), ARRAY(Text)))
@@ -102,7 +102,7 @@ def _is_one_of(column: Column[str | None], values: Collection[str], dialect: Dia
     return column.in_(select(listed.c.value))
 
 
-within = _within
+within, is_one_of = _within, _is_one_of
 
 
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:

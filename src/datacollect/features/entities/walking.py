@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Text, cast, func, not_, select, tr
 
 from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
-from datacollect.features.entities.queries import StoredEntity, within
+from datacollect.features.entities.queries import StoredEntity, is_one_of, within
 from datacollect.features.entities.rows import json_text
 from datacollect.features.entities.tables import entities
 from datacollect.kernel.identity import TenantScope
@@ -26,6 +26,17 @@ Form = str | Formless | None
 """None asks for the entities of all forms."""
 
 
+_COLUMNS = (
+    entities.c.guid,
+    entities.c.type,
+    entities.c.entity_name,
+    entities.c.name,
+    cast(entities.c.data, Text),
+    entities.c.last_updated,
+    entities.c.version,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Walked:
     """A live entity."""
@@ -40,23 +51,26 @@ async def walk_page(
     view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int, with_members: bool = True
 ) -> Sequence[Walked]:
     """The next live entities within the reader's reach, by guid; one statement, and one for the members of groups."""
-    columns = entities.c
-    page = select(
-        columns.guid,
-        columns.type,
-        columns.entity_name,
-        columns.name,
-        cast(columns.data, Text),
-        columns.last_updated,
-        columns.version,
-    ).where(*_wanted(view, scope, form), columns.guid > after)
-    rows: Sequence[Any] = (await view.execute(page.order_by(columns.guid).limit(limit))).all()
+    page = select(*_COLUMNS).where(*_wanted(view, scope, form), entities.c.guid > after)
+    return await _walked(view, scope, page.order_by(entities.c.guid).limit(limit), with_members=with_members)
+
+
+async def _walked(
+    view: Reading, scope: TenantScope, page: Select[Any], *, with_members: bool = True
+) -> Sequence[Walked]:
+    rows: Sequence[Any] = (await view.execute(page)).all()
     groups = [row[0] for row in rows if row[1] == Kind.GROUP]
     members = await _members(view, scope, groups) if groups and with_members else {}
     return [
         Walked(StoredEntity(*row[:6]), row[6], members.get(row[0], ()) if row[1] == Kind.GROUP else None)
         for row in rows
     ]
+
+
+async def walk_named(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, Walked]:
+    """Those of the entities that are live and within the reader's reach, by guid."""
+    wanted = [*_wanted(view, scope, None), is_one_of(entities.c.guid, guids, view.dialect)]
+    return {walked.entity.guid: walked for walked in await _walked(view, scope, select(*_COLUMNS).where(*wanted))}
 
 
 async def keys_by_form(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from datacollect.features.exports.errors import InvalidExport
 from datacollect.kernel.clock import Millis, format_timestamp
 
 FORMAT_NAME, FORMAT_VERSION = "datacollect-export", 1
@@ -78,6 +79,15 @@ class Order:
         """As the audit trail tells it."""
         told: dict[str, Any] = {"format": self.format.value, "what": self.what.value}
         return told if self.form is None else told | {"form": self.form}
+
+
+def order_of(chosen: Format, wanted: What, *, form: str | None, header: Header, bom: bool) -> Order:
+    """Raises `InvalidExport` for what does not go together."""
+    if wanted is What.ALL and chosen is not Format.JSON:
+        raise InvalidExport("`what=all` goes with `format=json` only.")
+    if form is not None and wanted is not What.ENTITIES:
+        raise InvalidExport("`form` goes with `what=entities` only.")
+    return Order(chosen, wanted, form, header, bom)
 
 
 @dataclass(slots=True)

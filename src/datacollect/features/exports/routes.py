@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from datacollect.features.exports.answering import ExportAnswer
 from datacollect.features.exports.errors import InvalidExport
-from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What
+from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What, order_of
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
@@ -69,15 +69,6 @@ def _order(format: str, what: str, form: str, header: str, bom: str) -> Order:
     except ValueError:
         raise InvalidExport() from None
     return order_of(chosen, wanted, form=form or None, header=named, bom=_truth(bom))
-
-
-def order_of(chosen: Format, wanted: What, *, form: str | None, header: Header, bom: bool) -> Order:
-    """Raises `InvalidExport` for what does not go together."""
-    if wanted is What.ALL and chosen is not Format.JSON:
-        raise InvalidExport("`what=all` goes with `format=json` only.")
-    if form is not None and wanted is not What.ENTITIES:
-        raise InvalidExport("`form` goes with `what=entities` only.")
-    return Order(chosen, wanted, form, header, bom)
 
 
 def _truth(text: str) -> bool:

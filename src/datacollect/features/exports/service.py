@@ -85,7 +85,7 @@ class Exporter:
 
     async def _metadata(self, view: Reading, scope: TenantScope, order: Order, head: Head) -> Mapping[str, Any]:
         program = await portable_program(view, scope.tenant_id)
-        metadata: dict[str, Any] = {
+        metadata: dict[str, Any] = order.told() | {
             "format": FORMAT_NAME,
             "formatVersion": FORMAT_VERSION,
             "exportedAt": format_timestamp(self._clock.now()),
@@ -94,7 +94,6 @@ class Exporter:
             "version": program.document.get("version"),
             "programRevision": program.revision,
             "hubVersion": __version__,
-            **order.told(),
         }
         if not scope.reach.is_bounded:
             metadata["head"] = {

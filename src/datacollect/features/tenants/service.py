@@ -9,7 +9,7 @@ from datacollect.eventstore.event import Origin
 from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import Appended, EventLog, Rejection
 from datacollect.features.tenants import queries
-from datacollect.features.tenants.accepting import Accepted, path_text
+from datacollect.features.tenants.accepting import Accepted, accept, path_text
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.errors import (
     ArtifactNotFound,
@@ -166,6 +166,22 @@ async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
     if program is None:
         raise ProgramNotFound()
     return Portable(portable(program), program.revision)
+
+
+async def take_up(
+    tx: Tx, log: EventLog, tenant_id: TenantId, document: Mapping[str, Any], *, now: Millis
+) -> Program | None:
+    """Create the program from what `portable_program` gave, under this id, without seeds; None if it is there already.
+
+    Raises `InvalidConfig` and `InvalidConfigId` for what cannot be one.
+    """
+    if await queries.find_program(tx, tenant_id) is not None:
+        return None
+    accepted = accept({**document, "id": tenant_id})
+    program = await queries.claim_program(tx, tenant_id, artifact_id=new_artifact_id(), now=now)
+    await queries.store_content(tx, tenant_id, _content(accepted), archived_at=None, now=now)
+    await log.create(tx, system_scope(tenant_id))
+    return program
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
