@@ -72,8 +72,12 @@ class ExportAnswer(Response):
         piece: bytes | None = await anext(export.pieces, b"")
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         while piece is not None:
-            async with asyncio.timeout(self._stall_seconds):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError as error:
+                # Here already: to the database's side a timeout is the database's.
+                raise TookTooLong() from error
             piece = await anext(export.pieces, None)
 
 

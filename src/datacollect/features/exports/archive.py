@@ -57,7 +57,8 @@ class ZipWriter:
         assert self._file is not None
         self._file.write(data)
 
-    def finish(self) -> None:
+    def close(self) -> None:
+        """Write the end, also of one that nobody takes any more; harmless when it is written."""
         self._end_file()
         self._zip.close()
 

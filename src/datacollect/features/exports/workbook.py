@@ -134,7 +134,11 @@ class Workbook:
             "xl/_rels/workbook.xml.rels",
             f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{links}</Relationships>',
         )
-        self._zip.finish()
+        self._zip.close()
+
+    def close(self) -> None:
+        """Let go of a workbook, finished or not."""
+        self._zip.close()
 
     def take(self) -> bytes:
         self._flush()

@@ -1,6 +1,7 @@
 """Exports as bytes. Each writer gives pieces as they come, and holds no more than a few rows."""
 
 import asyncio
+import contextlib
 import csv
 import io
 import re
@@ -158,20 +159,20 @@ async def _csv(source: Source, order: Order, tally: Tally) -> AsyncIterator[byte
 async def _csv_archive(
     source: Source, order: Order, metadata: Mapping[str, Any], tally: Tally, now: Millis
 ) -> AsyncIterator[bytes]:
-    archive = ZipWriter(now, large_files=True)
-    archive.begin("about.json")
-    archive.write(_encoder.encode(metadata))
-    yield archive.take()
     names = {"about.json"}
-    async for sheet in sheets(source, order, tally):
-        archive.begin(_file_name(sheet.name, names))
-        if order.bom:
-            archive.write(_BOM.encode())
-        async for piece in _csv_of(sheet):
-            archive.write(piece)
-            yield archive.take()
-    archive.finish()
-    yield archive.take()
+    with contextlib.closing(ZipWriter(now, large_files=True)) as archive:
+        archive.begin("about.json")
+        archive.write(_encoder.encode(metadata))
+        yield archive.take()
+        async for sheet in sheets(source, order, tally):
+            archive.begin(_file_name(sheet.name, names))
+            if order.bom:
+                archive.write(_BOM.encode())
+            async for piece in _csv_of(sheet):
+                archive.write(piece)
+                yield archive.take()
+        archive.close()
+        yield archive.take()
 
 
 async def _csv_of(sheet: Sheet) -> AsyncIterator[bytes]:
@@ -194,17 +195,17 @@ def _csv_lines(rows: Iterable[Sequence[Any]]) -> str:
 
 
 async def _xlsx(source: Source, order: Order, tally: Tally, now: Millis) -> AsyncIterator[bytes]:
-    book = Workbook(now)
-    yield book.take()
-    async for sheet in sheets(source, order, tally):
-        header = [name async for names in sheet.head() for name in names]
-        book.begin_sheet(sheet.name, header, sheet.kinds)
-        async for rows in sheet.rows():
-            for row in rows:
-                book.add_row(row)
-            yield book.take()
-    book.finish()
-    yield book.take()
+    with contextlib.closing(Workbook(now)) as book:
+        yield book.take()
+        async for sheet in sheets(source, order, tally):
+            header = [name async for names in sheet.head() for name in names]
+            book.begin_sheet(sheet.name, header, sheet.kinds)
+            async for rows in sheet.rows():
+                for row in rows:
+                    book.add_row(row)
+                yield book.take()
+        book.finish()
+        yield book.take()
 
 
 def _file_name(title: str, taken: "set[str]") -> str:
