@@ -6,6 +6,7 @@ from bench.runner import Bench
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
+from bench.scenarios.exporting import export
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.reading import entities, page, pull
 from bench.scenarios.rebuilding import rebuild
@@ -25,6 +26,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "memory": memory,
     "seed": seed,
     "rebuild": rebuild,
+    "export": export,
     "timing": timing,
     "flood": flood,
     "suite": suite,

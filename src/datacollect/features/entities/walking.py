@@ -59,11 +59,12 @@ async def _walked(
     view: Reading, scope: TenantScope, page: Select[Any], *, with_members: bool = True
 ) -> Sequence[Walked]:
     rows: Sequence[Any] = (await view.execute(page)).all()
-    groups = [row[0] for row in rows if row[1] == Kind.GROUP]
+    found = [tuple(row) for row in rows]
+    groups = [row[0] for row in found if row[1] == Kind.GROUP]
     members = await _members(view, scope, groups) if groups and with_members else {}
     return [
         Walked(StoredEntity(*row[:6]), row[6], members.get(row[0], ()) if row[1] == Kind.GROUP else None)
-        for row in rows
+        for row in found
     ]
 
 

@@ -48,6 +48,8 @@ def number_text(value: bool | int | float) -> str:
 
 def csv_text(value: Any) -> str:
     """The text of a CSV cell: safe to open."""
+    if isinstance(value, str):
+        return harmless(value)
     value = plain(value)
     if value is None:
         return ""

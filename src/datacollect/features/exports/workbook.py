@@ -71,6 +71,7 @@ _DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet has no time z
 _FIRST_SAFE = datetime(1900, 3, 1)  # noqa: DTZ001 - before it Excel counts a day that there was not
 
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff\ud800-\udfff]|_(?=x[0-9A-Fa-f]{4}_)")
+_REMARKABLE = re.compile(f"[&<>]|{_UNWRITABLE.pattern}")
 _UNNAMEABLE = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 _LONGEST_NAME = 31
 
@@ -222,6 +223,8 @@ def _text(place: str, text: str, style: int = 0) -> str:
 def _written(text: str) -> str:
     if len(text) > MOST_CHARACTERS // 2:
         text = _cut(text)
+    if _REMARKABLE.search(text) is None:
+        return text
     return escape(_UNWRITABLE.sub(lambda mark: f"_x{ord(mark[0]):04X}_", text))
 
 
