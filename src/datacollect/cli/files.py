@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Annotated
 
+import structlog
 import typer
 
 from datacollect.app import create_exporter, create_importer
@@ -58,6 +59,8 @@ def export_program(
 ) -> None:
     """Take a program's data out as a file. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
     settings = load_settings()
+    # Lines of the log go to standard output by default: that is the file's.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
     order = order_of(format, wanted, form=form, header=header, bom=bom)
 

@@ -64,6 +64,7 @@ class ExportAnswer(Response):
             async with asyncio.timeout(MOST_SECONDS):
                 async with self._exports.export(self._scope, self._order) as export:
                     await self._send(export, send)
+                _log.info("export.sent", **export.tally.told())
         except TimeoutError as error:
             raise TookTooLong() from error
         await send({"type": "http.response.body", "body": b"", "more_body": False})

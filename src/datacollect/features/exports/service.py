@@ -116,7 +116,6 @@ class Exporter:
         except Exception as error:
             # The trail has its beginning.
             _log.warning("export.end_not_noted", exc_info=error)
-        _log.info("export.ended", **{key: value for key, value in told.items() if key != "form"})
 
 
 def _expected(order: Order, head: Head) -> int:
