@@ -9,12 +9,14 @@ from sqlalchemy import delete, select, update
 from datacollect.db import Database, Reading
 from datacollect.eventstore.tables import log_heads
 from datacollect.features.conflicts.tables import conflicts
+from datacollect.features.entities.indexing.queries import read_index
+from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.features.entities.tables import entities, members
 from datacollect.kernel.identity import TenantScope
 
 
 async def derived_state(database: Database, scope: TenantScope) -> Mapping[str, Any]:
-    """Every derived column of entities and memberships, byte for byte; the counts; the conflicts."""
+    """Every derived column of entities and memberships, byte for byte; the index; the counts; the conflicts."""
     async with database.reading(scope) as view:
         return await _state(view, scope)
 
@@ -31,6 +33,9 @@ async def _state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
             scope.tenant_id,
         )
         found[table.name] = [tuple(row) for row in rows]
+    of_index = select(search_terms).where(search_terms.c.tenant_id == scope.tenant_id)
+    found["search_terms"] = sorted(tuple(row) for row in await view.execute(of_index))
+    found["search_fields"] = (await read_index(view, scope)).fields
     head = select(log_heads.c.figures).where(log_heads.c.tenant_id == scope.tenant_id)
     found["figures"] = msgspec.json.decode((await view.execute(head)).scalar_one())
     kept = select(conflicts).where(conflicts.c.tenant_id == scope.tenant_id).order_by(conflicts.c.guid)
@@ -46,6 +51,11 @@ async def ruin(database: Database, scope: TenantScope) -> None:
     async with database.transaction(scope) as tx:
         changed = update(entities).where(entities.c.tenant_id == scope.tenant_id)
         await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))
+        gone = delete(search_terms).where(search_terms.c.tenant_id == scope.tenant_id, search_terms.c.term < "f")
+        await tx.execute(gone)
+        await tx.execute(
+            search_terms.insert().values(tenant_id=scope.tenant_id, field="", term="ruined", guid="nobody")
+        )
         for table in (members, conflicts):
             await tx.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await tx.execute(

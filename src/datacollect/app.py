@@ -1,8 +1,9 @@
 """The composition root: the one file that knows every part."""
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from fastapi import FastAPI
@@ -20,10 +21,11 @@ from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.features.conflicts import feature as conflicts
-from datacollect.features.conflicts.service import keep_conflicts
+from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.exports import feature as exports
@@ -56,6 +58,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
+from datacollect.jobs import Handler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -91,6 +94,12 @@ _BYPASSED = (
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
 """Told what each event did to the entities, live and when it is applied again."""
+
+LONG_READS = 2
+"""Searches that go through a program which a server process works on at once: SQLite has four readers."""
+
+MARKS = {"hasConflict": guids_in_conflict}
+"""What lists of entities can be filtered by beside what entities hold."""
 
 
 def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
@@ -128,8 +137,22 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
+        turns=asyncio.Semaphore(LONG_READS),
+        marks=MARKS,
         outgoing=outgoing,
+        jobs=Worker(
+            database,
+            clock,
+            job_handlers(event_store(database)),
+            slots=settings.jobs_at_once,
+            lease_seconds=settings.job_lease,
+        ),
     )
+
+
+def job_handlers(store: EventStore) -> Sequence[Handler]:
+    """One for each kind of job that slices enqueue."""
+    return (Reindexer(store),)
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -144,7 +167,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running():
+            async with hub.devices.running(), hub.jobs.running():
                 yield
         finally:
             await hub.outgoing.aclose()
@@ -171,6 +194,7 @@ async def prepare(hub: Hub) -> None:
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
+    await enqueue_missing(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

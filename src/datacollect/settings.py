@@ -160,11 +160,32 @@ class Settings(BaseSettings):
     requests_at_once: int = Field(
         500, alias="REQUESTS_AT_ONCE", ge=1, description="Requests that a server process works on at once."
     )
+    search_seconds: float = Field(
+        10,
+        alias="SEARCH_SECONDS",
+        gt=0,
+        le=50,
+        description="How long a list or a search may take before it is stopped, and told to ask for less.",
+    )
     body_memory: int = Field(
         256,
         alias="BODY_MEMORY",
         ge=64,
         description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
+    )
+    jobs_at_once: int = Field(
+        2,
+        alias="JOBS_AT_ONCE",
+        ge=0,
+        le=64,
+        description="Background jobs that a server process works on at once; 0 leaves them to other processes.",
+    )
+    job_lease: int = Field(
+        30,
+        alias="JOB_LEASE",
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a background job is gone on with by another process.",
     )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),

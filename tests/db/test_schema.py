@@ -27,6 +27,8 @@ TENANT_TABLES = {
     "entities_rebuild",
     "members_rebuild",
     "rebuilds",
+    "search_terms",
+    "search_indexes",
 }
 
 
@@ -53,5 +55,5 @@ def test_every_key_of_a_tenant_table_begins_with_the_tenant() -> None:
 def test_tables_that_know_a_tenant_are_listed_here() -> None:
     with_tenant = {name for name, table in metadata.tables.items() if "tenant_id" in table.columns}
     # The security log is the installation's; some of its entries are about a tenant. Who belongs to which tenant is part
-    # of the accounts, which all tenants share.
-    assert with_tenant == TENANT_TABLES | {"log_heads", "security_log", "user_tenants"}
+    # of the accounts, which all tenants share. Jobs are claimed across tenants.
+    assert with_tenant == TENANT_TABLES | {"log_heads", "security_log", "user_tenants", "jobs"}

@@ -36,8 +36,9 @@ pytestmark = pytest.mark.anyio
 OURS, THEIRS = system_scope(TenantId("ours")), system_scope(TenantId("theirs"))
 
 TABLES = tenant_tables()
-SHARED_TABLES = {"security_log", "user_tenants"}
-"""They name tenants and belong to none: who may read which rows is decided by the caller's account."""
+SHARED_TABLES = {"security_log", "user_tenants", "jobs"}
+"""They name tenants and belong to none: who may read which rows is decided by the caller's account. Jobs are claimed across
+tenants, and hold nothing that people have told."""
 
 _VALUES: Mapping[type, Any] = {Text: "x", BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
 

@@ -30,6 +30,7 @@ from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, NotFound, StartupError, TenantUnknown
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
 from datacollect.settings import Settings, load_settings
 
 _STDOUT = "-"
@@ -80,7 +81,7 @@ async def _export(database: Database, tenant: TenantId, order: Order, file: IO[b
             raise StartupError("This database is not there or not up to date. Run `datacollect migrate`.")
     begun = time.monotonic()
     try:
-        async with create_exporter(database).export(scope, order, by="command line") as export:
+        async with create_exporter(database).export(scope, Tenant(tenant, tenant), order, by="command line") as export:
             with progress_bar(tenant, export.expected) as progress:
                 export.tally.on_progress = progress
                 async for piece in export.pieces:

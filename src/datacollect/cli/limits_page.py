@@ -7,8 +7,8 @@ from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
+from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.entities.queries import MOST_MEMBERS
-from datacollect.features.entities.routes import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.forms.routes import MOST_LISTED as FINDINGS_PAGE
 from datacollect.features.forms.translation import LIMITS as FORM_LIMITS
 from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE

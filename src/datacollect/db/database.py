@@ -63,6 +63,8 @@ class Tx(Reading):
     def __init__(self, connection: AsyncConnection, statements: "StatementLog") -> None:
         super().__init__(connection, statements)
         self._afterwards: list[Callable[[], None]] = []
+        self.announced: set[str] = set()
+        """What those are to be told of who follow it in this process, once the unit is on disk."""
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the unit is on disk, and only then; it must neither wait nor raise.
@@ -70,6 +72,10 @@ class Tx(Reading):
         It is not called if the process ends first, or if nobody learns whether the commit went through.
         """
         self._afterwards.append(call)
+
+    def announce(self, what: str) -> None:
+        """Tell whoever follows `what` (see `Database.follow`) once the unit is on disk, in this process only."""
+        self.announced.add(what)
 
     def committed(self) -> None:
         """For whoever commits the unit: it is on disk now."""
@@ -113,6 +119,18 @@ class Database(ABC):
 
     def __init__(self) -> None:
         self.statements = StatementLog()
+        self._followers: dict[str, list[Callable[[], None]]] = {}
+
+    def follow(self, what: str, call: Callable[[], None]) -> None:
+        """Call this after each commit of this process that announces `what`; it must neither wait nor raise."""
+        self._followers.setdefault(what, []).append(call)
+
+    def _tell(self, unit: Tx) -> None:
+        """The unit is on disk now."""
+        unit.committed()
+        for what in unit.announced:
+            for call in self._followers.get(what, ()):
+                call()
 
     @abstractmethod
     def transaction(self, within: Within = None) -> AbstractAsyncContextManager[Tx]:
@@ -122,8 +140,12 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def reading(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
-        """Open a view of committed data; each statement sees what was committed when it began. Raises likewise."""
+    def reading(self, within: Within = None, *, seconds: float | None = None) -> AbstractAsyncContextManager[Reading]:
+        """Open a view of committed data; each statement sees what was committed when it began. Raises likewise.
+
+        With `seconds`, a statement that runs longer is stopped in the database, and the block ends with `TookTooLong`.
+        On SQLite they count for the whole block.
+        """
 
     @abstractmethod
     def snapshot(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:

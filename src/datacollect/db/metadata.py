@@ -15,6 +15,9 @@ metadata = MetaData(
 JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """A JSON value the database may look into: jsonb on PostgreSQL, text on SQLite."""
 
+KeyText = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that is compared and sorted byte by byte, on both engines and wherever the database was made."""
+
 JsonText = Text
 """JSON kept as the exact text it was written in; the database never looks inside."""
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
-from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.errors import TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 
 _MIGRATION_SECONDS = 3600
@@ -37,6 +37,8 @@ while their reader is slow."""
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
 """The policies stay, and so does what they make the planner expect."""
+
+_CANCELLED = "57014"
 
 _LOST = (
     OSError,
@@ -108,18 +110,25 @@ class PostgresDatabase(Database):
         async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
-        tx.committed()
+        self._tell(tx)
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
-        # Without a tenant there is nothing to set, and so nothing that would need a transaction.
+    async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:
+        # Without a tenant or a time there is nothing to set, and so nothing that would need a transaction.
         begin = None
-        if self._has_wall and within is not None:
-            begin = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within)}"
+        if (self._has_wall and within is not None) or seconds is not None:
+            begin = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within) if self._has_wall else ''}"
             if isinstance(within, TenantScope):
                 begin = f"{begin}; {_PLANNED_ONCE}"
-        async with self._unit(begin) as (connection, driver):
-            yield _PostgresReading(connection, self.statements, driver)
+            if seconds is not None:
+                begin = f"{begin}; SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"
+        try:
+            async with self._unit(begin) as (connection, driver):
+                yield _PostgresReading(connection, self.statements, driver)
+        except (asyncpg.QueryCanceledError, exc.DBAPIError) as error:
+            if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
+                raise TookTooLong() from error
+            raise
 
     @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
-from datacollect.kernel.errors import StartupError, Unavailable
+from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 
 _T = TypeVar("_T")
 
@@ -177,7 +177,7 @@ class SqliteDatabase(Database):
                 await tx.run("COMMIT")
                 group.committed.set_result(None)
                 for unit in group.kept:
-                    unit.committed()
+                    self._tell(unit)
         except _BROKEN as error:
             await self._give_up(group, error)
         finally:
@@ -235,11 +235,13 @@ class SqliteDatabase(Database):
     # -- reading
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
+    async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:
         del within
         with _unavailable():
             async with self._read_engine.connect() as connection:
-                yield _SqliteReading(connection, self.statements, await _driver(connection))
+                driver = await _driver(connection)
+                with _interrupting(driver, seconds):
+                    yield _SqliteReading(connection, self.statements, driver)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
@@ -318,6 +320,32 @@ def _unavailable() -> Iterator[None]:
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _AWAY:
             raise Unavailable() from error
         raise
+
+
+@contextlib.contextmanager
+def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterator[None]:
+    """Stop what the connection is doing when the time is over."""
+    if seconds is None:
+        yield
+        return
+    late = False
+
+    def interrupt() -> None:
+        nonlocal late
+        late = True
+        # From this thread: the driver's own is busy with the statement.
+        driver._conn.interrupt()
+
+    timer = asyncio.get_running_loop().call_later(seconds, interrupt)
+    try:
+        yield
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        cause = error.orig if isinstance(error, exc.OperationalError) else error
+        if late and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise TookTooLong() from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def _engine(url: str, pragmas: Sequence[str], *, pool_size: int) -> AsyncEngine:

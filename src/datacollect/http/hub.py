@@ -1,5 +1,6 @@
 """The running hub's parts, as routes reach them."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
@@ -101,6 +103,13 @@ class ReadAudit(Protocol):
         """Note a read that was answered; `told` says more of it, in wire form. Never fails."""
 
 
+class EntityMark(Protocol):
+    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `app.py`."""
+
+    def __call__(self, tenant: str) -> str:
+        """The SQL, for either engine, of a query that gives their guids; `tenant` stands for the tenant's id in it."""
+
+
 class Quarantine(Protocol):
     """Where sync leaves what it refuses; implemented by the quarantine slice."""
 
@@ -128,7 +137,7 @@ class Quarantine(Protocol):
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
-    def export(self, scope: TenantScope, order: Any, **told: Any) -> AbstractAsyncContextManager[Any]:
+    def export(self, scope: TenantScope, tenant: Tenant, order: Any, **told: Any) -> AbstractAsyncContextManager[Any]:
         """The export, which lasts as long as the block."""
 
 
@@ -151,7 +160,12 @@ class Hub:
     quarantine: Quarantine
     reads: ReadAudit
     exports: Exports
+    turns: asyncio.Semaphore
+    """For requests that go through a program: few at once."""
+    marks: Mapping[str, EntityMark]
+    """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    jobs: Worker
 
 
 def get_hub(request: Request) -> Hub:

@@ -16,6 +16,7 @@
     ├── Unprocessable 422 ───── understood, but the event cannot be applied
     ├── TooManyRequests 429
     ├── Unavailable 503 ─────── the database is away; try again
+    ├── TookTooLong 504 ─────── a question that could not be answered in the time it may take
     └── StartupError ────────── the process refuses to start, with one line that says why
 
 A class's docstring is its default message, and `help` says what to do about it. Each code belongs to a class, none is
@@ -268,6 +269,13 @@ class Unavailable(DataCollectError):
 
     status, code = 503, "DATABASE_UNAVAILABLE"
     help = "Send the same again later; repeating is safe."
+
+
+class TookTooLong(DataCollectError):
+    """Answering this took longer than it may."""
+
+    status, code = 504, "TOOK_TOO_LONG"
+    help = "Ask for less: add a filter or an indexed field, or read page by page with `cursor`."
 
 
 class StartupError(DataCollectError):

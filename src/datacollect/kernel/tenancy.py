@@ -35,6 +35,8 @@ class Tenant:
     """Whether the audit trail tells who has read what."""
     version: str = ""
     """Of the program's config: another one after every change, and never one again."""
+    searchable: tuple[str, ...] = ()
+    """Paths of the fields that its forms mark as searchable."""
 
 
 class TenantDirectory(Protocol):

@@ -80,7 +80,7 @@ class Place:
 
     async def export(self, scope: TenantScope) -> bytes:
         exporter = Exporter(self.database, self.log, self.clock, at_once=1)
-        async with exporter.export(scope, EVERYTHING) as export:
+        async with exporter.export(scope, Tenant(scope.tenant_id, "Program"), EVERYTHING) as export:
             return b"".join([piece async for piece in export.pieces])
 
     async def head(self, scope: TenantScope) -> Any:

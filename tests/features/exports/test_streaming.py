@@ -22,6 +22,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
 from tests.accounts import bearer, login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_event, make_program, new_id, pull_audit, push
@@ -258,7 +259,14 @@ async def test_an_account_has_one_export_at_a_time_and_the_hub_a_few(
 async def test_a_reader_that_takes_nothing_is_let_go(hub: Hub, admin: AsyncClient) -> None:
     program = await large(admin, 300)
     order = Order(Format.NDJSON, What.EVENTS)
-    answer = ExportAnswer(hub.exports, system_scope(TenantId(program)), order, headers={}, stall_seconds=0.01)
+    answer = ExportAnswer(
+        hub.exports,
+        system_scope(TenantId(program)),
+        Tenant(TenantId(program), "P"),
+        order,
+        headers={},
+        stall_seconds=0.01,
+    )
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body":

@@ -233,8 +233,9 @@ async def test_a_push_takes_the_same_few_statements_whatever_its_size(
     await push(admin, program, make_event())
     with hub.db.statements.record() as statements:
         await push(admin, program, group, *events)
-    # Six for the events, and one for what the audit trail tells of the member.
-    assert len(hot(statements)) <= 7, statements
+    # Six for the events, and one for what the audit trail tells of the member. SQLite, which is asked across no network,
+    # gets the new rows of the index by themselves.
+    assert len(hot(statements)) <= (8 if hub.db.dialect == "sqlite" else 7), statements
 
 
 async def test_a_pull_takes_two_statements(admin: AsyncClient, hub: Hub, program: str) -> None:

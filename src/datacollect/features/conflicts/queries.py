@@ -39,6 +39,11 @@ async def list_newest(
     return [_conflict(row) for row in await view.execute(wanted)]
 
 
+def guids_in_conflict(tenant: str) -> str:
+    """An `EntityMark`: the SQL that gives the guids of entities with a conflict nobody has resolved."""
+    return f"SELECT c.entity_guid FROM conflicts c WHERE c.tenant_id = {tenant} AND c.resolved_ms IS NULL"
+
+
 async def count_unresolved(view: Reading, scope: TenantScope) -> int:
     open_ones = select(func.count()).where(_columns.tenant_id == scope.tenant_id, _columns.resolved_ms.is_(None))
     return int((await view.execute(open_ones)).scalar_one())

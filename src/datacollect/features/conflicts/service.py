@@ -19,6 +19,8 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import derived_guid
 from datacollect.kernel.tenancy import Tenant
 
+guids_in_conflict = queries.guids_in_conflict
+
 
 async def keep_conflicts(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
     """Keep a conflict for each event and entity that values were lost of; two statements however many."""

@@ -8,10 +8,12 @@ from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parents_in
+from datacollect.features.entities.indexing.queries import Row
+from datacollect.features.entities.indexing.upkeep import Indexing, bring_up
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.relatives import load_parents
-from datacollect.features.entities.rows import LIVE, StateTables, load, save_entities, save_memberships
+from datacollect.features.entities.rows import LIVE, StateTables, load_for_append, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
 from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import parents_named, touched
@@ -52,7 +54,7 @@ class EntityProjection:
     async def start(
         self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
     ) -> "EntityRun":
-        states = await load(tx, scope, touched(events))
+        states, index = await load_for_append(tx, scope, touched(events))
         if scope.reach.is_bounded or scoping is not None:
             # Also the parents of those who have an area: this batch may take it away.
             held = [parent for entity in states.entities.values() for parent in parents_in(entity.data)]
@@ -60,7 +62,7 @@ class EntityProjection:
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
         due = None if scoping is None else SnapshotsDue(scoping)
-        return EntityRun(scope, states, rules, self._followers, due=due)
+        return EntityRun(scope, states, rules, self._followers, due=due, index=Indexing(index, tenant.searchable))
 
 
 class EntityRun:
@@ -74,6 +76,7 @@ class EntityRun:
         followers: Sequence[Follower],
         tables: StateTables = LIVE,
         due: SnapshotsDue | None = None,
+        index: Indexing | None = None,
     ) -> None:
         self._scope = scope
         self._tables = tables
@@ -81,8 +84,12 @@ class EntityRun:
         self._rules = rules
         self._followers = followers
         self._due = due
+        self._index = index
+        self._log_is_new = False
         self._recorded_at = Millis(0)
         self._entities: dict[str, Entity] = {}
+        self._found: dict[str, Entity | None] = {}
+        """Those of the same guids, as they were loaded."""
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._figures: dict[str, int] = {}
         self._applied: list[Applied] = []
@@ -93,6 +100,8 @@ class EntityRun:
 
     def apply(self, event: Event, context: Context) -> None:
         changes = apply(self._states, event, context, self._rules)
+        self._log_is_new |= context.position == 1
+        self._recorded_at = context.recorded_at
         if self._due is None and changes.is_own_write_only(event.entity_guid):
             self._accept(changes)
             return
@@ -101,12 +110,15 @@ class EntityRun:
         before = {guid: held[guid] for guid in concerned if guid in held}
         self._accept(changes)
         after = {guid: held[guid] for guid in concerned}
-        self._recorded_at = context.recorded_at
         places = self._places(event, context, changes, before)
         self._applied.append(Applied(event, context, before, after, changes, places))
 
     def _accept(self, changes: Changes) -> None:
         self._count(changes)
+        held = self._states.entities
+        for guid in changes.entities:
+            if guid not in self._found:
+                self._found[guid] = held.get(guid)
         self._states.accept(changes)
         self._entities.update(changes.entities)
         for membership in changes.memberships():
@@ -141,8 +153,13 @@ class EntityRun:
                 figures[now] = figures.get(now, 0) + 1
 
     async def save(self, tx: Tx) -> None:
-        await save_entities(tx, self._scope, self._entities.values(), self._tables)
+        terms = () if self._index is None else await self._bring_up(tx, self._index)
+        await save_entities(tx, self._scope, self._entities.values(), self._tables, terms=terms)
         await save_memberships(tx, self._scope, self._memberships.values(), self._tables)
+
+    async def _bring_up(self, tx: Tx, index: Indexing) -> Sequence[Row]:
+        changes = [(self._found[guid], entity) for guid, entity in self._entities.items()]
+        return await bring_up(tx, self._scope, index, changes, log_is_new=self._log_is_new, now=self._recorded_at)
 
     async def snapshots(self, tx: Tx) -> Sequence[Event]:
         if self._due is None:

@@ -4,32 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    ColumnElement,
-    Select,
-    Text,
-    and_,
-    any_,
-    cast,
-    exists,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, not_, select
 
 from datacollect.db import Reading
-from datacollect.db.database import Dialect
-from datacollect.features.entities.entity import UNKNOWN_FORM, Kind
-from datacollect.features.entities.rows import json_text
+from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.tables import entities, members
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.sync_scope import Reach
 
 MOST_MEMBERS = 10_000
 
@@ -44,65 +25,6 @@ class StoredEntity:
     name: str | None
     data: str
     last_updated: Millis
-
-
-async def list_newest(view: Reading, scope: TenantScope, *, limit: int) -> Sequence[StoredEntity]:
-    """The entities that changed last, the latest first."""
-    newest = _live(scope)
-    if scope.reach.is_bounded:
-        newest = newest.where(_within(scope.reach, view.dialect))
-    newest = newest.order_by(entities.c.changed_position.desc(), entities.c.guid.desc()).limit(limit)
-    return await _fetch(view, newest)
-
-
-async def count_within(view: Reading, scope: TenantScope) -> Mapping[str, int]:
-    """Live entities within the reader's reach, by form."""
-    form = func.coalesce(func.nullif(entities.c.entity_name, ""), UNKNOWN_FORM)
-    found = select(form, func.count()).where(
-        entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted), _within(scope.reach, view.dialect)
-    )
-    rows: Sequence[Any] = (await view.execute(found.group_by(form))).all()
-    return dict(map(tuple, rows))
-
-
-def _within(reach: Reach, dialect: Dialect) -> ColumnElement[bool]:
-    """Entities in the reach's areas and of its kinds; records, and those without an area, by their parent.
-
-    One step up only: lists leave out what is further down, which can still be read by guid.
-    """
-    parent = entities.alias()
-    theirs = exists().where(
-        parent.c.tenant_id == entities.c.tenant_id,
-        parent.c.guid == entities.c.parent_guid,
-        not_(parent.c.deleted),
-        # An area that a record names says nothing of where it is.
-        parent.c.type != Kind.RECORD,
-        *([] if reach.area_ids is None else [_is_one_of(parent.c.area_id, reach.area_ids, dialect)]),
-        *(
-            []
-            if reach.entity_types is None
-            else [or_(entities.c.type != Kind.RECORD, parent.c.type.in_(reach.entity_types))]
-        ),
-    )
-    own_area = true() if reach.area_ids is None else _is_one_of(entities.c.area_id, reach.area_ids, dialect)
-    own_kind = true() if reach.entity_types is None else entities.c.type.in_(reach.entity_types)
-    is_record = entities.c.type == Kind.RECORD
-    return or_(
-        and_(not_(is_record), own_kind, own_area),
-        and_(is_record, theirs),
-        and_(not_(is_record), own_kind, entities.c.area_id.is_(None), theirs),
-    )
-
-
-def _is_one_of(column: Column[Any], values: Collection[str], dialect: Dialect) -> ColumnElement[bool]:
-    """As one parameter: people may be assigned more areas than a statement may have parameters."""
-    if dialect == "postgresql":
-        return column == any_(literal(sorted(values), ARRAY(Text)))
-    listed = func.json_each(json_text(sorted(values))).table_valued("value")
-    return column.in_(select(listed.c.value))
-
-
-within, is_one_of = _within, _is_one_of
 
 
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:

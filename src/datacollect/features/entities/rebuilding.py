@@ -31,6 +31,9 @@ from datacollect.features.entities import (
     touched,
     work,
 )
+from datacollect.features.entities.indexing.checking import Fault, faults_of
+from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
+from datacollect.features.entities.indexing.state import Fields
 from datacollect.features.entities.projection import EntityRun, Follower
 from datacollect.features.entities.rebuilt import Checkpoint, Difference
 from datacollect.kernel.clock import Clock
@@ -39,6 +42,8 @@ from datacollect.kernel.identity import TenantScope
 
 BATCH = 5000
 """Events held in memory at once, with the states they touch."""
+
+_INDEXED_AT_ONCE = 1000
 
 MOST_NAMED = 1000
 """Failures and differences that are told one by one; the others are counted."""
@@ -74,6 +79,11 @@ class Outcome:
     def ok(self) -> bool:
         return not (self.failed or self.different)
 
+    def add_difference(self, difference: Difference) -> None:
+        self.different += 1
+        if len(self.differences) < MOST_NAMED:
+            self.differences.append(difference)
+
     def add(self, failures: Sequence[Failure]) -> None:
         self.failed += len(failures)
         self.failures += failures[: MOST_NAMED - len(self.failures)]
@@ -105,11 +115,27 @@ class Rebuilder:
         Raises `NotFound` if the program has no log, `RebuildTakenOver` if another rebuild of it begins meanwhile.
         """
         work = await self._begin(scope, "rebuild", self._followers)
+        fields: Fields | None = None
         async with self._caught_up(work, progress) as (tx, _):
             if work.outcome.ok:
                 await rebuilt.replace_live(tx, scope)
                 await self._store.set_figures(tx, scope, work.checkpoint.figures)
-        return await self._end(work)
+                # What the index was kept up by was what is thrown away here.
+                fields = await give_up_index(tx, scope, now=self._clock.now())
+        outcome = await self._end(work)
+        if fields is not None:
+            await self._make_index(scope, fields)
+        return outcome
+
+    async def _make_index(self, scope: TenantScope, fields: Fields) -> None:
+        """Make the index anew. If this is cut off, a hub's job goes on."""
+        reindexer = Reindexer(self._store, batch=_INDEXED_AT_ONCE)
+        is_done = False
+        while not is_done:
+            async with self._database.transaction(scope) as tx:
+                await rebuilt.expect_growth(tx)
+                is_done = (await reindexer.go_on(tx, scope, fields)).is_done
+            await self._database.tidy()
 
     async def check(self, scope: TenantScope, *, progress: Progress | None = None) -> Outcome:
         """Compare the program's live state with what the log gives, and change nothing of it. Raises as `rebuild`."""
@@ -117,14 +143,15 @@ class Rebuilder:
         async with self._caught_up(work, progress) as (tx, head):
             if work.outcome.ok:
                 await self._compare(tx, work, head)
-        return await self._end(work)
+        outcome = await self._end(work)
+        async for fault in faults_of(self._database, self._store, scope):
+            outcome.add_difference(_difference(fault))
+        return outcome
 
     async def _compare(self, view: Reading, work: "_Work", head: Head) -> None:
         outcome = work.outcome
         async for difference in rebuilt.differences(view, work.scope):
-            outcome.different += 1
-            if len(outcome.differences) < MOST_NAMED:
-                outcome.differences.append(difference)
+            outcome.add_difference(difference)
         outcome.figures = _different_figures(head.figures, work.checkpoint.figures)
         outcome.different += len(outcome.figures)
 
@@ -296,6 +323,14 @@ class _Batch:
     rows: Sequence[StoredEvent]
     run: EntityRun
     failures: Sequence[Failure]
+
+
+def _difference(fault: Fault) -> Difference:
+    # The key says no more than the entity and the field: the term is what people have told.
+    field, term, guid = fault.row
+    row = {"term": term}
+    live, made = (None, row) if fault.is_missing else (row, None)
+    return Difference("search term", (field or "words", guid), live, made)
 
 
 def rules_tag(upcasters: Upcasters) -> str:

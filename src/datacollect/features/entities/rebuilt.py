@@ -144,7 +144,7 @@ class Difference:
     """A row that is not what the log gives. Rows by column name; None where there is none."""
 
     kind: str
-    """`entity` or `membership`"""
+    """`entity`, `membership` or `search term`"""
     key: tuple[str, ...]
     live: Mapping[str, Any] | None
     rebuilt: Mapping[str, Any] | None

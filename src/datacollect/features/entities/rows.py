@@ -11,6 +11,9 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
+from datacollect.features.entities.indexing import queries as indexing
+from datacollect.features.entities.indexing.state import IndexState
+from datacollect.features.entities.keys import form_key, sort_name
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
@@ -23,7 +26,13 @@ SELECT_ENTITY = """
 SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
-ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated"
+# What the index holds (part 2) comes along where the next append needs it.
+_SELECT_INDEX = f"""
+UNION ALL
+SELECT 2, fields, next_fields, rules, CAST(changes AS text), NULL, NULL, begun_position, through_position
+FROM {indexing.STATES} WHERE tenant_id = """
+
+ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key"
 MEMBER_COLUMNS = "group_guid, member_guid, ordinal, present, stamp_ms, stamp_position"
 ENTITY_KEY = "guid"
 MEMBER_KEY = "group_guid, member_guid"
@@ -38,6 +47,9 @@ class StateTables:
         self.load = _load(entities)
         self.load_with_members = _load_with_members(entities, members)
         self.save_entities = _save_entities(entities)
+        # Behind the tenant and the entities' columns.
+        terms = indexing.add_terms_sql(2 + len(ENTITY_COLUMNS.split(", ")))
+        self.save_entities_and_terms = f"WITH added AS ({terms}){self.save_entities['postgresql']}"
         self.save_members = _save_members(members)
 
 
@@ -125,10 +137,10 @@ def _save_entities(entities: str) -> Mapping[Dialect, str]:
 INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
 SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[]) AS changed ({ENTITY_COLUMNS})
+            $11::bool[], $12::bigint[], $13::bigint[], $14::text[], $15::text[]) AS changed ({ENTITY_COLUMNS})
 {update}""",
         "sqlite": f"""
-INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 {update}""",
     }
 
@@ -161,7 +173,28 @@ REBUILT = StateTables("entities_rebuild", "members_rebuild")
 
 
 async def load(view: Reading, scope: TenantScope, needed: Touched, tables: StateTables = LIVE) -> States:
-    """The states an append needs, by one statement."""
+    """The states of what is needed, by one statement."""
+    statement, parameters = _loading(view, scope, needed, tables)
+    states = States()
+    for row in await view.fetch(statement, *parameters):
+        _put(states, row)
+    return states
+
+
+async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) -> tuple[States, IndexState | None]:
+    """The states an append needs, and what the index holds, by one statement."""
+    statement, parameters = _loading(view, scope, needed, LIVE)
+    states, index = States(), None
+    for row in await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters):
+        if row[0] == 2:
+            _, fields, next_fields, rules, changes, _, _, begun, through = row
+            index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes)))
+        else:
+            _put(states, row)
+    return states, index
+
+
+def _loading(view: Reading, scope: TenantScope, needed: Touched, tables: StateTables) -> tuple[str, Sequence[Any]]:
     sqlite = view.dialect == "sqlite"
     lists: list[Any] = [list(needed.guids)]
     statement = tables.load
@@ -170,15 +203,19 @@ async def load(view: Reading, scope: TenantScope, needed: Touched, tables: State
         lists += [list(needed.cascading), list(needed.receiving)]
         pairs = list(needed.pairs)
         lists += [pairs] if sqlite else [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    parameters = map(json_text, lists) if sqlite else lists
-    states = States()
-    for row in await view.fetch(statement[view.dialect], scope.tenant_id, *parameters):
-        if row[0] == 0:
-            states.put(entity_from(row))
-        else:
-            _, group, member, ordinal, _, _, present, time, position = row
-            states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
-    return states
+    return statement[view.dialect], [scope.tenant_id, *(map(json_text, lists) if sqlite else lists)]
+
+
+def placeholder(dialect: Dialect, number: int) -> str:
+    return f"?{number}" if dialect == "sqlite" else f"${number}"
+
+
+def _put(states: States, row: Sequence[Any]) -> None:
+    if row[0] == 0:
+        states.put(entity_from(row))
+    else:
+        _, group, member, ordinal, _, _, present, time, position = row
+        states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
 
 
 def entity_from(row: Sequence[Any]) -> Entity:
@@ -202,8 +239,22 @@ def entity_from(row: Sequence[Any]) -> Entity:
 # -- storing
 
 
-async def save_entities(tx: Tx, scope: TenantScope, changed: Iterable[Entity], tables: StateTables = LIVE) -> None:
-    await _save(tx, scope, tables.save_entities[tx.dialect], [_entity_values(entity) for entity in changed])
+async def save_entities(
+    tx: Tx,
+    scope: TenantScope,
+    changed: Iterable[Entity],
+    tables: StateTables = LIVE,
+    *,
+    terms: Sequence[indexing.Row] = (),
+) -> None:
+    """`terms` are new rows of the index; on PostgreSQL they go to it on the same way."""
+    rows = [_entity_values(entity) for entity in changed]
+    if rows and terms and tx.dialect == "postgresql":
+        columns = [*zip(*rows, strict=True), *zip(*sorted(terms), strict=True)]
+        await tx.run(tables.save_entities_and_terms, scope.tenant_id, *map(list, columns))
+        return
+    await _save(tx, scope, tables.save_entities[tx.dialect], rows)
+    await indexing.add_terms(tx, scope, terms)
 
 
 async def save_memberships(
@@ -224,11 +275,12 @@ async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:
     """The values of `ENTITY_COLUMNS`."""
+    name, form = entity.name, entity.entity_name
     return (
         entity.guid,
         entity.kind.value if entity.kind is not None else None,
-        entity.entity_name,
-        entity.name,
+        form,
+        name,
         entity.area_id,
         entity.parent_guid,
         entity.version,
@@ -237,6 +289,8 @@ def _entity_values(entity: Entity) -> tuple[Any, ...]:
         not entity.is_live,
         entity.changed_position,
         entity.last_updated,
+        sort_name(name),
+        form_key(form),
     )
 
 

@@ -12,12 +12,12 @@ from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
+from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.queries import (
     StoredEntity,
     find_entity,
     is_group,
     list_members,
-    list_newest,
     member_guids,
 )
 from datacollect.features.entities.reach import is_within
@@ -64,15 +64,12 @@ guids_of_entities = queries.guids_of_entities
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:
-    """Live entities by form. Kept with the log's head, so that nothing is scanned; those of a limited reader are counted."""
+    """Live entities by form. Kept with the log's head, so that nothing is scanned; those of a limited reader are
+    counted, each by the index of its area."""
     if scope.reach.is_bounded:
-        return await queries.count_within(view, scope)
+        return await count_within(view, scope)
     head = await log.head(view, scope)
     return head.figures if head is not None else {}
-
-
-async def newest_entities(view: Reading, scope: TenantScope, *, limit: int) -> Sequence[Shown]:
-    return await _with_members(view, scope, await list_newest(view, scope, limit=limit))
 
 
 async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
@@ -80,7 +77,7 @@ async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
     entity = await find_entity(view, scope, guid)
     if entity is None or guid not in await within_reach(view, scope, [guid]):
         raise EntityNotFound(guid)
-    return (await _with_members(view, scope, [entity]))[0]
+    return (await with_members(view, scope, [entity]))[0]
 
 
 async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Sequence[StoredEntity]:
@@ -115,7 +112,7 @@ async def begins_after(view: Reading, scope: TenantScope, guid: str) -> int | No
     return held.deleted.position if held.deleted is not None else 0
 
 
-async def _with_members(view: Reading, scope: TenantScope, found: Sequence[StoredEntity]) -> Sequence[Shown]:
+async def with_members(view: Reading, scope: TenantScope, found: Sequence[StoredEntity]) -> Sequence[Shown]:
     groups = {entity.guid for entity in found if entity.type == Kind.GROUP}
     members = await member_guids(view, scope, sorted(groups))
     return [Shown(entity, members.get(entity.guid, ()) if entity.guid in groups else None) for entity in found]

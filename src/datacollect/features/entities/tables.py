@@ -1,5 +1,6 @@
 """The entities' current state, and who is a member of what; and the same once more while it is rebuilt from the log."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -15,7 +16,7 @@ from sqlalchemy import (
     not_,
 )
 
-from datacollect.db.metadata import JsonDocument, JsonText, metadata
+from datacollect.db.metadata import JsonDocument, JsonText, KeyText, metadata
 
 
 def _entities(name: str, *more: Column[Any]) -> Table:
@@ -39,6 +40,9 @@ def _entities(name: str, *more: Column[Any]) -> Table:
         Column("deleted", Boolean, nullable=False),
         Column("changed_position", BigInteger, nullable=False),
         Column("last_updated", BigInteger, nullable=False),
+        # What lists are sorted and filtered by, short enough for any index: see `keys.py`.
+        Column("sort_name", KeyText, nullable=False, server_default=""),
+        Column("form_key", KeyText, nullable=False, server_default=""),
         PrimaryKeyConstraint("tenant_id", "guid"),
     )
 
@@ -70,6 +74,21 @@ Index(
     sqlite_where=not_(entities.c.deleted),
     postgresql_where=not_(entities.c.deleted),
 )
+_LISTED: Mapping[str, Sequence[Column[Any]]] = {
+    "name": (entities.c.sort_name,),
+    "form": (entities.c.form_key, entities.c.changed_position),
+    "type": (entities.c.type, entities.c.changed_position),
+    "area": (entities.c.area_id, entities.c.changed_position),
+}
+for name, columns in _LISTED.items():
+    Index(
+        f"ix_entities_{name}",
+        entities.c.tenant_id,
+        *columns,
+        entities.c.guid,
+        sqlite_where=not_(entities.c.deleted),
+        postgresql_where=not_(entities.c.deleted),
+    )
 members = _members("members")
 
 Index(

@@ -1,17 +1,19 @@
-"""Walking through all entities of a program, a page at a time by guid: what exports are made of."""
+"""Walking through all entities of a program, a page at a time by guid: what exports are made of.
+
+Lists that are filtered are walked through by `finding.service.iterate`. Here are the plain ones, and those of one form.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, not_, select, true
-
 from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
-from datacollect.features.entities.queries import StoredEntity, is_one_of, within
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
+from datacollect.features.entities.finding.statements import Sql, Wanted, conditions_of
+from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.rows import json_text
-from datacollect.features.entities.tables import entities
 from datacollect.kernel.identity import TenantScope
 
 
@@ -25,16 +27,7 @@ FORMLESS: Final = Formless.FORMLESS
 Form = str | Formless | None
 """None asks for the entities of all forms."""
 
-
-_COLUMNS = (
-    entities.c.guid,
-    entities.c.type,
-    entities.c.entity_name,
-    entities.c.name,
-    cast(entities.c.data, Text),
-    entities.c.last_updated,
-    entities.c.version,
-)
+_COLUMNS = "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated, e.version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,76 +35,71 @@ class Walked:
     """A live entity."""
 
     entity: StoredEntity
-    version: int
     member_ids: Sequence[str] | None
     """None for what is no group."""
+    version: int = 0
 
 
 async def walk_page(
     view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int, with_members: bool = True
 ) -> Sequence[Walked]:
     """The next live entities within the reader's reach, by guid; one statement, and one for the members of groups."""
-    page = select(*_COLUMNS).where(*_wanted(view, scope, form), entities.c.guid > after)
-    return await _walked(view, scope, page.order_by(entities.c.guid).limit(limit), with_members=with_members)
+    sql = Sql(view.dialect, scope)
+    conditions = [*_wanted(sql, form), f"e.guid > {sql.bind(after)}"]
+    text = f"SELECT {_COLUMNS} FROM entities e WHERE {' AND '.join(conditions)} ORDER BY e.guid LIMIT {limit:d}"
+    return await _walked(view, scope, sql, text, with_members=with_members)
 
 
-async def _walked(
-    view: Reading, scope: TenantScope, page: Select[Any], *, with_members: bool = True
-) -> Sequence[Walked]:
-    rows: Sequence[Any] = (await view.execute(page)).all()
-    found = [tuple(row) for row in rows]
-    groups = [row[0] for row in found if row[1] == Kind.GROUP]
-    members = await _members(view, scope, groups) if groups and with_members else {}
-    return [
-        Walked(StoredEntity(*row[:6]), row[6], members.get(row[0], ()) if row[1] == Kind.GROUP else None)
-        for row in found
-    ]
-
-
-async def walk_named(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, Walked]:
+async def walk_named(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, Walked]:
     """Those of the entities that are live and within the reader's reach, by guid."""
-    wanted = [*_wanted(view, scope, None), is_one_of(entities.c.guid, guids, view.dialect)]
-    return {walked.entity.guid: walked for walked in await _walked(view, scope, select(*_COLUMNS).where(*wanted))}
+    sql = Sql(view.dialect, scope)
+    rows = f"SELECT * FROM entities o WHERE o.tenant_id = {sql.tenant} AND o.guid = asked.value {sql.alone()}"
+    found = (
+        f"entities e ON e.tenant_id = {sql.tenant} AND e.guid = asked.value" if sql.is_sqlite else f"LATERAL ({rows}) e"
+    )
+    text = f"SELECT {_COLUMNS} FROM {sql.each(guids)} CROSS JOIN {found} WHERE {' AND '.join(_wanted(sql, None))}"
+    return {walked.entity.guid: walked for walked in await _walked(view, scope, sql, text)}
 
 
 async def keys_by_form(
     view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int
 ) -> tuple[Collection[tuple[str | None, str]], str | None]:
     """The keys that the data of the next `limit` entities has, each with the form; and where the next ones begin."""
-    columns = entities.c
-    ends = select(columns.guid).where(columns.tenant_id == scope.tenant_id, columns.guid > after)
-    through: str | None = (await view.execute(ends.order_by(columns.guid).offset(limit - 1).limit(1))).scalar()
-    wanted = [*_wanted(view, scope, form), columns.guid > after]
-    if through is not None:
-        wanted.append(columns.guid <= through)
-    found: Sequence[Any] = (await view.execute(_keys(view, wanted))).all()
-    return {(row[0], row[1]) for row in found}, through
-
-
-def _keys(view: Reading, wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    data = entities.c.data
-    if view.dialect == "postgresql":
-        inner = select(entities.c.entity_name, func.jsonb_object_keys(data).label("key")).where(*wanted).subquery()
-        return select(inner.c.entity_name, inner.c.key).distinct()
-    listed = func.json_each(data).table_valued("key")
-    return (
-        select(entities.c.entity_name, listed.c.key)
-        .select_from(entities)
-        .join(listed, true())
-        .where(*wanted)
-        .distinct()
+    sql = Sql(view.dialect, scope)
+    ends = (
+        f"SELECT e.guid FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.guid > {sql.bind(after)}"
+        f" ORDER BY e.guid LIMIT 1 OFFSET {limit - 1:d}"
     )
+    end = await view.fetch(ends, *sql.values)
+    through: str | None = end[0][0] if end else None
+    sql = Sql(view.dialect, scope)
+    conditions = [*_wanted(sql, form), f"e.guid > {sql.bind(after)}"]
+    if through is not None:
+        conditions.append(f"e.guid <= {sql.bind(through)}")
+    where = " AND ".join(conditions)
+    if sql.is_sqlite:
+        text = f"SELECT DISTINCT e.entity_name, j.key FROM entities e CROSS JOIN json_each(e.data) j WHERE {where}"
+    else:
+        text = f"SELECT DISTINCT e.entity_name, jsonb_object_keys(e.data) FROM entities e WHERE {where}"
+    return {(row[0], row[1]) for row in await view.fetch(text, *sql.values)}, through
 
 
-def _wanted(view: Reading, scope: TenantScope, form: Form) -> list[ColumnElement[bool]]:
-    wanted = [entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted)]
-    if form is FORMLESS:
-        wanted.append(entities.c.entity_name.is_(None))
-    elif form is not None:
-        wanted.append(entities.c.entity_name == form)
-    if scope.reach.is_bounded:
-        wanted.append(within(scope.reach, view.dialect))
-    return wanted
+def _wanted(sql: Sql, form: Form) -> list[str]:
+    filters = ListFilters(entity_names=frozenset({form})) if isinstance(form, str) else EVERYTHING
+    conditions = conditions_of(sql, Wanted(filters))
+    return [*conditions, "e.entity_name IS NULL"] if form is FORMLESS else conditions
+
+
+async def _walked(
+    view: Reading, scope: TenantScope, sql: Sql, text: str, *, with_members: bool = True
+) -> Sequence[Walked]:
+    rows: Sequence[Any] = [tuple(row) for row in await view.fetch(text, *sql.values)]
+    groups = [row[0] for row in rows if row[1] == Kind.GROUP]
+    members = await _members(view, scope, groups) if groups and with_members else {}
+    return [
+        Walked(StoredEntity(*row[:6]), members.get(row[0], ()) if row[1] == Kind.GROUP else None, row[6])
+        for row in rows
+    ]
 
 
 _MEMBERS = {

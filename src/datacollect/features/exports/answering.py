@@ -16,6 +16,7 @@ from datacollect.features.exports.service import Export
 from datacollect.http.guard import TookTooLong
 from datacollect.http.hub import Exports
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import Tenant
 
 STALL_SECONDS = 60.0
 """A reader that takes nothing for so long has gone."""
@@ -32,6 +33,7 @@ class ExportAnswer(Response):
         self,
         exports: Exports,
         scope: TenantScope,
+        tenant: Tenant,
         order: Order,
         *,
         headers: Mapping[str, str],
@@ -41,6 +43,7 @@ class ExportAnswer(Response):
         del self.headers["content-length"]
         self._exports = exports
         self._scope = scope
+        self._tenant = tenant
         self._order = order
         self._stall_seconds = stall_seconds
 
@@ -62,7 +65,7 @@ class ExportAnswer(Response):
     async def _work(self, send: Send) -> None:
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                async with self._exports.export(self._scope, self._order) as export:
+                async with self._exports.export(self._scope, self._tenant, self._order) as export:
                     await self._send(export, send)
                 _log.info("export.sent", **export.tally.told())
         except TimeoutError as error:

@@ -22,15 +22,16 @@ from datacollect.eventstore.lookup import known_guids
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import EventStore, Head, StoredEvent
 from datacollect.features.audit.service import note
+from datacollect.features.entities.indexing.upkeep import Indexing
 from datacollect.features.entities.projection import EntityRun, Follower
 from datacollect.features.entities.rebuilt import expect_growth
-from datacollect.features.entities.rows import load
+from datacollect.features.entities.rows import load_for_append
 from datacollect.features.entities.touched import touched
 from datacollect.features.entities.walking import walk_named
 from datacollect.features.exports.errors import FileContradictsItself, ProgramNotEmpty, StateDiffers
 from datacollect.features.exports.reading import Metadata, ReadEvent, read_entities, read_events, read_metadata
 from datacollect.features.exports.writing import pair_of
-from datacollect.features.tenants.service import take_up
+from datacollect.features.tenants.service import lock_searchable, take_up
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
@@ -98,7 +99,7 @@ class Importer:
             made = await take_up(tx, self._log, scope.tenant_id, metadata.program, now=self._clock.now())
             head = await self._held(tx, scope)
             await expect_growth(tx)
-            intake = _Intake(head, anchors or {})
+            intake = _Intake(head, anchors or {}, await lock_searchable(tx, scope.tenant_id))
             for batch in _batches(read_events(file), BATCH):
                 await self._apply(tx, scope, intake, batch)
                 told.add(len(batch))
@@ -122,7 +123,9 @@ class Importer:
         stored = [intake.checked(read) for read in batch]
         await self._require_new(tx, scope, stored)
         current = [self._log.upcasters.upcast(read.event) for read in batch]
-        run = EntityRun(scope, await load(tx, scope, touched(current)), None, self._followers)
+        states, index = await load_for_append(tx, scope, touched(current))
+        indexing = Indexing(index, intake.searchable)
+        run = EntityRun(scope, states, None, self._followers, index=indexing)
         for event, row in zip(current, stored, strict=True):
             try:
                 run.apply(event, Context(row.position, row.recorded_at, row.origin))
@@ -160,7 +163,8 @@ class Importer:
 class _Intake:
     """Follows the events of a file as the log that they are going to be, and finds what does not follow."""
 
-    def __init__(self, head: Head, anchors: Mapping[int, Iterable[bytes]]) -> None:
+    def __init__(self, head: Head, anchors: Mapping[int, Iterable[bytes]], searchable: Sequence[str]) -> None:
+        self.searchable = searchable
         self._head = head
         self._anchors = anchors
         self._figures: dict[str, int] = {}

@@ -1,10 +1,11 @@
 """What an export is asked for, and what it has given so far."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.exports.errors import InvalidExport
 from datacollect.kernel.clock import Millis, format_timestamp
 
@@ -49,6 +50,10 @@ class Order:
     form: str | None = None
     """Only entities of this form; as CSV, one table without an archive around it."""
     header: Header = Header.LABELS
+    filters: ListFilters = EVERYTHING
+    """As of lists."""
+    filter_texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The filters as they were sent."""
     bom: bool = False
     """Begin each CSV with the mark by which Excel knows UTF-8."""
 
@@ -78,16 +83,31 @@ class Order:
     def told(self) -> dict[str, Any]:
         """As the audit trail tells it."""
         told: dict[str, Any] = {"format": self.format.value, "what": self.what.value}
-        return told if self.form is None else told | {"form": self.form}
+        if self.form is not None:
+            told["form"] = self.form
+        if self.filters != EVERYTHING:
+            told["filters"] = self.filter_texts
+        return told
 
 
-def order_of(chosen: Format, wanted: What, *, form: str | None, header: Header, bom: bool) -> Order:
+def order_of(
+    chosen: Format,
+    wanted: What,
+    *,
+    form: str | None,
+    header: Header,
+    bom: bool,
+    filters: ListFilters = EVERYTHING,
+    filter_texts: Mapping[str, Sequence[str]] | None = None,
+) -> Order:
     """Raises `InvalidExport` for what does not go together."""
     if wanted is What.ALL and chosen is not Format.JSON:
         raise InvalidExport("`what=all` goes with `format=json` only.")
     if form is not None and wanted is not What.ENTITIES:
         raise InvalidExport("`form` goes with `what=entities` only.")
-    return Order(chosen, wanted, form, header, bom)
+    if filters != EVERYTHING and wanted is not What.ENTITIES:
+        raise InvalidExport("Filters go with `what=entities` only.")
+    return Order(chosen, wanted, form, header, filters, filter_texts or {}, bom)
 
 
 @dataclass(slots=True)

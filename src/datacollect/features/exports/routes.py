@@ -1,10 +1,12 @@
 """`/api/entities/export`: a program's data as a file."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters, read_filters
 from datacollect.features.exports.answering import ExportAnswer
 from datacollect.features.exports.errors import InvalidExport
 from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What, order_of
@@ -16,6 +18,8 @@ from datacollect.kernel.identity import Action
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
 Taker = Annotated[Entered, Depends(InProgram(Action.EXPORT))]
+
+_FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
 
 _FILE = {
     "description": "The file. One that breaks off ends without the last chunk that HTTP asks for: it is not whole.",
@@ -31,6 +35,7 @@ _FILE = {
     responses={200: _FILE, **errors(400, 429, 503, texts={404: "There is no such program."})},
 )
 async def export(
+    request: Request,
     hub: CurrentHub,
     taker: Taker,
     format: Annotated[str, Query(description="`json`, `ndjson`, `csv` or `xlsx`.")] = "json",
@@ -53,22 +58,35 @@ async def export(
     grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
     what, also when it broke off. See `docs/reference/exports.md`.
     """
-    order = _order(format, what, form, header, bom)
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
+    order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)
     headers = {
         "Content-Disposition": f'attachment; filename="{order.file_name(taker.scope.tenant_id, hub.clock.now())}"',
         "Cache-Control": "no-store",
     }
-    return ExportAnswer(hub.exports, taker.scope, order, headers=headers)
+    return ExportAnswer(hub.exports, taker.scope, taker.tenant, order, headers=headers)
 
 
-def _order(format: str, what: str, form: str, header: str, bom: str) -> Order:
+def _order(
+    format: str,
+    what: str,
+    form: str,
+    header: str,
+    bom: str,
+    filters: ListFilters,
+    texts: Mapping[str, Sequence[str]],
+) -> Order:
     try:
         chosen = Format(format)
-        wanted = What(what) if what else What.ALL if chosen is Format.JSON and not form else What.ENTITIES
+        is_whole = chosen is Format.JSON and not form and filters == EVERYTHING
+        wanted = What(what) if what else What.ALL if is_whole else What.ENTITIES
         named = Header(header)
     except ValueError:
         raise InvalidExport() from None
-    return order_of(chosen, wanted, form=form or None, header=named, bom=_truth(bom))
+    return order_of(
+        chosen, wanted, form=form or None, header=named, bom=_truth(bom), filters=filters, filter_texts=texts
+    )
 
 
 def _truth(text: str) -> bool:

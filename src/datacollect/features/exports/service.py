@@ -23,6 +23,7 @@ from datacollect.kernel.clock import Clock, format_timestamp
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
+from datacollect.kernel.tenancy import Tenant
 
 BEGUN, ENDED = "export-begun", "export-ended"
 _EVERYTHING = "*"
@@ -53,7 +54,7 @@ class Exporter:
         self._clock = clock
 
     @contextlib.asynccontextmanager
-    async def export(self, scope: TenantScope, order: Order, **told: Any) -> AsyncIterator[Export]:
+    async def export(self, scope: TenantScope, tenant: Tenant, order: Order, **told: Any) -> AsyncIterator[Export]:
         """The export is whole when its pieces have been read to their end and the block ends without an exception.
 
         Raises `BeyondReach` for what tells of more than the reader may see, `ExportUnderWay` and `ExportsBusy`, and
@@ -62,11 +63,13 @@ class Exporter:
         if order.is_of_everything:
             scope.require_everything()
         with self.places.take(scope.actor.event_user_id):
-            async with self._noted(scope, order, {"exportId": new_guid(), **order.told(), **told}) as export:
+            async with self._noted(scope, tenant, order, {"exportId": new_guid(), **order.told(), **told}) as export:
                 yield export
 
     @contextlib.asynccontextmanager
-    async def _noted(self, scope: TenantScope, order: Order, told: Mapping[str, Any]) -> AsyncIterator[Export]:
+    async def _noted(
+        self, scope: TenantScope, tenant: Tenant, order: Order, told: Mapping[str, Any]
+    ) -> AsyncIterator[Export]:
         await self._note(scope, BEGUN, told)
         tally, outcome = Tally(), "cut-off"
         try:
@@ -74,7 +77,7 @@ class Exporter:
                 head = await self._log.head(view, scope)
                 if head is None:
                     raise TenantUnknown()
-                source, now = Source(view, self._log, scope, head), self._clock.now()
+                source, now = Source(view, self._log, scope, tenant, head, order.filters), self._clock.now()
                 metadata = await self._metadata(view, scope, order, head)
                 yield Export(written(source, order, metadata, tally, now), tally, _expected(order, head))
             outcome = "complete"

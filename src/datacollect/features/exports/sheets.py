@@ -221,7 +221,7 @@ async def _entity_sheets(source: Source, order: Order, tally: Tally) -> AsyncIte
     keys = await source.keys()
     unknown = sorted(name for name in keys if name is not None and name not in definitions)
     names: list[str | None] = [*definitions, *unknown, *([None] if None in keys else [])]
-    for name in names:
+    for name in filter(source.may_be_of, names):
         plan = _Plan(name, definitions.get(name) if name is not None else None, keys.get(name, ()))
         for sheet in _sheets_of(plan, source, order, tally):
             yield sheet

@@ -1,7 +1,7 @@
 """Where exports come from: one view of a program, walked through page by page."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.db import Reading
@@ -9,9 +9,12 @@ from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head, StoredEvent
 from datacollect.features.audit.model import BEGINNING
 from datacollect.features.audit.service import Told, pull
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
+from datacollect.features.entities.finding.service import iterate
 from datacollect.features.entities.walking import FORMLESS, Form, Walked, keys_by_form, walk_page
 from datacollect.features.tenants.service import form_definitions
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import Tenant
 
 PAGE = 1000
 _EVENT_PAGE = 500
@@ -28,10 +31,16 @@ class Source:
     view: Reading
     log: EventLog
     scope: TenantScope
+    tenant: Tenant
     head: Head
+    filters: ListFilters = EVERYTHING
 
     async def entities(self, form: Form = None, *, with_members: bool = True) -> AsyncIterator[Sequence[Walked]]:
-        """Those within the reader's reach, by guid."""
+        """Those within the reader's reach that meet the filters, by guid."""
+        if self.filters != EVERYTHING:
+            async for walked in self._filtered(form):
+                yield walked
+            return
         after = ""
         while True:
             page = await walk_page(self.view, self.scope, form=form, after=after, limit=PAGE, with_members=with_members)
@@ -40,6 +49,23 @@ class Source:
             if len(page) < PAGE:
                 return
             after = page[-1].entity.guid
+
+    async def _filtered(self, form: Form) -> AsyncIterator[Sequence[Walked]]:
+        filters = self.filters
+        if isinstance(form, str):
+            if filters.entity_names and form not in filters.entity_names:
+                return
+            filters = replace(filters, entity_names=frozenset({form}))
+        async for shown in iterate(self.view, self.scope, self.tenant, filters, batch=PAGE):
+            found = [Walked(one.entity, one.member_ids) for one in shown]
+            if form is FORMLESS:
+                found = [walked for walked in found if walked.entity.entity_name is None]
+            if found:
+                yield found
+
+    def may_be_of(self, form: str | None) -> bool:
+        """Whether the filters let entities of that form through at all."""
+        return not self.filters.entity_names or form in self.filters.entity_names
 
     async def events(self) -> AsyncIterator[Sequence[StoredEvent]]:
         """The whole log in its order."""

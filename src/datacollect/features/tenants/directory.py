@@ -29,7 +29,7 @@ class CachedTenantDirectory:
             return entry[1]
         changes = self._changes
         async with self._database.reading() as view:
-            tenant = await find_running(view, tenant_id)
+            tenant = await find_running(view, tenant_id, known=entry[1] if entry is not None else None)
         # A change made here meanwhile may be younger than what has just been read: then it is not kept.
         if changes == self._changes:
             if len(self._entries) >= _MOST_ENTRIES:

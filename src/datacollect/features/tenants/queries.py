@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.features.tenants.model import Listed, Program, form_validation
+from datacollect.features.tenants.searchable import searchable_fields
 from datacollect.features.tenants.tables import programs
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
@@ -112,13 +113,16 @@ async def store_archived(tx: Tx, tenant_id: TenantId, archived_at: Millis | None
     return changed.rowcount > 0
 
 
-async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
+async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | None = None) -> Tenant | None:
+    """The running program of that id. What forms tell is taken from `known` while that is of the same version."""
     columns = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision)
     found = columns.where(programs.c.id == tenant_id, programs.c.archived_ms.is_(None))
     row = (await view.execute(found)).one_or_none()
     if row is None:
         return None
     config = _running_config.decode(row.config)
+    # A program that is made anew counts from the start, but has another artifact.
+    version = f"{row.artifact_id}.{row.revision}"
     return Tenant(
         tenant_id,
         row.name,
@@ -126,15 +130,28 @@ async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
         config.custom_event_types,
         form_validation(config.form_validation),
         bool(config.audit_reads),
-        # A program that is made anew counts from the start, but has another artifact.
-        version=f"{row.artifact_id}.{row.revision}",
+        version=version,
+        searchable=known.searchable
+        if known is not None and known.version == version
+        else searchable_fields(_definitions(row.config)),
     )
+
+
+async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any]:
+    """The Form.io definition of each form, which nobody changes until the transaction ends."""
+    found = select(programs.c.config).where(programs.c.id == tenant_id).with_for_update(read=True)
+    config = (await tx.execute(found)).scalar_one_or_none()
+    return {} if config is None else _definitions(config)
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
-    return {} if config is None else {form.name: form.formio for form in _forms.decode(config).entity_forms}
+    return {} if config is None else _definitions(config)
+
+
+def _definitions(config: str) -> dict[str, Any]:
+    return {form.name: form.formio for form in _forms.decode(config).entity_forms}
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:

@@ -20,7 +20,9 @@ from datacollect.features.tenants.errors import (
 )
 from datacollect.features.tenants.model import Listed, ListQuery, Program, matching, ordered, page_of
 from datacollect.features.tenants.published import MASK, full, masked, masked_sync, portable, unmasked
+from datacollect.features.tenants.searchable import REINDEX, searchable_fields
 from datacollect.features.tenants.seeding import seed_events
+from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
@@ -28,6 +30,7 @@ from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
+    "REINDEX",
     "CachedTenantDirectory",
     "archive",
     "get_artifact",
@@ -76,6 +79,7 @@ async def upload(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> S
     program = await queries.claim_program(tx, tenant_id, artifact_id=new_artifact_id(), now=now)
     revealed = _revealed(accepted, program)
     await queries.store_content(tx, tenant_id, _content(revealed), archived_at=None, now=now)
+    await _reindex(tx, program, revealed, now=now)
     warnings = await _seed(tx, log, revealed, now=now)
     return Stored(program.artifact_id, [*accepted.warnings, *warnings])
 
@@ -92,6 +96,7 @@ async def replace_program(
     program = await _locked(tx, tenant_id, expected_revision)
     revealed = _revealed(accepted, program)
     await queries.store_content(tx, tenant_id, _content(revealed), archived_at=program.archived_at, now=now)
+    await _reindex(tx, program, revealed, now=now)
     warnings = list(accepted.warnings)
     if revealed.entity_data and revealed.entity_data != list(program.entity_data):
         warnings.append("entityData is stored but not seeded: POST the config to seed what is not there yet")
@@ -184,6 +189,11 @@ async def take_up(
     return program
 
 
+async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...]:
+    """The program's searchable fields, which nobody changes until the transaction ends."""
+    return searchable_fields(await queries.lock_forms(tx, tenant_id))
+
+
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
     """Of those of the programs that exist."""
     if not tenant_ids:
@@ -257,6 +267,16 @@ def _content(accepted: Accepted) -> queries.Content:
     return queries.Content(accepted.config, accepted.external_sync, accepted.entity_data)
 
 
+async def _reindex(tx: Tx, before: Program, accepted: Accepted, *, now: Millis) -> None:
+    """Have the search index brought to other fields, if the forms mark others than before."""
+    if _searchable_in(before.config) != _searchable_in(accepted.config):
+        await enqueue(tx, system_scope(before.id), REINDEX, {}, now=now)
+
+
+def _searchable_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return searchable_fields({form["name"]: form["formio"] for form in config.get("entityForms") or ()})
+
+
 async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> list[str]:
     """Give the program its log and append the seed events it does not hold; the answer is warnings.
 
@@ -270,7 +290,13 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, *, now: Millis) -> li
     events = seed_events(tenant_id, config.get("entityForms", ()), accepted.entity_data, now=now)
     if not events:
         return []
-    tenant = Tenant(tenant_id, config["name"], config.get("syncScope"), frozenset(config.get("customEventTypes", ())))
+    tenant = Tenant(
+        tenant_id,
+        config["name"],
+        config.get("syncScope"),
+        frozenset(config.get("customEventTypes", ())),
+        searchable=_searchable_in(config),
+    )
     appended = await log.append(tx, scope, tenant, events, origin=Origin.SEED, on_rejection=_go_on)
     return list(_seed_warnings(appended))
 

@@ -1,0 +1,160 @@
+"""Which way to take to a page: with the index of its order, or with the few entities that can be on it.
+
+What an index finds is counted first, up to `FEW`; that is one statement. Counting decides, not the planner, because its
+statements are planned once for all tenants and values.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from datacollect.db import Reading
+from datacollect.eventstore.lookup import position_recorded_by
+from datacollect.features.entities.finding import statements
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
+from datacollect.features.entities.finding.pages import Key, Order, Sort
+from datacollect.features.entities.finding.statements import More, Source, Sql, Wanted, no_more
+from datacollect.features.entities.indexing.conditions import Lookup
+from datacollect.features.entities.keys import form_key
+from datacollect.http.hub import EntityMark
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+FEW = 5_000
+"""Entities that are sorted without an index for their order."""
+
+MOST_MERGED = 50
+"""Values of a filter whose entities are merged in the order of their changes."""
+
+Guids = Callable[[Sql], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the entities of a list are come by."""
+
+    wanted: Wanted
+    guids: Guids | None = None
+    """The query for those that can belong; None: walk the index of the order."""
+    merged: tuple[str, Collection[str]] | None = None
+    """A column with an index in the order of changes, and the values to merge."""
+    is_counted: bool = False
+    """Whether those that can belong are few."""
+    is_by_lookup: bool = False
+    """Whether they are what one of the lookups finds."""
+
+    @classmethod
+    def of_guids(cls, guids: Collection[str]) -> "Way":
+        return cls(Wanted(EVERYTHING), partial(statements.named, guids=guids), is_counted=True)
+
+    def source(self, sql: Sql) -> Source:
+        if self.guids is None:
+            return statements.walk(sql, self.wanted)
+        return statements.gather(sql, self.guids(sql), self.wanted)
+
+    def page(
+        self,
+        sql: Sql,
+        order: Order,
+        after: Key | None,
+        *,
+        limit: int,
+        offset: int = 0,
+        columns: str = statements.COLUMNS,
+        more: More = no_more,
+    ) -> str:
+        if self.merged is None:
+            source = self.source(sql)
+            return statements.page(sql, source, order, after, limit=limit, offset=offset, columns=columns, more=more)
+        column, values = self.merged
+        return statements.merged(
+            sql, self.wanted, column, values, order, after, limit=limit, offset=offset, columns=columns, more=more
+        )
+
+
+async def choose_way(
+    view: Reading, scope: TenantScope, filters: ListFilters, order: Order, lookups: Sequence[Lookup] = ()
+) -> Way:
+    """Three statements at most. `lookups` are what else the entities must meet, as far as the search index knows.
+
+    What the way leads to meets the filters, but need not meet the lookups.
+    """
+    since = None
+    if filters.updated_since is not None:
+        since = await position_recorded_by(view, scope, Millis(filters.updated_since - 1))
+    wanted = Wanted(filters, since)
+    if filters.parent is not None:
+        return Way(wanted, partial(statements.below, parent=filters.parent))
+    found = [partial(statements.indexed, lookup=lookup) for lookup in lookups]
+    narrow: list[Guids] = [*found, *_few_by(scope, wanted)]
+    by_time = _by_time(wanted)
+    if order.sort is Sort.LAST_UPDATED and not narrow:
+        return Way(wanted, merged=by_time)
+    narrow += _many_by(wanted)
+    if not narrow:
+        return Way(wanted)
+    counts = await _count(view, scope, narrow)
+    if min(counts) <= FEW:
+        best = counts.index(min(counts))
+        return Way(wanted, narrow[best], is_counted=True, is_by_lookup=best < len(found))
+    if len(found) > 1:
+        return Way(wanted, lambda sql: statements.all_of([query(sql) for query in found]))
+    if order.sort is Sort.LAST_UPDATED:
+        return Way(wanted, merged=by_time)
+    return Way(wanted)
+
+
+def _few_by(scope: TenantScope, wanted: Wanted) -> list[Guids]:
+    """Filters that no index has in the order of changes."""
+    found: list[Guids] = [partial(_marked, mark=mark) for mark, is_wanted in wanted.filters.marks if is_wanted]
+    if scope.reach.area_ids is not None:
+        found.append(partial(statements.in_reach, reach=scope.reach))
+    return found
+
+
+def _marked(sql: Sql, *, mark: EntityMark) -> str:
+    return f"SELECT guid FROM (SELECT '' AS guid WHERE false UNION {mark(sql.tenant)}) AS marked"
+
+
+def _many_by(wanted: Wanted) -> list[Guids]:
+    filters = wanted.filters
+    found: list[Guids] = []
+    if wanted.since is not None:
+        found.append(partial(statements.changed_since, position=wanted.since))
+    if filters.areas:
+        found.append(partial(statements.in_areas, areas=filters.areas))
+    if filters.entity_names:
+        found.append(partial(statements.of_forms, names=filters.entity_names))
+    if filters.types:
+        found.append(partial(statements.of_types, types=filters.types))
+    return found
+
+
+def _by_time(wanted: Wanted) -> tuple[str, Collection[str]] | None:
+    """The filter to read a page in the order of changes by: likely the one that fewest entities meet."""
+    filters = wanted.filters
+    forms = {form_key(name) for name in filters.entity_names}
+    for column, values in (("area_id", filters.areas), ("form_key", forms), ("type", filters.types)):
+        if 0 < len(values) <= MOST_MERGED:
+            return column, values
+    return None
+
+
+async def _count(view: Reading, scope: TenantScope, queries: Sequence[Guids]) -> Sequence[int]:
+    sql = Sql(view.dialect, scope)
+    text = statements.count_few([query(sql) for query in queries], most=FEW + 1)
+    return list((await view.fetch(text, *sql.values))[0])
+
+
+async def count_on(view: Reading, scope: TenantScope, way: Way, *, exactly: bool) -> int | None:
+    """How many entities the way leads to; None if that is not soon counted. One statement."""
+    sql = Sql(view.dialect, scope)
+    source = way.source(sql)
+    if exactly or way.is_counted:
+        return int((await view.fetch(statements.counted(source), *sql.values))[0][0])
+    few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
+    if way.guids is not None:
+        return None
+    text = statements.counted_among(sql, source, few, most=2 * FEW + 1)
+    counted, looked_at = (await view.fetch(text, *sql.values))[0]
+    return None if looked_at > 2 * FEW else int(counted)

@@ -1,0 +1,177 @@
+"""Going through the entities of a way, and keeping those that the hub itself finds to belong."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from datacollect.db import Reading
+from datacollect.features.entities.finding.criteria import Attribute, Criterion
+from datacollect.features.entities.finding.errors import SearchTooSlow
+from datacollect.features.entities.finding.pages import Key, Order
+from datacollect.features.entities.finding.planning import FEW, Way
+from datacollect.features.entities.finding.prefilter import condition_of, extracts
+from datacollect.features.entities.finding.statements import Sql
+from datacollect.features.entities.indexing.terms import words_of
+from datacollect.features.entities.indexing.values import value_at
+from datacollect.features.entities.indexing.words import answers
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import TenantScope
+
+_KEY_COLUMNS = ("e.guid", "e.type", "e.name", "e.last_updated", "e.changed_position", "e.sort_name", "e.form_key")
+_AT = {"guid": 0, "changed_position": 4, "sort_name": 5, "form_key": 6}
+_FIRST_PAGE = 500
+_LONGEST_PAGE = 5_000
+
+Row = Sequence[Any]
+
+
+class Deadline:
+    """How long an answer may take."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Raises `SearchTooSlow` when there is nothing left."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise SearchTooSlow()
+        return left
+
+
+class Judges(Protocol):
+    """Decides which entities belong, by what it asks to see of them."""
+
+    def columns(self, sql: Sql) -> Sequence[str]: ...
+
+    def conditions(self, sql: Sql, row: str) -> Sequence[str]:
+        """For the database: what every entity meets that belongs."""
+
+    def accepts(self, row: Row) -> bool:
+        """`row` begins with the key columns; behind them is what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeetsCriteria:
+    """Implements `Judges`: all criteria are met."""
+
+    criteria: Sequence[Criterion]
+
+    def columns(self, sql: Sql) -> Sequence[str]:
+        return [column for one in self.criteria if one.reads_data for column in extracts(sql, one.path)]
+
+    def conditions(self, sql: Sql, row: str) -> Sequence[str]:
+        return [condition_of(sql, one, row) for one in self.criteria]
+
+    def accepts(self, row: Row) -> bool:
+        at = len(_KEY_COLUMNS)
+        for one in self.criteria:
+            if one.attribute is not None:
+                value = _attribute(row, one.attribute)
+            else:
+                value, at = _value(row, at, one.path)
+            if not one.judge(value):
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersWords:
+    """Implements `Judges`: the words of the name and the searchable fields answer what is asked for."""
+
+    asked: Sequence[str]
+    fields: Sequence[str]
+
+    @property
+    def _paths(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(("name", *self.fields)))
+
+    def columns(self, sql: Sql) -> Sequence[str]:
+        return [column for path in self._paths for column in extracts(sql, path)]
+
+    def conditions(self, sql: Sql, row: str) -> Sequence[str]:
+        return ()
+
+    def accepts(self, row: Row) -> bool:
+        data: dict[str, Any] = {}
+        at = len(_KEY_COLUMNS)
+        for path in self._paths:
+            data[path], at = _value(row, at, path)
+        return answers(words_of(row[2], data, self.fields), self.asked)
+
+
+def _attribute(row: Row, attribute: Attribute) -> Any:
+    match attribute:
+        case Attribute.GUID:
+            return row[0]
+        case Attribute.TYPE:
+            return row[1]
+        case Attribute.LAST_UPDATED:
+            return format_timestamp(Millis(row[3]))
+
+
+def _value(row: Row, at: int, path: str) -> tuple[Any, int]:
+    """The value whose extracts begin at a column, and where the next ones begin."""
+    steps = path.split(".")
+    if row[at] is not None:
+        found = msgspec.json.decode(row[at])
+        return found, at + (1 if len(steps) == 1 or not all(steps) else 2)
+    if len(steps) == 1 or not all(steps):
+        return None, at + 1
+    inner = row[at + 1]
+    return (None if inner is None else value_at({steps[0]: msgspec.json.decode(inner)}, path)), at + 2
+
+
+async def scan(
+    view: Reading,
+    scope: TenantScope,
+    way: Way,
+    judges: Judges,
+    order: Order,
+    after: Key | None,
+    *,
+    limit: int | None,
+    deadline: Deadline,
+) -> list[Row]:
+    """Up to `limit` of those that belong, None: all of them, in order. A statement for each page that is gone through."""
+    kept: list[Row] = []
+    size = FEW + 1 if way.is_counted else min(max(_FIRST_PAGE, 2 * (limit or 0)), _LONGEST_PAGE)
+    while limit is None or len(kept) < limit:
+        await asyncio.sleep(0)
+        assert deadline.left
+        rows = await _read(view, scope, way, judges, order, after, limit=size)
+        # In a thread, so that nobody else waits for it.
+        kept += await asyncio.to_thread(_sift, rows, judges.accepts, len(rows) if limit is None else limit - len(kept))
+        if len(rows) < size:
+            break
+        after = key_in(rows[-1], order)
+        size = min(2 * size, _LONGEST_PAGE)
+    return kept
+
+
+async def _read(
+    view: Reading, scope: TenantScope, way: Way, judges: Judges, order: Order, after: Key | None, *, limit: int
+) -> Sequence[Row]:
+    sql = Sql(view.dialect, scope)
+    columns = ", ".join((*_KEY_COLUMNS, *judges.columns(sql)))
+    text = way.page(sql, order, after, limit=limit, columns=columns, more=judges.conditions)
+    return await view.fetch(text, *sql.values)
+
+
+def _sift(rows: Sequence[Row], accepts: Callable[[Row], bool], limit: int) -> list[Row]:
+    kept: list[Row] = []
+    for row in rows:
+        if accepts(row):
+            kept.append(row)
+            if len(kept) == limit:
+                break
+    return kept
+
+
+def key_in(row: Row, order: Order) -> Key:
+    return tuple(row[_AT[column]] for column in order.sort.columns)

@@ -1,0 +1,385 @@
+"""The pieces that statements of lists and searches are put together from, for each engine by hand.
+
+The planner is not asked which way to take: a page either walks the index of its order and leaves out what does not
+belong, or begins with the few entities that can belong, found by an index of their own, and sorts those. `planning.py`
+chooses. All values are bound; what is put into the text are constants of this package, and whole numbers.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datacollect.db.database import Dialect
+from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
+from datacollect.features.entities.finding.pages import Key, Order
+from datacollect.features.entities.indexing.conditions import Lookup
+from datacollect.features.entities.indexing.values import Range
+from datacollect.features.entities.keys import form_key
+from datacollect.features.entities.rows import json_text
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.sync_scope import Reach
+
+COLUMNS = (
+    "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated,"
+    " e.changed_position, e.sort_name, e.form_key"
+)
+WITHOUT_DATA = COLUMNS.replace("CAST(e.data AS text)", "'{}'")
+
+_RECORD = f"'{Kind.RECORD.value}'"
+
+
+class Sql:
+    """A statement being put together, and its values. The first is the tenant."""
+
+    def __init__(self, dialect: Dialect, scope: TenantScope) -> None:
+        self.dialect = dialect
+        self.scope = scope
+        self.values: list[Any] = []
+        self.tenant = self.bind(scope.tenant_id)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.dialect == "sqlite"
+
+    def bind(self, value: Any, kind: str = "text") -> str:
+        self.values.append(value)
+        number = len(self.values)
+        return f"?{number}" if self.is_sqlite else f"${number}::{kind}"
+
+    def live(self, row: str = "e") -> str:
+        """As the indexes' conditions are written: else they are not used."""
+        return f"{row}.deleted = 0" if self.is_sqlite else f"NOT {row}.deleted"
+
+    def among(self, column: str, values: Collection[str]) -> str:
+        if len(values) == 1:
+            return f"{column} = {self.bind(next(iter(values)))}"
+        if self.is_sqlite:
+            return f"{column} IN (SELECT value FROM json_each({self.bind(json_text(sorted(values)))}))"
+        return f"{column} = ANY({self.bind(sorted(values), 'text[]')})"
+
+    def each(self, values: Collection[str]) -> str:
+        """A table `asked` with the values as `value`."""
+        if self.is_sqlite:
+            return f"json_each({self.bind(json_text(sorted(values)))}) AS asked"
+        return f"unnest({self.bind(sorted(values), 'text[]')}) AS asked (value)"
+
+    def alone(self) -> str:
+        """Keeps PostgreSQL from taking an inner query apart, and so from reading a table to join with it."""
+        return "" if self.is_sqlite else "OFFSET 0"
+
+
+More = Callable[[Sql, str], Sequence[str]]
+"""Further conditions on the row of that name."""
+
+
+def no_more(sql: Sql, row: str) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows `e` of entities that may belong to a list: where they come from, and what they must meet."""
+
+    rows: str
+    conditions: Sequence[str]
+
+    @property
+    def where(self) -> str:
+        return " AND ".join(self.conditions)
+
+
+# -- what an entity must meet
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The filters of a list as the database is asked for them."""
+
+    filters: ListFilters
+    since: int | None = None
+    """Changed behind that position in the log: what `updated_since` comes to."""
+
+
+def conditions_of(sql: Sql, wanted: Wanted, *, row: str = "e") -> list[str]:
+    """The filters as conditions on one entity, but for words."""
+    filters = wanted.filters
+    found = [f"{row}.tenant_id = {sql.tenant}", sql.live(row)]
+    if filters.types:
+        found.append(sql.among(f"{row}.type", filters.types))
+    if filters.entity_names:
+        found += forms_are(sql, filters.entity_names, row=row)
+    if filters.areas:
+        found.append(sql.among(f"{row}.area_id", filters.areas))
+    if filters.parent is not None:
+        parent = sql.bind(filters.parent)
+        found.append(
+            f"({row}.parent_guid = {parent} OR EXISTS (SELECT 1 FROM members m WHERE m.tenant_id = {sql.tenant}"
+            f" AND m.group_guid = {parent} AND m.member_guid = {row}.guid AND m.present {sql.alone()}))"
+        )
+    if wanted.since is not None:
+        found.append(f"{row}.changed_position > {sql.bind(wanted.since, 'bigint')}")
+    for mark, has_it in filters.marks:
+        found.append(f"{row}.guid {'IN' if has_it else 'NOT IN'} ({mark(sql.tenant)})")
+    if sql.scope.reach.is_bounded:
+        found.append(is_within(sql, sql.scope.reach, row=row))
+    return found
+
+
+def forms_are(sql: Sql, names: Collection[str], *, row: str = "e") -> list[str]:
+    """The index has the beginnings of names: those that are longer are looked at themselves."""
+    keys = {form_key(name) for name in names}
+    found = [sql.among(f"{row}.form_key", keys)]
+    return found if keys == set(names) else [*found, sql.among(f"{row}.entity_name", names)]
+
+
+def is_within(sql: Sql, reach: Reach, *, row: str = "e") -> str:
+    """An entity in the reach's areas and of its kinds; records, and those without an area, by their parent.
+
+    One step up only: lists leave out what is further down, which can still be read by guid.
+    """
+    theirs = (
+        f"EXISTS (SELECT 1 FROM entities p WHERE p.tenant_id = {sql.tenant} AND p.guid = {row}.parent_guid"
+        f" AND {' AND '.join(_is_parent_within(sql, reach))}"
+        f" AND {_kind_by_parent(sql, reach, row)} {sql.alone()})"
+    )
+    kind = _own_kind(sql, reach, row)
+    area = "true" if reach.area_ids is None else sql.among(f"{row}.area_id", reach.area_ids)
+    return (
+        f"(({row}.type <> {_RECORD} AND {kind} AND {area})"
+        f" OR (({row}.type = {_RECORD} OR ({kind} AND {row}.area_id IS NULL)) AND {theirs}))"
+    )
+
+
+def _is_parent_within(sql: Sql, reach: Reach) -> list[str]:
+    # An area that a record names says nothing of where it is.
+    found = [sql.live("p"), f"p.type <> {_RECORD}"]
+    return found if reach.area_ids is None else [*found, sql.among("p.area_id", reach.area_ids)]
+
+
+def _kind_by_parent(sql: Sql, reach: Reach, row: str) -> str:
+    """A record is what its parent is."""
+    if reach.entity_types is None:
+        return "true"
+    return f"({row}.type <> {_RECORD} OR {sql.among('p.type', reach.entity_types)})"
+
+
+def _own_kind(sql: Sql, reach: Reach, row: str) -> str:
+    return "true" if reach.entity_types is None else sql.among(f"{row}.type", reach.entity_types)
+
+
+# -- queries that give the guids of all entities that can belong, by an index; each guid once
+
+
+def in_reach(sql: Sql, reach: Reach, *, column: str = "guid") -> str:
+    """A column of those within a reach that is limited to areas: who is there, and what belongs to them."""
+    assert reach.area_ids is not None
+    kind = _own_kind(sql, reach, "e")
+    own = (
+        f"SELECT e.{column} FROM entities e WHERE e.tenant_id = {sql.tenant} AND {sql.live()}"
+        f" AND {sql.among('e.area_id', reach.area_ids)} AND e.type <> {_RECORD} AND {kind}"
+    )
+    child = (
+        f"{sql.live()} AND e.parent_guid IS NOT NULL"
+        f" AND (e.type = {_RECORD} OR ({kind} AND e.area_id IS NULL)) AND {_kind_by_parent(sql, reach, 'e')}"
+    )
+    parents = f"p.tenant_id = {sql.tenant} AND {' AND '.join(_is_parent_within(sql, reach))}"
+    return f"{own} UNION ALL {_children(sql, parents, child, column)}"
+
+
+def _children(sql: Sql, parents: str, child: str, column: str) -> str:
+    if sql.is_sqlite:
+        return (
+            f"SELECT e.{column} FROM entities p CROSS JOIN entities e"
+            f" ON e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid WHERE {parents} AND {child}"
+        )
+    return (
+        f"SELECT c.{column} FROM entities p CROSS JOIN LATERAL (SELECT e.{column} FROM entities e"
+        f" WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = p.guid AND {child} OFFSET 0) c WHERE {parents}"
+    )
+
+
+def below(sql: Sql, parent: str) -> str:
+    """The members of a group, and who names it as the parent."""
+    bound = sql.bind(parent)
+    return (
+        f"SELECT m.member_guid AS guid FROM members m WHERE m.tenant_id = {sql.tenant} AND m.group_guid = {bound} AND m.present"
+        f" UNION SELECT e.guid FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = {bound}"
+    )
+
+
+def in_areas(sql: Sql, areas: Collection[str]) -> str:
+    return _live_guids(sql, [sql.among("e.area_id", areas)])
+
+
+def of_forms(sql: Sql, names: Collection[str]) -> str:
+    return _live_guids(sql, forms_are(sql, names))
+
+
+def of_types(sql: Sql, types: Collection[str]) -> str:
+    return _live_guids(sql, [sql.among("e.type", types)])
+
+
+def named(sql: Sql, guids: Collection[str]) -> str:
+    return f"SELECT asked.value AS guid FROM {sql.each(set(guids))}"
+
+
+def changed_since(sql: Sql, position: int) -> str:
+    return _live_guids(sql, [f"e.changed_position > {sql.bind(position, 'bigint')}"])
+
+
+def all_of(queries: Sequence[str]) -> str:
+    """The guids that all of the queries give."""
+    return " INTERSECT ".join(f"SELECT guid FROM ({query}) AS one" for query in queries)
+
+
+def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
+    return (
+        f"SELECT e.guid FROM entities e WHERE {' AND '.join((f'e.tenant_id = {sql.tenant}', sql.live(), *conditions))}"
+    )
+
+
+def indexed(sql: Sql, lookup: Lookup) -> str:
+    """What the search index finds."""
+    one_of = " OR ".join(_term_within(sql, one) for one in lookup.ranges) or "false"
+    return (
+        f"SELECT DISTINCT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
+        f" AND t.field = {sql.bind(lookup.field)} AND ({one_of})"
+    )
+
+
+def _term_within(sql: Sql, one: Range) -> str:
+    if one.is_one:
+        return f"t.term = {sql.bind(one.low)}"
+    low, high = ">=" if one.low_itself else ">", "<=" if one.high_itself else "<"
+    return f"(t.term {low} {sql.bind(one.low)} AND t.term {high} {sql.bind(one.high)})"
+
+
+# -- sources
+
+
+def walk(sql: Sql, wanted: Wanted) -> Source:
+    """All entities, in the order in which they are asked for."""
+    return Source("entities e", conditions_of(sql, wanted))
+
+
+def gather(sql: Sql, guids: str, wanted: Wanted) -> Source:
+    """Those of the entities of these guids that meet the filters."""
+    if sql.is_sqlite:
+        return Source(
+            f"({guids}) AS found CROSS JOIN entities e ON e.tenant_id = {sql.tenant} AND e.guid = found.guid",
+            conditions_of(sql, wanted),
+        )
+    return Source(
+        f"({guids}) AS found (guid) CROSS JOIN LATERAL"
+        f" (SELECT * FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.guid = found.guid OFFSET 0) e",
+        conditions_of(sql, wanted),
+    )
+
+
+def page(
+    sql: Sql,
+    source: Source,
+    order: Order,
+    after: Key | None,
+    *,
+    limit: int,
+    offset: int,
+    columns: str,
+    more: More = no_more,
+) -> str:
+    """A page of a source. Its keys are found first: only what is shown is looked at as a whole."""
+    behind = [] if after is None else [_behind(sql, order, after, "e")]
+    where = " AND ".join((*source.conditions, *behind, *more(sql, "e")))
+    ordered = _ordered(order, "e")
+    if source.rows == "entities e" and not offset:
+        return f"SELECT {columns} FROM entities e WHERE {where} ORDER BY {ordered} LIMIT {limit}"
+    keys = f"SELECT e.guid FROM {source.rows} WHERE {where} ORDER BY {ordered} LIMIT {limit} OFFSET {offset}"
+    return _rows_of(sql, keys, order, columns)
+
+
+def merged(
+    sql: Sql,
+    wanted: Wanted,
+    column: str,
+    values: Collection[str],
+    order: Order,
+    after: Key | None,
+    *,
+    limit: int,
+    offset: int,
+    columns: str,
+    more: More = no_more,
+) -> str:
+    """A page in the order of changes, of the entities with one of some values in a column that has an index in that
+    order: of each value the first few, then the first few of all."""
+    asked = sql.each(values)
+    conditions = [*conditions_of(sql, wanted, row="o"), f"o.{column} = asked.value"]
+    if after is not None:
+        conditions.append(_behind(sql, order, after, "o"))
+    conditions += more(sql, "o")
+    few = f"WHERE {' AND '.join(conditions)} ORDER BY {_ordered(order, 'o')} LIMIT {limit + offset}"
+    ordered = _ordered(order, "e")
+    cut = f"ORDER BY {ordered} LIMIT {limit} OFFSET {offset}"
+    if sql.is_sqlite:
+        keys = (
+            f"SELECT e.guid FROM {asked} CROSS JOIN entities e"
+            f" ON e.rowid IN (SELECT o.rowid FROM entities o {few}) {cut}"
+        )
+    else:
+        keys = (
+            f"SELECT e.guid FROM {asked} CROSS JOIN LATERAL"
+            f" (SELECT o.changed_position, o.guid FROM entities o {few}) e {cut}"
+        )
+    return _rows_of(sql, keys, order, columns)
+
+
+def _rows_of(sql: Sql, keys: str, order: Order, columns: str) -> str:
+    if sql.is_sqlite:
+        return (
+            f"SELECT {columns} FROM ({keys}) AS page CROSS JOIN entities e"
+            f" ON e.tenant_id = {sql.tenant} AND e.guid = page.guid ORDER BY {_ordered(order, 'e')}"
+        )
+    return (
+        f"SELECT {columns} FROM ({keys}) AS page CROSS JOIN LATERAL"
+        f" (SELECT * FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.guid = page.guid OFFSET 0) e"
+        f" ORDER BY {_ordered(order, 'e')}"
+    )
+
+
+def _behind(sql: Sql, order: Order, after: Key, row: str) -> str:
+    """Row by row: the columns all run in one direction, so that an index is entered at the key."""
+    names = ", ".join(f"{row}.{column}" for column in order.sort.columns)
+    values = ", ".join(sql.bind(value, "bigint" if isinstance(value, int) else "text") for value in after)
+    return f"({names}) {'<' if order.descending else '>'} ({values})"
+
+
+def _ordered(order: Order, row: str) -> str:
+    direction = " DESC" if order.descending else ""
+    return ", ".join(f"{row}.{column}{direction}" for column in order.sort.columns)
+
+
+def rows_of(sql: Sql, guids: Sequence[str]) -> str:
+    """The entities of these guids, those that are there and may be seen."""
+    source = gather(sql, named(sql, guids), Wanted(EVERYTHING))
+    return f"SELECT {COLUMNS} FROM {source.rows} WHERE {source.where}"
+
+
+def counted(source: Source) -> str:
+    return f"SELECT count(*) FROM {source.rows} WHERE {source.where}"
+
+
+def counted_among(sql: Sql, source: Source, few: Sequence[str], *, most: int) -> str:
+    """How many entities there are of those that meet the conditions `few`, and how many of these were looked at."""
+    among = " AND ".join((f"e.tenant_id = {sql.tenant}", sql.live(), *few))
+    return (
+        f"SELECT count(CASE WHEN {source.where} THEN 1 END), count(*)"
+        f" FROM (SELECT * FROM entities e WHERE {among} LIMIT {most}) AS e"
+    )
+
+
+def count_few(queries: Sequence[str], *, most: int) -> str:
+    """How many guids each of the queries gives, `most` at most."""
+    return "SELECT " + ", ".join(
+        f"(SELECT count(*) FROM (SELECT 1 FROM ({query}) AS each_one LIMIT {most}) AS few)" for query in queries
+    )

@@ -1,0 +1,1 @@
+"""The search index: words and values of entities, kept in the transaction that writes them."""

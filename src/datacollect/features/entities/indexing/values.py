@@ -1,0 +1,167 @@
+"""Values of entities as a search compares them. Pure; the meaning of a comparison is written down here, once.
+
+- Texts are compared without regard to case, by their first `LONGEST_KEY` characters.
+- A number, and a text that is a plain numeral (`_NUMERAL`), are compared as numbers with numbers.
+- A number and a boolean also have a text: what JSON writes. So `"31"` equals 31, and `true` equals `"True"`.
+- Greater and less than a text goes by code points, among texts that are no numerals (dates, as ISO 8601 writes them);
+  than a text that is a numeral, by number.
+- The empty text equals itself, and is neither greater nor less than anything.
+- A list, an object, null and what is not there equal nothing, and are neither greater nor less than anything.
+
+A value's *key* is one text that stands for all of this: keys of equal values begin alike, and those of greater ones sort
+behind it. It is `#`, 16 digits that sort as the number does, `=` and the text; or, where there is no number, `=` and the
+text.
+"""
+
+import re
+import struct
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+LONGEST_KEY = 200
+"""Characters: no search asks for more."""
+
+EMPTY = "="
+"""The key of the empty text. The index leaves it out: forms send it for every field that was left empty."""
+
+_TOO_LARGE = 10**100
+"""Whole numbers from there on are compared with nothing."""
+_NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+class Op(StrEnum):
+    """The comparisons that the index answers."""
+
+    EQ = "$eq"
+    GT = "$gt"
+    GTE = "$gte"
+    LT = "$lt"
+    LTE = "$lte"
+    IN = "$in"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys from `low` to `high`."""
+
+    low: str
+    high: str
+    low_itself: bool = True
+    high_itself: bool = False
+
+    @property
+    def is_one(self) -> bool:
+        return self.low == self.high
+
+    def holds(self, key: str) -> bool:
+        above = key >= self.low if self.low_itself else key > self.low
+        return above and (key <= self.high if self.high_itself else key < self.high)
+
+
+def value_at(data: Mapping[str, Any], path: str) -> Any:
+    """The value at a path with dots; a key that is written so itself comes first. None for what is not there."""
+    if path in data or "." not in path:
+        return data.get(path)
+    found: Any = data
+    for step in path.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(step)
+    return found
+
+
+def text_of(value: Any) -> str | None:
+    """A value as a text, without regard to case; None for what has none."""
+    if isinstance(value, str):
+        return _without_case(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < _TOO_LARGE else None
+    return repr(value) if isinstance(value, float) else None
+
+
+def number_of(value: Any) -> float | None:
+    """A value as a number; None for what has none."""
+    if isinstance(value, str):
+        return float(value) if _NUMERAL.fullmatch(value) else None
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE:
+        return float(value)
+    return None
+
+
+def key_of(value: Any) -> str | None:
+    """The value's key; None for what is never compared."""
+    text = text_of(value)
+    if text is None:
+        return None
+    number = number_of(value)
+    return f"={text}" if number is None else f"#{_sortable(number)}={text}"
+
+
+def ranges_of(op: Op, operand: Any) -> Sequence[Range] | None:
+    """The ranges of keys that a comparison is true of; None for an operand that nothing compares with."""
+    if op is Op.IN:
+        if not isinstance(operand, list):
+            return None
+        each = [ranges_of(Op.EQ, item) for item in operand]
+        found = [found for ranges in each for found in ranges or ()]
+        return list(dict.fromkeys(found))
+    key = key_of(operand)
+    if key is None:
+        return None
+    number = number_of(operand)
+    if number is not None and not (op is Op.EQ and isinstance(operand, str)):
+        return [_of_number(op, _sortable(number))]
+    if op is Op.EQ:
+        return [Range(key, key, high_itself=True)]
+    return None if isinstance(operand, bool) else [_of_text(op, key)]
+
+
+def is_true(op: Op, value: Any, operand: Any) -> bool:
+    """Whether the comparison is true of a value; what the index answers, for one entity."""
+    key, ranges = key_of(value), ranges_of(op, operand)
+    return key is not None and ranges is not None and any(one.holds(key) for one in ranges)
+
+
+def _of_number(op: Op, digits: str) -> Range:
+    match op:
+        case Op.GT:
+            return Range(f"#{digits}>", "$")
+        case Op.GTE:
+            return Range(f"#{digits}=", "$")
+        case Op.LT:
+            return Range("#", f"#{digits}=")
+        case Op.LTE:
+            return Range("#", f"#{digits}>")
+        case _:
+            return Range(f"#{digits}=", f"#{digits}>")
+
+
+def _of_text(op: Op, key: str) -> Range:
+    match op:
+        case Op.GT:
+            return Range(key, ">", low_itself=False)
+        case Op.GTE:
+            return Range(key, ">")
+        case Op.LT:
+            return Range("=", key, low_itself=False)
+        case _:
+            return Range("=", key, low_itself=False, high_itself=True)
+
+
+def _sortable(number: float) -> str:
+    """16 hexadecimal digits that sort as numbers do."""
+    (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))
+    return f"{bits ^ (0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else 1 << 63):016x}"
+
+
+def _without_case(text: str) -> str:
+    if text.isascii():
+        return text[:LONGEST_KEY].lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text[: 2 * LONGEST_KEY]).casefold())[:LONGEST_KEY]
