@@ -267,6 +267,73 @@ def _cells(content: bytes) -> list[Any]:
     return [row for sheet in openpyxl.load_workbook(io.BytesIO(content)) for row in sheet.iter_rows(values_only=True)]
 
 
+async def guids(client: AsyncClient, program: str, **parameters: Any) -> set[str]:
+    """The entities of an export, which are the same in every format."""
+    lines = (await export(client, program, format="ndjson", **parameters)).text.splitlines()
+    found = {json.loads(line)["guid"] for line in lines}
+    document = (await export(client, program, format="json", **parameters)).json()
+    assert {entity["guid"] for entity in document["entities"]} == found
+    tables = tables_in((await export(client, program, format="csv", **parameters)).content)
+    assert {row["_guid"] for name, rows in tables.items() if name.count(".") == 1 for row in rows} == found
+    return found
+
+
+async def test_filters_are_those_of_lists(admin: AsyncClient) -> None:
+    program = await filled(admin)
+    await push(admin, program, make_event(entity="zoe", data={"name": "Zoë Müller", "area_id": "north"}))
+    for parameters, expected in (
+        ({"entityName": "person"}, {"ana"}),
+        ({"type": "group"}, {"hh"}),
+        ({"area": "north"}, {"zoe"}),
+        ({"parent": "hh"}, {"ana"}),
+        ({"q": "muller"}, {"zoe"}),
+        ({"hasConflict": "true"}, set()),
+        ({"updatedSince": "2999-01-01T00:00:00.000Z"}, set()),
+        ({"updatedSince": "1999-01-01T00:00:00.000Z"}, {"ana", "hh", "nobody", "zoe"}),
+    ):
+        assert await guids(admin, program, **parameters) == expected, parameters
+    shown = (await export(admin, program, area="north")).json()["metadata"]
+    assert (shown["what"], shown["filters"]) == ("entities", {"area": ["north"]})
+    trail = (await pull_audit(admin, program, limit=5000)).json()
+    assert trail[-1]["changes"]["filters"] == {"area": ["north"]}
+
+
+async def test_another_programs_ids_filter_nothing_out_of_it(admin: AsyncClient) -> None:
+    program, other = await make_program(admin), await filled(admin)
+    await push(admin, program, make_event(entity="mine", data={"name": "Mine"}))
+    for parameters in ({"parent": "hh"}, {"entityName": "person"}, {"q": "ana"}):
+        assert await guids(admin, program, **parameters) == set()
+    assert await guids(admin, other, parent="hh") == {"ana"}
+
+
+@pytest.mark.parametrize("wrong", [{"type": "house"}, {"updatedSince": "yesterday"}, {"hasConflict": "perhaps"}])
+async def test_a_wrong_filter_is_refused_as_in_lists(admin: AsyncClient, wrong: dict[str, str]) -> None:
+    answer = await export(admin, await make_program(admin), **wrong)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_LIST_PARAMETER")
+
+
+async def test_filters_go_with_entities_only(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    for what in ("all", "events", "audit"):
+        answer = await export(admin, program, what=what, area="north")
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_EXPORT")
+
+
+async def test_a_form_of_hundreds_of_fields_with_odd_names(admin: AsyncClient) -> None:
+    keys = [f"field{number}" for number in range(300)]
+    components = [{"type": "textfield", "key": key, "label": "=Same"} for key in keys]
+    form = {"id": "f", "name": "../x: y?*", "title": "Wide", "formio": {"components": components}}
+    program = await make_program(admin, entityForms=[form])
+    await push(admin, program, make_event(data={"entityName": form["name"]} | dict.fromkeys(keys, "v")))
+    content = (await export(admin, program, format="csv")).content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["about.json", "_x_ y__.csv"]
+    ((row,),) = tables_in(content).values()
+    assert [row[f"'=Same ({key})"] for key in keys] == ["v"] * 300
+    book = openpyxl.load_workbook(io.BytesIO((await export(admin, program, format="xlsx")).content))
+    assert book.sheetnames == [".._x_ y__"]
+
+
 async def test_another_program_is_not_in_it(admin: AsyncClient) -> None:
     program, other = await filled(admin), await filled(admin)
     await push(admin, other, make_event(entity="stranger", data={"name": "Stranger", "entityName": "person"}))
