@@ -20,7 +20,10 @@ MEETS_ONLY_SHORT_TEXTS = {
     "_ADDRESS",
 }
 
-SEARCHED = {"_BEHIND", "_IN_FRONT", "_NUL_ESCAPE", "_ODD", "_QUOTED", "_STRINGS_AND_COLONS", "_UNSPEAKABLE", "rule"}
+SEARCHED = {
+    "_BEHIND", "_IN_FRONT", "_NUL_ESCAPE", "_ODD", "_QUOTED", "_REMARKABLE", "_STRINGS_AND_COLONS", "_UNNAMEABLE", "_UNSAFE",
+    "_UNSPEAKABLE", "_UNWRITABLE", "rule",
+}  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
 
 UNITS = [

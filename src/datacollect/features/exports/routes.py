@@ -21,6 +21,9 @@ Taker = Annotated[Entered, Depends(InProgram(Action.EXPORT))]
 
 _FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
 
+_AS_IN_LISTS = "Only these entities, as in `GET /api/entities`."
+_SEVERAL = "May be given several times: any of them."
+
 _FILE = {
     "description": "The file. One that breaks off ends without the last chunk that HTTP asks for: it is not whole.",
     "content": {media_type.partition(";")[0]: {} for media_type in MEDIA_TYPES.values()},
@@ -51,6 +54,13 @@ async def export(
     ] = "",
     header: Annotated[str, Query(description="Columns are called by `labels` of the form, or by `keys`.")] = "labels",
     bom: Annotated[str, Query(description="`true`: begin a CSV with the mark by which Excel knows UTF-8.")] = "false",
+    type: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
+    entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006, N803
+    area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
+    parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    q: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
 ) -> Response:
     """The program's data at one moment, sent as it is read. Needs a program-admin.
 
@@ -58,6 +68,7 @@ async def export(
     grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
     what, also when it broke off. See `docs/reference/exports.md`.
     """
+    del type, entityName, area, parent, updatedSince, hasConflict, q
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
     order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)
