@@ -103,6 +103,11 @@ class HubClient:
                 await self.archive_program(program)
         await self._session.close()
 
+    @property
+    def signed(self) -> Mapping[str, str]:
+        """The headers that say who this is."""
+        return self._signed
+
     async def send(
         self,
         method: str,

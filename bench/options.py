@@ -44,6 +44,7 @@ class Options:
     configs: int = 8
     rate: int = 200
     config: str | None = None
+    entities: int | None = None
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -115,6 +116,11 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     one("samples", 10_000, "growth, page, entities, timing: requests each (%(default)s)")
     one("updates", 10_000, "hot: updates of the one entity (%(default)s)")
     one("rate", 1_000, "flood: logins a second (%(default)s)")
+    work.add_argument(
+        "--entities",
+        type=_whole(1, MAX_EVENTS),
+        help="entities: measure lists and searches of a program that holds as many",
+    )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 
 

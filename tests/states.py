@@ -53,9 +53,10 @@ async def ruin(database: Database, scope: TenantScope) -> None:
         await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))
         gone = delete(search_terms).where(search_terms.c.tenant_id == scope.tenant_id, search_terms.c.term < "f")
         await tx.execute(gone)
-        await tx.execute(
-            search_terms.insert().values(tenant_id=scope.tenant_id, field="", term="ruined", guid="nobody")
-        )
+        if (await read_index(tx, scope)).fields is not None:
+            await tx.execute(
+                search_terms.insert().values(tenant_id=scope.tenant_id, field="", term="ruined", guid="nobody")
+            )
         for table in (members, conflicts):
             await tx.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await tx.execute(

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.client import BenchError
 from bench.runner import Bench, Store, get_repeatedly, store
+from bench.scenarios.finding import find
 from bench.stats import Samples, rate
 
 
@@ -128,7 +129,11 @@ async def _walk(bench: Bench, config_id: str) -> list[str]:
 
 
 async def entities(bench: Bench) -> None:
-    """Latency of the entity list, the counts, one entity, its events and the list of programs."""
+    """Latency of the entity list, the counts, one entity, its events and the list of programs; with --entities, of all
+    lists and searches."""
+    if bench.options.entities is not None:
+        await find(bench)
+        return
     async with store(bench, bench.held) as filled:
         await entity_cells(bench, filled)
 

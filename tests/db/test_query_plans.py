@@ -2,12 +2,26 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import Select, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
 
+from datacollect.app import event_store
 from datacollect.db import EVERY_TENANT, Tx
+from datacollect.db.postgres import PLANNED_ONCE, UNSORTED
+from datacollect.features.entities.indexing.checking import faults_of
+from datacollect.features.entities.indexing.conditions import found_by, is_found, lookup_of, lookups_of_search
+from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
+from datacollect.features.entities.indexing.values import Op
+from datacollect.features.entities.rebuilt import expect_growth
+from datacollect.features.entities.tables import entities
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
 from tests.statements import hot
@@ -15,12 +29,14 @@ from tests.statements import hot
 pytestmark = pytest.mark.anyio
 
 WALKS_THROUGH_A_TENANT = {
-    "sqlite": re.compile(r"SCAN (events|entities|members|audit_log|event_places|filed|e|m)\b|\(tenant_id=\?\)"),
+    "sqlite": re.compile(
+        r"SCAN (events|entities|members|audit_log|event_places|search_terms|filed|e|m|n|t)\b|\(tenant_id=\?\)"
+    ),
     "postgresql": re.compile(
-        r"Seq Scan on (events|entities|members|audit_log|event_places)\b|Index Cond: \(tenant_id = \$1\)$"
+        r"Seq Scan on (events|entities|members|audit_log|event_places|search_terms)\b|Index Cond: \(tenant_id = \$1\)$"
     ),
 }
-ONE_ROW_OF_A_TENANT = re.compile(r"\b(log_heads|search_indexes)\b")
+ONE_ROW_OF_A_TENANT = re.compile(r"log_heads|search_indexes")
 IN_ORDER_AND_LIMITED = ("ORDER BY e.changed_position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
 
@@ -30,8 +46,8 @@ FILL = (
 INSERT INTO events SELECT 'filler', n, 'filler-' || n, 'e-' || n % 999, 'create-individual', n, n, n, '1', NULL, 'client',
   ''::bytea, ''::bytea, repeat('x', 400) FROM generate_series(1, 8000) n""",
     """
-INSERT INTO entities SELECT 'filler', 'e-' || n, 'individual', 'f', 'n', NULL, NULL, 1, NULL, '{"name": "n"}', '[1,1]',
-  false, n, 1 FROM generate_series(1, 8000) n""",
+INSERT INTO entities SELECT 'filler', 'e-' || n, CASE n % 3 WHEN 0 THEN 'group' ELSE 'individual' END, 'f', 'n', 'a' || n % 99,
+  NULL, 1, NULL, '{"name": "n"}', '[1,1]', false, n, 1, 'n' || n % 999, 'f' || n % 9 FROM generate_series(1, 8000) n""",
     """
 INSERT INTO audit_log SELECT 'filler', n, 1, 'filler-' || n, n, n, '1', NULL, NULL, NULL, 'create-individual', 'filler-' || n,
   'e-' || n, NULL, '' FROM generate_series(1, 8000) n""",
@@ -39,6 +55,9 @@ INSERT INTO audit_log SELECT 'filler', n, 1, 'filler-' || n, n, n, '1', NULL, NU
 INSERT INTO event_places SELECT 'filler', 'i/' || n % 99, n FROM generate_series(1, 8000) n""",
     """
 INSERT INTO members SELECT 'filler', 'e-' || n % 99, 'e-' || n, n, true, 1, 1 FROM generate_series(1, 8000) n""",
+    """
+INSERT INTO search_terms SELECT 'filler', CASE WHEN n % 4 = 0 THEN 'phone' ELSE '' END, 'w' || n % 999, 'e-' || n
+  FROM generate_series(1, 8000) n""",
 )
 
 
@@ -53,16 +72,19 @@ async def filled(hub: Hub) -> AsyncIterator[None]:
             await tx.run(statement)
     yield
     async with hub.db.transaction(EVERY_TENANT) as tx:
-        for table in ("events", "entities", "members", "audit_log", "event_places"):
+        for table in ("events", "entities", "members", "audit_log", "event_places", "search_terms"):
             await tx.run(f"DELETE FROM {table} WHERE tenant_id = 'filler'")
 
 
-async def plans_of(hub: Hub, statements: list[str]) -> dict[str, list[str]]:
+async def plans_of(hub: Hub, statements: list[str], *, reading: bool = False) -> dict[str, list[str]]:
+    """With `reading`, as the statements of lists and searches are planned."""
     explain = _explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres
     reads = {sql for sql in hot(statements) if sql.lstrip().startswith(("SELECT", "WITH")) and "INSERT" not in sql}
     # Lists that SQLAlchemy writes out only when it sends them cannot be explained.
     reads = {sql for sql in reads if "POSTCOMPILE" not in sql}
     async with hub.db.transaction(EVERY_TENANT) as tx:
+        if reading and tx.dialect == "postgresql":
+            await tx.run(f"{PLANNED_ONCE}; {UNSORTED}")
         return {sql: plan for sql in reads if (plan := await explain(tx, sql))}
 
 
@@ -183,3 +205,156 @@ async def test_every_statement_of_a_limited_caller_finds_its_rows_by_key(
         "postgresql": r"event_places .*\(tenant_id = \$1\) AND \(place = .*\) AND \(\"?position\"? > \$3\)",
     }
     assert any(re.search(key[hub.db.dialect], step) for step in by_place), by_place
+
+
+LOOKUPS = {
+    "words": lookups_of_search("ana ok")[0],
+    "equal text": lookup_of("phone", Op.EQ, "0912"),
+    "equal number": lookup_of("phone", Op.EQ, 31),
+    "above": lookup_of("phone", Op.GTE, 31),
+    "before": lookup_of("phone", Op.LT, "2024-01-01"),
+}
+TERMS_BY_KEY = {
+    "sqlite": re.compile(
+        r"search_terms USING (COVERING )?(INDEX|PRIMARY KEY).*\(tenant_id=\? AND field=\? AND term[=<>]\?"
+    ),
+    "postgresql": re.compile(r"pk_search_terms .*tenant_id = .* AND \(field = .* AND \(\(?term [=<>]"),
+}
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("name", LOOKUPS)
+async def test_the_search_index_is_asked_by_key(hub: Hub, name: str) -> None:
+    scope, lookup = system_scope(TenantId("p")), LOOKUPS[name]
+    assert lookup is not None
+    for statement in (found_by(scope, lookup), found_by(scope, lookup).limit(5)):
+        plan = await plan_of(hub, statement)
+        assert any(TERMS_BY_KEY[hub.db.dialect].search(step) for step in plan), plan
+        assert not [step for step in plan if "SCAN" in step or "Seq Scan" in step or "Sort" in step], plan
+
+
+@pytest.mark.usefixtures("filled")
+async def test_one_entity_is_looked_up_in_the_index_by_its_whole_key(hub: Hub) -> None:
+    scope, lookup = system_scope(TenantId("p")), LOOKUPS["equal text"]
+    assert lookup is not None
+    newest = select(entities.c.guid).where(
+        entities.c.tenant_id == scope.tenant_id, ~entities.c.deleted, is_found(scope, lookup, entities.c.guid)
+    )
+    plan = await plan_of(hub, newest.order_by(entities.c.changed_position.desc()).limit(50))
+    assert any("search_terms" in step and "guid" in step for step in plan), plan
+    assert not [step for step in plan if WALKS_THROUGH_A_TENANT[hub.db.dialect].search(step) and "_newest" not in step]
+
+
+async def plan_of(hub: Hub, statement: Select[Any]) -> list[str]:
+    """Of a statement that SQLAlchemy writes."""
+    dialect = asyncpg.dialect() if hub.db.dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    sql = str(statement.compile(dialect=dialect))
+    async with hub.db.transaction(EVERY_TENANT) as tx:
+        return await (_explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres)(tx, sql)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_statement_of_a_reindex_finds_its_rows_by_key(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, *(make_event(data={"name": "Ana", "phone": "0912"}) for _ in range(20)))
+    scope = system_scope(TenantId(program))
+    reindexer = Reindexer(event_store(hub.db), batch=3)
+    with hub.db.statements.record() as statements:
+        for fields in (("phone",), ()):
+            is_done = False
+            while not is_done:
+                async with hub.db.transaction(scope) as tx:
+                    is_done = (await reindexer.go_on(tx, scope, fields)).is_done
+        async with hub.db.transaction(scope) as tx:
+            await give_up_index(tx, scope, now=hub.clock.now())
+            await reindexer.go_on(tx, scope, ("phone",))
+        assert [fault async for fault in faults_of(hub.db, event_store(hub.db), scope)] == []
+    explained = {sql for sql in statements if "search_terms" in sql or "entities" in sql}
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    for sql in explained:
+        if "DELETE FROM search_terms WHERE tenant_id = " in sql and "(" not in sql:
+            continue  # the last rows, a limited number of which is left
+        async with hub.db.transaction(EVERY_TENANT) as tx:
+            await expect_growth(tx)
+            plan = await (_explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres)(tx, sql)
+        slow = [step for step in plan if walks.search(step) and not ONE_ROW_OF_A_TENANT.search(step)]
+        assert not slow or "ORDER BY field, term, guid" in sql, (sql, plan)
+        assert not [step for step in plan if "Sort" in step or "TEMP B-TREE" in step], (sql, plan)
+
+
+LISTS = {
+    "": "ix_entities_newest",
+    "sort=lastUpdated": "ix_entities_newest",
+    "sort=name": "ix_entities_name",
+    "sort=-name": "ix_entities_name",
+    "sort=entityName": "ix_entities_form",
+    "sort=guid": "entities",
+    "type=group&type=record": "ix_entities_type",
+    "entityName=household": "ix_entities_form",
+    "area=A1": "ix_entities_area",
+    "area=A1&area=A2&type=group": "ix_entities_area",
+    "area=A1&sort=name": "ix_entities_area",
+    "parent=g": "ix_entities_parent",
+    "updatedSince=2025-01-01T00:00:00Z": "ix_entities_newest",
+    "hasConflict=true": "conflicts",
+    "q=ana smi": "AND field=",
+    "offset=1": "ix_entities_newest",
+}
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_list_is_read_from_the_index_of_its_order_or_filter(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    members = [{"guid": "m", "name": "Ana Smith"}]
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G", "members": members}))
+    for query, index in LISTS.items():
+        with hub.db.statements.record() as statements:
+            address = f"/api/entities?configId={program}&limit=1&{query}"
+            answer = await admin.get(address)
+            assert answer.status_code == 200, answer.text
+            if cursor := answer.headers.get("X-Next-Cursor"):
+                assert (await admin.get(f"{address.replace('offset', 'x')}&cursor={cursor}")).status_code == 200
+        plans = await plans_of(hub, [sql for sql in statements if "entities e" in sql], reading=True)
+        steps = [step.replace(") AND (", " AND ").replace(" = ", "=") for plan in plans.values() for step in plan]
+        assert any(index in step for step in steps), (query, plans)
+        for sql, plan in plans.items():
+            _require_keys(hub, sql, plan)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_every_search_begins_with_an_index_or_walks_in_order(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    assignment = {"tenantId": program, "role": "enumerator", "areaId": "A1"}
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    client.headers.update(bearer((await login(client, person))["token"]))
+    await push(admin, program, *(make_event(data={"name": f"Ana {n}", "age": n, "area_id": "A1"}) for n in range(5)))
+    searches = ([{"name": "Ana 1"}], [{"age": {"$gt": 1}}], [{"guid": "x"}], [{"type": "group"}], [])
+    for criteria in searches:
+        for who in (admin, client):
+            with hub.db.statements.record() as statements:
+                answer = await who.post("/api/entities/search", json={"configId": program, "criteria": criteria})
+                assert answer.status_code == 200, answer.text
+                await who.get("/api/entities/count", params={"configId": program})
+            plans = await plans_of(hub, [sql for sql in statements if "entities e" in sql], reading=True)
+            assert plans
+            for sql, plan in plans.items():
+                _require_keys(hub, sql, plan)
+
+
+def _require_keys(hub: Hub, sql: str, plan: list[str]) -> None:
+    """Rows are found by more than the tenant, but for a page that is read in the order of an index until it is full."""
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    # What a subquery has found is gone through, too.
+    found = {step.rpartition(" ")[2] for step in plan if step.startswith("CO-ROUTINE")}
+    slow = [step for step in plan if walks.search(step) and step.removeprefix("SCAN ") not in found]
+    # There are none here; so it does not matter how they are found.
+    slow = [step for step in slow if " conflicts" not in step]
+    if slow and "LIMIT" in sql:
+        sorts = "USE TEMP B-TREE FOR ORDER BY" if hub.db.dialect == "sqlite" else "Sort Key"
+        # What the page's keys were found in is another matter than putting its rows in their order.
+        assert len(slow) == 1 and (" AS page " in sql or not any(sorts in step for step in plan)), (sql, plan)
+        assert "Seq Scan" not in slow[0] and "SCAN e" not in slow[0], (sql, plan)
+    else:
+        assert not slow, (sql, plan)

@@ -94,9 +94,11 @@ async def test_a_changed_row_is_told_without_its_values_and_mended(run: Run, fil
         await tx.execute(update(entities).where(row).values(data={"name": "Secret", "age": 7}, name="Secret"))
     changed = await filled.state(scope)
     different = [
-        "DIFFERENT: p: 1 difference; 1 event applied, 2 entities, 1 membership, S s",
+        "DIFFERENT: p: 3 differences; 1 event applied, 2 entities, 1 membership, S s",
         "  entity a: name differs",
         "  entity a: data.name differs",
+        "  search term a in words: is missing",
+        "  search term a in words: does not follow from the log",
     ]
     assert await rebuild(run, "--check", "--tenant", "p") == (2, different, "")
     code, lines, _ = await rebuild(run, "--check", "--show-values", "--tenant", "p")
@@ -105,6 +107,8 @@ async def test_a_changed_row_is_told_without_its_values_and_mended(run: Run, fil
         [
             "  entity a: name differs: 'Secret', by the log 'Ana'",
             "  entity a: data.name differs: '\"Secret\"', by the log '\"Ana\"'",
+            "  search term a in words: is missing",
+            "  search term a in words: does not follow from the log",
         ],
     )
     assert await filled.state(scope) == changed
@@ -126,6 +130,8 @@ async def test_rows_and_counts_that_do_not_follow_from_the_log_are_told(run: Run
         "  entity g: version differs",
         "  entity nobody: does not follow from the log",
         "  membership a in g: is missing",
+        "  search term a in words: is missing",
+        "  search term nobody in words: does not follow from the log",
         "  count of Unknown: 0, by the log 1",
         "  count of household: 0, by the log 1",
         "  count of x: 1, by the log 0",

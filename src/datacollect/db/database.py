@@ -140,11 +140,14 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def reading(self, within: Within = None, *, seconds: float | None = None) -> AbstractAsyncContextManager[Reading]:
+    def reading(
+        self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
+    ) -> AbstractAsyncContextManager[Reading]:
         """Open a view of committed data; each statement sees what was committed when it began. Raises likewise.
 
         With `seconds`, a statement that runs longer is stopped in the database, and the block ends with `TookTooLong`.
-        On SQLite they count for the whole block.
+        On SQLite they count for the whole block. With `in_order`, what a statement sorts by is the index it is to walk:
+        PostgreSQL, which takes every tenant for one of average size, is not to read all rows and sort them.
         """
 
     @abstractmethod

@@ -23,17 +23,24 @@ from datacollect.kernel.identity import TenantScope
 
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
-_PLANNED_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off"
+PLANNED_ONCE = (
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
+)
 """For reading within a tenant: its keys are the way to the rows whoever it is (`tests/db/test_query_plans.py`). Left to
-itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it takes the wall for a condition
+itself, PostgreSQL plans each page of a pull anew, which costs more than reading it. And it reads the rows of all
+tenants in turn where it expects many of this one; and takes the wall for a condition
 that few rows meet: before a table has statistics it would collect the whole rest of the log and sort it for ten events."""
 
 _BY_KEY = (
     "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
-    " SET LOCAL enable_sort = off; SET LOCAL idle_in_transaction_session_timeout = '2min'"
+    " SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off;"
+    " SET LOCAL idle_in_transaction_session_timeout = '2min'"
 )
 """For snapshots: they walk through a program by its keys, page by page, whatever the statistics say of it; and they rest
 while their reader is slow."""
+
+UNSORTED = "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
+"""Where the order can be had from an index. Where it cannot, PostgreSQL sorts all the same."""
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
 """The policies stay, and so does what they make the planner expect."""
@@ -113,13 +120,17 @@ class PostgresDatabase(Database):
         self._tell(tx)
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:
+    async def reading(
+        self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
+    ) -> AsyncIterator[Reading]:
         # Without a tenant or a time there is nothing to set, and so nothing that would need a transaction.
         begin = None
-        if (self._has_wall and within is not None) or seconds is not None:
+        if (self._has_wall and within is not None) or seconds is not None or in_order:
             begin = f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY{_naming(within) if self._has_wall else ''}"
             if isinstance(within, TenantScope):
-                begin = f"{begin}; {_PLANNED_ONCE}"
+                begin = f"{begin}; {PLANNED_ONCE}"
+            if in_order:
+                begin = f"{begin}; {UNSORTED}"
             if seconds is not None:
                 begin = f"{begin}; SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"
         try:
@@ -127,7 +138,7 @@ class PostgresDatabase(Database):
                 yield _PostgresReading(connection, self.statements, driver)
         except (asyncpg.QueryCanceledError, exc.DBAPIError) as error:
             if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
-                raise TookTooLong() from error
+                raise TookTooLong() from None
             raise
 
     @contextlib.asynccontextmanager

@@ -235,8 +235,10 @@ class SqliteDatabase(Database):
     # -- reading
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None, *, seconds: float | None = None) -> AsyncIterator[Reading]:
-        del within
+    async def reading(
+        self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
+    ) -> AsyncIterator[Reading]:
+        del within, in_order
         with _unavailable():
             async with self._read_engine.connect() as connection:
                 driver = await _driver(connection)
@@ -342,7 +344,7 @@ def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterat
     except (exc.OperationalError, sqlite3.OperationalError) as error:
         cause = error.orig if isinstance(error, exc.OperationalError) else error
         if late and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            raise TookTooLong() from error
+            raise TookTooLong() from None
         raise
     finally:
         timer.cancel()

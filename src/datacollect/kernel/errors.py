@@ -274,7 +274,7 @@ class Unavailable(DataCollectError):
 class TookTooLong(DataCollectError):
     """Answering this took longer than it may."""
 
-    status, code = 504, "TOOK_TOO_LONG"
+    status, code = 504, "QUERY_TOO_SLOW"
     help = "Ask for less: add a filter or an indexed field, or read page by page with `cursor`."
 
 

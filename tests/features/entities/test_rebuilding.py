@@ -359,9 +359,11 @@ async def test_a_check_tells_each_row_that_differs(hub: Hub, scope: TenantScope)
         ("entity", ("a",), False, False),
         ("entity", ("b",), True, False),
         ("membership", ("g", "a"), False, False),
+        ("search term", ("words", "b"), False, True),
+        ("search term", ("words", "b"), False, True),
     ]
     assert outcome.figures == [("Unknown", 0, 3), ("f", 2, 0)]
-    assert outcome.different == 5
+    assert outcome.different == 7
     assert await stored(hub, scope) == before
 
 
@@ -372,7 +374,7 @@ async def test_more_rows_than_one_range_are_exchanged(hub: Hub, scope: TenantSco
     await append(hub, scope, group)
     live = await stored(hub, scope)
     await ruin(hub.db, scope)
-    assert (await rebuilder(hub, batch=2_000).check(scope)).different == len(live["entities"]) + 5_010 + 1 + 2
+    assert (await rebuilder(hub, batch=2_000).check(scope)).different == len(live["entities"]) + 5_010 + 1 + 2 + 1
     assert (await rebuilder(hub, batch=2_000).rebuild(scope)).ok
     assert await stored(hub, scope) == live
     assert await leftovers(hub, scope) == 0

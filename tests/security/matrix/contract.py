@@ -107,6 +107,7 @@ RULES: Mapping[str, Rule] = {
     "GET /artifacts/{artifactId}.png": _FILE,
     # Entities, 1 and 2; decision 19.
     "GET /api/entities": _READ,
+    "POST /api/entities/search": Rule("member", "viewer", at="body", reveals="data north"),
     "GET /api/entities/count": _READ,
     "GET /api/entities/count-by-form": _READ,
     # 3.8 leaves open which role; taking a program's people out of the hub is for those who run the program.

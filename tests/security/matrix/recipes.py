@@ -103,6 +103,13 @@ def _pushed_to(place: Place) -> Sent:
     return Sent("POST", "/api/sync/push", body={"configId": place.id, "events": [event]}, headers=DEVICE)
 
 
+def _searched(*criteria: Mapping[str, Any]) -> Build:
+    def build(place: Place) -> Sent:
+        return Sent("POST", "/api/entities/search", body={"configId": place.id, "criteria": list(criteria)})
+
+    return build
+
+
 def _noted(place: Place) -> Sent:
     body = {"configId": place.id, "auditLogs": [make_audit_log(entityGuid=place.objects.entity)]}
     return Sent("POST", "/api/sync/push/audit-logs", body=body, headers=DEVICE)
@@ -343,7 +350,16 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/apps/{id}/restore": (Recipe(_app("POST", "/restore"), prepare=_fresh_program, writes=True),),
     "GET /artifacts/{artifactId}.json": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.json")),),
     "GET /artifacts/{artifactId}.png": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.png")),),
-    "GET /api/entities": (Recipe(_of("/api/entities", limit="1000")),),
+    "GET /api/entities": (
+        Recipe(_of("/api/entities", limit="1000")),
+        Recipe(_of("/api/entities", parent="{group}", sort="name", count="exact"), name="of a group"),
+        Recipe(_of("/api/entities", area="north", q="mark", sort="guid"), name="by words"),
+    ),
+    "POST /api/entities/search": (
+        Recipe(_searched({"name": {"$regex": "."}})),
+        Recipe(_searched({"guid": SHARED}), name="by guid"),
+        Recipe(_searched({"name": {"$exists": True}}, {"area_id": {"$ne": "south"}}), name="by area"),
+    ),
     "GET /api/entities/count": (Recipe(_of("/api/entities/count")),),
     "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),
     "GET /api/entities/export": (

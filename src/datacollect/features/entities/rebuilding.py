@@ -133,7 +133,6 @@ class Rebuilder:
         is_done = False
         while not is_done:
             async with self._database.transaction(scope) as tx:
-                await rebuilt.expect_growth(tx)
                 is_done = (await reindexer.go_on(tx, scope, fields)).is_done
             await self._database.tidy()
 

@@ -100,7 +100,7 @@ class Importer:
             made = await take_up(tx, self._log, scope.tenant_id, metadata.program, now=self._clock.now())
             head = await self._held(tx, scope)
             await expect_growth(tx)
-            intake = _Intake(head, anchors or {}, await lock_searchable(tx, scope.tenant_id))
+            intake = _Intake(head, anchors or {}, await lock_searchable(tx, scope.tenant_id) or ())
             for batch in _batches(read_events(file), BATCH):
                 await self._apply(tx, scope, intake, batch)
                 told.add(len(batch))

@@ -137,11 +137,11 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
     )
 
 
-async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any]:
-    """The Form.io definition of each form, which nobody changes until the transaction ends."""
+async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any] | None:
+    """The Form.io definition of each form, which nobody changes until the transaction ends; None without a program."""
     found = select(programs.c.config).where(programs.c.id == tenant_id).with_for_update(read=True)
     config = (await tx.execute(found)).scalar_one_or_none()
-    return {} if config is None else _definitions(config)
+    return None if config is None else _definitions(config)
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:

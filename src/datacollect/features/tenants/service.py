@@ -189,9 +189,10 @@ async def take_up(
     return program
 
 
-async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...]:
-    """The program's searchable fields, which nobody changes until the transaction ends."""
-    return searchable_fields(await queries.lock_forms(tx, tenant_id))
+async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
+    """The program's searchable fields, which nobody changes until the transaction ends; None if there is none."""
+    forms = await queries.lock_forms(tx, tenant_id)
+    return None if forms is None else searchable_fields(forms)
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:

@@ -15,7 +15,7 @@ def meets(entity: dict[str, Any], criteria: list[dict[str, Any]]) -> bool:
     return all(_meets(entity, *next(iter(criterion.items()))) for criterion in criteria)
 
 
-def _meets(entity: dict[str, Any], key: str, wanted: Any) -> bool:
+def _meets(entity: dict[str, Any], key: str, wanted: Any) -> bool:  # noqa: C901
     value = entity[key] if key in OWN else _at(entity["data"], key.removeprefix("data."))
     if isinstance(wanted, list):
         return False

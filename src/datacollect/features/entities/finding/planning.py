@@ -5,7 +5,7 @@ statements are planned once for all tenants and values.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from datacollect.db import Reading
@@ -20,7 +20,7 @@ from datacollect.http.hub import EntityMark
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-FEW = 5_000
+FEW = 3_000
 """Entities that are sorted without an index for their order."""
 
 MOST_MERGED = 50
@@ -38,14 +38,24 @@ class Way:
     """The query for those that can belong; None: walk the index of the order."""
     merged: tuple[str, Collection[str]] | None = None
     """A column with an index in the order of changes, and the values to merge."""
-    is_counted: bool = False
-    """Whether those that can belong are few."""
+    counted: int | None = None
+    """How many those are that can belong; None if they may be many."""
     is_by_lookup: bool = False
     """Whether they are what one of the lookups finds."""
+    is_intersection: bool = False
+    """Whether they are what all of the lookups find, which may be many, and take long to find."""
 
     @classmethod
     def of_guids(cls, guids: Collection[str]) -> "Way":
-        return cls(Wanted(EVERYTHING), partial(statements.named, guids=guids), is_counted=True)
+        return cls(Wanted(EVERYTHING), partial(statements.named, guids=guids), counted=len(guids))
+
+    @property
+    def is_counted(self) -> bool:
+        return self.counted is not None
+
+    def latest(self, since: int) -> "Way":
+        """The entities that changed behind a position, all of them."""
+        return Way(replace(self.wanted, since=max(since, self.wanted.since or 0)))
 
     def source(self, sql: Sql) -> Source:
         if self.guids is None:
@@ -73,11 +83,17 @@ class Way:
 
 
 async def choose_way(
-    view: Reading, scope: TenantScope, filters: ListFilters, order: Order, lookups: Sequence[Lookup] = ()
+    view: Reading,
+    scope: TenantScope,
+    filters: ListFilters,
+    order: Order,
+    lookups: Sequence[Lookup] = (),
+    *,
+    few: int = FEW,
 ) -> Way:
     """Three statements at most. `lookups` are what else the entities must meet, as far as the search index knows.
 
-    What the way leads to meets the filters, but need not meet the lookups.
+    What the way leads to meets the filters, but need not meet the lookups. `few` are sorted without an index.
     """
     since = None
     if filters.updated_since is not None:
@@ -93,12 +109,15 @@ async def choose_way(
     narrow += _many_by(wanted)
     if not narrow:
         return Way(wanted)
-    counts = await _count(view, scope, narrow)
-    if min(counts) <= FEW:
-        best = counts.index(min(counts))
-        return Way(wanted, narrow[best], is_counted=True, is_by_lookup=best < len(found))
+    counts = await _count(view, scope, narrow, most=few + 1)
+    least = min(counts)
+    if least <= few:
+        best = counts.index(least)
+        if best >= len(found):
+            return Way(wanted, narrow[best], counted=least)
+        return Way(wanted, lambda sql: statements.each_once(found[best](sql)), counted=least, is_by_lookup=True)
     if len(found) > 1:
-        return Way(wanted, lambda sql: statements.all_of([query(sql) for query in found]))
+        return Way(wanted, lambda sql: statements.all_of([query(sql) for query in found]), is_intersection=True)
     if order.sort is Sort.LAST_UPDATED:
         return Way(wanted, merged=by_time)
     return Way(wanted)
@@ -140,21 +159,24 @@ def _by_time(wanted: Wanted) -> tuple[str, Collection[str]] | None:
     return None
 
 
-async def _count(view: Reading, scope: TenantScope, queries: Sequence[Guids]) -> Sequence[int]:
+async def _count(view: Reading, scope: TenantScope, queries: Sequence[Guids], *, most: int) -> Sequence[int]:
     sql = Sql(view.dialect, scope)
-    text = statements.count_few([query(sql) for query in queries], most=FEW + 1)
+    text = statements.count_few([query(sql) for query in queries], most=most)
     return list((await view.fetch(text, *sql.values))[0])
 
 
 async def count_on(view: Reading, scope: TenantScope, way: Way, *, exactly: bool) -> int | None:
     """How many entities the way leads to; None if that is not soon counted. One statement."""
     sql = Sql(view.dialect, scope)
-    source = way.source(sql)
     if exactly or way.is_counted:
-        return int((await view.fetch(statements.counted(source), *sql.values))[0][0])
-    few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
+        text = statements.counted(way.source(sql))
+        return int((await view.fetch(text, *sql.values))[0][0])
     if way.guids is not None:
-        return None
-    text = statements.counted_among(sql, source, few, most=2 * FEW + 1)
+        source = statements.gather(sql, statements.first_of(way.guids(sql), 2 * FEW + 1), way.wanted)
+        text = statements.counted_among(source.rows, source)
+    else:
+        few = [] if way.merged is None else [sql.among(f"e.{way.merged[0]}", way.merged[1])]
+        rows = statements.first_that_meet(sql, few, 2 * FEW + 1)
+        text = statements.counted_among(rows, statements.walk(sql, way.wanted))
     counted, looked_at = (await view.fetch(text, *sql.values))[0]
     return None if looked_at > 2 * FEW else int(counted)

@@ -12,7 +12,7 @@ from datacollect.db import Reading
 from datacollect.features.entities.finding.criteria import Attribute, Criterion
 from datacollect.features.entities.finding.errors import SearchTooSlow
 from datacollect.features.entities.finding.pages import Key, Order
-from datacollect.features.entities.finding.planning import FEW, Way
+from datacollect.features.entities.finding.planning import Way
 from datacollect.features.entities.finding.prefilter import condition_of, extracts
 from datacollect.features.entities.finding.statements import Sql
 from datacollect.features.entities.indexing.terms import words_of
@@ -140,7 +140,7 @@ async def scan(
 ) -> list[Row]:
     """Up to `limit` of those that belong, None: all of them, in order. A statement for each page that is gone through."""
     kept: list[Row] = []
-    size = FEW + 1 if way.is_counted else min(max(_FIRST_PAGE, 2 * (limit or 0)), _LONGEST_PAGE)
+    size = way.counted + 1 if way.counted is not None else min(max(_FIRST_PAGE, 2 * (limit or 0)), _LONGEST_PAGE)
     while limit is None or len(kept) < limit:
         await asyncio.sleep(0)
         assert deadline.left

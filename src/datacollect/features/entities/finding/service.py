@@ -16,7 +16,7 @@ from datacollect.features.entities.finding.errors import SearchTooSlow
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.listing import entity_in, key_in, read_page, read_rows
 from datacollect.features.entities.finding.pages import BY_GUID, NEWEST, Key, Order, PageWanted, Total
-from datacollect.features.entities.finding.planning import Way, choose_way, count_on
+from datacollect.features.entities.finding.planning import FEW, Way, choose_way, count_on
 from datacollect.features.entities.finding.scanning import AnswersWords, Deadline, Judges, MeetsCriteria, scan
 from datacollect.features.entities.finding.scanning import key_in as key_of_scanned
 from datacollect.features.entities.finding.values import caseless
@@ -35,6 +35,8 @@ from datacollect.kernel.tenancy import Tenant
 
 _LAST = "\U0010ffff"
 _MOST_TRIES = 3
+_LATEST = 20_000
+"""Changes that are gone through before indexes with many entities are intersected."""
 
 _T = TypeVar("_T")
 
@@ -48,6 +50,8 @@ class Finder:
     seconds: float
     turns: asyncio.Semaphore
     """Few go through a program at once: they leave connections and the processor to everybody else."""
+    few: int = FEW
+    """Entities that are sorted without an index for their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +94,21 @@ async def list_page(
         return await _judged_page(view, scope, page, plan.way, plan.judges, deadline)
 
     return await _answer(
-        finder, scope, deadline, lambda view: _plan_list(view, scope, tenant, filters, page.order), run
+        finder, scope, deadline, lambda view: _plan_list(view, scope, tenant, filters, page.order, finder.few), run
     )
 
 
-async def _plan_list(view: Reading, scope: TenantScope, tenant: Tenant, filters: ListFilters, order: Order) -> _Plan:
+async def _plan_list(
+    view: Reading, scope: TenantScope, tenant: Tenant, filters: ListFilters, order: Order, few: int = FEW
+) -> _Plan:
     if not filters.words:
-        return _Plan(await choose_way(view, scope, filters, order), None, None)
+        return _Plan(await choose_way(view, scope, filters, order, few=few), None, None)
     index = await read_index(view, scope)
     if not index.has_words_of(tenant.searchable):
         judges = AnswersWords(filters.words, tenant.searchable)
-        return _Plan(await choose_way(view, scope, filters, order), judges, None)
+        return _Plan(await choose_way(view, scope, filters, order, few=few), judges, None)
     lookups = [Lookup(WORDS, [Range(word, word + _LAST)]) for word in filters.words]
-    way = await choose_way(view, scope, filters, order, lookups)
+    way = await choose_way(view, scope, filters, order, lookups, few=few)
     # What the index finds answers the word; whether it answers the others as well has to be seen.
     is_exact = way.is_counted and way.is_by_lookup and len(lookups) == 1
     return _Plan(way, None if is_exact else AnswersWords(filters.words, tenant.searchable), index)
@@ -217,15 +223,26 @@ async def search(
     async def run(view: Reading, plan: _Plan) -> Listed:
         assert plan.judges is not None
         page = PageWanted(limit, NEWEST, after)
+        if plan.way.is_intersection:
+            # Each of the criteria alone is met by many; what meets all of them is often among the latest.
+            head = await finder.log.head(view, scope)
+            latest = plan.way.latest(max(0, (head.position if head is not None else 0) - _LATEST))
+            found = await _judged_page(view, scope, page, latest, plan.judges, deadline)
+            if len(found.shown) == limit and found.next_after is not None:
+                return found
         return await _judged_page(view, scope, page, plan.way, plan.judges, deadline)
 
     try:
-        return await _answer(finder, scope, deadline, lambda view: _plan_search(view, finder.log, scope, criteria), run)
-    except TookTooLong as late:
-        raise SearchTooSlow() from late
+        return await _answer(
+            finder, scope, deadline, lambda view: _plan_search(view, finder.log, scope, criteria, finder.few), run
+        )
+    except TookTooLong:
+        raise SearchTooSlow() from None
 
 
-async def _plan_search(view: Reading, log: EventLog, scope: TenantScope, criteria: Sequence[Criterion]) -> _Plan:
+async def _plan_search(
+    view: Reading, log: EventLog, scope: TenantScope, criteria: Sequence[Criterion], few: int
+) -> _Plan:
     judges = MeetsCriteria(criteria)
     named = [one.guids for one in criteria if one.guids is not None]
     if named:
@@ -239,7 +256,7 @@ async def _plan_search(view: Reading, log: EventLog, scope: TenantScope, criteri
             for one in criteria
             if one.attribute is None and one.ranges is not None and index.has(one.path)
         ]
-    way = await choose_way(view, scope, await _filters_of(view, log, scope, criteria), NEWEST, lookups)
+    way = await choose_way(view, scope, await _filters_of(view, log, scope, criteria), NEWEST, lookups, few=few)
     return _Plan(way, judges, index if lookups else None)
 
 
@@ -276,14 +293,17 @@ async def _answer(
     tries = 0
     while True:
         tries += 1
-        async with finder.database.reading(scope, seconds=deadline.left) as view:
+        async with finder.database.reading(scope, seconds=deadline.left, in_order=True) as view:
             plan = await make(view)
             if not plan.is_long:
                 found = await run(view, plan)
                 if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
                     return found
                 continue
-        async with _turn(finder, deadline), finder.database.reading(scope, seconds=deadline.left) as view:
+        async with (
+            _turn(finder, deadline),
+            finder.database.reading(scope, seconds=deadline.left, in_order=True) as view,
+        ):
             found = await run(view, plan)
             if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
                 return found
@@ -296,7 +316,8 @@ async def _is_unchanged(view: Reading, scope: TenantScope, plan: _Plan) -> bool:
 @contextlib.asynccontextmanager
 async def _turn(finder: Finder, deadline: Deadline) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(finder.turns.acquire(), deadline.left)
+        async with asyncio.timeout(deadline.left):
+            await finder.turns.acquire()
     except TimeoutError:
         raise SearchTooSlow() from None
     try:

@@ -228,6 +228,10 @@ def changed_since(sql: Sql, position: int) -> str:
     return _live_guids(sql, [f"e.changed_position > {sql.bind(position, 'bigint')}"])
 
 
+def each_once(query: str) -> str:
+    return f"SELECT DISTINCT guid FROM ({query}) AS several"
+
+
 def all_of(queries: Sequence[str]) -> str:
     """The guids that all of the queries give."""
     return " INTERSECT ".join(f"SELECT guid FROM ({query}) AS one" for query in queries)
@@ -240,10 +244,10 @@ def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
-    """What the search index finds."""
+    """What the search index finds; a guid may come more than once."""
     one_of = " OR ".join(_term_within(sql, one) for one in lookup.ranges) or "false"
     return (
-        f"SELECT DISTINCT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
+        f"SELECT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
         f" AND t.field = {sql.bind(lookup.field)} AND ({one_of})"
     )
 
@@ -369,13 +373,19 @@ def counted(source: Source) -> str:
     return f"SELECT count(*) FROM {source.rows} WHERE {source.where}"
 
 
-def counted_among(sql: Sql, source: Source, few: Sequence[str], *, most: int) -> str:
-    """How many entities there are of those that meet the conditions `few`, and how many of these were looked at."""
-    among = " AND ".join((f"e.tenant_id = {sql.tenant}", sql.live(), *few))
-    return (
-        f"SELECT count(CASE WHEN {source.where} THEN 1 END), count(*)"
-        f" FROM (SELECT * FROM entities e WHERE {among} LIMIT {most}) AS e"
-    )
+def counted_among(rows: str, source: Source) -> str:
+    """How many of these rows belong to a source, and how many rows there are."""
+    return f"SELECT count(CASE WHEN {source.where} THEN 1 END), count(*) FROM {rows}"
+
+
+def first_of(guids: str, most: int) -> str:
+    return f"SELECT guid FROM ({guids}) AS each_one LIMIT {most}"
+
+
+def first_that_meet(sql: Sql, conditions: Sequence[str], most: int) -> str:
+    """Some of the rows that meet conditions, whichever come first."""
+    where = " AND ".join((f"e.tenant_id = {sql.tenant}", sql.live(), *conditions))
+    return f"(SELECT * FROM entities e WHERE {where} LIMIT {most}) AS e"
 
 
 def count_few(queries: Sequence[str], *, most: int) -> str:

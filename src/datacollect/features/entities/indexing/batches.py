@@ -11,9 +11,8 @@ from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
-_DISCARDED_AT_ONCE = 5000
-
-# What one event changed has one position, and stays together: a batch ends between two positions.
+# What one event changed has one position, and stays together: a batch ends between two positions. Each engine's partial
+# index of what exists is used only where its condition is written as the index has it.
 _LIST_CHANGED = {
     "postgresql": f"""
 {SELECT_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
@@ -22,9 +21,9 @@ AND e.changed_position <= COALESCE(
    AND n.changed_position <= $3 ORDER BY n.changed_position OFFSET $4 LIMIT 1), $3)
 ORDER BY e.changed_position""",
     "sqlite": f"""
-{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND NOT e.deleted AND e.changed_position > ?2
+{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
 AND e.changed_position <= COALESCE(
-  (SELECT n.changed_position FROM entities n WHERE n.tenant_id = ?1 AND NOT n.deleted AND n.changed_position > ?2
+  (SELECT n.changed_position FROM entities n WHERE n.tenant_id = ?1 AND n.deleted = 0 AND n.changed_position > ?2
    AND n.changed_position <= ?3 ORDER BY n.changed_position LIMIT 1 OFFSET ?4), ?3)
 ORDER BY e.changed_position""",
 }
@@ -82,9 +81,9 @@ async def list_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit
     return Batch(found, found[-1].changed_position if len(found) >= limit else to)
 
 
-async def discard_some(tx: Tx, scope: TenantScope) -> bool:
+async def discard_some(tx: Tx, scope: TenantScope, *, limit: int) -> bool:
     """Delete some of the program's rows; whether there may be more."""
-    ends = await tx.fetch(_END[tx.dialect], scope.tenant_id, _DISCARDED_AT_ONCE)
+    ends = await tx.fetch(_END[tx.dialect], scope.tenant_id, limit)
     if ends:
         await tx.run(_DELETE_THROUGH[tx.dialect], scope.tenant_id, *ends[0])
     else:

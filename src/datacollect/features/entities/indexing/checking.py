@@ -9,6 +9,7 @@ from datacollect.features.entities.indexing.batches import list_changed, list_ro
 from datacollect.features.entities.indexing.queries import Row, find_index
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.entities.rebuilt import expect_growth
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.identity import TenantScope
@@ -38,6 +39,7 @@ async def _missing(database: Database, store: EventStore, scope: TenantScope) ->
     after = 0
     while True:
         async with database.transaction(scope) as tx:
+            await expect_growth(tx)
             head = await store.hold(tx, scope)
             state = await find_index(tx, scope)
             if head is None or state is None or state.is_void or after >= head.position:
@@ -58,6 +60,7 @@ async def _surplus(database: Database, store: EventStore, scope: TenantScope) ->
     after = _FIRST
     while True:
         async with database.transaction(scope) as tx:
+            await expect_growth(tx)
             head = await store.hold(tx, scope)
             state = await find_index(tx, scope)
             if head is None or (state is not None and state.is_void):

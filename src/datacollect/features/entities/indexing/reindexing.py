@@ -7,8 +7,9 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.store import EventStore
 from datacollect.features.entities.indexing.batches import discard_some, list_changed, programs_without_index
 from datacollect.features.entities.indexing.queries import add_terms, find_index, remove_terms, store_index
-from datacollect.features.entities.indexing.state import NO_INDEX, RULES, Fields, IndexState
+from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
 from datacollect.features.entities.indexing.upkeep import Rows, note
+from datacollect.features.entities.rebuilt import expect_growth
 from datacollect.features.tenants.service import REINDEX, lock_searchable
 from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Millis
@@ -16,6 +17,8 @@ from datacollect.kernel.identity import TenantScope, system_scope
 
 BATCH = 250
 """Entities of one step: a push waits for no more than that."""
+_ROWS_PER_ENTITY = 20
+"""Rows are thrown away in steps that take about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Reindexer:
     async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
         # Locked, so that whoever changes the forms meets this job as active, or after its end.
         fields = await lock_searchable(tx, scope.tenant_id)
+        if fields is None:
+            return Done()
         reached = await self.go_on(tx, scope, fields)
         if reached.is_done:
             return Done()
@@ -47,6 +52,7 @@ class Reindexer:
 
     async def go_on(self, tx: Tx, scope: TenantScope, fields: Fields) -> Progress:
         """The next step towards an index of these fields."""
+        await expect_growth(tx)
         head = await self._store.hold(tx, scope)
         if head is None:
             return Progress(0, 0, is_done=True)
@@ -63,9 +69,7 @@ class Reindexer:
 
     async def _begin_anew(self, tx: Tx, scope: TenantScope, state: IndexState, fields: Fields, *, at: int) -> Progress:
         """Throw away what is there; once nothing is, begin. What is changed meanwhile is left to what comes then."""
-        more = await discard_some(tx, scope)
-        if more and state.rules == RULES:
-            return Progress(0, at, is_done=False)
+        more = await discard_some(tx, scope, limit=self._batch * _ROWS_PER_ENTITY)
         state = state.voided()
         await store_index(tx, scope, state if more else state.heading_for(fields, at=at))
         return Progress(0, at, is_done=False)

@@ -123,7 +123,7 @@ def _words_of_chunks(text: str) -> Iterator[str]:
         parts = _parts(chunk)
         for part in parts:
             yield from _of_part(part)
-        if len(parts) > 1 and _JOINED.search(chunk):
+        if _is_joined(chunk, parts):
             yield "".join(parts)
         if parts and all(map(str.isdigit, parts)):
             number += parts
@@ -151,7 +151,7 @@ def _of_part(part: str) -> Iterator[str]:
 
 def _asked(chunk: str) -> Iterator[str]:
     parts = _parts(chunk)
-    if len(parts) > 1 and _JOINED.search(chunk):
+    if _is_joined(chunk, parts):
         yield "".join(parts)
         return
     for part in parts:
@@ -159,6 +159,11 @@ def _asked(chunk: str) -> Iterator[str]:
             # The last character alone, which any pair begins with, unless it is all there is.
             yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))
         yield from _UNSPACED.sub(" ", part).split()
+
+
+def _is_joined(chunk: str, parts: Sequence[str]) -> bool:
+    """Whether the parts are one word as well."""
+    return len(parts) > 1 and _JOINED.search(chunk) is not None and not _UNSPACED.search(chunk)
 
 
 def _parts(chunk: str) -> list[str]:

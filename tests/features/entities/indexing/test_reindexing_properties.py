@@ -1,0 +1,206 @@
+"""Whatever pushes, changes of forms and steps of a reindex come between one another: what the index may be asked is answered
+as if all entities were looked through, at every moment, and in the end the index is what it is when made from nothing."""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
+
+from datacollect.app import FOLLOWERS, event_store
+from datacollect.db import Database, Reading, open_database
+from datacollect.db.migrate import migrate
+from datacollect.eventstore.log import EventLog
+from datacollect.features.entities.entity import Entity
+from datacollect.features.entities.indexing.checking import faults_of
+from datacollect.features.entities.indexing.conditions import Lookup, found_by, is_found, lookup_of, lookups_of_search
+from datacollect.features.entities.indexing.queries import find_index, read_index
+from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
+from datacollect.features.entities.indexing.tables import search_indexes, search_terms
+from datacollect.features.entities.indexing.terms import terms_of, words_of
+from datacollect.features.entities.indexing.values import Op, is_true, value_at
+from datacollect.features.entities.indexing.words import answers, asked_in
+from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.entities.service import entities_after
+from datacollect.features.entities.tables import entities
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+from datacollect.testing.clock import TurnableClock
+from datacollect.testing.postgres import fresh_database
+from tests.histories import Chance
+from tests.memory import MemoryDatabase
+
+FIELDS = ("age", "name", "address.zip", "entityName")
+COMPARISONS: Sequence[tuple[str, Op, Any]] = [
+    ("age", Op.EQ, 1),
+    ("age", Op.EQ, "x"),
+    ("age", Op.GTE, 2.5),
+    ("age", Op.LT, 2),
+    ("age", Op.IN, [2.5, "X", 7]),
+    ("name", Op.EQ, "ANA"),
+    ("name", Op.GT, "b"),
+    ("name", Op.EQ, ""),
+    ("address.zip", Op.EQ, 0),
+    ("entityName", Op.EQ, "GRÖSSE"),
+]
+SEARCHES = ["an", "ana", "ev un", "grosse", "unnamed", "1"]
+
+
+class Programs:
+    """Programs that live through random changes of everything an index depends on."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.seen: Counter[str] = Counter()
+        self._store = event_store(database)
+        self._clock = TurnableClock()
+        self._log = EventLog(self._store, [EntityProjection(FOLLOWERS)], self._clock)
+        self._names = (f"p-{number}" for number in itertools.count())
+
+    async def live(self, seed: int, steps: int) -> None:
+        dice = random.Random(seed)
+        scope = system_scope(TenantId(next(self._names)))
+        async with self.database.transaction(scope) as tx:
+            await self._log.create(tx, scope)
+        reindexer = Reindexer(self._store, batch=dice.randint(1, 4))
+        chance, fields = Chance(seed), self._some_fields(dice)
+        for _ in range(steps):
+            match dice.choice(["push"] * 5 + ["step"] * 6 + ["forms", "lose", "rules", "rebuild", "give up"]):
+                case "push":
+                    # A process may know the forms as they were a moment ago.
+                    await self._push(scope, chance, dice.choice([fields, self._some_fields(dice)]))
+                case "step":
+                    async with self.database.transaction(scope) as tx:
+                        await reindexer.go_on(tx, scope, fields)
+                case "forms":
+                    fields = self._some_fields(dice)
+                case other:
+                    await self._disturb(scope, other)
+            await self._compare(scope, fields)
+        await self._finish(scope, reindexer, fields)
+
+    def _some_fields(self, dice: random.Random) -> tuple[str, ...]:
+        return dice.choice([FIELDS[:2], FIELDS[1:], FIELDS, ()])
+
+    async def _push(self, scope: TenantScope, chance: Chance, fields: tuple[str, ...]) -> None:
+        async with self.database.transaction(scope) as tx:
+            tenant = Tenant(scope.tenant_id, "Program", searchable=fields)
+            await self._log.append(
+                tx, scope, tenant, chance.batch(), origin=chance.origin(), on_rejection=lambda _: None
+            )
+
+    async def _disturb(self, scope: TenantScope, how: str) -> None:
+        of_program = search_indexes.c.tenant_id == scope.tenant_id
+        if how == "rebuild":
+            await Rebuilder(self.database, self._store, self._clock, followers=FOLLOWERS, batch=7).rebuild(scope)
+            return
+        async with self.database.transaction(scope) as tx:
+            match how:
+                case "rules":  # another version of the hub has been at work
+                    await tx.execute(update(search_indexes).where(of_program).values(rules=77))
+                case "give up":
+                    await self._store.hold(tx, scope)
+                    await give_up_index(tx, scope, now=self._clock.now())
+                case _:  # as a program that is older than the index
+                    await tx.execute(delete(search_indexes).where(of_program))
+                    await tx.execute(delete(search_terms).where(search_terms.c.tenant_id == scope.tenant_id))
+
+    async def _compare(self, scope: TenantScope, fields: tuple[str, ...]) -> None:
+        async with self.database.transaction(scope) as tx:
+            held = await entities_after(tx, scope, "", limit=1000)
+            index = await read_index(tx, scope)
+            for field, op, operand in COMPARISONS:
+                lookup = lookup_of(field, op, operand)
+                if not index.has(field) or lookup is None:
+                    continue
+                self.seen["compared"] += 1
+                right = {entity.guid for entity in held if is_true(op, value_at(entity.data, field), operand)}
+                self.seen["found"] += len(right)
+                assert await self._ask(tx, scope, [lookup]) == right, (field, op, operand)
+                if lookup.is_exact:
+                    assert await self._ask_each(tx, scope, lookup) == right
+            if index.has_words_of(fields):
+                self.seen["searched"] += 1
+                for search in SEARCHES:
+                    found = {entity.guid for entity in held if self._is_found(entity, search, fields)}
+                    assert await self._ask(tx, scope, lookups_of_search(search)) == found, search
+
+    def _is_found(self, entity: Entity, search: str, fields: tuple[str, ...]) -> bool:
+        return answers(words_of(entity.name, entity.data, fields), asked_in(search))
+
+    async def _ask(self, view: Reading, scope: TenantScope, lookups: Sequence[Lookup]) -> set[str]:
+        asked = select(entities.c.guid).where(
+            entities.c.tenant_id == scope.tenant_id,
+            *(entities.c.guid.in_(found_by(scope, lookup)) for lookup in lookups),
+        )
+        return set((await view.execute(asked)).scalars())
+
+    async def _ask_each(self, view: Reading, scope: TenantScope, lookup: Lookup) -> set[str]:
+        asked = select(entities.c.guid).where(
+            entities.c.tenant_id == scope.tenant_id, is_found(scope, lookup, entities.c.guid)
+        )
+        return set((await view.execute(asked)).scalars())
+
+    async def _finish(self, scope: TenantScope, reindexer: Reindexer, fields: tuple[str, ...]) -> None:
+        is_done = False
+        while not is_done:
+            async with self.database.transaction(scope) as tx:
+                is_done = (await reindexer.go_on(tx, scope, fields)).is_done
+            await self._compare(scope, fields)
+        async with self.database.transaction(scope) as tx:
+            held = await entities_after(tx, scope, "", limit=1000)
+            state = await find_index(tx, scope)
+            rows = select(search_terms.c.field, search_terms.c.term, search_terms.c.guid)
+            found = await tx.execute(rows.where(search_terms.c.tenant_id == scope.tenant_id))
+            made = {(field, text, entity.guid) for entity in held for field, text in terms_of(entity, fields)}
+            assert {tuple(row) for row in found} == made
+        assert state is not None
+        assert (state.fields, state.next_fields) == (fields, None)
+        assert [fault async for fault in faults_of(self.database, self._store, scope)] == []
+        self.seen["programs"] += 1
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def test_the_index_answers_as_the_entities_do(runner: asyncio.Runner, measured: Callable[[str, object], None]) -> None:
+    programs = Programs(MemoryDatabase())
+
+    @settings(max_examples=300, database=None, deadline=None)
+    @given(seed=st.integers(0, 2**48), steps=st.integers(5, 60))
+    def each(seed: int, steps: int) -> None:
+        runner.run(programs.live(seed, steps))
+
+    each()
+    seen = programs.seen
+    measured("seen", dict(seen))
+    assert min(seen["compared"], seen["found"], seen["searched"]) > 300
+
+
+def test_so_it_does_on_postgresql(runner: asyncio.Runner, postgres_server: str, tmp_path: Path) -> None:
+    async def work() -> Counter[str]:
+        async with fresh_database(postgres_server) as url:
+            database = open_database(url, data_dir=tmp_path, pool_size=4)
+            try:
+                await migrate(database)
+                programs = Programs(database)
+                for seed in range(12):
+                    await programs.live(seed, 40)
+                return programs.seen
+            finally:
+                await database.close()
+
+    seen = runner.run(work())
+    assert min(seen["compared"], seen["found"], seen["searched"]) > 12
