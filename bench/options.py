@@ -34,7 +34,6 @@ class Options:
     batch: tuple[int, ...] = (1, 10, 100, 1000)
     concurrency: tuple[int, ...] = (1, 8, 32)
     events: int | None = None
-    entities: int | None = None
     tenants: int = 1
     sizes: tuple[int, ...] = (0, 10_000, 50_000)
     clients: tuple[int, ...] = (1, 8)
@@ -108,7 +107,6 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         MAX_EVENTS,
         "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000); rebuild: held (1000000)",
     )
-    one("entities", MAX_EVENTS, "export: entities held (100000)")
     one("tenants", MAX_CLIENTS, "push: programs to spread over (%(default)s)")
     several("sizes", 0, MAX_EVENTS, "growth, suite: events held")
     several("clients", 1, MAX_CLIENTS, "pull: cold clients at once")
@@ -119,7 +117,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--entities",
         type=_whole(1, MAX_EVENTS),
-        help="entities: measure lists and searches of a program that holds as many",
+        help="entities: measure lists and searches of a program that holds as many; export: entities held (100000)",
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 

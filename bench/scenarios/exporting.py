@@ -11,23 +11,12 @@ from typing import Any
 
 from bench.client import BenchError
 from bench.machine import reset_peak_memory, usage
-from bench.payload import EventMaker
-from bench.runner import Bench, program, say
+from bench.runner import Bench, say
+from bench.scenarios.finding import fill, make_program
 from bench.scenarios.rebuilding import bystander, run_command
 from bench.stats import Samples, rate
-from datacollect.app import FOLLOWERS, event_store
-from datacollect.db import open_database
-from datacollect.db.database import closing
-from datacollect.eventstore.event import Event
-from datacollect.eventstore.log import EventLog
-from datacollect.features.entities.projection import EntityProjection
-from datacollect.kernel.clock import SystemClock, parse_timestamp
-from datacollect.kernel.identity import system_scope
-from datacollect.kernel.ids import TenantId
-from datacollect.kernel.tenancy import Tenant
 
 DEFAULT_ENTITIES = 100_000
-_FILL_BATCH = 5_000
 _POLL_SECONDS = 0.05
 _FORMATS = {
     "csv-form": "format=csv&form=individual",
@@ -43,15 +32,18 @@ async def export(bench: Bench) -> None:
     if bench.commands is None or bench.options.pid is None:
         raise BenchError("export needs a hub of its own: add --serve sqlite or --serve postgres")
     total = bench.options.entities or DEFAULT_ENTITIES
-    async with program(bench, "export") as config_id:
-        begun = time.perf_counter()
-        await _fill(bench.commands.environment, config_id, total)
-        say(f"filled {config_id}: {total} entities in {time.perf_counter() - begun:.0f} s")
-        with tempfile.TemporaryDirectory(dir=bench.commands.folder) as folder:
-            file = Path(folder) / "export.json"
-            for name, query in _FORMATS.items():
-                await _measure(bench, config_id, name, query, total, file if name == "json" else None)
-            await _import(bench, config_id, file, total)
+    config_id = f"bench-export-{random.randrange(16**8):08x}"
+    await make_program(bench.client, config_id)
+    begun = time.perf_counter()
+    await fill(bench.commands.environment, config_id, total)
+    say(f"filled {config_id}: {total} entities in {time.perf_counter() - begun:.0f} s")
+    forms = await bench.client.get_json(f"/api/entities/count-by-form?configId={config_id}")
+    with tempfile.TemporaryDirectory(dir=bench.commands.folder) as folder:
+        file = Path(folder) / "export.json"
+        for name, query in _FORMATS.items():
+            entities = forms["individual"] if name == "csv-form" else total
+            await _measure(bench, config_id, name, query, entities, file if name == "json" else None)
+        await _import(bench, config_id, file, total)
 
 
 async def _measure(bench: Bench, config_id: str, name: str, query: str, total: int, file: Path | None) -> None:
@@ -115,25 +107,3 @@ async def _import(bench: Bench, config_id: str, file: Path, total: int) -> None:
     )
     facts["entities_per_s"] = rate(total, facts["seconds"])
     bench.record(f"import/entities{total}", meter, **facts)
-
-
-async def _fill(environment: dict[str, str], config_id: str, total: int) -> None:
-    """Add people straight through the log: over HTTP it would take most of the run."""
-    scope, tenant = system_scope(TenantId(config_id)), Tenant(TenantId(config_id), config_id)
-    maker, chance, left = EventMaker(seed=3), random.Random(7), total
-    database = open_database(environment.get("DATABASE_URL"), data_dir=Path(environment["DATA_DIR"]), pool_size=2)
-    async with closing(database):
-        log = EventLog(event_store(database), [EntityProjection(FOLLOWERS)], SystemClock())
-        while left:
-            batch = [_person(maker, chance) for _ in range(min(_FILL_BATCH, left))]
-            async with database.transaction(scope) as tx:
-                await log.append(tx, scope, tenant, batch)
-            left -= len(batch)
-
-
-def _person(maker: EventMaker, chance: random.Random) -> Event:
-    wire = maker.create()
-    data = wire["data"] | {"note": "x" * chance.randint(0, 60)}
-    return Event(
-        wire["guid"], wire["entityGuid"], wire["type"], data, parse_timestamp(wire["timestamp"]), wire["userId"]
-    )
