@@ -341,6 +341,24 @@ async def test_another_program_is_not_in_it(admin: AsyncClient) -> None:
         assert "stranger" not in (await export(admin, program, format=format)).text.lower()
 
 
+async def test_no_secret_and_no_tie_to_another_system_is_in_it(admin: AsyncClient) -> None:
+    provider = {
+        "type": "keycloak",
+        "fields": {"authority": "https://idp.example", "client_id": "x", "client_secret": "hush-1"},
+    }
+    bridge = {"type": "mock-sync-server", "url": "https://registry.example", "adapterConfig": {"token": "hush-2"}}
+    program = await make_program(
+        admin,
+        authConfigs=[provider],
+        externalSync=bridge,
+        entityData=[{"name": "individual", "data": [{"id": "s", "name": "S"}]}],
+    )
+    answer = await export(admin, program)
+    assert "hush-" not in answer.text and "registry.example" not in answer.text and "idp.example" not in answer.text
+    assert set(answer.json()["metadata"]["program"]) == {"id", "name", "entityForms"}
+    assert len(answer.json()["events"]) == 1
+
+
 async def test_an_unknown_program_is_not_found(admin: AsyncClient) -> None:
     assert (await export(admin, new_id())).status_code == 404
 
