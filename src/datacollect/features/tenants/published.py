@@ -74,11 +74,10 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
     return document | {key: config[key] for key in _OPTIONAL_SECTIONS if key in config}
 
 
-def portable(program: Program) -> dict[str, Any]:
+def portable(tenant_id: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """What another installation may take the program up from. Systems that this one works with are left out."""
-    left_out = ("artifactId", "archivedAt", "entityData", "externalSync", "authConfigs", "syncServerUrl", "url")
-    document = artifact(program, None)
-    return {key: value for key, value in document.items() if key not in left_out and value is not None}
+    keys = ("name", "description", "version", "entityForms", *_OPTIONAL_SECTIONS)
+    return {"id": tenant_id} | {key: config[key] for key in keys if config.get(key) is not None}
 
 
 def full(program: Program) -> dict[str, Any]:

@@ -167,10 +167,11 @@ class Portable:
 
 async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
     """Archived ones too. Raises `ProgramNotFound`."""
-    program = await queries.find_program(view, tenant_id)
-    if program is None:
+    found = await queries.find_config(view, tenant_id)
+    if found is None:
         raise ProgramNotFound()
-    return Portable(portable(program), program.revision)
+    config, revision = found
+    return Portable(portable(tenant_id, config), revision)
 
 
 async def take_up(
@@ -180,7 +181,7 @@ async def take_up(
 
     Raises `InvalidConfig` and `InvalidConfigId` for what cannot be one.
     """
-    if await queries.find_program(tx, tenant_id) is not None:
+    if await queries.find_config(tx, tenant_id) is not None:
         return None
     accepted = accept({**document, "id": tenant_id})
     program = await queries.claim_program(tx, tenant_id, artifact_id=new_artifact_id(), now=now)
