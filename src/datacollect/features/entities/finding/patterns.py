@@ -3,7 +3,6 @@
 The hub runs them itself, so that both databases mean the same by them and neither is kept busy by one.
 """
 
-import re
 from collections.abc import Callable
 
 import re2
@@ -11,9 +10,8 @@ import re2
 LONGEST_PATTERN = 100
 _MEMORY_BYTES = 1 << 20
 
-_QUANTIFIED_TWICE = re.compile(r"\((?:[^()\\]|\\.)*(?<!\\)[+*}](?:[^()\\]|\\.)*\)[+*{]")
-_BEYOND_LITERALS = re.compile(r"[|(\[\\{?]")
-_LITERALS = re.compile(r"([^.^$*+]+)([*]?)")
+_BEYOND_LITERALS = frozenset("|([\\{?")
+_BETWEEN_LITERALS = frozenset(".^$+")
 
 
 class BadPattern(ValueError):
@@ -24,7 +22,7 @@ def searcher(pattern: str) -> Callable[[str], bool]:
     """Whether a text holds what the pattern describes, whatever its case. Raises `BadPattern`."""
     if len(pattern) > LONGEST_PATTERN:
         raise BadPattern(f"$regex must be at most {LONGEST_PATTERN} characters")
-    if _QUANTIFIED_TWICE.search(pattern):
+    if _repeats_what_repeats(pattern):
         raise BadPattern("$regex must not repeat what repeats")
     options = re2.Options()
     options.case_sensitive = False
@@ -40,7 +38,40 @@ def searcher(pattern: str) -> Callable[[str], bool]:
 
 def literal_in(pattern: str) -> str | None:
     """A text that is in everything the pattern finds; None where that is not plain to see."""
-    if _BEYOND_LITERALS.search(pattern):
+    if not _BEYOND_LITERALS.isdisjoint(pattern):
         return None
-    runs = [run[:-1] if repeated else run for run, repeated in _LITERALS.findall(pattern)]
-    return max(runs, key=len, default="") or None
+    runs = [""]
+    for character in pattern:
+        if character == "*":
+            # What stands before it need not be there.
+            runs[-1] = runs[-1][:-1]
+        if character == "*" or character in _BETWEEN_LITERALS:
+            runs.append("")
+        else:
+            runs[-1] += character
+    return max(runs, key=len) or None
+
+
+def _repeats_what_repeats(pattern: str) -> bool:
+    """Whether a group is repeated in which something is repeated without end. Harmless here; the contract refuses it."""
+    # Of the groups that are open: whether something in them repeats.
+    repeats = [False]
+    at = 0
+    while at < len(pattern):
+        character, rest = pattern[at], pattern[at + 1 :]
+        if character == "\\":
+            at += 1
+        elif character == "[":
+            # A bracket that comes first is one of the class.
+            at += max(1, rest.find("]", 1) + 1)
+        elif character == "(":
+            repeats.append(False)
+        elif character == ")" and len(repeats) > 1:
+            inside = repeats.pop()
+            if inside and rest[:1] in ("*", "+", "{"):
+                return True
+            repeats[-1] |= inside
+        elif character in "*+" or (character == "{" and rest.partition("}")[0].endswith(",")):
+            repeats[-1] = True
+        at += 1
+    return False
