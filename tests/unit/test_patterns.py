@@ -21,8 +21,8 @@ MEETS_ONLY_SHORT_TEXTS = {
 }
 
 SEARCHED = {
-    "_BEHIND", "_IN_FRONT", "_NUL_ESCAPE", "_ODD", "_QUOTED", "_REMARKABLE", "_STRINGS_AND_COLONS", "_UNNAMEABLE", "_UNSAFE",
-    "_UNSPEAKABLE", "_UNWRITABLE", "rule",
+    "_BEHIND", "_CHUNKS", "_IN_FRONT", "_JOINED", "_NUL_ESCAPE", "_ODD", "_PARTS", "_QUOTED", "_REMARKABLE", "_STRINGS_AND_COLONS",
+    "_UNNAMEABLE", "_UNSAFE", "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE", "rule",
 }  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
 
