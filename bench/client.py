@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -131,6 +131,19 @@ class HubClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             outcome = type(error).__name__
         return Answer(outcome, raw, time.perf_counter() - begun)
+
+    async def stream(self, path: str, *, piece_bytes: int = 256 * 1024) -> AsyncIterator[bytes]:
+        """A long answer, piece by piece, however long it takes. Raises `BenchError` unless it is whole."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=self._timeout_seconds)
+        try:
+            url = URL(self._url + path, encoded=True)
+            async with self._session.get(url, headers=self._signed, timeout=timeout) as response:
+                if response.status != 200:
+                    raise BenchError(f"GET {path}: {response.status} {_shown(await response.read())}")
+                async for piece in response.content.iter_chunked(piece_bytes):
+                    yield piece
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise BenchError(f"GET {path}: {type(error).__name__}") from error
 
     async def get_json(self, path: str) -> Any:
         """A request outside any measurement. Raises `BenchError` unless the answer is 200."""

@@ -1,5 +1,6 @@
 """Facts about the machine, and what a process and its children use of it (Linux /proc)."""
 
+import contextlib
 import os
 import platform
 import resource
@@ -73,6 +74,12 @@ def usage(root: int) -> Usage:
 def peak_memory_mib(pid: int) -> float:
     """The most memory the process has held so far; 0 when it is gone."""
     return round(_kib(_PROC / str(pid) / "status", "VmHWM") / 1024, 1)
+
+
+def reset_peak_memory(pid: int) -> None:
+    """Let `peak_memory_mib` count from here on; without effect for a process of somebody else."""
+    with contextlib.suppress(OSError):
+        (_PROC / str(pid) / "clear_refs").write_text("5")
 
 
 def own_cpu_seconds() -> float:

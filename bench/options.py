@@ -120,7 +120,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--entities",
         type=_whole(1, MAX_EVENTS),
-        help="entities: measure lists and searches of a program that holds as many",
+        help="entities: measure lists and searches of a program that holds as many; export: entities held (100000)",
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 

@@ -62,6 +62,10 @@ class MemoryDatabase(Database):
     async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
         yield self._tx
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
+        yield self._tx
+
     async def check(self) -> None:
         await self._tx.fetch("SELECT 1")
 

@@ -6,6 +6,7 @@ from bench.runner import Bench
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
+from bench.scenarios.exporting import export
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.programs import programs
 from bench.scenarios.reading import entities, page, pull
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "rebuild": rebuild,
     "seeding": seeding,
     "programs": programs,
+    "export": export,
     "timing": timing,
     "flood": flood,
     "suite": suite,

@@ -59,9 +59,9 @@ async def find(bench: Bench) -> None:
     total, environment = bench.options.entities, bench.commands.environment
     assert total is not None
     config_id = f"bench-find-{random.randrange(16**8):08x}"
-    await _make_program(bench.client, config_id)
+    await make_program(bench.client, config_id)
     meter, begun = bench.meter(), time.perf_counter()
-    made = await _fill(environment, config_id, total)
+    made = await fill(environment, config_id, total)
     seconds = time.perf_counter() - begun
     bench.record(
         f"fill/entities{total}", meter, events=total, seconds=round(seconds, 1), events_per_s=rate(total, seconds)
@@ -149,7 +149,7 @@ async def _measure(bench: Bench, key: str, request: _Request, reader: Mapping[st
 # -- the program
 
 
-async def _make_program(client: HubClient, config_id: str) -> None:
+async def make_program(client: HubClient, config_id: str) -> None:
     components = [
         {"type": "textfield", "key": key, "input": True, "properties": {"searchable": "true"}} for key in _SEARCHABLE
     ]
@@ -194,7 +194,7 @@ class _Made:
     """A time by which nearly all had been stored."""
 
 
-async def _fill(environment: Mapping[str, str], config_id: str, total: int) -> _Made:
+async def fill(environment: Mapping[str, str], config_id: str, total: int) -> _Made:
     """Straight through the log, beside the hub: the rows, counters and terms are those of pushes."""
     scope, tenant = system_scope(TenantId(config_id)), Tenant(TenantId(config_id), config_id)
     maker, made, chance = EventMaker(), _Made(), random.Random(11)

@@ -45,20 +45,20 @@ async def rebuild(bench: Bench) -> None:
         )
         for name, arguments in (("rebuild", ()), ("check", ("--check",))):
             meter, samples = bench.meter(), Samples()
-            async with _bystander(bench, config_id, samples):
-                facts = await _run(bench, "rebuild", "--tenant", config_id, *arguments)
+            async with bystander(bench, config_id, samples):
+                facts = await run_command(bench, "rebuild", "--tenant", config_id, *arguments)
             facts["events_per_s"] = rate(total, facts["seconds"])
             bench.record(f"{name}/events{total}", meter, events=total, **facts, pushes_meanwhile=samples.summary())
 
 
-async def _run(bench: Bench, *arguments: str) -> dict[str, Any]:
-    """Run the hub's command to its end; its time, its peak memory and what it said."""
+async def run_command(bench: Bench, *arguments: str, **environment: str) -> dict[str, Any]:
+    """Run the hub's command to its end; its time, its peak memory and what it said. `environment` goes beyond the hub's."""
     assert bench.commands is not None
     begun = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *bench.commands.command(*arguments),
         cwd=bench.commands.folder,
-        env=dict(bench.commands.environment),
+        env={**bench.commands.environment, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -82,7 +82,7 @@ async def _run(bench: Bench, *arguments: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _bystander(bench: Bench, config_id: str, samples: Samples) -> AsyncIterator[None]:
+async def bystander(bench: Bench, config_id: str, samples: Samples) -> AsyncIterator[None]:
     """Somebody who pushes one event after the other to the same program meanwhile."""
     maker, done = EventMaker(), asyncio.Event()
 

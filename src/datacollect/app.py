@@ -28,6 +28,9 @@ from datacollect.features.entities import feature as entities
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.exports import feature as exports
+from datacollect.features.exports.importing import Importer
+from datacollect.features.exports.service import Exporter
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -78,6 +81,7 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
     quarantine.FEATURE,
@@ -144,6 +148,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         devices=DeviceRegistry(database, clock),
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
+        exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
@@ -191,7 +196,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
-    for feature in FEATURES:
+    for feature in sorted(FEATURES, key=lambda feature: not feature.goes_first):
         if feature.router and feature.is_offered(settings):
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
@@ -249,6 +254,16 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
 
 def create_rebuilder(database: Database) -> Rebuilder:
     return Rebuilder(database, event_store(database), SystemClock(), followers=FOLLOWERS)
+
+
+def create_exporter(database: Database) -> Exporter:
+    clock = SystemClock()
+    return Exporter(database, EventLog(event_store(database), [], clock), clock, at_once=1)
+
+
+def create_importer(database: Database) -> Importer:
+    store, clock = event_store(database), SystemClock()
+    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS)
 
 
 def event_store(database: Database) -> EventStore:

@@ -155,6 +155,13 @@ class Settings(BaseSettings):
         description="Host names, addresses and networks (`10.1.0.0/16`) the hub may call although they are private, "
         "separated by commas.",
     )
+    exports_at_once: int = Field(
+        2,
+        alias="EXPORTS_AT_ONCE",
+        ge=1,
+        le=16,
+        description="Exports each server process makes at once; each holds a database connection. An account has one.",
+    )
     request_rate_limit: int = Field(
         6000,
         alias="REQUEST_RATE_LIMIT",

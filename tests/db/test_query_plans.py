@@ -376,3 +376,21 @@ def _require_keys(hub: Hub, sql: str, plan: list[str]) -> None:
         assert "Seq Scan" not in slow[0] and "SCAN e" not in slow[0], (sql, plan)
     else:
         assert not slow, (sql, plan)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_an_export_walks_by_key_from_page_to_page(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    group = make_event("create-group", entity="g", data={"name": "G", "members": [{"guid": "m", "name": "M"}]})
+    await push(admin, program, group, make_event(data={"entityName": "individual", "name": "I"}))
+    with hub.db.statements.record() as statements:
+        for format, what in (("json", "all"), ("csv", "entities"), ("ndjson", "audit")):
+            query = {"configId": program, "format": format, "what": what}
+            assert (await admin.get("/api/entities/export", params=query)).status_code == 200
+    plans = await plans_of(hub, statements, reading=True)
+    pages = {sql: plan for sql, plan in plans.items() if "FROM entities e" in sql or "FROM events" in sql}
+    assert len(pages) >= 6
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    for sql, plan in plans.items():
+        assert not [step for step in plan if walks.search(step) and not ONE_ROW_OF_A_TENANT.search(step)], (sql, plan)
+        assert not [step for step in plan if "FOR ORDER BY" in step and "ORDER BY e.guid" in sql], (sql, plan)

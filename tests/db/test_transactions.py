@@ -281,3 +281,42 @@ async def test_the_write_ahead_log_stays_small_though_another_process_writes_too
             await ours.tidy()
             sizes.append(log.stat().st_size)
     assert max(sizes) < 3_000_000
+
+
+async def test_a_snapshot_shows_what_was_there_when_it_was_opened_and_keeps_nobody_from_writing(
+    database: Database,
+) -> None:
+    async with database.transaction(EVERY_TENANT) as tx:
+        await write(tx, "tx-snapshot-before")
+    async with database.snapshot(EVERY_TENANT) as view:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await write(tx, "tx-snapshot-after")
+        for _ in range(2):
+            shown = {row[0] for row in await view.fetch(heads)}
+            assert "tx-snapshot-before" in shown and "tx-snapshot-after" not in shown
+    assert "tx-snapshot-after" in await written(database)
+    async with database.snapshot(EVERY_TENANT) as view:
+        assert "tx-snapshot-after" in {row[0] for row in await view.fetch(heads)}
+
+
+async def test_a_snapshot_that_is_given_up_leaves_its_connection_sound(database: Database) -> None:
+    for number in range(20):  # more often than there are connections
+        with pytest.raises(ZeroDivisionError):
+            async with database.snapshot(EVERY_TENANT):
+                raise ZeroDivisionError
+        opened = asyncio.Event()
+
+        async def hold(opened: asyncio.Event) -> None:
+            async with database.snapshot(EVERY_TENANT) as view:
+                await view.fetch(heads)
+                opened.set()
+                await asyncio.Event().wait()
+
+        holding = asyncio.create_task(hold(opened))
+        await opened.wait()
+        holding.cancel()
+        await asyncio.wait((holding,))
+        async with database.transaction(EVERY_TENANT) as tx:
+            await write(tx, f"tx-given-up-{number}")
+        async with database.snapshot(EVERY_TENANT) as view:
+            assert f"tx-given-up-{number}" in {row[0] for row in await view.fetch(heads)}

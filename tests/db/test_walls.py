@@ -73,6 +73,15 @@ async def postgres(url: str) -> AsyncIterator[PostgresDatabase]:
         yield database
 
 
+async def test_a_snapshot_shows_one_tenant_too(postgres: PostgresDatabase) -> None:
+    async with postgres.snapshot(OURS) as view:
+        for name in TABLES:
+            rows = await view.fetch(f"SELECT tenant_id FROM {name}")
+            assert [row[0] for row in rows] == [OURS.tenant_id], name
+    async with postgres.snapshot() as view:
+        assert await view.fetch("SELECT tenant_id FROM events") == []
+
+
 async def seen(database: Database, within: Within, table: str = "events") -> list[str]:
     """The tenants whose rows a statement without any condition gives."""
     async with database.reading(within) as view:

@@ -142,6 +142,22 @@ async def test_time_to_work_counts_from_the_last_of_the_body() -> None:
     assert (await call(guard, [b"x" * 100] * 3, before_each=slowly))[:2] == (200, 300)
 
 
+async def test_time_to_work_counts_from_the_last_piece_of_a_long_answer_that_was_taken() -> None:
+    ended: list[str] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            await anyio.sleep(0.8)
+            await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        ended.append("whole")
+
+    guard = RequestGuard(answer, development=False, memory=BodyMemory(MIB), work_seconds=2)
+    assert (await call(guard, [b""]))[0] == 200
+    assert ended == ["whole"]
+
+
 # -- before anything is read
 
 

@@ -6,6 +6,7 @@ from datacollect.cli import (
     database,
     development,
     documents,
+    files,
     integrity,
     permissions,
     program,
@@ -31,6 +32,8 @@ app.command("migrate")(database.migrate_database)
 app.command("verify")(integrity.verify_logs)
 app.command("simulate")(simulate.simulate)
 app.command("rebuild")(rebuild.rebuild_state)
+app.command("export")(files.export_program)
+app.command("import")(files.import_program)
 app.command("openapi")(documents.print_openapi)
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")

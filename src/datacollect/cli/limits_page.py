@@ -9,6 +9,7 @@ from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
 from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.entities.queries import MOST_MEMBERS
+from datacollect.features.exports.answering import MOST_SECONDS, STALL_SECONDS
 from datacollect.features.forms.routes import MOST_LISTED as FINDINGS_PAGE
 from datacollect.features.forms.translation import LIMITS as FORM_LIMITS
 from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE
@@ -108,6 +109,14 @@ def _at_once() -> list[_Limit]:
         _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
         _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
         _Limit("bodies in memory, per process", f"{_default('body_memory')} MiB", "`BODY_MEMORY`", "503 `HUB_BUSY`"),
+        _Limit("exports of an account, per process", "1", "", "429 `EXPORT_UNDER_WAY`"),
+        _Limit("exports, per process", str(_default("exports_at_once")), "`EXPORTS_AT_ONCE`", "503 `EXPORTS_BUSY`"),
+        _Limit(
+            "an export",
+            f"{MOST_SECONDS / 3600:.0f} h; {STALL_SECONDS:.0f} s in which its reader takes nothing",
+            "",
+            "the connection is closed",
+        ),
         _Limit("work on a request, once its body is there", f"{guard.WORK_SECONDS:.0f} s", "", "503 `TOOK_TOO_LONG`"),
     ]
 

@@ -44,7 +44,7 @@ def serve(
         raise StartupError("SQLite serves from one process: leave WEB_CONCURRENCY at 1, or set DATABASE_URL.")
     configure_logging(settings.log_level)
     _give_back_large_blocks()
-    with _alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
+    with alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
         asyncio.run(_prepare_once(settings))
         _warn(settings)
         _run(settings, listener, processes)
@@ -116,7 +116,7 @@ def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(settings: Settings) -> Iterator[None]:
+def alone_in(settings: Settings) -> Iterator[None]:
     """Hold the data folder's lock while serving on SQLite: two processes would not see each other's writes in time."""
     if settings.database_url is not None:
         yield

@@ -151,6 +151,14 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def snapshot(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
+        """Open a view that shows, however long it lasts, what was committed when it was opened. Raises as `reading`.
+
+        It keeps nobody from writing, but what it can still see cannot be tidied away meanwhile: SQLite's write-ahead
+        log and PostgreSQL's tables grow by what is written. So whoever opens one must bound how long it lasts.
+        """
+
+    @abstractmethod
     async def check(self) -> None:
         """Answer whether the database can be used; raises `Unavailable` if not."""
 

@@ -31,6 +31,14 @@ itself, PostgreSQL plans each page of a pull anew, which costs more than reading
 tenants in turn where it expects many of this one; and takes the wall for a condition
 that few rows meet: before a table has statistics it would collect the whole rest of the log and sort it for ten events."""
 
+_BY_KEY = (
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+    " SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off;"
+    " SET LOCAL idle_in_transaction_session_timeout = '2min'"
+)
+"""For snapshots: they walk through a program by its keys, page by page, whatever the statistics say of it; and they rest
+while their reader is slow."""
+
 UNSORTED = "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
 """Where the order can be had from an index. Where it cannot, PostgreSQL sorts all the same."""
 
@@ -132,6 +140,15 @@ class PostgresDatabase(Database):
             if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
                 raise TookTooLong() from None
             raise
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
+        naming = _naming(within) if self._has_wall else ""
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{naming}; {_BY_KEY}"
+        async with self._unit(begin) as (connection, driver):
+            view = _PostgresReading(connection, self.statements, driver)
+            await view.fetch("SELECT 1")  # it begins with the first statement
+            yield view
 
     @contextlib.asynccontextmanager
     async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:

@@ -48,6 +48,9 @@ _WRITER_PRAGMAS = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA cache_size=-32768",
 )
+_SNAPSHOTS = 16
+_SNAPSHOT_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192")
+"""Without the readers' `mmap_size`: reading the whole database through it would count as memory of the process."""
 _READER_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192", "PRAGMA mmap_size=268435456")
 
 
@@ -102,6 +105,10 @@ class SqliteDatabase(Database):
         self._write_engine = _engine(f"sqlite+aiosqlite:///{path}", _WRITER_PRAGMAS, pool_size=1)
         self._read_engine = _engine(
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS
+        )
+        # Connections of their own, opened when they are needed: what lasts must not take the readers from the others.
+        self._snapshot_engine = _engine(
+            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
         self._writer: _SqliteTx | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -238,6 +245,21 @@ class SqliteDatabase(Database):
                 with _interrupting(driver, seconds):
                     yield _SqliteReading(connection, self.statements, driver)
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
+        del within
+        with _unavailable():
+            async with self._snapshot_engine.connect() as connection:
+                driver = await _driver(connection)
+                view = _SqliteReading(connection, self.statements, driver)
+                try:
+                    await driver.execute("BEGIN")
+                    await view.fetch("SELECT 1 FROM sqlite_schema LIMIT 1")  # it begins with the first row that is read
+                    yield view
+                finally:
+                    with contextlib.suppress(*_BROKEN):
+                        await _to_the_end(driver.rollback())
+
     async def check(self) -> None:
         async with self.reading() as view:
             await view.fetch("SELECT 1")
@@ -262,6 +284,7 @@ class SqliteDatabase(Database):
             await self._writer.connection.close()
             self._writer = None
         await self._read_engine.dispose()
+        await self._snapshot_engine.dispose()
         await self._write_engine.dispose()
 
 

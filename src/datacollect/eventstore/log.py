@@ -183,6 +183,9 @@ class EventLog:
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._store.position_at(view, scope, instant)
 
+    async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        return await self._store.read_rows(view, scope, after=after, limit=limit)
+
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)
 

@@ -54,6 +54,8 @@ _HOLD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
 
 _SET_FIGURES = "UPDATE log_heads SET figures = $1 WHERE tenant_id = $2"
 
+_RENEW = "UPDATE log_heads SET epoch = $1, epoch_position = $2 WHERE tenant_id = $3"
+
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
 _SET_SCOPING = "UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2"
@@ -142,6 +144,9 @@ class PostgresEventStore:
 
     async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
         await tx.run(_SET_FIGURES, encode_figures(figures), scope.tenant_id)
+
+    async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
+        await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         columns: list[Sequence[Any]] = list(zip(*map(event_values, events), strict=True))

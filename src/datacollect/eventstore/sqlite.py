@@ -45,6 +45,8 @@ WHERE tenant_id = ?"""
 
 _SET_FIGURES = "UPDATE log_heads SET figures = ? WHERE tenant_id = ?"
 
+_RENEW = "UPDATE log_heads SET epoch = ?, epoch_position = ? WHERE tenant_id = ?"
+
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
 _SET_SCOPING = "UPDATE log_heads SET scoping = ? WHERE tenant_id = ?"
@@ -146,6 +148,9 @@ class SqliteEventStore:
 
     async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
         await tx.run(_SET_FIGURES, encode_figures(figures), scope.tenant_id)
+
+    async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
+        await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         await tx.run_many(_APPEND, [(scope.tenant_id, *event_values(event)) for event in events])

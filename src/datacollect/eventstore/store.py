@@ -159,6 +159,9 @@ class EventStore(Protocol):
     async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
         """Replace the running counts of a log that is held."""
 
+    async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
+        """Note that the history up to this position was put in the place of another one. The caller holds the log."""
+
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""
 

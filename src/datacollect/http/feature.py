@@ -20,3 +20,5 @@ class Feature:
     router: APIRouter | None = None
     is_offered: Callable[[Settings], bool] = _always
     """Where it is not, its paths are unknown."""
+    goes_first: bool = False
+    """Whether its routes are tried before those of other slices, because a pattern of theirs holds its paths too."""

@@ -20,7 +20,7 @@ OTHER_BYTES = _MEBIBYTE
 
 MOST_PARAMETERS = 100
 WORK_SECONDS = 300.0
-"""From when the last of the body arrived. Longer than the database lets one statement run; a request that takes longer
+"""From when the last of the body arrived, or a piece of a long answer was taken. Longer than the database lets one statement run; a request that takes longer
 waits for something that will not come."""
 
 
@@ -99,15 +99,23 @@ class RequestGuard:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._work_seconds) as deadline:
 
-            async def receive() -> Message:
-                message = await incoming()
+            def go_on() -> None:
                 due, now = deadline.when(), loop.time()
                 if due is not None and due - now < self._work_seconds / 2:  # not for each piece of a fast body
                     deadline.reschedule(now + self._work_seconds)
+
+            async def receive() -> Message:
+                message = await incoming()
+                go_on()
                 return message
 
+            async def send(message: Message) -> None:
+                await answer(message)
+                if message.get("more_body", False):
+                    go_on()
+
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, send)
             except asyncio.CancelledError as cancelled:
                 if deadline.expired():
                     raise TookTooLong() from cancelled

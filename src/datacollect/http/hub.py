@@ -135,6 +135,13 @@ class Quarantine(Protocol):
         """
 
 
+class Exports(Protocol):
+    """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
+
+    def export(self, scope: TenantScope, tenant: Tenant, order: Any, **told: Any) -> AbstractAsyncContextManager[Any]:
+        """The export, which lasts as long as the block."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -154,6 +161,7 @@ class Hub:
     devices: Devices
     quarantine: Quarantine
     reads: ReadAudit
+    exports: Exports
     turns: asyncio.Semaphore
     """For requests that go through a program: few at once."""
     marks: Mapping[str, EntityMark]

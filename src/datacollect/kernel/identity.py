@@ -43,6 +43,8 @@ class Action(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     APPROVE = "approve"
+    EXPORT = "export"
+    """Take data out as a file: much of it at once, and out of the hub's hands from then on."""
     MANAGE_USERS = "manage-users"
     MANAGE_CONFIG = "manage-config"
 
@@ -53,6 +55,7 @@ MINIMUM_ROLE: Mapping[Action, Role] = {
     Action.UPDATE: Role.ENUMERATOR,
     Action.DELETE: Role.SUPERVISOR,
     Action.APPROVE: Role.SUPERVISOR,
+    Action.EXPORT: Role.PROGRAM_ADMIN,
     Action.MANAGE_USERS: Role.PROGRAM_ADMIN,
     Action.MANAGE_CONFIG: Role.SYSTEM_ADMIN,
 }

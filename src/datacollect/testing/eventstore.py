@@ -265,6 +265,16 @@ class EventStoreContract:
         await append(database, store, scope, [event_at(1), event_at(2)])
         assert (await self.positions(database, store, scope, Cursor(Millis(2), "gone")))[0] == 0
 
+    async def test_of_a_renewed_history_an_unknown_guid_is_resolved_by_its_time_up_to_where_it_was_renewed(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        await append(database, store, scope, [event_at(1), event_at(2), event_at(3)])
+        async with database.transaction(scope) as tx:
+            await store.hold(tx, scope)
+            await store.renew(tx, scope, epoch="third", position=2)
+        assert (await self.positions(database, store, scope, Cursor(Millis(2), "gone")))[0] == 1
+        assert (await self.positions(database, store, scope, Cursor(Millis(9), "gone")))[0] == 2
+
     async def test_nobody_reads_another_tenants_events(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:

@@ -122,6 +122,10 @@ RULES: Mapping[str, Rule] = {
     "POST /api/entities/search": Rule("member", "viewer", at="body", reveals="data north"),
     "GET /api/entities/count": _READ,
     "GET /api/entities/count-by-form": _READ,
+    # 3.8 leaves open which role; taking a program's people out of the hub is for those who run the program.
+    "GET /api/entities/export": Rule(
+        "member", "program-admin", at="query", reveals="data north device name form audit"
+    ),
     "GET /api/entities/{guid}": _READ,
     "GET /api/entities/{guid}/members": _READ,
     "GET /api/entities/{guid}/events": _READ,

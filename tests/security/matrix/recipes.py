@@ -380,6 +380,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "GET /api/entities/count": (Recipe(_of("/api/entities/count")),),
     "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),
+    "GET /api/entities/export": (
+        Recipe(_of("/api/entities/export", format="ndjson"), writes=True, name="entities"),
+        Recipe(_of("/api/entities/export", format="csv", form="mark"), writes=True, name="a table"),
+        Recipe(_of("/api/entities/export"), limited=403, writes=True, name="of everything"),
+        Recipe(_of("/api/entities/export", format="ndjson", what="audit"), limited=403, writes=True, name="audit"),
+    ),
     "GET /api/entities/{guid}": (
         Recipe(_of(_ENTITY), limited=404),
         Recipe(_of(_NORTH), name="north"),

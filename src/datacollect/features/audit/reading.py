@@ -7,10 +7,8 @@ import structlog
 from datacollect.db import Database
 from datacollect.eventstore.log import EventLog
 from datacollect.features.audit import service
-from datacollect.features.audit.model import BEGINNING, AuditEntry
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import Tenant
 
 _log = structlog.get_logger(component="audit")
@@ -28,21 +26,9 @@ class ReadAuditor:
         if not tenant.audit_reads:
             return
         now = self._clock.now()
-        entry = AuditEntry(
-            place=BEGINNING,
-            guid=new_guid(),
-            recorded_at=now,
-            occurred_at=now,
-            user_id=scope.actor.event_user_id,
-            action=action,
-            event_guid="",
-            entity_guid=entity_guid,
-            changes=told,
-            actor=scope.actor.event_user_id,
-        )
         try:
             async with self._log.turn(scope), self._database.transaction(scope) as tx:
-                await service.push(tx, self._log, scope, [entry], now=now)
+                await service.note(tx, self._log, scope, action, entity_guid, told, now=now)
         except Exception as error:
             # What was read has been read; the trail must not be a reason to refuse it.
             _log.warning("audit.read_not_noted", action=action, exc_info=error)

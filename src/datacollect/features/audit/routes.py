@@ -15,7 +15,7 @@ from datacollect.http.body import ProgramBody
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
-from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
+from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId, is_device_id
@@ -114,7 +114,7 @@ async def pull_audit_logs(
         following = {**request.query_params, "cursor": str(page.next_cursor)}
         headers["X-Next-Cursor"] = str(page.next_cursor)
         headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
-    body = msgspec.json.encode([_view(told) for told in page.entries])
+    body = msgspec.json.encode([service.shown(told) for told in page.entries])
     return Response(body, media_type="application/json", headers=headers)
 
 
@@ -149,23 +149,3 @@ def _after(cursor: str) -> Place:
         return parse_place(cursor) if cursor else BEGINNING
     except ValueError:
         raise InvalidAuditQuery() from None
-
-
-def _view(told: service.Told) -> dict[str, Any]:
-    entry = told.entry
-    view: dict[str, Any] = {
-        "guid": entry.guid,
-        "timestamp": format_timestamp(entry.occurred_at),
-        "userId": entry.user_id,
-        "action": entry.action,
-        "eventGuid": entry.event_guid,
-        "entityGuid": entry.entity_guid,
-        "changes": told.changes,
-        "signature": entry.signature,
-        "actor": entry.actor,
-        "recordedAt": format_timestamp(entry.recorded_at),
-        "deviceId": entry.device_id,
-    }
-    if entry.claimed_user_id is not None:
-        view["claimedUserId"] = entry.claimed_user_id
-    return view

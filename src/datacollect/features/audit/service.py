@@ -10,6 +10,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import event_from_body
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.lookup import position_recorded_by
+from datacollect.eventstore.store import Head
 from datacollect.features.audit import queries
 from datacollect.features.audit.errors import AuditGuidReserved, AuditGuidReused
 from datacollect.features.audit.model import (
@@ -25,9 +26,10 @@ from datacollect.features.audit.model import (
 )
 from datacollect.features.audit.queries import Line, Source
 from datacollect.features.entities.projection import Applied
-from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Unprocessable
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.errors import TenantUnknown, Unprocessable
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import new_guid
 
 
 async def keep_entries(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
@@ -73,14 +75,42 @@ async def push(
         elif not held.tells_the_same_as(entry):
             warned.append(_warned(index, entry, AuditGuidReused()))
     if fresh:
-        recorded = max(now, head.recorded_at)
-        first = next_pushed(recorded, await queries.last_ordinal(tx, scope, head.position))
-        placed = [
-            replace(entry, place=Place(head.position, ordinal), recorded_at=recorded)
-            for ordinal, entry in enumerate(fresh, first)
-        ]
-        await queries.keep(tx, scope, placed)
+        await _keep_behind(tx, scope, head, fresh, now=now)
     return warned
+
+
+async def note(
+    tx: Tx, log: EventLog, scope: TenantScope, action: str, entity_guid: str, told: Mapping[str, Any], *, now: Millis
+) -> None:
+    """Store what the hub has seen the caller do, in the trail of a closed log too. Raises `TenantUnknown` without one."""
+    head = await log.hold(tx, scope)
+    if head is None:
+        raise TenantUnknown()
+    by = scope.actor.event_user_id
+    entry = AuditEntry(
+        place=BEGINNING,
+        guid=new_guid(),
+        recorded_at=now,
+        occurred_at=now,
+        user_id=by,
+        action=action,
+        event_guid="",
+        entity_guid=entity_guid,
+        changes=told,
+        actor=by,
+    )
+    await _keep_behind(tx, scope, head, [entry], now=now)
+
+
+async def _keep_behind(tx: Tx, scope: TenantScope, head: Head, entries: Sequence[AuditEntry], *, now: Millis) -> None:
+    """Store entries behind the last event."""
+    recorded = max(now, head.recorded_at)
+    first = next_pushed(recorded, await queries.last_ordinal(tx, scope, head.position))
+    placed = [
+        replace(entry, place=Place(head.position, ordinal), recorded_at=recorded)
+        for ordinal, entry in enumerate(entries, first)
+    ]
+    await queries.keep(tx, scope, placed)
 
 
 def _warned(index: int, entry: AuditEntry, reason: Unprocessable) -> Warned:
@@ -96,6 +126,27 @@ class Told:
 
     entry: AuditEntry
     changes: msgspec.Raw
+
+
+def shown(told: Told) -> dict[str, Any]:
+    """An entry in wire form."""
+    entry = told.entry
+    view: dict[str, Any] = {
+        "guid": entry.guid,
+        "timestamp": format_timestamp(entry.occurred_at),
+        "userId": entry.user_id,
+        "action": entry.action,
+        "eventGuid": entry.event_guid,
+        "entityGuid": entry.entity_guid,
+        "changes": told.changes,
+        "signature": entry.signature,
+        "actor": entry.actor,
+        "recordedAt": format_timestamp(entry.recorded_at),
+        "deviceId": entry.device_id,
+    }
+    if entry.claimed_user_id is not None:
+        view["claimedUserId"] = entry.claimed_user_id
+    return view
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,12 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
     return document
 
 
+def portable(tenant_id: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What another installation may take the program up from. Systems that this one works with are left out."""
+    keys = ("name", "description", "version", "entityForms", *_OPTIONAL_SECTIONS)
+    return {"id": tenant_id} | {key: config[key] for key in keys if config.get(key) is not None}
+
+
 def full(program: Program) -> dict[str, Any]:
     """The whole config, secrets included: for ADMIN only. What cannot be opened is masked for them, too."""
     config = program.config

@@ -244,6 +244,13 @@ async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any] | None:
     return None if config is None else _definitions(config)
 
 
+async def find_config(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], int] | None:
+    """The config of a program, archived or not, without what is stored beside it; and its revision."""
+    columns = select(programs.c.config, programs.c.revision).where(programs.c.id == tenant_id)
+    row = (await view.execute(columns)).one_or_none()
+    return None if row is None else (_value(row.config), row.revision)
+
+
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()

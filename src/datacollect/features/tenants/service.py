@@ -10,7 +10,7 @@ from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import EventLog
 from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import queries, seeding_job, versions_queries
-from datacollect.features.tenants.accepting import Accepted
+from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
 from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
 from datacollect.features.tenants.directory import CachedTenantDirectory
@@ -37,7 +37,7 @@ from datacollect.features.tenants.model import (
     ordered,
     page_of,
 )
-from datacollect.features.tenants.published import MASK, full, masked, masked_sync, unmasked
+from datacollect.features.tenants.published import MASK, full, masked, masked_sync, portable, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.searchable import REINDEX, searchable_fields
@@ -88,6 +88,8 @@ _RECORDED = {
 """What the security log calls it; the rest is a change."""
 
 NOT_SEEDED = seeds_not_seeded().text
+_NO_KEYS = Seals(())
+
 _MASKS_NOTHING = f'"{MASK}" stands for a stored secret, but none is stored for this address; send its value'
 _LOCKED = (
     f'"{MASK}" stands for a stored secret that no key of this hub opens: set SECRETS_KEY_PREVIOUS to what sealed it, or '
@@ -428,6 +430,42 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Portable:
+    """A program's config as it may leave the hub: without secrets, people, or ties to other systems."""
+
+    document: Mapping[str, Any]
+    revision: int
+
+
+async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
+    """Archived ones too. Raises `ProgramNotFound`."""
+    found = await queries.find_config(view, tenant_id)
+    if found is None:
+        raise ProgramNotFound()
+    config, revision = found
+    return Portable(portable(tenant_id, config), revision)
+
+
+async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[str, Any], *, now: Millis) -> bool:
+    """Create the program from what `portable_program` gave, without seeds; false if it is there already.
+
+    Raises `InvalidConfig` and `InvalidConfigId` for what cannot be one, `ProgramBeingPurged`.
+    """
+    if await queries.find_config(tx, scope.tenant_id) is not None:
+        return False
+    accepted = accept({**document, "id": scope.tenant_id})
+    # What travels holds no secrets, so no key is needed.
+    program = await queries.claim_program(tx, _NO_KEYS, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    if await queries.is_being_purged(tx, scope):
+        raise ProgramBeingPurged()
+    change = Change(VersionAction.CREATED)
+    await _store(tx, scope, accepted, program, change, seals=_NO_KEYS, archived_at=None, now=now)
+    await _record(tx, scope, change, program.revision + 1, None, now=now)
+    await log.create(tx, system_scope(scope.tenant_id))
+    return True
 
 
 async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:

@@ -87,6 +87,9 @@ class DelegatingStore:
     async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
         await self._inner.set_figures(tx, scope, figures)
 
+    async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
+        await self._inner.renew(tx, scope, epoch=epoch, position=position)
+
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         await self._inner.append(tx, scope, events, head)
 

@@ -1,0 +1,176 @@
+"""The commands that take a program out as a file, and take it up from one."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated
+
+import structlog
+import typer
+
+from datacollect.app import create_exporter, create_importer
+from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.serve import alone_in
+from datacollect.cli.showing import progress_bar, shown
+from datacollect.db import Database
+from datacollect.db.database import closing
+from datacollect.db.migrate import migrate
+from datacollect.eventstore.anchors import Anchor, chain_text, read_anchors, write_anchor
+from datacollect.eventstore.tables import log_heads
+from datacollect.features.exports.importing import Imported
+from datacollect.features.exports.model import Format, Header, Order, What, order_of
+from datacollect.features.exports.reading import read_metadata
+from datacollect.kernel.clock import SystemClock
+from datacollect.kernel.errors import DataCollectError, NotFound, StartupError, TenantUnknown
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+from datacollect.settings import Settings, load_settings
+
+_STDOUT = "-"
+
+
+class OutputFailed(DataCollectError):
+    """The file cannot be written."""
+
+    code = "OUTPUT_FAILED"
+    help = "Check the folder's rights and free space."
+
+
+def export_program(
+    program: Annotated[str, typer.Argument(help="Id of the program.")],
+    out: Annotated[str, typer.Option("--out", help="File to write, or `-` for standard output.")],
+    format: Annotated[Format, typer.Option(help="What kind of file.")] = Format.JSON,
+    what: Annotated[
+        What | None, typer.Option(help="`all` (json only, its default: can be imported), entities, events or audit.")
+    ] = None,
+    form: Annotated[str | None, typer.Option(help="Only entities of this form; as csv one table, no archive.")] = None,
+    header: Annotated[
+        Header, typer.Option(help="Columns are called by labels of the form, or by keys.")
+    ] = Header.LABELS,
+    bom: Annotated[
+        bool, typer.Option("--bom", help="Begin each CSV with the mark by which Excel knows UTF-8.")
+    ] = False,
+) -> None:
+    """Take a program's data out as a file. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
+    settings = load_settings()
+    # Lines of the log go to standard output by default: that is the file's.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
+    order = order_of(format, wanted, form=form, header=header, bom=bom)
+
+    async def work() -> None:
+        async with closing(open_configured(settings)) as database:
+            await require_reachable(database)
+            with _written(out) as file:
+                await _export(database, TenantId(program), order, file)
+
+    asyncio.run(work())
+
+
+async def _export(database: Database, tenant: TenantId, order: Order, file: IO[bytes]) -> None:
+    scope = system_scope(tenant)
+    async with database.reading(scope) as view:
+        if not await has_table(view, log_heads):
+            raise StartupError("This database is not there or not up to date. Run `datacollect migrate`.")
+    begun = time.monotonic()
+    try:
+        async with create_exporter(database).export(scope, Tenant(tenant, tenant), order, by="command line") as export:
+            with progress_bar(tenant, export.expected) as progress:
+                export.tally.on_progress = progress
+                async for piece in export.pieces:
+                    file.write(piece)
+    except TenantUnknown:
+        raise NotFound(f"There is no program {shown(tenant)}.") from None
+    tally = export.tally
+    rows = ", ".join(
+        f"{count:,} {name}"
+        for name, count in (("entities", tally.entities), ("events", tally.events), ("audit entries", tally.entries))
+        if count
+    )
+    typer.echo(
+        f"{shown(tenant)}: {rows or 'nothing'}, {tally.bytes:,} bytes, {time.monotonic() - begun:.1f} s", err=True
+    )
+
+
+@contextlib.contextmanager
+def _written(out: str) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when it is whole, readable by its owner only; or standard output."""
+    if out == _STDOUT:
+        with _failing(out):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        return
+    target = Path(out)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with _failing(out):
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _failing(out: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputFailed(f"{out} cannot be written ({error.strerror}).") from error
+
+
+def import_program(
+    file: Annotated[Path, typer.Argument(help="An export as json, of everything.")],
+    as_id: Annotated[
+        str | None, typer.Option("--as", help="Id of the program to import into; the file's own if left out.")
+    ] = None,
+) -> None:
+    """Take a program up from its export: all of it, or nothing. The program must have no events; it is made if it is not there.
+
+    On SQLite no hub may be running. Ends with 0 when all is stored, else with 1.
+    """
+    settings = load_settings()
+    # Events and states make no cycles; looking for some after every 700 objects would take a third of the time.
+    gc.set_threshold(200_000)
+    with alone_in(settings):
+        imported = asyncio.run(_import(settings, file, as_id))
+    made = "made" if imported.created else "was there, without events; its config is left as it is"
+    typer.echo(
+        f"{shown(imported.tenant_id)}: {imported.head.position:,} events, {imported.entities:,} entities; program {made}"
+    )
+
+
+async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported:
+    metadata = read_metadata(file)
+    tenant = TenantId(as_id or metadata.config_id)
+    anchors: dict[int, list[bytes]] = {}
+    for anchor in read_anchors(settings.data_dir, tenant):
+        anchors.setdefault(anchor.position, []).append(anchor.chain_hash)
+    async with closing(open_configured(settings)) as database:
+        await require_reachable(database)
+        await migrate(database)
+        rows = metadata.head.position + sum(metadata.entities_by_form.values())
+        with progress_bar(tenant, rows) as progress:
+            imported = await create_importer(database).take_in(
+                file, tenant_id=tenant, anchors=anchors, progress=progress
+            )
+    head = imported.head
+    if head.position:
+        write_anchor(settings.data_dir, tenant, Anchor(head.position, head.chain_hash, SystemClock().now()))
+    if max(anchors, default=0) > head.position:
+        typer.echo(
+            f"datacollect: There are anchors of {shown(tenant)} behind position {head.position:,}, where this export ends"
+            f" ({chain_text(head.chain_hash)}). `datacollect verify` will tell so: what they anchored is not in the file.",
+            err=True,
+        )
+    return imported

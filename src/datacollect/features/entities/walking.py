@@ -1,0 +1,127 @@
+"""Walking through all entities of a program, a page at a time by guid: what exports are made of.
+
+Lists that are filtered are walked through by `finding.service.iterate`. Here are the plain ones, and those of one form.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from datacollect.db import Reading
+from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
+from datacollect.features.entities.finding.statements import Sql, Wanted, conditions_of
+from datacollect.features.entities.queries import StoredEntity
+from datacollect.features.entities.rows import json_text
+from datacollect.kernel.identity import TenantScope
+
+
+class Formless(Enum):
+    FORMLESS = "formless"
+
+
+FORMLESS: Final = Formless.FORMLESS
+"""Asks for the entities that came from no form."""
+
+Form = str | Formless | None
+"""None asks for the entities of all forms."""
+
+_COLUMNS = "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated, e.version"
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """A live entity."""
+
+    entity: StoredEntity
+    member_ids: Sequence[str] | None
+    """None for what is no group."""
+    version: int = 0
+
+
+async def walk_page(
+    view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int, with_members: bool = True
+) -> Sequence[Walked]:
+    """The next live entities within the reader's reach, by guid; one statement, and one for the members of groups."""
+    sql = Sql(view.dialect, scope)
+    conditions = [*_wanted(sql, form), f"e.guid > {sql.bind(after)}"]
+    text = f"SELECT {_COLUMNS} FROM entities e WHERE {' AND '.join(conditions)} ORDER BY e.guid LIMIT {limit:d}"
+    return await _walked(view, scope, sql, text, with_members=with_members)
+
+
+async def walk_named(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, Walked]:
+    """Those of the entities that are live and within the reader's reach, by guid."""
+    sql = Sql(view.dialect, scope)
+    rows = f"SELECT * FROM entities o WHERE o.tenant_id = {sql.tenant} AND o.guid = asked.value {sql.alone()}"
+    found = (
+        f"entities e ON e.tenant_id = {sql.tenant} AND e.guid = asked.value" if sql.is_sqlite else f"LATERAL ({rows}) e"
+    )
+    text = f"SELECT {_COLUMNS} FROM {sql.each(guids)} CROSS JOIN {found} WHERE {' AND '.join(_wanted(sql, None))}"
+    return {walked.entity.guid: walked for walked in await _walked(view, scope, sql, text)}
+
+
+async def keys_by_form(
+    view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int
+) -> tuple[Collection[tuple[str | None, str]], str | None]:
+    """The keys that the data of the next `limit` entities has, each with the form; and where the next ones begin."""
+    sql = Sql(view.dialect, scope)
+    ends = (
+        f"SELECT e.guid FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.guid > {sql.bind(after)}"
+        f" ORDER BY e.guid LIMIT 1 OFFSET {limit - 1:d}"
+    )
+    end = await view.fetch(ends, *sql.values)
+    through: str | None = end[0][0] if end else None
+    sql = Sql(view.dialect, scope)
+    conditions = [*_wanted(sql, form), f"e.guid > {sql.bind(after)}"]
+    if through is not None:
+        conditions.append(f"e.guid <= {sql.bind(through)}")
+    where = " AND ".join(conditions)
+    if sql.is_sqlite:
+        text = f"SELECT DISTINCT e.entity_name, j.key FROM entities e CROSS JOIN json_each(e.data) j WHERE {where}"
+    else:
+        text = f"SELECT DISTINCT e.entity_name, jsonb_object_keys(e.data) FROM entities e WHERE {where}"
+    return {(row[0], row[1]) for row in await view.fetch(text, *sql.values)}, through
+
+
+def _wanted(sql: Sql, form: Form) -> list[str]:
+    filters = ListFilters(entity_names=frozenset({form})) if isinstance(form, str) else EVERYTHING
+    conditions = conditions_of(sql, Wanted(filters))
+    return [*conditions, "e.entity_name IS NULL"] if form is FORMLESS else conditions
+
+
+async def _walked(
+    view: Reading, scope: TenantScope, sql: Sql, text: str, *, with_members: bool = True
+) -> Sequence[Walked]:
+    rows: Sequence[Any] = [tuple(row) for row in await view.fetch(text, *sql.values)]
+    groups = [row[0] for row in rows if row[1] == Kind.GROUP]
+    members = await _members(view, scope, groups) if groups and with_members else {}
+    return [
+        Walked(StoredEntity(*row[:6]), members.get(row[0], ()) if row[1] == Kind.GROUP else None, row[6])
+        for row in rows
+    ]
+
+
+_MEMBERS = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (
+  SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present OFFSET 0) m
+CROSS JOIN LATERAL (
+  SELECT guid FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
+ORDER BY m.group_guid, m.ordinal, m.member_guid""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid FROM json_each(?2) AS asked
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted
+ORDER BY m.group_guid, m.ordinal, m.member_guid""",
+}
+
+
+async def _members(view: Reading, scope: TenantScope, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The guids of the members that exist, by group, in the order in which they joined."""
+    asked = json_text(groups) if view.dialect == "sqlite" else list(groups)
+    found: dict[str, list[str]] = {}
+    for group, member in await view.fetch(_MEMBERS[view.dialect], scope.tenant_id, asked):
+        found.setdefault(group, []).append(member)
+    return found

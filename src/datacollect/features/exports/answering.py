@@ -1,0 +1,91 @@
+"""The answer that is an export: sent as it is made, and only as fast as its reader reads.
+
+What goes wrong before the first byte is an error like any other. Later the connection is closed without the end that
+HTTP asks for, so that no client takes the file for a whole one.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from datacollect.features.exports.model import Order
+from datacollect.features.exports.service import Export
+from datacollect.http.guard import TookTooLong
+from datacollect.http.hub import Exports
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import Tenant
+
+STALL_SECONDS = 60.0
+"""A reader that takes nothing for so long has gone."""
+MOST_SECONDS = 2 * 3600.0
+"""As long as an export may keep the database from tidying up behind it."""
+
+_log = structlog.get_logger(component="exports")
+
+
+class ExportAnswer(Response):
+    """Makes the export, and lets go of all it takes when it is sent or its reader has gone."""
+
+    def __init__(
+        self,
+        exports: Exports,
+        scope: TenantScope,
+        tenant: Tenant,
+        order: Order,
+        *,
+        headers: Mapping[str, str],
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        super().__init__(headers=headers, media_type=order.media_type)
+        del self.headers["content-length"]
+        self._exports = exports
+        self._scope = scope
+        self._tenant = tenant
+        self._order = order
+        self._stall_seconds = stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        working = asyncio.create_task(self._work(send))
+        leaving = asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+            else:
+                _log.info("export.abandoned")
+        finally:
+            working.cancel()
+            leaving.cancel()
+            await asyncio.wait((working, leaving))
+
+    async def _work(self, send: Send) -> None:
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                async with self._exports.export(self._scope, self._tenant, self._order) as export:
+                    await self._send(export, send)
+                _log.info("export.sent", **export.tally.told())
+        except TimeoutError as error:
+            raise TookTooLong() from error
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, export: Export, send: Send) -> None:
+        piece: bytes | None = await anext(export.pieces, b"")
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while piece is not None:
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError as error:
+                # Here already: to the database's side a timeout is the database's.
+                raise TookTooLong() from error
+            piece = await anext(export.pieces, None)
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the reader has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

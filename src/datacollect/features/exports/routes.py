@@ -1,0 +1,106 @@
+"""`/api/entities/export`: a program's data as a file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters, read_filters
+from datacollect.features.exports.answering import ExportAnswer
+from datacollect.features.exports.errors import InvalidExport
+from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What, order_of
+from datacollect.http.hub import CurrentHub
+from datacollect.http.openapi import errors
+from datacollect.http.policy import Entered, InProgram
+from datacollect.kernel.identity import Action
+
+router = APIRouter(prefix="/api/entities", tags=["Entities"])
+
+Taker = Annotated[Entered, Depends(InProgram(Action.EXPORT))]
+
+_FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
+
+_AS_IN_LISTS = "Only these entities, as in `GET /api/entities`."
+_SEVERAL = "May be given several times: any of them."
+
+_FILE = {
+    "description": "The file. One that breaks off ends without the last chunk that HTTP asks for: it is not whole.",
+    "content": {media_type.partition(";")[0]: {} for media_type in MEDIA_TYPES.values()},
+    "headers": {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}},
+}
+
+
+@router.get(
+    "/export",
+    summary="Take data out as a file",
+    response_class=Response,
+    responses={200: _FILE, **errors(400, 429, 503, texts={404: "There is no such program."})},
+)
+async def export(
+    request: Request,
+    hub: CurrentHub,
+    taker: Taker,
+    format: Annotated[str, Query(description="`json`, `ndjson`, `csv` or `xlsx`.")] = "json",
+    what: Annotated[
+        str,
+        Query(
+            description="`entities`, `events` or `audit`; of `json` also `all`, its default: entities and events as one, "
+            "to be imported again."
+        ),
+    ] = "",
+    form: Annotated[
+        str, Query(description="Only entities of this form; as `csv` one table instead of an archive.")
+    ] = "",
+    header: Annotated[str, Query(description="Columns are called by `labels` of the form, or by `keys`.")] = "labels",
+    bom: Annotated[str, Query(description="`true`: begin a CSV with the mark by which Excel knows UTF-8.")] = "false",
+    type: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
+    entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006, N803
+    area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
+    parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    q: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+) -> Response:
+    """The program's data at one moment, sent as it is read. Needs a program-admin.
+
+    Entities are those within the caller's reach; the rest takes a caller without limits. As `csv` every form and every
+    grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
+    what, also when it broke off. See `docs/reference/exports.md`.
+    """
+    del type, entityName, area, parent, updatedSince, hasConflict, q
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
+    order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{order.file_name(taker.scope.tenant_id, hub.clock.now())}"',
+        "Cache-Control": "no-store",
+    }
+    return ExportAnswer(hub.exports, taker.scope, taker.tenant, order, headers=headers)
+
+
+def _order(
+    format: str,
+    what: str,
+    form: str,
+    header: str,
+    bom: str,
+    filters: ListFilters,
+    texts: Mapping[str, Sequence[str]],
+) -> Order:
+    try:
+        chosen = Format(format)
+        is_whole = chosen is Format.JSON and not form and filters == EVERYTHING
+        wanted = What(what) if what else What.ALL if is_whole else What.ENTITIES
+        named = Header(header)
+    except ValueError:
+        raise InvalidExport() from None
+    return order_of(
+        chosen, wanted, form=form or None, header=named, bom=_truth(bom), filters=filters, filter_texts=texts
+    )
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidExport("`bom` is `true` or `false`.")
+    return text in ("true", "1")

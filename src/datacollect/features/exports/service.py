@@ -1,0 +1,132 @@
+"""Taking a program's data out: one view, in pieces, and what the audit trail tells of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from datacollect import __version__
+from datacollect.db import Database, Reading
+from datacollect.eventstore.anchors import chain_text
+from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.store import Head
+from datacollect.features.audit.service import note
+from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Order, Tally, What
+from datacollect.features.exports.places import ExportPlaces
+from datacollect.features.exports.source import Source
+from datacollect.features.exports.writing import written
+from datacollect.features.tenants.service import portable_program
+from datacollect.kernel.clock import Clock, format_timestamp
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import new_guid
+from datacollect.kernel.tenancy import Tenant
+
+BEGUN, ENDED = "export-begun", "export-ended"
+_EVERYTHING = "*"
+
+_log = structlog.get_logger(component="exports")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export under way."""
+
+    pieces: AsyncIterator[bytes]
+    tally: Tally
+    expected: int
+    """About how many rows there will be, for progress."""
+
+
+class Exporter:
+    """Makes exports. Each is noted in the program's audit trail twice: before its first byte, and when it ended.
+
+    Implements `Exports`.
+    """
+
+    def __init__(self, database: Database, log: EventLog, clock: Clock, *, at_once: int) -> None:
+        self.places = ExportPlaces(at_once)
+        self._database = database
+        self._log = log
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def export(self, scope: TenantScope, tenant: Tenant, order: Order, **told: Any) -> AsyncIterator[Export]:
+        """The export is whole when its pieces have been read to their end and the block ends without an exception.
+
+        Raises `BeyondReach` for what tells of more than the reader may see, `ExportUnderWay` and `ExportsBusy`, and
+        `TenantUnknown` without a log. What cannot be noted beforehand is not exported. `told` is told by the audit trail.
+        """
+        if order.is_of_everything:
+            scope.require_everything()
+        with self.places.take(scope.actor.event_user_id):
+            async with self._noted(scope, tenant, order, {"exportId": new_guid(), **order.told(), **told}) as export:
+                yield export
+
+    @contextlib.asynccontextmanager
+    async def _noted(
+        self, scope: TenantScope, tenant: Tenant, order: Order, told: Mapping[str, Any]
+    ) -> AsyncIterator[Export]:
+        await self._note(scope, BEGUN, told)
+        tally, outcome = Tally(), "cut-off"
+        try:
+            async with self._database.snapshot(scope) as view:
+                head = await self._log.head(view, scope)
+                if head is None:
+                    raise TenantUnknown()
+                source, now = Source(view, self._log, scope, tenant, head, order.filters), self._clock.now()
+                metadata = await self._metadata(view, scope, order, head)
+                yield Export(written(source, order, metadata, tally, now), tally, _expected(order, head))
+            outcome = "complete"
+        finally:
+            # To its end even if the reader has left, which is what is to be told.
+            ending = asyncio.ensure_future(self._note_end(scope, {**told, "outcome": outcome, **tally.told()}))
+            await asyncio.shield(ending)
+
+    async def _metadata(self, view: Reading, scope: TenantScope, order: Order, head: Head) -> Mapping[str, Any]:
+        program = await portable_program(view, scope.tenant_id)
+        metadata: dict[str, Any] = order.told() | {
+            "format": FORMAT_NAME,
+            "formatVersion": FORMAT_VERSION,
+            "exportedAt": format_timestamp(self._clock.now()),
+            "configId": scope.tenant_id,
+            "name": program.document.get("name"),
+            "version": program.document.get("version"),
+            "programRevision": program.revision,
+            "hubVersion": __version__,
+        }
+        if not scope.reach.is_bounded:
+            metadata["head"] = {
+                "position": head.position,
+                "chainHash": chain_text(head.chain_hash),
+                "recordedAt": format_timestamp(head.recorded_at),
+            }
+        if order.what is What.ALL:
+            metadata["entitiesByForm"] = dict(head.figures)
+            metadata["program"] = program.document
+        return metadata
+
+    async def _note(self, scope: TenantScope, action: str, told: Mapping[str, Any]) -> None:
+        async with self._log.turn(scope), self._database.transaction(scope) as tx:
+            await note(tx, self._log, scope, action, _EVERYTHING, told, now=self._clock.now())
+
+    async def _note_end(self, scope: TenantScope, told: Mapping[str, Any]) -> None:
+        try:
+            await self._note(scope, ENDED, told)
+        except Exception as error:
+            # The trail has its beginning.
+            _log.warning("export.end_not_noted", exc_info=error)
+
+
+def _expected(order: Order, head: Head) -> int:
+    entities = sum(head.figures.values()) if order.form is None else head.figures.get(order.form, 0)
+    match order.what:
+        case What.ALL:
+            return entities + head.position
+        case What.ENTITIES:
+            return entities
+        case _:
+            return head.position

@@ -1,0 +1,145 @@
+"""`datacollect export` and `import` as an operator runs them, and the export's route on a real socket."""
+
+import asyncio
+import json
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from datacollect.app import FOLLOWERS, event_store
+from datacollect.db import Database, open_database
+from datacollect.db.migrate import migrate
+from datacollect.eventstore.log import EventLog
+from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.tenants.service import take_up
+from datacollect.kernel.clock import SystemClock
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.e2e.conftest import Run, Serve
+from tests.histories import event
+
+pytestmark = pytest.mark.anyio
+
+PROGRAM = TenantId("cash-2025")
+CONFIG = {
+    "name": "Cash",
+    "entityForms": [{"id": "f", "name": "person", "title": "Person", "formio": {"components": []}}],
+}
+
+
+async def fill(database: Database, count: int = 3) -> None:
+    scope = system_scope(PROGRAM)
+    log = EventLog(event_store(database), [EntityProjection(FOLLOWERS)], SystemClock())
+    made = [
+        event("create-individual", f"e-{number}", {"name": f"N {number}", "entityName": "person"})
+        for number in range(count)
+    ]
+    async with database.transaction(scope) as tx:
+        await take_up(tx, log, scope, CONFIG, now=SystemClock().now())
+        await log.append(tx, scope, Tenant(PROGRAM, "Cash"), made)
+
+
+def parts_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if "part" in path.name]
+
+
+@pytest.fixture(params=ENGINES)
+async def filled(
+    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
+) -> AsyncIterator[Database]:
+    """The database the command uses, with a program of three."""
+    async with database_url(request.param, request) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
+        await migrate(database)
+        await fill(database)
+        yield database
+        await database.close()
+
+
+async def test_what_is_exported_is_imported(filled: Database, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cash.json"
+    ended = await asyncio.to_thread(run, "export", PROGRAM, "--out", str(file))
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.splitlines()[-1].startswith("cash-2025: 3 entities, 3 events, ")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert parts_in(tmp_path) == []
+    ended = await asyncio.to_thread(run, "import", str(file), "--as", "copy")
+    assert (ended.returncode, ended.stdout) == (0, "copy: 3 events, 3 entities; program made\n"), ended.stderr
+    verified = await asyncio.to_thread(run, "verify", "--tenant", "copy")
+    assert verified.stdout.startswith("ok: copy: 3 events, head v3:")
+    checked = await asyncio.to_thread(run, "rebuild", "--check", "--tenant", "copy")
+    assert checked.returncode == 0
+    ended = await asyncio.to_thread(run, "import", str(file), "--as", "copy")
+    assert (ended.returncode, ended.stderr) == (1, "datacollect: copy has 3 events already.\n")
+
+
+async def test_standard_output_gets_nothing_but_the_file(filled: Database, run: Run) -> None:
+    ended = await asyncio.to_thread(run, "export", PROGRAM, "--format", "csv", "--form", "person", "--out", "-")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[0] == "_guid,_type,_name,_members,_lastUpdated,name,_other"
+    assert [line.split(",")[0] for line in ended.stdout.splitlines()[1:]] == ["e-0", "e-1", "e-2"]
+
+
+async def test_an_export_that_fails_leaves_the_file_before(filled: Database, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cash.json"
+    file.write_text("yesterday's")
+    ended = await asyncio.to_thread(run, "export", "nobody", "--out", str(file))
+    assert (ended.returncode, ended.stderr) == (1, "datacollect: There is no program nobody.\n")
+    ended = await asyncio.to_thread(run, "export", PROGRAM, "--format", "csv", "--what", "all", "--out", str(file))
+    assert (ended.returncode, ended.stderr) == (1, "datacollect: `what=all` goes with `format=json` only.\n")
+    assert file.read_text() == "yesterday's"
+    assert parts_in(tmp_path) == []
+    ended = await asyncio.to_thread(run, "export", PROGRAM, "--out", str(tmp_path / "nowhere" / "x.json"))
+    assert ended.returncode == 1
+    assert "cannot be written (No such file or directory)" in ended.stderr
+
+
+async def test_a_file_that_is_no_export_is_refused_in_one_line(filled: Database, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    for text, said in (("{}", "This is no export"), ('{"metadata": {', "breaks off"), ("", "breaks off")):
+        file.write_text(text)
+        ended = await asyncio.to_thread(run, "import", str(file))
+        assert ended.returncode == 1
+        assert said in ended.stderr and ended.stderr.count("\n") == 1
+    ended = await asyncio.to_thread(run, "import", str(tmp_path / "missing.json"))
+    assert (ended.returncode, "No such file" in ended.stderr) == (1, True)
+
+
+async def test_nothing_is_imported_beside_a_hub_on_sqlite(
+    serve: Serve, run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with serve():
+        ended = await asyncio.to_thread(run, "import", str(tmp_path / "x.json"))
+    assert ended.returncode == 1
+    assert "Another hub already serves" in ended.stderr
+
+
+async def test_a_file_that_breaks_off_on_the_way_does_not_arrive_as_a_whole_one(
+    serve: Serve, environment: dict[str, str]
+) -> None:
+    folder = Path(environment["DATA_DIR"])
+    database = open_database(None, data_dir=folder, pool_size=2)
+    await migrate(database)
+    await fill(database, 3000)
+    await database.close()
+    with serve() as hub:
+        async with httpx2.AsyncClient(base_url=hub.url, timeout=60) as client:
+            signed = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+            client.headers["Authorization"] = f"Bearer {signed.json()['token']}"
+            query = {"configId": PROGRAM}
+            whole = await client.get("/api/entities/export", params=query)
+            assert len(json.loads(whole.content)["events"]) == 3000
+            with sqlite3.connect(folder / "hub.sqlite3") as connection:
+                connection.execute("UPDATE events SET origin = 'moon' WHERE position = 2500")
+            for format in ("json", "ndjson", "csv"):
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    await client.get("/api/entities/export", params=query | {"format": format, "what": "events"})
+            assert (await client.get("/health")).status_code == 200

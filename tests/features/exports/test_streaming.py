@@ -1,0 +1,281 @@
+"""Exports while others write, readers leave or stall, and the database breaks: what is sent, and what is let go of."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from sqlalchemy import update
+
+from datacollect.app import FOLLOWERS, event_store
+from datacollect.eventstore.tables import events
+from datacollect.features.exports.answering import ExportAnswer
+from datacollect.features.exports.importing import Importer
+from datacollect.features.exports.model import Format, Order, What
+from datacollect.features.exports.service import Exporter
+from datacollect.http.guard import TookTooLong
+from datacollect.http.hub import Hub
+from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+from tests.accounts import bearer, login, make_person
+from tests.conftest import asgi_client
+from tests.factories import make_event, make_program, new_id, pull_audit, push
+
+pytestmark = pytest.mark.anyio
+
+
+class Reader:
+    """Reads an answer piece by piece, and may stop or leave."""
+
+    def __init__(self, app: FastAPI, token: str, program: str, query: str = "format=json") -> None:
+        self.status = 0
+        self.body = b""
+        self.is_whole = False
+        self.pieces = 0
+        self._may_send = asyncio.Semaphore(0)
+        self._sent = asyncio.Event()
+        self._gone = asyncio.Event()
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/api/entities/export",
+            "raw_path": b"/api/entities/export",
+            "root_path": "",
+            "query_string": f"configId={program}&{query}".encode(),
+            "headers": [(b"host", b"hub.test"), (b"authorization", f"Bearer {token}".encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("hub.test", 80),
+        }
+        self.answering = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    _asked = False
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        await self._may_send.acquire()
+        self.body += message.get("body", b"")
+        self.is_whole = not message.get("more_body", False)
+        self.pieces += 1
+        self._sent.set()
+
+    async def read(self, pieces: int = 1) -> None:
+        """The next pieces, and not one more."""
+        for _ in range(pieces):
+            self._sent.clear()
+            self._may_send.release()
+            waiting = asyncio.create_task(self._sent.wait())
+            await asyncio.wait((waiting, self.answering), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+
+    async def read_on(self) -> None:
+        """To the end, however it ends."""
+        while not self.answering.done():
+            await self.read()
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await asyncio.wait((self.answering,))
+
+
+Read = Callable[..., Reader]
+
+
+@pytest.fixture
+async def reads(app: FastAPI) -> AsyncIterator[Read]:
+    """Makes readers; a test that fails must not leave one that takes a place."""
+    made: list[Reader] = []
+
+    def read(token: str, program: str, query: str = "format=json") -> Reader:
+        made.append(Reader(app, token, program, query))
+        return made[-1]
+
+    yield read
+    for reader in made:
+        reader.answering.cancel()
+    if made:
+        await asyncio.wait([reader.answering for reader in made])
+
+
+async def large(admin: AsyncClient, entities: int = 1500) -> str:
+    program = await make_program(admin)
+    made = [make_event(data={"name": f"N {number}", "entityName": "individual"}) for number in range(entities)]
+    for begin in range(0, entities, 1000):
+        answer = await push(admin, program, *made[begin : begin + 1000])
+        assert answer.status_code == 200, answer.text
+    return program
+
+
+def places(hub: Hub) -> int:
+    assert isinstance(hub.exports, Exporter)
+    return hub.exports.places.taken
+
+
+async def outcomes(admin: AsyncClient, program: str) -> list[str]:
+    trail = (await pull_audit(admin, program, limit=5000)).json()
+    return [entry["changes"]["outcome"] for entry in trail if entry["action"] == "export-ended"]
+
+
+async def test_what_is_pushed_meanwhile_is_not_in_it_and_nobody_waits(
+    reads: Read, hub: Hub, admin: AsyncClient, admin_token: str, tmp_path: Path
+) -> None:
+    program = await large(admin)
+    reader = reads(admin_token, program)
+    await reader.read(3)
+    entity = json.loads(reader.body.splitlines()[2].rstrip(b","))["guid"]
+    answer = await push(
+        admin,
+        program,
+        make_event("update-individual", entity=entity, data={"name": "Later"}),
+        make_event("delete-entity", entity=entity, data={"reason": "x"}),
+        *[make_event(data={"name": "New"}) for _ in range(300)],
+    )
+    assert answer.status_code == 200
+    await reader.read_on()
+    assert reader.is_whole
+    document = json.loads(reader.body)
+    assert (len(document["entities"]), len(document["events"])) == (1500, 1500)
+    # Nothing compares the two more closely than an import does.
+    file = tmp_path / "export.json"
+    file.write_bytes(reader.body)
+    importer = Importer(hub.db, event_store(hub.db), hub.log, hub.clock, FOLLOWERS)
+    assert (await importer.take_in(file, tenant_id=TenantId(new_id()))).entities == 1500
+
+
+async def test_nothing_is_read_for_a_reader_that_does_not_read(
+    reads: Read, hub: Hub, admin: AsyncClient, admin_token: str
+) -> None:
+    program = await large(admin)
+    reader = reads(admin_token, program, "format=csv&form=individual")
+    await reader.read(3)
+    with hub.db.statements.record() as statements:
+        for _ in range(200):
+            await asyncio.sleep(0)
+    assert statements == []
+    assert len(reader.body) < 100_000
+    await reader.leave()
+
+
+@pytest.mark.parametrize("query", ["format=json", "format=csv", "format=xlsx", "format=ndjson&what=events"])
+async def test_a_reader_that_leaves_leaves_nothing_behind(
+    reads: Read, hub: Hub, admin: AsyncClient, admin_token: str, query: str
+) -> None:
+    program = await large(admin)
+    for pieces in range(1, 20):  # more often than there are connections
+        reader = reads(admin_token, program, query)
+        await reader.read(pieces % 3 + 1)
+        await reader.leave()
+        assert (reader.is_whole, reader.answering.exception()) == (False, None)
+        assert places(hub) == 0
+    assert await outcomes(admin, program) == ["cut-off"] * 19
+    whole = reads(admin_token, program, query)
+    await whole.read_on()
+    assert whole.is_whole
+
+
+async def test_what_breaks_in_the_middle_does_not_look_whole(
+    reads: Read, hub: Hub, admin: AsyncClient, admin_token: str
+) -> None:
+    program = await large(admin)
+    scope = system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        row = (events.c.tenant_id == program) & (events.c.position == 1200)
+        await tx.execute(update(events).where(row).values(origin="moon"))
+    reader = reads(admin_token, program)
+    await reader.read_on()
+    assert (reader.status, reader.is_whole) == (200, False)
+    assert isinstance(reader.answering.exception(), Exception)
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(reader.body)
+    assert places(hub) == 0
+    assert await outcomes(admin, program) == ["cut-off"]
+
+
+async def test_a_database_that_ends_the_connection_ends_the_export(
+    reads: Read, hub: Hub, admin: AsyncClient, admin_token: str
+) -> None:
+    if hub.db.dialect == "sqlite":
+        pytest.skip("nobody can end a connection of SQLite")
+    program = await large(admin)
+    reader = reads(admin_token, program)
+    await reader.read(2)
+    async with hub.db.transaction() as tx:
+        ended = await tx.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction' AND pid <> pg_backend_pid()"
+        )
+    assert ended
+    await reader.read_on()
+    assert not reader.is_whole
+    ended_by = reader.answering.exception()
+    assert ended_by is not None and isinstance(ended_by.__cause__, Unavailable)
+    assert places(hub) == 0
+    assert await outcomes(admin, program) == ["cut-off"]
+
+
+async def test_an_account_has_one_export_at_a_time_and_the_hub_a_few(
+    app: FastAPI, reads: Read, hub: Hub, admin: AsyncClient, admin_token: str
+) -> None:
+    program = await large(admin, 300)
+    tokens = []
+    async with asgi_client(app) as client:
+        for _ in range(2):
+            assignment = {"tenantId": program, "role": "program-admin"}
+            person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+            tokens.append((await login(client, person))["token"])
+        first, second = reads(admin_token, program), reads(tokens[0], program)
+        await first.read()
+        await second.read()
+        query = {"configId": program}
+        again = await admin.get("/api/entities/export", params=query)
+        assert (again.status_code, again.json()["code"]) == (429, "EXPORT_UNDER_WAY")
+        third = await client.get("/api/entities/export", params=query, headers=bearer(tokens[1]))
+        assert (third.status_code, third.json()["code"]) == (503, "EXPORTS_BUSY")
+        assert "retry-after" in again.headers and "retry-after" in third.headers
+        await first.leave()
+        await second.read_on()
+        assert second.is_whole
+        third = await client.get("/api/entities/export", params=query, headers=bearer(tokens[1]))
+        assert third.status_code == 200
+
+
+async def test_a_reader_that_takes_nothing_is_let_go(hub: Hub, admin: AsyncClient) -> None:
+    program = await large(admin, 300)
+    order = Order(Format.NDJSON, What.EVENTS)
+    answer = ExportAnswer(
+        hub.exports,
+        system_scope(TenantId(program)),
+        Tenant(TenantId(program), "P"),
+        order,
+        headers={},
+        stall_seconds=0.01,
+    )
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    with pytest.raises(TookTooLong):
+        await answer({"type": "http"}, receive, send)
+    assert places(hub) == 0
+    assert await outcomes(admin, program) == ["cut-off"]
