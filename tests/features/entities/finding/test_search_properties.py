@@ -193,3 +193,16 @@ async def test_no_search_is_a_crash(
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
         assert answer.json()["code"] != "INTERNAL_ERROR"
+
+
+async def test_every_text_finds_its_like_whatever_the_database_makes_of_its_letters(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    texts = [text for text in (*TEXTS, *TIMES) if text]
+    await push(admin, program, *(make_event(data={"name": "N", "other": text}) for text in texts))
+    everything = await listed(admin, program)
+    for text in texts:
+        for wanted in (text, {"$contains": text}, {"$in": [text, "no"]}, {"$ne": text}):
+            criteria = [{"other": wanted}]
+            body = {"configId": program, "criteria": criteria, "limit": 500}
+            found = (await admin.post("/api/entities/search", json=body)).json()
+            assert found == [entity for entity in everything if meets(entity, criteria)], criteria
