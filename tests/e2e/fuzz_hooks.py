@@ -34,6 +34,7 @@ _QUERY = {
     "code": ("INVALID_GROUP",),
     "sortBy": ("name", "entitiesCount"),
 }
+_NUMBERS = {"limit": (1, 10, 100), "cursor": (2, 5), "against": (1, 2)}
 
 
 @schemathesis.hook
@@ -87,6 +88,10 @@ def _path_value(case: Any, generated: str, dice: random.Random) -> str:
 def _change_query(case: Any, dice: random.Random) -> None:
     names = {parameter.name for parameter in case.operation.query}
     case.query = dict(case.query or {})
+    if case.path.startswith("/api/apps/{id}/versions"):
+        # As numbers, for the same reason as revisions.
+        case.query |= {name: dice.choice(_NUMBERS[name]) for name in names & case.query.keys()}
+        return
     for name in names & _QUERY.keys():
         if name in case.query and dice.random() < 0.7:
             case.query[name] = dice.choice(_QUERY[name])

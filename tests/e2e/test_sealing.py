@@ -8,6 +8,7 @@ import pytest
 from datacollect.app import create_hub, prepare
 from datacollect.features.tenants import service
 from datacollect.features.tenants.accepting import accept
+from datacollect.features.tenants.seeding import SeedPlan
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.conftest import ENGINES, database_url, make_settings
@@ -45,7 +46,10 @@ async def test_a_key_is_changed_and_the_old_one_let_go(
         hub = create_hub(make_settings(folder, url, SECRETS_KEY=OLD))
         await prepare(hub)
         async with hub.db.transaction(scope) as tx:
-            await service.upload(tx, scope, accept(config), log=hub.log, seals=hub.seals, now=hub.clock.now())
+            nothing_to_seed = SeedPlan(())
+            await service.upload(
+                tx, scope, accept(config), nothing_to_seed, log=hub.log, seals=hub.seals, now=hub.clock.now()
+            )
         await hub.db.close()
         nothing, two = (
             "Sealed anew: 0 rows of programs and their versions.\n",

@@ -149,6 +149,17 @@ async def _fresh_archived(world: World, place: Place) -> Place:
     return replace(place, id=config_id)
 
 
+async def _current_artifact(world: World, place: Place) -> Place:
+    """Its files as they are called now: somebody may have had them called otherwise."""
+    if place.name == UNKNOWN:
+        return place
+    return replace(place, objects=replace(place.objects, artifact=await world.artifact_of(place.id)))
+
+
+def _file(ending: str) -> Recipe:
+    return Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.{ending}"), prepare=_current_artifact)
+
+
 async def _fresh_id(_: World, place: Place) -> Place:
     return replace(place, id=f"{place.name}-{uuid.uuid4().hex[:8]}")
 
@@ -362,12 +373,10 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "GET /api/apps/{id}/versions/{revision}": (Recipe(_app("GET", "/versions/1")),),
     "GET /api/apps/{id}/versions/{revision}/diff": (Recipe(_app("GET", "/versions/1/diff")),),
     "POST /api/apps/{id}/versions/{revision}/restore": (Recipe(_app("POST", "/versions/1/restore"), writes=True),),
-    "POST /api/apps/{id}/artifact/rotate": (
-        Recipe(_app("POST", "/artifact/rotate"), prepare=_fresh_program, writes=True),
-    ),
-    "GET /artifacts/{artifactId}.json": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.json")),),
-    "GET /artifacts/{artifactId}.png": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.png")),),
-    "GET /artifacts/{artifactId}.svg": (Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.svg")),),
+    "POST /api/apps/{id}/artifact/rotate": (Recipe(_app("POST", "/artifact/rotate"), writes=True),),
+    "GET /artifacts/{artifactId}.json": (_file("json"),),
+    "GET /artifacts/{artifactId}.png": (_file("png"),),
+    "GET /artifacts/{artifactId}.svg": (_file("svg"),),
     "GET /api/entities": (
         Recipe(_of("/api/entities", limit="1000")),
         Recipe(_of("/api/entities", parent="{group}", sort="name", count="exact"), name="of a group"),

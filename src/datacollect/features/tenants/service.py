@@ -361,8 +361,8 @@ async def list_versions(view: Reading, scope: TenantScope, *, before: int | None
 
 async def read_version(view: Reading, scope: TenantScope, revision: int, *, seals: Seals) -> dict[str, Any]:
     """The whole config as it was, as the reader may see it. Raises `VersionNotFound`."""
-    past = await _past(view, scope, revision, seals)
-    return await _shown(view, scope, past.program)
+    program = (await _past(view, scope, revision, seals)).program
+    return await _shown(view, scope, program) | {"status": status_of(program.archived_at)}
 
 
 async def compare_versions(

@@ -21,7 +21,7 @@ VALUES ('p', '{guid}', 'individual', {form}, {name}, 1, '{{}}', '[1,1]', {delete
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_their_names_and_forms_are_filled_in(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
-    before = ScriptDirectory.from_config(migration_config()).get_revision("0018").down_revision
+    before = ScriptDirectory.from_config(migration_config()).get_revision("0017").down_revision
     assert isinstance(before, str)
 
     def upgrade(connection: Connection) -> None:
