@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datacollect.features.tenants.searchable import ALWAYS, MOST_FIELDS, searchable_fields
@@ -118,6 +118,7 @@ def test_a_form_of_any_depth_is_read() -> None:
     assert marked(deep) == ()
 
 
+@example({"f": {"components": [{"type": [], "key": "a"}, {"type": {}, "key": "b"}]}})
 @given(st.dictionaries(st.text(max_size=4), st.one_of(JSON, st.builds(form, JSON, JSON)), max_size=3))
 def test_no_form_fails(forms: dict[str, Any]) -> None:
     found = searchable_fields(forms)

@@ -51,7 +51,12 @@ def marked_fields(definition: Any) -> dict[str, bool]:
 
 
 def _mark(component: Mapping[str, Any]) -> bool | None:
-    if component.get("type") in _SECRET or component.get("protected") is True or component.get("encrypted") is True:
+    kind = component.get("type")
+    if (
+        (isinstance(kind, str) and kind in _SECRET)
+        or component.get("protected") is True
+        or component.get("encrypted") is True
+    ):
         return False
     explicit = component.get("searchable")
     properties = component.get("properties")
