@@ -44,18 +44,6 @@ async def guids_at(view: Reading, scope: TenantScope, positions: Collection[int]
     return dict(map(tuple, await view.fetch(_GUIDS[view.dialect], scope.tenant_id, asked)))
 
 
-_KNOWN = {
-    "postgresql": "SELECT guid FROM events WHERE tenant_id = $1 AND guid = ANY($2::text[])",
-    "sqlite": "SELECT e.guid FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value",
-}
-
-
-async def known_guids(view: Reading, scope: TenantScope, guids: Collection[str]) -> Collection[str]:
-    """Those of the guids that events of the log have, by one statement."""
-    asked = msgspec.json.encode(list(guids)).decode() if view.dialect == "sqlite" else list(guids)
-    return [row[0] for row in await view.fetch(_KNOWN[view.dialect], scope.tenant_id, asked)]
-
-
 async def position_recorded_by(view: Reading, scope: TenantScope, instant: Millis) -> int:
     """The last position whose event was recorded at `instant` or before; 0 when there is none.
 

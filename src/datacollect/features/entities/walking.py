@@ -12,8 +12,7 @@ from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.statements import Sql, Wanted, conditions_of
-from datacollect.features.entities.queries import StoredEntity
-from datacollect.features.entities.rows import json_text
+from datacollect.features.entities.queries import StoredEntity, member_guids
 from datacollect.kernel.identity import TenantScope
 
 
@@ -95,33 +94,8 @@ async def _walked(
 ) -> Sequence[Walked]:
     rows: Sequence[Any] = [tuple(row) for row in await view.fetch(text, *sql.values)]
     groups = [row[0] for row in rows if row[1] == Kind.GROUP]
-    members = await _members(view, scope, groups) if groups and with_members else {}
+    members = await member_guids(view, scope, groups) if with_members else {}
     return [
         Walked(StoredEntity(*row[:6]), members.get(row[0], ()) if row[1] == Kind.GROUP else None, row[6])
         for row in rows
     ]
-
-
-_MEMBERS = {
-    "postgresql": """
-SELECT m.group_guid, m.member_guid FROM unnest($2::text[]) AS asked (guid)
-CROSS JOIN LATERAL (
-  SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present OFFSET 0) m
-CROSS JOIN LATERAL (
-  SELECT guid FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted OFFSET 0) e
-ORDER BY m.group_guid, m.ordinal, m.member_guid""",
-    "sqlite": """
-SELECT m.group_guid, m.member_guid FROM json_each(?2) AS asked
-CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present
-CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted
-ORDER BY m.group_guid, m.ordinal, m.member_guid""",
-}
-
-
-async def _members(view: Reading, scope: TenantScope, groups: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The guids of the members that exist, by group, in the order in which they joined."""
-    asked = json_text(groups) if view.dialect == "sqlite" else list(groups)
-    found: dict[str, list[str]] = {}
-    for group, member in await view.fetch(_MEMBERS[view.dialect], scope.tenant_id, asked):
-        found.setdefault(group, []).append(member)
-    return found

@@ -18,7 +18,6 @@ from datacollect.db import Database, Tx
 from datacollect.eventstore.event import EventRejected
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.lookup import known_guids
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import EventStore, Head, StoredEvent
 from datacollect.features.audit.service import note
@@ -138,7 +137,7 @@ class Importer:
 
     async def _require_new(self, tx: Tx, scope: TenantScope, stored: Sequence[StoredEvent]) -> None:
         """Raises `FileContradictsItself` for a guid that an event before has."""
-        seen = set(await known_guids(tx, scope, [row.guid for row in stored]))
+        seen = set(await self._store.held(tx, scope, [row.guid for row in stored]))
         for row in stored:
             if row.guid in seen:
                 raise FileContradictsItself(f"{_place(row)} has the guid of an event before it.")

@@ -47,3 +47,9 @@ def test_each_change_of_what_may_be_asked_is_noticed() -> None:
     states.append(states[-1].voided())
     states.append(states[-1].heading_for(("b",), at=5).advanced(5))
     assert len({state.changes for state in states}) == len(states)
+
+
+def test_how_far_a_reindex_is_makes_no_difference_to_who_asks() -> None:
+    assert under_way().tells_as(under_way().advanced(7))
+    assert not under_way().tells_as(under_way().advanced(10))
+    assert not under_way().tells_as(under_way().heading_for(("c",), at=12))

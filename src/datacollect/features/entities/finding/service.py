@@ -34,7 +34,6 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
 _LAST = "\U0010ffff"
-_MOST_TRIES = 3
 _LATEST = 20_000
 """Changes that are gone through before indexes with many entities are intersected."""
 
@@ -289,15 +288,13 @@ async def _answer(
     make: Callable[[Reading], Awaitable[_Plan]],
     run: Callable[[Reading, _Plan], Awaitable[_T]],
 ) -> _T:
-    """Once more, if the search index has become another while it was asked."""
-    tries = 0
+    """Once more, as long as there is time, if the search index has become another while it was asked."""
     while True:
-        tries += 1
         async with finder.database.reading(scope, seconds=deadline.left, in_order=True) as view:
             plan = await make(view)
             if not plan.is_long:
                 found = await run(view, plan)
-                if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
+                if await _is_unchanged(view, scope, plan):
                     return found
                 continue
         async with (
@@ -305,12 +302,12 @@ async def _answer(
             finder.database.reading(scope, seconds=deadline.left, in_order=True) as view,
         ):
             found = await run(view, plan)
-            if tries == _MOST_TRIES or await _is_unchanged(view, scope, plan):
+            if await _is_unchanged(view, scope, plan):
                 return found
 
 
 async def _is_unchanged(view: Reading, scope: TenantScope, plan: _Plan) -> bool:
-    return plan.index is None or await read_index(view, scope) == plan.index
+    return plan.index is None or plan.index.tells_as(await read_index(view, scope))
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,10 @@ class IndexState:
     """Entities last changed up to there have been brought to `next_fields`."""
     changes: int = 0
 
+    def tells_as(self, other: "IndexState") -> bool:
+        """Whether the same may be asked of both. How far a reindex has come makes no difference."""
+        return replace(self, through=0) == replace(other, through=0)
+
     @property
     def is_void(self) -> bool:
         """Whether its rows, if there are any, say nothing, and are to be thrown away."""
