@@ -95,14 +95,16 @@ async def test_only_calls_that_succeed_with_a_valid_id_are_counted(
 
 
 async def test_a_burst_becomes_one_write(admin: AsyncClient, hub: Hub) -> None:
+    hub.devices.recorder.flush_seconds = 3600
     program = await make_program(admin)
     await push(admin, program, make_event())
     await pull_from(admin, program, "tablet-1")
     await hub.devices.flush()
-    await asyncio.gather(*(pull_from(admin, program, "tablet-1") for _ in range(20)))
     with hub.db.statements.record() as statements:
+        await asyncio.gather(*(pull_from(admin, program, "tablet-1") for _ in range(20)))
         await hub.devices.flush()
-    assert len([s for s in statements if "device_sync_summary" in s]) <= 2, statements
+    # Two for ours, and two for the one that the timer may have begun with before it was slowed down.
+    assert len([s for s in statements if "device_sync_summary" in s]) <= 4, statements
     [row] = await devices_of(hub, admin, program)
     assert row["totalPulled"] == 21
 
