@@ -1,0 +1,57 @@
+"""What the registry knows of each kind of adapter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from datacollect.adapters.port import Adapter
+from datacollect.kernel.clock import Clock
+from datacollect.outgoing import GuardedClient
+
+
+class Capability(StrEnum):
+    PUSH = "push"
+    PULL = "pull"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMapping:
+    """A field of a form and its twin, and how a value of the one becomes a value of the other."""
+
+    form_field: str
+    remote_field: str
+    transformer: str = "text"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What an adapter is made with, beside its options."""
+
+    client: GuardedClient
+    """The only way out of the hub."""
+    clock: Clock
+    mappings: Sequence[FieldMapping] = ()
+    form_types: Mapping[str, str] = field(default_factory=dict)
+    """The program's forms: name to entity type (`individual`, `group`, `record`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterKind:
+    """A kind of adapter: what the entry point `datacollect.adapters` gives."""
+
+    name: str
+    """What `externalSync.type` of a config says."""
+    label: str
+    version: str
+    capabilities: frozenset[Capability]
+    options: type[BaseModel]
+    """The schema of its settings, `url` included. Titles, descriptions and secret types are what a form is drawn from."""
+    create: Callable[[Any, Context], Adapter]
+    """Makes one of valid options. No call to the other system yet."""
+    aliases: tuple[str, ...] = ()
+    batch_size: int = 50
+    """Records a call of `push` is handed at most, where the options say nothing (`batch_size`)."""
