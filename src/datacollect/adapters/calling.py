@@ -287,8 +287,8 @@ async def send(
         return await client.request(
             method, url, headers=headers, json=json, max_bytes=max_bytes, timeout_seconds=timeout_seconds
         )
-    except UrlRefused:
-        raise CallFailed(CallKind.REFUSED, what) from None
+    except UrlRefused as refused:
+        raise CallFailed(CallKind.REFUSED, what) from refused  # whoever answers a route may say which rule it breaks
     except UpstreamTooSlow:
         raise CallFailed(CallKind.TOO_SLOW, what) from None
     except (UpstreamUnreadable, UpstreamTooLarge, UpstreamRedirected):
