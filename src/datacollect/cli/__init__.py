@@ -8,6 +8,7 @@ from datacollect.cli import (
     documents,
     files,
     integrity,
+    mock_registry,
     permissions,
     program,
     rebuild,
@@ -40,6 +41,7 @@ app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
+app.command("mock-registry")(mock_registry.serve_registry)
 app.command("dev-env")(development.write_dev_env)
 
 
