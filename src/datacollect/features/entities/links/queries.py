@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.links.tables import external_current, external_links
+from datacollect.features.entities.tables import members
 from datacollect.kernel.identity import TenantScope
 
 _l = external_links.c
@@ -116,7 +117,7 @@ def _link(row: Any) -> StoredLink:
 # -- what changed
 
 _CHANGED = """
-SELECT e.guid, e.type, e.version, CAST(e.data AS text), e.changed_position FROM entities e
+SELECT e.guid, e.changed_position FROM entities e
 WHERE e.tenant_id = {tenant} AND {condition} AND e.changed_position >= {position}
   AND (e.changed_position > {position} OR e.guid > {guid}) AND e.changed_position <= {through}
 ORDER BY e.changed_position, e.guid LIMIT {limit}"""
@@ -140,26 +141,23 @@ _GONE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An entity as it is now, and where in the log it became so."""
-
-    guid: str
-    type: str | None
-    version: int
-    data: str
-    """JSON; an empty object of one that is deleted."""
-    position: int
-
-
 async def changed_page(
     view: Reading, scope: TenantScope, *, kind: str | None, after: tuple[int, str], through: int, limit: int
-) -> Sequence[Changed]:
-    """The next entities of a kind that changed behind `after` (a position and a guid) and not later than `through`, in
-    that order; None asks for those that were deleted."""
+) -> Sequence[tuple[str, int]]:
+    """The next entities of a kind that changed behind `after` (a position and a guid) and not later than `through`: their
+    guids, and where they changed, in that order. None asks for those that were deleted."""
     values = [scope.tenant_id, *after, through, limit]
     if kind is None:
         rows = await view.fetch(_GONE[view.dialect], *values)
     else:
         rows = await view.fetch(_CHANGED_OF_KIND[view.dialect], *values, kind)
-    return [Changed(*row) for row in rows]
+    return [(row[0], row[1]) for row in rows]
+
+
+async def groups_with(view: Reading, scope: TenantScope, members_: Collection[str]) -> Collection[str]:
+    """The groups that any of these entities are in."""
+    if not members_:
+        return ()
+    m = members.c
+    found = select(m.group_guid).where(m.tenant_id == scope.tenant_id, m.member_guid.in_(sorted(members_)), m.present)
+    return set((await view.execute(found)).scalars())

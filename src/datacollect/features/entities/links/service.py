@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from datacollect.db import Reading
-from datacollect.features.entities.entity import Entity
+from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.links.queries import (
-    Changed,
     StoredLink,
     changed_page,
     drop_links,
+    groups_with,
     keep_links,
     links_of,
     links_to,
@@ -20,11 +20,13 @@ from datacollect.features.entities.touched import Touched
 from datacollect.kernel.identity import TenantScope
 
 __all__ = [
-    "Changed",
+    "Kind",
     "ListedMember",
+    "Entity",
     "StoredLink",
     "changed_page",
     "drop_links",
+    "groups_with",
     "keep_links",
     "links_of",
     "links_to",
