@@ -16,6 +16,7 @@ from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 
+_NEVER = Millis(0)
 MOST_ERRORS = 100
 """Kept with a run; what does not fit is listed by itself."""
 LONGEST_MESSAGE = 500
@@ -126,9 +127,7 @@ class Run:
 
     def _ended(self, phase: Phase, status: Status, now: Millis) -> "Run":
         began = self.started_at if self.started_at is not None else self.created_at
-        return replace(
-            self, phase=phase, status=status, duration_ms=max(0, now - began), updated_at=now, trouble=None
-        )
+        return replace(self, phase=phase, status=status, duration_ms=max(0, now - began), updated_at=now, trouble=None)
 
 
 @dataclass(slots=True)
@@ -203,12 +202,31 @@ class Record:
     message: str | None = None
     retryable: bool | None = None
     tries: int = 0
-    updated_at: Millis = Millis(0)
+    updated_at: Millis = _NEVER
 
     @property
     def is_uncertain(self) -> bool:
         """Whether an earlier try may have arrived without our knowing."""
-        return self.standing is Standing.SENDING or (self.standing is Standing.FAILED)
+        return self.standing is Standing.SENDING
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the adapter was handed it and never got to say anything."""
+        return self.standing is Standing.SENDING and self.code is None
+
+    def sending(self, key: str, *, run_id: int, now: Millis) -> "Record":
+        """As it has to be on disk before the adapter is told of it."""
+        return replace(
+            self,
+            standing=Standing.SENDING,
+            is_due=True,
+            sent_key=key,
+            run_id=run_id,
+            code=None,
+            message=None,
+            retryable=None,
+            updated_at=now,
+        )
 
     def agreed(self, key: str | None) -> "Record":
         return replace(
@@ -222,11 +240,13 @@ class Record:
             tries=0,
         )
 
-    def failing(self, failure: Failure) -> "Record":
+    def failing(self, failure: Failure, *, is_uncertain: bool = False) -> "Record":
+        """Not there, or (`is_uncertain`) perhaps there all the same."""
+        known = Standing.FAILED if failure.retryable else Standing.DEAD
         return replace(
             self,
-            standing=Standing.FAILED if failure.retryable else Standing.DEAD,
-            is_due=failure.retryable,
+            standing=Standing.SENDING if is_uncertain else known,
+            is_due=failure.retryable or is_uncertain,
             code=failure.code,
             message=failure.message[:LONGEST_MESSAGE],
             retryable=failure.retryable,
@@ -236,16 +256,14 @@ class Record:
 
 def is_to_be_sent(record: Record | None, key: str, *, run_id: int) -> bool:
     """Whether content with that key has to go to the other system, in this run, on account of a change here."""
-    if record is None:
-        return True
-    if record.standing is Standing.SENDING:
+    if record is None or record.is_unanswered:
         return True
     if record.agreed_key == key and record.standing is Standing.AGREED:
         return False
     if record.sent_key == key and record.standing in (Standing.SKIPPED, Standing.DEAD):
         return False
     # It has been offered by this run already, and failed.
-    return not (record.standing is Standing.FAILED and record.sent_key == key and record.run_id == run_id)
+    return record.code is None or record.sent_key != key or record.run_id != run_id
 
 
 # -- content
@@ -274,8 +292,20 @@ def sending_key(guid: str, version: int, key: str) -> str:
     return _short(f"{guid}\n{version}\n{key}".encode(), 16)
 
 
-MEMBERS = "\0members"
-"""Stands among the fields for who is in a group: no field of a form is called that."""
+MEMBERS = "\1members"
+"""Stands among the fields for who is in a group, as the other system's keys: no field of a form is called that."""
+PUSHED = "\1pushed"
+"""Stands among the fields while they are those that we sent, and not those that the other system told."""
+
+
+def members_text(external_ids: Iterable[str]) -> str:
+    return msgspec.json.encode(sorted(external_ids)).decode()
+
+
+def members_in(seen: Mapping[str, str] | None) -> frozenset[str] | None:
+    """Who was in the group when we last knew; None if we never did."""
+    text = None if seen is None else seen.get(MEMBERS)
+    return None if text is None else frozenset(msgspec.json.decode(text))
 
 
 def hash_of(value: Any) -> str:

@@ -155,9 +155,7 @@ async def store_marks(tx: Tx, scope: TenantScope, system: str, adapter: str, mar
 async def forget_pull_mark(tx: Tx, scope: TenantScope, system: str) -> None:
     """The next pull begins at the beginning."""
     await tx.execute(
-        update(external_marks)
-        .where(_m.tenant_id == scope.tenant_id, _m.system == system)
-        .values(pull=text("NULL"))
+        update(external_marks).where(_m.tenant_id == scope.tenant_id, _m.system == system).values(pull=text("NULL"))
     )
 
 

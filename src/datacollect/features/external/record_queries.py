@@ -35,19 +35,20 @@ async def find_records(view: Reading, scope: TenantScope, system: str, guids: Co
 
 
 async def due_records(
-    view: Reading, scope: TenantScope, system: str, *, after: tuple[int, str], limit: int
+    view: Reading, scope: TenantScope, system: str, *, after: tuple[int, str], only_agreed: bool, limit: int
 ) -> Sequence[Record]:
-    """Those that are to be offered again, members before groups; `after` is a stage and a guid."""
+    """Those that are to be offered again, members before groups; `after` is a stage and a guid. With `only_agreed`
+    those that have not failed."""
     stage, guid = after
     found = select(external_outcomes).where(
         _of(scope, system), _o.is_due, _o.stage >= stage, or_(_o.stage > stage, _o.guid > guid)
     )
+    if only_agreed:
+        found = found.where(_o.status == Standing.AGREED.value)
     return [_record(row) for row in await view.execute(found.order_by(_o.stage, _o.guid).limit(limit))]
 
 
-async def open_records(
-    view: Reading, scope: TenantScope, system: str, *, after: str, limit: int
-) -> Sequence[Record]:
+async def open_records(view: Reading, scope: TenantScope, system: str, *, after: str, limit: int) -> Sequence[Record]:
     """Those of which something is under way in the other system, by guid."""
     found = select(external_outcomes).where(_of(scope, system), _o.is_open, _o.guid > after)
     return [_record(row) for row in await view.execute(found.order_by(_o.guid).limit(limit))]
@@ -75,15 +76,16 @@ async def keep_records(tx: Tx, scope: TenantScope, system: str, records: Sequenc
     await tx.execute(upsert, [_values(scope, system, record) for record in ordered])
 
 
-async def make_due(tx: Tx, scope: TenantScope, system: str, guids: Collection[str] | None) -> int:
-    """Have the next run offer these again, as far as anything is kept of them; None for all that failed for good."""
-    wanted = and_(_of(scope, system), _o.is_due.is_(False))
-    if guids is None:
-        wanted = and_(wanted, _o.code.is_not(None))
-    elif guids:
-        wanted = and_(wanted, _o.guid.in_(sorted(guids)))
-    else:
-        return 0
+async def make_due(tx: Tx, scope: TenantScope, system: str, guids: Collection[str]) -> None:
+    """Have those of these looked at once more on which both sides agree."""
+    if guids:
+        wanted = and_(_of(scope, system), _o.status == Standing.AGREED.value, _o.guid.in_(sorted(guids)))
+        await tx.execute(update(external_outcomes).where(wanted).values(is_due=true()))
+
+
+async def retry_failed(tx: Tx, scope: TenantScope, system: str) -> int:
+    """Have the next run offer all that failed for good; gives how many those are."""
+    wanted = and_(_of(scope, system), _o.code.is_not(None), _o.is_due.is_(False))
     return (await tx.execute(update(external_outcomes).where(wanted).values(is_due=true()))).rowcount
 
 
@@ -154,9 +156,7 @@ class Letter:
     updated_at: Millis
 
 
-async def due_letters(
-    view: Reading, scope: TenantScope, system: str, *, after: str, limit: int
-) -> Sequence[Letter]:
+async def due_letters(view: Reading, scope: TenantScope, system: str, *, after: str, limit: int) -> Sequence[Letter]:
     """Those that are to be tried again, by their key."""
     found = select(external_letters).where(_about(scope, system), _l.is_due, _l.external_id > after)
     return [_letter(row) for row in await view.execute(found.order_by(_l.external_id).limit(limit))]
@@ -176,8 +176,7 @@ async def keep_letters(tx: Tx, scope: TenantScope, system: str, letters: Sequenc
         return
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_letters)
     changed = {
-        name: insert.excluded[name]
-        for name in ("guid", "record", "code", "message", "is_due", "run_id", "updated_ms")
+        name: insert.excluded[name] for name in ("guid", "record", "code", "message", "is_due", "run_id", "updated_ms")
     } | {"tries": _l.tries + 1}
     upsert = insert.on_conflict_do_update(index_elements=[_l.tenant_id, _l.system, _l.external_id], set_=changed)
     await tx.execute(

@@ -20,9 +20,9 @@ from datacollect.features.entities.touched import Touched
 from datacollect.kernel.identity import TenantScope
 
 __all__ = [
+    "Entity",
     "Kind",
     "ListedMember",
-    "Entity",
     "StoredLink",
     "changed_page",
     "drop_links",
