@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -181,7 +182,8 @@ class Turn:
     async def _fail(self, error: Exception) -> None:
         code, after_seconds = _code_of(error), _asked_pause(error)
         is_final = isinstance(error, Unrecoverable) or (isinstance(error, CallFailed) and error.is_final)
-        _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), exc_info=error)
+        told = {"exception": _trace_of(error)} if isinstance(self._handler, CallingHandler) else {"exc_info": error}
+        _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), **told)
         await self._conclude(lambda tx: self._store_failure(tx, code, after_seconds, is_final=is_final))
 
     async def _store_failure(self, tx: Tx, code: str, after_seconds: float | None, *, is_final: bool) -> Job | None:
@@ -266,6 +268,12 @@ def _code_of(error: Exception) -> str:
 def _code(code: str) -> str:
     """Nothing that another system has said, should a handler take that for a code."""
     return code if _CODE.fullmatch(code) else JobFailed.code
+
+
+def _trace_of(error: Exception) -> str:
+    """Where it came from and what it is, without its message: that may be what another system has answered."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    return "".join([*traceback.format_tb(error.__traceback__), name])
 
 
 def _asked_pause(error: Exception) -> float | None:
