@@ -104,7 +104,14 @@ class Worker:
             slice_steps=slice_steps,
             slice_seconds=slice_seconds,
             retries=retries or Retries(),
-            watching=Watching(database, clock, lease_seconds, look_seconds, grace_seconds),
+            watching=Watching(
+                database=database,
+                clock=clock,
+                lease_seconds=lease_seconds,
+                look_seconds=look_seconds,
+                grace_seconds=grace_seconds,
+                writing=asyncio.Semaphore(max(slots, 2)),
+            ),
             calls=self._calls,
             is_stopping=lambda: self._stopping,
         )
