@@ -62,7 +62,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
-from datacollect.jobs import Handler, Worker
+from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
@@ -158,6 +158,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             clock,
             job_handlers(settings, clock, database, log, auth),
             slots=settings.jobs_at_once,
+            call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
         objects=open_objects(settings, clock),
@@ -167,7 +168,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
 
 def job_handlers(
     settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
-) -> Sequence[Handler]:
+) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),

@@ -205,6 +205,13 @@ class Settings(BaseSettings):
         le=64,
         description="Background jobs that a server process works on at once; 0 leaves them to other processes.",
     )
+    calls_at_once: int = Field(
+        16,
+        alias="CALLS_AT_ONCE",
+        ge=1,
+        le=256,
+        description="Background jobs beside those that a server process may have waiting for other systems at once.",
+    )
     job_lease: int = Field(
         30,
         alias="JOB_LEASE",
