@@ -20,6 +20,7 @@ from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
+from datacollect.objects import ObjectStore, Spool
 from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
 
@@ -168,6 +169,8 @@ class Hub:
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
     jobs: Worker
+    objects: ObjectStore
+    spool: Spool
 
 
 def get_hub(request: Request) -> Hub:
