@@ -14,6 +14,7 @@ from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
+from datacollect.features.attachments import feature as attachments
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -82,6 +83,7 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    attachments.FEATURE,
     exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -42,7 +42,8 @@ async def advance(tx: Tx, scope: TenantScope, *, files: int, size_bytes: int) ->
             "size_bytes": heads.size_bytes + size_bytes,
         },
     ).returning(heads.position, heads.files, heads.size_bytes)
-    return Totals(*(await tx.execute(counted)).one())
+    row: Any = (await tx.execute(counted)).one()
+    return Totals(*row)
 
 
 async def insert_attachment(tx: Tx, scope: TenantScope, new: Attachment) -> None:
@@ -77,8 +78,8 @@ async def bury(tx: Tx, scope: TenantScope, guid: str, *, position: int, now: Mil
 
 async def find(view: Reading, scope: TenantScope, guid: str) -> Attachment | None:
     """Also one that was deleted."""
-    row = (await view.execute(select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.guid == guid))).one_or_none()
-    return None if row is None else _attachment(row)
+    found = await _fetch(view, select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.guid == guid))
+    return found[0] if found else None
 
 
 async def count_of_entity(view: Reading, scope: TenantScope, entity_guid: str) -> int:
@@ -90,9 +91,7 @@ async def count_of_entity(view: Reading, scope: TenantScope, entity_guid: str) -
 
 async def list_of_entity(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[Attachment]:
     """By time, then guid."""
-    found = select(*_ALL).where(
-        _a.tenant_id == scope.tenant_id, _a.entity_guid == entity_guid, _a.deleted_ms.is_(None)
-    )
+    found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.entity_guid == entity_guid, _a.deleted_ms.is_(None))
     return await _fetch(view, found.order_by(_a.created_ms, _a.guid))
 
 
@@ -133,7 +132,8 @@ async def list_kept(view: Reading, scope: TenantScope, *, after: str, limit: int
     found = select(_a.guid, _a.entity_guid, _a.awaits_entity, _a.forsaken_ms).where(
         _a.tenant_id == scope.tenant_id, _a.deleted_ms.is_(None), _a.guid > after
     )
-    return [Kept(*row) for row in await view.execute(found.order_by(_a.guid).limit(limit))]
+    rows: Sequence[Any] = (await view.execute(found.order_by(_a.guid).limit(limit))).all()
+    return [Kept(*row) for row in rows]
 
 
 async def note_entity(
@@ -148,8 +148,5 @@ async def note_entity(
 
 
 async def _fetch(view: Reading, statement: Any) -> Sequence[Attachment]:
-    return [_attachment(row) for row in await view.execute(statement)]
-
-
-def _attachment(row: Row[Any]) -> Attachment:
-    return Attachment(*row)
+    rows: Sequence[Any] = (await view.execute(statement)).all()
+    return [Attachment(*row) for row in rows]
