@@ -1,1 +1,1 @@
-"""Files that belong to entities."""
+"""Attachments: photos and documents of entities. They arrive whole or not at all."""
