@@ -5,14 +5,18 @@ The parts may stand in any order, so what a text part says may be known only beh
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from datacollect.http.body import BodyInterrupted, InvalidUtf8, NulCharacter
 from datacollect.http.upload import MULTIPART, MalformedUpload, UnexpectedField
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 ENVELOPE_BYTES = 64 * 1024
 """Room for what is around the file: boundaries, headers and text parts."""

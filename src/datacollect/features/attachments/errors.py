@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable
 
-from datacollect.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMedia
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import (
+    Conflict,
+    DataCollectError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    UnsupportedMedia,
+)
 
 
 class AttachmentNotFound(NotFound):
