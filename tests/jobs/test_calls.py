@@ -1,33 +1,28 @@
 """Jobs that call other systems, on both engines: what a call has answered is stored once, and no call is in another's way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy import select, update
 
 from datacollect.db import Database, Tx
 from datacollect.jobs import (
     AnyHandler,
-    CallFailed,
     Continue,
     Done,
-    GiveUp,
     Job,
     JobId,
     JobState,
     Lease,
     Retries,
-    Retry,
     Step,
     Worker,
     enqueue,
     find_job,
 )
-from datacollect.jobs.errors import LeaseLost
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import TenantScope, system_scope
