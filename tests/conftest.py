@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.postgres import fresh_database, server_url
+from datacollect.testing.s3 import S3Server, s3_server
 
 # A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
 hypothesis_settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +47,13 @@ def postgres_server() -> str:
     # the server runs as when the tests run as root.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     return server_url(Path(tempfile.gettempdir()) / f"datacollect-hub-postgres-{run}")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real server that speaks S3."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,10 @@ from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
 from datacollect.features.attachments import feature as attachments
+from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.service import Keeper
+from datacollect.features.attachments.tidying import Tidier
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -134,6 +138,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     auth = TokenAuthenticator(database, tokens, clock)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
+    objects = open_objects(settings, clock)
+    contents = Contents(database, objects, clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -158,23 +165,32 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth),
+            job_handlers(settings, clock, database, log, auth, objects, keeper),
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
-        objects=open_objects(settings, clock),
+        objects=objects,
         spool=Spool(settings.data_dir / "spool"),
+        contents=contents,
+        attachments=keeper,
     )
 
 
 def job_handlers(
-    settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    log: EventLog,
+    auth: Authenticator,
+    objects: ObjectStore,
+    keeper: Keeper,
 ) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
-        PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+        PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
+        CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
     )
 
@@ -214,7 +230,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running():
+            async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
                 yield
         finally:
             await hub.outgoing.aclose()

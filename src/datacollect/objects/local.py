@@ -132,8 +132,8 @@ class LocalStore:
     def _check(self) -> None:
         with failing():
             # Before the first attachment there is no such folder, and that is well.
-            with contextlib.suppress(FileNotFoundError):
-                next(os.scandir(self._folder), None)
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+                next(entries, None)
 
 
 async def _pieces(descriptor: int, start: int, end: int) -> AsyncGenerator[bytes]:

@@ -136,14 +136,12 @@ async def list_kept(view: Reading, scope: TenantScope, *, after: str, limit: int
     return [Kept(*row) for row in rows]
 
 
-async def note_entity(
-    tx: Tx, scope: TenantScope, guids: Sequence[str], *, awaits_entity: bool, forsaken_at: Millis | None
-) -> None:
-    """What has been found of the entities of these attachments."""
+async def note_entity(tx: Tx, scope: TenantScope, guids: Sequence[str], *, forsaken_at: Millis | None) -> None:
+    """The entities of these attachments are known; those of them that are deleted since `forsaken_at`."""
     await tx.execute(
         update(attachments)
         .where(_a.tenant_id == scope.tenant_id, _a.guid.in_(guids))
-        .values(awaits_entity=awaits_entity, forsaken_ms=forsaken_at)
+        .values(awaits_entity=False, forsaken_ms=forsaken_at)
     )
 
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from datacollect.features.attachments import service
 from datacollect.features.attachments.answering import FileAnswer
-from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import InvalidAttachmentQuery, LinkInvalid, RangeNotSatisfiable
 from datacollect.features.attachments.judging import judged
 from datacollect.features.attachments.links import is_valid, link_path
@@ -36,7 +35,6 @@ from datacollect.features.attachments.schemas import (
     buried,
     shown,
 )
-from datacollect.features.attachments.service import Keeper
 from datacollect.http.body import ProgramBody
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
@@ -53,7 +51,6 @@ DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 _LIMIT = re.compile(r"[0-9]{1,4}")
 _INSTANT = re.compile(r"[0-9]{1,15}")
-_MEBIBYTE = 1024 * 1024
 
 _log = structlog.get_logger(component="attachments")
 
@@ -86,15 +83,6 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _contents(hub: Hub) -> Contents:
-    return Contents(hub.db, hub.objects, hub.clock)
-
-
-def _keeper(hub: Hub) -> Keeper:
-    quota_bytes = hub.settings.attachment_quota * _MEBIBYTE
-    return Keeper(hub.db, hub.log, _contents(hub), hub.clock, quota_bytes=quota_bytes)
-
-
 @router.post(
     "/upload",
     status_code=201,
@@ -125,7 +113,7 @@ async def upload(hub: CurrentHub, sender: Sender, response: Response) -> Uploade
     """
     tenant = sender.tenant
     new = await judged(sender.body, tenant.attachments)
-    made, is_new = await _keeper(hub).keep(sender.scope, tenant.attachments, new, sender.body.spooled)
+    made, is_new = await hub.attachments.keep(sender.scope, tenant.attachments, new, sender.body.spooled)
     if not is_new:
         response.status_code = 200
     return Uploaded(attachment=shown(made, sender.scope.tenant_id))
@@ -235,7 +223,7 @@ async def look(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The headers of the download, if its bytes are there."""
     async with hub.db.reading(reader.scope) as view:
         found = await service.get(view, reader.scope, guid)
-        content = await _contents(hub).find(view, reader.scope, found.digest or "")
+        content = await hub.contents.find(view, reader.scope, found.digest or "")
     if content is None or await hub.objects.stat(content.key(reader.scope.tenant_id)) != found.size_bytes:
         raise ObjectMissing()
     answer = Response()
@@ -249,7 +237,7 @@ async def look(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
 )
 async def delete(guid: Guid, hub: CurrentHub, deleter: Deleter) -> Deleted:
     """It is gone at once and for good. Any role but viewer."""
-    await _keeper(hub).delete(deleter.scope, guid)
+    await hub.attachments.delete(deleter.scope, guid)
     return Deleted()
 
 
@@ -303,7 +291,7 @@ async def download_by_link(
 async def _file(request: Request, hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Response]:
     async with hub.db.reading(scope) as view:
         found = await service.get(view, scope, guid)
-        content = await _contents(hub).find(view, scope, found.digest or "")
+        content = await hub.contents.find(view, scope, found.digest or "")
     if content is None or content.size_bytes != found.size_bytes:
         _log.error("attachment.content_missing", guid=found.guid)
         raise ObjectMissing()
