@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.features.attachments.links import MOST_SECONDS, SECONDS
 from datacollect.features.attachments.model import Attachment
 from datacollect.kernel.clock import format_timestamp
 
@@ -93,7 +94,7 @@ class LinkWanted(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
 
     config_id: str | None = None
-    seconds: int = Field(300, ge=1, le=3600, description="How long the link is to be good for.")
+    seconds: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="How long the link is to be good for.")
 
 
 class Target(BaseModel):
