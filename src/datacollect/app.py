@@ -14,8 +14,11 @@ from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
-from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds, nothing_to_tidy
+from datacollect.features.attachments import feature as attachments
+from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
 from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.service import Keeper
+from datacollect.features.attachments.tidying import Tidier
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -84,6 +87,7 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    attachments.FEATURE,
     exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
@@ -135,6 +139,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
+    contents = Contents(database, objects, clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -159,14 +165,15 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth, objects),
+            job_handlers(settings, clock, database, log, auth, objects, keeper),
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
         objects=objects,
         spool=Spool(settings.data_dir / "spool"),
-        contents=Contents(database, objects, clock),
+        contents=contents,
+        attachments=keeper,
     )
 
 
@@ -177,12 +184,13 @@ def job_handlers(
     log: EventLog,
     auth: Authenticator,
     objects: ObjectStore,
+    keeper: Keeper,
 ) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
         PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
-        CollectHandler(objects, clock, nothing_to_tidy),
+        CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
     )
 

@@ -228,6 +228,13 @@ class Settings(BaseSettings):
     attachments_dir: Path | None = Field(
         None, alias="ATTACHMENTS_DIR", description="Folder of attachments. Unset: `attachments` in DATA_DIR."
     )
+    attachment_quota: int = Field(
+        0,
+        alias="ATTACHMENT_QUOTA",
+        ge=0,
+        le=2**40,
+        description="MiB that the attachments of one program may take. 0: no such limit.",
+    )
     s3_bucket: str | None = Field(None, alias="S3_BUCKET", description="Bucket of attachments.")
     s3_prefix: str = Field("", alias="S3_PREFIX", description="What the names of attachments in the bucket begin with.")
     s3_endpoint: str | None = Field(None, alias="S3_ENDPOINT", description="URL of a store that is not Amazon's.")

@@ -18,7 +18,7 @@ from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sealing import Seals
-from datacollect.kernel.tenancy import Tenant, TenantDirectory
+from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import ObjectStore, Spool, Spooled
 from datacollect.outgoing import GuardedClient
@@ -162,6 +162,15 @@ class Contents(Protocol):
         """The content, with the key of its bytes; None if there is none."""
 
 
+class Attachments(Protocol):
+    """Makes and deletes attachments; implemented by the attachments slice, which knows what they are."""
+
+    async def keep(self, scope: TenantScope, rules: AttachmentRules, new: Any, spooled: Spooled) -> tuple[Any, bool]:
+        """The attachment, and whether it was made now."""
+
+    async def delete(self, scope: TenantScope, guid: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -191,6 +200,7 @@ class Hub:
     objects: ObjectStore
     spool: Spool
     contents: Contents
+    attachments: Attachments
 
 
 def get_hub(request: Request) -> Hub:

@@ -38,11 +38,13 @@ def _magic(*names: str) -> Check:
 
 
 def _names_of(head: bytes) -> list[str]:
-    """All types that may begin like that, the most likely first."""
+    """The types that have the longest mark with which it begins: several have the same, or begin alike."""
     try:
-        return [found.mime_type for found in puremagic.magic_string(head) if found.mime_type]
+        found = [one for one in puremagic.magic_string(head) if one.mime_type]
     except (puremagic.PureError, ValueError):
         return []
+    best = max((one.confidence for one in found), default=0)
+    return [one.mime_type for one in found if one.confidence == best]
 
 
 # -- zip archives

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -52,8 +52,10 @@ class _Attachments(msgspec.Struct, rename="camel"):
     max_per_entity: int | None = None
 
     def rules(self) -> AttachmentRules:
-        given = {"most_bytes": self.max_bytes, "types": self.types, "most_per_entity": self.max_per_entity}
-        return replace(AttachmentRules(), **{name: value for name, value in given.items() if value is not None})
+        usual = AttachmentRules()
+        return AttachmentRules(
+            self.max_bytes or usual.most_bytes, self.types or usual.types, self.max_per_entity or usual.most_per_entity
+        )
 
 
 class _RunningConfig(msgspec.Struct, rename="camel"):
