@@ -62,9 +62,7 @@ FILES = {
     "application/vnd.ms-excel": compound("Workbook"),
     _DOCX: archive("[Content_Types].xml", "_rels/.rels", "word/document.xml"),
     _XLSX: archive("[Content_Types].xml", "xl/workbook.xml"),
-    "application/vnd.oasis.opendocument.text": archive(
-        first=("mimetype", b"application/vnd.oasis.opendocument.text")
-    ),
+    "application/vnd.oasis.opendocument.text": archive(first=("mimetype", b"application/vnd.oasis.opendocument.text")),
     "application/vnd.oasis.opendocument.spreadsheet": archive(
         first=("mimetype", b"application/vnd.oasis.opendocument.spreadsheet")
     ),

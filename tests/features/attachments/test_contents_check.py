@@ -85,7 +85,5 @@ def test_the_name_of_a_stream_has_to_be_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [b"", b"PK\5\6", b"PK\5\6" + b"\xff" * 18, b"PK\5\6" + bytes(18)])
 @pytest.mark.parametrize("declared", [DOCX, XLSX])
-def test_archives_with_a_broken_end_are_refused_and_nothing_breaks(
-    tmp_path: Path, tail: bytes, declared: str
-) -> None:
+def test_archives_with_a_broken_end_are_refused_and_nothing_breaks(tmp_path: Path, tail: bytes, declared: str) -> None:
     assert looks_like(tmp_path, FILES[declared][:60] + tail, declared)
