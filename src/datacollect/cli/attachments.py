@@ -10,7 +10,7 @@ from datacollect.cli.showing import counted, print_json, progress_bar, shown
 from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
 from datacollect.features.attachments.service import programs_with_attachments
-from datacollect.features.tenants.service import states
+from datacollect.features.tenants.service import every_program
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import NotFound
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -66,8 +66,8 @@ async def _check(
     await hub.objects.health()
     async with hub.db.reading(EVERY_TENANT) as view:
         known = await programs_with_attachments(view)
-        named = [TenantId(name) for name in dict.fromkeys(asked)]
-        there = {*known, *await states(view, named)}
+        there = {*known, *await every_program(view)}
+    named = [TenantId(name) for name in dict.fromkeys(asked)]
     if unknown := [name for name in named if name not in there]:
         raise NotFound(f"There is no program {shown(unknown[0])}.")
     found = {}
@@ -75,7 +75,7 @@ async def _check(
         found[tenant_id] = await _check_one(checker, system_scope(tenant_id))
     if named:
         return found, []
-    return found, await checker.unknown_folders([system_scope(tenant_id) for tenant_id in known])
+    return found, await checker.unknown_folders([system_scope(tenant_id) for tenant_id in there])
 
 
 async def _check_one(checker: Checker, scope: TenantScope) -> Checked:
