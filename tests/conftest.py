@@ -27,6 +27,7 @@ hypothesis_settings.load_profile("hub")
 
 ADMIN_EMAIL = "admin@hub.test"
 ADMIN_PASSWORD = "Correct-Horse-7"
+JWT_SECRET = "0123456789abcdef0123456789abcdef"
 ENGINES = ("sqlite", "postgres")
 
 
@@ -70,7 +71,7 @@ def make_settings(data_dir: Path, url: str | None, **changes: object) -> Setting
     values: dict[str, object] = {
         "ADMIN_EMAIL": ADMIN_EMAIL,
         "ADMIN_PASSWORD": ADMIN_PASSWORD,
-        "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+        "JWT_SECRET": JWT_SECRET,
         "DATABASE_URL": url,
         "DATA_DIR": data_dir,
         "LOGIN_RATE_LIMIT": 100_000,

@@ -22,7 +22,7 @@ from datacollect.features.attachments.model import (
     part_of,
 )
 from datacollect.features.attachments.naming import disposition
-from datacollect.features.attachments.receiving import InUpload
+from datacollect.features.attachments.receiving import FIELD, InUpload
 from datacollect.features.attachments.schemas import (
     AttachmentList,
     Changes,
@@ -42,6 +42,7 @@ from datacollect.http.policy import PUBLIC, Entered, InProgram
 from datacollect.http.tenant import tenant_of
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.errors import InvalidPayload
+from datacollect.kernel.filetypes import FILE_TYPES
 from datacollect.kernel.identity import Action, TenantScope, system_scope
 from datacollect.objects import ObjectMissing
 
@@ -74,7 +75,41 @@ _NOT_THERE = {
     503: "The storage cannot be reached just now.",
 }
 _TAG = {"ETag": {"description": "The file's SHA-256.", "schema": {"type": "string"}}}
-_BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_BINARY: dict[str, Any] = dict.fromkeys(sorted(FILE_TYPES), _BYTES)
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD, "entityGuid"],
+                    "properties": {
+                        FIELD: {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The file, with its name and type.",
+                        },
+                        "entityGuid": {"type": "string", "minLength": 1, "maxLength": 512},
+                        "configId": {"type": "string", "description": "The program; the query may name it instead."},
+                        "guid": {
+                            "type": "string",
+                            "format": "uuid",
+                            "description": "Of the attachment: sent again with the same, it is stored once.",
+                        },
+                        "hash": {
+                            "type": "string",
+                            "pattern": "^[0-9a-fA-F]{64}$",
+                            "description": "SHA-256 of the file, in hexadecimal digits: another one is refused.",
+                        },
+                    },
+                },
+                "encoding": {FIELD: {"contentType": ", ".join(sorted(FILE_TYPES))}},
+            }
+        },
+    }
+}
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file, in the media type it was sent as.", "content": _BINARY, "headers": _TAG},
     206: {"description": "The part of the file that `Range` asks for.", "content": _BINARY, "headers": _TAG},
@@ -88,6 +123,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
     status_code=201,
     summary="Attach a file to an entity",
     response_model=Uploaded,
+    openapi_extra=_FORM,
     responses={
         200: {"model": Uploaded, "description": "The file had been stored before, under the same `guid`."},
         **errors(
