@@ -7,7 +7,7 @@ from typing import Self
 
 from datacollect.objects.errors import ObjectDamaged
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 64 * 1024
 """At most, of what is held of an object that is read or received."""
 
 

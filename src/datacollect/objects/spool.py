@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,16 +33,16 @@ class Incoming:
         self._descriptor = descriptor
         self._most_bytes = most_bytes
         self._hash = hashlib.sha256()
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_bytes = 0
 
-    async def write(self, data: bytes) -> None:
-        """Raises `SpoolTooLarge`, `StorageFull`."""
+    async def write(self, data: bytes | memoryview) -> None:
+        """`data` stays as it is: it is not copied. Raises `SpoolTooLarge`, `StorageFull`."""
         self.size_bytes += len(data)
         if self.size_bytes > self._most_bytes:
             raise SpoolTooLarge()
         if len(self.head) < HEAD_BYTES:
-            self.head += data[: HEAD_BYTES - len(self.head)]
+            self.head += bytes(data[: HEAD_BYTES - len(self.head)])
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= PIECE_BYTES:
@@ -54,18 +54,17 @@ class Incoming:
         return Spooled(self.path, self._hash.hexdigest(), self.size_bytes)
 
     async def _flush(self) -> None:
-        piece = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
-        if piece:
-            await in_thread(partial(self._store, piece))
+        pieces, self._pending, self._pending_bytes = self._pending, [], 0
+        if pieces:
+            await in_thread(partial(self._store, pieces))
 
-    def _store(self, piece: bytes) -> None:
-        self._hash.update(piece)
-        with failing():
+    def _store(self, pieces: Sequence[bytes | memoryview]) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
             view = memoryview(piece)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            with failing():
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
 
 
 class Spool:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="objects")
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="objects")
 
 
 async def in_thread(call: Callable[[], _T]) -> _T:

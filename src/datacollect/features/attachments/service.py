@@ -8,7 +8,7 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.log import EventLog
-from datacollect.features.attachments import queries
+from datacollect.features.attachments import checking_queries, queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import (
     AttachmentDeleted,
@@ -25,6 +25,7 @@ from datacollect.features.entities.service import known_guids, within_reach
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import AttachmentRules
 from datacollect.objects import Spooled, StorageUnavailable
 
@@ -168,6 +169,11 @@ class Keeper:
             "sizeBytes": about.size_bytes,
         }
         await note(tx, self._log, scope, action, about.entity_guid, told, now=self._clock.now())
+
+
+async def programs_with_attachments(view: Reading) -> Sequence[TenantId]:
+    """Asked for all tenants."""
+    return await checking_queries.tenants(view)
 
 
 # -- reading

@@ -94,6 +94,10 @@ _ALL = (
 """All of a program but its seeds."""
 
 
+async def list_ids(view: Reading) -> Sequence[TenantId]:
+    return [TenantId(name) for name in (await view.execute(select(programs.c.id).order_by(programs.c.id))).scalars()]
+
+
 async def find_program(view: Reading, seals: Seals, tenant_id: TenantId) -> Program | None:
     return _program(seals, (await view.execute(select(*_ALL).where(_p.id == tenant_id))).one_or_none())
 

@@ -1,11 +1,16 @@
 """Contents as uploads, deletions and downloads see them."""
 
+import asyncio
+
 from datacollect.db import Database, Reading, Tx
 from datacollect.features.attachments.contents import queries
-from datacollect.features.attachments.contents.model import Content, Secured
+from datacollect.features.attachments.contents.model import GRACE_MILLIS, Content, Secured
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope
-from datacollect.objects import ObjectStore, Spooled, new_key
+from datacollect.objects import ObjectStore, Spooled, StorageUnavailable, new_key
+
+PUT_SECONDS = GRACE_MILLIS // 2000
+"""How long storing may take: well within the time that a writing is left alone."""
 
 
 class Contents:
@@ -31,7 +36,12 @@ class Contents:
                 return Secured(known, is_written=False)
             async with self._database.transaction(scope) as tx:
                 new = await self._begin(tx, scope, spooled)
-        await self._store.put(new.key(scope.tenant_id), spooled)
+        try:
+            # Later than that, what it stores might be stored behind the collector's back.
+            async with asyncio.timeout(PUT_SECONDS):
+                await self._store.put(new.key(scope.tenant_id), spooled)
+        except TimeoutError:
+            raise StorageUnavailable() from None
         return Secured(new, is_written=True, replaces=known.generation if known else None)
 
     async def take(self, tx: Tx, scope: TenantScope, secured: Secured) -> bool:
@@ -44,6 +54,8 @@ class Contents:
         if not secured.is_written:
             return await queries.refer(tx, scope, content.digest, content.generation, now=now)
         if not await queries.take_loose(tx, scope, content.digest, content.generation):
+            # Given up by the collector, which may even have forgotten it before it was there.
+            await queries.condemn(tx, scope, content.digest, content.generation, since=now)
             return False
         stands = await queries.refer_new(tx, scope, content, now=now)
         if stands == content.generation:

@@ -53,6 +53,15 @@ async def add_loose(tx: Tx, scope: TenantScope, digest: str, generation: str, *,
     )
 
 
+async def condemn(tx: Tx, scope: TenantScope, digest: str, generation: str, *, since: Millis) -> None:
+    """Have bytes deleted, whether anything is known of them or not."""
+    dialect = postgresql if tx.dialect == "postgresql" else sqlite
+    row = dialect.insert(loose).values(
+        tenant_id=scope.tenant_id, digest=digest, generation=generation, since_ms=since, dying=True
+    )
+    await tx.execute(row.on_conflict_do_nothing())
+
+
 async def take_loose(tx: Tx, scope: TenantScope, digest: str, generation: str) -> bool:
     """Let a writing be one no more. Whether it still was one: else its bytes are dying, or gone."""
     taken = delete(loose).where(
