@@ -14,6 +14,11 @@ from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import EventStore
+from datacollect.features.attachments import feature as attachments
+from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.service import Keeper
+from datacollect.features.attachments.tidying import Tidier
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -62,9 +67,10 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
-from datacollect.jobs import Handler, Worker
+from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
+from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
@@ -81,6 +87,7 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    attachments.FEATURE,
     exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
@@ -131,6 +138,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     auth = TokenAuthenticator(database, tokens, clock)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
+    objects = open_objects(settings, clock)
+    contents = Contents(database, objects, clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -155,21 +165,56 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth),
+            job_handlers(settings, clock, database, log, auth, objects, keeper),
             slots=settings.jobs_at_once,
+            call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
+        objects=objects,
+        spool=Spool(settings.data_dir / "spool"),
+        contents=contents,
+        attachments=keeper,
     )
 
 
 def job_handlers(
-    settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
-) -> Sequence[Handler]:
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    log: EventLog,
+    auth: Authenticator,
+    objects: ObjectStore,
+    keeper: Keeper,
+) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
-        PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+        PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
+        CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
+    )
+
+
+def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
+    """Where the settings say that attachments are. Nothing is asked of it yet."""
+    match settings.attachments_store:
+        case "memory":
+            return MemoryStore(clock)
+        case "local":
+            return LocalStore(settings.attachments_folder)
+    secret = settings.s3_secret_access_key
+    return S3Store(
+        S3Options(
+            settings.s3_bucket or "",
+            prefix=settings.s3_prefix,
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=secret.get_secret_value() if secret else None,
+            virtual_hosted=settings.s3_virtual_hosted,
+            allow_http=settings.s3_http_allowed,
+            root_certificate=settings.s3_ca_file.read_bytes() if settings.s3_ca_file else None,
+        )
     )
 
 
@@ -185,10 +230,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running():
+            async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
                 yield
         finally:
             await hub.outgoing.aclose()
+            await hub.objects.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 
@@ -210,6 +256,7 @@ async def prepare(hub: Hub) -> None:
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     await _open_secrets(hub)
+    await _open_storage(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
@@ -231,6 +278,19 @@ async def _open_secrets(hub: Hub) -> None:
         _log.info("programs.adopted", programs=adopted)
     if locked := await locked_programs(hub.db, hub.seals):
         _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
+
+
+async def _open_storage(hub: Hub) -> None:
+    """Make room of what uploads left behind that were cut by a crash, and say so if attachments cannot be reached.
+
+    The hub starts all the same: to sync goes before photos.
+    """
+    if left := await hub.spool.clean():
+        _log.info("spool.cleaned", files=left)
+    with contextlib.suppress(StorageUnavailable):
+        await hub.objects.health()
+        return
+    _log.warning("storage.unreachable", store=hub.settings.attachments_store)
 
 
 def _add_middleware(app: FastAPI, hub: Hub) -> None:

@@ -33,6 +33,10 @@ TENANT_TABLES = {
     "program_contents",
     "search_terms",
     "search_indexes",
+    "attachments",
+    "attachment_heads",
+    "attachment_contents",
+    "attachment_loose",
 }
 
 

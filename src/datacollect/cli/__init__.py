@@ -3,6 +3,7 @@
 import typer
 
 from datacollect.cli import (
+    attachments,
     database,
     development,
     documents,
@@ -35,6 +36,7 @@ app.command("rebuild")(rebuild.rebuild_state)
 app.command("export")(files.export_program)
 app.command("import")(files.import_program)
 app.command("openapi")(documents.print_openapi)
+app.add_typer(attachments.app, name="attachments")
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")

@@ -77,6 +77,9 @@ class Objects:
     session: str
     """Of the account."""
     artifact: str
+    attachment: str
+    """Of the entity in the south."""
+    north_attachment: str
 
 
 def nothing() -> Objects:
@@ -91,6 +94,8 @@ def nothing() -> Objects:
         account="99999999",
         session=uuid.uuid4().hex,
         artifact=uuid.uuid4().hex,
+        attachment=str(uuid.uuid4()),
+        north_attachment=str(uuid.uuid4()),
     )
 
 
@@ -224,6 +229,15 @@ class World:
         answer = await self.admin.get("/api/sync/quarantine", params=query)
         return str(answer.json()["quarantined"][0]["id"])
 
+    async def make_attachment(self, config_id: str, entity: str, value: str) -> str:
+        """A text that says `value`, and is called so."""
+        file = (f"{value}.txt", value.encode(), "text/plain")
+        answer = await self.admin.post(
+            "/api/attachments/upload", data={"configId": config_id, "entityGuid": entity}, files={"file": file}
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["attachment"]["guid"])
+
     async def make_account(self, config_id: str, name: str) -> Person:
         """A new account whose e-mail is marked."""
         email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
@@ -348,7 +362,21 @@ async def _fill(world: World, name: str) -> Objects:
     assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
     account = await world.make_account(name, name)
     session, artifact = await world.session_of(account), await world.artifact_of(name)
-    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact)
+    attachment = await world.make_attachment(name, entity, mark(name, "data"))
+    north_attachment = await world.make_attachment(name, north, marked)
+    return Objects(
+        entity=entity,
+        north=north,
+        group=group,
+        conflict=conflict,
+        quarantined=quarantined,
+        device=device,
+        account=str(account.id),
+        session=session,
+        artifact=artifact,
+        attachment=attachment,
+        north_attachment=north_attachment,
+    )
 
 
 def _addresses() -> Iterator[tuple[str, int]]:

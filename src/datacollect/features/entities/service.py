@@ -61,6 +61,7 @@ async def snapshots_of(
 
 
 guids_of_entities = queries.guids_of_entities
+known_guids = queries.known_guids
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:

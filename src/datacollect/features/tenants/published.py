@@ -32,6 +32,7 @@ _OPTIONAL_SECTIONS = (
     "customEventTypes",
     "formValidation",
     "auditReads",
+    "attachments",
 )
 
 _AUTH_FIELDS = frozenset({

@@ -482,6 +482,11 @@ async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[Ten
     return {tenant_id: "archived" if is_archived else "running" for tenant_id, is_archived in archived.items()}
 
 
+async def every_program(view: Reading) -> Sequence[TenantId]:
+    """The ids of all there are, archived ones too."""
+    return await queries.list_ids(view)
+
+
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
     """The program's identity providers: each a `type` and its `fields`."""
     return await queries.auth_configs(view, tenant_id)
