@@ -9,9 +9,10 @@ from datacollect.matching.dates import Birth
 from datacollect.matching.features import Features
 from datacollect.matching.names import closeness
 
-PROBABLE = 12.0
-"""Bits from which on a pair is told to people."""
+PROBABLE = 15.0
+"""Bits from which on a pair is told to people: a name alone, however long, is not enough."""
 
+_NAME_MOST = 13.0
 _HOUSEHOLD_MOST = 7.0
 """What says where somebody lives says it of everybody who lives there: together it counts as one evidence."""
 
@@ -98,7 +99,7 @@ def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
             bits += 1.5
         else:
             misses += 1
-    bits = min(bits, 14.0) - 6.0 * misses - 0.5 * len(left)
+    bits = min(bits, _NAME_MOST) - 6.0 * misses - 0.5 * len(left)
     found = "different" if misses else ("close" if slips else "same words")
     yield Evidence("name", found, bits)
 

@@ -258,10 +258,9 @@ async def test_whom_the_caller_may_not_see_is_not_shown(admin: AsyncClient, clie
     program = await make_program(admin)
     await push(admin, program, make_event(data=RUDO | {"area_id": "north"}))
     await look(admin, hub, program)
-    person = await make_person(
-        admin, program, "enumerator", assignments=[{"tenantId": program, "role": "enumerator", "areaIds": ["south"]}]
-    )
-    token = await login(client, person)
+    assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": {"areaIds": ["south"]}}
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    token = (await login(client, person))["token"]
     asked = {"configId": program, "data": RUDO | {"area_id": "south"}}
     answer = await client.post("/api/potential-duplicates/check", json=asked, headers=bearer(token))
     assert answer.json() == {"status": "success", "matches": [], "elsewhere": True}

@@ -90,7 +90,7 @@ async def list_pairs(
         query = {**dict(request.query_params), "cursor": following}
         response.headers["X-Next-Cursor"] = following
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-    return [_pair(found, page.entities) for found in page.pairs]
+    return [pair_document(found, page.entities) for found in page.pairs]
 
 
 @router.post(
@@ -116,7 +116,7 @@ async def resolve(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     scope = judge.scope
     async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
         decided = await service.decide(tx, hub.log, scope, judge.tenant, decision, now=hub.clock.now())
-    return {"status": "success", "pair": _pair(decided, {})}
+    return {"status": "success", "pair": pair_document(decided, {})}
 
 
 @router.post(
@@ -192,7 +192,7 @@ def _place(cursor: str) -> tuple[Millis, Pair]:
     return Millis(int(found[1])), Pair(found[2], found[3])
 
 
-def _pair(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str, Any]:
+def pair_document(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str, Any]:
     return {
         "entityGuid": found.newer,
         "duplicateGuid": found.older,

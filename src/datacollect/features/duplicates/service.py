@@ -173,10 +173,4 @@ async def sweep(tx: Tx, scope: TenantScope, *, now: Millis) -> JobId:
     return await enqueue(tx, scope, KIND, {}, now=now)
 
 
-async def progress(view: Reading, log: EventLog, scope: TenantScope, rules: int) -> tuple[int, int]:
-    """Up to which position of the log everything has been looked at, and where the log ends."""
-    head = await log.head(view, scope)
-    return await queries.find_mark(view, scope, rules) or 0, head.position if head is not None else 0
-
-
-has_open_pairs = queries.has_open
+count_pairs = queries.count_pairs
