@@ -1,7 +1,7 @@
 """What of a record is compared: its fields by what they say, made comparable once."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -43,7 +43,8 @@ class Features:
     sex: str = ""
     phones: frozenset[str] = frozenset()
     emails: frozenset[str] = frozenset()
-    documents: Mapping[str, str] = None  # type: ignore[assignment]  # by the field that holds it
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """By the field that holds it."""
     address: frozenset[str] = frozenset()
     locality: tuple[str, ...] = ()
     postcode: str = ""

@@ -69,7 +69,7 @@ def _given(one: Sequence[str], other: Sequence[str]) -> Evidence:
         return Evidence("givenName", "same initial", 1.5)
     if alike >= 0.8:
         return Evidence("givenName", "alike", 0.5)
-    return Evidence("givenName", "different", -7.0)
+    return Evidence("givenName", "different", -12.0)
 
 
 def _family(one: Sequence[str], other: Sequence[str]) -> Evidence:
