@@ -32,6 +32,7 @@ _OPTIONAL_SECTIONS = (
     "customEventTypes",
     "formValidation",
     "auditReads",
+    "duplicates",
 )
 
 _AUTH_FIELDS = frozenset({
