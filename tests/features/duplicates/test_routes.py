@@ -275,3 +275,31 @@ async def test_another_program_is_neither_compared_nor_shown(admin: AsyncClient,
     answer = await resolve(admin, other, newer, older, shouldDeleteNewItem=True)
     assert answer.status_code == 404
     assert (await entity(admin, program, newer)).status_code == 200
+
+
+async def test_what_names_the_one_that_went_later_names_the_one_that_stays(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    group, visit = new_id("g"), new_id("v")
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=group, data={"name": "Moyo"}),
+        make_event("add-member", entity=group, data={"members": [{"guid": newer}]}),
+        make_event("create-record", entity=visit, data={"entityName": "visit", "parentId": newer}),
+    )
+    await look(admin, hub, program)
+    assert (await entity(admin, program, visit)).json()["data"]["parentId"] == older
+    assert (await entity(admin, program, group)).json()["memberIds"] == [older]
+
+
+async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    first, second, third = (new_id(letter) for letter in "abc")
+    await push(admin, program, *(make_event(entity=guid, data=RUDO) for guid in (first, second, third)))
+    await look(admin, hub, program)
+    assert (await resolve(admin, program, third, second, resolution="merge")).status_code == 200
+    assert (await resolve(admin, program, second, first, resolution="merge")).status_code == 200
+    await push(admin, program, make_event("create-record", entity="v", data={"parentId": third}))
+    await look(admin, hub, program)
+    assert (await entity(admin, program, "v")).json()["data"]["parentId"] == first

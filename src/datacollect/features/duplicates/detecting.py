@@ -6,22 +6,22 @@ looking through a whole program is the same as looking at what has just arrived:
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Tx
-from datacollect.eventstore.event import Origin
+from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
-from datacollect.features.duplicates.merging import told_by
+from datacollect.features.duplicates.merging import renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import merge_events
-from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.service import entities_by_guid, entities_changed
+from datacollect.features.entities.entity import Entity, Kind, parents_in
+from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
 from datacollect.features.tenants.service import find_running, matching_of
 from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Clock, Millis
@@ -66,43 +66,51 @@ class DetectingHandler:
         return Continue({}, batch.through, head.position)
 
     async def _move_on(self, tx: Tx, scope: TenantScope, entities: Sequence[Entity]) -> None:
-        """What was written to an entity after it had been merged into another one is written to that, and the one that
-        went goes again."""
-        merged = await queries.pairs_of(tx, scope, {each.guid for each in entities}, status=Status.MERGED)
-        into = {each.pair.other(each.survivor): each.survivor for each in merged if each.survivor is not None}
-        back = [entity for entity in entities if entity.guid in into]
-        if not back:
+        """What was written to an entity after it had been merged into another one is written to that, and so is what names
+        it as its parent or its member; the one that went goes again."""
+        if not await queries.has_any(tx, scope, Status.MERGED):
             return
-        tenant = await find_running(tx, scope.tenant_id)
+        members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
+        named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
+        named |= {guid for own in members.values() for guid in own}
+        into = await self._survivors(tx, scope, named)
+        tenant = await find_running(tx, scope.tenant_id) if into else None
         if tenant is None:
             return
         await self._log.lock(tx, scope)
-        for entity in back:
-            survivor = await self._survivor(tx, scope, into[entity.guid])
-            if survivor is None:
-                continue
-            now = self._clock.now()
-            try:
-                events = await merge_events(
-                    tx, scope, entity.guid, survivor, told_by(entity), user_id=SYSTEM.event_user_id, now=now
-                )
+        for events in (
+            renamed(entities, members, into, user_id=SYSTEM.event_user_id, now=self._clock.now()),
+            *[await self._moved(tx, scope, each, into[each.guid]) for each in entities if each.guid in into],
+        ):
+            if events:
                 await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
-            except (PairNotFound, CannotMerge) as reason:
-                _log.warning("duplicates.not_moved", code=reason.code)
+
+    async def _moved(self, tx: Tx, scope: TenantScope, entity: Entity, survivor: str) -> Sequence[Event]:
+        now, user = self._clock.now(), SYSTEM.event_user_id
+        try:
+            return await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
+        except (PairNotFound, CannotMerge) as reason:
+            _log.warning("duplicates.not_moved", code=reason.code)
+            return ()
+
+    async def _survivors(self, tx: Tx, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
+        """Who has taken the place of those that were merged into another one, and exists."""
+        merged = await queries.pairs_of(tx, scope, guids, status=Status.MERGED)
+        gone = {each.pair.other(each.survivor) for each in merged if each.survivor is not None} & set(guids)
+        found = {guid: await self._survivor(tx, scope, guid) for guid in sorted(gone)}
+        return {guid: survivor for guid, survivor in found.items() if survivor is not None}
 
     async def _survivor(self, tx: Tx, scope: TenantScope, guid: str) -> str | None:
         """Who has taken an entity's place in the end; None if nobody has who exists."""
-        seen: set[str] = set()
-        while guid not in seen:
-            seen.add(guid)
+        seen = {guid}
+        while True:
+            merged = await queries.pairs_of(tx, scope, [guid], status=Status.MERGED)
+            guid = next((each.survivor for each in merged if each.survivor not in (None, guid)), None) or ""
+            if not guid or guid in seen:
+                return None
             if await entities_by_guid(tx, scope, [guid]):
                 return guid
-            merged = await queries.pairs_of(tx, scope, [guid], status=Status.MERGED)
-            following = [each.survivor for each in merged if each.survivor not in (None, guid)]
-            if not following:
-                return None
-            guid = following[0] or ""
-        return None
+            seen.add(guid)
 
     async def _look_at(
         self, tx: Tx, scope: TenantScope, entities: Sequence[Entity], roles: Roles, threshold: float
@@ -192,7 +200,7 @@ class Watcher:
         known = self._open.get(scope.tenant_id)
         if known is None or not 0 <= now - known[0] < _FRESH_MILLIS:
             async with self._database.reading(scope) as view:
-                known = (now, await queries.has_open(view, scope))
+                known = (now, await queries.has_any(view, scope, Status.OPEN))
             if len(self._open) >= _MOST_PROGRAMS:
                 self._open.clear()
             self._open[scope.tenant_id] = known

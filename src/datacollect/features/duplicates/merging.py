@@ -66,6 +66,35 @@ def merge(
     return events
 
 
+def renamed(
+    entities: Sequence[Entity],
+    members: Mapping[str, Sequence[str]],
+    into: Mapping[str, str],
+    *,
+    user_id: str,
+    now: Millis,
+) -> list[Event]:
+    """The events by which what names one that went, as its parent or as a member of it, names the one that stays.
+
+    `members` are by group; `into` tells who has taken whose place.
+    """
+    events: list[Event] = []
+    for entity in entities:
+        named = {key: guid for key in _PARENT_KEYS if isinstance(guid := entity.data.get(key), str)}
+        parents = {key: into[guid] for key, guid in named.items() if guid in into and into[guid] != entity.guid}
+        if parents and entity.kind is not None and entity.guid not in into:
+            events.append(Event(new_guid(), entity.guid, f"update-{entity.kind.value}", parents, now, user_id))
+        own = members.get(entity.guid, ())
+        for guid in own if entity.guid not in into else ():
+            if guid not in into or into[guid] == entity.guid:
+                continue
+            if into[guid] not in own:
+                joining = {"members": [{"guid": into[guid]}]}
+                events.append(Event(new_guid(), entity.guid, "add-member", joining, now, user_id))
+            events.append(Event(new_guid(), entity.guid, "remove-member", {"memberId": guid}, now, user_id))
+    return events
+
+
 def resolution(pair: Pair, named: str, survivor: str | None = None, *, should_delete: bool = True) -> dict[str, Any]:
     """The data of a `resolve-duplicate`. Clients keep pairs with a direction: both are named."""
     other = pair.other(named)

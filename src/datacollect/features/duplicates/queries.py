@@ -235,8 +235,8 @@ async def count_pairs(view: Reading, scope: TenantScope, *, status: Status | Non
     return int((await view.execute(counted)).scalar_one())
 
 
-async def has_open(view: Reading, scope: TenantScope) -> bool:
-    found = exists().where(_p.tenant_id == scope.tenant_id, _p.status == Status.OPEN.value)
+async def has_any(view: Reading, scope: TenantScope, status: Status) -> bool:
+    found = exists().where(_p.tenant_id == scope.tenant_id, _p.status == status.value)
     return bool((await view.execute(select(found))).scalar_one())
 
 

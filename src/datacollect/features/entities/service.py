@@ -77,6 +77,14 @@ async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[
     return [entity for entity in states.entities.values() if entity.is_live]
 
 
+async def members_named(view: Reading, scope: TenantScope, groups: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """By group, the guids of its members, those that do not exist included."""
+    if not groups:
+        return {}
+    states = await load(view, scope, Touched(guids=set(groups), cascading=set(groups)))
+    return {group: [guid for guid, held in states.members_of(group).items() if held.present] for group in groups}
+
+
 async def surroundings(
     tx: Tx, scope: TenantScope, guids: Collection[str], *, most_children: int
 ) -> tuple[States, Sequence[Entity]]:
