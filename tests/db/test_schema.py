@@ -12,6 +12,9 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "match_keys",
+    "match_marks",
+    "duplicate_pairs",
     "events",
     "entities",
     "members",

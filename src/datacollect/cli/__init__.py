@@ -7,6 +7,7 @@ from datacollect.cli import (
     database,
     development,
     documents,
+    duplicates,
     files,
     integrity,
     permissions,
@@ -40,6 +41,7 @@ app.add_typer(attachments.app, name="attachments")
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
+app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
 app.command("dev-env")(development.write_dev_env)

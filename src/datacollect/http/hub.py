@@ -136,6 +136,19 @@ class Quarantine(Protocol):
         """
 
 
+class Duplicates(Protocol):
+    """Looks for duplicates behind the log; implemented by the duplicates slice."""
+
+    async def has_open(self, scope: TenantScope) -> bool:
+        """Whether the program has pairs that nobody has decided about; some seconds old."""
+
+    async def tell(self) -> None:
+        """Put the programs whose logs have grown in line now; else it is done within seconds."""
+
+    def stop(self) -> None:
+        """Do no more by itself."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
@@ -188,6 +201,7 @@ class Hub:
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
+    duplicates: Duplicates
     quarantine: Quarantine
     reads: ReadAudit
     exports: Exports

@@ -19,7 +19,18 @@ from tests.attachments import form_of
 from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, SHARED, UNKNOWN, Objects, Sent, World
+from tests.security.matrix.world import (
+    ARCHIVED,
+    ELSEWHERE,
+    OWN,
+    RUNNING,
+    SHARED,
+    UNKNOWN,
+    Objects,
+    Sent,
+    World,
+    likeness_of,
+)
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -149,6 +160,24 @@ async def _fresh_attachment(world: World, place: Place) -> Place:
 async def _fresh_conflict(world: World, place: Place) -> Place:
     entity, conflict = await world.make_conflict(place.id, place.name)
     return replace(place, objects=replace(place.objects, entity=entity, conflict=conflict))
+
+
+def _decided(**decision: Any) -> Build:
+    def build(place: Place) -> Sent:
+        newer, older = place.objects.pair
+        body = {"configId": place.id, "newItem": newer, "existingItem": older} | decision
+        return Sent("POST", "/api/potential-duplicates/resolve", body=body)
+
+    return build
+
+
+def _asked_before_saving(place: Place) -> Sent:
+    body = {"configId": place.id, "data": likeness_of(place.name)}
+    return Sent("POST", "/api/potential-duplicates/check", body=body)
+
+
+async def _fresh_pair(world: World, place: Place) -> Place:
+    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -506,6 +535,15 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             prepare=_fresh_conflict,
             writes=True,
         ),
+    ),
+    "GET /api/potential-duplicates": (Recipe(_of("/api/potential-duplicates", status="all")),),
+    "POST /api/potential-duplicates/resolve": (
+        Recipe(_decided(shouldDeleteNewItem=True), prepare=_fresh_pair, writes=True, name="to delete"),
+        Recipe(_decided(resolution="merge"), prepare=_fresh_pair, writes=True, name="to merge"),
+    ),
+    "POST /api/potential-duplicates/check": (Recipe(_asked_before_saving),),
+    "POST /api/potential-duplicates/sweep": (
+        Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (

@@ -26,6 +26,8 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
+from datacollect.features.tenants.matchable import Matching as Matching
+from datacollect.features.tenants.matchable import read_matching
 from datacollect.features.tenants.model import (
     ANYTHING,
     ArtifactStamp,
@@ -50,6 +52,7 @@ from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.source import Source
+from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
     "ANYTHING",
@@ -430,6 +433,20 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
+    """What appending to a program needs of it, as it is in this transaction; None if it is not running."""
+    return await queries.find_running(view, tenant_id)
+
+
+async def matching_of(view: Reading, tenant_id: TenantId) -> Matching | None:
+    """How duplicates are looked for in a program; None if there is none."""
+    found = await queries.find_matching(view, tenant_id)
+    if found is None:
+        return None
+    forms, section = found
+    return read_matching(forms, section)
 
 
 @dataclass(frozen=True, slots=True)

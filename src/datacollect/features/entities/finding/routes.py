@@ -77,6 +77,10 @@ async def list_entities(
     parent: Annotated[str, Query(description="A guid: members of that group, children of that entity.")] = "",
     updatedSince: Annotated[str, Query(description="An ISO-8601 UTC time: changed then or later.")] = "",  # noqa: N803
     hasConflict: Annotated[str, Query(description="`true`: with an unresolved conflict; `false`: without.")] = "",  # noqa: N803
+    hasDuplicate: Annotated[  # noqa: N803
+        str,
+        Query(description="`true`: in a pair of potential duplicates that nobody has decided about; `false`: in none."),
+    ] = "",
     q: Annotated[
         str, Query(description="Words, or how they begin, of names and searchable fields; without case and accents.")
     ] = "",
@@ -93,7 +97,22 @@ async def list_entities(
     Pages follow each other by `Link`, or by `cursor`: an entity that does not change meanwhile is on exactly one of
     them, whatever is pushed.
     """
-    del limit, type, entityName, area, parent, updatedSince, hasConflict, q, sort, cursor, offset, count, fields
+    del (
+        limit,
+        type,
+        entityName,
+        area,
+        parent,
+        updatedSince,
+        hasConflict,
+        hasDuplicate,
+        q,
+        sort,
+        cursor,
+        offset,
+        count,
+        fields,
+    )
     scope = reader.scope
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     filters, page = read_filters(query, hub.marks), read_page(query)
