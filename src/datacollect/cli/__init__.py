@@ -10,6 +10,7 @@ from datacollect.cli import (
     duplicates,
     files,
     integrity,
+    jobs,
     permissions,
     program,
     rebuild,
@@ -42,6 +43,7 @@ app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
 app.add_typer(duplicates.app, name="duplicates")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
 app.command("dev-env")(development.write_dev_env)
