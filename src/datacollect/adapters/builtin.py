@@ -3,5 +3,6 @@
 from collections.abc import Sequence
 
 from datacollect.adapters.kinds import AdapterKind
+from datacollect.adapters.openfn import KIND as OPENFN
 
-BUILT_IN: Sequence[AdapterKind] = ()
+BUILT_IN: Sequence[AdapterKind] = (OPENFN,)
