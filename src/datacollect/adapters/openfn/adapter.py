@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from datacollect.adapters.calling import CallFailed, CallKind
+from datacollect.adapters.calling import CallFailed, CallKind, Retrying
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.health import measured
 from datacollect.adapters.kinds import Context
@@ -24,20 +24,19 @@ _REFUSES_CONTENT = (400, 413, 422)
 _HAS_FORGOTTEN = (400, 404, 410)
 """What a server says to a cursor that it does not know any more."""
 _STOPS = frozenset({CallKind.NOT_FOUND, CallKind.FORBIDDEN, CallKind.UNREADABLE})
-_BREAKS = frozenset({CallKind.UNAVAILABLE, CallKind.TOO_SLOW})
+_BREAKS = frozenset({CallKind.UNAVAILABLE, CallKind.TOO_SLOW, CallKind.UNREACHABLE})
 
 
 class OpenFnAdapter:
     """One program's way to one workflow."""
 
-    def __init__(self, options: OpenFnOptions, context: Context) -> None:
+    def __init__(self, options: OpenFnOptions, context: Context, *, retrying: Retrying = Retrying()) -> None:
         self._options = options
         self._context = context
-        self._webhook = Webhook(context.client, options)
+        self._webhook = Webhook(context.client, options, retrying)
         self._broken_in_a_row = 0
         self._extra_calls = 0
         self._answered: Answered | None = None
-        self._has_begun_anew = False
 
     async def close(self) -> None:
         self._answered = None
@@ -108,11 +107,10 @@ class OpenFnAdapter:
         """None if the workflow does not know its own cursor any more: then these pages begin anew, once."""
         if at.after is not None and self._answered is not None and self._answered.question == at.question:
             return self._answered
-        may_begin_anew = at.opening != at.question and not self._has_begun_anew
+        may_begin_anew = not (at.is_opening or at.has_begun_anew)
         try:
             reply = await self._webhook.ask(at, accept=_HAS_FORGOTTEN if may_begin_anew else ())
             if may_begin_anew and reply.status in _HAS_FORGOTTEN:
-                self._has_begun_anew = True
                 return None
             now = self._context.clock.now()
             self._answered = read_answer(at.question, reply, webhook=self._options.url, now=now)

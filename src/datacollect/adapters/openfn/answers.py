@@ -44,14 +44,14 @@ def _onward(question: Mark, document: Any, reply: Reply, webhook: str, newest: i
     told = document if isinstance(document, dict) else {}
     cursor = told.get("nextCursor")
     if isinstance(cursor, str | int) and not isinstance(cursor, bool) and cursor != "":
-        return Mark(since=question.since, newest=newest, cursor=str(cursor))
+        return question.onward(newest=newest, cursor=str(cursor))
     if (url := _next_url(told, reply, question.url or webhook)) is not None:
         if _origin(url) != _origin(webhook):  # the API key goes with it
             raise _unreadable()
-        return Mark(since=question.since, newest=newest, url=url)
+        return question.onward(newest=newest, url=url)
     if told.get("hasMore") is True:
         # Just before the newest, however `since` is read there: an item of the same moment may be on the next page.
-        return Mark() if newest is None else Mark(since=max(0, newest - 1), newest=newest)
+        return question.onward(newest=newest, since=None if newest is None else max(0, newest - 1))
     return None
 
 

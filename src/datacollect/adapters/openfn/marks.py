@@ -25,6 +25,8 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """The server's word for its next page."""
     url: str | None = None
     """The server's address of its next page."""
+    has_begun_anew: bool = False
+    """The workflow did not know its own cursor any more, once."""
     after: tuple[int, str] | None = None
     """The place of the last item of this answer that is done with."""
 
@@ -34,8 +36,16 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def opening(self) -> "Mark":
-        """The question that began the pages this one is about."""
-        return Mark(since=self.since, newest=self.newest)
+        """The question that began the pages this one is about, to be asked once more."""
+        return Mark(since=self.since, newest=self.newest, has_begun_anew=True)
+
+    @property
+    def is_opening(self) -> bool:
+        return self.cursor is None and self.url is None
+
+    def onward(self, **changes: int | str | None) -> "Mark":
+        """Of the next page."""
+        return msgspec.structs.replace(self, **{"cursor": None, "url": None, "after": None, **changes})
 
     def past(self, place: tuple[int, str]) -> "Mark":
         return msgspec.structs.replace(self, after=place)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from datacollect.adapters.calling import CallFailed, JsonApi, Reply
+from datacollect.adapters.calling import CallFailed, JsonApi, Reply, Retrying
 from datacollect.adapters.openfn.marks import Mark
 from datacollect.adapters.openfn.options import OpenFnOptions
 from datacollect.adapters.port import Outgoing
@@ -20,11 +20,11 @@ GIVES_NOTHING = 405
 
 
 class Webhook:
-    def __init__(self, client: GuardedClient, options: OpenFnOptions) -> None:
+    def __init__(self, client: GuardedClient, options: OpenFnOptions, retrying: Retrying) -> None:
         self._url = options.url
         self._token = options.callback_token
         key = {"X-Api-Key": options.api_key.get_secret_value()}
-        self._api = JsonApi(client, "", headers=key, max_bytes=MOST_BYTES)
+        self._api = JsonApi(client, "", headers=key, max_bytes=MOST_BYTES, retrying=retrying)
 
     async def hand_over(self, records: Sequence[Outgoing]) -> None:
         """Doing it twice is doing it once, if the workflow heeds the keys; and if it does not, a late answer leaves no
