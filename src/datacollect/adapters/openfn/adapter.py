@@ -6,9 +6,9 @@ from datacollect.adapters.calling import CallFailed, CallKind, Retrying
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.health import measured
 from datacollect.adapters.kinds import Context
-from datacollect.adapters.openfn.answers import Answered, newest_of, read_answer
+from datacollect.adapters.openfn.answers import Answered, read_answer
 from datacollect.adapters.openfn.items import Item, Unreadable, named, read_item
-from datacollect.adapters.openfn.marks import Mark, at_rest, read_mark
+from datacollect.adapters.openfn.marks import Mark, read_mark
 from datacollect.adapters.openfn.options import OpenFnOptions
 from datacollect.adapters.openfn.webhook import GIVES_NOTHING, Webhook
 from datacollect.adapters.port import Failed, Health, Incoming, Outcome, Outgoing, Page, Pushed
@@ -19,6 +19,7 @@ EXTRA_CALLS = 24
 ENOUGH_FAILED = 3
 """Batches in a row on which the workflow breaks or hangs: then it is taken for away."""
 CHECK_SECONDS = 10
+RETRYING = Retrying()
 
 _REFUSES_CONTENT = (400, 413, 422)
 _HAS_FORGOTTEN = (400, 404, 410)
@@ -30,7 +31,7 @@ _BREAKS = frozenset({CallKind.UNAVAILABLE, CallKind.TOO_SLOW, CallKind.UNREACHAB
 class OpenFnAdapter:
     """One program's way to one workflow."""
 
-    def __init__(self, options: OpenFnOptions, context: Context, *, retrying: Retrying = Retrying()) -> None:
+    def __init__(self, options: OpenFnOptions, context: Context, *, retrying: Retrying = RETRYING) -> None:
         self._options = options
         self._context = context
         self._webhook = Webhook(context.client, options, retrying)
@@ -45,8 +46,8 @@ class OpenFnAdapter:
         return await measured(self._probe)
 
     async def _probe(self) -> str | None:
-        newest = at_rest(self._context.clock.now())  # so that the answer is short
-        reply = await self._webhook.ask(newest, what="reach the workflow", timeout_seconds=CHECK_SECONDS)
+        latest = Mark(since=self._context.clock.now())  # so that the answer is short
+        reply = await self._webhook.ask(latest, what="reach the workflow", timeout_seconds=CHECK_SECONDS)
         if reply.status == GIVES_NOTHING:
             return "The workflow takes records and has none to give: it answers GET with 405."
         return None
@@ -93,15 +94,13 @@ class OpenFnAdapter:
         at = read_mark(mark)
         answered = await self._answer_to(at)
         if answered is None:
-            return Page(records=(), mark=at.opening.to_text(), is_last=False)
+            return Page(records=(), mark=at.begun_anew().to_text(), is_last=False)
         left = [item for item in answered.items if at.after is None or item.place > at.after]
         part = left[:PAGE_ITEMS]
         records, failures = self._read(part)
         if len(left) > len(part):
             return Page(records=records, mark=at.past(part[-1].place).to_text(), is_last=False, failures=failures)
-        onward = answered.onward
-        end = at_rest(newest_of(at, answered.items, self._context.clock.now())) if onward is None else onward
-        return Page(records=records, mark=end.to_text(), is_last=onward is None, failures=failures)
+        return Page(records=records, mark=answered.onward.to_text(), is_last=answered.is_last, failures=failures)
 
     async def _answer_to(self, at: Mark) -> Answered | None:
         """None if the workflow does not know its own cursor any more: then these pages begin anew, once."""

@@ -70,8 +70,7 @@ def read_item(item: Item, *, form_types: Mapping[str, str], allowed: Collection[
         raise Unreadable("it is not an object, or nested too deeply")
     identity, name = _identity_of(raw), raw.get("type")
     occurred_at, data = _time_of(raw), _data_of(raw)
-    is_event = isinstance(name, str) and name in KNOWN
-    if is_event and name not in allowed:
+    if isinstance(name, str) and name in KNOWN and name not in allowed:
         raise Unreadable("events of its type are not allowed")
     return Incoming(
         external_id=identity,
@@ -81,8 +80,8 @@ def read_item(item: Item, *, form_types: Mapping[str, str], allowed: Collection[
         occurred_at=occurred_at,
         version=None if occurred_at is None else format_timestamp(occurred_at),
         is_deleted=name == DELETION or (raw.get("deleted") is True and DELETION in allowed),
-        event_type=name if is_event else None,
-        event_guid=_text(raw.get("guid")) if is_event else None,
+        event_type=name if isinstance(name, str) and name in _TYPES else None,
+        event_guid=_event_of(item),
     )
 
 
@@ -92,6 +91,12 @@ def _identity_of(raw: Mapping[str, Any]) -> str:
         if identity := _text(raw.get(name)):
             return identity
     raise Unreadable("it has neither entityGuid nor id")
+
+
+def _event_of(item: Item) -> str | None:
+    """What tells that an item is the same one again. Without a time a record may well be as it was once before."""
+    guid = _text(item.raw.get("guid")) if item.raw.get("type") in KNOWN else None
+    return guid or (None if item.time is None else item.digest)
 
 
 def _text(value: Any) -> str | None:
