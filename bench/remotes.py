@@ -1,0 +1,74 @@
+"""Other systems for the hub to exchange records with: the fakes that the adapters are tested against."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from datacollect.kernel.clock import Millis, SystemClock, format_timestamp
+from datacollect.testing.openfn import OpenFnWorkflow
+from datacollect.testing.remote import Late, RemoteSystem
+
+# What a hub needs to call a fake on this machine.
+SETTINGS = {"ALLOWED_PRIVATE_HOSTS": "127.0.0.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A running fake."""
+
+    system: RemoteSystem
+    section: Mapping[str, Any]
+    """What a program's `externalSync` says of it."""
+    held: Callable[[], Counter[str]]
+    """How many records it has for each of our guids."""
+    make: Callable[[int], None]
+    """Make so many people there, of whom the hub knows nothing."""
+
+    def twins(self) -> dict[str, int]:
+        """Of which of our records there is more than one."""
+        return {guid: count for guid, count in self.held().items() if count != 1}
+
+
+@contextlib.contextmanager
+def openfn() -> Iterator[Remote]:
+    with OpenFnWorkflow(paging="cursor", page_size=500) as workflow:
+        workflow.keeps_log = False
+
+        def held() -> Counter[str]:
+            # A record that was done twice, by the workflow's own account, is two.
+            return Counter([*workflow.records, *workflow.doubled])
+
+        def make(count: int) -> None:
+            begin = SystemClock().now() - count
+            workflow.give(
+                *(
+                    {
+                        "type": "create-individual",
+                        "entityGuid": f"there-{number}",
+                        "timestamp": format_timestamp(Millis(begin + number)),
+                        "data": {"entityName": "individual", "name": f"Person {number}"},
+                    }
+                    for number in range(count)
+                )
+            )
+
+        section = {
+            "type": "openfn-adapter",
+            "url": workflow.url,
+            "adapterConfig": {"apiKey": workflow.api_key, "batchSize": 100},
+        }
+        yield Remote(workflow, section, held, make)
+
+
+REMOTES: Mapping[str, Callable[[], AbstractContextManager[Remote]]] = {"openfn": openfn}
+
+
+@contextlib.contextmanager
+def dead_end() -> Iterator[Remote]:
+    """Accepts connections and never answers."""
+    with openfn() as remote:
+        remote.system.faults.add(Late(24 * 3600), times=None)
+        yield remote
