@@ -11,6 +11,7 @@ from bench.client import BenchError, HubClient
 from bench.payload import EventMaker, create_bodies
 
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.01
 _FILL_BATCH = 1000
 _ENDED = ("completed", "failed", "cancelled")
 
@@ -37,6 +38,15 @@ async def start(client: HubClient, program: str) -> str:
 async def job_of(client: HubClient, job_id: str) -> dict[str, Any]:
     job: dict[str, Any] = await client.get_json(f"/api/sync/external/{job_id}")
     return job
+
+
+async def until_begun(client: HubClient, job_id: str, *, seconds: float = 60) -> None:
+    """Wait until it is pushing. Raises `BenchError` if that takes longer."""
+    deadline = time.monotonic() + seconds
+    while (await job_of(client, job_id))["phase"] == "pending":
+        if time.monotonic() > deadline:
+            raise BenchError(f"the exchange has not begun after {seconds:.0f} s")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def until_ended(client: HubClient, job_id: str, *, seconds: float) -> dict[str, Any]:

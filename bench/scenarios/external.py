@@ -1,11 +1,10 @@
 """Exchanging records with other systems: how fast, with how many requests, and what one that is dead does to others."""
 
-import asyncio
 import time
 from typing import Any
 
 from bench.client import BenchError
-from bench.exchanging import fill, job_of, make_program, start, told, until_ended
+from bench.exchanging import fill, job_of, make_program, start, told, until_begun, until_ended
 from bench.remotes import REMOTES, Remote, dead_end
 from bench.runner import Bench, say
 from bench.stats import percentile, rate
@@ -84,8 +83,7 @@ async def dead(bench: Bench) -> None:
         stuck = await make_program(client, "external-dead", hanging.section)
         await fill(client, stuck, queued)
         meter, job_id = bench.meter(), await start(client, stuck)
-        while not hanging.system.asked:
-            await asyncio.sleep(0.05)
+        await until_begun(client, job_id)
         starts: list[float] = []
         ends: list[float] = []
         for number in range(_STARTS):
@@ -93,8 +91,7 @@ async def dead(bench: Bench) -> None:
             await fill(client, other, 10)
             begun = time.perf_counter()
             other_job = await start(client, other)
-            while (await job_of(client, other_job))["phase"] == "pending":
-                await asyncio.sleep(0.01)
+            await until_begun(client, other_job)
             starts.append(time.perf_counter() - begun)
             ended = await until_ended(client, other_job, seconds=60)
             ends.append(time.perf_counter() - begun)
