@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datacollect.kernel.clock import Millis, SystemClock, format_timestamp
+from datacollect.testing.mock_registry import MockRegistry
 from datacollect.testing.openfn import OpenFnWorkflow
 from datacollect.testing.remote import Late, RemoteSystem
 
@@ -23,13 +24,13 @@ class Remote:
     section: Mapping[str, Any]
     """What a program's `externalSync` says of it."""
     held: Callable[[], Counter[str]]
-    """How many records it has for each of our guids."""
+    """How many records it has for each of ours."""
     make: Callable[[int], None]
     """Make so many people there, of whom the hub knows nothing."""
 
     def twins(self) -> dict[str, int]:
         """Of which of our records there is more than one."""
-        return {guid: count for guid, count in self.held().items() if count != 1}
+        return {record: count for record, count in self.held().items() if count != 1}
 
 
 @contextlib.contextmanager
@@ -63,7 +64,26 @@ def openfn() -> Iterator[Remote]:
         yield Remote(workflow, section, held, make)
 
 
-REMOTES: Mapping[str, Callable[[], AbstractContextManager[Remote]]] = {"openfn": openfn}
+@contextlib.contextmanager
+def mock() -> Iterator[Remote]:
+    registry = MockRegistry(client_id="hub", client_secret="secret-of-the-hub")
+
+    def held() -> Counter[str]:
+        # By card number, which no two of our records share: a twin would have another identifier.
+        attributes = (person.get("attributes") or {} for person in registry.persons())
+        return Counter(one["cardNumber"] for one in attributes if "cardNumber" in one)
+
+    def make(count: int) -> None:
+        for number in range(count):
+            registry.add_person(given_name=f"Person {number}", family_name="Of There")
+
+    with RemoteSystem(registry.handle) as system, contextlib.closing(registry):
+        system.keeps_log = False
+        config = {"clientId": "hub", "clientSecret": "secret-of-the-hub"}
+        yield Remote(system, {"type": "mock", "url": system.url, "adapterConfig": config}, held, make)
+
+
+REMOTES: Mapping[str, Callable[[], AbstractContextManager[Remote]]] = {"mock": mock, "openfn": openfn}
 
 
 @contextlib.contextmanager
