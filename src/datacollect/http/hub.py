@@ -142,6 +142,21 @@ class Exports(Protocol):
         """The export, which lasts as long as the block."""
 
 
+class OtherSystems(Protocol):
+    """The systems that programs exchange with; implemented by the external slice."""
+
+    async def system_of(self, scope: TenantScope) -> str | None:
+        """The short name of the system the program names; None where there is no way to one."""
+
+    async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
+        """Ask the other system whether it would take and give. Never raises for what is wrong there."""
+
+    def kinds(self) -> Sequence[Mapping[str, Any]]:
+        """Every kind of adapter, as a form for its settings is drawn from."""
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -167,6 +182,7 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    others: OtherSystems
     jobs: Worker
 
 

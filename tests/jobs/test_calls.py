@@ -1,0 +1,141 @@
+"""Jobs that call other systems, on both engines: what a call has answered is stored once, and no call is in another's way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import select, update
+
+from datacollect.db import Database, Tx
+from datacollect.jobs import (
+    AnyHandler,
+    CallFailed,
+    Continue,
+    Done,
+    GiveUp,
+    Job,
+    JobId,
+    JobState,
+    Lease,
+    Retries,
+    Retry,
+    Step,
+    Worker,
+    enqueue,
+    find_job,
+)
+from datacollect.jobs.errors import LeaseLost
+from datacollect.jobs.tables import jobs
+from datacollect.kernel.clock import Millis, SystemClock
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.testing.clock import SetClock
+from tests.factories import new_id
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE_SECONDS = 30
+
+
+@dataclass
+class Elsewhere:
+    """Asks another system for the next number until it has `args["to"]`; keeps rows, as a slice would, in jobs of its own."""
+
+    kind: str = field(default_factory=lambda: new_id("calls"))
+    call_seconds: float = 60
+    retries: Retries = field(default_factory=Retries)
+    during: Callable[[Job, Lease], Awaitable[Any]] | None = None
+    """What the other system does before it answers."""
+    answered: Callable[[Job, int], Step | None] = lambda _job, _number: None
+    """What the step makes of an answer, if it is something else."""
+    called: list[TenantId] = field(default_factory=list)
+    cut_off: int = 0
+    ends: list[tuple[str, str | None, int]] = field(default_factory=list)
+    reopenings: int = 0
+
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> int:
+        assert scope.tenant_id == job.tenant_id and scope.actor.kind == "system"
+        self.called.append(scope.tenant_id)
+        try:
+            if self.during is not None:
+                await self.during(job, lease)
+        except asyncio.CancelledError:
+            self.cut_off += 1
+            raise
+        return int(job.checkpoint.get("number", 0)) + 1
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int) -> Step:
+        await leave(tx, scope, f"{self.kind}-effect", result)
+        otherwise = self.answered(job, result)
+        if otherwise is not None:
+            return otherwise
+        to = int(job.args["to"])
+        return Continue({"number": result}, result, to) if result < to else Done({"counted": result})
+
+    async def ended(self, tx: Tx, scope: TenantScope, job: Job) -> None:
+        self.ends.append((job.state.value, job.error_code, job.progress.done))
+        await leave(tx, scope, f"{self.kind}-end", len(self.ends))
+
+    async def reopened(self, tx: Tx, scope: TenantScope, job: Job) -> None:
+        self.reopenings += 1
+        await leave(tx, scope, f"{self.kind}-reopened", self.reopenings)
+
+
+async def leave(tx: Tx, scope: TenantScope, kind: str, number: int) -> None:
+    """A row that is there if and only if the transaction is committed: a job that nobody has a handler for."""
+    await enqueue(tx, scope, kind, {"number": number}, key=new_id("effect"), now=Millis(0))
+
+
+async def for_ever(_job: Job, _lease: Lease) -> None:
+    await asyncio.Event().wait()
+
+
+@dataclass
+class Place:
+    """A tenant of a test's own, a clock that stands still, and the engine's database."""
+
+    database: Database
+    clock: SetClock = field(default_factory=lambda: SetClock(SystemClock().now()))
+    scope: TenantScope = field(default_factory=lambda: system_scope(TenantId(new_id("calls"))))
+
+    def worker(self, *handlers: AnyHandler, **options: Any) -> Worker:
+        quick = {"slice_seconds": 3600, "look_seconds": 0.01, "grace_seconds": 0.02}
+        return Worker(self.database, self.clock, handlers, **(quick | options))
+
+    async def enqueue(self, kind: str, to: int = 3, *, scope: TenantScope | None = None, **options: Any) -> JobId:
+        async with self.database.transaction() as tx:
+            return await enqueue(tx, scope or self.scope, kind, {"to": to}, now=self.clock.now(), **options)
+
+    async def job(self, job_id: JobId) -> Job:
+        async with self.database.reading() as view:
+            found = await find_job(view, self.scope, job_id)
+        assert found is not None
+        return found
+
+    async def left(self, handler: Elsewhere, what: str = "effect") -> list[int]:
+        async with self.database.reading() as view:
+            rows = await view.execute(select(jobs.c.args).where(jobs.c.kind == f"{handler.kind}-{what}"))
+            return sorted(int(row.args.partition(":")[2].rstrip("}")) for row in rows)
+
+    async def change(self, job_id: JobId, **values: Any) -> None:
+        async with self.database.transaction() as tx:
+            await tx.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    return Place(database)
+
+
+async def test_each_call_is_followed_by_a_step_with_its_result(place: Place) -> None:
+    elsewhere = Elsewhere()
+    job_id = await place.enqueue(elsewhere.kind, to=3)
+    await place.worker(elsewhere).drain()
+    job = await place.job(job_id)
+    assert (job.state, job.result, job.attempt) == (JobState.COMPLETED, {"counted": 3}, 1)
+    assert await place.left(elsewhere) == [1, 2, 3]
+    assert (len(elsewhere.called), elsewhere.ends) == (3, [("completed", None, 3)])
+    assert await place.left(elsewhere, "end") == [1]
