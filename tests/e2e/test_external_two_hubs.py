@@ -29,10 +29,12 @@ def hubs(serve: Serve, environment: dict[str, str], postgres_url: str) -> Iterat
         yield one, other
 
 
-def test_an_exchange_is_one_is_seen_and_is_called_off_from_both(hubs: tuple[Running, Running], remote: Remote) -> None:
+def test_an_exchange_is_one_for_both_and_outlives_the_hub_that_works_on_it(
+    hubs: tuple[Running, Running], remote: Remote
+) -> None:
     one, other = (hub.url for hub in hubs)
-    remote.system.faults.add(Late(60), times=None)
     program = Program(one, remote.section, records=RECORDS)
+    remote.system.faults.add(Late(60), times=None)
     for starting, watching in ((one, other), (other, one)):
         job_id = program.started(starting)
         assert [program.start(hub).status_code for hub in (watching, starting)] == [409, 409]
@@ -48,15 +50,13 @@ def test_an_exchange_is_one_is_seen_and_is_called_off_from_both(hubs: tuple[Runn
             assert (status["isSyncing"], status["activeJob"]) == (False, None)
             assert program.cancel(hub, job_id).status_code == 404
 
-
-def test_when_a_hub_is_killed_the_other_ends_its_exchange(hubs: tuple[Running, Running], remote: Remote) -> None:
-    one, other = hubs
-    remote.system.faults.add(Late(0.2), times=None)
-    program = Program(one.url, remote.section, records=RECORDS)
-    job_id = program.started(one.url)
-    wait_until(lambda: remote.system.asked >= 3)
-    one.process.kill()
-    one.process.wait()
-    job = program.ended(other.url, job_id)
+    remote.system.faults.clear()
+    remote.system.faults.add(Late(0.1), times=None)
+    asked = remote.system.asked
+    job_id = program.started(one)
+    wait_until(lambda: remote.system.asked >= asked + 3)
+    hubs[0].process.kill()
+    hubs[0].process.wait()
+    job = program.ended(other, job_id)
     assert (job["status"], job["pushed"]) == ("success", RECORDS)
     assert (len(remote.held()), remote.twins()) == (RECORDS, {})
