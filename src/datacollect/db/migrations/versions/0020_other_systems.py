@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False, server_default="{}"),
         sa.PrimaryKeyConstraint("tenant_id", "system", "guid", name=op.f("pk_external_links")),
-        sa.UniqueConstraint("tenant_id", "system", "external_id", name=op.f("uq_external_links_tenant_id")),
+        sa.UniqueConstraint("tenant_id", "system", "external_id", name=op.f("uq_external_links_tenant_id_system_external_id")),
     )
     op.create_table(
         "external_current",
@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.Column("started_ms", sa.BigInteger(), nullable=True),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_external_runs")),
-        sa.UniqueConstraint("tenant_id", "job_id", name=op.f("uq_external_runs_tenant_id")),
+        sa.UniqueConstraint("tenant_id", "job_id", name=op.f("uq_external_runs_tenant_id_job_id")),
     )
     op.create_table(
         "external_jobs",
