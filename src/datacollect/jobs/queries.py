@@ -345,6 +345,7 @@ def _job(row: Row[Any]) -> Job:
         error_code=row.error_code,
         is_called_off=row.cancel_requested,
         deadline=row.deadline_ms,
+        due_at=row.due_ms,
         created_at=row.created_ms,
         started_at=row.started_ms,
         updated_at=row.updated_ms,
