@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock
+from datacollect.adapters import mock, openfn
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.openfn import OpenFnWorkflow
 from datacollect.testing.remote import RemoteSystem
 
 
@@ -34,7 +35,27 @@ class TestMock(AdapterContract):
         registry.close()
 
 
-TRIED = {"mock": TestMock}
+class TestOpenFn(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        with OpenFnWorkflow() as workflow:
+            config = {"apiKey": workflow.api_key}
+            section = {"type": "openfn-adapter", "url": workflow.url, "adapterConfig": config}
+            yield Subject(
+                kind=openfn.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "flow.example.org"},
+                ],
+                system=workflow,
+                made=lambda: len(workflow.records) + len(workflow.doubled),
+                creates=lambda request: request.method == "POST",
+            )
+
+
+TRIED = {"mock": TestMock, "openfn-adapter": TestOpenFn}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 

@@ -253,8 +253,8 @@ async def test_events_are_pulled_with_their_fields_and_not_nested_twice(
 @pytest.mark.parametrize(
     ("raw", "external_id", "type_", "data"),
     [
-        ({"id": 7, "name": "Ada"}, "7", RecordType.RECORD, {"name": "Ada"}),
-        ({"id": "7", "type": "external-pull", "name": "Ada"}, "7", RecordType.RECORD, {"name": "Ada"}),
+        ({"id": 7, "name": "Ada"}, "7", None, {"name": "Ada"}),
+        ({"id": "7", "type": "external-pull", "name": "Ada"}, "7", None, {"name": "Ada"}),
         ({"id": "7", "entityName": "household"}, "7", RecordType.GROUP, {"entityName": "household"}),
         ({"id": "7", "data": {"entityName": "person"}}, "7", RecordType.INDIVIDUAL, {"entityName": "person"}),
         ({"guid": "g", "type": "individual", "data": {"a": 1}, "version": 3}, "g", RecordType.INDIVIDUAL, {"a": 1}),
@@ -266,7 +266,7 @@ async def test_items_of_other_shapes_become_updates_of_their_record(
     context: Context,
     raw: dict[str, Any],
     external_id: str,
-    type_: RecordType,
+    type_: RecordType | None,
     data: dict[str, Any],
 ) -> None:
     workflow.give(raw)

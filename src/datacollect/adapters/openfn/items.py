@@ -130,12 +130,12 @@ def _data_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _record_type(
     name: Any, raw: Mapping[str, Any], data: Mapping[str, Any], form_types: Mapping[str, str]
-) -> RecordType:
+) -> RecordType | None:
+    if name == DELETION:
+        return None
     if name is None or name == PLAIN:
         form = data.get("entityName", raw.get("entityName"))
-        return RecordType(form_types.get(form, RecordType.RECORD)) if isinstance(form, str) else RecordType.RECORD
-    if name == DELETION:
-        return RecordType.RECORD  # of whatever type it is here
+        return RecordType(form_types[form]) if isinstance(form, str) and form in form_types else None
     if not isinstance(name, str):
         raise Unreadable("its type is not a text")
     try:

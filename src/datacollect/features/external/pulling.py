@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.port import Incoming, Page
+from datacollect.adapters.port import Incoming, Page, RecordType
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import Appended, EventLog, Rejection
@@ -71,6 +71,7 @@ class _Item:
     """A record on its way in."""
 
     incoming: Incoming
+    type: RecordType
     data: dict[str, Any]
     guid: str
     link: StoredLink | None
@@ -204,7 +205,7 @@ def _unreadable(one: Incoming) -> Failure | None:
         readable(dict(one.state))
     except ValueError as error:
         return _failure("RECORD_UNREADABLE", f"The record {error}.")
-    if one.event_type is not None and not is_event_allowed(one.event_type, one.type):
+    if one.event_type is not None and not (one.type and is_event_allowed(one.event_type, one.type)):
         return _failure(
             "EVENT_TYPE_NOT_ALLOWED", "The record asks for a type of event that other systems may not make."
         )
@@ -217,12 +218,15 @@ async def _look_up(
     """The records with what is known of them, the entities they may be about, and the guids of twins by their keys."""
     keys = {one.external_id for one in incoming} | {key for one in incoming for key in one.members or ()}
     linked = await links.links_to(tx, scope, source.system, {key for key in keys if is_external_id(key)})
-    guids = [_guid_of(scope, source, one, linked.get(one.external_id)) for one in incoming]
+    named = {one.guid for one in incoming if one.guid is not None and not is_uuid_text(one.guid)}
+    known = await links.states_of(tx, scope, {guid for guid in named if is_external_id(guid)})
+    guids = [_guid_of(scope, source, one, linked.get(one.external_id), known.keys()) for one in incoming]
     picture = await take_picture(tx, scope, source.system, set(guids))
     records = await record_queries.find_records(tx, scope, source.system, set(guids))
     items = [
         _Item(
             one,
+            one.type or _kind_of(picture.entities.get(guid)),
             allowed_fields(one.data, source.reserved),
             guid,
             linked.get(one.external_id),
@@ -235,11 +239,15 @@ async def _look_up(
     return items, picture, {item.incoming.external_id: item.guid for item in items} | twins
 
 
-def _guid_of(scope: TenantScope, source: Source, one: Incoming, link: StoredLink | None) -> str:
+def _kind_of(entity: Entity | None) -> RecordType:
+    return RecordType(entity.kind.value) if entity is not None and entity.kind is not None else RecordType.RECORD
+
+
+def _guid_of(scope: TenantScope, source: Source, one: Incoming, link: StoredLink | None, known: Collection[str]) -> str:
     """Which entity a record is: its link says; else the guid that the other system keeps; else one of its own."""
     if link is not None:
         return link.guid
-    if one.guid is not None and is_uuid_text(one.guid):
+    if one.guid is not None and (is_uuid_text(one.guid) or one.guid in known):
         return one.guid
     return derived_guid(f"{scope.tenant_id}:{source.system}", "external-entity", one.external_id)
 
@@ -250,8 +258,8 @@ def _judge(item: _Item, picture: Picture, twins: Mapping[str, str]) -> None:
     entity = picture.entities.get(item.guid)
     if held is not None and held.external_id != incoming.external_id:
         item.failure = _failure("LINK_CONFLICT", "The entity it names has another record as its twin.")
-    elif entity is not None and entity.kind is not None and entity.kind.value != incoming.type:
-        item.failure = _failure("TYPE_CONFLICT", f"It is a {incoming.type} there and a {entity.kind} here.")
+    elif entity is not None and entity.kind is not None and entity.kind.value != item.type:
+        item.failure = _failure("TYPE_CONFLICT", f"It is a {item.type} there and a {entity.kind} here.")
 
 
 # -- comparing
@@ -316,9 +324,9 @@ def _make_events(scope: TenantScope, source: Source, item: _Item, picture: Pictu
             maker.add("delete-entity", {"reason": "deleted in the other system"})
         return
     if not is_live and not item.is_echo and (item.changed or (entity is None and not item.data)):
-        maker.add(f"create-{incoming.type}", item.data or {"entityName": incoming.type.value})
+        maker.add(f"create-{item.type}", item.data or {"entityName": item.type.value})
     elif item.changed:
-        maker.add(f"update-{incoming.type}", item.changed)
+        maker.add(f"update-{item.type}", item.changed)
     is_here = is_live or bool(item.events)
     if is_here and item.joining:
         maker.add("add-member", {"members": [_member(guid, picture) for guid in item.joining]})
@@ -401,7 +409,7 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
     key = after.key(item.guid)
     if key is None:
         return None  # nothing of it is here
-    record = item.record or Record(item.guid, stage_of(item.incoming.type), Standing.AGREED, source.run_id)
+    record = item.record or Record(item.guid, stage_of(item.type), Standing.AGREED, source.run_id)
     was_there = item.guid in before.entities
     was_agreed = not was_there or (record.standing is Standing.AGREED and record.agreed_key == before.key(item.guid))
     record = replace(record, pulls=record.pulls + len(item.events), updated_at=now)
@@ -511,7 +519,7 @@ async def keep_unreadable(tx: Tx, scope: TenantScope, system: str, page: Page, *
     """Name the records that the adapter itself could not read: it does not give them again."""
     letters = [
         Letter(
-            failure.guid or f"{page.mark[:200]}#{number}",
+            failure.guid or derived_guid(system, "unreadable", f"{number}#{page.mark}"),
             failure.guid,
             "",
             failure.code,

@@ -23,7 +23,9 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False, server_default="{}"),
         sa.PrimaryKeyConstraint("tenant_id", "system", "guid", name=op.f("pk_external_links")),
-        sa.UniqueConstraint("tenant_id", "system", "external_id", name=op.f("uq_external_links_tenant_id_system_external_id")),
+        sa.UniqueConstraint(
+            "tenant_id", "system", "external_id", name=op.f("uq_external_links_tenant_id_system_external_id")
+        ),
     )
     op.create_table(
         "external_current",
