@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel
-
+from datacollect.adapters.options import AdapterOptions
 from datacollect.adapters.port import Adapter
 from datacollect.kernel.clock import Clock
 from datacollect.outgoing import GuardedClient
@@ -48,7 +47,7 @@ class AdapterKind:
     label: str
     version: str
     capabilities: frozenset[Capability]
-    options: type[BaseModel]
+    options: type[AdapterOptions]
     """The schema of its settings, `url` included. Titles, descriptions and secret types are what a form is drawn from."""
     create: Callable[[Any, Context], Adapter]
     """Makes one of valid options. No call to the other system yet."""

@@ -40,6 +40,8 @@ class Member:
     """A member of a group, as far as the other system needs to know."""
 
     guid: str
+    type: RecordType
+    """Groups can be members of groups; not every system knows that."""
     link: Link | None
     role: str | None = None
 
@@ -93,12 +95,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """It is not there. Offered again by the next run if retryable; else when it changes, or when somebody says so."""
+    """It is not there, as far as is known. Offered again by the next run if retryable; else when it changes, or when
+    somebody says so."""
 
     failure: Failure
     state: Mapping[str, Any] | None = None
     link: Link | None = None
     """If there is a twin nevertheless: what was made before it failed is not forgotten."""
+    is_uncertain: bool = False
+    """It may have arrived all the same (the answer was late, or broke off): told again with `Outgoing.is_uncertain`."""
 
 
 Outcome = Pushed | Skipped | Failed

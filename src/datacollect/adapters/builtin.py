@@ -1,0 +1,7 @@
+"""The adapters that come with the hub, in the order in which they are offered."""
+
+from collections.abc import Sequence
+
+from datacollect.adapters.kinds import AdapterKind
+
+BUILT_IN: Sequence[AdapterKind] = ()
