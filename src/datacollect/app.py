@@ -24,6 +24,8 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
+from datacollect.features.discovery import feature as discovery
+from datacollect.features.discovery.service import RegistryReader
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
@@ -86,6 +88,7 @@ FEATURES = (
     sync.FEATURE,
     quarantine.FEATURE,
     purging.FEATURE,
+    discovery.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -152,6 +155,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,

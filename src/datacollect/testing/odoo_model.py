@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ class OdooModel:
 
 
 class Registry:
-    """All models of one database. Every call is a transaction: it happens as a whole or not at all."""
+    """All models of one database."""
 
     def __init__(self, models: Iterable[OdooModel], now: Callable[[], datetime]) -> None:
         self.models = {model.name: model for model in models}
@@ -82,22 +82,29 @@ class Registry:
     def transaction(self) -> "Transaction":
         return Transaction(self, self._now())
 
-    def copy(self) -> dict[str, tuple[dict[int, Row], int]]:
-        return {
-            name: ({key: dict(row) for key, row in model.rows.items()}, model.next_id)
-            for name, model in self.models.items()
-        }
-
-    def restore(self, kept: Mapping[str, tuple[dict[int, Row], int]]) -> None:
-        for name, (rows, _) in kept.items():
-            # Numbers that were taken stay taken, as with a sequence.
-            self.models[name].rows = rows
-
 
 class Transaction:
+    """One call: it happens as a whole or, rolled back, not at all."""
+
     def __init__(self, registry: Registry, now: datetime) -> None:
         self._registry = registry
         self._now = now
+        self._before: list[tuple[OdooModel, int, Row | None]] = []
+
+    def model(self, name: str) -> OdooModel:
+        return self._registry.model(name)
+
+    def roll_back(self) -> None:
+        """Numbers that were taken stay taken, as with a sequence."""
+        for model, key, row in reversed(self._before):
+            if row is None:
+                model.rows.pop(key, None)
+            else:
+                model.rows[key] = row
+
+    def _touch(self, model: OdooModel, key: int) -> None:
+        row = model.rows.get(key)
+        self._before.append((model, key, None if row is None else dict(row)))
 
     # -- writing
 
@@ -105,6 +112,7 @@ class Transaction:
         model = self._registry.model(model_name)
         key = model.next_id
         model.next_id += 1
+        self._touch(model, key)
         row: Row = {name: _empty(one) for name, one in model.fields.items()} | {
             "id": key,
             "active": True,
@@ -119,6 +127,7 @@ class Transaction:
     def write(self, model_name: str, ids: Sequence[int], values: Mapping[str, Any]) -> None:
         model = self._registry.model(model_name)
         for row in self.existing(model, ids):
+            self._touch(model, row["id"])
             self._assign(model, row, values)
             row["write_date"] = self._now
             self._require(model, row)
@@ -126,6 +135,7 @@ class Transaction:
     def unlink(self, model_name: str, ids: Sequence[int]) -> None:
         model = self._registry.model(model_name)
         for row in self.existing(model, ids):
+            self._touch(model, row["id"])
             del model.rows[row["id"]]
 
     def existing(self, model: OdooModel, ids: Sequence[int]) -> Sequence[Row]:
@@ -228,7 +238,7 @@ class Transaction:
         if active_test and "active" in model.fields and "active" not in _named(domain):
             rows = [row for row in rows if row["active"]]
         for name, descending in reversed(_order(model, order or "id")):
-            rows.sort(key=lambda row: (row[name] is not None, row[name]), reverse=descending)  # noqa: B023
+            rows.sort(key=_by(name), reverse=descending)
         return rows[offset : None if limit is None else offset + limit]
 
     def shown(self, model_name: str, row: Row, fields: Sequence[str]) -> Row:
@@ -241,7 +251,7 @@ class Transaction:
         }
 
     def _shown(self, described: OdooField, row: Row, name: str) -> Any:
-        value = row.get(name)
+        value = row.get("name") if name == "display_name" else row.get(name)
         match described.type:
             case "one2many":
                 related = self._registry.model(described.relation or "").rows.values()
@@ -265,6 +275,10 @@ class Transaction:
         return str(row.get("name") or f"{model_name},{key}")
 
 
+def _by(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
 def _empty(described: OdooField) -> Any:
     return [] if described.type == "many2many" else None
 
@@ -281,7 +295,7 @@ def _order(model: OdooModel, order: str) -> Sequence[tuple[str, bool]]:
     for part in order.split(","):
         match = re.fullmatch(r"\s*([a-z_]+)(?:\s+(asc|desc))?\s*", part)
         if match is None or (match[1] not in model.fields and match[1] != "id"):
-            raise OdooError("odoo.exceptions.UserError", f"Invalid \"order\" specified ({order})")
+            raise OdooError("odoo.exceptions.UserError", f'Invalid "order" specified ({order})')
         found.append((match[1], match[2] == "desc"))
     return found
 
@@ -355,7 +369,3 @@ def _compared(described: OdooField | None, value: Any) -> Any:
     if described is not None and described.type == "date":
         return _parsed(value, _DATE, wrong).date()
     return value
-
-
-Instant = datetime | date
-SECOND = timedelta(seconds=1)

@@ -123,9 +123,9 @@ class FieldOut(_Out):
 
     name: str
     type: Literal["text", "date", "relation", "selection"]
-    value_type: Literal[
-        "text", "number", "boolean", "date", "datetime", "one", "many", "selection", "other"
-    ] = Field(description="What the values are, more finely than `type` tells.")
+    value_type: Literal["text", "number", "boolean", "date", "datetime", "one", "many", "selection", "other"] = Field(
+        description="What the values are, more finely than `type` tells."
+    )
     label: str
     required: bool
     options: list[OptionOut] | None = Field(None, description="What can be chosen, where that is known.")
