@@ -157,7 +157,7 @@ class Transaction:
                 row[name] = self._stored(model, name, described, value, row.get(name))
 
     def _stored(self, model: OdooModel, name: str, described: OdooField, value: Any, before: Any) -> Any:
-        if value is False or value is None:
+        if value is None or (value is False and described.type != "boolean"):
             return _empty(described)
         wrong = value_error(f"Wrong value for {model.name}.{name}: {value!r}")
         match described.type:

@@ -23,8 +23,6 @@ done or will not be."""
 _TOTAL_SECONDS = 150.0
 
 PARTNER = "res.partner"
-REGISTRANTS = "the registry's `res.partner`"
-
 _FAULTS: Mapping[str, CallKind] = {
     "odoo.exceptions.AccessDenied": CallKind.AUTH,
     "odoo.exceptions.AccessError": CallKind.FORBIDDEN,
@@ -44,6 +42,7 @@ _OF_THE_DATA = frozenset(
     {"IntegrityError", "UniqueViolation", "NotNullViolation", "CheckViolation", "ForeignKeyViolation", "DataError"}
     | {"InvalidTextRepresentation", "NumericValueOutOfRange", "StringDataRightTruncation"}
 )
+_AWAY = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.pool.PoolError")
 _NAMED_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,60}")
 
 
@@ -56,7 +55,9 @@ class OdooFault(CallFailed):
 
     @property
     def is_systemic(self) -> bool:
-        return self.kind is CallKind.AUTH
+        return self.kind is CallKind.AUTH or self.database_is_away
+
+    database_is_away = False
 
 
 class Odoo:
@@ -189,7 +190,9 @@ def _fault(error: Mapping[str, Any], what: str, sent: Collection[str]) -> OdooFa
     kind = _kind_of(name if isinstance(name, str) else "")
     text = data.get("message") if isinstance(data, dict) else None
     named = _fields_in(text, sent) if kind is CallKind.REJECTED and isinstance(text, str) else ()
-    return OdooFault(kind, what, fields=named)
+    fault = OdooFault(kind, what, fields=named)
+    fault.database_is_away = name in _AWAY
+    return fault
 
 
 def _kind_of(name: str) -> CallKind:

@@ -39,8 +39,3 @@ class OpenSppV1Options(AdapterOptions):
         title="Deleted records",
         description="`archive`: what is deleted here is archived there, and what is archived there is deleted here.",
     )
-    empty_values: Literal["keep", "clear"] = Field(
-        "keep",
-        title="Emptied fields",
-        description="`clear`: a field that was emptied here is emptied there. `keep`: it stays as it is there.",
-    )

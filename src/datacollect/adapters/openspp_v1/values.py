@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from datacollect.adapters.kinds import FieldMapping
+from datacollect.adapters.port import RecordType
 from datacollect.adapters.transformers import reverse, transform
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
@@ -17,6 +18,19 @@ Described = Mapping[str, str]
 
 _DATETIME = re.compile(r"(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2})", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?\d{1,15}(?:\.\d{1,15})?\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """Which field of a form is which of Odoo's, for either type of record."""
+
+    all: Sequence[FieldMapping]
+
+    def of(self, type_: RecordType) -> Sequence[FieldMapping]:
+        """Groups have a name, mapped or not."""
+        if type_ is not RecordType.GROUP or any(mapping.remote_field == "name" for mapping in self.all):
+            return self.all
+        return [*self.all, FieldMapping(form_field="name", remote_field="name")]
 
 
 class Unfit(Exception):
@@ -31,12 +45,10 @@ class Unfit(Exception):
 # -- from the form to Odoo
 
 
-def to_odoo(
-    mappings: Sequence[FieldMapping], data: Mapping[str, Any], described: Described, *, clears: bool
-) -> dict[str, Any]:
-    """What to write: a value for each mapping whose field the form has filled in; with `clears` also for emptied ones.
+def to_odoo(mappings: Sequence[FieldMapping], data: Mapping[str, Any], described: Described) -> dict[str, Any]:
+    """What Odoo is to hold: a value for each mapping whose field the entity has, Odoo's empty one if it is empty.
 
-    Fields that the form does not have are never touched. Raises `Unfit`.
+    Fields that the entity does not have are left alone. Raises `Unfit`.
     """
     written: dict[str, Any] = {}
     for mapping in mappings:
@@ -45,9 +57,14 @@ def to_odoo(
         value = _written(mapping, data[mapping.form_field], described)
         if value is not None:
             written[mapping.remote_field] = value
-        elif clears:
-            written.setdefault(mapping.remote_field, _cleared(described[mapping.remote_field]))
+        elif mapping.remote_field not in written:
+            written[mapping.remote_field] = _cleared(described[mapping.remote_field])
     return written
+
+
+def filled(written: Mapping[str, Any], described: Described) -> dict[str, Any]:
+    """Without what is empty."""
+    return {name: value for name, value in written.items() if plain(described[name], value) is not None}
 
 
 def _written(mapping: FieldMapping, value: Any, described: Described) -> Any:
@@ -185,8 +202,10 @@ def plain(odoo_type: str, value: Any) -> Any:
             return None
         case False if odoo_type != "boolean":
             return None
+        case [] if odoo_type == "many2many":
+            return None
         case [[6, _, [*ids]]]:
-            return sorted(ids)
+            return sorted(ids) or None
         case [int() as key, *_] if odoo_type == "many2one":
             return key
         case [*ids] if odoo_type == "many2many":
@@ -196,9 +215,15 @@ def plain(odoo_type: str, value: Any) -> Any:
     return value
 
 
-def seen_in(row: Mapping[str, Any], fields: Iterator[str] | Sequence[str], described: Described) -> dict[str, str]:
+def seen_in(row: Mapping[str, Any], fields: Iterable[str], described: Described) -> dict[str, str]:
     """What the fields held, as digests: enough to notice a change, and short."""
     return {name: digest(described[name], row[name]) for name in fields if name in row}
+
+
+def version_of(row: Mapping[str, Any], described: Described) -> str:
+    """When it was written and what it holds: `write_date` alone tells two changes within a second not apart."""
+    held = [plain(described[name], row.get(name)) for name in sorted(described)]
+    return f"{row.get('write_date')} {hashlib.sha256(canonical_json(held)).hexdigest()[:16]}"
 
 
 def digest(odoo_type: str, value: Any) -> str:
@@ -219,7 +244,8 @@ def compare(
 ) -> Difference:
     """`wanted` is what we have, `row` what Odoo has, `seen` what Odoo had when we last looked.
 
-    What Odoo alone has changed is left to the next pull. Where nothing was seen, ours counts.
+    What Odoo alone has changed is left to the next pull. Where nothing was seen, ours counts; but only what both sides
+    once held is emptied.
     """
     changes: dict[str, Any] = {}
     kept = dict(seen)
@@ -228,6 +254,8 @@ def compare(
         ours, theirs = digest(described[name], value), digest(described[name], row.get(name))
         if ours == theirs:
             kept[name] = ours
+        elif plain(described[name], value) is None and name not in seen:
+            continue
         elif seen.get(name, theirs) == theirs:
             changes[name] = value
             kept[name] = ours
