@@ -51,7 +51,9 @@ class Mark:
 
 
 def read_mark(text: str | None) -> Mark | None:
-    """None for the beginning, also if it is not one of ours."""
+    """None for the beginning, also if it is not one of ours. The hub's own times are read too: older versions kept those."""
+    if text and text.endswith("Z"):
+        text = f"{text[:19].replace('T', ' ')}|0"
     found = _MARK.fullmatch(text or "")
     return Mark(found[1], int(found[2])) if found and instant_of(found[1]) is not None else None
 
