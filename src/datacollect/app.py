@@ -25,6 +25,8 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
+from datacollect.features.discovery import feature as discovery
+from datacollect.features.discovery.service import RegistryReader
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
@@ -92,6 +94,7 @@ FEATURES = (
     quarantine.FEATURE,
     external.FEATURE,
     purging.FEATURE,
+    discovery.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -161,6 +164,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         marks=MARKS,
         outgoing=outgoing,
         others=OtherSystems(connections, clock),
+        registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,

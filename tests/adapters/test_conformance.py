@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock, openfn
+from datacollect.adapters import mock, openfn, openspp_v1
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.openfn import OpenFnWorkflow
 from datacollect.testing.remote import RemoteSystem
 
@@ -55,7 +56,35 @@ class TestOpenFn(AdapterContract):
             )
 
 
-TRIED = {"mock": TestMock, "openfn-adapter": TestOpenFn}
+class TestOpenSppV1(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        config = {"database": "openspp", "username": "hub", "password": "s3cret-of-the-hub", "batchDelayMs": 0}
+        mappings = [{"formField": "firstName", "opensppField": "given_name", "transformer": {"type": "text"}}]
+        with FakeOdoo(database="openspp") as odoo:
+            odoo.add_user("hub", "s3cret-of-the-hub")
+            section = {
+                "type": "openspp-v1-adapter",
+                "url": odoo.url,
+                "adapterConfig": config,
+                "fieldMappings": mappings,
+            }
+            yield Subject(
+                kind=openspp_v1.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {**config, "password": ""}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "adapterConfig": {**config, "referenceField": "no field"}},
+                ],
+                system=odoo,
+                made=lambda: len(odoo.partners()),
+                creates=lambda request: '"create"' in request.body.decode(),
+            )
+
+
+TRIED = {"mock": TestMock, "openspp-v1-adapter": TestOpenSppV1, "openfn-adapter": TestOpenFn}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 

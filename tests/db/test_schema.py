@@ -66,4 +66,11 @@ def test_tables_that_know_a_tenant_are_listed_here() -> None:
     with_tenant = {name for name, table in metadata.tables.items() if "tenant_id" in table.columns}
     # The security log is the installation's; some of its entries are about a tenant. Who belongs to which tenant is part
     # of the accounts, which all tenants share. Jobs are claimed across tenants, and found by their ids alone.
-    assert with_tenant == TENANT_TABLES | {"log_heads", "security_log", "user_tenants", "jobs", "purges", "external_jobs"}
+    assert with_tenant == TENANT_TABLES | {
+        "log_heads",
+        "security_log",
+        "user_tenants",
+        "jobs",
+        "purges",
+        "external_jobs",
+    }

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
+from datacollect.adapters import mock, openfn, openspp_v1
 from datacollect.adapters.kinds import AdapterKind
-from datacollect.adapters.mock import KIND as MOCK
-from datacollect.adapters.openfn import KIND as OPENFN
 
-BUILT_IN: Sequence[AdapterKind] = (MOCK, OPENFN)
+BUILT_IN: Sequence[AdapterKind] = (mock.KIND, openspp_v1.KIND, openfn.KIND)

@@ -157,6 +157,19 @@ class OtherSystems(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Registries(Protocol):
+    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
+    asked."""
+
+    async def odoo_fields(self, asked: Any) -> Sequence[Any]: ...
+
+    async def sign_in(self, client: Any) -> Sequence[str]: ...
+
+    async def studio_fields(self, client: Any) -> Any: ...
+
+    async def programs(self, client: Any, asked: Any) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -183,6 +196,7 @@ class Hub:
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
     others: OtherSystems
+    registries: Registries
     jobs: Worker
 
 

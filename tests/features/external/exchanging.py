@@ -90,9 +90,7 @@ class Exchange:
 
     async def events(self) -> list[dict[str, Any]]:
         """All that devices get."""
-        answer = await self.admin.get(
-            "/api/sync/pull", params={"configId": self.program, "since": "", "limit": 5000}
-        )
+        answer = await self.admin.get("/api/sync/pull", params={"configId": self.program, "since": "", "limit": 5000})
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
 

@@ -1,0 +1,1 @@
+"""OpenSPP V2: a registry with a REST API, optimistic locking and change requests."""
