@@ -13,7 +13,9 @@ _log = structlog.get_logger(component="adapters")
 
 AT_ONCE = 4
 ENOUGH_FAILED = 5
-"""Records in a row that time out or end in the other system's own error: then it is taken for away."""
+"""Records in a row that get no answer, or the other system's own error: then it is taken for away."""
+
+_NO_ANSWER = frozenset({CallKind.UNREACHABLE, CallKind.UNAVAILABLE, CallKind.TOO_SLOW})
 
 
 async def push_each(
@@ -68,11 +70,12 @@ class _Batch:
                 self._has_answered, self._in_a_row = True, 0
 
     def _note(self, failed: CallFailed) -> None:
-        if failed.kind in (CallKind.UNAVAILABLE, CallKind.TOO_SLOW):
+        if failed.kind in _NO_ANSWER:
             self._in_a_row += 1
         elif not failed.is_systemic:
             self._has_answered, self._in_a_row = True, 0
-        if failed.is_systemic or self._in_a_row >= ENOUGH_FAILED:
+        is_alone = failed.kind is CallKind.UNREACHABLE and self._in_a_row == len(self._records)
+        if failed.is_systemic or self._in_a_row >= ENOUGH_FAILED or is_alone:
             self._away = failed
 
     def outcomes(self) -> list[Outcome]:

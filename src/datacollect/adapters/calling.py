@@ -50,7 +50,7 @@ class CallKind(StrEnum):
 
 _TEMPORARY = frozenset({CallKind.THROTTLED, CallKind.UNAVAILABLE, CallKind.TOO_SLOW, CallKind.UNREACHABLE})
 _UNDONE = frozenset({CallKind.THROTTLED})
-_SYSTEMIC = frozenset({CallKind.AUTH, CallKind.THROTTLED, CallKind.UNREACHABLE, CallKind.REFUSED})
+_SYSTEMIC = frozenset({CallKind.AUTH, CallKind.THROTTLED, CallKind.REFUSED})
 
 _BY_STATUS = {
     401: CallKind.AUTH,
@@ -104,7 +104,7 @@ class CallFailed(Exception):
 
     @property
     def is_systemic(self) -> bool:
-        """Whether every other call would end the same way now."""
+        """Whether every other call would surely end the same way now."""
         return self.kind in _SYSTEMIC or self.status == 503
 
     def failure(self, code: str, guid: str | None = None) -> Failure:
@@ -287,13 +287,13 @@ async def send(
         return await client.request(
             method, url, headers=headers, json=json, max_bytes=max_bytes, timeout_seconds=timeout_seconds
         )
-    except UrlRefused:
-        raise CallFailed(CallKind.REFUSED, what) from None
+    except UrlRefused as refused:
+        raise CallFailed(CallKind.REFUSED, what) from refused  # whoever answers a route may say which rule it breaks
     except UpstreamTooSlow:
         raise CallFailed(CallKind.TOO_SLOW, what) from None
-    except (UpstreamUnreadable, UpstreamTooLarge, UpstreamRedirected):
+    except (UpstreamTooLarge, UpstreamRedirected):
         raise CallFailed(CallKind.UNREADABLE, what) from None
-    except UpstreamUnavailable:
+    except UpstreamUnavailable:  # an unreadable answer, too: one that breaks off is no HTTP
         raise CallFailed(CallKind.UNREACHABLE, what) from None
 
 
