@@ -6,7 +6,7 @@ In between stands a flat form of a resource: a value for each path by which mapp
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -62,6 +62,8 @@ _PERSON_KEYS: Mapping[str, Sequence[str]] = {
 _GROUP_KEYS: Mapping[str, Sequence[str]] = {"name": ("name", "groupName"), "groupType": ("groupType",)}
 _DEFAULT_KEYS = {RecordType.INDIVIDUAL: _PERSON_KEYS, RecordType.GROUP: _GROUP_KEYS}
 
+# What a merge patch may clear; the registry does not take names away, nor Studio fields.
+_CLEARABLE = frozenset({"birthDate", "gender", "telecom", "address", "photo"})
 _GROUP_TYPES = frozenset({"household", "family", "organization", "other"})
 _GENDER_CODES = {"male": "1", "m": "1", "1": "1", "female": "2", "f": "2", "2": "2", "other": "9", "9": "9"}
 _GENDER_DISPLAYS = {"0": "Unknown", "1": "Male", "2": "Female", "9": "Not applicable"}
@@ -92,6 +94,16 @@ class Resources:
             built["extension"] = {url: {"url": url, **studio}}
         return built
 
+    def emptied(self, type: RecordType, data: Mapping[str, Any]) -> frozenset[str]:
+        """Fields of the resource for which the form has a field that somebody left or made empty.
+
+        Not those that no field of the data stands for: a mapping that is taken out of a config clears nothing.
+        """
+        sources = [(_path(mapping.remote_field), mapping.form_field) for mapping in self.mappings]
+        sources += [(path, key) for path, keys in _CORE[type].items() for key in keys]
+        empty = {path.partition(".")[0] for path, key in sources if key in data and _is_empty(data[key])}
+        return frozenset(empty & _CLEARABLE - self.build(type, data).keys())
+
     def read(self, type: RecordType, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Our data for it. A field that a mapping names is found under the form's name only."""
         flat = dict(_flat_of_resource(type, resource))
@@ -105,9 +117,8 @@ class Resources:
         for path, value in flat.items():
             if path in mapped:
                 continue
-            if path.startswith(EXTENSION):
-                if self.with_studio:
-                    data.setdefault(_form_key(path), value)
+            if path.startswith(EXTENSION) and self.with_studio:
+                data.setdefault(_form_key(path), value)
             for key in _DEFAULT_KEYS[type].get(path, ()):
                 data.setdefault(key, value)
         if type is RecordType.INDIVIDUAL and (full := _full_name(flat)) and "name.text" not in mapped:
@@ -120,20 +131,24 @@ class Resources:
         return named[0] if len(named) == 1 else type.value
 
     def _flat_of_data(self, type: RecordType, data: Mapping[str, Any], codings: Codings) -> Iterator[tuple[str, Any]]:
-        core, found = _CORE[type], set()
+        core = _CORE[type]
+        found: set[str] = set()
         for mapping in self.mappings:
             path = _path(mapping.remote_field)
             if path in found or (path in _ANY_CORE and path not in core) or _is_empty(data.get(mapping.form_field)):
                 continue
-            value = transform(mapping, data[mapping.form_field])
+            value = transform(_as_registry_writes(mapping, path), data[mapping.form_field])
             if path.startswith(EXTENSION):
                 value = _coded(value, mapping, codings.get(path.removeprefix(EXTENSION)))
             if not _is_empty(value):
                 found.add(path)
                 yield path, value
         for path, keys in core.items():
+            if path == "name.text" and found & {"name.given", "name.family"}:
+                continue  # a name that was put together once does not follow when a part of it changes
             value = next((data[key] for key in keys if not _is_empty(data.get(key))), None)
             if path not in found and value is not None:
+                found.add(path)
                 yield path, value
 
 
@@ -244,6 +259,13 @@ def _coded(value: Any, mapping: FieldMapping, learned: str | None) -> Any:
         return [_concept(system, text) for one in value if (text := _scalar(one))]
     text = _scalar(value)
     return _concept(system, text) if text else None
+
+
+def _as_registry_writes(mapping: FieldMapping, path: str) -> FieldMapping:
+    """Days are ISO there, whatever the mapping says of how a registry writes them."""
+    if path != "birthDate" or mapping.transformer != "date":
+        return mapping
+    return replace(mapping, options={**mapping.options, "outputFormat": "YYYY-MM-DD"})
 
 
 def _concept(system: str, code: str) -> dict[str, Any]:
