@@ -1,7 +1,7 @@
 """Sending a batch: several records at a time, and not on and on to a system that is away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import structlog
 
@@ -24,16 +24,21 @@ async def push_each(
     *,
     code: str = "PUSH_FAILED",
     at_once: int = AT_ONCE,
+    goes_first: Callable[[Outgoing], bool] = lambda record: True,
 ) -> list[Outcome]:
     """Push every record by itself, `at_once` at a time; one outcome for each, in their order.
+
+    Those that go first (members before their groups, say) are done before the others begin.
 
     A record whose call fails is failed, and uncertain if the call may have arrived. When the other system is away the
     rest is not tried. Raises `AdapterError` if that is so and nothing has arrived.
     """
     batch = _Batch(records, push_one, code)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(at_once, len(records))):
-            group.create_task(batch.work())
+    for is_first in (True, False):
+        waiting = iter([(place, one) for place, one in enumerate(records) if goes_first(one) is is_first])
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(records))):
+                group.create_task(batch.work(waiting))
     return batch.outcomes()
 
 
@@ -44,14 +49,13 @@ class _Batch:
         self._records = records
         self._push_one = push_one
         self._code = code
-        self._waiting = iter(enumerate(records))
         self._done: dict[int, Outcome] = {}
         self._has_answered = False
         self._in_a_row = 0
         self._away: CallFailed | AdapterError | None = None
 
-    async def work(self) -> None:
-        for place, record in self._waiting:
+    async def work(self, waiting: Iterator[tuple[int, Outgoing]]) -> None:
+        for place, record in waiting:
             if self._away:
                 return
             try:

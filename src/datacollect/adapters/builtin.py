@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from datacollect.adapters import mock
 from datacollect.adapters.kinds import AdapterKind
 
-BUILT_IN: Sequence[AdapterKind] = ()
+BUILT_IN: Sequence[AdapterKind] = (mock.KIND,)

@@ -15,6 +15,11 @@ HIDDEN: dict[str, Any] = {"inForm": False}
 """`Field(json_schema_extra=HIDDEN)`: read if it is there, but not asked for in forms."""
 
 
+def filled_in(value: str | float) -> dict[str, Any]:
+    """`Field(json_schema_extra=filled_in("x"))`: required, and forms begin with this value."""
+    return {"formDefault": value}
+
+
 class AdapterOptions(BaseModel):
     """What every adapter is told. Subclasses add their own, with `title`, `description` and `examples` for forms.
 
@@ -77,7 +82,7 @@ def form_fields(options: type[AdapterOptions]) -> list[FormField]:
     return [
         _form_field(name, info)
         for name, info in options.model_fields.items()
-        if name != "url" and not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra == HIDDEN)
+        if name != "url" and _extra(info).get("inForm") is not False
     ]
 
 
@@ -88,7 +93,7 @@ def json_schema(options: type[AdapterOptions]) -> dict[str, Any]:
 
 def _form_field(name: str, info: FieldInfo) -> FormField:
     kind, choices = _input_of(info.annotation)
-    default = None if info.is_required() or kind == "password" else _default_of(info.default)
+    default = _extra(info).get("formDefault") if info.is_required() else _default_of(info.default)
     return FormField(
         name=wire_name(name, info),
         label=info.title or name.replace("_", " ").capitalize(),
@@ -97,8 +102,12 @@ def _form_field(name: str, info: FieldInfo) -> FormField:
         placeholder=str(info.examples[0]) if info.examples else None,
         help_text=info.description,
         options=choices,
-        default=default,
+        default=None if kind == "password" else default,
     )
+
+
+def _extra(info: FieldInfo) -> dict[str, Any]:
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
 
 
 def wire_name(name: str, info: FieldInfo) -> str:

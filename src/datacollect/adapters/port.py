@@ -116,7 +116,13 @@ class Incoming:
     external_id: str
     type: RecordType
     data: Mapping[str, Any]
-    """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those."""
+    """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those. `entityName` is what a
+    new entity is called; that of an entity which exists stays."""
+    also_called: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other names of members of `data`. An entity that has one of them, and not the member, gets the value there, so that
+    a form that calls it `first_name` does not get a `firstName` beside it."""
+    derived: frozenset[str] = frozenset()
+    """Members of `data` that follow from others: for entities that are new or have them, and not to be added to others."""
     occurred_at: Millis | None = None
     """When it changed there; None if it does not say."""
     version: str | None = None
