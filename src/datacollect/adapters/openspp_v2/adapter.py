@@ -7,12 +7,12 @@ from typing import Any
 
 from datacollect.adapters.batches import push_each
 from datacollect.adapters.calling import CallFailed
-from datacollect.adapters.errors import AdapterError, Failure
+from datacollect.adapters.errors import Failure
 from datacollect.adapters.health import measured
 from datacollect.adapters.kinds import AdapterKind, Capability, Context
 from datacollect.adapters.openspp_v2 import enrolments
 from datacollect.adapters.openspp_v2.client import RegistryClient, Sleep
-from datacollect.adapters.openspp_v2.direct import MEMBERS, Memberships, Registrants, Unfinished
+from datacollect.adapters.openspp_v2.direct import Memberships, Registrants, Unfinished
 from datacollect.adapters.openspp_v2.enrolments import Enrolments, Subject
 from datacollect.adapters.openspp_v2.identifiers import Identifiers
 from datacollect.adapters.openspp_v2.options import OpenSppV2Options
@@ -72,17 +72,7 @@ class OpenSppV2Adapter:
         if self._has_pushed and self._options.batch_delay_ms:
             await self._sleep(self._options.batch_delay_ms / 1000)
         self._has_pushed = True
-        groups = [record for record in records if record.type is RecordType.GROUP]
-        others = [record for record in records if record.type is not RecordType.GROUP]
-        outcomes = dict(zip((record.guid for record in others), await push_each(others, self._push_one), strict=True))
-        try:
-            done = await push_each(groups, self._push_one)
-        except AdapterError as error:
-            if not others:
-                raise
-            done = [_untried(record, error) for record in groups]
-        outcomes |= zip((record.guid for record in groups), done, strict=True)
-        return [outcomes[record.guid] for record in records]
+        return await push_each(records, self._push_one, goes_first=lambda record: record.type is not RecordType.GROUP)
 
     async def pull(self, mark: str | None) -> Page:
         try:
@@ -131,21 +121,12 @@ class OpenSppV2Adapter:
             link = await self._registrants.archive(record)
             return Pushed(link=link) if link else Skipped(reason="NEVER_SENT")
         link = await self._registrants.put(record)
-        state = dict(record.state)
-        if self._registrants.was_made(record.guid):
-            state.pop(MEMBERS, None)
         self._links[record.guid] = link
-        warnings: list[Failure] = []
-        missing = 0
+        members = [self._linked(member) for member in record.members or ()]
         if record.members is not None:
-            members = [self._linked(member) for member in record.members]
-            try:
-                state = await self._memberships.put(replace(record, state=state), link, members)
-            except Unfinished as unfinished:
-                raise Unfinished(unfinished.failure, link=link, state=unfinished.state) from None
-            warnings += _nested(record, members)
-            missing = sum(member.link is None for member in members if member.type is RecordType.INDIVIDUAL)
-        outcome = await self._enrol(record, link, state, warnings)
+            link = await self._memberships.put(record, link, members)
+        missing = sum(member.link is None for member in members if member.type is RecordType.INDIVIDUAL)
+        outcome = await self._enrol(record, link, dict(record.state), _nested(record, members))
         return _incomplete(record, outcome, missing) if missing else outcome
 
     async def _ask_for(self, record: Outgoing) -> Outcome:
@@ -205,10 +186,6 @@ def _unanswered(one: Followed, failed: CallFailed) -> FollowUp:
         link=one.link,
         failures=[failed.failure("CR_POLL_FAILED", one.guid)],
     )
-
-
-def _untried(record: Outgoing, error: AdapterError) -> Failed:
-    return Failed(failure=replace(error.failure, guid=record.guid), is_uncertain=True)
 
 
 def _nested(group: Outgoing, members: Sequence[Member]) -> list[Failure]:

@@ -181,7 +181,12 @@ class _Session(ClientCredentials):
     async def _fetch(self) -> str:
         self._limit.count(self._clock.now())
         self.sign_ins += 1
-        return await super()._fetch()
+        try:
+            return await super()._fetch()
+        except CallFailed as failed:
+            if failed.kind in (CallKind.UNREACHABLE, CallKind.REFUSED):
+                self._limit.times.pop()  # it has not arrived
+            raise
 
 
 @dataclass(slots=True)

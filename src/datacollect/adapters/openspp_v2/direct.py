@@ -8,7 +8,7 @@ from datacollect.adapters.calling import CallFailed, CallKind, Reply
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2.client import RegistryClient, document
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, TYPE_KEY, Identifiers, Key
-from datacollect.adapters.openspp_v2.resources import Resources, codings_of, digest, digests, role
+from datacollect.adapters.openspp_v2.resources import ROLES, Resources, codings_of, concept, digest, digests, role
 from datacollect.adapters.port import Link, Member, Outgoing, RecordType
 
 MAX_VERSIONS_TRIED = 3
@@ -38,13 +38,6 @@ class Registrants:
 
     def __init__(self, client: RegistryClient, identifiers: Identifiers, resources: Resources) -> None:
         self._client, self._identifiers, self._resources = client, identifiers, resources
-        self._made: set[str] = set()
-
-    def was_made(self, guid: str) -> bool:
-        """Whether the last `put` of it made a registrant, maybe in place of one that is gone. Told once."""
-        was_made = guid in self._made
-        self._made.discard(guid)
-        return was_made
 
     async def put(self, record: Outgoing) -> Link:
         """Make the registrant what the record is. Raises `CallFailed` or `Unfinished`."""
@@ -112,7 +105,6 @@ class Registrants:
             if failed.kind is not CallKind.CONFLICT and not failed.may_have_arrived:
                 raise
             return await self._created_after_all(record, failed)
-        self._made.add(record.guid)
         return self._link_after(record, own, reply, built)
 
     async def _created_after_all(self, record: Outgoing, failed: CallFailed) -> Link:
@@ -206,55 +198,59 @@ class Registrants:
 
 
 class Memberships:
-    """Who is in which group. The registry is told of changes only: those it learnt are kept with the group's record."""
+    """Who is in which group. The registry is told of changes only: whom it has is kept with the group's link, so those
+    that it got elsewhere and that we have not seen stay."""
 
     def __init__(self, client: RegistryClient, identifiers: Identifiers) -> None:
         self._client, self._identifiers = client, identifiers
 
-    async def put(self, group: Outgoing, link: Link, members: Sequence[Member]) -> dict[str, Any]:
-        """Tell it who has come and gone since `group.state`; the new state. Raises `Unfinished` with what was told."""
-        told = dict(group.state.get(MEMBERS, {}))
+    async def put(self, group: Outgoing, link: Link, members: Sequence[Member]) -> Link:
+        """Tell it who has come and gone; the link with whom it has now. Raises `Unfinished` with what was told."""
         path = self._identifiers.text(self._identifiers.of_link(RecordType.GROUP, link))
+        told: dict[str, str | None] = {**link.state.get(MEMBERS, {})}
         wanted = {
-            member.guid: (self._identifiers.of_link(RecordType.INDIVIDUAL, member.link), member.role)
+            self._identifiers.reference(self._identifiers.of_link(RecordType.INDIVIDUAL, member.link)): role(
+                member.role
+            )
             for member in members
             if member.link and member.type is RecordType.INDIVIDUAL
         }
-        present = {member.guid for member in members}
         try:
-            for guid in [guid for guid in told if guid not in present]:
-                await self._remove(path, told[guid][0])
-                del told[guid]
-            for guid, (key, name) in wanted.items():
-                reference = f"Individual/{self._identifiers.text(key)}"
-                if told.get(guid) != [reference, name]:
-                    await self._add(path, reference, name, is_known=guid in told)
-                    told[guid] = [reference, name]
+            for reference in [reference for reference in told if reference not in wanted]:
+                await self._remove(path, reference)
+                del told[reference]
+            for reference, code in wanted.items():
+                if reference not in told:
+                    await self._add(path, reference, code)
+                elif code is None or told[reference] == code:
+                    continue
+                else:
+                    await self._change_role(path, reference, code)
+                told[reference] = code
         except CallFailed as failed:
-            raise Unfinished(failed.failure("PUSH_FAILED", group.guid), state={**group.state, MEMBERS: told}) from None
-        return {**group.state, MEMBERS: told}
+            raise Unfinished(failed.failure("PUSH_FAILED", group.guid), link=_with_members(link, told)) from None
+        return _with_members(link, told)
 
-    async def _add(self, group: str, reference: str, name: str | None, *, is_known: bool) -> None:
-        coded = role(name)
-        if is_known and coded:
-            await self._change_role(group, reference, coded)
-            return
-        body = {"entity": {"reference": reference}} | ({"role": coded} if coded else {})
+    async def _add(self, group: str, reference: str, code: str | None) -> None:
+        what = "add a member to a group"
+        body = {"entity": {"reference": reference}}
+        coded = {"role": concept(ROLES, code)} if code else {}
         try:
-            await self._action(group, "$add-member", "add a member to a group", body)
+            await self._action(group, "$add-member", what, body | coded)
         except CallFailed as failed:
             if failed.kind is CallKind.CONFLICT:  # in it already
                 return
             if failed.kind is not CallKind.REJECTED or not coded:
                 raise
             # Roles are the registry's own vocabulary, and forms need not know it. Belonging counts for more.
-            await self._action(group, "$add-member", "add a member to a group", {"entity": {"reference": reference}})
+            await self._action(group, "$add-member", what, body)
 
-    async def _change_role(self, group: str, reference: str, coded: Mapping[str, Any]) -> None:
+    async def _change_role(self, group: str, reference: str, code: str) -> None:
         member = reference.removeprefix("Individual/")
         what = "change a member's role in a group"
+        body = {"role": concept(ROLES, code)}
         try:
-            await self._client.call("PATCH", "Group", group, "member", member, what=what, json={"role": coded})
+            await self._client.call("PATCH", "Group", group, "member", member, what=what, json=body)
         except CallFailed as failed:
             if failed.kind not in (CallKind.REJECTED, CallKind.NOT_FOUND):
                 raise
@@ -270,6 +266,10 @@ class Memberships:
     async def _action(self, group: str, action: str, what: str, body: Mapping[str, Any]) -> None:
         # Doing it twice is doing it once: the second time it is a conflict, or not found.
         await self._client.call("POST", "Group", group, action, what=what, json=body, repeatable=True)
+
+
+def _with_members(link: Link, members: Mapping[str, str | None]) -> Link:
+    return replace(link, state={**link.state, MEMBERS: dict(members)})
 
 
 def version_of(resource: Mapping[str, Any], reply: Reply | None = None) -> str | None:

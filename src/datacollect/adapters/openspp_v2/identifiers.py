@@ -85,6 +85,10 @@ class Identifiers:
         code = self._code(code)
         return Key(code, link.external_id.removeprefix(f"{code}|"))
 
+    def reference(self, key: Key) -> str:
+        """To an individual, as groups hold it."""
+        return f"Individual/{self.text(key)}"
+
     def of_reference(self, reference: Any) -> Key | None:
         """From `Individual/<system>|<value>`; None for what is no individual of this namespace and the usual type."""
         if not isinstance(reference, str):

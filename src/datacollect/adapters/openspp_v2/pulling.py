@@ -17,9 +17,9 @@ import msgspec
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document, instant
-from datacollect.adapters.openspp_v2.direct import Registrants, version_of
-from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers
-from datacollect.adapters.openspp_v2.resources import Resources
+from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
+from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
+from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called, role_of
 from datacollect.adapters.port import Incoming, Page, RecordType
 from datacollect.kernel.clock import Clock, Millis
 
@@ -164,26 +164,38 @@ class Pulling:
         if link is None:
             return None
         meta = resource.get("meta")
+        members = self._members(type, resource)
+        state = link.state
+        if members is not None:
+            state = {**state, MEMBERS: {self._identifiers.reference(key): name for key, name in members.items()}}
         return Incoming(
             external_id=link.external_id,
             type=type,
             data=self._resources.read(type, resource),
+            also_called=also_called(type),
+            derived=DERIVED[type],
             occurred_at=instant(meta.get("lastUpdated")) if isinstance(meta, dict) else None,
             version=version_of(resource),
-            state=link.state,
+            state=state,
             guid=self._identifiers.guid(type, resource),
-            members=self._members(type, resource),
+            members=None if members is None else [self._identifiers.external_id(key) for key in members],
             is_deleted=resource.get("active") is False,
         )
 
-    def _members(self, type: RecordType, group: Mapping[str, Any]) -> Sequence[str] | None:
-        """None if the registry does not tell, or tells one by an identifier that we do not know people by."""
+    def _members(self, type: RecordType, group: Mapping[str, Any]) -> Mapping[Key, str | None] | None:
+        """Who belongs to a group, with their roles. None if the registry does not tell, or tells one of them by an
+        identifier by which we know nobody: part of the members would read as if the others had left."""
         told = group.get("member")
         if type is not RecordType.GROUP or not isinstance(told, list):
             return None
-        active = [one for one in told if not one.get("inactive")]
-        keys = [self._identifiers.of_reference(one.get("entity", {}).get("reference")) for one in active]
-        return [self._identifiers.external_id(key) for key in keys if key] if all(keys) else None
+        members = {}
+        for one in told:
+            if not one.get("inactive"):
+                key = self._identifiers.of_reference(one.get("entity", {}).get("reference"))
+                if key is None:
+                    return None
+                members[key] = role_of(one)
+        return members
 
 
 def _next_offset(page: Mapping[str, Any], offset: int, got: int, count: int) -> int | None:

@@ -175,11 +175,31 @@ def digest(value: Any) -> str:
     return sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
 
 
-def role(name: str | None) -> dict[str, Any] | None:
-    """A role in a group as the registry's code; None for what cannot be one."""
-    if name is None or not _ROLE.fullmatch(name):
-        return None
-    return {"coding": [{"system": ROLES, "code": name.lower(), "display": name}]}
+def concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def role(name: str | None) -> str | None:
+    """A role in a group as a code of the registry's; None for what cannot be one."""
+    return name.lower() if name and _ROLE.fullmatch(name) else None
+
+
+def role_of(member: Mapping[str, Any]) -> str | None:
+    code = _first_coding(member.get("role")).get("code")
+    return code if isinstance(code, str) else None
+
+
+def also_called(type: RecordType) -> dict[str, Sequence[str]]:
+    """Other names under which forms that map nothing keep what we call by its usual one."""
+    return {
+        key: [other for other in _CORE[type][path] if other not in keys]
+        for path, keys in _DEFAULT_KEYS[type].items()
+        for key in keys[:1]
+    }
+
+
+DERIVED = {RecordType.INDIVIDUAL: frozenset({"name"}), RecordType.GROUP: frozenset({"groupName"})}
+"""What we tell beside the parts it is made of."""
 
 
 # --- to the registry
@@ -256,9 +276,9 @@ def _coded(value: Any, mapping: FieldMapping, learned: str | None) -> Any:
     if mapping.transformer == "multiselect" and isinstance(value, str):
         value = [part.strip() for part in value.split(mapping.options.get("delimiter") or ",") if part.strip()]
     if isinstance(value, list):
-        return [_concept(system, text) for one in value if (text := _scalar(one))]
+        return [concept(system, text) for one in value if (text := _scalar(one))]
     text = _scalar(value)
-    return _concept(system, text) if text else None
+    return concept(system, text) if text else None
 
 
 def _as_registry_writes(mapping: FieldMapping, path: str) -> FieldMapping:
@@ -266,10 +286,6 @@ def _as_registry_writes(mapping: FieldMapping, path: str) -> FieldMapping:
     if path != "birthDate" or mapping.transformer != "date":
         return mapping
     return replace(mapping, options={**mapping.options, "outputFormat": "YYYY-MM-DD"})
-
-
-def _concept(system: str, code: str) -> dict[str, Any]:
-    return {"coding": [{"system": system, "code": code}]}
 
 
 # --- from the registry
