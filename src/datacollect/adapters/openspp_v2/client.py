@@ -170,6 +170,17 @@ class _SignIns:
         self.times.append(now)
 
 
+class SignInFailed(CallFailed):
+    """No token. So the call that needed one has not been made."""
+
+    def __init__(self, failed: CallFailed) -> None:
+        super().__init__(failed.kind, failed.what, status=failed.status, retry_after_seconds=failed.retry_after_seconds)
+
+    @property
+    def may_have_arrived(self) -> bool:
+        return False
+
+
 class _Session(ClientCredentials):
     def __init__(
         self, outgoing: GuardedClient, clock: Clock, base: str, client_id: str, secret: SecretStr, limit: _SignIns
@@ -185,8 +196,8 @@ class _Session(ClientCredentials):
             return await super()._fetch()
         except CallFailed as failed:
             if failed.kind in (CallKind.UNREACHABLE, CallKind.REFUSED):
-                self._limit.times.pop()  # it has not arrived
-            raise
+                self._limit.times.pop()  # not one that the registry has counted
+            raise SignInFailed(failed) from failed.__cause__
 
 
 @dataclass(slots=True)

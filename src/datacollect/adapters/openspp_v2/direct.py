@@ -111,6 +111,8 @@ class Registrants:
         try:
             found = await self._found(record)
         except CallFailed as unanswered:
+            if unanswered.may_have_arrived:
+                raise  # as uncertain as the create itself
             raise Unfinished(unanswered.failure("PUSH_FAILED", record.guid), is_uncertain=True) from None
         if found:
             return await self.put(replace(record, link=found))
