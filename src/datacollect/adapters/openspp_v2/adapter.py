@@ -36,6 +36,8 @@ from datacollect.adapters.port import (
 )
 
 MAX_FOLLOWED = 100
+ENOUGH_UNANSWERED = 3
+"""Records in a row of which the registry says nothing: then it is away, and the others stay as they are."""
 
 
 class OpenSppV2Adapter:
@@ -83,13 +85,13 @@ class OpenSppV2Adapter:
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
         """The longest under way first. When the registry is away, those not asked for stay as they are."""
         told: list[FollowUp] = []
+        unanswered = 0
         for one in sorted(followed, key=_asked_at)[:MAX_FOLLOWED]:
-            try:
-                told.append(await self._follow(one))
-            except CallFailed as failed:
-                told.append(_unanswered(one, failed))
-                if failed.is_systemic:
-                    break
+            answer, failed = await self._follow(one)
+            told.append(answer)
+            unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
+            if (failed and failed.is_systemic) or unanswered >= ENOUGH_UNANSWERED:
+                break
         return told
 
     async def close(self) -> None:
@@ -147,14 +149,16 @@ class OpenSppV2Adapter:
             link=link, state=result.state, is_open=_is_open(result.state), warnings=[*warnings, *result.failures]
         )
 
-    async def _follow(self, one: Followed) -> FollowUp:
-        standing = await self._reviewed.follow(one)
-        subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link)
+    async def _follow(self, one: Followed) -> tuple[FollowUp, CallFailed | None]:
+        """What has become of it, and the call that failed, if one did."""
         try:
-            result = await self._enrolments.follow(subject, standing.state)
+            standing = await self._reviewed.follow(one)
         except CallFailed as failed:
-            result = enrolments.Enrolling(standing.state, failures=[failed.failure("CR_POLL_FAILED", one.guid)])
-        return FollowUp(
+            failure = failed.failure("CR_POLL_FAILED", one.guid)
+            return FollowUp(guid=one.guid, state=one.state, is_open=True, link=one.link, failures=[failure]), failed
+        subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link)
+        result = await self._enrolments.follow(subject, standing.state)
+        answer = FollowUp(
             guid=one.guid,
             state=result.state,
             is_open=_is_open(result.state),
@@ -162,6 +166,7 @@ class OpenSppV2Adapter:
             events=result.events,
             failures=[*([standing.failure] if standing.failure else []), *result.failures],
         )
+        return answer, result.failed
 
     def _linked(self, member: Member) -> Member:
         return replace(member, link=member.link or self._links.get(member.guid))
@@ -176,16 +181,6 @@ def _asked_at(followed: Followed) -> tuple[bool, int]:
     asked = [followed.state.get(REQUEST), *followed.state.get(enrolments.ENROLMENTS, {}).values()]
     times = [one["submittedAt"] for one in asked if one and isinstance(one.get("submittedAt"), int)]
     return (not times, min(times, default=0))
-
-
-def _unanswered(one: Followed, failed: CallFailed) -> FollowUp:
-    return FollowUp(
-        guid=one.guid,
-        state=one.state,
-        is_open=True,
-        link=one.link,
-        failures=[failed.failure("CR_POLL_FAILED", one.guid)],
-    )
 
 
 def _nested(group: Outgoing, members: Sequence[Member]) -> list[Failure]:

@@ -19,6 +19,7 @@ from datacollect.adapters.openspp_v2.requests import (
     Asked,
     Asking,
     ChangeRequests,
+    NotMade,
     NotSubmitted,
     sent_back,
 )
@@ -31,6 +32,8 @@ _PENDING = "pendingProgramEnrolments"
 _CODE = "assign_program"
 _NUMBER = re.compile(r"\+?[0-9]{1,15}", re.ASCII)
 
+NO_ANSWER = (CallKind.UNREACHABLE, CallKind.UNAVAILABLE, CallKind.TOO_SLOW)
+
 State = dict[str, Any]
 
 
@@ -41,6 +44,8 @@ class Enrolling:
     state: State
     events: list[FollowUpEvent] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    failed: CallFailed | None = None
+    """The call after which no more were made, because the registry is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,7 @@ class Enrolments:
         names = {str(program_id(one.get("programId"))): one for one in objects(subject.data.get(_PENDING))}
         for number, held in list(asked_for.items()):
             asked = Asked.read(held)
-            if asked is None or asked.status == DRAFT:
+            if asked is None or asked.status == DRAFT or result.failed:
                 continue
             now = await self._looked(asked, subject, result)
             if now.status in (APPLIED, REJECTED):
@@ -107,6 +112,8 @@ class Enrolments:
                 asked_for[number] = {**held, **now.state}
         result.state |= {ENROLMENTS: asked_for} | ({SETTLED: settled} if settled else {})
         ended = state.get(ENROLMENTS, {}).keys() - asked_for.keys()
+        if result.failed:
+            return result
         again = await self._put(subject, result.state, again=False, ended=ended)
         return Enrolling(again.state, result.events, result.failures + again.failures)
 
@@ -137,6 +144,8 @@ class Enrolments:
             return {**kept, **asked.state}
         except NotSubmitted as error:
             failed, draft = error.failed, error.asked.state
+        except NotMade as error:
+            failed = error.failed
         except CallFailed as error:
             failed = error
         result.failures.append(failed.failure("PUSH_FAILED", subject.guid))
@@ -163,10 +172,10 @@ class Enrolments:
             failed = error.failed
         except CallFailed as error:
             failed = error
-        if failed.is_systemic:
-            raise failed
         if failed.kind is not CallKind.NOT_FOUND:
             result.failures.append(failed.failure("CR_POLL_FAILED", subject.guid))
+        if failed.is_systemic or failed.kind in NO_ANSWER:
+            result.failed = failed
         return asked
 
     def _told(self, now: Asked, subject: Subject, result: Enrolling) -> Asked:

@@ -107,6 +107,14 @@ class NotSubmitted(Exception):
         super().__init__(failed.message)
 
 
+class NotMade(Exception):
+    """The answer was lost, and the registry does not show a request like that. It may do so later."""
+
+    def __init__(self, failed: CallFailed) -> None:
+        self.failed = failed
+        super().__init__(failed.message)
+
+
 class ChangeRequests:
     """The registry's change requests, one call or two at a time. Raises `CallFailed`."""
 
@@ -114,7 +122,7 @@ class ChangeRequests:
         self._client, self._clock = client, clock
 
     async def ask(self, asking: Asking, *, is_uncertain: bool = False) -> Asked:
-        """Make the draft and submit it. With `is_uncertain` it may have been made before; raises `NotSubmitted` too."""
+        """Make the draft and submit it. With `is_uncertain` it may have been made before. Raises `NotMade` and `NotSubmitted` too."""
         asked = await self._find(asking) if is_uncertain else None
         return await self.submit(asked or await self._draft(asking))
 
@@ -167,7 +175,7 @@ class ChangeRequests:
                 raise
             if found := await self._find(asking):
                 return found
-            raise
+            raise NotMade(failed) from None
         made = document(reply)
         if not isinstance(made.get("reference"), str):
             raise CallFailed(CallKind.UNREADABLE, "make a change request", status=reply.status)

@@ -18,6 +18,7 @@ from datacollect.adapters.openspp_v2.requests import (
     Asked,
     Asking,
     ChangeRequests,
+    NotMade,
     NotSubmitted,
     sent_back,
 )
@@ -170,6 +171,9 @@ class Reviewed:
             asked = await self._requests.ask(asking, is_uncertain=wanted.is_uncertain)
         except NotSubmitted as error:
             raise self._unsubmitted(wanted, state, error) from None
+        except NotMade as error:
+            failure = error.failed.failure("PUSH_FAILED", wanted.guid)
+            raise Unfinished(failure, link=wanted.link, is_uncertain=True) from None
         return Standing(wanted.link, _next_state(state, self._noted(wanted, asked)))
 
     async def _submitted(self, wanted: _Wanted, state: State, asked: Asked) -> Standing:
