@@ -9,7 +9,9 @@ from typing import Any
 
 from datacollect.kernel.clock import Millis, SystemClock, format_timestamp
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.openfn import OpenFnWorkflow
+from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import Late, RemoteSystem
 
 # What a hub needs to call a fake on this machine.
@@ -83,7 +85,69 @@ def mock() -> Iterator[Remote]:
         yield Remote(system, {"type": "mock", "url": system.url, "adapterConfig": config}, held, make)
 
 
-REMOTES: Mapping[str, Callable[[], AbstractContextManager[Remote]]] = {"mock": mock, "openfn": openfn}
+@contextlib.contextmanager
+def openspp_v1() -> Iterator[Remote]:
+    with FakeOdoo() as odoo:
+        odoo.keeps_log = False
+        odoo.add_user("hub", "secret-of-the-hub")
+
+        def held() -> Counter[str]:
+            return Counter(row["name"] for row in odoo.partners() if not row["name"].startswith(_THERE))
+
+        def make(count: int) -> None:
+            for number in range(count):
+                odoo.add_partner(name=f"{_THERE} {number}")
+
+        config = {"database": odoo.database, "username": "hub", "password": "secret-of-the-hub", "batchDelayMs": 0}
+        section = {
+            "type": "openspp-v1-adapter",
+            "url": odoo.url,
+            "adapterConfig": config,
+            "fieldMappings": [_mapped("name", "name")],
+        }
+        yield Remote(odoo, section, held, make)
+
+
+@contextlib.contextmanager
+def openspp_v2() -> Iterator[Remote]:
+    with OpenSppV2Registry() as registry:
+        registry.system.keeps_log = False
+
+        def held() -> Counter[str]:
+            given = (person.fields["name"]["given"] for person in registry.people)
+            return Counter(name for name in given if not name.startswith(_THERE))
+
+        def make(count: int) -> None:
+            for number in range(count):
+                registry.add_person(
+                    identifiers={"urn:openspp:vocab:id-type#system_id": f"there-{number}"},
+                    given=f"{_THERE} {number}",
+                    family="Of There",
+                )
+
+        section = {
+            "type": "openspp-v2-adapter",
+            "url": registry.url,
+            "adapterConfig": {"clientId": "dc", "clientSecret": "s3cret", "batchDelayMs": 0},
+            "fieldMappings": [_mapped("name", "name.given"), _mapped("familyName", "name.family")],
+        }
+        yield Remote(registry.system, section, held, make)
+
+
+_THERE = "Person"
+"""How people who were made there are called, and none of ours is."""
+
+
+def _mapped(ours: str, theirs: str) -> dict[str, str]:
+    return {"formField": ours, "opensppField": theirs}
+
+
+REMOTES: Mapping[str, Callable[[], AbstractContextManager[Remote]]] = {
+    "mock": mock,
+    "openspp-v1": openspp_v1,
+    "openspp-v2": openspp_v2,
+    "openfn": openfn,
+}
 
 
 @contextlib.contextmanager
