@@ -96,6 +96,7 @@ class _Rounds:
     async def run(self, kills: int) -> None:
         while self._found.kills < kills and not self._found.faults:
             with REMOTES[self._name]() as remote:
+                remote.slow_down()
                 await self._round(remote, min(self._plan.kills_per_round, kills - self._found.kills))
             say(f"  {self._name}: {self._found.kills} kills, {self._found.rounds} rounds, faults {self._found.faults}")
 

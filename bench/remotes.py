@@ -29,6 +29,11 @@ class Remote:
     """How many records it has for each of ours."""
     make: Callable[[int], None]
     """Make so many people there, of whom the hub knows nothing."""
+    slow_seconds: float = 0.005
+    """Of each answer, where a push of thousands is to last for some seconds: more for those who are sent many at once."""
+
+    def slow_down(self) -> None:
+        self.system.faults.add(Late(self.slow_seconds), times=None)
 
     def twins(self) -> dict[str, int]:
         """Of which of our records there is more than one."""
@@ -63,7 +68,7 @@ def openfn() -> Iterator[Remote]:
             "url": workflow.url,
             "adapterConfig": {"apiKey": workflow.api_key, "batchSize": 100},
         }
-        yield Remote(workflow, section, held, make)
+        yield Remote(workflow, section, held, make, slow_seconds=0.1)
 
 
 @contextlib.contextmanager
@@ -105,7 +110,7 @@ def openspp_v1() -> Iterator[Remote]:
             "adapterConfig": config,
             "fieldMappings": [_mapped("name", "name")],
         }
-        yield Remote(odoo, section, held, make)
+        yield Remote(odoo, section, held, make, slow_seconds=0.1)
 
 
 @contextlib.contextmanager
