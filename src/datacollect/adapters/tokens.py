@@ -105,9 +105,12 @@ def _granted(body: bytes) -> Mapping[str, Any]:
 
 
 def _seconds_left(token: str, granted: Mapping[str, Any], now: Millis) -> float:
-    """By the token itself, if it is one that says so; else by what came with it; else an hour."""
+    """By the token itself, if it is one that says so; else by what came with it; else an hour.
+
+    One that seems to have ended when it was given comes from a clock that is wrong by more than its life.
+    """
     expiry = _claims(token).get("exp")
-    if _is_number(expiry):
+    if _is_number(expiry) and expiry > now / 1000:
         return float(expiry) - now / 1000
     lifetime = granted.get("expires_in")
     return float(lifetime) if _is_number(lifetime) else _DEFAULT_SECONDS

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from datacollect.adapters.batches import push_each
-from datacollect.adapters.calling import CallFailed, CallKind, JsonApi
+from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Retrying
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.health import measured
 from datacollect.adapters.kinds import Context
@@ -43,7 +43,7 @@ class MockAdapter:
             context.clock,
             timeout_seconds=seconds,
         )
-        self._open = JsonApi(context.client, options.base_url, timeout_seconds=seconds)
+        self._open = JsonApi(context.client, options.base_url, timeout_seconds=seconds, retrying=Retrying(tries=1))
         self._api = JsonApi(context.client, options.base_url, sign_in=self._credentials, timeout_seconds=seconds)
         self._puller = Puller(self._api, options)
 

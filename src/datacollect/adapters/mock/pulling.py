@@ -2,7 +2,7 @@
 
 The registry pages by offset. What is changed while we read moves to the end of the list, and everything behind it moves up
 by one place: the next page would begin one record too late, and that record would never be seen. So each page is asked
-for with the last record of the one before it. If that is not where it was, reading goes back in time a little.
+for with the last record of the one before it. If that is not in it, reading goes back, further each time.
 
 The mark is the time of the newest record seen, less a second: a change that was stored late can carry an earlier time than
 one that we have seen. Who runs the adapter skips what it knows.
@@ -25,8 +25,6 @@ from datacollect.kernel.clock import Millis, format_timestamp
 LIMIT = 100
 _OVERLAP_MS = 1000
 _MOST_PAGES = 10_000
-_PATIENCE = 3
-"""How often reading goes back without having got any further, before it goes on regardless."""
 _CODES = {"persons": "PULL_PERSONS_FAILED", "groups": "PULL_GROUPS_FAILED"}
 _CODES_OF_ONE = {"persons": "PULL_PERSON_FAILED", "groups": "PULL_GROUP_FAILED"}
 
@@ -41,15 +39,22 @@ class _Mark:
     kind: Kind = "persons"
     offset: int = 0
     last: str | None = None
-    """The uuid at the place before `offset`."""
+    """The uuid of the record read last: at the place before `offset`, when it was read."""
+    back: int = 1
+    """How many places before `offset` the next page begins."""
     newest: int | None = None
     """The latest time of change on this way through."""
+    previous: int | None = None
+    """The time of change of the record read last."""
     begun: int | None = None
     """When this way through began, by the registry's clock."""
     sorted: bool = True
     """Whether records come in the order of change, as far as seen."""
     pages: int = 0
-    stuck: int = 0
+
+    @property
+    def start(self) -> int:
+        return max(0, self.offset - self.back)
 
     @property
     def since(self) -> int | None:
@@ -72,21 +77,17 @@ class Puller:
             raise failed.error(_CODES[mark.kind]) from None
         if mark.begun is None:
             mark = replace(mark, begun=_date(reply))
-        if mark.offset > 0:
-            if items and _uuid(items[0]) == mark.last:
-                items = items[1:]
-            elif mark.stuck < _PATIENCE:
-                return Page(records=(), mark=_back(mark).as_text(), is_last=False)
-        return self._read(mark, items, has_more)
+        unseen = _unseen(mark, items)
+        if unseen is None:
+            return Page(records=(), mark=replace(mark, back=mark.back * 10).as_text(), is_last=False)
+        return self._read(mark, items, unseen, has_more)
 
     async def _list(self, mark: _Mark) -> tuple[Reply, Sequence[Any], bool]:
-        """From the last record of the page before."""
         what = f"read {mark.kind}"
-        overlap = 1 if mark.offset > 0 else 0
         query = {
             "updated_since": None if mark.since is None else format_timestamp(Millis(mark.since)),
             "limit": LIMIT,
-            "offset": mark.offset - overlap,
+            "offset": mark.start,
             "include_deleted": "true",
         }
         reply = await self._api.call("GET", f"/v1/{mark.kind}", what=what, query=query)
@@ -94,44 +95,54 @@ class Puller:
         if not (isinstance(document, dict) and isinstance(document.get("items"), list)):
             raise CallFailed(CallKind.UNREADABLE, what)
         items: list[Any] = document["items"]
-        has_more = isinstance(document.get("next_offset"), int) and len(items) > overlap
-        return reply, items, has_more and len(items) >= LIMIT
+        return reply, items, isinstance(document.get("next_offset"), int) and len(items) >= LIMIT
 
-    def _read(self, mark: _Mark, items: Sequence[Any], has_more: bool) -> Page:
+    def _read(self, mark: _Mark, items: Sequence[Any], unseen: Sequence[Any], has_more: bool) -> Page:
         records: list[Incoming] = []
         failures: list[Failure] = []
-        skipped = 0
-        for item in items:
+        for item in unseen:
             if _uuid(item) is None:
-                skipped += 1
                 continue
             try:
                 records.append(incoming(item, mark.kind, self._options))
             except (TypeError, ValueError, KeyError, AttributeError):
                 message = f"A {NAMES[mark.kind]} of the registry could not be read."
                 failures.append(Failure(code=_CODES_OF_ONE[mark.kind], message=message, retryable=False))
-            mark = _seen(mark, moment(item.get("updated_at")))
+        mark = _read_times(mark, items)
         if has_more and mark.pages + 1 < _MOST_PAGES:
-            following = replace(mark, offset=mark.offset + len(items), last=_uuid(items[-1]), pages=mark.pages + 1)
+            back = mark.back if mark.start > 0 else 1
+            place = mark.start + len(items)
+            following = replace(mark, offset=place, last=_uuid(items[-1]), back=back, pages=mark.pages + 1)
             is_last = False
         else:
             following, is_last = _through(mark), mark.kind == "groups"
+        skipped = len(unseen) - len(records) - len(failures)
         return Page(records=records, mark=following.as_text(), is_last=is_last, skipped=skipped, failures=failures)
 
 
-def _seen(mark: _Mark, changed: Millis | None) -> _Mark:
-    if changed is None or (mark.newest is not None and changed < mark.newest):
-        return replace(mark, sorted=False)
-    return replace(mark, newest=changed)
+def _unseen(mark: _Mark, items: Sequence[Any]) -> Sequence[Any] | None:
+    """What of a page is new, and perhaps some that is not; None if there may be something between it and the last one."""
+    if mark.start == 0:
+        return items
+    for place, item in enumerate(items):
+        if mark.last is not None and _uuid(item) == mark.last:
+            return items[place + 1 :]
+    # Gone from there: it was changed itself. In the order of change, what is before an older one has been seen.
+    first = _changed(items[0]) if items else None
+    is_older = mark.sorted and first is not None and mark.previous is not None and first < mark.previous
+    return items if is_older else None
 
 
-def _back(mark: _Mark) -> _Mark:
-    """The list has moved. Records that we have seen are before the newest of them, if they come in that order."""
-    newest = mark.newest if mark.sorted else None
-    since = mark.since if newest is None else max(newest - _OVERLAP_MS, mark.since or 0)
-    moved = replace(mark, persons=since) if mark.kind == "persons" else replace(mark, groups=since)
-    stuck = mark.stuck + 1 if since == mark.since else 0
-    return replace(moved, offset=0, last=None, stuck=stuck)
+def _read_times(mark: _Mark, items: Sequence[Any]) -> _Mark:
+    times = [_changed(item) for item in items]
+    known = [time for time in times if time is not None]
+    is_sorted = len(known) == len(times) and known == sorted(known)
+    newest = max([*known, mark.newest or 0], default=None) if known else mark.newest
+    return replace(mark, sorted=mark.sorted and is_sorted, newest=newest, previous=known[-1] if known else None)
+
+
+def _changed(item: Any) -> Millis | None:
+    return moment(item.get("updated_at")) if isinstance(item, Mapping) else None
 
 
 def _through(mark: _Mark) -> _Mark:

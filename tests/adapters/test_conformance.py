@@ -1,0 +1,42 @@
+"""Every adapter of the hub keeps the contract that is shipped for authors of others."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from datacollect.adapters import mock
+from datacollect.adapters.builtin import BUILT_IN
+from datacollect.testing.adapters import AdapterContract, Subject
+from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.remote import RemoteSystem
+
+
+class TestMock(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        registry = MockRegistry(client_id="hub", client_secret="s3cret-of-the-hub")
+        config = {"clientId": "hub", "clientSecret": "s3cret-of-the-hub"}
+        with RemoteSystem(registry.handle) as system:
+            section = {"type": "mock", "url": system.url, "adapterConfig": config}
+            yield Subject(
+                kind=mock.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {"clientId": "hub"}},
+                    {**section, "adapterConfig": {**config, "timeout": "soon"}},
+                    {**section, "url": "registry.example.org"},
+                ],
+                system=system,
+                made=lambda: len(registry.persons()),
+                creates=lambda request: request.method == "POST" and request.path.startswith("/v1/"),
+            )
+        registry.close()
+
+
+TRIED = {"mock": TestMock}
+"""By name. Whoever adds an adapter adds its class above and here."""
+
+
+def test_every_built_in_adapter_is_tried() -> None:
+    assert {kind.name for kind in BUILT_IN} == TRIED.keys()
