@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock
+from datacollect.adapters import mock, openspp_v2
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import RemoteSystem
 
 
@@ -34,7 +35,28 @@ class TestMock(AdapterContract):
         registry.close()
 
 
-TRIED = {"mock": TestMock}
+class TestOpenSppV2(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        config = {"clientId": "dc", "clientSecret": "s3cret", "maxRetries": 0}
+        with OpenSppV2Registry() as registry:
+            section = {"type": "openspp-v2-adapter", "url": registry.url, "adapterConfig": config}
+            yield Subject(
+                kind=openspp_v2.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {"clientId": "dc"}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "registry.example.org"},
+                ],
+                system=registry.system,
+                made=lambda: len(registry.people),
+                creates=lambda request: request.method == "POST" and request.path.endswith("/Individual"),
+            )
+            assert registry.refused == []
+
+
+TRIED = {"mock": TestMock, "openspp-v2-adapter": TestOpenSppV2}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 
