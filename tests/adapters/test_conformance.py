@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock, openspp_v2
+from datacollect.adapters import mock, openfn, openspp_v1, openspp_v2
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.odoo import FakeOdoo
+from datacollect.testing.openfn import OpenFnWorkflow
 from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import RemoteSystem
 
@@ -35,6 +37,54 @@ class TestMock(AdapterContract):
         registry.close()
 
 
+class TestOpenFn(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        with OpenFnWorkflow() as workflow:
+            config = {"apiKey": workflow.api_key}
+            section = {"type": "openfn-adapter", "url": workflow.url, "adapterConfig": config}
+            yield Subject(
+                kind=openfn.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "flow.example.org"},
+                ],
+                system=workflow,
+                made=lambda: len(workflow.records) + len(workflow.doubled),
+                creates=lambda request: request.method == "POST",
+            )
+
+
+class TestOpenSppV1(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        config = {"database": "openspp", "username": "hub", "password": "s3cret-of-the-hub", "batchDelayMs": 0}
+        mappings = [{"formField": "firstName", "opensppField": "given_name", "transformer": {"type": "text"}}]
+        with FakeOdoo(database="openspp") as odoo:
+            odoo.add_user("hub", "s3cret-of-the-hub")
+            section = {
+                "type": "openspp-v1-adapter",
+                "url": odoo.url,
+                "adapterConfig": config,
+                "fieldMappings": mappings,
+            }
+            yield Subject(
+                kind=openspp_v1.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {**config, "password": ""}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "adapterConfig": {**config, "referenceField": "no field"}},
+                ],
+                system=odoo,
+                made=lambda: len(odoo.partners()),
+                creates=lambda request: '"create"' in request.body.decode(),
+            )
+
+
 class TestOpenSppV2(AdapterContract):
     @pytest.fixture
     def subject(self) -> Iterator[Subject]:
@@ -56,7 +106,12 @@ class TestOpenSppV2(AdapterContract):
             assert registry.refused == []
 
 
-TRIED = {"mock": TestMock, "openspp-v2-adapter": TestOpenSppV2}
+TRIED = {
+    "mock": TestMock,
+    "openspp-v1-adapter": TestOpenSppV1,
+    "openspp-v2-adapter": TestOpenSppV2,
+    "openfn-adapter": TestOpenFn,
+}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 

@@ -61,7 +61,7 @@ class Outgoing:
     is_uncertain: bool = False
     """An earlier try of this record has not been answered: it may have arrived. Look for the twin before making one."""
     is_deleted: bool = False
-    """Deleted here; `data` is what it was. Take the twin away or end it, where the other system can."""
+    """Deleted here; nothing is left of its `data`. Take the twin away or end it, where the other system can."""
     members: Sequence[Member] | None = None
     """Of a group: those it has now. None for everything else."""
     state: Mapping[str, Any] = field(default_factory=dict)
@@ -114,7 +114,8 @@ class Incoming:
     """A record of the other system, in our words."""
 
     external_id: str
-    type: RecordType
+    type: RecordType | None
+    """None if the other system does not say: what the entity is here, and `record` for a new one."""
     data: Mapping[str, Any]
     """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those. `entityName` is what a
     new entity is called; that of an entity which exists stays."""
@@ -128,7 +129,8 @@ class Incoming:
     version: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     guid: str | None = None
-    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise."""
+    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise, and,
+    unless it is a UUID, only if there is such an entity: keys of other systems may well be people's numbers."""
     members: Sequence[str] | None = None
     """Of a group: the external ids of its members. None: the adapter does not tell."""
     is_deleted: bool = False

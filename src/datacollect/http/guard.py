@@ -16,6 +16,7 @@ _MEBIBYTE = 1024 * 1024
 SYNC_BYTES = 50 * _MEBIBYTE
 # The file may have 10 MB (the route looks); the rest is room for the multipart envelope.
 CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + 64 * 1024
+FIELD_FILE_BYTES = CONFIG_UPLOAD_BYTES
 OTHER_BYTES = _MEBIBYTE
 
 MOST_PARAMETERS = 100
@@ -53,6 +54,8 @@ def body_limit(scope: Scope) -> int:
         return SYNC_BYTES
     if path.startswith("/api/apps") and scope["method"] in ("POST", "PUT"):
         return CONFIG_UPLOAD_BYTES
+    if path == "/api/openspp-fields/parse-file":
+        return FIELD_FILE_BYTES
     return OTHER_BYTES
 
 
