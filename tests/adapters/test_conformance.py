@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock, openfn, openspp_v1
+from datacollect.adapters import mock, openfn, openspp_v1, openspp_v2
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.openfn import OpenFnWorkflow
+from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import RemoteSystem
 
 
@@ -84,7 +85,33 @@ class TestOpenSppV1(AdapterContract):
             )
 
 
-TRIED = {"mock": TestMock, "openspp-v1-adapter": TestOpenSppV1, "openfn-adapter": TestOpenFn}
+class TestOpenSppV2(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        config = {"clientId": "dc", "clientSecret": "s3cret", "maxRetries": 0}
+        with OpenSppV2Registry() as registry:
+            section = {"type": "openspp-v2-adapter", "url": registry.url, "adapterConfig": config}
+            yield Subject(
+                kind=openspp_v2.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {"clientId": "dc"}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "registry.example.org"},
+                ],
+                system=registry.system,
+                made=lambda: len(registry.people),
+                creates=lambda request: request.method == "POST" and request.path.endswith("/Individual"),
+            )
+            assert registry.refused == []
+
+
+TRIED = {
+    "mock": TestMock,
+    "openspp-v1-adapter": TestOpenSppV1,
+    "openspp-v2-adapter": TestOpenSppV2,
+    "openfn-adapter": TestOpenFn,
+}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 

@@ -212,9 +212,8 @@ def _next_offset(page: Mapping[str, Any], offset: int, got: int, count: int) -> 
 
 
 def _shows(read: _Read, seen: Sequence[str]) -> bool:
-    """By who they are: of one that has changed meanwhile, the place has changed too maybe, but not away from the rest."""
-    people = {name.partition("@")[0] for name in seen}
-    return any(_name(item).partition("@")[0] in people for item in read.items)
+    """One that has changed meanwhile may have changed its place as well, and proves nothing."""
+    return any(_name(item) in seen for item in read.items)
 
 
 def _name(item: Any) -> str:

@@ -173,9 +173,13 @@ class ChangeRequests:
         except CallFailed as failed:
             if not failed.may_have_arrived:
                 raise
-            if found := await self._find(asking):
-                return found
-            raise NotMade(failed) from None
+            try:
+                found = await self._find(asking)
+            except CallFailed:
+                found = None
+            if found is None:
+                raise NotMade(failed) from None
+            return found
         made = document(reply)
         if not isinstance(made.get("reference"), str):
             raise CallFailed(CallKind.UNREADABLE, "make a change request", status=reply.status)

@@ -192,7 +192,7 @@ def role_of(member: Mapping[str, Any]) -> str | None:
 def also_called(type: RecordType) -> dict[str, Sequence[str]]:
     """Other names under which forms that map nothing keep what we call by its usual one."""
     return {
-        key: [other for other in _CORE[type][path] if other not in keys]
+        key: [other for other in _CORE[type][path] if other not in keys and not other.startswith("_")]
         for path, keys in _DEFAULT_KEYS[type].items()
         for key in keys[:1]
     }
