@@ -43,7 +43,7 @@ class Plan:
     kills: int
     remotes: Sequence[str]
     kills_per_round: int = 10
-    spread_seconds: float = 0.6
+    spread_seconds: float = 2.5
     seed: int = 1
     work_dir: Path | None = None
 
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100, help=f"in all, at most {_MOST_KILLS} (%(default)s)")
     parser.add_argument("--remotes", nargs="+", choices=tuple(REMOTES), default=list(REMOTES), help="(all)")
     parser.add_argument("--per-round", type=int, default=10, help="kills of one push at most (%(default)s)")
-    parser.add_argument("--spread", type=float, default=0.6, help="seconds of sending before a kill (%(default)s)")
+    parser.add_argument("--spread", type=float, default=2.5, help="seconds of sending before a kill (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="decides the moments (%(default)s)")
     parser.add_argument("--max-minutes", type=float, default=60, help="the whole run (%(default)s)")
     parser.add_argument("--work-dir", type=Path, help="make the data folder in here (temporary folder)")
