@@ -87,7 +87,7 @@ async def test_nothing_is_asked_twice_while_it_is_under_way(openspp: World) -> N
 
 @pytest.mark.parametrize("keeps_identifiers", [True, False])
 async def test_a_request_to_create_learns_who_came_of_it(openspp: World, keeps_identifiers: bool) -> None:
-    openspp.registry._keeps_identifiers = keeps_identifiers
+    openspp.registry.keeps_identifiers = keeps_identifiers
     record = person()
     record = after(record, await push(openspp, record))
     openspp.registry.apply(FIRST)
@@ -114,7 +114,7 @@ async def test_a_registry_that_names_nobody_is_asked_again_and_not_for_a_second_
     record = person()
     record = after(record, await push(openspp, record))
     openspp.registry.apply(FIRST)
-    openspp.registry.people[0].identifiers = [{"system": "urn:else#x", "value": "1"}]
+    openspp.registry.identify(openspp.registry.people[0], [{"system": "urn:else#x", "value": "1"}])
     told = await follow(openspp, record)
     assert told.is_open
     assert codes(told.failures) == ["CR_PROJECTION_FAILED"]

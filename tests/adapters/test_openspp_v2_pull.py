@@ -81,21 +81,21 @@ async def test_the_same_registrant_has_the_same_id_whatever_the_order_of_its_ide
         given="A", identifiers={"household_no": "1", "national_id": "2", "system_id": "3"}
     )
     [first], _ = await pulled(openspp.adapter())
-    there.identifiers.reverse()
+    openspp.registry.identify(there, there.identifiers[::-1])
     [second], _ = await pulled(openspp.adapter())
     assert first.external_id == second.external_id == "3"
-    there.identifiers = [one for one in there.identifiers if not one["system"].endswith("system_id")]
+    openspp.registry.identify(there, [one for one in there.identifiers if not one["system"].endswith("system_id")])
     [third], _ = await pulled(openspp.adapter())
-    there.identifiers.reverse()
+    openspp.registry.identify(there, there.identifiers[::-1])
     [fourth], _ = await pulled(openspp.adapter())
     assert third.external_id == fourth.external_id == "household_no|1"
 
 
 async def test_whoever_we_made_comes_back_under_the_id_of_its_link(openspp: World) -> None:
     [outcome] = await openspp.adapter().push([person()])
-    openspp.registry.people[0].identifiers.insert(
-        0, {"system": "urn:openspp:vocab:id-type#system_id", "value": "REG-9"}
-    )
+    there = openspp.registry.people[0]
+    first = {"system": "urn:openspp:vocab:id-type#system_id", "value": "REG-9"}
+    openspp.registry.identify(there, [first, *there.identifiers])
     [record], _ = await pulled(openspp.adapter())
     assert record.external_id == outcome.link.external_id == GUID  # type: ignore[union-attr]
     assert record.guid == GUID

@@ -8,6 +8,7 @@
 What people in a registry do (editing, approving, rejecting) are its methods; faults are those of `RemoteSystem`.
 """
 
+import itertools
 import re
 import threading
 from collections import deque
@@ -113,14 +114,18 @@ class OpenSppV2Registry:
     ) -> None:
         """`stale_status` answers an `If-Match` of an older version: 412, or 409 in some releases. Without
         `keeps_identifiers`, requests to add somebody make registrants with an identifier of the registry's own."""
-        self._client, self._stale_status = (client_id, client_secret), stale_status
-        self._keeps_identifiers, self._has_unique_identifiers = keeps_identifiers, has_unique_identifiers
+        self._client = client_id, client_secret
+        self.stale_status = stale_status
+        self.keeps_identifiers = keeps_identifiers
+        self.has_unique_identifiers = has_unique_identifiers
         self.token_seconds = token_seconds
         self.now = now or (lambda: datetime.now(UTC))
         self._tokens: dict[str, datetime] = {}
         self._signed_in_at: deque[datetime] = deque(maxlen=SIGN_INS_A_MINUTE)
         self._lock = threading.RLock()
-        self.registrants: list[Registrant] = []
+        self._numbers = itertools.count(1)
+        self._registrants: dict[int, Registrant] = {}
+        self._by_identifier: dict[tuple[str, str], list[Registrant]] = {}
         self.requests: dict[str, ChangeRequest] = {}
         self.programs: list[dict[str, Any]] = []
         self.studio_fields: list[dict[str, Any]] = []
@@ -154,6 +159,10 @@ class OpenSppV2Registry:
         return sum(one.method == method and one.segments[: len(wanted)] == wanted for one in self.system.log)
 
     @property
+    def registrants(self) -> list[Registrant]:
+        return list(self._registrants.values())
+
+    @property
     def people(self) -> list[Registrant]:
         return [one for one in self.registrants if one.kind == "Individual"]
 
@@ -184,7 +193,17 @@ class OpenSppV2Registry:
 
     def remove(self, registrant: Registrant) -> None:
         with self._lock:
-            self.registrants.remove(registrant)
+            self.identify(registrant, [])
+            del self._registrants[registrant.number]
+
+    def identify(self, registrant: Registrant, identifiers: Sequence[Mapping[str, str]]) -> None:
+        """Give it these identifiers instead, each a `system` and a `value`."""
+        with self._lock:
+            for one in registrant.identifiers:
+                self._by_identifier[one["system"], one["value"]].remove(registrant)
+            registrant.identifiers = [dict(one) for one in identifiers]
+            for one in registrant.identifiers:
+                self._by_identifier.setdefault((one["system"], one["value"]), []).append(registrant)
 
     def forget_tokens(self) -> None:
         self._tokens.clear()
@@ -299,7 +318,7 @@ class OpenSppV2Registry:
     def _search(self, kind: str, request: Request) -> Answer:
         query = _query(request, {"_count", "_offset", "_lastUpdated", "_extensions"})
         count, offset = _number(query, "_count", 20, 1, 100), _number(query, "_offset", 0, 0, 100_000)
-        found = sorted((one for one in self.registrants if one.kind == kind), key=lambda one: one.order)
+        found = sorted((one for one in self._registrants.values() if one.kind == kind), key=lambda one: one.order)
         if "_lastUpdated" in query:
             found = self._since(kind, query["_lastUpdated"], found)
         page = found[offset : offset + count]
@@ -324,11 +343,15 @@ class OpenSppV2Registry:
         _check_identifiers(identifiers)
         self._check_fields(kind, body)
         held = [one for one in identifiers if self._find_any(one["system"], one["value"])]
-        if held and self._has_unique_identifiers:
+        if held and self.has_unique_identifiers:
             raise Problem(409, "Identifier in use")
         fields = {name: value for name, value in body.items() if name not in ("type", "identifier")}
-        made = Registrant(len(self.registrants) + 1, kind, [dict(one) for one in identifiers], fields, self.now())
-        self.registrants.append(made)
+        return self._keep(kind, identifiers, fields)
+
+    def _keep(self, kind: str, identifiers: Sequence[Mapping[str, str]], fields: dict[str, Any]) -> Registrant:
+        made = Registrant(next(self._numbers), kind, [], fields, self.now())
+        self._registrants[made.number] = made
+        self.identify(made, identifiers)
         return made
 
     def _read(self, kind: str, identifier: str, request: Request) -> Answer:
@@ -343,7 +366,7 @@ class OpenSppV2Registry:
         if not re.fullmatch(r'"[^"]+"', match):
             raise Problem(428 if not match else 400, "If-Match must be a quoted version")
         if match.strip('"') != str(found.version):
-            raise Problem(self._stale_status, "Version conflict")
+            raise Problem(self.stale_status, "Version conflict")
         if not body:
             raise Problem(422, "Nothing to change")
         self._check_fields(kind, body)
@@ -380,7 +403,7 @@ class OpenSppV2Registry:
         return told
 
     def _member(self, number: int, role: str | None) -> dict[str, Any]:
-        person = next(one for one in self.registrants if one.number == number)
+        person = self._registrants[number]
         coded = {"role": {"coding": [{"system": ROLES_SYSTEM, "code": role}]}} if role else {}
         return {"entity": {"reference": f"Individual/{self._primary(person)}"}, "inactive": False, **coded}
 
@@ -534,8 +557,8 @@ class OpenSppV2Registry:
             subject = next(found for kind in ID_TYPES if (found := self._find_any(f"{NAMESPACE}#{kind}", value)))
             subject.programs.add(detail["program_id"])
         elif code.startswith("add_"):
-            if not self._keeps_identifiers:
-                detail = {**detail, "identifier": [_identifier("system_id", f"REG-{len(self.registrants) + 1}")]}
+            if not self.keeps_identifiers:
+                detail = {**detail, "identifier": [_identifier("system_id", f"REG-{len(self._registrants) + 1}")]}
             made = self._made(_CODES[code], detail)
             one.registrant = dict(made.identifiers[0])
         else:
@@ -547,12 +570,8 @@ class OpenSppV2Registry:
 
     def _add(self, kind: str, identifiers: Mapping[str, str] | None, fields: Mapping[str, Any]) -> Registrant:
         with self._lock:
-            number = len(self.registrants) + 1
-            named = identifiers or {"system_id": f"REG-{number}"}
-            listed = [_identifier(code, value) for code, value in named.items()]
-            made = Registrant(number, kind, listed, dict(fields), self.now())
-            self.registrants.append(made)
-            return made
+            named = identifiers or {"system_id": f"REG-{len(self._registrants) + 1}"}
+            return self._keep(kind, [_identifier(code, value) for code, value in named.items()], dict(fields))
 
     def _touch(self, registrant: Registrant) -> None:
         registrant.version += 1
@@ -568,8 +587,7 @@ class OpenSppV2Registry:
         return registrant
 
     def _find_any(self, system: str, value: str) -> Registrant | None:
-        wanted = {"system": system, "value": value}
-        return next((one for one in self.registrants if wanted in one.identifiers), None)
+        return next(iter(self._by_identifier.get((system, value), ())), None)
 
     def _primary(self, one: Registrant) -> str:
         return f"{one.identifiers[0]['system']}|{one.identifiers[0]['value']}"
