@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from datacollect.adapters.openspp_v2.requests import Asked
-from datacollect.adapters.port import Failed, FollowUp, Outgoing, Pushed, Skipped
+from datacollect.adapters.port import Delivery, Failed, FollowUp, Outgoing, Pushed, Skipped
 from datacollect.testing.remote import DropAfter, DropBefore, Instead, Request
 from tests.adapters.openspp_v2 import GUID, World, after, after_follow_up, codes, followed, household, linked, person
 
@@ -322,3 +322,24 @@ async def test_the_longest_under_way_is_asked_about_first_and_nobody_when_the_re
     assert len(told) == 100
     openspp.registry.system.stop()
     assert len(await openspp.adapter().follow_up(many)) <= 5
+
+
+async def test_it_is_told_how_far_the_registry_is_with_a_record(openspp: World) -> None:
+    record = person()
+    outcome = await push(openspp, record)
+    assert outcome.delivery is Delivery.REQUESTED
+    record = after(record, outcome, firstName="Ana")
+    outcome = await push(openspp, record)
+    assert outcome.delivery is Delivery.WAITING
+    record = after(record, outcome)
+    openspp.registry.approve(FIRST)
+    told = await follow(openspp, record)
+    assert (told.is_done, told.is_requested) == (False, False)
+    openspp.registry.apply(FIRST)
+    told = await follow(openspp, record)
+    assert (told.is_done, told.is_requested) == (True, True)
+    record = after_follow_up(record, told)
+    openspp.registry.apply(SECOND)
+    told = await follow(openspp, record)
+    assert (told.is_done, told.is_requested) == (True, False)
+    assert (await push(openspp, after_follow_up(record, told))).delivery is Delivery.DONE

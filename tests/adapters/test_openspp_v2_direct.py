@@ -82,7 +82,8 @@ async def test_a_conflict_is_read_anew_and_keeps_what_others_edited(openspp: Wor
     outcome = await push(openspp, record)
     there = openspp.registry.people[0]
     assert isinstance(outcome, Pushed)
-    assert outcome.link.version == str(there.version) == "3"
+    assert there.version == 3
+    assert outcome.link.version is None  # or it would pass for our own, and the phone would never be pulled
     assert there.fields["name"]["given"] == "Ana"
     assert there.fields["telecom"] == [{"system": "phone", "value": "2"}]
 
@@ -113,10 +114,9 @@ async def test_a_create_whose_answer_is_lost_makes_nobody_twice(openspp: World, 
 
 async def test_a_create_that_died_with_the_hub_is_found_and_linked(openspp: World) -> None:
     await push(openspp, person())
-    outcome = await push(openspp, person(data={"firstName": "Ana"}, is_uncertain=True))
+    await push(openspp, person(data={"firstName": "Ana"}, is_uncertain=True))
     [there] = openspp.registry.people
     assert there.fields["name"]["given"] == "Ana"
-    assert outcome.link.version == "2"
     assert openspp.registry.asked("POST", "Individual") == 1
 
 

@@ -21,6 +21,7 @@ from datacollect.adapters.openspp_v2.requests import Asked, ChangeRequests
 from datacollect.adapters.openspp_v2.resources import Resources
 from datacollect.adapters.openspp_v2.reviewed import REQUEST, WAITING, Reviewed, State
 from datacollect.adapters.port import (
+    Delivery,
     Failed,
     Followed,
     FollowUp,
@@ -137,7 +138,7 @@ class OpenSppV2Adapter:
             return Skipped(reason="NEVER_SENT")
         outcome = await self._enrol(record, standing.link, standing.state, [])
         if standing.failure is None:
-            return outcome
+            return replace(outcome, delivery=standing.delivery)
         return Failed(failure=standing.failure, state=outcome.state, link=outcome.link)
 
     async def _enrol(self, record: Outgoing, link: Link | None, state: State, warnings: list[Failure]) -> Pushed:
@@ -163,6 +164,8 @@ class OpenSppV2Adapter:
             state=result.state,
             is_open=_is_open(result.state),
             link=standing.link,
+            is_done=standing.is_done,
+            is_requested=standing.delivery is Delivery.REQUESTED,
             events=result.events,
             failures=[*([standing.failure] if standing.failure else []), *result.failures],
         )

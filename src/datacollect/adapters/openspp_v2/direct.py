@@ -125,7 +125,8 @@ class Registrants:
         resource = await self.find(record.type, own)
         if resource is None:
             return None
-        return self.link_to(record.type, resource) or self._link(own, version_of(resource), {})
+        found = self.link_to(record.type, resource) or self._link(own, None, {})
+        return replace(found, version=None)  # as above: others may have been there
 
     async def _patch(self, record: Outgoing, link: Link, patch: Mapping[str, Any], built: Mapping[str, Any]) -> Link:
         try:
@@ -138,7 +139,11 @@ class Registrants:
     async def _patch_in_place(
         self, record: Outgoing, link: Link, patch: Mapping[str, Any], built: Mapping[str, Any]
     ) -> Link:
-        """With the version that we saw last. When the registry has moved on, read it and try with the fresh one."""
+        """With the version that we saw last. When the registry has moved on, read it and try with the fresh one.
+
+        What is there then holds edits that we have not seen. So the link has no version, by which it would be taken for
+        nothing but our own; the next pull gives it one.
+        """
         key, version = self._identifiers.of_link(record.type, link), link.version
         path = (RESOURCES[record.type], self._identifiers.text(key))
         what = f"update {_article(record.type)}"
@@ -152,7 +157,8 @@ class Registrants:
                     raise
                 version, conflict = None, failed
                 continue
-            return self._link_after(record, key, reply, built, link, patch)
+            after = self._link_after(record, key, reply, built, link, patch)
+            return after if version == link.version else replace(after, version=None)
         failure = replace(conflict.failure("PUSH_FAILED", record.guid), retryable=True)
         raise Unfinished(failure, link=replace(link, version=None))
 
@@ -168,7 +174,7 @@ class Registrants:
         key = self._identifiers.rebound(record.type, self._identifiers.of_link(record.type, link))
         resource = await self.find(record.type, key) if key else None
         if key and resource:
-            rebound = self._link(key, version_of(resource), {CODINGS: link.state.get(CODINGS, {})})
+            rebound = self._link(key, None, {CODINGS: link.state.get(CODINGS, {})})
             return await self._patch_in_place(record, rebound, built, built)
         return await self._create(replace(record, link=None, is_uncertain=True))
 

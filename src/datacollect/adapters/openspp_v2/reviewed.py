@@ -23,7 +23,7 @@ from datacollect.adapters.openspp_v2.requests import (
     sent_back,
 )
 from datacollect.adapters.openspp_v2.resources import Resources, digest, digests
-from datacollect.adapters.port import Followed, Link, Outgoing, RecordType
+from datacollect.adapters.port import Delivery, Followed, Link, Outgoing, RecordType
 
 REQUEST, WAITING = "request", "waiting"
 DELETE = "delete"
@@ -49,6 +49,9 @@ class Standing:
     link: Link | None
     state: State
     failure: Failure | None = None
+    delivery: Delivery = Delivery.DONE
+    is_done: bool = False
+    """The request that was under way has been carried out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,7 @@ class Reviewed:
             link = _as_applied(link, now)
         elif now.is_sent_back and not now.is_told:
             failure, now = sent_back(now, followed.guid), replace(now, is_told=True)
-        return Standing(link, state | {REQUEST: now.state}, failure)
+        return Standing(link, state | {REQUEST: now.state}, failure, is_done=now.status == APPLIED)
 
     async def _next(self, followed: Followed, standing: Standing) -> Standing:
         state = {name: value for name, value in standing.state.items() if name != WAITING}
@@ -152,9 +155,10 @@ class Reviewed:
         if self._is_as_seen(wanted):
             return replace(standing, state=state)
         try:
-            return replace(await self._ask(wanted, state, self._asking(wanted)), failure=standing.failure)
+            asked = await self._ask(wanted, state, self._asking(wanted))
+            return replace(asked, failure=standing.failure, is_done=standing.is_done)
         except Unfinished as unfinished:
-            return Standing(standing.link, {**standing.state, **(unfinished.state or {})}, unfinished.failure)
+            return replace(standing, state={**standing.state, **(unfinished.state or {})}, failure=unfinished.failure)
         except CallFailed as failed:
             return replace(standing, failure=failed.failure("PUSH_FAILED", followed.guid))
 
@@ -164,7 +168,8 @@ class Reviewed:
                 asked = self._noted(wanted, await self._requests.correct(asked, asking))
             return await self._submitted(wanted, state, asked)
         waiting = {} if asked.content == asking.content else {WAITING: DELETE if wanted.is_deleted else _PUT}
-        return Standing(wanted.link, _next_state(state, asked) | waiting)
+        delivery = Delivery.WAITING if waiting else Delivery.REQUESTED
+        return Standing(wanted.link, _next_state(state, asked) | waiting, delivery=delivery)
 
     async def _ask(self, wanted: _Wanted, state: State, asking: Asking) -> Standing:
         try:
@@ -174,14 +179,14 @@ class Reviewed:
         except NotMade as error:
             failure = error.failed.failure("PUSH_FAILED", wanted.guid)
             raise Unfinished(failure, link=wanted.link, is_uncertain=True) from None
-        return Standing(wanted.link, _next_state(state, self._noted(wanted, asked)))
+        return Standing(wanted.link, _next_state(state, self._noted(wanted, asked)), delivery=Delivery.REQUESTED)
 
     async def _submitted(self, wanted: _Wanted, state: State, asked: Asked) -> Standing:
         try:
             asked = await self._requests.submit(asked)
         except NotSubmitted as error:
             raise self._unsubmitted(wanted, state, error) from None
-        return Standing(wanted.link, _next_state(state, asked))
+        return Standing(wanted.link, _next_state(state, asked), delivery=Delivery.REQUESTED)
 
     def _unsubmitted(self, wanted: _Wanted, state: State, error: NotSubmitted) -> Unfinished:
         failure = error.failed.failure("PUSH_FAILED", wanted.guid)

@@ -38,6 +38,7 @@ from datacollect.features.external.model import (
     members_text,
     readable,
     stage_of,
+    without_done,
 )
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pushing import is_external_id, tell_groups
@@ -429,7 +430,8 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
 def _seen(item: _Item) -> Mapping[str, str]:
     """What the other system is known to hold."""
     known = item.record.seen if item.record is not None and item.record.seen is not None else {}
-    seen = {name: value for name, value in known.items() if name != PUSHED} | hashes_of(item.data)
+    told = hashes_of(item.data)
+    seen = {name: value for name, value in without_done(known, told).items() if name != PUSHED} | told
     if item.incoming.members is not None:
         # Of those who are missing here we know nothing until they come.
         seen[MEMBERS] = members_text(set(item.incoming.members) - set(item.missing))
