@@ -169,9 +169,7 @@ async def act(exchange: Exchange, action: tuple[Any, ...]) -> None:
             remote.make({"entityName": "individual", "name": f"There {len(twins)}", "height": value_})
         case ("change", number, field_, value_, is_old):
             if twins and not twins[number % len(twins)].is_gone:
-                remote.change(
-                    twins[number % len(twins)].key, **{field_: value_}, at=1_700_000_000_000 if is_old else None
-                )
+                remote.change(twins[number % len(twins)].key, **{field_: value_}, at=1_700_000_000_000 if is_old else None)
         case ("end", number):
             if twins and not twins[number % len(twins)].is_gone:
                 twins[number % len(twins)].is_gone = True
@@ -219,16 +217,12 @@ async def sides(exchange: Exchange) -> tuple[list[Any], list[Any]]:
         (
             str(twin.type),
             twin.data,
-            sorted(live[key].data["name"] for key in twin.members or () if key in live)
-            if twin.type == "group"
-            else None,
+            sorted(live[key].data["name"] for key in twin.members or () if key in live) if twin.type == "group" else None,
         )
         for twin in live.values()
     ]
     order = lambda side: sorted(side, key=repr)  # noqa: E731
-    return order([(k, sorted(d.items()), m) for k, d, m in ours]), order(
-        [(k, sorted(d.items()), m) for k, d, m in theirs]
-    )
+    return order([(k, sorted(d.items()), m) for k, d, m in ours]), order([(k, sorted(d.items()), m) for k, d, m in theirs])
 
 
 @pytest.fixture
