@@ -10,7 +10,7 @@ from httpx2 import AsyncClient
 
 from datacollect.adapters.registry import installed
 from datacollect.http.hub import Hub
-from datacollect.jobs import JobId
+from datacollect.jobs import JobId, find_job
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_event, make_program, push
@@ -64,6 +64,20 @@ class Exchange:
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()
         return job
+
+    async def state(self, job_id: str) -> str | None:
+        """Of the job behind the run, as long as that is kept."""
+        scope = system_scope(TenantId(self.program))
+        async with self.hub.db.reading(scope) as view:
+            job = await find_job(view, scope, job_id)
+        return None if job is None else job.state.value
+
+    async def turn_to(self, url: str, **settings: Any) -> None:
+        """Name another system in the program's config."""
+        config = (await self.admin.get(f"/api/apps/{self.program}")).json()
+        answer = await self.admin.post("/api/apps", json=config | {"externalSync": external_sync(url, **settings)})
+        assert answer.status_code == 200, answer.text
+        self.hub.tenants.forget([TenantId(self.program)])
 
     async def push(self, *events: dict[str, Any]) -> None:
         answer = await push(self.admin, self.program, *events)

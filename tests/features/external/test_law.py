@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from httpx2 import AsyncClient
 
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.registry import installed
 from datacollect.db import Database, Tx
 from datacollect.features.external.connecting import Connections
 from datacollect.features.external.runner import ExternalSync
-from datacollect.http.hub import Hub
 from datacollect.jobs import Continue, Done, GiveUp, Job, JobState, Retry, find_job
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
-from tests.conftest import asgi_client
 from tests.factories import make_event
 from tests.features.conftest import Alone, Installation
 from tests.features.external.exchanging import Exchange, another_system, counts, make_exchange
@@ -34,6 +31,7 @@ EXAMPLES = int(os.environ.get("LAW_EXAMPLES", "6"))
 """More of them when somebody looks for a mistake."""
 PHASES = (Phase.explicit, Phase.generate)
 """What fails is not made smaller: each try is a program with several runs."""
+LONG_AGO = 1_700_000_000_000
 FIELDS = ("phone", "village", "height")
 
 
@@ -148,8 +146,24 @@ ACTIONS = st.one_of(
 
 
 async def act(exchange: Exchange, action: tuple[Any, ...]) -> None:
-    remote = exchange.remote
-    twins = list(remote.twins.values())
+    await act_here(exchange, action)
+    act_there(exchange, action)
+    match action:
+        case ("refuse", guid, retryable):
+            refusal = Failure(code="REFUSED", message="It is refused.", retryable=retryable)
+            exchange.remote.refusals[guid] = refusal
+        case ("take", guid):
+            exchange.remote.refusals.pop(guid, None)
+        case ("away", is_away):
+            exchange.remote.is_away = is_away
+        case ("break", count):
+            exchange.remote.breaks_after = count
+        case ("run", crashes):
+            await Runner(exchange, list(crashes)).run()
+            exchange.remote.breaks_after = None
+
+
+async def act_here(exchange: Exchange, action: tuple[Any, ...]) -> None:
     match action:
         case ("save", guid, field_, value_):
             await exchange.save(guid, name=guid, **{field_: value_})
@@ -165,26 +179,22 @@ async def act(exchange: Exchange, action: tuple[Any, ...]) -> None:
         case ("leave", guid, member):
             if await exchange.entity(guid) is not None:
                 await exchange.push(make_event("remove-member", entity=guid, data={"memberId": member}))
+
+
+def act_there(exchange: Exchange, action: tuple[Any, ...]) -> None:
+    remote = exchange.remote
+    twins = list(remote.twins.values())
+    match action:
         case ("enter", value_):
             remote.make({"entityName": "individual", "name": f"There {len(twins)}", "height": value_})
         case ("change", number, field_, value_, is_old):
             if twins and not twins[number % len(twins)].is_gone:
-                remote.change(twins[number % len(twins)].key, **{field_: value_}, at=1_700_000_000_000 if is_old else None)
+                at = LONG_AGO if is_old else None
+                remote.change(twins[number % len(twins)].key, **{field_: value_}, at=at)
         case ("end", number):
             if twins and not twins[number % len(twins)].is_gone:
                 twins[number % len(twins)].is_gone = True
                 remote.touch(twins[number % len(twins)])
-        case ("refuse", guid, retryable):
-            remote.refusals[guid] = Failure(code="REFUSED", message="It is refused.", retryable=retryable)
-        case ("take", guid):
-            remote.refusals.pop(guid, None)
-        case ("away", is_away):
-            remote.is_away = is_away
-        case ("break", count):
-            remote.breaks_after = count
-        case ("run", crashes):
-            await Runner(exchange, list(crashes)).run()
-            remote.breaks_after = None
 
 
 async def settle(exchange: Exchange) -> dict[str, Any]:
@@ -217,12 +227,20 @@ async def sides(exchange: Exchange) -> tuple[list[Any], list[Any]]:
         (
             str(twin.type),
             twin.data,
-            sorted(live[key].data["name"] for key in twin.members or () if key in live) if twin.type == "group" else None,
+            sorted(live[key].data["name"] for key in twin.members or () if key in live)
+            if twin.type == "group"
+            else None,
         )
         for twin in live.values()
     ]
-    order = lambda side: sorted(side, key=repr)  # noqa: E731
-    return order([(k, sorted(d.items()), m) for k, d, m in ours]), order([(k, sorted(d.items()), m) for k, d, m in theirs])
+    return _in_order(ours), _in_order(theirs)
+
+
+def _in_order(side: list[Any]) -> list[Any]:
+    told = [
+        (kind, sorted((k, v) for k, v in data.items() if k != "externalId"), members) for kind, data, members in side
+    ]
+    return sorted(told, key=repr)
 
 
 @pytest.fixture

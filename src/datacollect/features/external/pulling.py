@@ -157,12 +157,14 @@ async def _take_in(
         counts.fail(RunError(letter.code, letter.message, letter.guid, retryable=False))
     items, picture, twins = await _look_up(tx, scope, source, sound)
     for item in items:
-        _judge(item, picture, twins)
+        _judge(item, picture)
+    twins = twins | {item.incoming.external_id: item.guid for item in items if item.failure is None}
     for item in items:
         if item.failure is None:
             _compare(item, picture, twins, is_letter=is_letter)
             _make_events(scope, source, item, picture, now=now)
-    events = [event for item in items for event in item.events]
+    # Members before who joins them, whatever the order in which they were told.
+    events = sorted((event for item in items for event in item.events), key=lambda event: _turn_of(event.type))
     appended = None
     if events:
         owner = {event.guid: item for item in items for event in item.events}
@@ -215,14 +217,14 @@ def _unreadable(one: Incoming) -> Failure | None:
 
 async def _look_up(
     tx: Tx, scope: TenantScope, source: Source, incoming: Sequence[Incoming]
-) -> tuple[list[_Item], Picture, Mapping[str, str]]:
+) -> tuple[list[_Item], Picture, dict[str, str]]:
     """The records with what is known of them, the entities they may be about, and the guids of twins by their keys."""
     keys = {one.external_id for one in incoming} | {key for one in incoming for key in one.members or ()}
     linked = await links.links_to(tx, scope, source.system, {key for key in keys if is_external_id(key)})
-    named = {one.guid for one in incoming if one.guid is not None and not is_uuid_text(one.guid)}
-    known = await links.states_of(tx, scope, {guid for guid in named if is_external_id(guid)})
-    guids = [_guid_of(scope, source, one, linked.get(one.external_id), known.keys()) for one in incoming]
-    picture = await take_picture(tx, scope, source.system, set(guids))
+    named = {one.guid for one in incoming if one.guid is not None and is_external_id(one.guid)}
+    own = {link.guid for link in linked.values()} | {_own_guid(scope, source, one) for one in incoming}
+    picture = await take_picture(tx, scope, source.system, named | own)
+    guids = [_guid_of(scope, source, one, linked.get(one.external_id), picture) for one in incoming]
     records = await record_queries.find_records(tx, scope, source.system, set(guids))
     items = [
         _Item(
@@ -236,24 +238,28 @@ async def _look_up(
         for one, guid in zip(incoming, guids, strict=True)
     ]
     twins = {key: link.guid for key, link in linked.items()}
-    # Also those that this page brings: groups may come with their members.
-    return items, picture, {item.incoming.external_id: item.guid for item in items} | twins
+    return items, picture, twins
 
 
 def _kind_of(entity: Entity | None) -> RecordType:
     return RecordType(entity.kind.value) if entity is not None and entity.kind is not None else RecordType.RECORD
 
 
-def _guid_of(scope: TenantScope, source: Source, one: Incoming, link: StoredLink | None, known: Collection[str]) -> str:
-    """Which entity a record is: its link says; else the guid that the other system keeps; else one of its own."""
+def _guid_of(scope: TenantScope, source: Source, one: Incoming, link: StoredLink | None, picture: Picture) -> str:
+    """Which entity a record is: its link says; else the guid that the other system keeps, if it is one of ours or could
+    be; else one of its own."""
     if link is not None:
         return link.guid
-    if one.guid is not None and (is_uuid_text(one.guid) or one.guid in known):
+    if one.guid is not None and (one.guid in picture.entities or is_uuid_text(one.guid)):
         return one.guid
+    return _own_guid(scope, source, one)
+
+
+def _own_guid(scope: TenantScope, source: Source, one: Incoming) -> str:
     return derived_guid(f"{scope.tenant_id}:{source.system}", "external-entity", one.external_id)
 
 
-def _judge(item: _Item, picture: Picture, twins: Mapping[str, str]) -> None:
+def _judge(item: _Item, picture: Picture) -> None:
     """Note why a record cannot be taken in, if it cannot."""
     held, incoming = picture.links.get(item.guid), item.incoming
     entity = picture.entities.get(item.guid)
@@ -333,6 +339,10 @@ def _make_events(scope: TenantScope, source: Source, item: _Item, picture: Pictu
         maker.add("add-member", {"members": [_member(guid, picture) for guid in item.joining]})
     for guid in item.leaving if is_here else ():
         maker.add("remove-member", {"memberId": guid})
+
+
+def _turn_of(event_type: str) -> int:
+    return 2 if event_type == "delete-entity" else 1 if event_type.endswith("-member") else 0
 
 
 def _member(guid: str, picture: Picture) -> dict[str, Any]:

@@ -86,6 +86,7 @@ _NO_JOB = {404: "There is no such run."}
     "/sync/status",
     summary="How a program's exchange with its other system stands",
     response_model=schemas.SyncStatus,
+    response_model_exclude_unset=True,
     responses=errors(400),
 )
 async def sync_status(hub: CurrentHub, scope: Watcher) -> dict[str, Any]:
@@ -104,6 +105,7 @@ async def sync_status(hub: CurrentHub, scope: Watcher) -> dict[str, Any]:
     "/sync/events",
     summary="Runs of a program's exchange",
     response_model=schemas.SyncEvents,
+    response_model_exclude_unset=True,
     responses=errors(400),
 )
 async def list_events(
@@ -126,6 +128,7 @@ async def list_events(
     "/sync/external/{jobId}",
     summary="One run",
     response_model=schemas.SyncJob,
+    response_model_exclude_unset=True,
     responses=errors(texts=_NO_JOB),
 )
 async def get_job(job_id: JobIdInPath, hub: CurrentHub, scope: Follower) -> dict[str, Any]:

@@ -28,14 +28,6 @@ class StoredLink:
     state: Mapping[str, Any] = field(default_factory=dict)
 
 
-def external_id_of(row: str, tenant: str) -> str:
-    """SQL: the key of the twin of the entity in `row`, in the system that the program works with; NULL without one."""
-    return (
-        f"(SELECT l.external_id FROM external_links l WHERE l.tenant_id = {tenant} AND l.guid = {row}.guid"
-        f" AND l.system = (SELECT c.system FROM external_current c WHERE c.tenant_id = {tenant}))"
-    )
-
-
 async def links_of(view: Reading, scope: TenantScope, system: str, guids: Collection[str]) -> Mapping[str, StoredLink]:
     """By guid; one statement for some thousands of them, none for none."""
     return {link.guid: link for link in await _links(view, scope, system, _l.guid, guids)}
@@ -59,17 +51,15 @@ async def _links(
     return found
 
 
-async def guids_linked_to(view: Reading, scope: TenantScope, external_id: str) -> Sequence[str]:
-    """The entity with that twin in the system that the program works with, if there is one."""
-    found = select(_l.guid).join(
-        external_current,
-        (external_current.c.tenant_id == _l.tenant_id) & (external_current.c.system == _l.system),
+async def guids_linked_to(view: Reading, scope: TenantScope, external_ids: Collection[str]) -> Sequence[str]:
+    """The entities with these twins in the system that the program works with."""
+    found = select(_l.guid).where(
+        _l.tenant_id == scope.tenant_id,
+        _l.system
+        == select(external_current.c.system).where(external_current.c.tenant_id == scope.tenant_id).scalar_subquery(),
+        _l.external_id.in_(sorted(external_ids)),
     )
-    return (
-        (await view.execute(found.where(_l.tenant_id == scope.tenant_id, _l.external_id == external_id)))
-        .scalars()
-        .all()
-    )
+    return (await view.execute(found)).scalars().all()
 
 
 async def keep_links(tx: Tx, scope: TenantScope, system: str, links: Sequence[StoredLink]) -> None:
