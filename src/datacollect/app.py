@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 from fastapi import FastAPI
 
+from datacollect.adapters.registry import installed
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
@@ -29,6 +30,8 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
+from datacollect.features.discovery import feature as discovery
+from datacollect.features.discovery.service import RegistryReader
 from datacollect.features.duplicates import feature as duplicates
 from datacollect.features.duplicates.detecting import DetectingHandler, Watcher, enqueue_behind
 from datacollect.features.duplicates.following import follow_decisions
@@ -40,6 +43,10 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.exports import feature as exports
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
+from datacollect.features.external import feature as external
+from datacollect.features.external.connecting import Connections
+from datacollect.features.external.runner import ExternalSync
+from datacollect.features.external.service import OtherSystems
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -98,7 +105,9 @@ FEATURES = (
     sync.FEATURE,
     duplicates.FEATURE,
     quarantine.FEATURE,
+    external.FEATURE,
     purging.FEATURE,
+    discovery.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -149,6 +158,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     objects = open_objects(settings, clock)
     contents = Contents(database, objects, clock)
     keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
+    checks = CachedFormChecks(database)
+    connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -157,7 +168,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         anchorer=anchorer,
         tenants=tenants,
-        checks=CachedFormChecks(database),
+        checks=checks,
         tokens=tokens,
         seals=settings.seals,
         auth=auth,
@@ -171,10 +182,15 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        others=OtherSystems(connections, clock),
+        registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth, objects, keeper),
+            [
+                *job_handlers(settings, clock, database, log, auth, objects, keeper),
+                ExternalSync(database, log, checks, connections, clock),
+            ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
@@ -251,6 +267,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
                 yield
         finally:
+            await hub.others.aclose()
             await hub.outgoing.aclose()
             await hub.objects.aclose()
             await hub.anchorer.finish()

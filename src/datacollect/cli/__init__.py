@@ -11,6 +11,7 @@ from datacollect.cli import (
     files,
     integrity,
     jobs,
+    mock_registry,
     permissions,
     program,
     rebuild,
@@ -46,6 +47,7 @@ app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
+app.command("mock-registry")(mock_registry.serve_registry)
 app.command("dev-env")(development.write_dev_env)
 
 

@@ -184,6 +184,34 @@ class Attachments(Protocol):
     async def delete(self, scope: TenantScope, guid: str) -> None: ...
 
 
+class OtherSystems(Protocol):
+    """The systems that programs exchange with; implemented by the external slice."""
+
+    async def system_of(self, scope: TenantScope) -> str | None:
+        """The short name of the system the program names; None where there is no way to one."""
+
+    async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
+        """Ask the other system whether it would take and give. Never raises for what is wrong there."""
+
+    def kinds(self) -> Sequence[Mapping[str, Any]]:
+        """Every kind of adapter, as a form for its settings is drawn from."""
+
+    async def aclose(self) -> None: ...
+
+
+class Registries(Protocol):
+    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
+    asked."""
+
+    async def odoo_fields(self, asked: Any) -> Sequence[Any]: ...
+
+    async def sign_in(self, client: Any) -> Sequence[str]: ...
+
+    async def studio_fields(self, client: Any) -> Any: ...
+
+    async def programs(self, client: Any, asked: Any) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -210,6 +238,8 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    others: OtherSystems
+    registries: Registries
     jobs: Worker
     objects: ObjectStore
     spool: Spool
