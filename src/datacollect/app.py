@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 from fastapi import FastAPI
 
+from datacollect.adapters.registry import installed
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
@@ -33,6 +34,10 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.exports import feature as exports
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
+from datacollect.features.external import feature as external
+from datacollect.features.external.connecting import Connections
+from datacollect.features.external.runner import ExternalSync
+from datacollect.features.external.service import OtherSystems
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -64,7 +69,7 @@ from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
-from datacollect.jobs import Handler, Worker
+from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.tokens import Tokens
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -87,6 +92,7 @@ FEATURES = (
     devices.FEATURE,
     sync.FEATURE,
     quarantine.FEATURE,
+    external.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
 )
@@ -134,6 +140,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     auth = TokenAuthenticator(database, tokens, clock)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
+    checks = CachedFormChecks(database)
+    connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -142,7 +150,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         anchorer=anchorer,
         tenants=tenants,
-        checks=CachedFormChecks(database),
+        checks=checks,
         tokens=tokens,
         seals=settings.seals,
         auth=auth,
@@ -155,12 +163,17 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        others=OtherSystems(connections, clock),
         registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth),
+            [
+                *job_handlers(settings, clock, database, log, auth),
+                ExternalSync(database, log, checks, connections, clock),
+            ],
             slots=settings.jobs_at_once,
+            call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
     )
@@ -168,7 +181,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
 
 def job_handlers(
     settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
-) -> Sequence[Handler]:
+) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
@@ -192,6 +205,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running(), hub.jobs.running():
                 yield
         finally:
+            await hub.others.aclose()
             await hub.outgoing.aclose()
             await hub.anchorer.finish()
             await hub.db.close()

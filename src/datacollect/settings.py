@@ -204,6 +204,20 @@ class Settings(BaseSettings):
         le=64,
         description="Background jobs that a server process works on at once; 0 leaves them to other processes.",
     )
+    calls_at_once: int = Field(
+        16,
+        alias="CALLS_AT_ONCE",
+        ge=1,
+        le=256,
+        description="Background jobs beside those that a server process may have waiting for other systems at once.",
+    )
+    external_sync_limit: int = Field(
+        6 * 3600,
+        alias="EXTERNAL_SYNC_LIMIT",
+        ge=60,
+        le=7 * 24 * 3600,
+        description="Seconds that one run of an external synchronisation may take, pauses included.",
+    )
     job_lease: int = Field(
         30,
         alias="JOB_LEASE",

@@ -33,6 +33,12 @@ TENANT_TABLES = {
     "program_contents",
     "search_terms",
     "search_indexes",
+    "external_links",
+    "external_current",
+    "external_runs",
+    "external_marks",
+    "external_outcomes",
+    "external_letters",
 }
 
 
@@ -59,5 +65,12 @@ def test_every_key_of_a_tenant_table_begins_with_the_tenant() -> None:
 def test_tables_that_know_a_tenant_are_listed_here() -> None:
     with_tenant = {name for name, table in metadata.tables.items() if "tenant_id" in table.columns}
     # The security log is the installation's; some of its entries are about a tenant. Who belongs to which tenant is part
-    # of the accounts, which all tenants share. Jobs are claimed across tenants.
-    assert with_tenant == TENANT_TABLES | {"log_heads", "security_log", "user_tenants", "jobs", "purges"}
+    # of the accounts, which all tenants share. Jobs are claimed across tenants, and found by their ids alone.
+    assert with_tenant == TENANT_TABLES | {
+        "log_heads",
+        "security_log",
+        "user_tenants",
+        "jobs",
+        "purges",
+        "external_jobs",
+    }

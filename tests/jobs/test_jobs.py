@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import func, select, update
 
 from datacollect.db import Database, Tx
-from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, cancel, enqueue, find_active
+from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, enqueue, find_active
 from datacollect.jobs.errors import Unrecoverable
 from datacollect.jobs.queue import find_latest
 from datacollect.jobs.tables import jobs
@@ -264,9 +264,8 @@ async def test_owner_attempt_and_state_each_are_part_of_the_fence(place: Place, 
     counting.before = once(meddle)
     await place.enqueue(counting.kind, to=1)
     with structlog.testing.capture_logs() as lines:
-        worker = place.worker(counting)
         async with asyncio.timeout(30):
-            await worker._take_a_turn("one")
+            await place.worker(counting).drain()
     assert [line["event"] for line in lines] == ["job.lost"]
     assert await place.effects(counting) == []
 
@@ -417,24 +416,27 @@ def test_pauses_grow_to_a_limit_and_differ() -> None:
 async def test_a_job_that_waits_is_called_off_at_once(place: Place) -> None:
     counting = Counting()
     job_id = await place.enqueue(counting.kind)
-    async with place.database.transaction() as tx:
-        assert not await cancel(tx, system_scope(TenantId("another")), job_id, now=place.clock.now())
-        assert await cancel(tx, place.scope, job_id, now=place.clock.now())
-        assert not await cancel(tx, place.scope, job_id, now=place.clock.now())
+    worker = place.worker(counting)
+    async with place.database.transaction(place.scope) as tx:
+        assert await worker.cancel(tx, system_scope(TenantId("another")), job_id) is None
+        cancelled = await worker.cancel(tx, place.scope, job_id)
+        assert cancelled is not None and cancelled.state is JobState.CANCELLED
+        assert await worker.cancel(tx, place.scope, job_id) is None
     assert (await place.latest(counting.kind)).state is JobState.CANCELLED
-    await place.worker(counting).drain()
+    await worker.drain()
     assert counting.served == []
 
 
 async def test_a_job_that_runs_is_called_off_at_its_next_checkpoint(place: Place) -> None:
     counting = Counting()
+    worker = place.worker(counting)
 
     async def call_off(tx: Tx, job: Job) -> None:
-        assert await cancel(tx, place.scope, job.id, now=place.clock.now())
+        assert await worker.cancel(tx, place.scope, job.id)
 
     counting.before = once(call_off, at=2)
     await place.enqueue(counting.kind, to=5)
-    await place.worker(counting).drain()
+    await worker.drain()
     job = await place.latest(counting.kind)
     assert (job.state, job.checkpoint, job.finished_at) == (JobState.CANCELLED, {"number": 2}, place.clock.now())
     assert await place.effects(counting) == [1, 2]
@@ -446,7 +448,7 @@ async def test_a_job_called_off_when_its_worker_was_gone_ends_with_the_next_clai
     with pytest.raises(asyncio.CancelledError):
         await place.worker(counting).drain()
     async with place.database.transaction() as tx:
-        assert await cancel(tx, place.scope, job_id, now=place.clock.now())
+        assert await place.worker(counting).cancel(tx, place.scope, job_id)
     place.clock.turn(30_000)
     await place.worker(counting).drain()
     assert (await place.latest(counting.kind)).state is JobState.CANCELLED
@@ -527,10 +529,10 @@ async def test_a_running_worker_is_woken_by_the_commit_and_ends_with_its_block(p
             ended.set()
 
     counting.before = note
-    worker = place.worker(counting)
+    worker = place.worker(counting, poll_seconds=3600)
     async with worker.running():
         await worker.drain()
-        async with asyncio.timeout(3):  # less than it would sleep
+        async with asyncio.timeout(30):  # less than it would sleep
             await place.enqueue(counting.kind, to=3)
             await ended.wait()
         await worker.drain()
@@ -568,7 +570,7 @@ async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypat
         done.set()
 
     counting = Counting(before=note)
-    worker = place.worker(counting, slots=1)
+    worker = place.worker(counting, slots=1, poll_seconds=3600)
     reading = place.database.reading
     refused = asyncio.Event()
 
@@ -581,5 +583,5 @@ async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypat
         await refused.wait()
         monkeypatch.setattr(place.database, "reading", reading)
         await place.enqueue(counting.kind, to=1)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await done.wait()

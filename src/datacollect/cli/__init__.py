@@ -8,6 +8,8 @@ from datacollect.cli import (
     documents,
     files,
     integrity,
+    jobs,
+    mock_registry,
     permissions,
     program,
     rebuild,
@@ -38,8 +40,10 @@ app.command("openapi")(documents.print_openapi)
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
+app.command("mock-registry")(mock_registry.serve_registry)
 app.command("dev-env")(development.write_dev_env)
 
 

@@ -1,6 +1,6 @@
 """The database: one unit of work at a time, on SQLite or PostgreSQL."""
 
-from datacollect.db.database import EVERY_TENANT, Database, Reading, Tx, Within
+from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, Tx, Within
 from datacollect.db.engine import open_database
 
-__all__ = ["EVERY_TENANT", "Database", "Reading", "Tx", "Within", "open_database"]
+__all__ = ["EVERY_TENANT", "Database", "EveryTenant", "Reading", "Tx", "Within", "open_database"]

@@ -155,6 +155,21 @@ class Registries(Protocol):
     async def programs(self, caller: str, client: Any, asked: Any) -> Any: ...
 
 
+class OtherSystems(Protocol):
+    """The systems that programs exchange with; implemented by the external slice."""
+
+    async def system_of(self, scope: TenantScope) -> str | None:
+        """The short name of the system the program names; None where there is no way to one."""
+
+    async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
+        """Ask the other system whether it would take and give. Never raises for what is wrong there."""
+
+    def kinds(self) -> Sequence[Mapping[str, Any]]:
+        """Every kind of adapter, as a form for its settings is drawn from."""
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -181,6 +196,7 @@ class Hub:
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
     registries: Registries
+    others: OtherSystems
     jobs: Worker
 
 

@@ -1,29 +1,59 @@
 """Durable background work: rows that a worker claims by lease, and goes on with in small steps.
 
-A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `app.py` a `Handler` of its kind. Nothing
-here knows what a job is about.
+A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `app.py` a handler of its kind: a `Handler`
+for work in the database, a `CallingHandler` for work that speaks to other systems. Calling off and trying again is the
+`Worker`'s, which knows the handlers. Nothing here knows what a job is about.
 """
 
-from datacollect.jobs.errors import Unrecoverable
-from datacollect.jobs.model import Continue, Done, Handler, Job, JobId, JobState, Retries, Step
-from datacollect.jobs.queue import cancel, enqueue, find_active, find_latest, forget_ended, stop_all
+from datacollect.jobs.errors import CallFailed, JobNotActive, JobNotFound, JobNotRetryable, JobReplaced, Unrecoverable
+from datacollect.jobs.model import (
+    AnyHandler,
+    CallingHandler,
+    Continue,
+    Done,
+    GiveUp,
+    Handler,
+    Job,
+    JobId,
+    JobPage,
+    JobState,
+    KeepsRuns,
+    Lease,
+    Retries,
+    Retry,
+    Step,
+)
+from datacollect.jobs.queue import enqueue, find_active, find_job, find_latest, forget_ended, list_jobs, stop_all
 from datacollect.jobs.worker import Worker
 
 __all__ = [
+    "AnyHandler",
+    "CallFailed",
+    "CallingHandler",
     "Continue",
     "Done",
+    "GiveUp",
     "Handler",
     "Job",
     "JobId",
+    "JobNotActive",
+    "JobNotFound",
+    "JobNotRetryable",
+    "JobPage",
+    "JobReplaced",
     "JobState",
+    "KeepsRuns",
+    "Lease",
     "Retries",
+    "Retry",
     "Step",
     "Unrecoverable",
     "Worker",
-    "cancel",
     "enqueue",
     "find_active",
+    "find_job",
     "find_latest",
     "forget_ended",
+    "list_jobs",
     "stop_all",
 ]

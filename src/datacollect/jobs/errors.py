@@ -1,6 +1,6 @@
 """Why a job fails, when its own steps do not say."""
 
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import Conflict, DataCollectError, InvalidRequest, NotFound
 
 
 class JobFailed(DataCollectError):
@@ -29,6 +29,66 @@ class Unrecoverable(DataCollectError):
 
     code = "JOB_UNRECOVERABLE"
     help = "Correct what its kind needs, and start it again."
+
+
+class JobCallTimedOut(DataCollectError):
+    """The other system did not answer in the time that a call may take."""
+
+    code = "JOB_CALL_TIMED_OUT"
+    help = "See whether the other system is up and quick enough; it is asked again later."
+
+
+class JobDeadlinePassed(DataCollectError):
+    """The job was not done by the time until which it was worth doing."""
+
+    code = "JOB_DEADLINE_PASSED"
+    help = "See what held it up (`job.step_failed` in the log), and start it again."
+
+
+class JobNotFound(NotFound):
+    """There is no such job. Those that have ended are kept for two weeks."""
+
+    code = "JOB_NOT_FOUND"
+    help = "Check the id; `datacollect jobs list` lists the jobs."
+
+
+class JobNotActive(Conflict):
+    """The job has ended already."""
+
+    code = "JOB_NOT_ACTIVE"
+    help = "There is nothing to call off."
+
+
+class JobNotRetryable(Conflict):
+    """Only jobs that were given up can be put in line again."""
+
+    code = "JOB_NOT_RETRYABLE"
+    help = "See the job's state; start a new one in the way that one was started."
+
+
+class JobReplaced(Conflict):
+    """Another job is about the same already."""
+
+    code = "JOB_REPLACED"
+    help = "Wait for the other one, or call it off first."
+
+
+class InvalidJobCursor(InvalidRequest):
+    """That is not where a page of jobs ends."""
+
+    code = "INVALID_JOB_CURSOR"
+    help = "Send the cursor as the page before told it, or none."
+
+
+class CallFailed(Exception):
+    """Raised by a handler to say why it failed, in a code of its own (UPPER_SNAKE, never a text of others)."""
+
+    def __init__(self, code: str, *, retry_after_seconds: float | None = None, is_final: bool = False) -> None:
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+        self.is_final = is_final
+        """It cannot succeed however often it is tried."""
+        super().__init__(code)
 
 
 class LeaseLost(Exception):

@@ -1,9 +1,10 @@
 """What a job is, what a step of it may answer, and when a failed one is tried again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType, Protocol
+from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
 from datacollect.db import Tx
 from datacollect.kernel.clock import Millis
@@ -11,6 +12,13 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
 JobId = NewType("JobId", str)
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+_LONGEST_ASKED_SECONDS = 3600
+"""Another system that wants us back in a year is asked in an hour."""
 
 
 class JobState(StrEnum):
@@ -57,6 +65,12 @@ class Job:
     """Claims in a row, this one included, that have not led to a committed step yet."""
     error_code: str | None
     """Of the last step that failed. A code and nothing else: messages may quote what people have written."""
+    is_called_off: bool
+    """Somebody wants it to end. One that runs ends with what it is doing."""
+    deadline: Millis | None
+    """When it is given up, however far it is."""
+    due_at: Millis
+    """When somebody may claim it: the time it may be tried (again), or, while it runs, the end of the lease."""
     created_at: Millis
     started_at: Millis | None
     updated_at: Millis
@@ -83,11 +97,31 @@ class Done:
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step = Continue | Done
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It did not work, and may work later. What the step has written is kept, and the checkpoint is the one before.
+
+    Counts as a failure, as raising does: after too many in a row the job is discarded with this code.
+    """
+
+    code: str
+    """UPPER_SNAKE, kept as the job's `error_code`. Never a text of others."""
+    after_seconds: float | None = None
+    """At least so long from now (`Retry-After`); never longer than an hour, never earlier than our own pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It cannot work. What the step has written is kept, and the job is discarded with this code."""
+
+    code: str
+
+
+Step = Continue | Done | Retry | GiveUp
 
 
 class Handler(Protocol):
-    """Does the jobs of one kind."""
+    """Does the jobs of one kind, in the database alone."""
 
     @property
     def kind(self) -> str:
@@ -104,6 +138,83 @@ class Handler(Protocol):
         """
 
 
+class Lease(Protocol):
+    """What a call knows of the job while it lasts. Others hold off as long as it is ours."""
+
+    @property
+    def is_ending(self) -> bool:
+        """The job was called off, or the hub stops: answer soon with what there is, or be cut off in a few seconds."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+        """A short unit of work within the call, committed only if the job is still ours then; raises `LeaseLost` if not.
+
+        For what must be on disk before somebody else is told something ("is being sent").
+        """
+
+
+@runtime_checkable
+class CallingHandler(Protocol[R]):
+    """Does the jobs of one kind, and speaks to other systems for it: each step has a call before its transaction."""
+
+    @property
+    def kind(self) -> str:
+        """A stable name: rows of it outlive releases."""
+
+    @property
+    def call_seconds(self) -> float:
+        """How long one call may take. Then it is cut off, and tried again later."""
+
+    @property
+    def retries(self) -> "Retries":
+        """How often a job of this kind is tried again without a step in between, and after how long."""
+
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> R:
+        """Speak to the other system, in no transaction. The result is handed to `step`.
+
+        It may be cut off at any moment by a `CancelledError` (its time is over, the job is called off or lost, the hub
+        stops), or be over with its process: the next call begins from the same checkpoint and must find out what has
+        arrived. It must not hold up the event loop.
+
+        Whatever it raises is tried again later, but `Unrecoverable`. An error's `retry_after_seconds`, if it has one,
+        is respected as `Retry.after_seconds` is. `CallFailed` says why in a code of the handler's own.
+        """
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: R) -> Step:
+        """Store what the call has given, as `Handler.step` does its batch; `result` is lost if it is not committed.
+
+        Also called when the job was called off or has passed its deadline during the call, if that has answered
+        nevertheless: the job ends with this step, and `ended` follows.
+        """
+
+
+@runtime_checkable
+class KeepsRuns(Protocol):
+    """A handler of either kind that has rows of its own for its jobs, to be closed and opened with them."""
+
+    async def ended(self, tx: Tx, scope: TenantScope, job: Job) -> None:
+        """The job has ended for good: `job.state` and `job.error_code` say how, `job.progress` how far it came.
+
+        In the transaction that ends it, whoever does that: the last step, a cancellation while it waited, the worker
+        that finds it abandoned, past its deadline or called off. Not called when a program is purged (`stop_all`).
+        What it raises undoes the end; it is tried again.
+        """
+
+    async def reopened(self, tx: Tx, scope: TenantScope, job: Job) -> None:
+        """A discarded job is put in line again, in this transaction. Raise `JobNotRetryable` to refuse."""
+
+
+AnyHandler = Handler | CallingHandler[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, the youngest first."""
+
+    jobs: Sequence[Job]
+    following: str | None
+    """Pass it as `before` for the next page; None if this is the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often a job may fail in a row without a step in between, and how long it rests after each time."""
@@ -112,10 +223,14 @@ class Retries:
     first_seconds: float = 2
     most_seconds: float = 600
 
-    def pause_millis(self, failures: int, chance: Callable[[], float]) -> int:
+    def pause_millis(self, failures: int, chance: Callable[[], float], *, at_least_seconds: float | None = None) -> int:
         """Twice as long each time, and never the same for jobs that failed together: a half up to the whole of it.
 
-        `chance` gives a number from 0 to 1.
+        `chance` gives a number from 0 to 1. What another system asks for is kept to, and spread a little behind that.
         """
         seconds = min(self.most_seconds, self.first_seconds * 2.0 ** min(failures - 1, 60))
-        return round(seconds * (0.5 + 0.5 * chance()) * 1000)
+        pause = seconds * (0.5 + 0.5 * chance())
+        if at_least_seconds is not None:
+            asked = min(max(at_least_seconds, 0.0), _LONGEST_ASKED_SECONDS)
+            pause = max(pause, asked * (1 + 0.1 * chance()))
+        return round(pause * 1000)

@@ -1,13 +1,15 @@
 """All SQL of jobs. Whoever has claimed one changes it by `(id, owner, attempt)` only: that is the fence."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, true, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import Reading, Tx
+from datacollect.db import EveryTenant, Reading, Tx
+from datacollect.jobs.errors import JobReplaced
 from datacollect.jobs.model import Job, JobId, JobState, Progress
 from datacollect.jobs.tables import IS_ACTIVE, jobs
 from datacollect.kernel.clock import Millis
@@ -20,7 +22,15 @@ _is_active = text(IS_ACTIVE)
 
 
 async def insert_job(
-    tx: Tx, scope: TenantScope, job_id: JobId, kind: str, key: str, args: Mapping[str, Any], *, now: Millis
+    tx: Tx,
+    scope: TenantScope,
+    job_id: JobId,
+    kind: str,
+    key: str,
+    args: Mapping[str, Any],
+    *,
+    deadline: Millis | None,
+    now: Millis,
 ) -> bool:
     """Whether there was no active one of that kind and key. Waits for a transaction that is just making one."""
     insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(jobs)
@@ -38,6 +48,8 @@ async def insert_job(
         due_ms=now,
         turn=0,
         cancel_requested=False,
+        deadline_ms=deadline,
+        time_limit_ms=None if deadline is None else deadline - now,
         created_ms=now,
         updated_ms=now,
     ).on_conflict_do_nothing(index_elements=[_columns.tenant_id, _columns.kind, _columns.key], index_where=_is_active)
@@ -55,23 +67,81 @@ async def find_latest(view: Reading, scope: TenantScope, kind: str, key: str) ->
     return _found((await view.execute(newest)).one_or_none())
 
 
-async def cancel(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) -> bool:
+async def list_jobs(
+    view: Reading,
+    within: TenantScope | EveryTenant,
+    *,
+    kinds: Collection[str] | None,
+    states: Collection[JobState] | None,
+    before: tuple[Millis, JobId] | None,
+    limit: int,
+) -> Sequence[Job]:
+    """The youngest first."""
+    found = select(jobs).where(_within(within))
+    if kinds is not None:
+        found = found.where(_columns.kind.in_(sorted(kinds)))
+    if states is not None:
+        found = found.where(_columns.state.in_(sorted(state.value for state in states)))
+    if before is not None:
+        found = found.where(tuple_(_columns.created_ms, _columns.id) < tuple_(*before))
+    page = found.order_by(_columns.created_ms.desc(), _columns.id.desc()).limit(limit)
+    return [_job(row) for row in await view.execute(page)]
+
+
+async def call_off(tx: Tx, scope: TenantScope, job_id: JobId, kinds: Collection[str], *, now: Millis) -> Job | None:
+    """Ask an active job to end, and end it if it waits and is of one of the kinds. None if there was none.
+
+    One that waits and is of another kind is due at once, for a worker that knows it.
+    """
     is_running = _columns.state == JobState.RUNNING.value
+    ends = and_(~is_running, _columns.kind.in_(sorted(kinds)))
     statement = (
         update(jobs)
         .where(_columns.id == job_id, _columns.tenant_id == scope.tenant_id, _is_active)
         .values(
             cancel_requested=True,
-            state=case((is_running, _columns.state), else_=JobState.CANCELLED.value),
-            finished_ms=case((is_running, None), else_=now),
+            state=case((ends, JobState.CANCELLED.value), else_=_columns.state),
+            finished_ms=case((ends, now), else_=None),
+            due_ms=case((is_running, _columns.due_ms), else_=now),
             updated_ms=now,
         )
+        .returning(jobs)
     )
-    return (await tx.execute(statement)).rowcount == 1
+    return _found((await tx.execute(statement)).one_or_none())
 
 
-async def find_job(view: Reading, scope: TenantScope, job_id: JobId) -> Job | None:
-    found = select(jobs).where(_columns.id == job_id, _columns.tenant_id == scope.tenant_id)
+async def put_back(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) -> Job | None:
+    """Put a discarded job in line again, with the time it had to begin with; None if it is not (any more) discarded.
+
+    Raises `JobReplaced` if there is an active one of its kind and key.
+    """
+    statement = (
+        update(jobs)
+        .where(
+            _columns.id == job_id,
+            _columns.tenant_id == scope.tenant_id,
+            _columns.state == JobState.DISCARDED.value,
+        )
+        .values(
+            state=JobState.AVAILABLE.value,
+            failures=0,
+            error_code=None,
+            cancel_requested=False,
+            deadline_ms=now + _columns.time_limit_ms,
+            due_ms=now,
+            updated_ms=now,
+            finished_ms=None,
+        )
+        .returning(jobs)
+    )
+    try:
+        return _found((await tx.execute(statement)).one_or_none())
+    except IntegrityError as taken:
+        raise JobReplaced() from taken
+
+
+async def find_job(view: Reading, within: TenantScope | EveryTenant, job_id: JobId) -> Job | None:
+    found = select(jobs).where(_columns.id == job_id, _within(within))
     return _found((await view.execute(found)).one_or_none())
 
 
@@ -84,50 +154,49 @@ async def delete_ended(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(jobs).where(_columns.tenant_id == scope.tenant_id, _columns.finished_ms.is_not(None)))
 
 
-async def is_anything_due(view: Reading, kinds: Collection[str], *, now: Millis) -> bool:
-    return bool((await view.execute(select(exists().where(_is_due(kinds, now))))).scalar_one())
+async def is_anything_due(view: Reading, kinds: Collection[str], *, only_sound: bool, now: Millis) -> bool:
+    return bool((await view.execute(select(exists().where(_is_due(kinds, only_sound, now))))).scalar_one())
 
 
 async def claim(
-    tx: Tx, owner: str, kinds: Collection[str], *, now: Millis, lease_until: Millis, attempts: int, abandoned: str
+    tx: Tx, owner: str, kinds: Collection[str], *, only_sound: bool, now: Millis, lease_until: Millis
 ) -> Job | None:
     """Take a job that is due, of the tenant that has waited longest for a turn; None if there is none to be had.
 
-    It comes back `cancelled` if it was called off while nobody worked on it, and `discarded` (with the error
-    `abandoned`) if it has been claimed `attempts` times in a row without a committed step.
+    Also one that is only to be ended: called off while nobody worked on it, past its deadline, or failed too often.
+    With `only_sound`, none that has failed since its last step.
     """
-    other = jobs.alias("other")
+    other, any_job = jobs.alias("other"), jobs.alias("any_job")
     last_turn = select(func.max(other.c.turn)).where(other.c.tenant_id == _columns.tenant_id).scalar_subquery()
     wanted = (
-        select(jobs)
-        .where(_is_due(kinds, now))
+        select(_columns.id)
+        .where(_is_due(kinds, only_sound, now))
         .order_by(last_turn, _columns.due_ms, _columns.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=jobs)
     )
-    row = (await tx.execute(wanted)).one_or_none()
-    if row is None:
+    job_id = (await tx.execute(wanted)).scalar_one_or_none()
+    if job_id is None:
         return None
-    if row.cancel_requested:
-        changes: dict[str, Any] = {"state": JobState.CANCELLED.value, "finished_ms": now}
-    elif row.failures >= attempts:
-        changes = {"state": JobState.DISCARDED.value, "error_code": abandoned, "finished_ms": now}
-    else:
-        any_job = jobs.alias("any_job")
-        changes = {
-            "state": JobState.RUNNING.value,
-            "owner": owner,
-            "attempt": _columns.attempt + 1,
-            "failures": _columns.failures + 1,
-            "due_ms": lease_until,
-            "turn": select(func.max(any_job.c.turn) + 1).scalar_subquery(),
-            "started_ms": func.coalesce(_columns.started_ms, now),
-        }
-    changed = update(jobs).where(_columns.id == row.id).values(**changes, updated_ms=now).returning(jobs)
-    return _found((await tx.execute(changed)).one())
+    claimed = (
+        update(jobs)
+        .where(_columns.id == job_id)
+        .values(
+            state=JobState.RUNNING.value,
+            owner=owner,
+            attempt=_columns.attempt + 1,
+            failures=_columns.failures + 1,
+            due_ms=lease_until,
+            turn=select(func.max(any_job.c.turn) + 1).scalar_subquery(),
+            started_ms=func.coalesce(_columns.started_ms, now),
+            updated_ms=now,
+        )
+        .returning(jobs)
+    )
+    return _found((await tx.execute(claimed)).one())
 
 
-async def store_checkpoint(tx: Tx, job: Job, owner: str, *, due: Millis, keep: bool, now: Millis) -> JobState | None:
+async def store_checkpoint(tx: Tx, job: Job, owner: str, *, due: Millis, keep: bool, now: Millis) -> Job | None:
     """Store how far the job is, and tell what it is then: still ours if `keep`, else free for the next claimer, or
     cancelled. None if it is not ours any more."""
     goes_on = JobState.RUNNING if keep else JobState.AVAILABLE
@@ -148,7 +217,7 @@ async def store_checkpoint(tx: Tx, job: Job, owner: str, *, due: Millis, keep: b
     )
 
 
-async def complete(tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, now: Millis) -> JobState | None:
+async def complete(tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, now: Millis) -> Job | None:
     """None if it is not ours any more."""
     return await _change(
         tx,
@@ -164,7 +233,7 @@ async def complete(tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, n
     )
 
 
-async def store_failure(tx: Tx, job: Job, owner: str, *, retry_at: Millis | None, now: Millis) -> JobState | None:
+async def store_failure(tx: Tx, job: Job, owner: str, *, retry_at: Millis | None, now: Millis) -> Job | None:
     """Let it be tried again at `retry_at`, or never. None if it is not ours any more."""
     goes_on = JobState.DISCARDED if retry_at is None else JobState.RETRYABLE
     is_cancelled = _columns.cancel_requested
@@ -181,6 +250,29 @@ async def store_failure(tx: Tx, job: Job, owner: str, *, retry_at: Millis | None
     )
 
 
+async def end(tx: Tx, job: Job, owner: str, state: JobState, *, now: Millis) -> Job | None:
+    """End it with what it has come to. None if it is not ours any more."""
+    return await _change(
+        tx, job, owner, state=state.value, error_code=job.error_code, finished_ms=now, due_ms=now, updated_ms=now
+    )
+
+
+async def release(tx: Tx, job: Job, owner: str, *, failures: int, now: Millis) -> Job | None:
+    """Put it in line for the next claimer, as it was after its last step. None if it is not ours any more."""
+    goes_on = JobState.AVAILABLE.value
+    return await _change(tx, job, owner, state=goes_on, failures=failures, due_ms=now, updated_ms=now)
+
+
+async def prolong(tx: Tx, job: Job, owner: str, *, lease_until: Millis) -> Job | None:
+    """None if it is not ours any more."""
+    return await _change(tx, job, owner, due_ms=lease_until)
+
+
+async def look(view: Reading, job: Job, owner: str) -> Job | None:
+    """The job as it is now; None if it is not ours any more."""
+    return _found((await view.execute(select(jobs).where(_is_ours(job, owner)))).one_or_none())
+
+
 async def delete_finished(tx: Tx, *, before: Millis, most: int) -> int:
     """Forget jobs that ended earlier, some at a time."""
     old = select(_columns.id).where(_columns.finished_ms < before).order_by(_columns.finished_ms).limit(most)
@@ -188,25 +280,33 @@ async def delete_finished(tx: Tx, *, before: Millis, most: int) -> int:
     return (await tx.execute(delete(jobs).where(_columns.id.in_(skipped)))).rowcount
 
 
-async def _change(tx: Tx, job: Job, owner: str, **changes: Any) -> JobState | None:
-    fence = and_(
+async def _change(tx: Tx, job: Job, owner: str, **changes: Any) -> Job | None:
+    changed = update(jobs).where(_is_ours(job, owner)).values(**changes).returning(jobs)
+    return _found((await tx.execute(changed)).one_or_none())
+
+
+def _is_ours(job: Job, owner: str) -> ColumnElement[bool]:
+    """The fence."""
+    return and_(
         _columns.id == job.id,
         _columns.owner == owner,
         _columns.attempt == job.attempt,
         _columns.state == JobState.RUNNING.value,
     )
-    changed = update(jobs).where(fence).values(**changes).returning(_columns.state)
-    state = (await tx.execute(changed)).scalar_one_or_none()
-    return None if state is None else JobState(state)
+
+
+def _within(within: TenantScope | EveryTenant) -> ColumnElement[bool]:
+    return true() if isinstance(within, EveryTenant) else _columns.tenant_id == within.tenant_id
 
 
 def _named(scope: TenantScope, kind: str, key: str) -> ColumnElement[bool]:
     return and_(_columns.tenant_id == scope.tenant_id, _columns.kind == kind, _columns.key == key)
 
 
-def _is_due(kinds: Collection[str], now: Millis) -> ColumnElement[bool]:
+def _is_due(kinds: Collection[str], only_sound: bool, now: Millis) -> ColumnElement[bool]:
     """Also what runs, when its lease is over."""
-    return and_(_is_active, _columns.due_ms <= now, _columns.kind.in_(sorted(kinds)))
+    is_due = and_(_is_active, _columns.due_ms <= now, _columns.kind.in_(sorted(kinds)))
+    return and_(is_due, or_(_columns.failures == 0, _columns.cancel_requested)) if only_sound else is_due
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -214,8 +314,10 @@ def _text(value: Mapping[str, Any]) -> str:
 
 
 def _found(row: Row[Any] | None) -> Job | None:
-    if row is None:
-        return None
+    return None if row is None else _job(row)
+
+
+def _job(row: Row[Any]) -> Job:
     return Job(
         id=JobId(row.id),
         tenant_id=TenantId(row.tenant_id),
@@ -229,6 +331,9 @@ def _found(row: Row[Any] | None) -> Job | None:
         attempt=row.attempt,
         failures=row.failures,
         error_code=row.error_code,
+        is_called_off=row.cancel_requested,
+        deadline=row.deadline_ms,
+        due_at=row.due_ms,
         created_at=row.created_ms,
         started_at=row.started_ms,
         updated_at=row.updated_ms,

@@ -30,6 +30,9 @@ jobs = Table(
     # Counts claims over all jobs. A tenant's largest tells how long ago it was served.
     Column("turn", BigInteger, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("deadline_ms", BigInteger),
+    # How long it has in all, from when it is enqueued or put in line again.
+    Column("time_limit_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("started_ms", BigInteger),
     Column("updated_ms", BigInteger, nullable=False),
@@ -46,6 +49,8 @@ jobs = Table(
     Index("ix_jobs_due", "due_ms", sqlite_where=text(IS_ACTIVE), postgresql_where=text(IS_ACTIVE)),
     Index("ix_jobs_tenant_id_turn", "tenant_id", "turn"),
     Index("ix_jobs_turn", "turn"),
+    Index("ix_jobs_tenant_id_created_ms", "tenant_id", "created_ms", "id"),
+    Index("ix_jobs_created_ms", "created_ms", "id"),
     Index(
         "ix_jobs_finished_ms",
         "finished_ms",

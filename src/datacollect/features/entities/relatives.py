@@ -113,7 +113,7 @@ ORDER BY m.group_guid, m.ordinal, m.member_guid""",
 
 
 async def members_of_groups(
-    tx: Tx, scope: TenantScope, groups: Collection[str]
+    tx: Reading, scope: TenantScope, groups: Collection[str]
 ) -> Mapping[str, Sequence[ListedMember]]:
     """Each member that exists, by group, in the order in which they joined."""
     asked = json_text(list(groups)) if tx.dialect == "sqlite" else list(groups)

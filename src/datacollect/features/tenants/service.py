@@ -33,6 +33,7 @@ from datacollect.features.tenants.model import (
     Listed,
     ListQuery,
     Program,
+    classify,
     matching,
     ordered,
     page_of,
@@ -48,7 +49,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
-from datacollect.kernel.sealing import Seals
+from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.source import Source
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "archive",
     "artifact_stamp",
     "begin_purge",
+    "bridge_of",
     "compare_versions",
     "end_purge",
     "get_artifact",
@@ -480,6 +482,27 @@ async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[Ten
         return {}
     archived = await queries.archived_flags(view, tenant_ids)
     return {tenant_id: "archived" if is_archived else "running" for tenant_id, is_archived in archived.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the hub needs of a program to exchange with the system that it names."""
+
+    external_sync: Mapping[str, Any] | None
+    """The section with its secrets: not for answers, and not for logs."""
+    form_types: Mapping[str, str]
+    """What entities of each form are."""
+
+
+async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Bridge | None:
+    """Of a running program; None if there is none. Raises `CannotOpen` if no key of the hub opens the section."""
+    program = await queries.find_program(view, seals, tenant_id)
+    if program is None or program.archived_at is not None:
+        return None
+    if "externalSync" in program.locked:
+        raise CannotOpen()
+    kinds = classify(program.config.get("entityForms", []))
+    return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
