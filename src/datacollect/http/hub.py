@@ -184,6 +184,19 @@ class Attachments(Protocol):
     async def delete(self, scope: TenantScope, guid: str) -> None: ...
 
 
+class Registries(Protocol):
+    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
+    asked."""
+
+    async def odoo_fields(self, caller: str, asked: Any) -> Sequence[Any]: ...
+
+    async def sign_in(self, caller: str, client: Any) -> Sequence[str]: ...
+
+    async def studio_fields(self, caller: str, client: Any) -> Any: ...
+
+    async def programs(self, caller: str, client: Any, asked: Any) -> Any: ...
+
+
 class OtherSystems(Protocol):
     """The systems that programs exchange with; implemented by the external slice."""
 
@@ -197,19 +210,6 @@ class OtherSystems(Protocol):
         """Every kind of adapter, as a form for its settings is drawn from."""
 
     async def aclose(self) -> None: ...
-
-
-class Registries(Protocol):
-    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
-    asked."""
-
-    async def odoo_fields(self, asked: Any) -> Sequence[Any]: ...
-
-    async def sign_in(self, client: Any) -> Sequence[str]: ...
-
-    async def studio_fields(self, client: Any) -> Any: ...
-
-    async def programs(self, client: Any, asked: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +238,8 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
-    others: OtherSystems
     registries: Registries
+    others: OtherSystems
     jobs: Worker
     objects: ObjectStore
     spool: Spool

@@ -170,6 +170,13 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/discard": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+    # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
+    "POST /api/openspp-fields/parse": _STAFF,
+    "POST /api/openspp-fields/parse-file": _STAFF,
+    "POST /api/openspp-fields/fetch": _ADMIN,
+    "POST /api/openspp-fields/v2/test-connection": _ADMIN,
+    "POST /api/openspp-fields/v2/fields": _ADMIN,
+    "POST /api/openspp/programs/discover": _ADMIN,
 }
 
 

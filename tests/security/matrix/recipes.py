@@ -574,4 +574,18 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/sync/quarantine/{id}/discard": (
         Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
     ),
+    "POST /api/openspp-fields/parse": (Recipe(_plain("POST", "/api/openspp-fields/parse", lambda _: {"name": "Lan"})),),
+    "POST /api/openspp-fields/parse-file": (
+        Recipe(_plain("POST", "/api/openspp-fields/parse-file", lambda _: {"name": "Lan"})),
+    ),
+    # Who may is told what is missing; a complete body would make the hub call somebody.
+    **{
+        f"POST {path}": (Recipe(_plain("POST", path, lambda _: {"clientId": "hub"}), ok=400),)
+        for path in (
+            "/api/openspp-fields/fetch",
+            "/api/openspp-fields/v2/test-connection",
+            "/api/openspp-fields/v2/fields",
+            "/api/openspp/programs/discover",
+        )
+    },
 }
