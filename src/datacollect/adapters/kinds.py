@@ -54,3 +54,7 @@ class AdapterKind:
     aliases: tuple[str, ...] = ()
     batch_size: int = 50
     """Records a call of `push` is handed at most, where the options say nothing (`batch_size`)."""
+    identity: tuple[str, ...] = ("url",)
+    """Options that say which system it is, by the names of the model: links and marks belong to these."""
+    event_user: str = "external-system"
+    """The `userId` of the events that a pull makes."""
