@@ -32,6 +32,7 @@ from datacollect.features.external.model import (
     allowed_fields,
     changed_fields,
     error_of,
+    fitted,
     hash_of,
     hashes_of,
     is_event_allowed,
@@ -279,12 +280,14 @@ def _compare(item: _Item, picture: Picture, twins: Mapping[str, str], *, is_lett
     seen = record.seen if record is not None else None
     if incoming.is_deleted:
         return
+    is_live = entity is not None and entity.is_live
+    if is_live and entity is not None:
+        item.data = fitted(item.data, entity.data, also_called=incoming.also_called, derived=incoming.derived)
     is_ours = seen is not None and PUSHED in seen and not is_letter
     if is_ours and link is not None and incoming.version is not None and incoming.version == link.version:
         # Nobody has touched it since we sent it: what differs is how the other system tells it.
         item.is_echo = True
         return
-    is_live = entity is not None and entity.is_live
     item.changed = changed_fields(item.data, seen)
     if is_live and entity is not None:
         held = entity.data
