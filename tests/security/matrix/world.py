@@ -18,6 +18,9 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from datacollect.app import create_app
 from datacollect.http.hub import Hub
+from datacollect.jobs import find_active
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import Person, bearer, login, make_person
@@ -77,6 +80,8 @@ class Objects:
     session: str
     """Of the account."""
     artifact: str
+    job: str
+    """A run of an exchange, which has ended."""
 
 
 def nothing() -> Objects:
@@ -91,6 +96,7 @@ def nothing() -> Objects:
         account="99999999",
         session=uuid.uuid4().hex,
         artifact=uuid.uuid4().hex,
+        job=str(uuid.uuid4()),
     )
 
 
@@ -224,6 +230,21 @@ class World:
         answer = await self.admin.get("/api/sync/quarantine", params=query)
         return str(answer.json()["quarantined"][0]["id"])
 
+    async def make_run(self, config_id: str) -> str:
+        """The job id of a run that has ended, as it does at once: no system is behind the programs' settings."""
+        answer = await self.admin.post("/api/sync/external", json={"configId": config_id})
+        assert answer.status_code == 202, answer.text
+        await self.exchanged(config_id)
+        return str(answer.json()["jobId"])
+
+    async def exchanged(self, config_id: str) -> None:
+        """Wait until no run of the program is under way."""
+        scope = system_scope(TenantId(config_id))
+        async with self.hub.db.reading(scope) as view:
+            job = await find_active(view, scope, "external-sync")
+        if job is not None:
+            await self.hub.jobs.wait_for(scope, job.id, seconds=30)
+
     async def make_account(self, config_id: str, name: str) -> Person:
         """A new account whose e-mail is marked."""
         email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
@@ -348,7 +369,8 @@ async def _fill(world: World, name: str) -> Objects:
     assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
     account = await world.make_account(name, name)
     session, artifact = await world.session_of(account), await world.artifact_of(name)
-    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact)
+    job = await world.make_run(name)
+    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact, job)
 
 
 def _addresses() -> Iterator[tuple[str, int]]:
