@@ -109,7 +109,7 @@ def _body(case: Any, dice: random.Random) -> dict[str, Any]:
     body = dict(case.body)
     if case.path.startswith("/api/apps"):
         body |= {"id": case.path_parameters.get("id") or dice.choice(_SEEDS["spare programs"])}
-    if case.path.startswith(("/api/sync/push", "/api/entities/search")):
+    if case.path.startswith(("/api/sync/push", "/api/entities/search", "/api/sync/external")):
         body["configId"] = _SEEDS["program"] if dice.random() < 0.9 else body.get("configId", "other")
     if case.path == "/api/attachments/upload":
         body |= {

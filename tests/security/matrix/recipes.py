@@ -186,6 +186,19 @@ async def _fresh_quarantined(world: World, place: Place) -> Place:
     return replace(place, objects=replace(place.objects, quarantined=quarantined))
 
 
+async def _another_minute(world: World, place: Place) -> Place:
+    """A program may be tested so often in a minute."""
+    world.clock.turn(seconds=61)
+    return place
+
+
+async def _no_run(world: World, place: Place) -> Place:
+    """The program at rest: a run holds off the next one."""
+    if place.name != UNKNOWN:
+        await world.exchanged(place.id)
+    return place
+
+
 async def _fresh_device(_: World, place: Place) -> Place:
     return replace(place, objects=replace(place.objects, device=f"fresh-{next(_numbers)}"))
 
@@ -552,6 +565,25 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/admin/devices/{deviceId}/restore": (
         Recipe(_of("/api/admin/devices/{device}/restore", method="POST"), prepare=_fresh_device, writes=True),
     ),
+    "GET /api/sync/status": (Recipe(_of("/api/sync/status")),),
+    "GET /api/sync/events": (Recipe(_of("/api/sync/events")),),
+    "POST /api/sync/external": (
+        Recipe(
+            _plain("POST", "/api/sync/external", lambda p: {"configId": p.id}), ok=202, prepare=_no_run, writes=True
+        ),
+    ),
+    "GET /api/sync/external/{jobId}": (Recipe(_get("/api/sync/external/{job}")),),
+    "GET /api/sync/external/{jobId}/errors": (Recipe(_get("/api/sync/external/{job}/errors")),),
+    "POST /api/sync/external/{jobId}/cancel": (
+        Recipe(_plain("POST", "/api/sync/external/{job}/cancel", lambda _: None), ok=404, name="ended"),
+    ),
+    "POST /api/sync/external/{jobId}/retry": (
+        Recipe(_plain("POST", "/api/sync/external/{job}/retry", lambda _: None), ok=202, prepare=_no_run, writes=True),
+    ),
+    "GET /api/sync/failures": (Recipe(_of("/api/sync/failures")),),
+    "POST /api/sync/failures/retry": (Recipe(_of("/api/sync/failures/retry", method="POST")),),
+    "POST /api/sync/connection": (Recipe(_of("/api/sync/connection", method="POST"), prepare=_another_minute),),
+    "GET /api/adapters": (Recipe(_get("/api/adapters")),),
     "GET /api/sync/quarantine": (Recipe(_of(_QUARANTINE, status="all", limit="1000")),),
     "GET /api/sync/quarantine/{id}": (Recipe(_of(_QUARANTINED)),),
     "POST /api/sync/quarantine/replay": (

@@ -18,6 +18,9 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from datacollect.app import create_app
 from datacollect.http.hub import Hub
+from datacollect.jobs import find_active
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import Person, bearer, login, make_person
@@ -80,6 +83,8 @@ class Objects:
     attachment: str
     """Of the entity in the south."""
     north_attachment: str
+    job: str
+    """A run of an exchange, which has ended."""
     pair: tuple[str, str] = ("no-such-entity", "no-such-other")
     """Two that may be one, the one that came later first."""
 
@@ -103,6 +108,7 @@ def nothing() -> Objects:
         artifact=uuid.uuid4().hex,
         attachment=str(uuid.uuid4()),
         north_attachment=str(uuid.uuid4()),
+        job=str(uuid.uuid4()),
     )
 
 
@@ -255,6 +261,21 @@ class World:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["attachment"]["guid"])
 
+    async def make_run(self, config_id: str) -> str:
+        """The job id of a run that has ended, as it does at once: no system is behind the programs' settings."""
+        answer = await self.admin.post("/api/sync/external", json={"configId": config_id})
+        assert answer.status_code == 202, answer.text
+        await self.exchanged(config_id)
+        return str(answer.json()["jobId"])
+
+    async def exchanged(self, config_id: str) -> None:
+        """Wait until no run of the program is under way."""
+        scope = system_scope(TenantId(config_id))
+        async with self.hub.db.reading(scope) as view:
+            job = await find_active(view, scope, "external-sync")
+        if job is not None:
+            await self.hub.jobs.wait_for(scope, job.id, seconds=30)
+
     async def make_account(self, config_id: str, name: str) -> Person:
         """A new account whose e-mail is marked."""
         email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
@@ -393,6 +414,7 @@ async def _fill(world: World, name: str) -> Objects:
         artifact=artifact,
         attachment=attachment,
         north_attachment=north_attachment,
+        job=await world.make_run(name),
         pair=await world.make_pair(name, name),
     )
 
