@@ -13,6 +13,7 @@ class InvalidDiscover(InvalidPayload):
     """Invalid discover payload"""
 
     code = "INVALID_DISCOVER"
+    help = "Send `url`, `clientId` and `clientSecret`, and a `filter` as described; `details` names what is wrong."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
@@ -36,6 +37,7 @@ class InvalidFetch(InvalidPayload):
     """Invalid fetch payload"""
 
     code = "INVALID_FETCH"
+    help = "Correct what `details` names: `model`, `fields` and `attributes` hold names."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
@@ -93,6 +95,7 @@ class OdooFetchFailed(_RegistryFailed):
     """Failed to fetch fields from Odoo API"""
 
     code = "ODOO_FETCH_FAILED"
+    help = "See `reason`: whether the URL, the credentials or the Odoo is to blame."
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from Odoo API: {failure.message}", reason=failure.code)
@@ -102,6 +105,7 @@ class StudioFieldsFailed(_RegistryFailed):
     """Failed to fetch fields from OpenSPP"""
 
     code = "OPENSPP_FIELDS_FAILED"
+    help = "See `reason`: whether the URL, the credentials or the registry is to blame."
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from OpenSPP: {failure.message}", reason=failure.code)
@@ -111,6 +115,7 @@ class SignInFailed(_RegistryFailed):
     """The registry does not let the hub in"""
 
     code = "OPENSPP_AUTH_FAILED"
+    help = "Check URL, client id and client secret; `reason` says more."
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message
@@ -121,6 +126,7 @@ class ProgramsFailed(_RegistryFailed):
     """The registry does not tell its programs"""
 
     code = "OPENSPP_LISTPROGRAMS_FAILED"
+    help = "Give the client the right to read programs; `reason` says more."
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message
