@@ -82,51 +82,46 @@ class UnreadableFieldFile(InvalidRequest):
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
-class _RegistryFailed(DataCollectError):
-    """The registry could not be asked."""
-
-    status = 502
-    code = "REGISTRY_FAILED"
-    help = "See `reason`: whether the URL, the credentials or the registry is to blame."
-    members: ClassVar[Mapping[str, Any]] = _FAILED
-
-
-class OdooFetchFailed(_RegistryFailed):
+class OdooFetchFailed(DataCollectError):
     """Failed to fetch fields from Odoo API"""
 
-    code = "ODOO_FETCH_FAILED"
+    status, code = 502, "ODOO_FETCH_FAILED"
     help = "See `reason`: whether the URL, the credentials or the Odoo is to blame."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from Odoo API: {failure.message}", reason=failure.code)
 
 
-class StudioFieldsFailed(_RegistryFailed):
+class StudioFieldsFailed(DataCollectError):
     """Failed to fetch fields from OpenSPP"""
 
-    code = "OPENSPP_FIELDS_FAILED"
+    status, code = 502, "OPENSPP_FIELDS_FAILED"
     help = "See `reason`: whether the URL, the credentials or the registry is to blame."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from OpenSPP: {failure.message}", reason=failure.code)
 
 
-class SignInFailed(_RegistryFailed):
+class SignInFailed(DataCollectError):
     """The registry does not let the hub in"""
 
-    code = "OPENSPP_AUTH_FAILED"
+    status, code = 502, "OPENSPP_AUTH_FAILED"
     help = "Check URL, client id and client secret; `reason` says more."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message
         super().__init__(detail, error="openspp_auth_failed", detail=detail, reason=failure.code)
 
 
-class ProgramsFailed(_RegistryFailed):
+class ProgramsFailed(DataCollectError):
     """The registry does not tell its programs"""
 
-    code = "OPENSPP_LISTPROGRAMS_FAILED"
+    status, code = 502, "OPENSPP_LISTPROGRAMS_FAILED"
     help = "Give the client the right to read programs; `reason` says more."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message
