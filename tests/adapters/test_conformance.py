@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from datacollect.adapters import mock, openspp_v1
+from datacollect.adapters import mock, openfn, openspp_v1, openspp_v2
 from datacollect.adapters.builtin import BUILT_IN
 from datacollect.testing.adapters import AdapterContract, Subject
 from datacollect.testing.mock_registry import MockRegistry
 from datacollect.testing.odoo import FakeOdoo
+from datacollect.testing.openfn import OpenFnWorkflow
+from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import RemoteSystem
 
 
@@ -33,6 +35,26 @@ class TestMock(AdapterContract):
                 creates=lambda request: request.method == "POST" and request.path.startswith("/v1/"),
             )
         registry.close()
+
+
+class TestOpenFn(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        with OpenFnWorkflow() as workflow:
+            config = {"apiKey": workflow.api_key}
+            section = {"type": "openfn-adapter", "url": workflow.url, "adapterConfig": config}
+            yield Subject(
+                kind=openfn.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "flow.example.org"},
+                ],
+                system=workflow,
+                made=lambda: len(workflow.records) + len(workflow.doubled),
+                creates=lambda request: request.method == "POST",
+            )
 
 
 class TestOpenSppV1(AdapterContract):
@@ -63,7 +85,33 @@ class TestOpenSppV1(AdapterContract):
             )
 
 
-TRIED = {"mock": TestMock, "openspp-v1-adapter": TestOpenSppV1}
+class TestOpenSppV2(AdapterContract):
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        config = {"clientId": "dc", "clientSecret": "s3cret", "maxRetries": 0}
+        with OpenSppV2Registry() as registry:
+            section = {"type": "openspp-v2-adapter", "url": registry.url, "adapterConfig": config}
+            yield Subject(
+                kind=openspp_v2.KIND,
+                section=section,
+                invalid=[
+                    {**section, "adapterConfig": {"clientId": "dc"}},
+                    {**section, "adapterConfig": {**config, "batchSize": "many"}},
+                    {**section, "url": "registry.example.org"},
+                ],
+                system=registry.system,
+                made=lambda: len(registry.people),
+                creates=lambda request: request.method == "POST" and request.path.endswith("/Individual"),
+            )
+            assert registry.refused == []
+
+
+TRIED = {
+    "mock": TestMock,
+    "openspp-v1-adapter": TestOpenSppV1,
+    "openspp-v2-adapter": TestOpenSppV2,
+    "openfn-adapter": TestOpenFn,
+}
 """By name. Whoever adds an adapter adds its class above and here."""
 
 

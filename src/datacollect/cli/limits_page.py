@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from datacollect.features.attachments.links import MOST_SECONDS as MOST_LINK_SECONDS
+from datacollect.features.attachments.links import SECONDS as LINK_SECONDS
+from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_PAGE
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
@@ -23,9 +26,10 @@ from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
-from datacollect.http import guard, inflating, limits, protocol, receiving, upload
+from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.body import MAXIMUM_DEPTH
 from datacollect.http.limits import CLASSES
+from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
 from datacollect.settings import Settings
 
 _KIB, _MIB = 1024, 1024 * 1024
@@ -144,6 +148,36 @@ def _requests() -> list[_Limit]:
         _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),
         _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", too_large),
         _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", too_large),
+        _Limit(
+            "file of an attachment",
+            f"{guard.ATTACHMENT_BYTES // _MIB} MiB, or less by the program's config",
+            "",
+            "413 `ATTACHMENT_TOO_LARGE`",
+        ),
+        _Limit(
+            "text parts beside it, and bytes of one",
+            f"{multipart.MOST_TEXTS}, {multipart.MOST_TEXT_BYTES:,}",
+            "",
+            "400 `MALFORMED_UPLOAD`",
+        ),
+        _Limit(
+            "attachments of an entity",
+            f"{MOST_PER_ENTITY}, or as the program's config says, up to {HIGHEST_PER_ENTITY:,}",
+            "",
+            "409 `ATTACHMENTS_OF_ENTITY_FULL`",
+        ),
+        _Limit(
+            "room for the attachments of a program",
+            "no limit",
+            "`ATTACHMENT_QUOTA`",
+            "409 `ATTACHMENTS_OF_PROGRAM_FULL`",
+        ),
+        _Limit(
+            "a link to an attachment",
+            f"{LINK_SECONDS // 60} minutes to {MOST_LINK_SECONDS // 60}",
+            "",
+            "403 `ATTACHMENT_LINK_INVALID`",
+        ),
         _Limit("file with a sample record", f"{LARGEST_FILE_BYTES // _MIB} MiB", "", too_large),
         _Limit("forms of a config", f"{MOST_FORMS:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
@@ -167,6 +201,7 @@ def _pages() -> list[_Limit]:
     paged = {
         "events of a pull": (PULL_PAGE, "400"),
         "audit entries": (AUDIT_PAGE, "400"),
+        "attachments by their changes": (ATTACHMENTS_PAGE, "400"),
         "entries of a history": (HISTORY_PAGE, "400"),
         "conflicts": (CONFLICTS_PAGE, "400"),
         "quarantined events": (QUARANTINE_PAGE, "400"),

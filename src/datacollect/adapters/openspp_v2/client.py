@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import quote
@@ -169,6 +170,17 @@ class _SignIns:
         self.times.append(now)
 
 
+class SignInFailed(CallFailed):
+    """No token. So the call that needed one has not been made."""
+
+    def __init__(self, failed: CallFailed) -> None:
+        super().__init__(failed.kind, failed.what, status=failed.status, retry_after_seconds=failed.retry_after_seconds)
+
+    @property
+    def may_have_arrived(self) -> bool:
+        return False
+
+
 class _Session(ClientCredentials):
     def __init__(
         self, outgoing: GuardedClient, clock: Clock, base: str, client_id: str, secret: SecretStr, limit: _SignIns
@@ -180,7 +192,12 @@ class _Session(ClientCredentials):
     async def _fetch(self) -> str:
         self._limit.count(self._clock.now())
         self.sign_ins += 1
-        return await super()._fetch()
+        try:
+            return await super()._fetch()
+        except CallFailed as failed:
+            if failed.kind in (CallKind.UNREACHABLE, CallKind.REFUSED):
+                self._limit.times.pop()  # not one that the registry has counted
+            raise SignInFailed(failed) from failed.__cause__
 
 
 @dataclass(slots=True)
@@ -214,6 +231,17 @@ def document(reply: Reply) -> Mapping[str, Any]:
 
 def objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def instant(text: Any) -> Millis | None:
+    """A registry's time. Without a zone it is UTC: that is how Odoo keeps and writes its times."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return Millis(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def _studio_field(item: Mapping[str, Any]) -> StudioField:
