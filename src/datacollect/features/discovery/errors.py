@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.adapters.errors import Failure
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, TooManyRequests
 
 _FAILED: Mapping[str, Any] = {"success": False}
 
@@ -79,6 +79,14 @@ class UnreadableFieldFile(InvalidRequest):
 
     code = "INVALID_JSON_FILE"
     help = "Send one JSON document in UTF-8."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
+
+
+class RegistryThrottled(TooManyRequests):
+    """The registry has been asked too often. Try again later."""
+
+    code = "REGISTRY_THROTTLED"
+    help = "Wait as long as the header `Retry-After` says: OpenSPP V2 takes five sign-ins in a minute."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
