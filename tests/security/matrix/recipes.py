@@ -50,6 +50,8 @@ class Place:
     """E-mail and password of an account, of another program or made for one request."""
     refresh_token: str = "no-token"
     authorization: str | None = None
+    registry: str = "http://registry.invalid"
+    """Where a registry is that answers; nobody is called for who may not ask."""
 
 
 Build = Callable[[Place], Sent]
@@ -231,6 +233,18 @@ async def _current_artifact(world: World, place: Place) -> Place:
 
 def _file(ending: str) -> Recipe:
     return Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.{ending}"), prepare=_current_artifact)
+
+
+async def _registry(world: World, place: Place) -> Place:
+    # So often may an administrator ask.
+    world.clock.turn(seconds=7)
+    return replace(place, registry=world.registry.url)
+
+
+def _registry_body(place: Place) -> dict[str, str]:
+    account = {"database": "openspp", "username": "hub", "password": PASSWORD}
+    client = {"clientId": "hub", "clientSecret": PASSWORD}
+    return {"url": place.registry, "baseUrl": place.registry, **account, **client}
 
 
 async def _fresh_id(_: World, place: Place) -> Place:
@@ -610,9 +624,8 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/openspp-fields/parse-file": (
         Recipe(_plain("POST", "/api/openspp-fields/parse-file", lambda _: {"name": "Lan"})),
     ),
-    # Who may is told what is missing; a complete body would make the hub call somebody.
     **{
-        f"POST {path}": (Recipe(_plain("POST", path, lambda _: {"clientId": "hub"}), ok=400),)
+        f"POST {path}": (Recipe(_plain("POST", path, _registry_body), prepare=_registry),)
         for path in (
             "/api/openspp-fields/fetch",
             "/api/openspp-fields/v2/test-connection",

@@ -23,6 +23,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
+from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
@@ -166,6 +167,8 @@ class World:
     boss: str
     """The id of an ADMIN who belongs to `OWN` and `ELSEWHERE` too."""
     providers: Providers
+    registry: RemoteSystem
+    """An OpenSPP of either version, without fields or programs."""
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -326,8 +329,19 @@ def config_of(name: str) -> dict[str, Any]:
 async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
     async with OidcProvider.running(now=_seconds(clock)) as home, OidcProvider.running(now=_seconds(clock)) as other:
-        async with _opened(folder, url, superuser_url, clock, Providers(home, other)) as world:
-            yield world
+        with RemoteSystem(_registry) as registry:
+            async with _opened(folder, url, superuser_url, clock, Providers(home, other), registry) as world:
+                yield world
+
+
+def _registry(request: Request) -> Answer:
+    match request.path.rpartition("/")[2]:
+        case "jsonrpc":
+            signs_in = request.json()["params"]["method"] == "authenticate"
+            return Answer(200, {"result": 7 if signs_in else {}})
+        case "token":
+            return Answer(200, {"access_token": "t", "expires_in": 3600, "scope": "individual:read"})
+    return Answer(200, {"items": [], "data": []})
 
 
 def _seconds(clock: TurnableClock) -> Callable[[], float]:
@@ -336,7 +350,12 @@ def _seconds(clock: TurnableClock) -> Callable[[], float]:
 
 @asynccontextmanager
 async def _opened(
-    folder: Path, url: str | None, superuser_url: str | None, clock: TurnableClock, providers: Providers
+    folder: Path,
+    url: str | None,
+    superuser_url: str | None,
+    clock: TurnableClock,
+    providers: Providers,
+    registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
     settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
@@ -351,7 +370,20 @@ async def _opened(
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         world = World(
-            app, superuser_url, folder, clock, admin, {}, "", "", "", providers, transport, client, _addresses()
+            app,
+            superuser_url,
+            folder,
+            clock,
+            admin,
+            {},
+            "",
+            "",
+            "",
+            providers,
+            registry,
+            transport,
+            client,
+            _addresses(),
         )
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
