@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from bench.remotes import SETTINGS as WITH_REMOTES
 from bench.runner import Bench
+from bench.scenarios.attachments import attachments
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "seeding": seeding,
     "programs": programs,
     "export": export,
+    "attachments": attachments,
     "timing": timing,
     "flood": flood,
     "external": external,

@@ -37,6 +37,8 @@ PATHS = (
     ("/api/sync/quarantine/", "quarantined"),
     ("/api/admin/devices/", "devices"),
     ("/artifacts/", "artifacts"),
+    ("/api/attachments/entity/", "entities"),
+    ("/api/attachments/", "attachments"),
     ("", "entities"),
 )
 """Which of the seeds belong into paths that begin so."""
@@ -86,6 +88,7 @@ class Seeder:
             "quarantined": [one["id"] for one in self._get("/api/sync/quarantine", program)["quarantined"]],
             "devices": ["tablet-1", "tablet-2"],
             "artifacts": [self._get(f"/api/apps/{one}", program)["artifactId"] for one in (program, *spares)],
+            "attachments": [self._attach(program) for _ in range(30)],
             "groups": [one["guid"] for one in self._get("/api/entities", program) if one["type"] == "group"],
             "refresh tokens": refresh_tokens,
             "sessions": [session for one in callers.values() for session in self._sessions_of(**one)],
@@ -120,6 +123,15 @@ class Seeder:
             headers={"X-Device-Id": "tablet-1"},
         )
         assert answer.status_code in (200, 207), answer.text
+
+    def _attach(self, program: str) -> str:
+        answer = self._client.post(
+            "/api/attachments/upload",
+            data={"configId": program, "entityGuid": self._get("/api/entities", program)[0]["guid"]},
+            files={"file": ("note.txt", b"hello", "text/plain")},
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["attachment"]["guid"])
 
     def _program(self, name: str = "Program") -> str:
         config = make_config(name=name, formValidation="warn", auditReads=True)

@@ -52,10 +52,9 @@ class AdapterKind:
     create: Callable[[Any, Context], Adapter]
     """Makes one of valid options. No call to the other system yet."""
     aliases: tuple[str, ...] = ()
-    identity: tuple[str, ...] = ("url",)
-    """The options, by their names in Python, that tell which system it is. Where one of them changes, it is another
-    system: exchanging with it begins anew."""
-    event_user: str = "external-system"
-    """The `userId` of the events that are made of what it tells."""
     batch_size: int = 50
     """Records a call of `push` is handed at most, where the options say nothing (`batch_size`)."""
+    identity: tuple[str, ...] = ("url",)
+    """Options that say which system it is, by the names of the model: links and marks belong to these."""
+    event_user: str = "external-system"
+    """The `userId` of the events that a pull makes."""

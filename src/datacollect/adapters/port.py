@@ -61,7 +61,7 @@ class Outgoing:
     is_uncertain: bool = False
     """An earlier try of this record has not been answered: it may have arrived. Look for the twin before making one."""
     is_deleted: bool = False
-    """Deleted here; nothing is left of its `data`. Take the twin away or end it, where the other system can."""
+    """Deleted here; `data` is what it was. Take the twin away or end it, where the other system can."""
     members: Sequence[Member] | None = None
     """Of a group: those it has now. None for everything else."""
     state: Mapping[str, Any] = field(default_factory=dict)

@@ -24,8 +24,6 @@ from datacollect.kernel.source import origin_of
 
 PUBLIC = Rate("public", 60, 900)
 """Of the contract."""
-DISCOVERY = Rate("discovery", 10, 60)
-"""Per account: each of these calls goes out to a system that somebody has named."""
 
 OPEN_SHARE = 5
 """An address may ask open routes for this part of what an account may."""
@@ -96,16 +94,8 @@ CLASSES = (
         "sign-in", ("/api/users/login", "/api/users/login/provider", "/api/users/refresh"), Limited.IN_THE_DATABASE
     ),
     RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
-    RouteClass("open", ("/api/users/logout", "/api/users/login/providers"), Limited.BY_ADDRESS),
     RouteClass(
-        "discovery",
-        (
-            "/api/openspp/programs/discover",
-            "/api/openspp-fields/fetch",
-            "/api/openspp-fields/v2/fields",
-            "/api/openspp-fields/v2/test-connection",
-        ),
-        Limited.BY_ACCOUNT,
+        "open", ("/api/users/logout", "/api/users/login/providers", "/api/attachments/*/file"), Limited.BY_ADDRESS
     ),
     RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
     RouteClass("open", ("*",), Limited.BY_ADDRESS),
@@ -195,7 +185,7 @@ class RequestLimits:
         self._accounts: dict[str, Gate] = {}
         self._credentials: OrderedDict[int, None] = OrderedDict()
         per_minute = rates(requests_per_minute)
-        self._by_account = {"account": _windows(per_minute, "account"), "discovery": Windows(DISCOVERY)}
+        self._by_account = _windows(per_minute, "account")
         self._by_address = {"public": Windows(PUBLIC), "open": _windows(per_minute, "open")}
         self._failures = _windows(per_minute, "failures")
 
@@ -249,9 +239,8 @@ class RequestLimits:
         windows = self._by_address.get(route_class.name)
         return None if windows is None else windows.count(origin, now=self.clock.now())
 
-    def count_account(self, route_class: RouteClass, account: str) -> Allowance | None:
-        windows = self._by_account[route_class.name]
-        return None if windows is None else windows.count(account, now=self.clock.now())
+    def count_account(self, account: str) -> Allowance | None:
+        return None if self._by_account is None else self._by_account.count(account, now=self.clock.now())
 
     def count_failure(self, origin: str) -> None:
         if self._failures is not None:
@@ -317,7 +306,7 @@ class Ticket:
         self._account = account
         self._limits.remember(_authorization(self._scope))
         if self.route_class.limited is Limited.BY_ACCOUNT:
-            self._allowance = self._limits.count_account(self.route_class, account)
+            self._allowance = self._limits.count_account(account)
             if self._allowance is not None and self._allowance.exceeded:
                 raise TooManyRequests(headers=self._allowance.headers())
         gate = self._limits.of_account(account)

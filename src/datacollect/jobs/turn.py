@@ -214,7 +214,7 @@ class Turn:
         """Put it in line as if it had not been claimed: that the hub stops is no failure of the job."""
         failures = max(self._job.failures - 1, 0)
         now = self._terms.clock.now()
-        return await queries.release(tx, self._job, self._owner, failures=failures, due=now, now=now)
+        return await queries.release(tx, self._job, self._owner, failures=failures, now=now)
 
     async def _end(self, state: JobState, code: str | None) -> None:
         ended = replace(self._job, error_code=code)
@@ -231,8 +231,8 @@ class Turn:
         except Unavailable:
             raise
         except Exception as error:
+            # It is still ours as far as others know: it is claimed again when its lease is over, and ended then.
             _log.error("job.end_failed", exc_info=error)
-            await self._postpone()
             return
         if stored is not None:
             self._tell(stored)
@@ -245,14 +245,6 @@ class Turn:
             _log.error("job.ended_untold", code=job.error_code)
             return
         await self._handler.ended(tx, self._scope, job)
-
-    async def _postpone(self) -> None:
-        """Its end could not be stored: have it ended later."""
-        now = self._terms.clock.now()
-        failures = max(self._job.failures, 1)
-        due = Millis(now + self._retries.pause_millis(failures, random.random))
-        async with self._terms.database.transaction() as tx:
-            await queries.release(tx, self._job, self._owner, failures=failures, due=due, now=now)
 
     def _tell(self, job: Job) -> None:
         """Codes and counts only; the job's own ids are bound to the line already."""

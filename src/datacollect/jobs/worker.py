@@ -25,6 +25,7 @@ import contextvars
 import os
 import random
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -145,10 +146,10 @@ class Worker:
             handler = self._handlers[job.kind]
             if isinstance(handler, KeepsRuns):
                 await handler.ended(tx, scope, job)
-            _log.info("job.cancelled", job_id=job.id, job_kind=job.kind, tenant_id=job.tenant_id)
+            told = {"job_id": job.id, "job_kind": job.kind, "tenant_id": job.tenant_id}
+            tx.after_commit(partial(_log.info, "job.cancelled", **told))
         else:
             tx.announce(CALLED_OFF)
-            tx.announce(JOBS)
         return job
 
     async def retry(self, tx: Tx, scope: TenantScope, job_id: JobId) -> Job:

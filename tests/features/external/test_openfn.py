@@ -151,7 +151,7 @@ async def test_items_choose_neither_user_nor_level_nor_what_the_hub_keeps(
     (event,) = [event for event in await program.events() if event["data"].get("name") == "Eve"]
     assert (event["userId"], event["syncLevel"], event["data"]) == ("external-system", 2, {"name": "Eve"})
     entity = await program.entity("in-1")
-    assert (entity["data"]["name"], entity["data"].get("externalId")) == ("Eve", None)
+    assert (entity["data"]["name"], entity["data"]["externalId"]) == ("Eve", "in-1"), "the key is what named it"
 
 
 async def test_a_batch_that_fails_is_sent_again_by_the_next_run_and_the_others_are_not(

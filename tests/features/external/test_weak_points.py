@@ -13,7 +13,7 @@ from tests.features.external.exchanging import Exchange, counts
 
 pytestmark = pytest.mark.anyio
 
-MANY = 120
+MANY = 103
 
 
 async def test_a_run_keeps_a_hundred_errors_and_counts_them_all(exchange: Exchange) -> None:

@@ -77,6 +77,16 @@ class Objects:
     session: str
     """Of the account."""
     artifact: str
+    attachment: str
+    """Of the entity in the south."""
+    north_attachment: str
+    pair: tuple[str, str] = ("no-such-entity", "no-such-other")
+    """Two that may be one, the one that came later first."""
+
+
+def likeness_of(name: str) -> dict[str, Any]:
+    """Of those whom `make_pair` makes."""
+    return {"entityName": "individual", "name": mark(name, "data"), "birthDate": "1990-04-02", "phone": "0771234567"}
 
 
 def nothing() -> Objects:
@@ -91,6 +101,8 @@ def nothing() -> Objects:
         account="99999999",
         session=uuid.uuid4().hex,
         artifact=uuid.uuid4().hex,
+        attachment=str(uuid.uuid4()),
+        north_attachment=str(uuid.uuid4()),
     )
 
 
@@ -209,6 +221,16 @@ class World:
         answer = await self.admin.get("/api/conflicts", params={"configId": config_id, "entityGuid": entity})
         return entity, str(answer.json()["conflicts"][0]["guid"])
 
+    async def make_pair(self, config_id: str, name: str) -> tuple[str, str]:
+        """Two in the south that may be one, as the hub finds them."""
+        older, newer = (f"{letter}-{uuid.uuid4()}" for letter in "an")
+        data = likeness_of(name) | {"area_id": "south"}
+        for entity in (older, newer):
+            await self.push(config_id, make_event(entity=entity, data=data), device=mark(name, "device"))
+        await self.admin.post("/api/potential-duplicates/sweep", params={"configId": config_id})
+        await self.hub.jobs.drain()
+        return newer, older
+
     async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
         """A member that came before its group; the group follows, so that the event can be replayed."""
         value, group = mark(name, kind), str(uuid.uuid4())
@@ -223,6 +245,15 @@ class World:
         query = {"configId": config_id, "entityGuid": group}
         answer = await self.admin.get("/api/sync/quarantine", params=query)
         return str(answer.json()["quarantined"][0]["id"])
+
+    async def make_attachment(self, config_id: str, entity: str, value: str) -> str:
+        """A text that says `value`, and is called so."""
+        file = (f"{value}.txt", value.encode(), "text/plain")
+        answer = await self.admin.post(
+            "/api/attachments/upload", data={"configId": config_id, "entityGuid": entity}, files={"file": file}
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["attachment"]["guid"])
 
     async def make_account(self, config_id: str, name: str) -> Person:
         """A new account whose e-mail is marked."""
@@ -348,7 +379,22 @@ async def _fill(world: World, name: str) -> Objects:
     assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
     account = await world.make_account(name, name)
     session, artifact = await world.session_of(account), await world.artifact_of(name)
-    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact)
+    attachment = await world.make_attachment(name, entity, mark(name, "data"))
+    north_attachment = await world.make_attachment(name, north, marked)
+    return Objects(
+        entity=entity,
+        north=north,
+        group=group,
+        conflict=conflict,
+        quarantined=quarantined,
+        device=device,
+        account=str(account.id),
+        session=session,
+        artifact=artifact,
+        attachment=attachment,
+        north_attachment=north_attachment,
+        pair=await world.make_pair(name, name),
+    )
 
 
 def _addresses() -> Iterator[tuple[str, int]]:

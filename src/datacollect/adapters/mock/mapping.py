@@ -79,11 +79,7 @@ def _first(data: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 def _attributes(data: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     nested = data.get("attributes")
-    bundle = {
-        name: value
-        for name, value in data.items()
-        if name not in _CORE[kind] and name not in _INTERNAL and not name.startswith("_")
-    }
+    bundle = {name: value for name, value in data.items() if _is_ours(name, kind)}
     gender = data.get("gender")
     digit = _GENDERS.get(gender.strip().lower()) if isinstance(gender, str) else None
     if kind == "persons" and digit and gender != _GENDER_WORDS[digit]:
@@ -172,10 +168,9 @@ def incoming(item: Mapping[str, Any], kind: Kind, options: MockOptions) -> Incom
     data, derived = _person_data(item) if is_person else _group_data(item)
     if others := _identifiers_of_others(item, options):
         data["identifiers"] = others
-    attributes = item.get("attributes") or {}
-    for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
-        if name not in data and name not in _INTERNAL and not name.startswith("_"):
-            data[name] = value
+    attributes = _mapping(item.get("attributes"))
+    ours = {name: value for name, value in attributes.items() if _is_ours(name, kind)}
+    data = {**ours, **data}
     members = members_of(item)
     return Incoming(
         external_id=item["uuid"],
@@ -185,11 +180,16 @@ def incoming(item: Mapping[str, Any], kind: Kind, options: MockOptions) -> Incom
         derived=derived,
         occurred_at=moment(item.get("updated_at")),
         version=item["updated_at"] if isinstance(item.get("updated_at"), str) else None,
-        state={"sent": fingerprints(_own(item, kind))} | ({} if is_person else {"members": members}),
+        state={"sent": fingerprints(_own(item, kind)), "others": len(ours) < len(attributes), "members": members},
         guid=_guid(item, options),
         members=None if is_person else list(members),
         is_deleted=bool(item.get("deleted_at")),
     )
+
+
+def _is_ours(name: str, kind: Kind) -> bool:
+    """Whether an attribute is a field of ours: any that we would send as one."""
+    return name not in _CORE[kind] and name not in _INTERNAL and not name.startswith("_")
 
 
 _ALSO_CALLED: Mapping[Kind, Mapping[str, Sequence[str]]] = {
@@ -212,7 +212,7 @@ def _person_data(item: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str
     data = {"entityName": "individual", "firstName": given, "lastName": family}
     data |= {"dateOfBirth": item.get("date_of_birth"), "gender": word}
     data = {name: value for name, value in data.items() if value is not None}
-    if "name" not in attributes:
+    if not attributes.get("name"):
         if full := " ".join(part for part in (given, family) if isinstance(part, str) and part):
             data["name"] = full
         return data, frozenset({"name"})

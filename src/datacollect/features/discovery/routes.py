@@ -96,9 +96,9 @@ async def parse_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(S
     summary="Ask an OpenSPP V1 (Odoo) for the fields of a model",
     response_model=FieldList,
     response_model_exclude_none=True,
-    responses=errors(400, 502),
+    responses=errors(400, 429, 502),
 )
-async def fetch(hub: CurrentHub, _: CurrentAdmin, body: Annotated[OdooConnection, Depends(_OdooBody())]) -> Any:
+async def fetch(hub: CurrentHub, actor: CurrentAdmin, body: Annotated[OdooConnection, Depends(_OdooBody())]) -> Any:
     """Signs in and asks, with the credentials given; they are not stored. The answer is kept for a minute for whoever
     asks the same with the same credentials."""
     asked = OdooAsked(
@@ -111,7 +111,7 @@ async def fetch(hub: CurrentHub, _: CurrentAdmin, body: Annotated[OdooConnection
         attributes=body.attributes or (),
         relation_options=body.relation_options,
     )
-    fields = await hub.registries.odoo_fields(asked)
+    fields = await hub.registries.odoo_fields(actor.event_user_id, asked)
     return {"fields": [_field(field) for field in fields]}
 
 
@@ -120,17 +120,19 @@ async def fetch(hub: CurrentHub, _: CurrentAdmin, body: Annotated[OdooConnection
     summary="Try whether an OpenSPP V2 lets the hub in",
     response_model=Connection,
     response_model_exclude_none=True,
-    responses=errors(400),
+    responses=errors(400, 429),
 )
 async def try_connection(
     request: Request,
     hub: CurrentHub,
-    _: CurrentAdmin,
+    actor: CurrentAdmin,
     body: Annotated[SppConnection, Depends(_Body(SppConnection, InvalidConnection))],
 ) -> Any:
     """Asks for a new token each time. That the registry refuses is an answer too: 200 with `success: false`."""
     try:
-        scopes = await hub.registries.sign_in(_client(body.base_url, body.client_id, body.client_secret))
+        scopes = await hub.registries.sign_in(
+            actor.event_user_id, _client(body.base_url, body.client_id, body.client_secret)
+        )
     except CallFailed as failed:
         told = {"error": failed.message, "message": failed.message, "code": f"REGISTRY_{failed.kind.name}"}
         return {"success": False, **told, "requestId": request_id(request.scope)}
@@ -142,15 +144,17 @@ async def try_connection(
     summary="Ask an OpenSPP V2 for its Studio fields",
     response_model=StudioFields,
     response_model_exclude_none=True,
-    responses=errors(400, 502),
+    responses=errors(400, 429, 502),
 )
 async def studio_fields(
     hub: CurrentHub,
-    _: CurrentAdmin,
+    actor: CurrentAdmin,
     body: Annotated[SppConnection, Depends(_Body(SppConnection, InvalidConnection))],
 ) -> Any:
     """The fields that were added to the registry, without those that every registry has. Kept for a minute."""
-    answer = await hub.registries.studio_fields(_client(body.base_url, body.client_id, body.client_secret))
+    answer = await hub.registries.studio_fields(
+        actor.event_user_id, _client(body.base_url, body.client_id, body.client_secret)
+    )
     return {"fields": [_studio_field(field) for field in answer.fields], "truncated": answer.is_truncated}
 
 
@@ -159,16 +163,18 @@ async def studio_fields(
     summary="Ask an OpenSPP V2 for its programs",
     response_model=Programs,
     response_model_exclude_none=True,
-    responses=errors(400, 502),
+    responses=errors(400, 429, 502),
 )
 async def discover(
-    hub: CurrentHub, _: CurrentAdmin, body: Annotated[Discover, Depends(_Body(Discover, InvalidDiscover))]
+    hub: CurrentHub, actor: CurrentAdmin, body: Annotated[Discover, Depends(_Body(Discover, InvalidDiscover))]
 ) -> Any:
     """At most 100 programs; `truncated` says that there are more, and `filter.name` finds them. Kept for a minute."""
     wanted = body.filter or ProgramFilter.model_validate({})
     asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)
     _log.info("discovery.programs", client_id=body.client_id, status=asked.status, target_type=asked.target_type)
-    page = await hub.registries.programs(_client(body.url, body.client_id, body.client_secret), asked)
+    page = await hub.registries.programs(
+        actor.event_user_id, _client(body.url, body.client_id, body.client_secret), asked
+    )
     programs = [_program(program) for program in page.programs]
     return {"programs": programs, "total": len(programs), "truncated": page.is_truncated}
 

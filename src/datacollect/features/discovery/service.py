@@ -26,8 +26,12 @@ from datacollect.features.discovery.errors import (
 )
 from datacollect.features.discovery.model import Option, RemoteField, fields_of_odoo, relation_of
 from datacollect.kernel.clock import Clock
+from datacollect.kernel.errors import TooManyRequests
+from datacollect.kernel.rates import Rate, Windows
 from datacollect.outgoing import GuardedClient, UrlRefused
 
+CALLS_OUT = Rate("discovery", 10, 60)
+"""Per account. What the cache answers does not count."""
 TOTAL_SECONDS = 30.0
 """For everything a question takes."""
 MOST_RELATIONS = 20
@@ -83,41 +87,63 @@ class StudioAnswer:
 
 
 class RegistryReader:
-    """One per process: it keeps answers for a minute. Every method raises `UrlRefused` (400) or what it names."""
+    """One per process: it keeps answers for a minute, and counts who makes it call out.
+
+    Every method raises `UrlRefused` (400), `TooManyRequests`, or what it names. `caller` is the account.
+    """
 
     def __init__(self, client: GuardedClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._answers = Answers(clock)
+        self._calls = Windows(CALLS_OUT)
 
-    async def odoo_fields(self, asked: OdooAsked) -> Sequence[RemoteField]:
+    async def odoo_fields(self, caller: str, asked: OdooAsked) -> Sequence[RemoteField]:
         """Raises `OdooFetchFailed`."""
+
+        async def ask() -> Sequence[RemoteField]:
+            self._count(caller)
+            return await _in_time(self._odoo_fields(asked), "read the fields")
+
         try:
-            return await self._answers.get(
-                asked.as_key(), lambda: _in_time(self._odoo_fields(asked), "read the fields")
-            )
+            return await self._answers.get(asked.as_key(), ask)
         except CallFailed as failed:
             raise OdooFetchFailed(_failure(failed)) from None
 
-    async def sign_in(self, client: SppClient) -> Sequence[str]:
+    async def sign_in(self, caller: str, client: SppClient) -> Sequence[str]:
         """The scopes that the registry grants now: never from the cache, for that is what is asked. Raises `CallFailed`."""
+        self._count(caller)
         try:
             return await _in_time(self._registry(client).sign_in(fresh=True), "sign in")
         except CallFailed as failed:
             _failure(failed)
             raise
 
-    async def studio_fields(self, client: SppClient) -> StudioAnswer:
+    async def studio_fields(self, caller: str, client: SppClient) -> StudioAnswer:
         """Raises `StudioFieldsFailed`."""
+
+        async def ask() -> StudioAnswer:
+            self._count(caller)
+            return await self._studio_fields(client)
+
         try:
-            return await self._answers.get(["studio", *client.as_key()], lambda: self._studio_fields(client))
+            return await self._answers.get(["studio", *client.as_key()], ask)
         except CallFailed as failed:
             raise StudioFieldsFailed(_failure(failed)) from None
 
-    async def programs(self, client: SppClient, asked: ProgramsAsked) -> ProgramPage:
+    async def programs(self, caller: str, client: SppClient, asked: ProgramsAsked) -> ProgramPage:
         """Raises `SignInFailed`, `ProgramsFailed`."""
-        key = ["programs", *client.as_key(), asked.status, asked.target_type, asked.name]
-        return await self._answers.get(key, lambda: self._programs(client, asked))
+
+        async def ask() -> ProgramPage:
+            self._count(caller)
+            return await self._programs(client, asked)
+
+        return await self._answers.get(["programs", *client.as_key(), asked.status, asked.target_type, asked.name], ask)
+
+    def _count(self, caller: str) -> None:
+        allowance = self._calls.count(caller, now=self._clock.now())
+        if allowance.exceeded:
+            raise TooManyRequests(headers=allowance.headers(), success=False)
 
     async def _odoo_fields(self, asked: OdooAsked) -> Sequence[RemoteField]:
         odoo = Odoo(
