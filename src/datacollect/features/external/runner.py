@@ -185,7 +185,7 @@ class ExternalSync:
                 return await self._pull(scope, connection)
 
     async def _push(self, scope: TenantScope, job: Job, lease: Lease, connection: Connection) -> _Result:
-        async with self._database.reading(scope) as view:
+        async with self._database.reading(scope, in_order=True) as view:
             marks = await queries.find_marks(view, scope, connection.system) or _NO_MARKS
             batch = await pushing.next_batch(
                 view,
