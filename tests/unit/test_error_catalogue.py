@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datacollect.app  # imports every slice, and so every error
+from datacollect.adapters.codes import FAILURE_CODES
 from datacollect.kernel.errors import DataCollectError, IssueCode
 
 SOURCE = Path(datacollect.app.__file__).parent
@@ -37,6 +38,8 @@ def test_no_code_is_given_where_an_error_is_made() -> None:
     known = {kind.code for kind in _kinds()} | {issue.value for issue in IssueCode}
     for file in sorted(SOURCE.rglob("*.py")):
         for literal in _code_literals(ast.parse(file.read_text())):
+            if file.is_relative_to(SOURCE / "adapters") and literal.value in FAILURE_CODES:
+                continue  # told with records and runs: docs/reference/adapters.md has them
             # The API description shows some in examples.
             assert file.name in ("openapi.py", "schemas.py") and literal.value in known, (
                 file,
