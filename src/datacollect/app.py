@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 from fastapi import FastAPI
 
+from datacollect.adapters.registry import installed
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
-from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.store import EventStore
+from datacollect.eventstore.log import EventLog, OnGrowth
+from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
 from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
 from datacollect.features.attachments.contents.keeping import Contents
@@ -30,6 +31,12 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
+from datacollect.features.discovery import feature as discovery
+from datacollect.features.discovery.service import RegistryReader
+from datacollect.features.duplicates import feature as duplicates
+from datacollect.features.duplicates.detecting import DetectingHandler, Watcher, enqueue_behind
+from datacollect.features.duplicates.following import follow_decisions
+from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
@@ -37,6 +44,10 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.exports import feature as exports
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
+from datacollect.features.external import feature as external
+from datacollect.features.external.connecting import Connections
+from datacollect.features.external.runner import ExternalSync
+from datacollect.features.external.service import OtherSystems
 from datacollect.features.forms import feature as forms
 from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
@@ -70,6 +81,7 @@ from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -92,8 +104,11 @@ FEATURES = (
     exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
+    duplicates.FEATURE,
     quarantine.FEATURE,
+    external.FEATURE,
     purging.FEATURE,
+    discovery.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -110,13 +125,13 @@ _LOCKED = (
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
 
-FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
+FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
 
 LONG_READS = 2
 """Searches that go through a program which a server process works on at once: SQLite has four readers."""
 
-MARKS = {"hasConflict": guids_in_conflict}
+MARKS = {"hasConflict": guids_in_conflict, "hasDuplicate": guids_in_pairs}
 """What lists of entities can be filtered by beside what entities hold."""
 
 
@@ -131,7 +146,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     )
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
-    log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
+    watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
+    growth = _all([anchorer.committed, watcher.committed])
+    log = EventLog(event_store(database), projections, clock, on_growth=growth)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
@@ -142,6 +159,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     objects = open_objects(settings, clock)
     contents = Contents(database, objects, clock)
     keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
+    checks = CachedFormChecks(database)
+    connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -150,23 +169,29 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         anchorer=anchorer,
         tenants=tenants,
-        checks=CachedFormChecks(database),
+        checks=checks,
         tokens=tokens,
         seals=settings.seals,
         auth=auth,
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
+        duplicates=watcher,
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        others=OtherSystems(connections, clock),
+        registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,
-            job_handlers(settings, clock, database, log, auth, objects, keeper),
+            [
+                *job_handlers(settings, clock, database, log, auth, objects, keeper),
+                ExternalSync(database, log, checks, connections, clock),
+            ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
@@ -193,6 +218,7 @@ def job_handlers(
         PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
         CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
+        DetectingHandler(log, clock),
     )
 
 
@@ -219,6 +245,14 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
     )
 
 
+def _all(told: Sequence[OnGrowth]) -> OnGrowth:
+    def tell(tenant_id: TenantId, before: Head, after: Head) -> None:
+        for one in told:
+            one(tenant_id, before, after)
+
+    return tell
+
+
 def outgoing_rules(settings: Settings) -> Rules:
     return read_rules(allow_private=settings.allow_private_adapter_hosts, allowed=settings.allowed_private_hosts)
 
@@ -234,9 +268,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
                 yield
         finally:
+            await hub.others.aclose()
             await hub.outgoing.aclose()
             await hub.objects.aclose()
             await hub.anchorer.finish()
+            hub.duplicates.stop()
             await hub.db.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
@@ -263,6 +299,8 @@ async def prepare(hub: Hub) -> None:
         _log.warning("database.row_security_off")
     if settings.search_index:
         await enqueue_missing(hub.db, hub.clock.now)
+    if settings.duplicate_detection:
+        await enqueue_behind(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(

@@ -110,6 +110,12 @@ class Settings(BaseSettings):
         description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
         "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
     )
+    duplicate_detection: bool = Field(
+        True,
+        alias="DUPLICATE_DETECTION",
+        description="Whether records are compared as they arrive, in the background, to find people who are registered "
+        "twice. A program turns it off for itself by `duplicates.detect`.",
+    )
     port: int = Field(3000, alias="SYNC_SERVER_PORT", ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(
         1, alias="WEB_CONCURRENCY", ge=1, le=128, description="Server processes. SQLite allows one only."
@@ -211,6 +217,13 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="Background jobs beside those that a server process may have waiting for other systems at once.",
+    )
+    external_sync_limit: int = Field(
+        6 * 3600,
+        alias="EXTERNAL_SYNC_LIMIT",
+        ge=60,
+        le=7 * 24 * 3600,
+        description="Seconds that one run of an external synchronisation may take, pauses included.",
     )
     job_lease: int = Field(
         30,

@@ -12,6 +12,9 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "match_keys",
+    "match_marks",
+    "duplicate_pairs",
     "events",
     "entities",
     "members",
@@ -37,6 +40,12 @@ TENANT_TABLES = {
     "attachment_heads",
     "attachment_contents",
     "attachment_loose",
+    "external_links",
+    "external_current",
+    "external_runs",
+    "external_marks",
+    "external_outcomes",
+    "external_letters",
 }
 
 
@@ -63,5 +72,12 @@ def test_every_key_of_a_tenant_table_begins_with_the_tenant() -> None:
 def test_tables_that_know_a_tenant_are_listed_here() -> None:
     with_tenant = {name for name, table in metadata.tables.items() if "tenant_id" in table.columns}
     # The security log is the installation's; some of its entries are about a tenant. Who belongs to which tenant is part
-    # of the accounts, which all tenants share. Jobs are claimed across tenants.
-    assert with_tenant == TENANT_TABLES | {"log_heads", "security_log", "user_tenants", "jobs", "purges"}
+    # of the accounts, which all tenants share. Jobs are claimed across tenants, and found by their ids alone.
+    assert with_tenant == TENANT_TABLES | {
+        "log_heads",
+        "security_log",
+        "user_tenants",
+        "jobs",
+        "purges",
+        "external_jobs",
+    }

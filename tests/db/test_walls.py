@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, Text, insert
+from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, Table, Text, insert
 from structlog.typing import EventDict
 
 from datacollect.app import create_app  # imports every slice, and so every table
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.anyio
 OURS, THEIRS = system_scope(TenantId("ours")), system_scope(TenantId("theirs"))
 
 TABLES = tenant_tables()
-SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges"}
+SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges", "external_jobs"}
 """They name tenants and belong to none: who may read which rows is decided by the caller's account. Jobs are claimed across
 tenants, and hold nothing that people have told. A purge outlasts the program it is of."""
 
-_VALUES: Mapping[type, Any] = {Text: "x", BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
+_VALUES: Mapping[type, Any] = {Text: "x", Float: 1.0, BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
 
 
 def row_of(table: Table, tenant: str) -> dict[str, Any]:
@@ -104,6 +104,15 @@ async def test_every_table_with_a_tenant_has_the_wall_and_no_other_has(postgres:
     assert {row["relname"] for row in rows if row["tenants"]} == SHARED_TABLES.union(TABLES)
     assert {row["relname"]: row["policies"] for row in rows if row["forced"]} == dict.fromkeys(TABLES, 1)
     assert await postgres.unguarded(TABLES) == []
+
+
+async def test_no_table_has_statistics_of_tenants(postgres: PostgresDatabase) -> None:
+    async with postgres.reading() as view:
+        rows = await view.fetch(
+            "SELECT attrelid::regclass::text AS name, attstattarget AS target FROM pg_attribute"
+            " JOIN pg_class c ON c.oid = attrelid WHERE attname = 'tenant_id' AND c.relkind IN ('r', 'p')"
+        )
+    assert {row["name"]: row["target"] for row in rows} == dict.fromkeys(SHARED_TABLES.union(TABLES), 0)
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -529,10 +529,10 @@ async def test_a_running_worker_is_woken_by_the_commit_and_ends_with_its_block(p
             ended.set()
 
     counting.before = note
-    worker = place.worker(counting)
+    worker = place.worker(counting, poll_seconds=3600)
     async with worker.running():
         await worker.drain()
-        async with asyncio.timeout(3):  # less than it would sleep
+        async with asyncio.timeout(30):  # less than it would sleep
             await place.enqueue(counting.kind, to=3)
             await ended.wait()
         await worker.drain()
@@ -570,7 +570,7 @@ async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypat
         done.set()
 
     counting = Counting(before=note)
-    worker = place.worker(counting, slots=1)
+    worker = place.worker(counting, slots=1, poll_seconds=3600)
     reading = place.database.reading
     refused = asyncio.Event()
 
@@ -583,5 +583,5 @@ async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypat
         await refused.wait()
         monkeypatch.setattr(place.database, "reading", reading)
         await place.enqueue(counting.kind, to=1)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await done.wait()

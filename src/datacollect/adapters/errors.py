@@ -1,5 +1,6 @@
 """How adapters say that something went wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -20,3 +21,35 @@ class AdapterError(Exception):
         self.failure = failure
         self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{failure.code}: {failure.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration: where it is, and what is expected there. Never what stands there."""
+
+    path: tuple[str | int, ...]
+    """From `externalSync` on."""
+    message: str
+
+    @property
+    def text(self) -> str:
+        return f"{'.'.join(map(str, self.path))}: {self.message}"
+
+
+class Misconfigured(AdapterError):
+    """The configuration cannot work as it is. Trying again does not help; changing it does."""
+
+    def __init__(self, adapter: str, problems: Sequence[Problem]) -> None:
+        self.adapter = adapter
+        self.problems = tuple(problems)
+        listed = "; ".join(problem.text for problem in problems)
+        message = f"The adapter {adapter} cannot start. {listed}"
+        super().__init__(Failure(code="NOT_INITIALIZED", message=message, retryable=False))
+
+
+class UnknownAdapter(Misconfigured):
+    """There is no adapter of that type."""
+
+    def __init__(self, adapter: str, known: Sequence[str]) -> None:
+        expected = f"there is no such adapter; known ones are {', '.join(known) or '(none)'}"
+        super().__init__(adapter, [Problem(("type",), expected)])

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel
-
+from datacollect.adapters.options import AdapterOptions
 from datacollect.adapters.port import Adapter
 from datacollect.kernel.clock import Clock
 from datacollect.outgoing import GuardedClient
@@ -48,10 +47,14 @@ class AdapterKind:
     label: str
     version: str
     capabilities: frozenset[Capability]
-    options: type[BaseModel]
+    options: type[AdapterOptions]
     """The schema of its settings, `url` included. Titles, descriptions and secret types are what a form is drawn from."""
     create: Callable[[Any, Context], Adapter]
     """Makes one of valid options. No call to the other system yet."""
     aliases: tuple[str, ...] = ()
     batch_size: int = 50
     """Records a call of `push` is handed at most, where the options say nothing (`batch_size`)."""
+    identity: tuple[str, ...] = ("url",)
+    """Options that say which system it is, by the names of the model: links and marks belong to these."""
+    event_user: str = "external-system"
+    """The `userId` of the events that a pull makes."""

@@ -40,6 +40,8 @@ class Member:
     """A member of a group, as far as the other system needs to know."""
 
     guid: str
+    type: RecordType
+    """Groups can be members of groups; not every system knows that."""
     link: Link | None
     role: str | None = None
 
@@ -66,9 +68,20 @@ class Outgoing:
     """What the adapter left with this record in its last outcome, link or not: a change request under way, say."""
 
 
+class Delivery(StrEnum):
+    """What the other system has of a record that was pushed."""
+
+    DONE = "done"
+    """It is there as it is here."""
+    REQUESTED = "requested"
+    """It is asked for. Until somebody there has done it, the other system holds what it held before."""
+    WAITING = "waiting"
+    """Nothing of its data has been handed over yet: it is asked for when an earlier request has ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """The other system has it."""
+    """The other system has it, or sees to it."""
 
     link: Link | None
     """None where the other system gives none (webhooks)."""
@@ -76,6 +89,7 @@ class Pushed:
     """To be kept for the next time; None keeps what there was."""
     is_open: bool = False
     """Something is under way there that ends later: it will be handed to `FollowsUp.follow_up` until it ends."""
+    delivery: Delivery = Delivery.DONE
     warnings: Sequence[Failure] = ()
     """What did not work beside the record itself, and does not make it a failed one."""
 
@@ -93,12 +107,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """It is not there. Offered again by the next run if retryable; else when it changes, or when somebody says so."""
+    """It is not there, as far as is known. Offered again by the next run if retryable; else when it changes, or when
+    somebody says so."""
 
     failure: Failure
     state: Mapping[str, Any] | None = None
     link: Link | None = None
     """If there is a twin nevertheless: what was made before it failed is not forgotten."""
+    is_uncertain: bool = False
+    """It may have arrived all the same (the answer was late, or broke off): told again with `Outgoing.is_uncertain`."""
 
 
 Outcome = Pushed | Skipped | Failed
@@ -109,15 +126,23 @@ class Incoming:
     """A record of the other system, in our words."""
 
     external_id: str
-    type: RecordType
+    type: RecordType | None
+    """None if the other system does not say: what the entity is here, and `record` for a new one."""
     data: Mapping[str, Any]
-    """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those."""
+    """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those. `entityName` is what a
+    new entity is called; that of an entity which exists stays."""
+    also_called: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other names of members of `data`. An entity that has one of them, and not the member, gets the value there, so that
+    a form that calls it `first_name` does not get a `firstName` beside it."""
+    derived: frozenset[str] = frozenset()
+    """Members of `data` that follow from others: for entities that are new or have them, and not to be added to others."""
     occurred_at: Millis | None = None
     """When it changed there; None if it does not say."""
     version: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     guid: str | None = None
-    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise."""
+    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise, and,
+    unless it is a UUID, only if there is such an entity: keys of other systems may well be people's numbers."""
     members: Sequence[str] | None = None
     """Of a group: the external ids of its members. None: the adapter does not tell."""
     is_deleted: bool = False
@@ -156,6 +181,10 @@ class FollowUp:
     state: Mapping[str, Any]
     is_open: bool
     link: Link | None = None
+    is_done: bool = False
+    """What was asked for of the record itself (`Delivery.REQUESTED`) has been done there."""
+    is_requested: bool = False
+    """It has been asked for again, as it is now."""
     events: Sequence["FollowUpEvent"] = ()
     failures: Sequence[Failure] = ()
 

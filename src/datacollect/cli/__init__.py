@@ -7,8 +7,11 @@ from datacollect.cli import (
     database,
     development,
     documents,
+    duplicates,
     files,
     integrity,
+    jobs,
+    mock_registry,
     permissions,
     program,
     rebuild,
@@ -40,8 +43,11 @@ app.add_typer(attachments.app, name="attachments")
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
+app.add_typer(duplicates.app, name="duplicates")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
+app.command("mock-registry")(mock_registry.serve_registry)
 app.command("dev-env")(development.write_dev_env)
 
 

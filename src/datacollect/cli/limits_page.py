@@ -10,6 +10,9 @@ from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
+from datacollect.features.discovery.caching import LIFETIME_SECONDS, MOST_ANSWERS
+from datacollect.features.discovery.service import CALLS_OUT, MOST_OPTIONS, MOST_RELATIONS, TOTAL_SECONDS
+from datacollect.features.discovery.uploading import LARGEST_FILE_BYTES
 from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.entities.queries import MOST_MEMBERS
 from datacollect.features.exports.answering import MOST_SECONDS, STALL_SECONDS
@@ -86,6 +89,13 @@ def _rates() -> list[_Limit]:
             "wrong passwords for an account", f"{wrong} in {window}", "`LOGIN_ACCOUNT_LIMIT`", "429 `TOO_MANY_LOGINS`"
         ),
         _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
+        _Limit(
+            "questions of an account to registries (`discovery`), those that were answered in the last "
+            f"{LIFETIME_SECONDS} s not counted",
+            f"{CALLS_OUT.quota} in a minute",
+            "",
+            "429 `TOO_MANY_REQUESTS`",
+        ),
         _Limit("requests of an account (`account`)", account, setting, "429 `TOO_MANY_REQUESTS`"),
         _Limit("requests of an address to open routes (`open`)", opened, setting, "429 `TOO_MANY_REQUESTS`"),
         _Limit(
@@ -121,6 +131,8 @@ def _at_once() -> list[_Limit]:
             "",
             "the connection is closed",
         ),
+        _Limit("a question to a registry", f"{TOTAL_SECONDS:.0f} s", "", "502, `reason` `TOO_SLOW`"),
+        _Limit("answers of registries that are kept, per process", str(MOST_ANSWERS), "", "the oldest is forgotten"),
         _Limit("work on a request, once its body is there", f"{guard.WORK_SECONDS:.0f} s", "", "503 `TOOK_TOO_LONG`"),
     ]
 
@@ -166,6 +178,7 @@ def _requests() -> list[_Limit]:
             "",
             "403 `ATTACHMENT_LINK_INVALID`",
         ),
+        _Limit("file with a sample record", f"{LARGEST_FILE_BYTES // _MIB} MiB", "", too_large),
         _Limit("forms of a config", f"{MOST_FORMS:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("its providers, their fields, languages, templates", f"{MOST_SMALL:,}", "", "400 `INVALID_CONFIG`"),
@@ -198,6 +211,8 @@ def _pages() -> list[_Limit]:
         "programs": (100, "the first so many"),
         "events of an entity": (MOST_EVENTS, "the latest so many; its history has pages"),
         "members of a group": (MOST_MEMBERS, "the first so many"),
+        "relations of a registry whose options are looked up": (MOST_RELATIONS, "the others come without"),
+        "options of a relation": (MOST_OPTIONS, "with more it comes without"),
         "events of one replay or discard": (MOST_AT_ONCE, "400"),
     }
     return [_Limit(f"{what} at once", f"{most:,}", "", answer) for what, (most, answer) in paged.items()]

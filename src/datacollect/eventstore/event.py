@@ -42,6 +42,8 @@ class Event:
     occurred_at: Millis
     user_id: str
     schema_version: int | None = None
+    sync_level: int = 1
+    """1 of what has reached the hub, 2 of what came from another system. Told to devices; no hash holds it."""
 
     def body(self) -> str:
         """The exact JSON text every pull delivers; built once, when the event is appended."""
@@ -52,7 +54,7 @@ class Event:
             data=self.data,
             timestamp=format_timestamp(self.occurred_at),
             userId=self.user_id,
-            syncLevel=1,
+            syncLevel=self.sync_level,
             schemaVersion=self.schema_version if self.schema_version is not None else msgspec.UNSET,
         )
         return _encoder.encode(wire).decode()
@@ -87,6 +89,7 @@ def event_from_body(body: str) -> Event:
         occurred_at=parse_timestamp(wire.timestamp),
         user_id=wire.userId,
         schema_version=None if isinstance(wire.schemaVersion, msgspec.UnsetType) else wire.schemaVersion,
+        sync_level=wire.syncLevel,
     )
 
 

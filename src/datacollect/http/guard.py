@@ -19,6 +19,7 @@ SYNC_BYTES = 50 * _MEBIBYTE
 # The file may have 10 MB (the route looks); the rest is room for the multipart envelope.
 CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + ENVELOPE_BYTES
 ATTACHMENT_BYTES = 50 * _MEBIBYTE
+FIELD_FILE_BYTES = CONFIG_UPLOAD_BYTES
 OTHER_BYTES = _MEBIBYTE
 
 MOST_PARAMETERS = 100
@@ -51,6 +52,7 @@ class TookTooLong(Unavailable):
 
 _SYNC = BodyLimit(SYNC_BYTES)
 _CONFIG_UPLOAD = BodyLimit(CONFIG_UPLOAD_BYTES)
+_FIELD_FILE = BodyLimit(FIELD_FILE_BYTES)
 _ATTACHMENT = BodyLimit(ATTACHMENT_BYTES + ENVELOPE_BYTES, FileTooLarge, passes_through=True)
 _OTHER = BodyLimit(OTHER_BYTES)
 
@@ -61,6 +63,8 @@ def body_limit(scope: Scope) -> BodyLimit:
         return _SYNC
     if path.startswith("/api/apps") and scope["method"] in ("POST", "PUT"):
         return _CONFIG_UPLOAD
+    if path == "/api/openspp-fields/parse-file":
+        return _FIELD_FILE
     if path == "/api/attachments/upload":
         return _ATTACHMENT
     return _OTHER

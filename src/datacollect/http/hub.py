@@ -136,6 +136,19 @@ class Quarantine(Protocol):
         """
 
 
+class Duplicates(Protocol):
+    """Looks for duplicates behind the log; implemented by the duplicates slice."""
+
+    async def has_open(self, scope: TenantScope) -> bool:
+        """Whether the program has pairs that nobody has decided about; some seconds old."""
+
+    async def tell(self) -> None:
+        """Put the programs whose logs have grown in line now; else it is done within seconds."""
+
+    def stop(self) -> None:
+        """Do no more by itself."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
@@ -171,6 +184,34 @@ class Attachments(Protocol):
     async def delete(self, scope: TenantScope, guid: str) -> None: ...
 
 
+class Registries(Protocol):
+    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
+    asked."""
+
+    async def odoo_fields(self, caller: str, asked: Any) -> Sequence[Any]: ...
+
+    async def sign_in(self, caller: str, client: Any) -> Sequence[str]: ...
+
+    async def studio_fields(self, caller: str, client: Any) -> Any: ...
+
+    async def programs(self, caller: str, client: Any, asked: Any) -> Any: ...
+
+
+class OtherSystems(Protocol):
+    """The systems that programs exchange with; implemented by the external slice."""
+
+    async def system_of(self, scope: TenantScope) -> str | None:
+        """The short name of the system the program names; None where there is no way to one."""
+
+    async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
+        """Ask the other system whether it would take and give. Never raises for what is wrong there."""
+
+    def kinds(self) -> Sequence[Mapping[str, Any]]:
+        """Every kind of adapter, as a form for its settings is drawn from."""
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -188,6 +229,7 @@ class Hub:
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
+    duplicates: Duplicates
     quarantine: Quarantine
     reads: ReadAudit
     exports: Exports
@@ -196,6 +238,8 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    registries: Registries
+    others: OtherSystems
     jobs: Worker
     objects: ObjectStore
     spool: Spool

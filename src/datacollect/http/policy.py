@@ -5,7 +5,7 @@ the caller, resolves the program once, asks the route's `Permission`, and hands 
 Nothing else makes one, so a route cannot work for a caller whom its policy did not let in.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -84,6 +84,45 @@ class ByPath(Policy):
     async def __call__(self, program_id: ProgramId, request: Request, hub: CurrentHub) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
         return _entered(self.permission, actor, TenantId(program_id))
+
+
+class AboutProgram(Policy):
+    """For the program that `configId` names, whether or not it exists or runs."""
+
+    def __init__(self, action: Action, *, unnamed: type[DataCollectError]) -> None:
+        """`unnamed` is raised where the query names none; strangers to the default program are told that first."""
+        super().__init__(Permission(Callers.STAFF, action, Where.CONFIG_ID))
+        self._unnamed = unnamed
+
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = "default") -> TenantScope:
+        actor = await _caller(request, hub, self.permission)
+        scope = _entered(self.permission, actor, tenant_of(request))
+        if not request.query_params.get("configId"):
+            raise self._unnamed()
+        return scope
+
+
+FindOwner = Callable[[Hub, str], Awaitable[TenantId | None]]
+
+
+class ByObject(Policy):
+    """For the program that owns what the path names. What nobody owns is told apart from what others own."""
+
+    def __init__(
+        self, action: Action, *, parameter: str, owner: FindOwner, missing: type[DataCollectError], whole: bool = False
+    ) -> None:
+        super().__init__(Permission(Callers.STAFF, action, Where.OBJECT, whole=whole))
+        self._parameter = parameter
+        self._owner = owner
+        self._missing = missing
+
+    async def __call__(self, request: Request, hub: CurrentHub) -> TenantScope:
+        actor = await _caller(request, hub, self.permission)
+        tenant_id = await self._owner(hub, request.path_params[self._parameter])
+        if tenant_id is None:
+            raise self._missing()
+        structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
+        return _entered(self.permission, actor, tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

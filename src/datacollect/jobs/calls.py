@@ -19,7 +19,7 @@ import structlog
 
 from datacollect.db import Database, Tx
 from datacollect.jobs import queries
-from datacollect.jobs.errors import JobCallTimedOut, LeaseLost
+from datacollect.jobs.errors import JobCallTimedOut, JobFailed, LeaseLost
 from datacollect.jobs.model import CallingHandler, Job
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import Unavailable
@@ -60,6 +60,8 @@ class Watching:
     look_seconds: float
     grace_seconds: float
     """What a call that is to end has left for an answer."""
+    writing: asyncio.Semaphore
+    """Many jobs wait for other systems at once; few of them work in the database, which others need too."""
 
     @property
     def interval(self) -> float:
@@ -94,7 +96,7 @@ class Call:
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         try:
-            async with self._watching.database.transaction(self._scope) as tx:
+            async with self._watching.writing, self._watching.database.transaction(self._scope) as tx:
                 yield tx
                 await self._prolong(tx)
         except LeaseLost:
@@ -117,8 +119,9 @@ class Call:
         call.add_done_callback(lambda _: self.look())
         try:
             cut: Exception | None = None
-            while not call.done() and cut is None:
-                cut = await self._next_look()
+            while cut is None and not await self._is_answered(call):
+                await self._look_at_the_job()
+                cut = self._why_to_cut()
         finally:
             await _end(call)
         return self._answer(call, cut)
@@ -127,7 +130,7 @@ class Call:
         if self._is_lost:
             raise LeaseLost()
         if not call.done() or call.cancelled():
-            raise cut or JobCallTimedOut()
+            raise cut or JobFailed()
         error = call.exception()
         if error is None:
             # Also one that has answered when it was cut off: what it tells of is not to be lost.
@@ -138,13 +141,15 @@ class Call:
             raise JobCallTimedOut() from error
         raise error
 
-    async def _next_look(self) -> Exception | None:
-        """Wait until it is time, and look. Gives why the call has to be cut off, if so."""
+    async def _is_answered(self, call: "asyncio.Task[Any]") -> bool:
+        """Wait for the answer, or until it is time to look at the job."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._seconds_to_wait()):
                 await self._news.wait()
         self._news.clear()
-        await self._look_at_the_job()
+        return call.done()
+
+    def _why_to_cut(self) -> Exception | None:
         now = asyncio.get_running_loop().time()
         if self._is_lost:
             return LeaseLost()

@@ -69,6 +69,8 @@ class Job:
     """Somebody wants it to end. One that runs ends with what it is doing."""
     deadline: Millis | None
     """When it is given up, however far it is."""
+    due_at: Millis
+    """When somebody may claim it: the time it may be tried (again), or, while it runs, the end of the lease."""
     created_at: Millis
     started_at: Millis | None
     updated_at: Millis

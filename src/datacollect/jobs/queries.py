@@ -115,21 +115,13 @@ async def put_back(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) ->
 
     Raises `JobReplaced` if there is an active one of its kind and key.
     """
-    other = jobs.alias("other")
-    is_replaced = exists().where(
-        other.c.tenant_id == _columns.tenant_id,
-        other.c.kind == _columns.kind,
-        other.c.key == _columns.key,
-        other.c.finished_ms.is_(None),
-    )
-    named = and_(
-        _columns.id == job_id,
-        _columns.tenant_id == scope.tenant_id,
-        _columns.state == JobState.DISCARDED.value,
-    )
     statement = (
         update(jobs)
-        .where(named, ~is_replaced)
+        .where(
+            _columns.id == job_id,
+            _columns.tenant_id == scope.tenant_id,
+            _columns.state == JobState.DISCARDED.value,
+        )
         .values(
             state=JobState.AVAILABLE.value,
             failures=0,
@@ -143,13 +135,9 @@ async def put_back(tx: Tx, scope: TenantScope, job_id: JobId, *, now: Millis) ->
         .returning(jobs)
     )
     try:
-        job = _found((await tx.execute(statement)).one_or_none())
+        return _found((await tx.execute(statement)).one_or_none())
     except IntegrityError as taken:
-        # One was enqueued meanwhile.
         raise JobReplaced() from taken
-    if job is None and (await tx.execute(select(exists().where(named)))).scalar_one():
-        raise JobReplaced()
-    return job
 
 
 async def find_job(view: Reading, within: TenantScope | EveryTenant, job_id: JobId) -> Job | None:
@@ -269,10 +257,10 @@ async def end(tx: Tx, job: Job, owner: str, state: JobState, *, now: Millis) -> 
     )
 
 
-async def release(tx: Tx, job: Job, owner: str, *, failures: int, due: Millis, now: Millis) -> Job | None:
-    """Put it in line, as it was after its last step. None if it is not ours any more."""
-    state = JobState.RETRYABLE if due > now else JobState.AVAILABLE
-    return await _change(tx, job, owner, state=state.value, failures=failures, due_ms=due, updated_ms=now)
+async def release(tx: Tx, job: Job, owner: str, *, failures: int, now: Millis) -> Job | None:
+    """Put it in line for the next claimer, as it was after its last step. None if it is not ours any more."""
+    goes_on = JobState.AVAILABLE.value
+    return await _change(tx, job, owner, state=goes_on, failures=failures, due_ms=now, updated_ms=now)
 
 
 async def prolong(tx: Tx, job: Job, owner: str, *, lease_until: Millis) -> Job | None:
@@ -345,6 +333,7 @@ def _job(row: Row[Any]) -> Job:
         error_code=row.error_code,
         is_called_off=row.cancel_requested,
         deadline=row.deadline_ms,
+        due_at=row.due_ms,
         created_at=row.created_ms,
         started_at=row.started_ms,
         updated_at=row.updated_ms,

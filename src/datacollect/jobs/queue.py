@@ -80,8 +80,12 @@ async def list_jobs(
 
 
 async def stop_all(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-    """End all jobs of the tenant at once: what a step that is under way does is undone when it wants to commit."""
+    """End all jobs of the tenant at once: what a step that is under way does is undone when it wants to commit.
+
+    Handlers are not told: it is for programs that go away with all they have.
+    """
     await queries.stop_all(tx, scope, now=now)
+    tx.announce(CALLED_OFF)
 
 
 async def forget_ended(tx: Tx, scope: TenantScope) -> None:

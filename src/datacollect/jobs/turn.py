@@ -1,8 +1,10 @@
 """A turn of a job: it is ours, and goes on step by step until it ends, fails, is lost, or others should have a turn."""
 
 import asyncio
+import contextlib
 import random
 import re
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -140,22 +142,27 @@ class Turn:
 
     async def _step(self, result: Any, *, keep: bool) -> bool:
         """Do one batch. Whether the job is still ours; otherwise it is over, or in line again."""
-        self._begun = asyncio.get_running_loop().time()
-        if not keep and isinstance(self._handler, CallingHandler):
-            # A place in line costs a call to whoever waits in it: not for nothing.
+        is_calling = isinstance(self._handler, CallingHandler)
+        if not keep and is_calling:
+            # Its turn goes on as long as nobody waits for its place.
             keep = not await self._is_anybody_waiting()
         async with asyncio.timeout(self._terms.lease_seconds):
-            async with self._terms.database.transaction(self._scope) as tx:
-                outcome = await self._outcome(tx, result)
-                stored = await self._store(tx, outcome, keep=keep and not self._terms.is_stopping())
-                if stored is None:
-                    raise LeaseLost()
-                await self._close(tx, stored)
+            async with self._terms.watching.writing if is_calling else contextlib.nullcontext():
+                self._begun = asyncio.get_running_loop().time()
+                stored = await self._store_step(result, keep=keep and not self._terms.is_stopping())
         self._job = stored
         if stored.state is JobState.RETRYABLE:
             _log.warning("job.step_failed", code=stored.error_code, failures=stored.failures)
         self._tell(stored)
         return stored.state is JobState.RUNNING
+
+    async def _store_step(self, result: Any, *, keep: bool) -> Job:
+        async with self._terms.database.transaction(self._scope) as tx:
+            stored = await self._store(tx, await self._outcome(tx, result), keep=keep)
+            if stored is None:
+                raise LeaseLost()
+            await self._close(tx, stored)
+        return stored
 
     async def _outcome(self, tx: Tx, result: Any) -> Step:
         if isinstance(self._handler, CallingHandler):
@@ -181,7 +188,8 @@ class Turn:
     async def _fail(self, error: Exception) -> None:
         code, after_seconds = _code_of(error), _asked_pause(error)
         is_final = isinstance(error, Unrecoverable) or (isinstance(error, CallFailed) and error.is_final)
-        _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), exc_info=error)
+        told = {"exception": _trace_of(error)} if isinstance(self._handler, CallingHandler) else {"exc_info": error}
+        _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), **told)
         await self._conclude(lambda tx: self._store_failure(tx, code, after_seconds, is_final=is_final))
 
     async def _store_failure(self, tx: Tx, code: str, after_seconds: float | None, *, is_final: bool) -> Job | None:
@@ -206,7 +214,7 @@ class Turn:
         """Put it in line as if it had not been claimed: that the hub stops is no failure of the job."""
         failures = max(self._job.failures - 1, 0)
         now = self._terms.clock.now()
-        return await queries.release(tx, self._job, self._owner, failures=failures, due=now, now=now)
+        return await queries.release(tx, self._job, self._owner, failures=failures, now=now)
 
     async def _end(self, state: JobState, code: str | None) -> None:
         ended = replace(self._job, error_code=code)
@@ -223,8 +231,8 @@ class Turn:
         except Unavailable:
             raise
         except Exception as error:
+            # It is still ours as far as others know: it is claimed again when its lease is over, and ended then.
             _log.error("job.end_failed", exc_info=error)
-            await self._postpone()
             return
         if stored is not None:
             self._tell(stored)
@@ -237,14 +245,6 @@ class Turn:
             _log.error("job.ended_untold", code=job.error_code)
             return
         await self._handler.ended(tx, self._scope, job)
-
-    async def _postpone(self) -> None:
-        """Its end could not be stored: have it ended later."""
-        now = self._terms.clock.now()
-        failures = max(self._job.failures, 1)
-        due = Millis(now + self._retries.pause_millis(failures, random.random))
-        async with self._terms.database.transaction() as tx:
-            await queries.release(tx, self._job, self._owner, failures=failures, due=due, now=now)
 
     def _tell(self, job: Job) -> None:
         """Codes and counts only; the job's own ids are bound to the line already."""
@@ -266,6 +266,12 @@ def _code_of(error: Exception) -> str:
 def _code(code: str) -> str:
     """Nothing that another system has said, should a handler take that for a code."""
     return code if _CODE.fullmatch(code) else JobFailed.code
+
+
+def _trace_of(error: Exception) -> str:
+    """Where it came from and what it is, without its message: that may be what another system has answered."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    return "".join([*traceback.format_tb(error.__traceback__), name])
 
 
 def _asked_pause(error: Exception) -> float | None:

@@ -25,6 +25,7 @@ import contextvars
 import os
 import random
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -41,9 +42,6 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
 
 _log = structlog.get_logger(component="jobs")
-
-_POLL_SECONDS = 5
-"""What other processes put in line, and what is to be tried again, waits this long at most. Our own work wakes us."""
 
 _LOOK_SECONDS = 0.05
 _STOP_SECONDS = 10
@@ -86,6 +84,7 @@ class Worker:
         lease_seconds: float = 30,
         slice_steps: int = 20,
         slice_seconds: float = 1,
+        poll_seconds: float = 1.5,
         look_seconds: float = 2,
         grace_seconds: float = 3,
         rest_share: float = 1,
@@ -106,10 +105,19 @@ class Worker:
             slice_steps=slice_steps,
             slice_seconds=slice_seconds,
             retries=retries or Retries(),
-            watching=Watching(database, clock, lease_seconds, look_seconds, grace_seconds),
+            watching=Watching(
+                database=database,
+                clock=clock,
+                lease_seconds=lease_seconds,
+                look_seconds=look_seconds,
+                grace_seconds=grace_seconds,
+                writing=asyncio.Semaphore(max(slots, 2)),
+            ),
             calls=self._calls,
             is_stopping=lambda: self._stopping,
         )
+        # What other processes put in line, and what is to be tried again, waits so long. Our own work wakes us.
+        self._poll_seconds = poll_seconds
         self._rest_share = rest_share
         self._name = f"{os.getpid()}-{new_guid()}"
         self._stopping = False
@@ -138,10 +146,10 @@ class Worker:
             handler = self._handlers[job.kind]
             if isinstance(handler, KeepsRuns):
                 await handler.ended(tx, scope, job)
-            _log.info("job.cancelled", job_id=job.id, job_kind=job.kind, tenant_id=job.tenant_id)
+            told = {"job_id": job.id, "job_kind": job.kind, "tenant_id": job.tenant_id}
+            tx.after_commit(partial(_log.info, "job.cancelled", **told))
         else:
             tx.announce(CALLED_OFF)
-            tx.announce(JOBS)
         return job
 
     async def retry(self, tx: Tx, scope: TenantScope, job_id: JobId) -> Job:
@@ -176,6 +184,7 @@ class Worker:
             for call in self._calls:
                 call.stop()
             await _end(serving)
+            await _end([turn for places in self._places for turn in places.turns])
 
     async def drain(self) -> None:
         """Do everything that is due, and wait for what this process is doing. For tests and tools: it never rests."""
@@ -201,19 +210,22 @@ class Worker:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _serve(self, places: _Places) -> None:
-        """Fill the places as long as there is something to do, and end with the last turn when the worker stops."""
-        try:
-            while not self._stopping:
-                places.woken.clear()
-                try:
-                    await self._forget_old_ones()
-                    await self._fill(places)
-                except Exception as error:
-                    # The database is away, most likely.
-                    _log.warning("jobs.interrupted", exc_info=error)
-                await _rest(places)
-        finally:
-            await _end(places.turns)
+        """Keep the places filled as long as there is something to do, until the worker stops."""
+        while not self._stopping:
+            places.woken.clear()
+            try:
+                await self._forget_old_ones()
+                await self._fill(places)
+            except Exception as error:
+                # The database is away, most likely.
+                _log.warning("jobs.interrupted", exc_info=error)
+            await self._rest(places)
+
+    async def _rest(self, places: _Places) -> None:
+        # Not all processes at the same moment.
+        seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(places.woken.wait(), seconds)
 
     async def _fill(self, places: _Places) -> None:
         while places.has_room and not self._stopping and await self._is_anything_due(places):
@@ -295,13 +307,6 @@ def _by_kind(handlers: Iterable[AnyHandler]) -> Mapping[str, AnyHandler]:
 def _start(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     # In a context of its own: its log lines are not those of whatever happened to be going on.
     return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
-
-
-async def _rest(places: _Places) -> None:
-    # Not all processes at the same moment.
-    seconds = _POLL_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(places.woken.wait(), seconds)
 
 
 async def _end(tasks: Collection["asyncio.Task[None]"]) -> None:

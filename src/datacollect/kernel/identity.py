@@ -45,6 +45,8 @@ class Action(StrEnum):
     APPROVE = "approve"
     EXPORT = "export"
     """Take data out as a file: much of it at once, and out of the hub's hands from then on."""
+    SYNCHRONISE = "synchronise"
+    """Have the program exchange with its other system, and decide what becomes of records that did not arrive."""
     MANAGE_USERS = "manage-users"
     MANAGE_CONFIG = "manage-config"
 
@@ -56,6 +58,7 @@ MINIMUM_ROLE: Mapping[Action, Role] = {
     Action.DELETE: Role.SUPERVISOR,
     Action.APPROVE: Role.SUPERVISOR,
     Action.EXPORT: Role.PROGRAM_ADMIN,
+    Action.SYNCHRONISE: Role.PROGRAM_ADMIN,
     Action.MANAGE_USERS: Role.PROGRAM_ADMIN,
     Action.MANAGE_CONFIG: Role.SYSTEM_ADMIN,
 }

@@ -32,6 +32,7 @@ class Where(StrEnum):
     NO_PROGRAM = "–"
     CONFIG_ID = "`configId`"
     PATH = "the path"
+    OBJECT = "what the path names"
     ANY_PROGRAM = "any of the caller's"
 
 

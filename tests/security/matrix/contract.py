@@ -156,6 +156,11 @@ RULES: Mapping[str, Rule] = {
     "POST /api/conflicts/{guid}/resolve": Rule(
         "member", "supervisor", at="query", missing=400, guard="sync", whole=True, reveals="data"
     ),
+    # Duplicates, 2 and 3; decisions 13 and 19. The list and decisions are about the whole program.
+    "GET /api/potential-duplicates": Rule("member", "viewer", at="query", whole=True, reveals="data north name form"),
+    "POST /api/potential-duplicates/resolve": Rule("member", "supervisor", at="body", whole=True),
+    "POST /api/potential-duplicates/check": Rule("member", "viewer", at="body", reveals="data north"),
+    "POST /api/potential-duplicates/sweep": Rule("member", "supervisor", at="query", whole=True),
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
     "POST /api/admin/devices/{deviceId}/restore": _DEVICES,
@@ -165,6 +170,13 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/discard": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+    # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
+    "POST /api/openspp-fields/parse": _STAFF,
+    "POST /api/openspp-fields/parse-file": _STAFF,
+    "POST /api/openspp-fields/fetch": _ADMIN,
+    "POST /api/openspp-fields/v2/test-connection": _ADMIN,
+    "POST /api/openspp-fields/v2/fields": _ADMIN,
+    "POST /api/openspp/programs/discover": _ADMIN,
 }
 
 

@@ -19,7 +19,18 @@ from tests.attachments import form_of
 from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, SHARED, UNKNOWN, Objects, Sent, World
+from tests.security.matrix.world import (
+    ARCHIVED,
+    ELSEWHERE,
+    OWN,
+    RUNNING,
+    SHARED,
+    UNKNOWN,
+    Objects,
+    Sent,
+    World,
+    likeness_of,
+)
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -149,6 +160,24 @@ async def _fresh_attachment(world: World, place: Place) -> Place:
 async def _fresh_conflict(world: World, place: Place) -> Place:
     entity, conflict = await world.make_conflict(place.id, place.name)
     return replace(place, objects=replace(place.objects, entity=entity, conflict=conflict))
+
+
+def _decided(**decision: Any) -> Build:
+    def build(place: Place) -> Sent:
+        newer, older = place.objects.pair
+        body = {"configId": place.id, "newItem": newer, "existingItem": older} | decision
+        return Sent("POST", "/api/potential-duplicates/resolve", body=body)
+
+    return build
+
+
+def _asked_before_saving(place: Place) -> Sent:
+    body = {"configId": place.id, "data": likeness_of(place.name)}
+    return Sent("POST", "/api/potential-duplicates/check", body=body)
+
+
+async def _fresh_pair(world: World, place: Place) -> Place:
+    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -507,6 +536,15 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             writes=True,
         ),
     ),
+    "GET /api/potential-duplicates": (Recipe(_of("/api/potential-duplicates", status="all")),),
+    "POST /api/potential-duplicates/resolve": (
+        Recipe(_decided(shouldDeleteNewItem=True), prepare=_fresh_pair, writes=True, name="to delete"),
+        Recipe(_decided(resolution="merge"), prepare=_fresh_pair, writes=True, name="to merge"),
+    ),
+    "POST /api/potential-duplicates/check": (Recipe(_asked_before_saving),),
+    "POST /api/potential-duplicates/sweep": (
+        Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
+    ),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
         Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),
@@ -536,4 +574,18 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/sync/quarantine/{id}/discard": (
         Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
     ),
+    "POST /api/openspp-fields/parse": (Recipe(_plain("POST", "/api/openspp-fields/parse", lambda _: {"name": "Lan"})),),
+    "POST /api/openspp-fields/parse-file": (
+        Recipe(_plain("POST", "/api/openspp-fields/parse-file", lambda _: {"name": "Lan"})),
+    ),
+    # Who may is told what is missing; a complete body would make the hub call somebody.
+    **{
+        f"POST {path}": (Recipe(_plain("POST", path, lambda _: {"clientId": "hub"}), ok=400),)
+        for path in (
+            "/api/openspp-fields/fetch",
+            "/api/openspp-fields/v2/test-connection",
+            "/api/openspp-fields/v2/fields",
+            "/api/openspp/programs/discover",
+        )
+    },
 }

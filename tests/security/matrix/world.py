@@ -80,6 +80,13 @@ class Objects:
     attachment: str
     """Of the entity in the south."""
     north_attachment: str
+    pair: tuple[str, str] = ("no-such-entity", "no-such-other")
+    """Two that may be one, the one that came later first."""
+
+
+def likeness_of(name: str) -> dict[str, Any]:
+    """Of those whom `make_pair` makes."""
+    return {"entityName": "individual", "name": mark(name, "data"), "birthDate": "1990-04-02", "phone": "0771234567"}
 
 
 def nothing() -> Objects:
@@ -213,6 +220,16 @@ class World:
         await self.push(config_id, lost, device=device)
         answer = await self.admin.get("/api/conflicts", params={"configId": config_id, "entityGuid": entity})
         return entity, str(answer.json()["conflicts"][0]["guid"])
+
+    async def make_pair(self, config_id: str, name: str) -> tuple[str, str]:
+        """Two in the south that may be one, as the hub finds them."""
+        older, newer = (f"{letter}-{uuid.uuid4()}" for letter in "an")
+        data = likeness_of(name) | {"area_id": "south"}
+        for entity in (older, newer):
+            await self.push(config_id, make_event(entity=entity, data=data), device=mark(name, "device"))
+        await self.admin.post("/api/potential-duplicates/sweep", params={"configId": config_id})
+        await self.hub.jobs.drain()
+        return newer, older
 
     async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
         """A member that came before its group; the group follows, so that the event can be replayed."""
@@ -376,6 +393,7 @@ async def _fill(world: World, name: str) -> Objects:
         artifact=artifact,
         attachment=attachment,
         north_attachment=north_attachment,
+        pair=await world.make_pair(name, name),
     )
 
 

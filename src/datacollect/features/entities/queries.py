@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, not_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal_column, not_, select
 
 from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.rows import json_text
 from datacollect.features.entities.tables import entities, members
 from datacollect.kernel.clock import Millis
@@ -26,6 +27,8 @@ class StoredEntity:
     name: str | None
     data: str
     last_updated: Millis
+    external_id: str | None = None
+    """Its key in the other system that the program works with."""
 
 
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:
@@ -115,6 +118,7 @@ def _live(scope: TenantScope) -> Select[Any]:
         columns.name,
         cast(columns.data, Text),
         columns.last_updated,
+        literal_column(external_id_of("entities")),
     ).where(columns.tenant_id == scope.tenant_id, not_(columns.deleted))
 
 

@@ -26,7 +26,10 @@ class MemberView(_Wire):
     name: str | None = Field(None, description="Left out when there is none.")
     entity_name: str | None = Field(None, description="The form it came from; left out when unknown.")
     type: Literal["group", "individual", "record"]
-    data: dict[str, Any] = Field(description="The current values of its form.")
+    external_id: str | None = Field(
+        None, description="Its key in the other system that the program exchanges with; left out without one."
+    )
+    data: dict[str, Any] = Field(description="The current values of its form, and `externalId` once more.")
     last_updated: str = Field(description="When its state last changed here, ISO-8601 UTC with milliseconds.")
 
 
@@ -44,6 +47,9 @@ class ListedEntity(_Wire):
     name: str | None = Field(None, description="Left out when there is none.")
     entity_name: str | None = Field(None, description="The form it came from; left out when unknown.")
     type: Literal["group", "individual", "record"] | None = None
-    data: dict[str, Any] | None = Field(None, description="The current values of its form.")
+    external_id: str | None = Field(
+        None, description="Its key in the other system that the program exchanges with; left out without one."
+    )
+    data: dict[str, Any] | None = Field(None, description="The current values of its form, and `externalId` once more.")
     member_ids: list[str] | None = Field(None, description="Of groups only: guids in the order of joining.")
     last_updated: str | None = Field(None, description="When its state last changed here, ISO-8601 UTC.")

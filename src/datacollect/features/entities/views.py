@@ -17,9 +17,20 @@ def view_of(entity: StoredEntity) -> dict[str, Any]:
     if entity.entity_name is not None:
         view["entityName"] = entity.entity_name
     view["type"] = entity.type
-    view["data"] = msgspec.Raw(entity.data.encode())
+    if entity.external_id is not None:
+        view["externalId"] = entity.external_id
+    view["data"] = msgspec.Raw(data_of(entity).encode())
     view["lastUpdated"] = format_timestamp(entity.last_updated)
     return view
+
+
+def data_of(entity: StoredEntity) -> str:
+    """The data with the key of the twin, where clients of the reference look for it. Links are kept beside the log."""
+    data = entity.data
+    if entity.external_id is None or '"externalId"' in data:
+        return data
+    member = f'"externalId":{msgspec.json.encode(entity.external_id).decode()}}}'
+    return f"{data[:-1]}{'' if data == '{}' else ','}{member}"
 
 
 def view_with_members(shown: Shown) -> dict[str, Any]:
@@ -35,7 +46,7 @@ def view_of_fields(shown: Shown, fields: Sequence[str]) -> dict[str, Any]:
     view = {name: whole[name] for name in fields if name in whole}
     paths = [name.split(".")[1:] for name in fields if name.startswith("data.")]
     if paths and "data" not in view:
-        data = msgspec.json.decode(shown.entity.data)
+        data = msgspec.json.decode(data_of(shown.entity))
         view["data"] = picked = dict[str, Any]()
         for path in paths:
             _pick(picked, data, path)

@@ -12,6 +12,7 @@ from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.statements import Sql, Wanted, conditions_of
+from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.queries import StoredEntity, member_guids
 from datacollect.kernel.identity import TenantScope
 
@@ -26,7 +27,9 @@ FORMLESS: Final = Formless.FORMLESS
 Form = str | Formless | None
 """None asks for the entities of all forms."""
 
-_COLUMNS = "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated, e.version"
+_COLUMNS = (
+    f"e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated, e.version, {external_id_of('e')}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,10 @@ async def _walked(
     groups = [row[0] for row in rows if row[1] == Kind.GROUP]
     members = await member_guids(view, scope, groups) if with_members else {}
     return [
-        Walked(StoredEntity(*row[:6]), members.get(row[0], ()) if row[1] == Kind.GROUP else None, row[6])
+        Walked(
+            StoredEntity(*(*row[:6], row[7])),
+            members.get(row[0], ()) if row[1] == Kind.GROUP else None,
+            row[6],
+        )
         for row in rows
     ]

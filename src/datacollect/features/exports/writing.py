@@ -102,6 +102,8 @@ def view_of(walked: Walked) -> dict[str, Any]:
         view["name"] = entity.name
     if entity.entity_name is not None:
         view["entityName"] = entity.entity_name
+    if entity.external_id is not None:
+        view["externalId"] = entity.external_id
     view |= {"type": entity.type, "data": msgspec.Raw(entity.data.encode())}
     view["lastUpdated"] = format_timestamp(entity.last_updated)
     if walked.member_ids is not None:

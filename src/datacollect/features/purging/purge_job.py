@@ -9,6 +9,7 @@ import structlog
 
 from datacollect.db import Tx
 from datacollect.eventstore.anchors import AnchorsUnwritable, set_aside_anchors
+from datacollect.features.external import service as external
 from datacollect.features.purging import queries
 from datacollect.features.purging.model import Progress
 from datacollect.features.security_log.service import SecurityAction, record
@@ -88,6 +89,7 @@ class PurgeHandler:
         return _ROWS_AT_ONCE - room
 
     async def _finish(self, tx: Tx, scope: TenantScope, job: Job, progress: Progress) -> Done:
+        await external.forget_jobs(tx, scope)
         await forget_ended(tx, scope)
         await tenants.end_purge(tx, scope)
         await record(

@@ -33,6 +33,7 @@ _OPTIONAL_SECTIONS = (
     "formValidation",
     "auditReads",
     "attachments",
+    "duplicates",
 )
 
 _AUTH_FIELDS = frozenset({

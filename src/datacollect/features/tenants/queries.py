@@ -277,6 +277,12 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return {} if config is None else _definitions(config)
 
 
+async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:
+    """The form definitions, and the config's `duplicates`; None without a program."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    return None if config is None else (_definitions(config), _value(config).get("duplicates"))
+
+
 def _definitions(config: str) -> dict[str, Any]:
     return {form.name: form.formio for form in _forms.decode(config).entity_forms}
 

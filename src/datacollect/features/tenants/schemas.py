@@ -250,6 +250,18 @@ class Attachments(Wire):
     )
 
 
+class DuplicateSettings(Wire):
+    """How duplicates are looked for."""
+
+    detect: StrictBool | None = Field(None, description="`false`: not at all in this program.")
+    threshold: float | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Bits of evidence from which on a pair is told; 15 if left out. Higher tells less, and is less often wrong.",
+    )
+
+
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
@@ -280,6 +292,9 @@ class ProgramConfig(Wire):
         None, max_length=MOST_SMALL, description="Custom event types to switch on."
     )
     audit_reads: StrictBool | None = Field(None, description="Whether the audit trail tells who has read what.")
+    duplicates: DuplicateSettings | None = Field(
+        None, description="How the hub looks for people who are registered twice."
+    )
     form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_validation)] = (
         Field(
             None,

@@ -26,6 +26,8 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
+from datacollect.features.tenants.matchable import Matching as Matching
+from datacollect.features.tenants.matchable import read_matching
 from datacollect.features.tenants.model import (
     ANYTHING,
     ArtifactStamp,
@@ -33,6 +35,7 @@ from datacollect.features.tenants.model import (
     Listed,
     ListQuery,
     Program,
+    classify,
     matching,
     ordered,
     page_of,
@@ -48,8 +51,9 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
-from datacollect.kernel.sealing import Seals
+from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.source import Source
+from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
     "ANYTHING",
@@ -60,6 +64,7 @@ __all__ = [
     "archive",
     "artifact_stamp",
     "begin_purge",
+    "bridge_of",
     "compare_versions",
     "end_purge",
     "get_artifact",
@@ -432,6 +437,20 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return await queries.form_definitions(view, tenant_id)
 
 
+async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
+    """What appending to a program needs of it, as it is in this transaction; None if it is not running."""
+    return await queries.find_running(view, tenant_id)
+
+
+async def matching_of(view: Reading, tenant_id: TenantId) -> Matching | None:
+    """How duplicates are looked for in a program; None if there is none."""
+    found = await queries.find_matching(view, tenant_id)
+    if found is None:
+        return None
+    forms, section = found
+    return read_matching(forms, section)
+
+
 @dataclass(frozen=True, slots=True)
 class Portable:
     """A program's config as it may leave the hub: without secrets, people, or ties to other systems."""
@@ -485,6 +504,27 @@ async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[Ten
 async def every_program(view: Reading) -> Sequence[TenantId]:
     """The ids of all there are, archived ones too."""
     return await queries.list_ids(view)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the hub needs of a program to exchange with the system that it names."""
+
+    external_sync: Mapping[str, Any] | None
+    """The section with its secrets: not for answers, and not for logs."""
+    form_types: Mapping[str, str]
+    """What entities of each form are."""
+
+
+async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Bridge | None:
+    """Of a running program; None if there is none. Raises `CannotOpen` if no key of the hub opens the section."""
+    program = await queries.find_program(view, seals, tenant_id)
+    if program is None or program.archived_at is not None:
+        return None
+    if "externalSync" in program.locked:
+        raise CannotOpen()
+    kinds = classify(program.config.get("entityForms", []))
+    return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ class Criterion:
     ranges: tuple[Range, ...] | None = None
     """Keys of the index, of which a value that meets it has one; None where the index does not help."""
     guids: tuple[str, ...] | None = None
+    external_ids: tuple[str, ...] = ()
+    """Keys in the other system, by which links are looked up first."""
     since: int | None = None
     """Milliseconds: an entity that meets it changed then or later."""
 
@@ -147,12 +149,23 @@ def _equal(path: str, attribute: Attribute | None, operands: Sequence[Any], *, a
     is_numeric = any(not isinstance(one, str | bool) for one in operands)
     since = min(times) // 1000 if attribute is Attribute.LAST_UPDATED and len(times) == len(operands) else None
     known = None if "" in operands else tuple(dict.fromkeys(ranges))
-    found = Criterion(path, judge, attribute=attribute, ranges=known, since=since)
+    keys = _keys_in(path, operands)
+    found = Criterion(path, judge, attribute=attribute, ranges=known, since=since, external_ids=keys)
     if is_numeric and len(operands) == 1:
         return replace(found, hint=Hint.NUMBER, numbers=(operands[0], operands[0]))
     if times or is_numeric:
         return found
     return replace(found, hint=Hint.EQUAL, texts=tuple(map(_text, operands)))
+
+
+_LINKED = "externalId"
+
+
+def _keys_in(path: str, operands: Sequence[Any]) -> tuple[str, ...]:
+    """As the other system writes them: some have numbers for keys."""
+    if path != _LINKED:
+        return ()
+    return tuple(str(one) for one in operands if isinstance(one, str | int) and not isinstance(one, bool))
 
 
 def _text(operand: Any) -> str:

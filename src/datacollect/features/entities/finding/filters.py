@@ -29,6 +29,8 @@ class ListFilters:
     """An entity's own area, not that of its parent."""
     parent: str | None = None
     """The members of that group, and the children of that entity."""
+    external_id: str | None = None
+    """The key of their twin in the other system that the program works with."""
     updated_since: Millis | None = None
     """Changed then or later."""
     marks: tuple[tuple[EntityMark, bool], ...] = ()
@@ -57,6 +59,7 @@ def read_filters(query: Parameters, marks: Mapping[str, EntityMark]) -> ListFilt
         entity_names=_several(query, "entityName"),
         areas=_several(query, "area"),
         parent=one(query, "parent") or None,
+        external_id=one(query, "externalId") or None,
         updated_since=_time(query, "updatedSince"),
         marks=tuple(
             (mark, wanted) for name, mark in sorted(marks.items()) if (wanted := _boolean(query, name)) is not None

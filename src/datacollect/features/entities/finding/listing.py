@@ -50,4 +50,4 @@ def key_in(row: Row, order: Order) -> Key:
 
 def entity_in(row: Row) -> StoredEntity:
     guid, kind, entity_name, name, data, updated = row[:6]
-    return StoredEntity(guid, kind, entity_name, name, data, Millis(updated))
+    return StoredEntity(guid, kind, entity_name, name, data, Millis(updated), row[9])

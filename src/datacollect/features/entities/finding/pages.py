@@ -19,7 +19,9 @@ FURTHEST_OFFSET = 100_000
 MOST_FIELDS = 100
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18})")
-_FIELD = re.compile(r"(guid|id|name|entityName|type|data|memberIds|lastUpdated|data(\.[A-Za-z0-9_]{1,100}){1,10})")
+_FIELD = re.compile(
+    r"(guid|id|name|entityName|type|externalId|data|memberIds|lastUpdated|data(\.[A-Za-z0-9_]{1,100}){1,10})"
+)
 
 
 class Sort(Enum):

@@ -99,6 +99,8 @@ async def choose_way(
     if filters.updated_since is not None:
         since = await position_recorded_by(view, scope, Millis(filters.updated_since - 1))
     wanted = Wanted(filters, since)
+    if filters.external_id is not None:
+        return Way(wanted, partial(statements.linked, external_id=filters.external_id), counted=1)
     if filters.parent is not None:
         return Way(wanted, partial(statements.below, parent=filters.parent))
     found = [partial(statements.indexed, lookup=lookup) for lookup in lookups]

@@ -75,8 +75,15 @@ async def list_entities(
     entityName: Annotated[list[str], Query(description=f"The form they came from. {_SEVERAL}")] = [],  # noqa: B006, N803
     area: Annotated[list[str], Query(description=f"Their own `area_id`. {_SEVERAL}")] = [],  # noqa: B006
     parent: Annotated[str, Query(description="A guid: members of that group, children of that entity.")] = "",
+    externalId: Annotated[  # noqa: N803
+        str, Query(description="The one with this key in the other system that the program exchanges with.")
+    ] = "",
     updatedSince: Annotated[str, Query(description="An ISO-8601 UTC time: changed then or later.")] = "",  # noqa: N803
     hasConflict: Annotated[str, Query(description="`true`: with an unresolved conflict; `false`: without.")] = "",  # noqa: N803
+    hasDuplicate: Annotated[  # noqa: N803
+        str,
+        Query(description="`true`: in a pair of potential duplicates that nobody has decided about; `false`: in none."),
+    ] = "",
     q: Annotated[
         str, Query(description="Words, or how they begin, of names and searchable fields; without case and accents.")
     ] = "",
@@ -93,7 +100,23 @@ async def list_entities(
     Pages follow each other by `Link`, or by `cursor`: an entity that does not change meanwhile is on exactly one of
     them, whatever is pushed.
     """
-    del limit, type, entityName, area, parent, updatedSince, hasConflict, q, sort, cursor, offset, count, fields
+    del (
+        limit,
+        type,
+        entityName,
+        area,
+        parent,
+        externalId,
+        updatedSince,
+        hasConflict,
+        hasDuplicate,
+        q,
+        sort,
+        cursor,
+        offset,
+        count,
+        fields,
+    )
     scope = reader.scope
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     filters, page = read_filters(query, hub.marks), read_page(query)

@@ -26,6 +26,7 @@ from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.indexing.terms import WORDS, words_of
 from datacollect.features.entities.indexing.values import Range, number_of
 from datacollect.features.entities.indexing.words import answers
+from datacollect.features.entities.links.queries import guids_linked_to
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.features.entities.service import Shown, count_by_form, with_members
 from datacollect.kernel.clock import Millis
@@ -246,6 +247,11 @@ async def _plan_search(
     named = [one.guids for one in criteria if one.guids is not None]
     if named:
         return _Plan(Way.of_guids(named[0]), judges, None)
+    for criterion in criteria:
+        # By its twin; what data holds under that name counts where there is none.
+        if criterion.external_ids and (guids := await guids_linked_to(view, scope, criterion.external_ids)):
+            others = [one for one in criteria if one is not criterion]
+            return _Plan(Way.of_guids(guids), MeetsCriteria(others), None)
     index: IndexState | None = None
     lookups: Sequence[Lookup] = ()
     if any(one.attribute is None and one.ranges is not None for one in criteria):

@@ -16,13 +16,14 @@ from datacollect.features.entities.finding.pages import Key, Order
 from datacollect.features.entities.indexing.conditions import Lookup
 from datacollect.features.entities.indexing.values import Range
 from datacollect.features.entities.keys import form_key
+from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.sync_scope import Reach
 
 COLUMNS = (
     "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated,"
-    " e.changed_position, e.sort_name, e.form_key"
+    f" e.changed_position, e.sort_name, e.form_key, {external_id_of('e')}"
 )
 WITHOUT_DATA = COLUMNS.replace("CAST(e.data AS text)", "'{}'")
 
@@ -117,6 +118,8 @@ def conditions_of(sql: Sql, wanted: Wanted, *, row: str = "e") -> list[str]:
             f"({row}.parent_guid = {parent} OR EXISTS (SELECT 1 FROM members m WHERE m.tenant_id = {sql.tenant}"
             f" AND m.group_guid = {parent} AND m.member_guid = {row}.guid AND m.present {sql.alone()}))"
         )
+    if filters.external_id is not None:
+        found.append(f"{row}.guid IN ({linked(sql, filters.external_id)})")
     if wanted.since is not None:
         found.append(f"{row}.changed_position > {sql.bind(wanted.since, 'bigint')}")
     for mark, has_it in filters.marks:
@@ -218,6 +221,14 @@ def of_forms(sql: Sql, names: Collection[str]) -> str:
 
 def of_types(sql: Sql, types: Collection[str]) -> str:
     return _live_guids(sql, [sql.among("e.type", types)])
+
+
+def linked(sql: Sql, external_id: str) -> str:
+    """The entity with that twin in the system that the program works with."""
+    return (
+        f"SELECT l.guid FROM external_links l WHERE l.tenant_id = {sql.tenant} AND l.external_id = {sql.bind(external_id)}"
+        f" AND l.system = (SELECT c.system FROM external_current c WHERE c.tenant_id = {sql.tenant})"
+    )
 
 
 def named(sql: Sql, guids: Collection[str]) -> str:
