@@ -300,6 +300,19 @@ async def test_known_events_are_looked_up_by_their_key_also_before_there_are_sta
             assert "Seq Scan" not in plan and "Bitmap" not in plan, plan
 
 
+async def test_a_tenant_that_the_statistics_do_not_know_is_not_taken_for_an_empty_one(postgres_server: str) -> None:
+    async with fresh_database(postgres_server) as url, closing(PostgresDatabase(url, pool_size=1)) as database:
+        await migrate(database)
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run(FILL[0])
+            await tx.run("ANALYZE events")
+        async with database.transaction(system_scope(TenantId("new"))) as tx:
+            await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
+            explained = f"EXPLAIN {postgres._HELD}"
+            plan = "\n".join(row[0] for row in await tx.fetch(explained, "new", ["filler-1", "filler-2"]))
+        assert "uq_events_tenant_id_guid" in plan, plan
+
+
 LISTS = {
     "": "ix_entities_newest",
     "sort=lastUpdated": "ix_entities_newest",

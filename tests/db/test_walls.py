@@ -106,6 +106,15 @@ async def test_every_table_with_a_tenant_has_the_wall_and_no_other_has(postgres:
     assert await postgres.unguarded(TABLES) == []
 
 
+async def test_no_table_has_statistics_of_tenants(postgres: PostgresDatabase) -> None:
+    async with postgres.reading() as view:
+        rows = await view.fetch(
+            "SELECT attrelid::regclass::text AS name, attstattarget AS target FROM pg_attribute"
+            " JOIN pg_class c ON c.oid = attrelid WHERE attname = 'tenant_id' AND c.relkind IN ('r', 'p')"
+        )
+    assert {row["name"]: row["target"] for row in rows} == dict.fromkeys(SHARED_TABLES.union(TABLES), 0)
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_a_statement_that_forgets_the_tenant_sees_and_changes_its_own_rows_only(
     postgres: PostgresDatabase, table: str

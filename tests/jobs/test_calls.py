@@ -401,6 +401,7 @@ async def test_a_job_that_waits_is_closed_in_the_transaction_that_calls_it_off(p
 async def test_a_job_is_called_off_by_a_process_that_does_not_know_its_kind(place: Place) -> None:
     elsewhere = Elsewhere()
     job_id = await place.enqueue(elsewhere.kind)
+    await place.change(job_id, state="retryable", failures=1, due_ms=place.clock.now() + 600_000)
     async with place.database.transaction(place.scope) as tx:
         job = await place.worker().cancel(tx, place.scope, job_id)
     assert job is not None and job.is_active and job.is_called_off

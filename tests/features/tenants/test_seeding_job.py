@@ -11,7 +11,7 @@ from httpx2 import AsyncClient
 from datacollect.features.tenants import seeding_job
 from datacollect.features.tenants.seeding import AT_ONCE, BATCH_RECORDS
 from datacollect.http.hub import Hub
-from datacollect.jobs import cancel, find_active
+from datacollect.jobs import find_active
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -286,7 +286,7 @@ async def test_a_seeding_that_was_given_up_says_so_and_an_upload_begins_anew(han
     async with hand.hub.db.transaction(scope) as tx:
         job = await find_active(tx, scope, seeding_job.KIND)
         assert job is not None
-        assert await cancel(tx, scope, job.id, now=hand.hub.clock.now())
+        assert await hand.hub.jobs.cancel(tx, scope, job.id)
     seeding = await hand.seeding(config)
     assert (seeding["state"], seeding["done"]) == ("failed", BATCH_RECORDS)
     await hand.post(config, households(MANY))
