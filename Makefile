@@ -36,6 +36,7 @@ docs: .venv/.ready ## make the reference pages, and the OpenAPI document in dist
 	$(BIN)/datacollect reference errors > docs/reference/errors.md
 	$(BIN)/datacollect reference limits > docs/reference/limits.md
 	$(BIN)/datacollect reference program-config > docs/reference/program-config.md
+	$(BIN)/datacollect reference adapters > docs/reference/adapters.md
 	$(BIN)/datacollect reference permissions > docs/reference/permissions.md
 	$(BIN)/datacollect reference command-line > docs/reference/command-line.md
 

@@ -164,10 +164,13 @@ class HubClient:
         size = f"&limit={limit}" if limit else ""
         return await self.send("GET", f"/api/sync/pull?since={since}&configId={config_id}{size}")
 
-    async def make_program(self, purpose: str) -> str:
+    async def make_program(self, purpose: str, **more: Any) -> str:
+        """`more` members of its config stand beside those of the sample program."""
         config_id = f"bench-{purpose}-{uuid.uuid4().hex[:8]}"
         form = aiohttp.FormData()
-        form.add_field("config", program_config(config_id), filename="config.json", content_type="application/json")
+        form.add_field(
+            "config", program_config(config_id, **more), filename="config.json", content_type="application/json"
+        )
         answer = await self.send("POST", "/api/apps", form=form)
         if answer.outcome != "200":
             raise BenchError(f"the program was refused: {answer.outcome} {_shown(answer.body)}")

@@ -43,6 +43,7 @@ class Options:
     configs: int = 8
     rate: int = 200
     programs: int = 500
+    records: int | None = None
     config: str | None = None
     entities: int | None = None
 
@@ -117,6 +118,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     one("updates", 10_000, "hot: updates of the one entity (%(default)s)")
     one("rate", 1_000, "flood: logins a second (%(default)s)")
     one("programs", 10_000, "programs: how many (%(default)s)")
+    one("records", MAX_EVENTS, "external: records per adapter (5000); dead: records that wait (100000)")
     work.add_argument(
         "--entities",
         type=_whole(1, MAX_EVENTS),

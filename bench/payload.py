@@ -98,8 +98,9 @@ def create_bodies(maker: EventMaker, config_id: str, *, total: int, batch: int) 
         yield push_body([maker.create() for _ in range(min(batch, total - begin))], config_id)
 
 
-def program_config(config_id: str) -> bytes:
-    """The sample program that takes the events made here, without its seeds: real forms, with fields to search by."""
+def program_config(config_id: str, **more: Any) -> bytes:
+    """The sample program that takes the events made here, without its seeds: real forms, with fields to search by. `more`
+    members stand beside those, or in their place."""
     sample = msgspec.json.decode((_EXAMPLES / "household-registry.json").read_bytes())
     assert FORM in {form["name"] for form in sample["entityForms"]}
-    return msgspec.json.encode({**sample, "id": config_id, "name": config_id, "entityData": []})
+    return msgspec.json.encode({**sample, "id": config_id, "name": config_id, "entityData": [], **more})

@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 
+from bench.remotes import SETTINGS as WITH_REMOTES
 from bench.runner import Bench
+from bench.scenarios.attachments import attachments
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.exporting import export
+from bench.scenarios.external import dead, external
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.programs import programs
 from bench.scenarios.reading import entities, page, pull
@@ -31,13 +34,18 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "seeding": seeding,
     "programs": programs,
     "export": export,
+    "attachments": attachments,
     "timing": timing,
     "flood": flood,
+    "external": external,
+    "dead": dead,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}
 
 SETTINGS = {
+    "external": WITH_REMOTES,
+    "dead": WITH_REMOTES,
     "timing": BEHIND_A_PROXY | {"REQUEST_RATE_LIMIT": "0"},
     "flood": BEHIND_A_PROXY | {"LOGIN_RATE_LIMIT": "15"},
 }

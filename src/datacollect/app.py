@@ -13,8 +13,14 @@ from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
-from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.store import EventStore
+from datacollect.eventstore.log import EventLog, OnGrowth
+from datacollect.eventstore.store import EventStore, Head
+from datacollect.features.attachments import feature as attachments
+from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.service import Keeper
+from datacollect.features.attachments.tidying import Tidier
+from datacollect.features.attachments.transfer import AttachmentExporter, AttachmentImporter
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -25,6 +31,12 @@ from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
 from datacollect.features.devices.service import DeviceRegistry
+from datacollect.features.discovery import feature as discovery
+from datacollect.features.discovery.service import RegistryReader
+from datacollect.features.duplicates import feature as duplicates
+from datacollect.features.duplicates.detecting import DetectingHandler, Watcher, enqueue_behind
+from datacollect.features.duplicates.following import follow_decisions
+from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.entities import feature as entities
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
@@ -69,7 +81,9 @@ from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tokens import Tokens
+from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
@@ -86,12 +100,15 @@ FEATURES = (
     conflicts.FEATURE,
     integrity.FEATURE,
     forms.FEATURE,
+    attachments.FEATURE,
     exports.FEATURE,
     devices.FEATURE,
     sync.FEATURE,
+    duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
     purging.FEATURE,
+    discovery.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -108,13 +125,13 @@ _LOCKED = (
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
 
-FOLLOWERS = (keep_entries, keep_conflicts, file_by_place)
+FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
 
 LONG_READS = 2
 """Searches that go through a program which a server process works on at once: SQLite has four readers."""
 
-MARKS = {"hasConflict": guids_in_conflict}
+MARKS = {"hasConflict": guids_in_conflict, "hasDuplicate": guids_in_pairs}
 """What lists of entities can be filtered by beside what entities hold."""
 
 
@@ -129,7 +146,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     )
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
-    log = EventLog(event_store(database), projections, clock, on_growth=anchorer.committed)
+    watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
+    growth = _all([anchorer.committed, watcher.committed])
+    log = EventLog(event_store(database), projections, clock, on_growth=growth)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
@@ -137,7 +156,11 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     auth = TokenAuthenticator(database, tokens, clock)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
+    objects = open_objects(settings, clock)
+    contents = Contents(database, objects, clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
     checks = CachedFormChecks(database)
+    installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
@@ -154,6 +177,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
+        duplicates=watcher,
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
@@ -161,29 +185,73 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         marks=MARKS,
         outgoing=outgoing,
         others=OtherSystems(connections, clock),
+        registries=RegistryReader(outgoing, clock),
         jobs=Worker(
             database,
             clock,
             [
-                *job_handlers(settings, clock, database, log, auth),
+                *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
             ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
             lease_seconds=settings.job_lease,
         ),
+        objects=objects,
+        spool=Spool(settings.data_dir / "spool"),
+        contents=contents,
+        attachments=keeper,
     )
 
 
 def job_handlers(
-    settings: Settings, clock: Clock, database: Database, log: EventLog, auth: Authenticator
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    log: EventLog,
+    auth: Authenticator,
+    objects: ObjectStore,
+    keeper: Keeper,
 ) -> Sequence[AnyHandler]:
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
-        PurgeHandler(settings.data_dir, clock, on_changed=auth.forget),
+        PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
+        CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
+        DetectingHandler(log, clock),
     )
+
+
+def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
+    """Where the settings say that attachments are. Nothing is asked of it yet."""
+    match settings.attachments_store:
+        case "memory":
+            return MemoryStore(clock)
+        case "local":
+            return LocalStore(settings.attachments_folder)
+    secret = settings.s3_secret_access_key
+    return S3Store(
+        S3Options(
+            settings.s3_bucket or "",
+            prefix=settings.s3_prefix,
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=secret.get_secret_value() if secret else None,
+            virtual_hosted=settings.s3_virtual_hosted,
+            allow_http=settings.s3_http_allowed,
+            root_certificate=settings.s3_ca_file.read_bytes() if settings.s3_ca_file else None,
+        )
+    )
+
+
+def _all(told: Sequence[OnGrowth]) -> OnGrowth:
+    def tell(tenant_id: TenantId, before: Head, after: Head) -> None:
+        for one in told:
+            one(tenant_id, before, after)
+
+    return tell
 
 
 def outgoing_rules(settings: Settings) -> Rules:
@@ -198,12 +266,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running():
+            async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
                 yield
         finally:
             await hub.others.aclose()
             await hub.outgoing.aclose()
+            await hub.objects.aclose()
             await hub.anchorer.finish()
+            hub.duplicates.stop()
             await hub.db.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
@@ -224,11 +294,14 @@ async def prepare(hub: Hub) -> None:
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     await _open_secrets(hub)
+    await _open_storage(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
     if settings.search_index:
         await enqueue_missing(hub.db, hub.clock.now)
+    if settings.duplicate_detection:
+        await enqueue_behind(hub.db, hub.clock.now)
     if settings.admin_email and settings.admin_password:
         async with hub.db.transaction() as tx:
             await ensure_first_admin(
@@ -245,6 +318,19 @@ async def _open_secrets(hub: Hub) -> None:
         _log.info("programs.adopted", programs=adopted)
     if locked := await locked_programs(hub.db, hub.seals):
         _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
+
+
+async def _open_storage(hub: Hub) -> None:
+    """Make room of what uploads left behind that were cut by a crash, and say so if attachments cannot be reached.
+
+    The hub starts all the same: to sync goes before photos.
+    """
+    if left := await hub.spool.clean():
+        _log.info("spool.cleaned", files=left)
+    with contextlib.suppress(StorageUnavailable):
+        await hub.objects.health()
+        return
+    _log.warning("storage.unreachable", store=hub.settings.attachments_store)
 
 
 def _add_middleware(app: FastAPI, hub: Hub) -> None:
@@ -278,6 +364,20 @@ def create_exporter(database: Database) -> Exporter:
 def create_importer(database: Database) -> Importer:
     store, clock = event_store(database), SystemClock()
     return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS)
+
+
+def create_attachment_exporter(settings: Settings, database: Database) -> AttachmentExporter:
+    clock = SystemClock()
+    objects = open_objects(settings, clock)
+    return AttachmentExporter(database, objects, Contents(database, objects, clock), clock)
+
+
+def create_attachment_importer(settings: Settings, database: Database) -> AttachmentImporter:
+    clock = SystemClock()
+    contents = Contents(database, open_objects(settings, clock), clock)
+    log = EventLog(event_store(database), [], clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=0)
+    return AttachmentImporter(keeper, Spool(settings.data_dir / "spool"))
 
 
 def event_store(database: Database) -> EventStore:

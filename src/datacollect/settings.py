@@ -7,6 +7,7 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -108,6 +109,12 @@ class Settings(BaseSettings):
         alias="SEARCH_INDEX",
         description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
         "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
+    )
+    duplicate_detection: bool = Field(
+        True,
+        alias="DUPLICATE_DETECTION",
+        description="Whether records are compared as they arrive, in the background, to find people who are registered "
+        "twice. A program turns it off for itself by `duplicates.detect`.",
     )
     port: int = Field(3000, alias="SYNC_SERVER_PORT", ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(
@@ -225,6 +232,47 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds without a sign of life after which a background job is gone on with by another process.",
     )
+    attachments_store: Literal["local", "s3", "memory"] = Field(
+        "local",
+        alias="ATTACHMENTS_STORE",
+        description="Where attachments are stored: in a folder (`local`), in a bucket (`s3`), or, for tests, in `memory` "
+        "([how](../how-to/store-attachments-in-s3.md)).",
+    )
+    attachments_dir: Path | None = Field(
+        None, alias="ATTACHMENTS_DIR", description="Folder of attachments. Unset: `attachments` in DATA_DIR."
+    )
+    attachment_quota: int = Field(
+        0,
+        alias="ATTACHMENT_QUOTA",
+        ge=0,
+        le=2**40,
+        description="MiB that the attachments of one program may take. 0: no such limit.",
+    )
+    s3_bucket: str | None = Field(None, alias="S3_BUCKET", description="Bucket of attachments.")
+    s3_prefix: str = Field("", alias="S3_PREFIX", description="What the names of attachments in the bucket begin with.")
+    s3_endpoint: str | None = Field(None, alias="S3_ENDPOINT", description="URL of a store that is not Amazon's.")
+    s3_allow_http: bool = Field(
+        False,
+        alias="S3_ALLOW_HTTP",
+        description="Whether S3_ENDPOINT may be `http` on another machine: everybody on the way can read along.",
+    )
+    s3_region: str = Field("us-east-1", alias="S3_REGION", description="Region of the bucket.")
+    s3_access_key_id: str | None = Field(
+        None,
+        alias="S3_ACCESS_KEY_ID",
+        description="Key of the bucket. Unset, what the surroundings give is used: `AWS_*` variables, or a role.",
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        None, alias="S3_SECRET_ACCESS_KEY", description="Secret of that key."
+    )
+    s3_virtual_hosted: bool = Field(
+        False, alias="S3_VIRTUAL_HOSTED", description="Whether S3_ENDPOINT begins with the name of the bucket."
+    )
+    s3_ca_file: Path | None = Field(
+        None,
+        alias="S3_CA_FILE",
+        description="File of certificates (PEM) to trust at S3_ENDPOINT beside those of the system.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",
@@ -279,6 +327,16 @@ class Settings(BaseSettings):
         return not self.production if self.purge is None else self.purge
 
     @property
+    def attachments_folder(self) -> Path:
+        return self.attachments_dir or self.data_dir / "attachments"
+
+    @property
+    def s3_http_allowed(self) -> bool:
+        """On this machine nobody reads along."""
+        host = urlsplit(self.s3_endpoint or "").hostname
+        return self.s3_allow_http or host in ("localhost", "127.0.0.1", "::1")
+
+    @property
     def production(self) -> bool:
         return self.node_env == "production"
 
@@ -311,9 +369,28 @@ def check_startup(settings: Settings) -> None:
     check_keys(settings)
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
+    check_storage(settings)
     for provider in settings.staff_providers:
         if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
             raise StartupError(f"STAFF_PROVIDERS: the authority of {provider.name} {problem}")
+
+
+def check_storage(settings: Settings) -> None:
+    """Raises `StartupError` for storage of attachments that is not named whole, or is open to others."""
+    if settings.attachments_store == "memory" and settings.production:
+        raise StartupError("ATTACHMENTS_STORE=memory is for tests: attachments would be gone with the process.")
+    if settings.attachments_store != "s3":
+        return
+    if not settings.s3_bucket:
+        raise StartupError("S3_BUCKET must be set for ATTACHMENTS_STORE=s3")
+    if (settings.s3_access_key_id is None) != (settings.s3_secret_access_key is None):
+        raise StartupError("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY go together")
+    if settings.s3_endpoint is None:
+        return
+    if problem := address_problem(settings.s3_endpoint, https_only=False):
+        raise StartupError(f"S3_ENDPOINT {problem}")
+    if urlsplit(settings.s3_endpoint).scheme == "http" and not settings.s3_http_allowed:
+        raise StartupError("S3_ENDPOINT must be an https URL, or S3_ALLOW_HTTP be true")
 
 
 def check_keys(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Adapters against fakes of their systems, over real sockets."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from datacollect.adapters.mock import MockAdapter
 from datacollect.kernel.clock import SystemClock
 from datacollect.outgoing import GuardedClient, Rules
 from datacollect.testing.mock_registry import MockRegistry
+from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import RemoteSystem
+from tests.adapters.openspp_v2 import World
 
 
 @pytest.fixture
@@ -63,3 +66,13 @@ def mock_adapter(system: RemoteSystem, context: Context) -> Callable[..., MockAd
         return adapter
 
     return make
+
+
+@pytest.fixture
+def openspp(context: Context) -> Iterator[World]:
+    with OpenSppV2Registry() as registry:
+        world = World(registry, context)
+        registry.now = lambda: world.time
+        world.context = replace(context, clock=world)
+        yield world
+        assert registry.refused == []

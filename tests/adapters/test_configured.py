@@ -163,9 +163,14 @@ def test_mappings_are_found_wherever_they_are_kept(section: dict[str, Any]) -> N
 def test_mappings_without_a_transformer_are_text_and_bad_ones_are_named() -> None:
     plain = {"formField": "a", "opensppField": "b"}
     assert read(adapterConfig=GOOD, fieldMappings=[plain]).mappings[0].transformer == "text"
+    unfinished = read(adapterConfig=GOOD, fieldMappings=[plain, {"formField": "a", "opensppField": ""}, {}])
+    assert len(unfinished.mappings) == 1
+    assert [one.path for one in unfinished.left_out] == [
+        ("fieldMappings", 1, "opensppField"),
+        ("fieldMappings", 2, "formField"),
+    ]
     bad = [plain, {"formField": "a"}, "text", {**plain, "transformer": "date"}]
     assert problems(adapterConfig=GOOD, fieldMappings=bad) == [
-        "fieldMappings.1.opensppField: must be the name of a field",
         "fieldMappings.2: must be an object",
         "fieldMappings.3.transformer: must be an object",
     ]

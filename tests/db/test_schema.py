@@ -12,6 +12,9 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "match_keys",
+    "match_marks",
+    "duplicate_pairs",
     "events",
     "entities",
     "members",
@@ -33,6 +36,10 @@ TENANT_TABLES = {
     "program_contents",
     "search_terms",
     "search_indexes",
+    "attachments",
+    "attachment_heads",
+    "attachment_contents",
+    "attachment_loose",
     "external_links",
     "external_current",
     "external_runs",

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, Text, insert
+from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, Table, Text, insert
 from structlog.typing import EventDict
 
 from datacollect.app import create_app  # imports every slice, and so every table
@@ -40,7 +40,7 @@ SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges", "external_job
 """They name tenants and belong to none: who may read which rows is decided by the caller's account. Jobs are claimed across
 tenants, and hold nothing that people have told. A purge outlasts the program it is of."""
 
-_VALUES: Mapping[type, Any] = {Text: "x", BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
+_VALUES: Mapping[type, Any] = {Text: "x", Float: 1.0, BigInteger: 1, Integer: 1, LargeBinary: b"x", Boolean: False}
 
 
 def row_of(table: Table, tenant: str) -> dict[str, Any]:

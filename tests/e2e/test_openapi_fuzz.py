@@ -38,6 +38,8 @@ PATHS = (
     ("/api/sync/external/", "runs"),
     ("/api/admin/devices/", "devices"),
     ("/artifacts/", "artifacts"),
+    ("/api/attachments/entity/", "entities"),
+    ("/api/attachments/", "attachments"),
     ("", "entities"),
 )
 """Which of the seeds belong into paths that begin so."""
@@ -88,6 +90,7 @@ class Seeder:
             "runs": [self._run(one) for one in (program, *spares)],
             "devices": ["tablet-1", "tablet-2"],
             "artifacts": [self._get(f"/api/apps/{one}", program)["artifactId"] for one in (program, *spares)],
+            "attachments": [self._attach(program) for _ in range(30)],
             "groups": [one["guid"] for one in self._get("/api/entities", program) if one["type"] == "group"],
             "refresh tokens": refresh_tokens,
             "sessions": [session for one in callers.values() for session in self._sessions_of(**one)],
@@ -122,6 +125,15 @@ class Seeder:
             headers={"X-Device-Id": "tablet-1"},
         )
         assert answer.status_code in (200, 207), answer.text
+
+    def _attach(self, program: str) -> str:
+        answer = self._client.post(
+            "/api/attachments/upload",
+            data={"configId": program, "entityGuid": self._get("/api/entities", program)[0]["guid"]},
+            files={"file": ("note.txt", b"hello", "text/plain")},
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["attachment"]["guid"])
 
     def _program(self, name: str = "Program") -> str:
         config = make_config(name=name, formValidation="warn", auditReads=True)

@@ -9,7 +9,9 @@ from tests.e2e.conftest import Run
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize("page", ["settings", "errors", "limits", "permissions", "program-config", "command-line"])
+@pytest.mark.parametrize(
+    "page", ["settings", "errors", "limits", "permissions", "program-config", "command-line", "adapters"]
+)
 def test_the_page_is_up_to_date(run: Run, page: str) -> None:
     printed = run("reference", page)
     assert printed.returncode == 0

@@ -79,6 +79,7 @@ def test_api_routes_need_a_token_unless_listed_here(document: dict[str, Any]) ->
         "POST /api/users/refresh",
         "POST /api/users/logout",
         "GET /api/apps/{id}/public",
+        "GET /api/attachments/{guid}/file",  # signed
     }
 
 

@@ -18,6 +18,7 @@ from tests.http.conftest import OpenHub
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
+UPLOAD = "/api/attachments/upload"
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,7 +28,12 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def call(
-    app: ASGIApp, chunks: Sequence[bytes], *, before_each: Callable[[], Any] | None = None, **headers: str
+    app: ASGIApp,
+    chunks: Sequence[bytes],
+    *,
+    before_each: Callable[[], Any] | None = None,
+    path: str = "/api/sync/push",
+    **headers: str,
 ) -> tuple[int, Any, dict[bytes, bytes]]:
     """The status, the body and the headers of the answer to a push that arrives in these chunks."""
     arriving = iter(chunks)
@@ -45,7 +51,7 @@ async def call(
         sent.append(message)
 
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/api/sync/push", "query_string": b"", "headers": named}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": named}
     await app(scope, receive, send)
     return sent[0]["status"], msgspec.json.decode(sent[1]["body"]), dict(sent[0]["headers"])
 
@@ -88,6 +94,22 @@ async def test_the_memory_of_a_body_is_free_again_whatever_became_of_its_request
             await call(RequestGuard(app, development=False, memory=memory), [b"x" * MIB] * 2)
     await call(RequestGuard(read_all, development=False, memory=memory), [b"x" * MIB] * 51)
     assert memory.held_bytes == 0
+
+
+async def test_a_body_that_passes_through_takes_no_memory_of_others_and_has_a_limit_all_the_same() -> None:
+    async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
+        async for _ in Request(scope, receive).stream():
+            assert memory.held_bytes == MIB
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"1"})
+
+    memory = BodyMemory(2 * MIB)
+    memory.take(MIB)
+    guard = RequestGuard(pass_on, development=False, memory=memory)
+    for headers in ({}, {"content_length": str(50 * MIB)}):
+        assert (await call(guard, [b"x" * MIB] * 50, path=UPLOAD, **headers))[0] == 200
+    status, body, _ = await call(guard, [b"x" * MIB] * 51, path=UPLOAD)
+    assert (status, body["error"]) == (413, "File too large")
 
 
 async def test_whoever_sends_a_byte_now_and_then_is_not_waited_for_longer_than_who_sends_none() -> None:

@@ -290,7 +290,7 @@ async def test_confused_parameters_reach_no_other_program(
         if attempt.outcome == "harmless" and (by_the_lesser or not case.recipe.writes):
             sent = next(one.sent for one in confused(await case.sent(world)) if one.name == attempt.name)
             answer = await world.send(sent, case.caller.authorization)
-            if answer.status_code not in (200, 400, 401, 403, 404) or case.leaked(answer):
+            if answer.status_code not in (200, 201, 202, 400, 401, 403, 404) or case.leaked(answer):
                 wrong.append(case.line(answer, f"leaked {case.leaked(answer)} with {attempt.name}"))
     wrong += beyond(before, await world.rows(), OWN)
     measured("requests", f"{len(tried):,}")

@@ -278,6 +278,7 @@ async def send(
     *,
     what: str,
     json: Any = None,
+    content: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     max_bytes: int = 5_000_000,
     timeout_seconds: float = 30.0,
@@ -285,7 +286,13 @@ async def send(
     """One request, once. Raises `CallFailed` if there is no answer; an answer is an answer whatever its status."""
     try:
         return await client.request(
-            method, url, headers=headers, json=json, max_bytes=max_bytes, timeout_seconds=timeout_seconds
+            method,
+            url,
+            headers=headers,
+            json=json,
+            content=content,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
         )
     except UrlRefused as refused:
         raise CallFailed(CallKind.REFUSED, what) from refused  # whoever answers a route may say which rule it breaks

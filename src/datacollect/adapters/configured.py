@@ -22,6 +22,8 @@ class Configured:
     kind: AdapterKind
     options: AdapterOptions
     mappings: tuple[FieldMapping, ...]
+    left_out: tuple[Problem, ...] = ()
+    """Mappings that name no field on one side, as forms send rows that nobody filled in: they map nothing."""
 
 
 def read_external_sync(section: Mapping[str, Any] | None, registry: AdapterRegistry | None = None) -> Configured | None:
@@ -33,11 +35,12 @@ def read_external_sync(section: Mapping[str, Any] | None, registry: AdapterRegis
         return None
     kind = (registry or installed()).get(section["type"])
     problems: list[Problem] = []
-    mappings = _mappings(section, problems)
+    left_out: list[Problem] = []
+    mappings = _mappings(section, problems, left_out)
     options = _options(kind, section, problems)
     if options is None or problems:
         raise Misconfigured(kind.name, problems)
-    return Configured(kind, options, mappings)
+    return Configured(kind, options, mappings, tuple(left_out))
 
 
 def is_configured(section: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
@@ -80,10 +83,10 @@ def _options(kind: AdapterKind, section: Mapping[str, Any], problems: list[Probl
         return None
 
 
-def _mappings(section: Mapping[str, Any], problems: list[Problem]) -> tuple[FieldMapping, ...]:
+def _mappings(section: Mapping[str, Any], problems: list[Problem], left_out: list[Problem]) -> tuple[FieldMapping, ...]:
     """From the top level, else from an option or an extra field of that name, as an array or as its JSON."""
     listed = _listed(section, problems)
-    read = (_mapping(one, (_MAPPINGS, place), problems) for place, one in enumerate(listed))
+    read = (_mapping(one, (_MAPPINGS, place), problems, left_out) for place, one in enumerate(listed))
     return tuple(mapping for mapping in read if mapping)
 
 
@@ -102,15 +105,16 @@ def _listed(section: Mapping[str, Any], problems: list[Problem]) -> list[Any]:
     return listed
 
 
-def _mapping(one: Any, path: tuple[str | int, ...], problems: list[Problem]) -> FieldMapping | None:
+def _mapping(
+    one: Any, path: tuple[str | int, ...], problems: list[Problem], left_out: list[Problem]
+) -> FieldMapping | None:
     if not isinstance(one, Mapping):
         problems.append(Problem(path, "must be an object"))
         return None
     ours, theirs = one.get("formField"), one.get("opensppField") or one.get("remoteField")
-    for name, value in (("formField", ours), ("opensppField", theirs)):
-        if not _text(value):
-            problems.append(Problem((*path, name), "must be the name of a field"))
     if not (_text(ours) and _text(theirs)):
+        name = "opensppField" if _text(ours) else "formField"
+        left_out.append(Problem((*path, name), "names no field: the mapping maps nothing"))
         return None
     transformer = one.get("transformer") or {}
     if not isinstance(transformer, Mapping):

@@ -68,9 +68,20 @@ class Outgoing:
     """What the adapter left with this record in its last outcome, link or not: a change request under way, say."""
 
 
+class Delivery(StrEnum):
+    """What the other system has of a record that was pushed."""
+
+    DONE = "done"
+    """It is there as it is here."""
+    REQUESTED = "requested"
+    """It is asked for. Until somebody there has done it, the other system holds what it held before."""
+    WAITING = "waiting"
+    """Nothing of its data has been handed over yet: it is asked for when an earlier request has ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """The other system has it."""
+    """The other system has it, or sees to it."""
 
     link: Link | None
     """None where the other system gives none (webhooks)."""
@@ -78,6 +89,7 @@ class Pushed:
     """To be kept for the next time; None keeps what there was."""
     is_open: bool = False
     """Something is under way there that ends later: it will be handed to `FollowsUp.follow_up` until it ends."""
+    delivery: Delivery = Delivery.DONE
     warnings: Sequence[Failure] = ()
     """What did not work beside the record itself, and does not make it a failed one."""
 
@@ -114,7 +126,8 @@ class Incoming:
     """A record of the other system, in our words."""
 
     external_id: str
-    type: RecordType
+    type: RecordType | None
+    """None if the other system does not say: what the entity is here, and `record` for a new one."""
     data: Mapping[str, Any]
     """Fields of the form, mapped back. Never server-managed ones: who runs the adapter adds those. `entityName` is what a
     new entity is called; that of an entity which exists stays."""
@@ -128,7 +141,8 @@ class Incoming:
     version: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     guid: str | None = None
-    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise."""
+    """Our record's guid, if the other system keeps it beside its own key. Believed only where no link says otherwise, and,
+    unless it is a UUID, only if there is such an entity: keys of other systems may well be people's numbers."""
     members: Sequence[str] | None = None
     """Of a group: the external ids of its members. None: the adapter does not tell."""
     is_deleted: bool = False
@@ -167,6 +181,10 @@ class FollowUp:
     state: Mapping[str, Any]
     is_open: bool
     link: Link | None = None
+    is_done: bool = False
+    """What was asked for of the record itself (`Delivery.REQUESTED`) has been done there."""
+    is_requested: bool = False
+    """It has been asked for again, as it is now."""
     events: Sequence["FollowUpEvent"] = ()
     failures: Sequence[Failure] = ()
 

@@ -34,12 +34,7 @@ def reverse(mapping: FieldMapping, value: Any) -> Any:
 
 
 def _transformer(mapping: FieldMapping) -> _Transformer:
-    return _TRANSFORMERS.get(mapping.transformer, _TRANSFORMERS["text"])
-
-
-def is_known(transformer: str) -> bool:
-    """Whether there is one of that name; any other does what `text` does."""
-    return transformer in _TRANSFORMERS
+    return TRANSFORMERS.get(mapping.transformer, TRANSFORMERS["text"])
 
 
 # --- text
@@ -243,10 +238,11 @@ def _said(word: str, options: _Options) -> bool | None:
     return None
 
 
-_TRANSFORMERS = {
+TRANSFORMERS = {
     "text": _Transformer(lambda value, _: _as_text(value), lambda value, _: _as_text(value)),
     "date": _Transformer(_date_to_remote, _date_to_form),
     "id": _Transformer(_id_to_remote, _id_to_form),
     "multiselect": _Transformer(_choices_to_remote, _choices_to_form),
     "boolean": _Transformer(_to_boolean, _boolean_to_form),
 }
+"""By name. Any other name does what `text` does."""

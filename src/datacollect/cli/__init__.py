@@ -3,9 +3,11 @@
 import typer
 
 from datacollect.cli import (
+    attachments,
     database,
     development,
     documents,
+    duplicates,
     files,
     integrity,
     jobs,
@@ -37,9 +39,11 @@ app.command("rebuild")(rebuild.rebuild_state)
 app.command("export")(files.export_program)
 app.command("import")(files.import_program)
 app.command("openapi")(documents.print_openapi)
+app.add_typer(attachments.app, name="attachments")
 app.add_typer(permissions.app, name="permissions")
 app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
+app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")

@@ -24,7 +24,7 @@ from datacollect.http.body import strict_json
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
 from datacollect.logs import configure_logging
-from datacollect.settings import check_keys, load_settings
+from datacollect.settings import check_keys, check_storage, load_settings
 
 _T = TypeVar("_T")
 
@@ -39,6 +39,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
     # to other systems is left to servers.
     settings = load_settings().model_copy(update={"jobs_at_once": 1, "calls_at_once": 0})
     check_keys(settings)
+    check_storage(settings)
     # Standard output is for what was asked.
     configure_logging("warning", stream=sys.stderr)
 
@@ -50,6 +51,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
             return await work(hub)
         finally:
             await hub.outgoing.aclose()
+            await hub.objects.aclose()
             await hub.anchorer.finish()
             await hub.db.close()
 

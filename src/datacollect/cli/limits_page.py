@@ -3,10 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from datacollect.features.attachments.links import MOST_SECONDS as MOST_LINK_SECONDS
+from datacollect.features.attachments.links import SECONDS as LINK_SECONDS
+from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_PAGE
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
+from datacollect.features.discovery.caching import LIFETIME_SECONDS, MOST_ANSWERS
+from datacollect.features.discovery.service import CALLS_OUT, MOST_OPTIONS, MOST_RELATIONS, TOTAL_SECONDS
+from datacollect.features.discovery.uploading import LARGEST_FILE_BYTES
 from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.entities.queries import MOST_MEMBERS
 from datacollect.features.exports.answering import MOST_SECONDS, STALL_SECONDS
@@ -20,9 +26,10 @@ from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
-from datacollect.http import guard, inflating, limits, protocol, receiving, upload
+from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.body import MAXIMUM_DEPTH
 from datacollect.http.limits import CLASSES
+from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
 from datacollect.settings import Settings
 
 _KIB, _MIB = 1024, 1024 * 1024
@@ -82,6 +89,13 @@ def _rates() -> list[_Limit]:
             "wrong passwords for an account", f"{wrong} in {window}", "`LOGIN_ACCOUNT_LIMIT`", "429 `TOO_MANY_LOGINS`"
         ),
         _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
+        _Limit(
+            "questions of an account to registries (`discovery`), those that were answered in the last "
+            f"{LIFETIME_SECONDS} s not counted",
+            f"{CALLS_OUT.quota} in a minute",
+            "",
+            "429 `TOO_MANY_REQUESTS`",
+        ),
         _Limit("requests of an account (`account`)", account, setting, "429 `TOO_MANY_REQUESTS`"),
         _Limit("requests of an address to open routes (`open`)", opened, setting, "429 `TOO_MANY_REQUESTS`"),
         _Limit(
@@ -117,6 +131,8 @@ def _at_once() -> list[_Limit]:
             "",
             "the connection is closed",
         ),
+        _Limit("a question to a registry", f"{TOTAL_SECONDS:.0f} s", "", "502, `reason` `TOO_SLOW`"),
+        _Limit("answers of registries that are kept, per process", str(MOST_ANSWERS), "", "the oldest is forgotten"),
         _Limit("work on a request, once its body is there", f"{guard.WORK_SECONDS:.0f} s", "", "503 `TOOK_TOO_LONG`"),
     ]
 
@@ -132,6 +148,37 @@ def _requests() -> list[_Limit]:
         _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),
         _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", too_large),
         _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", too_large),
+        _Limit(
+            "file of an attachment",
+            f"{guard.ATTACHMENT_BYTES // _MIB} MiB, or less by the program's config",
+            "",
+            "413 `ATTACHMENT_TOO_LARGE`",
+        ),
+        _Limit(
+            "text parts beside it, and bytes of one",
+            f"{multipart.MOST_TEXTS}, {multipart.MOST_TEXT_BYTES:,}",
+            "",
+            "400 `MALFORMED_UPLOAD`",
+        ),
+        _Limit(
+            "attachments of an entity",
+            f"{MOST_PER_ENTITY}, or as the program's config says, up to {HIGHEST_PER_ENTITY:,}",
+            "",
+            "409 `ATTACHMENTS_OF_ENTITY_FULL`",
+        ),
+        _Limit(
+            "room for the attachments of a program",
+            "no limit",
+            "`ATTACHMENT_QUOTA`",
+            "409 `ATTACHMENTS_OF_PROGRAM_FULL`",
+        ),
+        _Limit(
+            "a link to an attachment",
+            f"{LINK_SECONDS // 60} minutes to {MOST_LINK_SECONDS // 60}",
+            "",
+            "403 `ATTACHMENT_LINK_INVALID`",
+        ),
+        _Limit("file with a sample record", f"{LARGEST_FILE_BYTES // _MIB} MiB", "", too_large),
         _Limit("forms of a config", f"{MOST_FORMS:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("its providers, their fields, languages, templates", f"{MOST_SMALL:,}", "", "400 `INVALID_CONFIG`"),
@@ -154,6 +201,7 @@ def _pages() -> list[_Limit]:
     paged = {
         "events of a pull": (PULL_PAGE, "400"),
         "audit entries": (AUDIT_PAGE, "400"),
+        "attachments by their changes": (ATTACHMENTS_PAGE, "400"),
         "entries of a history": (HISTORY_PAGE, "400"),
         "conflicts": (CONFLICTS_PAGE, "400"),
         "quarantined events": (QUARANTINE_PAGE, "400"),
@@ -163,6 +211,8 @@ def _pages() -> list[_Limit]:
         "programs": (100, "the first so many"),
         "events of an entity": (MOST_EVENTS, "the latest so many; its history has pages"),
         "members of a group": (MOST_MEMBERS, "the first so many"),
+        "relations of a registry whose options are looked up": (MOST_RELATIONS, "the others come without"),
+        "options of a relation": (MOST_OPTIONS, "with more it comes without"),
         "events of one replay or discard": (MOST_AT_ONCE, "400"),
     }
     return [_Limit(f"{what} at once", f"{most:,}", "", answer) for what, (most, answer) in paged.items()]

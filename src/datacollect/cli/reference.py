@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import typer
 
 from datacollect.app import create_app
-from datacollect.cli import commands_page, config_page, limits_page
+from datacollect.cli import adapters_page, commands_page, config_page, limits_page
 from datacollect.http.policy import Operation, operations_of
 from datacollect.kernel.errors import DataCollectError, IssueCode
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role
@@ -37,6 +37,12 @@ def print_limits() -> None:
 def print_program_config() -> None:
     """What a program's config may hold, and what is found in one."""
     typer.echo("\n".join(config_page.lines()))
+
+
+@app.command("adapters")
+def print_adapters() -> None:
+    """The systems a program can exchange with, and the options of each."""
+    typer.echo("\n".join(adapters_page.lines()))
 
 
 @app.command("permissions")

@@ -7,15 +7,19 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
-from datacollect.http.receiving import IDLE_SECONDS, BodyMemory, Incoming
-from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge, Unavailable
+from datacollect.http.multipart import ENVELOPE_BYTES
+from datacollect.http.receiving import IDLE_SECONDS, BodyLimit, BodyMemory, Incoming
+from datacollect.http.upload import FileTooLarge
+from datacollect.kernel.errors import DataCollectError, InvalidRequest, Unavailable
 
 _log = structlog.get_logger(component="http")
 
 _MEBIBYTE = 1024 * 1024
 SYNC_BYTES = 50 * _MEBIBYTE
 # The file may have 10 MB (the route looks); the rest is room for the multipart envelope.
-CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + 64 * 1024
+CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + ENVELOPE_BYTES
+ATTACHMENT_BYTES = 50 * _MEBIBYTE
+FIELD_FILE_BYTES = CONFIG_UPLOAD_BYTES
 OTHER_BYTES = _MEBIBYTE
 
 MOST_PARAMETERS = 100
@@ -46,14 +50,24 @@ class TookTooLong(Unavailable):
     help = "Send the same again after `Retry-After`, or ask for less at once."
 
 
-def body_limit(scope: Scope) -> int:
-    """The most bytes a body may have on this route, as sent and as inflated."""
+_SYNC = BodyLimit(SYNC_BYTES)
+_CONFIG_UPLOAD = BodyLimit(CONFIG_UPLOAD_BYTES)
+_FIELD_FILE = BodyLimit(FIELD_FILE_BYTES)
+_ATTACHMENT = BodyLimit(ATTACHMENT_BYTES + ENVELOPE_BYTES, FileTooLarge, passes_through=True)
+_OTHER = BodyLimit(OTHER_BYTES)
+
+
+def body_limit(scope: Scope) -> BodyLimit:
     path: str = scope["path"]
     if path.startswith("/api/sync/"):
-        return SYNC_BYTES
+        return _SYNC
     if path.startswith("/api/apps") and scope["method"] in ("POST", "PUT"):
-        return CONFIG_UPLOAD_BYTES
-    return OTHER_BYTES
+        return _CONFIG_UPLOAD
+    if path == "/api/openspp-fields/parse-file":
+        return _FIELD_FILE
+    if path == "/api/attachments/upload":
+        return _ATTACHMENT
+    return _OTHER
 
 
 class RequestGuard:
@@ -134,7 +148,7 @@ class RequestGuard:
             await render_unexpected(scope, error, development=self._development)(scope, receive, send)
 
 
-def _refusal(scope: Scope, limit: int) -> DataCollectError | None:
+def _refusal(scope: Scope, limit: BodyLimit) -> DataCollectError | None:
     """What can be told from the head of the request."""
     query: bytes = scope["query_string"]
     if b"%00" in query or "\x00" in scope["path"]:
@@ -143,8 +157,8 @@ def _refusal(scope: Scope, limit: int) -> DataCollectError | None:
         return TooManyParameters()
     for name, value in scope["headers"]:
         # Longer numbers than any size are not even read.
-        if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit):
-            return PayloadTooLarge()
+        if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit.most_bytes):
+            return limit.refused()
     return None
 
 

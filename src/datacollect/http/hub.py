@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
-from datacollect.db import Database, Tx
+from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
@@ -18,8 +18,9 @@ from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sealing import Seals
-from datacollect.kernel.tenancy import Tenant, TenantDirectory
+from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
+from datacollect.objects import ObjectStore, Spool, Spooled
 from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
 
@@ -135,11 +136,65 @@ class Quarantine(Protocol):
         """
 
 
+class Duplicates(Protocol):
+    """Looks for duplicates behind the log; implemented by the duplicates slice."""
+
+    async def has_open(self, scope: TenantScope) -> bool:
+        """Whether the program has pairs that nobody has decided about; some seconds old."""
+
+    async def tell(self) -> None:
+        """Put the programs whose logs have grown in line now; else it is done within seconds."""
+
+    def stop(self) -> None:
+        """Do no more by itself."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
     def export(self, scope: TenantScope, tenant: Tenant, order: Any, **told: Any) -> AbstractAsyncContextManager[Any]:
         """The export, which lasts as long as the block."""
+
+
+class Contents(Protocol):
+    """What attachments have, stored once per program; implemented by the attachments slice."""
+
+    async def secure(self, scope: TenantScope, spooled: Spooled) -> Any:
+        """See to it that the bytes are in the store, before the unit of work that `take`s what this gives.
+
+        Raises `StorageUnavailable`, `StorageFull`.
+        """
+
+    async def take(self, tx: Tx, scope: TenantScope, secured: Any) -> bool:
+        """Count one attachment more. False if the bytes may be gone again: secure them once more."""
+
+    async def release(self, tx: Tx, scope: TenantScope, digest: str) -> None:
+        """Count one less. The bytes are deleted after a while, when there is none left."""
+
+    async def find(self, view: Reading, scope: TenantScope, digest: str) -> Any:
+        """The content, with the key of its bytes; None if there is none."""
+
+
+class Attachments(Protocol):
+    """Makes and deletes attachments; implemented by the attachments slice, which knows what they are."""
+
+    async def keep(self, scope: TenantScope, rules: AttachmentRules, new: Any, spooled: Spooled) -> tuple[Any, bool]:
+        """The attachment, and whether it was made now."""
+
+    async def delete(self, scope: TenantScope, guid: str) -> None: ...
+
+
+class Registries(Protocol):
+    """Asks other systems what fields and programs they have; implemented by the discovery slice, which knows what it is
+    asked."""
+
+    async def odoo_fields(self, caller: str, asked: Any) -> Sequence[Any]: ...
+
+    async def sign_in(self, caller: str, client: Any) -> Sequence[str]: ...
+
+    async def studio_fields(self, caller: str, client: Any) -> Any: ...
+
+    async def programs(self, caller: str, client: Any, asked: Any) -> Any: ...
 
 
 class OtherSystems(Protocol):
@@ -174,6 +229,7 @@ class Hub:
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
+    duplicates: Duplicates
     quarantine: Quarantine
     reads: ReadAudit
     exports: Exports
@@ -182,8 +238,13 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    registries: Registries
     others: OtherSystems
     jobs: Worker
+    objects: ObjectStore
+    spool: Spool
+    contents: Contents
+    attachments: Attachments
 
 
 def get_hub(request: Request) -> Hub:

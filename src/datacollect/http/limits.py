@@ -94,7 +94,9 @@ CLASSES = (
         "sign-in", ("/api/users/login", "/api/users/login/provider", "/api/users/refresh"), Limited.IN_THE_DATABASE
     ),
     RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
-    RouteClass("open", ("/api/users/logout", "/api/users/login/providers"), Limited.BY_ADDRESS),
+    RouteClass(
+        "open", ("/api/users/logout", "/api/users/login/providers", "/api/attachments/*/file"), Limited.BY_ADDRESS
+    ),
     RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
     RouteClass("open", ("*",), Limited.BY_ADDRESS),
 )

@@ -132,6 +132,7 @@ _ERROR_TEXTS = {
     415: "The media type or the `Content-Encoding` of the body is not supported.",
     422: "The request was understood but cannot be carried out.",
     429: "Too many requests; `Retry-After` says when to come back.",
+    502: "The other system cannot be reached, does not let the hub in, or answers what the hub does not understand.",
     500: "Something went wrong in the hub. The log has the details under this `requestId`.",
     503: "The hub cannot do this just now: its database or the caller's identity provider is away, or it has too much to do.",
 }

@@ -170,8 +170,14 @@ class InProgram(Policy):
         """For routes that do not take the default program: may refuse a request that names none."""
 
     async def enter(self, request: Request, hub: Hub) -> Entered:
-        actor = await _caller(request, hub, self.permission)
+        actor = await self.caller(request, hub)
         sent = Sent(None, None) if self.body is None else await self.body(request)
+        return await self.let_in(request, hub, actor, sent)
+
+    async def caller(self, request: Request, hub: Hub) -> Actor:
+        return await _caller(request, hub, self.permission)
+
+    async def let_in(self, request: Request, hub: Hub, actor: Actor, sent: Sent) -> Entered:
         self.require_named(request)
         tenant_id = tenant_of(request, sent.document if isinstance(sent.document, dict) else None)
         scope = _entered(self.permission, actor, tenant_id)

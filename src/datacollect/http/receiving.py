@@ -1,6 +1,7 @@
 """The way in: a request's body, held to its limits of size, of patience and of the memory all bodies share."""
 
 import asyncio
+from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope
 
@@ -37,11 +38,27 @@ class BodyMemory:
         self.held_bytes -= count
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """What a route takes as its body, as sent and as inflated."""
+
+    most_bytes: int
+    refused: type[PayloadTooLarge] = PayloadTooLarge
+    passes_through: bool = False
+    """Whether the route lets go of each piece before it asks for the next, so that the body takes no memory."""
+
+
 class Incoming:
     """A request's `receive`. The first refusal is kept in `refused`: it stands, whatever is made of it on the way."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, *, limit: int, memory: BodyMemory, idle_seconds: float = IDLE_SECONDS
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        limit: BodyLimit,
+        memory: BodyMemory,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._scope = scope
         self._receive = receive
@@ -51,6 +68,7 @@ class Incoming:
         self._began: float | None = None
         self._inflater: Inflater | None = None
         self._arrived_bytes = 0
+        self._given_bytes = 0
         self._held_bytes = 0
         self._all_arrived = False
         self._complete = False
@@ -82,7 +100,7 @@ class Incoming:
         for name, value in self._scope["headers"]:
             if name == b"content-encoding":
                 encodings.append(value)
-            elif name == b"content-length" and value.isdigit() and not self._memory.has_room_for(int(value)):
+            elif name == b"content-length" and value.isdigit() and not self._has_room_for(int(value)):
                 raise HubBusy()
         if encodings:
             self._inflater = inflater_for(encodings)
@@ -116,8 +134,8 @@ class Incoming:
         except TimeoutError:
             raise BodyTooSlow() from None
         self._arrived_bytes += len(message.get("body", b""))
-        if self._arrived_bytes > self._limit:
-            raise PayloadTooLarge()
+        if self._arrived_bytes > self._limit.most_bytes:
+            raise self._limit.refused()
         self._all_arrived = not message.get("more_body", False)
         if not self._all_arrived:
             self._require_pace()
@@ -129,10 +147,15 @@ class Incoming:
         if seconds > self._idle_seconds and self._arrived_bytes < seconds * LEAST_BYTES_PER_SECOND:
             raise BodyTooSlow()
 
+    def _has_room_for(self, count: int) -> bool:
+        return self._limit.passes_through or self._memory.has_room_for(count)
+
     def _hold(self, count: int) -> None:
-        self._held_bytes += count
-        self._memory.take(count)
-        if self._held_bytes > self._limit:
-            raise PayloadTooLarge()
-        if not self._memory.has_room_for(0):
+        self._given_bytes += count
+        if not self._limit.passes_through:
+            self._held_bytes += count
+            self._memory.take(count)
+        if self._given_bytes > self._limit.most_bytes:
+            raise self._limit.refused()
+        if not self._has_room_for(0):
             raise HubBusy()

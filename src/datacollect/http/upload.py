@@ -1,17 +1,18 @@
 """A JSON document sent as a file: one multipart part of a known name, or simply the body."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any, ClassVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from datacollect.http.aside import aside
 from datacollect.http.body import JsonBody, read_body, strict_json
-from datacollect.kernel.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge, UnsupportedMedia
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -48,19 +49,32 @@ class FileTooLarge(PayloadTooLarge):
     """File too large"""
 
 
+class _InMemory(MultiPartParser):
+    """Nothing that was sent touches the disk; how much it may be is limited on the way in."""
+
+    spool_max_size = 0  # no size is too large
+
+
 class JsonUpload(JsonBody):
     """A dependency that gives the uploaded document, decoded strictly but not validated: the model only documents.
 
-    Put it behind the auth parameter. Raises `missing` when there is no document, `NotAJsonFile` (415), `FileTooLarge`
-    (413), `UnexpectedField`, `MalformedUpload` and `InvalidJson`.
+    Put it behind the auth parameter. Raises `missing` when there is no document, `not_json`, `FileTooLarge` (413),
+    `UnexpectedField`, `MalformedUpload` and `InvalidJson`.
     """
 
     def __init__(
-        self, model: type[BaseModel], *, field: str, missing: type[InvalidRequest], largest_bytes: int
+        self,
+        model: type[BaseModel],
+        *,
+        field: str,
+        missing: type[InvalidRequest],
+        largest_bytes: int,
+        not_json: type[DataCollectError] = NotAJsonFile,
     ) -> None:
         super().__init__(model)
         self.field = field
         self._missing = missing
+        self._not_json = not_json
         self._largest_bytes = largest_bytes
 
     async def __call__(self, request: Request) -> Any:
@@ -72,7 +86,7 @@ class JsonUpload(JsonBody):
             if not content:
                 raise self._missing()
             if media_type != JSON:
-                raise NotAJsonFile()
+                raise self._not_json()
         if len(content) > self._largest_bytes:
             raise FileTooLarge()
         if len(content) < _LARGE_BYTES:
@@ -80,10 +94,7 @@ class JsonUpload(JsonBody):
         return await aside(partial(strict_json, content))
 
     async def _file(self, request: Request) -> bytes:
-        try:
-            form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
-        except HTTPException as refused:
-            raise MalformedUpload(str(refused.detail)) from None
+        form = await _form_of(request)
         # A text field instead of a file counts as no file: browsers send one for an empty file input.
         files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
         try:
@@ -92,13 +103,24 @@ class JsonUpload(JsonBody):
             if len(files) > 1 or files[0][0] != self.field:
                 raise UnexpectedField()
             file = files[0][1]
-            if _media_type(file.content_type) != JSON:
-                raise NotAJsonFile()
+            if not self.is_json(file):
+                raise self._not_json()
             if (file.size or 0) > self._largest_bytes:
                 raise FileTooLarge()
             return await file.read()
         finally:
             await form.close()
+
+    def is_json(self, file: UploadFile) -> bool:
+        return _media_type(file.content_type) == JSON
+
+
+async def _form_of(request: Request) -> FormData:
+    try:
+        async with aclosing(request.stream()) as stream:
+            return await _InMemory(request.headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS).parse()
+    except MultiPartException as refused:
+        raise MalformedUpload(refused.message) from None
 
 
 def _media_type(content_type: str | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from datacollect.kernel.filetypes import DEFAULT_FILE_TYPES, MOST_FILE_BYTES, MOST_PER_ENTITY
 from datacollect.kernel.ids import TenantId
 
 CUSTOM_EVENT_TYPES = frozenset({"record-attendance", "grant-entitlement", "redeem-entitlement", "void-redemption"})
@@ -23,6 +24,16 @@ class FormValidation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachmentRules:
+    """What a program takes as attachments."""
+
+    most_bytes: int = MOST_FILE_BYTES
+    """Of one file."""
+    types: frozenset[str] = DEFAULT_FILE_TYPES
+    most_per_entity: int = MOST_PER_ENTITY
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """A running (not archived) program."""
 
@@ -37,6 +48,7 @@ class Tenant:
     """Of the program's config: another one after every change, and never one again."""
     searchable: tuple[str, ...] = ()
     """Paths of the fields that its forms mark as searchable."""
+    attachments: AttachmentRules = AttachmentRules()
 
 
 class TenantDirectory(Protocol):

@@ -43,9 +43,9 @@ def test_the_full_config_is_kept_as_sent():
         externalSync={
             "type": "mock",
             "url": "http://mock:9999",
-            "adapterConfig": {"clientId": "c", "nested": {"x": None}},
+            "adapterConfig": {"clientId": "c", "clientSecret": "s", "nested": {"x": None}},
             "extraFields": [{"name": "a", "value": "b"}],
-            "fieldMappings": [{"from": "x"}],
+            "fieldMappings": [{"formField": "a", "opensppField": "b"}],
             "anything": {"else": 1},
         },
         authConfigs=[{"type": "keycloak", "fields": {"authority": "https://idp.example/realms/x", "client_id": "a"}}],

@@ -47,7 +47,8 @@ def provider(type: str = "keycloak", **fields: str) -> dict[str, Any]:
 
 
 def external(type: str = "mock", **changes: Any) -> dict[str, Any]:
-    return {"type": type, "url": "https://spp.example"} | changes
+    login = {"clientId": "hub", "clientSecret": "s3cret"}
+    return {"type": type, "url": "https://spp.example", "adapterConfig": login} | changes
 
 
 def service(**changes: Any) -> dict[str, Any]:
@@ -138,7 +139,7 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "hidden_mapping_field",
         "externalSync.fieldMappings[0].apiKey",
-        config(externalSync=external(fieldMappings=[{"source": "a", "apiKey": "s"}])),
+        config(externalSync=external(fieldMappings=[{"formField": "a", "opensppField": "b", "apiKey": "s"}])),
     ),
     (
         "published_secret",
@@ -147,7 +148,33 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("odd_redirect", "authConfigs[0].fields.redirect_uri", config(authConfigs=[provider(redirect_uri="app/callback")])),
     ("address_without_scheme", "syncServerUrl", config(syncServerUrl="hub.example:8080/base")),
-    ("odd_address", "externalSync.url", config(externalSync=external("ours", url="queue/7"))),
+    ("odd_address", "externalSync.url", config(externalSync=external("mock-sync-server", url="queue/7"))),
+    ("unknown_adapter", "externalSync.type", config(externalSync=external("ours"))),
+    (
+        "adapter_cannot_start",
+        "externalSync.adapterConfig.clientSecret",
+        config(externalSync=external(adapterConfig={"clientId": "hub"})),
+    ),
+    (
+        "adapter_cannot_start",
+        "externalSync.adapterConfig.timeout",
+        config(externalSync=external(extraFields=[{"name": "timeout", "value": "soon"}])),
+    ),
+    ("adapter_cannot_start", "externalSync.fieldMappings", config(externalSync=external(fieldMappings="[{"))),
+    (
+        "incomplete_mapping",
+        "externalSync.fieldMappings[0].opensppField",
+        config(externalSync=external(fieldMappings=[{"formField": "a", "opensppField": ""}])),
+    ),
+    (
+        "unknown_transformer",
+        "externalSync.fieldMappings",
+        config(
+            externalSync=external(
+                fieldMappings=[{"formField": "a", "opensppField": "b", "transformer": {"type": "magic"}}]
+            )
+        ),
+    ),
     (
         "duplicate_issuer",
         "claim169.trustedIssuers[1].issuerId",

@@ -132,6 +132,17 @@ RULES: Mapping[str, Rule] = {
     "GET /api/entities/{guid}/members": _READ,
     "GET /api/entities/{guid}/events": _READ,
     "GET /api/entities/{guid}/history": Rule("member", "viewer", at="query", reveals="data north device"),
+    # Attachments, 2; decision 19. A link is for whoever has it.
+    "POST /api/attachments/upload": Rule("member", "enumerator", at="query"),
+    "GET /api/attachments": _READ,
+    "GET /api/attachments/pending": Rule("member", "viewer", at="query", whole=True, reveals="data"),
+    "GET /api/attachments/entity/{entityGuid}": _READ,
+    "GET /api/attachments/{guid}": _READ,
+    "HEAD /api/attachments/{guid}": _READ,
+    "GET /api/attachments/{guid}/metadata": _READ,
+    "DELETE /api/attachments/{guid}": Rule("member", "enumerator", at="query"),
+    "POST /api/attachments/{guid}/link": Rule("member", "viewer", at="query"),
+    "GET /api/attachments/{guid}/file": Rule("anybody", at="object", missing=403, reveals="north"),
     # Sync, 1; decisions 6 and 19.
     "GET /api/sync/pull": _SYNC,
     "GET /api/sync/pull/callback": _SYNC,
@@ -147,6 +158,11 @@ RULES: Mapping[str, Rule] = {
     "POST /api/conflicts/{guid}/resolve": Rule(
         "member", "supervisor", at="query", missing=400, guard="sync", whole=True, reveals="data"
     ),
+    # Duplicates, 2 and 3; decisions 13 and 19. The list and decisions are about the whole program.
+    "GET /api/potential-duplicates": Rule("member", "viewer", at="query", whole=True, reveals="data north name form"),
+    "POST /api/potential-duplicates/resolve": Rule("member", "supervisor", at="body", whole=True),
+    "POST /api/potential-duplicates/check": Rule("member", "viewer", at="body", reveals="data north"),
+    "POST /api/potential-duplicates/sweep": Rule("member", "supervisor", at="query", whole=True),
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
     "POST /api/admin/devices/{deviceId}/restore": _DEVICES,
@@ -168,6 +184,13 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/discard": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+    # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
+    "POST /api/openspp-fields/parse": _STAFF,
+    "POST /api/openspp-fields/parse-file": _STAFF,
+    "POST /api/openspp-fields/fetch": _ADMIN,
+    "POST /api/openspp-fields/v2/test-connection": _ADMIN,
+    "POST /api/openspp-fields/v2/fields": _ADMIN,
+    "POST /api/openspp/programs/discover": _ADMIN,
 }
 
 

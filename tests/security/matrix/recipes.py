@@ -4,15 +4,33 @@ Their ids exist in the program they are about, and their bodies are valid: a che
 """
 
 import itertools
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+from datacollect.features.attachments.links import link_path
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.ids import TenantId
 from tests.accounts import PASSWORD, bearer, login, make_person
+from tests.attachments import form_of
+from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, RUNNING, SHARED, UNKNOWN, Objects, Sent, World
+from tests.security.matrix.world import (
+    ARCHIVED,
+    ELSEWHERE,
+    OWN,
+    RUNNING,
+    SHARED,
+    UNKNOWN,
+    Objects,
+    Sent,
+    World,
+    likeness_of,
+)
 
 DEVICE = {"X-Device-Id": "device-of-the-matrix"}
 _numbers = itertools.count(1)
@@ -32,6 +50,8 @@ class Place:
     """E-mail and password of an account, of another program or made for one request."""
     refresh_token: str = "no-token"
     authorization: str | None = None
+    registry: str = "http://registry.invalid"
+    """Where a registry is that answers; nobody is called for who may not ask."""
 
 
 Build = Callable[[Place], Sent]
@@ -115,9 +135,51 @@ def _noted(place: Place) -> Sent:
     return Sent("POST", "/api/sync/push/audit-logs", body=body, headers=DEVICE)
 
 
+def _attached(entity: str) -> Build:
+    """A file for an entity, by its name among the objects."""
+
+    def build(place: Place) -> Sent:
+        file = 'name="file"; filename="photo.txt"\r\nContent-Type: text/plain'
+        raw, headers = form_of((file, b"hello"), ('name="entityGuid"', getattr(place.objects, entity).encode()))
+        return Sent("POST", "/api/attachments/upload", (("configId", place.id),), raw=raw, headers=headers)
+
+    return build
+
+
+def _linked(place: Place) -> Sent:
+    """A link such as the hub makes."""
+    soon = Millis(int(time.time() * 1000) + 30 * 60 * 1000)
+    path = link_path([JWT_SECRET.encode()], TenantId(place.id), place.objects.north_attachment, soon)
+    address = urlsplit(path)
+    return Sent("GET", address.path, tuple(parse_qsl(address.query)))
+
+
+async def _fresh_attachment(world: World, place: Place) -> Place:
+    guid = await world.make_attachment(place.id, place.objects.north, "photo")
+    return replace(place, objects=replace(place.objects, north_attachment=guid))
+
+
 async def _fresh_conflict(world: World, place: Place) -> Place:
     entity, conflict = await world.make_conflict(place.id, place.name)
     return replace(place, objects=replace(place.objects, entity=entity, conflict=conflict))
+
+
+def _decided(**decision: Any) -> Build:
+    def build(place: Place) -> Sent:
+        newer, older = place.objects.pair
+        body = {"configId": place.id, "newItem": newer, "existingItem": older} | decision
+        return Sent("POST", "/api/potential-duplicates/resolve", body=body)
+
+    return build
+
+
+def _asked_before_saving(place: Place) -> Sent:
+    body = {"configId": place.id, "data": likeness_of(place.name)}
+    return Sent("POST", "/api/potential-duplicates/check", body=body)
+
+
+async def _fresh_pair(world: World, place: Place) -> Place:
+    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -178,6 +240,18 @@ async def _current_artifact(world: World, place: Place) -> Place:
 
 def _file(ending: str) -> Recipe:
     return Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.{ending}"), prepare=_current_artifact)
+
+
+async def _registry(world: World, place: Place) -> Place:
+    # So often may an administrator ask.
+    world.clock.turn(seconds=7)
+    return replace(place, registry=world.registry.url)
+
+
+def _registry_body(place: Place) -> dict[str, str]:
+    account = {"database": "openspp", "username": "hub", "password": PASSWORD}
+    client = {"clientId": "hub", "clientSecret": PASSWORD}
+    return {"url": place.registry, "baseUrl": place.registry, **account, **client}
 
 
 async def _fresh_id(_: World, place: Place) -> Place:
@@ -431,6 +505,42 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe(_of(f"{_NORTH}/history"), name="north"),
         Recipe(_of(f"{_SHARED}/history"), limited=404, name="of a guid that all have"),
     ),
+    "POST /api/attachments/upload": (
+        Recipe(_attached("north"), ok=201, writes=True),
+        Recipe(_attached("entity"), ok=201, limited=404, writes=True, name="to the south"),
+    ),
+    "GET /api/attachments": (Recipe(_of("/api/attachments", limit="1000")),),
+    "GET /api/attachments/pending": (Recipe(_of("/api/attachments/pending", limit="1000")),),
+    "GET /api/attachments/entity/{entityGuid}": (
+        Recipe(_of("/api/attachments/entity/{entity}")),
+        Recipe(_of("/api/attachments/entity/{north}"), name="north"),
+    ),
+    "GET /api/attachments/{guid}": (
+        Recipe(_of("/api/attachments/{attachment}"), limited=404),
+        Recipe(_of("/api/attachments/{north_attachment}"), name="north"),
+    ),
+    "HEAD /api/attachments/{guid}": (
+        Recipe(_of("/api/attachments/{attachment}", method="HEAD"), limited=404),
+        Recipe(_of("/api/attachments/{north_attachment}", method="HEAD"), name="north"),
+    ),
+    "GET /api/attachments/{guid}/metadata": (
+        Recipe(_of("/api/attachments/{attachment}/metadata"), limited=404),
+        Recipe(_of("/api/attachments/{north_attachment}/metadata"), name="north"),
+    ),
+    "DELETE /api/attachments/{guid}": (
+        Recipe(_of("/api/attachments/{north_attachment}", method="DELETE"), prepare=_fresh_attachment, writes=True),
+        Recipe(
+            _of("/api/attachments/{north_attachment}", method="DELETE", body={"more": 1}),
+            prepare=_fresh_attachment,
+            writes=True,
+            name="with a body",
+        ),
+    ),
+    "POST /api/attachments/{guid}/link": (
+        Recipe(_of("/api/attachments/{attachment}/link", method="POST"), limited=404, writes=True),
+        Recipe(_of("/api/attachments/{north_attachment}/link", method="POST", body={"seconds": 60}), writes=True),
+    ),
+    "GET /api/attachments/{guid}/file": (Recipe(_linked),),
     "GET /api/sync/pull": (
         Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000")),
         Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000", areaIds="south,north"), name="by area"),
@@ -459,6 +569,15 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
             prepare=_fresh_conflict,
             writes=True,
         ),
+    ),
+    "GET /api/potential-duplicates": (Recipe(_of("/api/potential-duplicates", status="all")),),
+    "POST /api/potential-duplicates/resolve": (
+        Recipe(_decided(shouldDeleteNewItem=True), prepare=_fresh_pair, writes=True, name="to delete"),
+        Recipe(_decided(resolution="merge"), prepare=_fresh_pair, writes=True, name="to merge"),
+    ),
+    "POST /api/potential-duplicates/check": (Recipe(_asked_before_saving),),
+    "POST /api/potential-duplicates/sweep": (
+        Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
@@ -509,4 +628,17 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/sync/quarantine/{id}/discard": (
         Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
     ),
+    "POST /api/openspp-fields/parse": (Recipe(_plain("POST", "/api/openspp-fields/parse", lambda _: {"name": "Lan"})),),
+    "POST /api/openspp-fields/parse-file": (
+        Recipe(_plain("POST", "/api/openspp-fields/parse-file", lambda _: {"name": "Lan"})),
+    ),
+    **{
+        f"POST {path}": (Recipe(_plain("POST", path, _registry_body), prepare=_registry),)
+        for path in (
+            "/api/openspp-fields/fetch",
+            "/api/openspp-fields/v2/test-connection",
+            "/api/openspp-fields/v2/fields",
+            "/api/openspp/programs/discover",
+        )
+    },
 }

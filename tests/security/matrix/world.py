@@ -26,6 +26,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
+from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
@@ -83,8 +84,18 @@ class Objects:
     session: str
     """Of the account."""
     artifact: str
+    attachment: str
+    """Of the entity in the south."""
+    north_attachment: str
     job: str
     """A run of an exchange, which has ended."""
+    pair: tuple[str, str] = ("no-such-entity", "no-such-other")
+    """Two that may be one, the one that came later first."""
+
+
+def likeness_of(name: str) -> dict[str, Any]:
+    """Of those whom `make_pair` makes."""
+    return {"entityName": "individual", "name": mark(name, "data"), "birthDate": "1990-04-02", "phone": "0771234567"}
 
 
 def nothing() -> Objects:
@@ -99,6 +110,8 @@ def nothing() -> Objects:
         account="99999999",
         session=uuid.uuid4().hex,
         artifact=uuid.uuid4().hex,
+        attachment=str(uuid.uuid4()),
+        north_attachment=str(uuid.uuid4()),
         job=str(uuid.uuid4()),
     )
 
@@ -157,6 +170,8 @@ class World:
     boss: str
     """The id of an ADMIN who belongs to `OWN` and `ELSEWHERE` too."""
     providers: Providers
+    registry: RemoteSystem
+    """An OpenSPP of either version, without fields or programs."""
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -218,6 +233,16 @@ class World:
         answer = await self.admin.get("/api/conflicts", params={"configId": config_id, "entityGuid": entity})
         return entity, str(answer.json()["conflicts"][0]["guid"])
 
+    async def make_pair(self, config_id: str, name: str) -> tuple[str, str]:
+        """Two in the south that may be one, as the hub finds them."""
+        older, newer = (f"{letter}-{uuid.uuid4()}" for letter in "an")
+        data = likeness_of(name) | {"area_id": "south"}
+        for entity in (older, newer):
+            await self.push(config_id, make_event(entity=entity, data=data), device=mark(name, "device"))
+        await self.admin.post("/api/potential-duplicates/sweep", params={"configId": config_id})
+        await self.hub.jobs.drain()
+        return newer, older
+
     async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
         """A member that came before its group; the group follows, so that the event can be replayed."""
         value, group = mark(name, kind), str(uuid.uuid4())
@@ -232,6 +257,15 @@ class World:
         query = {"configId": config_id, "entityGuid": group}
         answer = await self.admin.get("/api/sync/quarantine", params=query)
         return str(answer.json()["quarantined"][0]["id"])
+
+    async def make_attachment(self, config_id: str, entity: str, value: str) -> str:
+        """A text that says `value`, and is called so."""
+        file = (f"{value}.txt", value.encode(), "text/plain")
+        answer = await self.admin.post(
+            "/api/attachments/upload", data={"configId": config_id, "entityGuid": entity}, files={"file": file}
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["attachment"]["guid"])
 
     async def make_run(self, config_id: str) -> str:
         """The job id of a run that has ended, as it does at once: no system is behind the programs' settings."""
@@ -306,8 +340,19 @@ def config_of(name: str) -> dict[str, Any]:
 async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
     async with OidcProvider.running(now=_seconds(clock)) as home, OidcProvider.running(now=_seconds(clock)) as other:
-        async with _opened(folder, url, superuser_url, clock, Providers(home, other)) as world:
-            yield world
+        with RemoteSystem(_registry) as registry:
+            async with _opened(folder, url, superuser_url, clock, Providers(home, other), registry) as world:
+                yield world
+
+
+def _registry(request: Request) -> Answer:
+    match request.path.rpartition("/")[2]:
+        case "jsonrpc":
+            signs_in = request.json()["params"]["method"] == "authenticate"
+            return Answer(200, {"result": 7 if signs_in else {}})
+        case "token":
+            return Answer(200, {"access_token": "t", "expires_in": 3600, "scope": "individual:read"})
+    return Answer(200, {"items": [], "data": []})
 
 
 def _seconds(clock: TurnableClock) -> Callable[[], float]:
@@ -316,7 +361,12 @@ def _seconds(clock: TurnableClock) -> Callable[[], float]:
 
 @asynccontextmanager
 async def _opened(
-    folder: Path, url: str | None, superuser_url: str | None, clock: TurnableClock, providers: Providers
+    folder: Path,
+    url: str | None,
+    superuser_url: str | None,
+    clock: TurnableClock,
+    providers: Providers,
+    registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
     settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
@@ -331,7 +381,20 @@ async def _opened(
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         world = World(
-            app, superuser_url, folder, clock, admin, {}, "", "", "", providers, transport, client, _addresses()
+            app,
+            superuser_url,
+            folder,
+            clock,
+            admin,
+            {},
+            "",
+            "",
+            "",
+            providers,
+            registry,
+            transport,
+            client,
+            _addresses(),
         )
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
@@ -380,8 +443,23 @@ async def _fill(world: World, name: str) -> Objects:
     assert (await world.admin.post(f"/api/admin/devices/{revoked}/revoke", params=query)).status_code == 200
     account = await world.make_account(name, name)
     session, artifact = await world.session_of(account), await world.artifact_of(name)
-    job = await world.make_run(name)
-    return Objects(entity, north, group, conflict, quarantined, device, str(account.id), session, artifact, job)
+    attachment = await world.make_attachment(name, entity, mark(name, "data"))
+    north_attachment = await world.make_attachment(name, north, marked)
+    return Objects(
+        entity=entity,
+        north=north,
+        group=group,
+        conflict=conflict,
+        quarantined=quarantined,
+        device=device,
+        account=str(account.id),
+        session=session,
+        artifact=artifact,
+        attachment=attachment,
+        north_attachment=north_attachment,
+        job=await world.make_run(name),
+        pair=await world.make_pair(name, name),
+    )
 
 
 def _addresses() -> Iterator[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """The adapter: how records reach the registry, and how its records are read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -45,7 +45,7 @@ class MockAdapter:
         )
         self._open = JsonApi(context.client, options.base_url, timeout_seconds=seconds, retrying=Retrying(tries=1))
         self._api = JsonApi(context.client, options.base_url, sign_in=self._credentials, timeout_seconds=seconds)
-        self._puller = Puller(self._api, options)
+        self._puller = Puller(self._api, options, context.form_types)
 
     async def check(self) -> Health:
         return await measured(self._probe)
@@ -70,12 +70,14 @@ class MockAdapter:
 
 @dataclass(frozen=True, slots=True)
 class _Twin:
-    """A resource as it is there now."""
+    """A resource as it is there."""
 
     uuid: str
     version: str | None
     attributes: Mapping[str, Any]
     members: Mapping[str, str | None]
+    is_read: bool = True
+    """As opposed to: known from its link."""
 
     def link(self, sent: Mapping[str, Any], ours: Mapping[str, Any]) -> Link:
         """`sent` is what is known of it; `ours` the attributes that are ours to set."""
@@ -168,21 +170,21 @@ class _Batch:
         return await self._patch(record, body, changes(body, {}), twin)
 
     async def _update(self, record: Outgoing, link: Link) -> Link:
-        body = resource(record)
-        known = link.state.get("sent")
+        body, known, members = resource(record), link.state.get("sent"), link.state.get("members")
         changed = changes(body, known if isinstance(known, dict) else {})
-        members = link.state.get("members") or {}
-        if changed.attributes and link.state.get("others"):
-            link = Link(external_id=link.external_id, state=link.state)  # what others have added is read, to be kept
-        if link.version is None:
-            twin = await self._read(record, link.external_id)
-            twin = _Twin(twin.uuid, twin.version, twin.attributes, members or twin.members)
+        is_changed = bool(changed.members or changed.attributes)
+        # Members of others are to stay, so who is there must be known; and so must their attributes, before ours are set.
+        must_read = record.members is not None and members is None
+        if is_changed and (link.version is None or (changed.attributes and link.state.get("others"))):
+            must_read = True
+        if not must_read:
+            twin = _Twin(link.external_id, link.version, {}, members or {}, is_read=False)
         else:
-            twin = _Twin(link.external_id, link.version, {}, members)
-        if not (changed.members or changed.attributes):
-            state = {**link.state, "members": dict(twin.members)}
-            return Link(external_id=link.external_id, version=twin.version, state=state)
-        return await self._patch(record, body, changed, twin)
+            twin = await self._read(record, link.external_id)
+            twin = replace(twin, members=twin.members if members is None else members)
+        if is_changed:
+            return await self._patch(record, body, changed, twin)
+        return replace(link, state={**link.state, "members": dict(twin.members)})
 
     async def _read(self, record: Outgoing, uuid: str) -> _Twin:
         kind = KINDS[record.type]
@@ -203,8 +205,10 @@ class _Batch:
             json=sent,
             headers={"if-match": twin.version} if twin.version else None,
         )
-        now = _twin(reply.document, what)
-        now = _Twin(now.uuid, now.version, now.attributes, twin.members)
+        now = replace(_twin(reply.document, what), members=twin.members)
+        if twin.is_read:
+            # It also has what others have changed. A version that we name is taken for what we have sent, and not read.
+            now = replace(now, version=None)
         return now.link(fingerprints(body), body.get("attributes", {}))
 
     async def _delete(self, record: Outgoing) -> Outcome:
@@ -223,14 +227,15 @@ class _Batch:
         """Let those join that have joined here, and those leave that have left here. Others it has there stay."""
         was: dict[str, str | None] = dict(link.state.get("members") or {})
         wanted, missing = self._wanted(record)
-        version: str | None = link.version
+        version = link.version
         failure: Failure | None = None
         path = f"/v1/groups/{quote(link.external_id, safe='')}/members"
         try:
             for person, role in wanted.items():
                 if was.get(person, ...) != role:
-                    version = await self._join(path, person, role)
+                    await self._join(path, person, role)
                     was[person] = role
+                    version = None  # others may have changed the group as well
             for person in [] if missing else sorted(was.keys() - wanted.keys()):
                 what = "take a member out of a group"
                 await self._api.call("DELETE", f"{path}/{quote(person, safe='')}", what=what, accept=(404, 410))
@@ -258,29 +263,15 @@ class _Batch:
                 wanted[uuid] = member.role
         return wanted, missing
 
-    async def _join(self, path: str, person: str, role: str | None) -> str | None:
-        """The group's version afterwards, if it is told."""
+    async def _join(self, path: str, person: str, role: str | None) -> None:
         body = {"person_uuid": person} | ({"role": role} if role else {})
         what = "put a member into a group"
-        reply = await self._api.call("POST", path, what=what, json=body, repeatable=True, accept=(409,))
-        version = reply.document.get("updated_at") if isinstance(reply.document, dict) else None
-        return version if isinstance(version, str) and reply.status != 409 else None
+        await self._api.call("POST", path, what=what, json=body, repeatable=True, accept=(409,))
 
 
 def _without_version(record: Outgoing) -> Outgoing:
     assert record.link
-    link = Link(external_id=record.link.external_id, state=record.link.state)
-    return Outgoing(
-        guid=record.guid,
-        type=record.type,
-        data=record.data,
-        version=record.version,
-        key=record.key,
-        link=link,
-        is_uncertain=record.is_uncertain,
-        members=record.members,
-        state=record.state,
-    )
+    return replace(record, link=replace(record.link, version=None))
 
 
 def _twin(document: Any, what: str) -> _Twin:

@@ -44,6 +44,9 @@ Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
 An event that did no more than write its own entity is left out, unless it has places: it tells that by itself.
 """
 
+_ALWAYS_TOLD = frozenset({"resolve-duplicate"})
+"""What decides about something beside the entities."""
+
 
 class EntityProjection:
     """Implements `InlineProjection`. What the events did is told to the followers, in the same transaction."""
@@ -104,7 +107,7 @@ class EntityRun:
         changes = apply(self._states, event, context, self._rules)
         self._log_is_new |= context.position == 1
         self._recorded_at = context.recorded_at
-        if self._due is None and changes.is_own_write_only(event.entity_guid):
+        if self._due is None and event.type not in _ALWAYS_TOLD and changes.is_own_write_only(event.entity_guid):
             self._accept(changes)
             return
         concerned = dict.fromkeys((*changes.entities, *(lost.entity_guid for lost in changes.lost)))

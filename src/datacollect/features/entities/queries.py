@@ -91,6 +91,24 @@ async def guids_of_entities(
     return set((await view.execute(found)).scalars())
 
 
+_KNOWN = {
+    "postgresql": """
+SELECT e.guid, e.deleted FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (SELECT * FROM entities WHERE tenant_id = $1 AND guid = asked.guid OFFSET 0) e""",
+    "sqlite": """
+SELECT e.guid, e.deleted FROM json_each(?2) AS asked
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = asked.value""",
+}
+
+
+async def known_guids(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, bool]:
+    """Of each of the entities that there is or was, whether it exists; the others are left out."""
+    if not guids:
+        return {}
+    asked = json_text(guids) if view.dialect == "sqlite" else list(guids)
+    return {guid: not deleted for guid, deleted in await view.fetch(_KNOWN[view.dialect], scope.tenant_id, asked)}
+
+
 def _live(scope: TenantScope) -> Select[Any]:
     columns = entities.c
     return select(

@@ -85,6 +85,24 @@ async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> S
     return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, asked)]
 
 
+_CHILDREN = {
+    "postgresql": f"""
+{SELECT_ENTITY} FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
+  SELECT * FROM entities WHERE tenant_id = $1 AND parent_guid = asked.guid AND NOT deleted OFFSET 0) e
+ORDER BY e.guid LIMIT $3""",
+    "sqlite": f"""
+{SELECT_ENTITY} FROM json_each(?2) AS asked
+CROSS JOIN entities e INDEXED BY ix_entities_parent ON e.tenant_id = ?1 AND e.parent_guid = asked.value
+WHERE NOT e.deleted AND e.parent_guid IS NOT NULL ORDER BY e.guid LIMIT ?3""",
+}
+
+
+async def children_of(tx: Tx, scope: TenantScope, guids: Collection[str], *, limit: int) -> Sequence[Entity]:
+    """The entities that exist whose parent is one of these."""
+    asked = json_text(list(guids)) if tx.dialect == "sqlite" else list(guids)
+    return [entity_from(row) for row in await tx.fetch(_CHILDREN[tx.dialect], scope.tenant_id, asked, limit)]
+
+
 class ListedMember(NamedTuple):
     """A member of a group, as far as its group tells of it."""
 

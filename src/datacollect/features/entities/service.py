@@ -10,9 +10,11 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
+from datacollect.features.entities.around import names_around as names_around
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
+from datacollect.features.entities.indexing.batches import Batch, list_changed
 from datacollect.features.entities.queries import (
     StoredEntity,
     find_entity,
@@ -21,9 +23,10 @@ from datacollect.features.entities.queries import (
     member_guids,
 )
 from datacollect.features.entities.reach import is_within
-from datacollect.features.entities.relatives import list_after, load_parents, members_of_groups
+from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
+from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -61,6 +64,34 @@ async def snapshots_of(
 
 
 guids_of_entities = queries.guids_of_entities
+known_guids = queries.known_guids
+
+
+async def entities_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
+    """The entities that exist and were last changed next, about `limit` of them, in the order of their changes."""
+    return await list_changed(tx, scope, after=after, to=to, limit=limit)
+
+
+async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[Entity]:
+    """Those that exist."""
+    states = await load(view, scope, Touched(guids=set(guids)))
+    return [entity for entity in states.entities.values() if entity.is_live]
+
+
+async def members_named(view: Reading, scope: TenantScope, groups: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """By group, the guids of its members, those that do not exist included."""
+    if not groups:
+        return {}
+    states = await load(view, scope, Touched(guids=set(groups), cascading=set(groups)))
+    return {group: [guid for guid, held in states.members_of(group).items() if held.present] for group in groups}
+
+
+async def surroundings(
+    tx: Tx, scope: TenantScope, guids: Collection[str], *, most_children: int
+) -> tuple[States, Sequence[Entity]]:
+    """The entities with their memberships, in groups and of members; and those whose parent they are."""
+    needed = Touched(guids=set(guids), cascading=set(guids))
+    return await load(tx, scope, needed), await children_of(tx, scope, guids, limit=most_children)
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:

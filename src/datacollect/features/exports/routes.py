@@ -60,6 +60,7 @@ async def export(
     parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
     updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
     hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    hasDuplicate: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
     q: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
 ) -> Response:
     """The program's data at one moment, sent as it is read. Needs a program-admin.
@@ -68,7 +69,7 @@ async def export(
     grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
     what, also when it broke off. See `docs/reference/exports.md`.
     """
-    del type, entityName, area, parent, updatedSince, hasConflict, q
+    del type, entityName, area, parent, updatedSince, hasConflict, hasDuplicate, q
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
     order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)

@@ -20,6 +20,8 @@ from datacollect.features.external.model import (
     content_of,
     error_of,
     readable,
+    with_asked,
+    with_done,
 )
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pulling import Source
@@ -117,6 +119,11 @@ def _twin(one: FollowUp) -> StoredLink | None:
 
 def _standing(record: Record, one: FollowUp, before: Picture, after: Picture, *, now: Millis) -> Record:
     kept = replace(record, state=one.state, is_open=one.is_open, updated_at=now)
+    if one.is_done:
+        kept = replace(kept, seen=with_done(kept.seen))
+    entity = before.entities.get(one.guid)
+    if one.is_requested and entity is not None:
+        kept = replace(kept, seen=with_asked(kept.seen, content_of(entity.data)))
     if record.standing is Standing.AGREED and record.agreed_key == before.key(record.guid):
         # What the hub has just stored comes from there.
         return kept.agreed(after.key(record.guid))

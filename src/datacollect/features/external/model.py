@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -297,6 +297,30 @@ MEMBERS = "\1members"
 PUSHED = "\1pushed"
 """Stands among the fields while they are those that we sent, and not those that the other system told."""
 
+ASKED = "\1asked:"
+"""Stands before the name of a field whose value there is asked for, and not known to be done."""
+
+
+def with_asked(seen: Mapping[str, str] | None, data: Mapping[str, Any]) -> dict[str, str]:
+    """What is seen, with this asked for in place of what was asked for before."""
+    kept = {name: known for name, known in (seen or {}).items() if name != PUSHED and not name.startswith(ASKED)}
+    return kept | {ASKED + name: known for name, known in hashes_of(data).items()}
+
+
+def with_done(seen: Mapping[str, str] | None) -> dict[str, str]:
+    """What was asked for is what the other system holds now."""
+    known = {name: one for name, one in (seen or {}).items() if not name.startswith(ASKED)}
+    return known | {name.removeprefix(ASKED): one for name, one in (seen or {}).items() if name.startswith(ASKED)}
+
+
+def without_done(seen: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """Without what was asked for and has turned out to be so."""
+    return {
+        name: known
+        for name, known in seen.items()
+        if not (name.startswith(ASKED) and told.get(name.removeprefix(ASKED)) == known)
+    }
+
 
 def members_text(external_ids: Iterable[str]) -> str:
     return msgspec.json.encode(sorted(external_ids)).decode()
@@ -317,9 +341,14 @@ def hashes_of(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changed_fields(data: Mapping[str, Any], seen: Mapping[str, str] | None) -> dict[str, Any]:
-    """The fields that the other system has changed since we last knew what it holds."""
+    """The fields that the other system has changed since we last knew what it holds.
+
+    What it was asked for is nothing that others have changed there: a record here may be further by now.
+    """
     known = seen or {}
-    return {name: value for name, value in data.items() if known.get(name) != hash_of(value)}
+    return {
+        name: value for name, value in data.items() if hash_of(value) not in (known.get(name), known.get(ASKED + name))
+    }
 
 
 def _short(text: bytes, size: int) -> str:
@@ -362,6 +391,26 @@ def allowed_fields(data: Mapping[str, Any], reserved: frozenset[str]) -> dict[st
         and name not in reserved
     }
     return without_server_managed(kept)
+
+
+def fitted(
+    data: Mapping[str, Any],
+    held: Mapping[str, Any],
+    *,
+    also_called: Mapping[str, Sequence[str]],
+    derived: Collection[str],
+) -> dict[str, Any]:
+    """A record's fields for an entity that holds some already: under the names it has for them, and none it has not that
+    only follows from others. What it is called, `entityName`, is its own affair."""
+    fit: dict[str, Any] = {}
+    for name, value in data.items():
+        if name == "entityName" or (name in derived and name not in held):
+            continue
+        if name not in held:
+            others = (one for one in also_called.get(name, ()) if one in held and one not in data)
+            name = next(others, name)
+        fit[name] = value
+    return fit
 
 
 def is_event_allowed(event_type: str, kind: RecordType) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.port import Incoming, Page
+from datacollect.adapters.port import Incoming, Page, RecordType
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import Appended, EventLog, Rejection
@@ -32,6 +32,7 @@ from datacollect.features.external.model import (
     allowed_fields,
     changed_fields,
     error_of,
+    fitted,
     hash_of,
     hashes_of,
     is_event_allowed,
@@ -39,6 +40,7 @@ from datacollect.features.external.model import (
     members_text,
     readable,
     stage_of,
+    without_done,
 )
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pushing import is_external_id, tell_groups
@@ -71,6 +73,7 @@ class _Item:
     """A record on its way in."""
 
     incoming: Incoming
+    type: RecordType
     data: dict[str, Any]
     guid: str
     link: StoredLink | None
@@ -206,7 +209,7 @@ def _unreadable(one: Incoming) -> Failure | None:
         readable(dict(one.state))
     except ValueError as error:
         return _failure(Trouble.RECORD_UNREADABLE, f"The record {error}.")
-    if one.event_type is not None and not is_event_allowed(one.event_type, one.type):
+    if one.event_type is not None and not (one.type and is_event_allowed(one.event_type, one.type)):
         return _failure(
             "EVENT_TYPE_NOT_ALLOWED", "The record asks for a type of event that other systems may not make."
         )
@@ -227,6 +230,7 @@ async def _look_up(
     items = [
         _Item(
             one,
+            one.type or _kind_of(picture.entities.get(guid)),
             allowed_fields(one.data, source.reserved),
             guid,
             linked.get(one.external_id),
@@ -236,6 +240,10 @@ async def _look_up(
     ]
     twins = {key: link.guid for key, link in linked.items()}
     return items, picture, twins
+
+
+def _kind_of(entity: Entity | None) -> RecordType:
+    return RecordType(entity.kind.value) if entity is not None and entity.kind is not None else RecordType.RECORD
 
 
 def _guid_of(scope: TenantScope, source: Source, one: Incoming, link: StoredLink | None, picture: Picture) -> str:
@@ -258,8 +266,8 @@ def _judge(item: _Item, picture: Picture) -> None:
     entity = picture.entities.get(item.guid)
     if held is not None and held.external_id != incoming.external_id:
         item.failure = _failure(Trouble.LINK_CONFLICT, "The entity it names has another record as its twin.")
-    elif entity is not None and entity.kind is not None and entity.kind.value != incoming.type:
-        item.failure = _failure(Trouble.TYPE_CONFLICT, f"It is a {incoming.type} there and a {entity.kind} here.")
+    elif entity is not None and entity.kind is not None and entity.kind.value != item.type:
+        item.failure = _failure(Trouble.TYPE_CONFLICT, f"It is a {item.type} there and a {entity.kind} here.")
 
 
 # -- comparing
@@ -272,12 +280,14 @@ def _compare(item: _Item, picture: Picture, twins: Mapping[str, str], *, is_lett
     seen = record.seen if record is not None else None
     if incoming.is_deleted:
         return
+    is_live = entity is not None and entity.is_live
+    if is_live and entity is not None:
+        item.data = fitted(item.data, entity.data, also_called=incoming.also_called, derived=incoming.derived)
     is_ours = seen is not None and PUSHED in seen and not is_letter
     if is_ours and link is not None and incoming.version is not None and incoming.version == link.version:
         # Nobody has touched it since we sent it: what differs is how the other system tells it.
         item.is_echo = True
         return
-    is_live = entity is not None and entity.is_live
     item.changed = changed_fields(item.data, seen)
     if is_live and entity is not None:
         held = entity.data
@@ -324,9 +334,9 @@ def _make_events(scope: TenantScope, source: Source, item: _Item, picture: Pictu
             maker.add("delete-entity", {"reason": "deleted in the other system"})
         return
     if not is_live and not item.is_echo and (item.changed or (entity is None and not item.data)):
-        maker.add(f"create-{incoming.type}", item.data or {"entityName": incoming.type.value})
+        maker.add(f"create-{item.type}", item.data or {"entityName": item.type.value})
     elif item.changed:
-        maker.add(f"update-{incoming.type}", item.changed)
+        maker.add(f"update-{item.type}", item.changed)
     is_here = is_live or bool(item.events)
     if is_here and item.joining:
         maker.add("add-member", {"members": [_member(guid, picture) for guid in item.joining]})
@@ -413,7 +423,7 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
     key = after.key(item.guid)
     if key is None:
         return None  # nothing of it is here
-    record = item.record or Record(item.guid, stage_of(item.incoming.type), Standing.AGREED, source.run_id)
+    record = item.record or Record(item.guid, stage_of(item.type), Standing.AGREED, source.run_id)
     was_there = item.guid in before.entities
     was_agreed = not was_there or (record.standing is Standing.AGREED and record.agreed_key == before.key(item.guid))
     record = replace(record, pulls=record.pulls + len(item.events), updated_at=now)
@@ -433,7 +443,8 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
 def _seen(item: _Item) -> Mapping[str, str]:
     """What the other system is known to hold."""
     known = item.record.seen if item.record is not None and item.record.seen is not None else {}
-    seen = {name: value for name, value in known.items() if name != PUSHED} | hashes_of(item.data)
+    told = hashes_of(item.data)
+    seen = {name: value for name, value in without_done(known, told).items() if name != PUSHED} | told
     if item.incoming.members is not None:
         # Of those who are missing here we know nothing until they come.
         seen[MEMBERS] = members_text(set(item.incoming.members) - set(item.missing))
@@ -523,7 +534,7 @@ async def keep_unreadable(tx: Tx, scope: TenantScope, system: str, page: Page, *
     """Name the records that the adapter itself could not read: it does not give them again."""
     letters = [
         Letter(
-            failure.guid or f"{page.mark[:200]}#{number}",
+            failure.guid or derived_guid(system, "unreadable", f"{number}#{page.mark}"),
             failure.guid,
             "",
             failure.code,

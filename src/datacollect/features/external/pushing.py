@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.port import Failed, Link, Outcome, Outgoing, Pushed, Skipped
+from datacollect.adapters.port import Delivery, Failed, Link, Outcome, Outgoing, Pushed, Skipped
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import StoredLink
@@ -29,6 +29,7 @@ from datacollect.features.external.model import (
     is_to_be_sent,
     members_text,
     stage_of,
+    with_asked,
 )
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.queries import Marks
@@ -311,8 +312,10 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
     agreed = replace(record.agreed(offer.key), is_open=outcome.is_open)
     if outcome.state is not None:
         agreed = replace(agreed, state=outcome.state)
-    if offer.outgoing.is_deleted:
+    if offer.outgoing.is_deleted or outcome.delivery is Delivery.WAITING:
         return agreed
+    if outcome.delivery is Delivery.REQUESTED:
+        return replace(agreed, seen=with_asked(record.seen, offer.outgoing.data))
     seen: Mapping[str, str] = hashes_of(offer.outgoing.data) | {PUSHED: ""}
     if offer.members is not None:
         seen = {**seen, MEMBERS: members_text(offer.members)}

@@ -1,7 +1,7 @@
 """How far a purge is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -15,6 +15,9 @@ class Progress:
     """Rows, by table; tables that had none are left out."""
     accounts: int = 0
     """Accounts that belonged to the program."""
+    rows_gone: bool = False
+    """Whether the files are next: those that attachments had."""
+    files: int = 0
 
     @classmethod
     def at(cls, checkpoint: Mapping[str, Any]) -> "Progress":
@@ -28,5 +31,10 @@ class Progress:
     def total(self) -> int:
         return sum(self.deleted.values()) + self.accounts
 
+    def told(self) -> dict[str, Any]:
+        """Where there were no files, nothing is said of them."""
+        files = {"files": self.files} if self.files else {}
+        return {"rows": self.deleted, "accounts": self.accounts, **files}
+
     def checkpoint(self) -> dict[str, Any]:
-        return {"stage": self.stage, "deleted": self.deleted, "accounts": self.accounts}
+        return asdict(self)

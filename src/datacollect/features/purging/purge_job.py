@@ -15,30 +15,47 @@ from datacollect.features.purging.model import Progress
 from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import service as tenants
 from datacollect.features.users import service as users
-from datacollect.jobs import Continue, Done, Job, Step, forget_ended
+from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, forget_ended
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import UserId
+from datacollect.objects import ObjectStore, tenant_folder
 
 _log = structlog.get_logger(component="purging")
 
 KIND = "purge-program"
 
+_CALL_SECONDS = 600
 _ROWS_AT_ONCE = 500
 _ACCOUNTS_AT_ONCE = 25
 
 
 class PurgeHandler:
-    """Implements `Handler`. `on_changed` is told which accounts have lost a program, once that is on disk."""
+    """Implements `CallingHandler`: the files that attachments had are not in the database.
+
+    `on_changed` is told which accounts have lost a program, once that is on disk.
+    """
 
     kind = KIND
+    call_seconds = _CALL_SECONDS
+    retries = Retries()
 
-    def __init__(self, data_dir: Path, clock: Clock, *, on_changed: Callable[[UserId], None]) -> None:
+    def __init__(
+        self, data_dir: Path, clock: Clock, objects: ObjectStore, *, on_changed: Callable[[UserId], None]
+    ) -> None:
         self._data_dir = data_dir
         self._clock = clock
+        self._objects = objects
         self._on_changed = on_changed
 
-    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> int | None:
+        """Delete the files, once no row tells of them. How many those were; None if it is not their turn."""
+        del lease
+        if not Progress.at(job.checkpoint).rows_gone:
+            return None
+        return await self._objects.delete_folder(tenant_folder(scope.tenant_id))
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int | None) -> Step:
         progress = Progress.at(job.checkpoint)
         if not job.checkpoint:
             # Now, so that nobody who verifies the logs meanwhile misses this one's.
@@ -51,6 +68,10 @@ class PurgeHandler:
         # What somebody has written meanwhile who had been let in before.
         if left or await self._delete_rows(tx, scope, progress, first=0):
             return Continue(progress.checkpoint(), progress.total)
+        if result is None:
+            progress.rows_gone = True
+            return Continue(progress.checkpoint(), progress.total)
+        progress.files += result
         return await self._finish(tx, scope, job, progress)
 
     async def _delete_rows(self, tx: Tx, scope: TenantScope, progress: Progress, *, first: int) -> int:
@@ -78,10 +99,10 @@ class PurgeHandler:
             now=self._clock.now(),
             actor=job.args["by"],
             tenant_id=scope.tenant_id,
-            details={"rows": progress.deleted, "accounts": progress.accounts},
+            details=progress.told(),
         )
         await self._set_anchors_aside(scope)
-        return Done({"rows": progress.deleted, "accounts": progress.accounts})
+        return Done(progress.told())
 
     async def _set_anchors_aside(self, scope: TenantScope) -> None:
         """Outside of the database, which is harmless: it is done twice, and before anybody can use the id again."""

@@ -54,6 +54,10 @@ class _PushDocument(ProgramBody):
         return Sent(document, document)
 
 
+_DUPLICATES = (
+    "Unresolved potential duplicates exist. A supervisor can decide about them: GET /api/potential-duplicates."
+)
+
 Puller = Annotated[Entered, Depends(InSync(Action.READ))]
 Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(PushRequest, refused=InvalidPayload)))]
 
@@ -94,7 +98,11 @@ async def pull(
     device.pulled(len(page.bodies), scope_hash=sync_scope.hash)
     if page.bodies:
         await hub.reads.note(scope, tenant, "read-events", "events", count=len(page.bodies), since=since)
-    tail = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor), "scope": sync_scope.to_wire()}
+    tail: dict[str, Any] = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor)}
+    # Who sees a part of the program is not told what there is in the rest of it.
+    if not sync_scope.is_limited and await hub.duplicates.has_open(scope):
+        tail["warnings"] = [_DUPLICATES]
+    tail["scope"] = sync_scope.to_wire()
     body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
     return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
 

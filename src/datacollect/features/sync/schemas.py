@@ -107,6 +107,10 @@ class PullReply(_Wire):
 
     events: list[EventOut]
     next_cursor: str | None = Field(description="Send it as `since` for the next page; null at the end.")
+    warnings: list[str] | None = Field(
+        default=None,
+        description="Present only when not empty: what somebody should look at. Nothing is held back for it.",
+    )
     scope: ScopeOut
 
 

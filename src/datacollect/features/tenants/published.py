@@ -32,6 +32,8 @@ _OPTIONAL_SECTIONS = (
     "customEventTypes",
     "formValidation",
     "auditReads",
+    "attachments",
+    "duplicates",
 )
 
 _AUTH_FIELDS = frozenset({

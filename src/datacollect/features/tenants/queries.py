@@ -22,7 +22,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
-from datacollect.kernel.tenancy import Tenant
+from datacollect.kernel.tenancy import AttachmentRules, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,20 @@ class Locked:
     seed_digest: str | None
 
 
+class _Attachments(msgspec.Struct, rename="camel"):
+    """What a program's config says of attachments; what it does not say is as in `AttachmentRules`."""
+
+    max_bytes: int | None = None
+    types: frozenset[str] | None = None
+    max_per_entity: int | None = None
+
+    def rules(self) -> AttachmentRules:
+        usual = AttachmentRules()
+        return AttachmentRules(
+            self.max_bytes or usual.most_bytes, self.types or usual.types, self.max_per_entity or usual.most_per_entity
+        )
+
+
 class _RunningConfig(msgspec.Struct, rename="camel"):
     """What the hub needs of a config on every request; the rest (forms above all) is skipped, not decoded."""
 
@@ -51,6 +65,7 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
     custom_event_types: frozenset[str] = frozenset()
     form_validation: str | bool | None = None
     audit_reads: bool | None = None
+    attachments: _Attachments | None = None
 
 
 class _Form(msgspec.Struct):
@@ -77,6 +92,10 @@ _ALL = (
     _p.revision, _p.created_ms, _p.updated_ms,
 )  # fmt: skip
 """All of a program but its seeds."""
+
+
+async def list_ids(view: Reading) -> Sequence[TenantId]:
+    return [TenantId(name) for name in (await view.execute(select(programs.c.id).order_by(programs.c.id))).scalars()]
 
 
 async def find_program(view: Reading, seals: Seals, tenant_id: TenantId) -> Program | None:
@@ -230,6 +249,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
         config.custom_event_types,
         form_validation(config.form_validation),
         bool(config.audit_reads),
+        attachments=(config.attachments or _Attachments()).rules(),
         version=version,
         searchable=known.searchable
         if known is not None and known.version == version
@@ -255,6 +275,12 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
     return {} if config is None else _definitions(config)
+
+
+async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:
+    """The form definitions, and the config's `duplicates`; None without a program."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    return None if config is None else (_definitions(config), _value(config).get("duplicates"))
 
 
 def _definitions(config: str) -> dict[str, Any]:

@@ -182,6 +182,26 @@ ODD_ADDRESS = _warning(
     "`externalSync.url` of an adapter that the hub does not know is no http or https address",
     "Check the address.",
 )
+UNKNOWN_ADAPTER = _warning(
+    "unknown_adapter",
+    "`externalSync.type` names no adapter of this hub: the program exchanges with nothing",
+    "Name one that the message lists, or install the package that brings it.",
+)
+ADAPTER_CANNOT_START = _warning(
+    "adapter_cannot_start",
+    "an option of the adapter is missing or not what it must be: exchanges of the program fail at once",
+    "Correct the option as the message says; `docs/reference/adapters.md` has all of them.",
+)
+INCOMPLETE_MAPPING = _warning(
+    "incomplete_mapping",
+    "a field mapping that names no field of the form, or none of the other system; it maps nothing",
+    "Complete it, or remove it.",
+)
+UNKNOWN_TRANSFORMER = _warning(
+    "unknown_transformer",
+    "a field mapping's transformer that there is not; it does what `text` does",
+    "Name one that the message lists, or leave it out.",
+)
 KEPT_FROM_STORED = _warning(
     "kept_from_stored",
     "told by an upload: the file is an onboarding file, and what such a file cannot have was kept",

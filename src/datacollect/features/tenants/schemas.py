@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -10,6 +19,7 @@ from datacollect.features.tenants import addresses
 from datacollect.features.tenants.published import is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
+from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
 
 MOST_FORMS = 2000
 MOST_ENTRIES = 1000
@@ -211,6 +221,47 @@ def _validation(value: Any) -> Any:
     return value
 
 
+def _file_type(name: str) -> str:
+    if name not in FILE_TYPES:
+        raise PydanticCustomError(
+            IssueCode.LITERAL_ERROR.value, f"Input should be one of {', '.join(sorted(FILE_TYPES))}"
+        )
+    return name
+
+
+FileType = Annotated[str, AfterValidator(_file_type), WithJsonSchema({"type": "string", "enum": sorted(FILE_TYPES)})]
+
+
+class Attachments(Wire):
+    """What the program takes as attachments of its entities."""
+
+    max_bytes: int | None = Field(
+        None, ge=1, le=MOST_FILE_BYTES, description=f"The largest file. Without it, {MOST_FILE_BYTES}."
+    )
+    types: list[FileType] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_SMALL,
+        description="Media types; the content has to be of them. Without it, pictures (JPEG, PNG, GIF, WebP), PDF, Word, "
+        "Excel and text.",
+    )
+    max_per_entity: int | None = Field(
+        None, ge=1, le=HIGHEST_PER_ENTITY, description=f"Attachments of one entity. Without it, {MOST_PER_ENTITY}."
+    )
+
+
+class DuplicateSettings(Wire):
+    """How duplicates are looked for."""
+
+    detect: StrictBool | None = Field(None, description="`false`: not at all in this program.")
+    threshold: float | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Bits of evidence from which on a pair is told; 15 if left out. Higher tells less, and is less often wrong.",
+    )
+
+
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
@@ -241,6 +292,9 @@ class ProgramConfig(Wire):
         None, max_length=MOST_SMALL, description="Custom event types to switch on."
     )
     audit_reads: StrictBool | None = Field(None, description="Whether the audit trail tells who has read what.")
+    duplicates: DuplicateSettings | None = Field(
+        None, description="How the hub looks for people who are registered twice."
+    )
     form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_validation)] = (
         Field(
             None,
@@ -248,6 +302,7 @@ class ProgramConfig(Wire):
             "`reject` refuses it.",
         )
     )
+    attachments: Attachments | None = None
     # Accepted, so that a downloaded file can be uploaded again, then ignored.
     artifact_id: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)
     archived_at: Annotated[Any, BeforeValidator(_as_given)] = Field(None, exclude=True)

@@ -41,13 +41,18 @@ def searchable_fields(forms: Mapping[str, Any]) -> tuple[str, ...]:
 
 def marked_fields(definition: Any) -> dict[str, bool]:
     """Of one form: the paths of marked fields, and whether the mark says yes."""
-    components = definition.get("components") if isinstance(definition, Mapping) else None
     found: dict[str, bool] = {}
-    for path, component in _Walk().values(components, "", 0):
+    for path, component in values_in(definition):
         mark = _mark(component)
         if mark is not None and len(path) <= LONGEST_FIELD:
             found[path] = found.get(path, True) and mark
     return found
+
+
+def values_in(definition: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The components of a form that hold one value, with its path in the data."""
+    components = definition.get("components") if isinstance(definition, Mapping) else None
+    return _Walk().values(components, "", 0)
 
 
 def _mark(component: Mapping[str, Any]) -> bool | None:

@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from datacollect.adapters.configured import read_external_sync
+from datacollect.adapters.errors import Misconfigured, UnknownAdapter
+from datacollect.adapters.transformers import TRANSFORMERS
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.findings import Findings, Path
 from datacollect.features.tenants.form_checks import quoted
 from datacollect.features.tenants.published import is_secret_auth_field, is_secret_name
 from datacollect.features.tenants.rules import (
+    ADAPTER_CANNOT_START,
     ADDRESS_WITHOUT_SCHEME,
     DUPLICATE_AREA,
     DUPLICATE_ENROLMENT,
@@ -16,14 +20,17 @@ from datacollect.features.tenants.rules import (
     DUPLICATE_TEMPLATE,
     HIDDEN_AUTH_FIELD,
     HIDDEN_MAPPING_FIELD,
+    INCOMPLETE_MAPPING,
     INVALID_ADDRESS,
     ISSUER_WITHOUT_KEY,
     ODD_ADDRESS,
     ODD_REDIRECT,
     PROVIDER_ACCEPTS_NOTHING,
+    UNKNOWN_ADAPTER,
     UNKNOWN_ALLOWED_FORM,
     UNKNOWN_EVENT_TYPE,
     UNKNOWN_ISSUER,
+    UNKNOWN_TRANSFORMER,
     UNTIDY_AREA,
 )
 from datacollect.kernel.errors import IssueCode
@@ -68,6 +75,29 @@ def _check_external_sync(section: Mapping[str, Any], found: Findings) -> None:
     if problem := addresses.web_address_problem(url):
         rule = INVALID_ADDRESS if type_ in _KNOWN_ADAPTERS else ODD_ADDRESS
         found.add(rule, ("externalSync", "url"), problem)
+    _check_adapter(section, found)
+
+
+def _check_adapter(section: Mapping[str, Any], found: Findings) -> None:
+    """Never a reason to refuse a config: it may be on its way to a hub that has the adapter."""
+    try:
+        configured = read_external_sync(section)
+    except UnknownAdapter as unknown:
+        found.add(UNKNOWN_ADAPTER, ("externalSync", "type"), unknown.problems[0].message)
+        return
+    except Misconfigured as wrong:
+        for problem in wrong.problems:
+            if problem.path != ("url",):  # that is looked at above
+                found.add(ADAPTER_CANNOT_START, ("externalSync", *problem.path), problem.message)
+        return
+    if configured is None:
+        return
+    for problem in configured.left_out:
+        found.add(INCOMPLETE_MAPPING, ("externalSync", *problem.path), problem.message)
+    for mapping in configured.mappings:
+        if mapping.transformer not in TRANSFORMERS:
+            message = f"{quoted(mapping.transformer)} is no transformer; there are {', '.join(TRANSFORMERS)}"
+            found.add(UNKNOWN_TRANSFORMER, ("externalSync", "fieldMappings"), message)
 
 
 def _secret_names(value: Any, path: Path) -> Iterator[Path]:

@@ -26,6 +26,8 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
+from datacollect.features.tenants.matchable import Matching as Matching
+from datacollect.features.tenants.matchable import read_matching
 from datacollect.features.tenants.model import (
     ANYTHING,
     ArtifactStamp,
@@ -51,6 +53,7 @@ from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.source import Source
+from datacollect.kernel.tenancy import Tenant
 
 __all__ = [
     "ANYTHING",
@@ -434,6 +437,20 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return await queries.form_definitions(view, tenant_id)
 
 
+async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
+    """What appending to a program needs of it, as it is in this transaction; None if it is not running."""
+    return await queries.find_running(view, tenant_id)
+
+
+async def matching_of(view: Reading, tenant_id: TenantId) -> Matching | None:
+    """How duplicates are looked for in a program; None if there is none."""
+    found = await queries.find_matching(view, tenant_id)
+    if found is None:
+        return None
+    forms, section = found
+    return read_matching(forms, section)
+
+
 @dataclass(frozen=True, slots=True)
 class Portable:
     """A program's config as it may leave the hub: without secrets, people, or ties to other systems."""
@@ -482,6 +499,11 @@ async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[Ten
         return {}
     archived = await queries.archived_flags(view, tenant_ids)
     return {tenant_id: "archived" if is_archived else "running" for tenant_id, is_archived in archived.items()}
+
+
+async def every_program(view: Reading) -> Sequence[TenantId]:
+    """The ids of all there are, archived ones too."""
+    return await queries.list_ids(view)
 
 
 @dataclass(frozen=True, slots=True)

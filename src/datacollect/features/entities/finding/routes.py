@@ -80,6 +80,10 @@ async def list_entities(
     ] = "",
     updatedSince: Annotated[str, Query(description="An ISO-8601 UTC time: changed then or later.")] = "",  # noqa: N803
     hasConflict: Annotated[str, Query(description="`true`: with an unresolved conflict; `false`: without.")] = "",  # noqa: N803
+    hasDuplicate: Annotated[  # noqa: N803
+        str,
+        Query(description="`true`: in a pair of potential duplicates that nobody has decided about; `false`: in none."),
+    ] = "",
     q: Annotated[
         str, Query(description="Words, or how they begin, of names and searchable fields; without case and accents.")
     ] = "",
@@ -105,6 +109,7 @@ async def list_entities(
         externalId,
         updatedSince,
         hasConflict,
+        hasDuplicate,
         q,
         sort,
         cursor,

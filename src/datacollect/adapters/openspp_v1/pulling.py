@@ -1,0 +1,179 @@
+"""What has changed in Odoo, page by page.
+
+Odoo stores `write_date` to the microsecond, of the moment in which the writing transaction began, and shows and takes it
+to the second. So neither that text nor that text with a number says where one was: records of one second are read in the
+order of their numbers, and a page that ends within a second says so. And what was written by a transaction that took long
+appears behind our back: the next run begins a while before the last change that this one has seen. What it is told again
+changes nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from datacollect.adapters.calling import CallFailed, CallKind
+from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v1.members import Rows, members_of
+from datacollect.adapters.openspp_v1.odoo import PARTNER, WRITE_SECONDS, Odoo
+from datacollect.adapters.openspp_v1.options import OpenSppV1Options
+from datacollect.adapters.openspp_v1.session import Registry
+from datacollect.adapters.openspp_v1.values import Mappings, instant_of, seen_in, to_form, version_of
+from datacollect.adapters.port import Incoming, Page, RecordType
+
+PULL_FAILED = "PULL_FETCH_FAILED"
+PAGE_SIZE = 200
+OVERLAP_SECONDS = int(WRITE_SECONDS)
+"""Longer than a transaction of Odoo's may take."""
+
+_WHAT = "read changed registrants"
+_LAYOUT = "%Y-%m-%d %H:%M:%S"
+_MARK = re.compile(r"(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})\|(\d{1,12})", re.ASCII)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Everything before `second` was read, and of that second what has a number up to `number`."""
+
+    second: str
+    number: int = 0
+
+    @property
+    def text(self) -> str:
+        return f"{self.second}|{self.number}"
+
+    @property
+    def next_second(self) -> str:
+        return _moved(self.second, 1)
+
+
+def read_mark(text: str | None) -> Mark | None:
+    """None for the beginning, also if it is not one of ours. The hub's own times are read too: older versions kept those."""
+    if text and text.endswith("Z"):
+        text = f"{text[:19].replace('T', ' ')}|0"
+    found = _MARK.fullmatch(text or "")
+    return Mark(found[1], int(found[2])) if found and instant_of(found[1]) is not None else None
+
+
+class Pull:
+    def __init__(
+        self,
+        odoo: Odoo,
+        registry: Registry,
+        options: OpenSppV1Options,
+        mappings: Mappings,
+        forms: Mapping[RecordType, str],
+        page_size: int,
+    ) -> None:
+        self._odoo = odoo
+        self._registry = registry
+        self._options = options
+        self._mappings = mappings
+        self._forms = forms
+        self._page_size = page_size
+
+    async def page(self, text: str | None) -> Page:
+        """Raises `CallFailed`."""
+        mark = read_mark(text)
+        rows: list[Row] = []
+        if mark is not None:
+            rows += await self._rest_of_second(mark)
+            if len(rows) == self._page_size:
+                return await self._page(rows, Mark(mark.second, rows[-1]["id"]), is_last=False)
+        later = await self._later_than(mark, self._page_size - len(rows))
+        if len(later) < self._page_size - len(rows):
+            rows += later
+            return await self._page(rows, _last_mark(mark, rows), is_last=True)
+        # The last second may hold more than what is here, with lower numbers too: it is read by itself.
+        unfinished = _written_at(later[-1])
+        rows += [row for row in later if _written_at(row) != unfinished]
+        return await self._page(rows, Mark(unfinished), is_last=False)
+
+    # -- asking
+
+    async def _rest_of_second(self, mark: Mark) -> Sequence[Row]:
+        within = [["write_date", ">=", mark.second], ["write_date", "<", mark.next_second], ["id", ">", mark.number]]
+        return await self._search(within, order="id", limit=self._page_size)
+
+    async def _later_than(self, mark: Mark | None, limit: int) -> Sequence[Row]:
+        since = [] if mark is None else [["write_date", ">=", mark.next_second]]
+        return await self._search(since, order="write_date, id", limit=limit)
+
+    async def _search(self, domain: Sequence[Any], *, order: str, limit: int) -> Sequence[Row]:
+        among = [["is_registrant", "=", True]]
+        if not self._options.groups:
+            among.append(["is_group", "=", False])
+        keywords: dict[str, Any] = {"order": order, "limit": limit}
+        if self._options.deletes == "archive":
+            keywords["context"] = {"active_test": False}
+        rows = await self._odoo.search_read(PARTNER, [*among, *domain], self._fields, what=_WHAT, **keywords)
+        for row in rows:
+            _written_at(row)
+        return rows
+
+    @property
+    def _fields(self) -> Sequence[str]:
+        return [*self._registry.fields, "is_group", "active", "write_date", self._options.reference_field]
+
+    # -- telling
+
+    async def _page(self, rows: Sequence[Row], mark: Mark | None, *, is_last: bool) -> Page:
+        groups = [row["id"] for row in rows if row.get("is_group") is True and row.get("active") is not False]
+        model = self._registry.members
+        members = await members_of(self._odoo, model, groups) if model is not None else {}
+        records: list[Incoming] = []
+        failures: list[Failure] = []
+        for row in rows:
+            try:
+                records.append(self._incoming(row, members.get(row["id"])))
+            except (TypeError, ValueError, KeyError, AttributeError):
+                failures.append(_unreadable(row["id"]))
+        return Page(records=records, mark=mark.text if mark else "", is_last=is_last, failures=failures)
+
+    def _incoming(self, row: Row, members: Rows | None) -> Incoming:
+        type_ = RecordType.GROUP if row.get("is_group") is True else RecordType.INDIVIDUAL
+        types = self._registry.types
+        reference = row.get(self._options.reference_field)
+        state: dict[str, Any] = {"seen": seen_in(row, types, types)}
+        if members is not None:
+            state["members"] = sorted(members)
+        return Incoming(
+            external_id=str(row["id"]),
+            type=type_,
+            data={"entityName": self._forms[type_], **to_form(self._mappings.of(type_), row, types)},
+            occurred_at=instant_of(row["write_date"]),
+            version=version_of(row, types),
+            state=state,
+            guid=reference if isinstance(reference, str) and reference else None,
+            members=None if members is None else [str(member) for member in sorted(members)],
+            is_deleted=row.get("active") is False,
+        )
+
+
+def _last_mark(mark: Mark | None, rows: Sequence[Row]) -> Mark | None:
+    """Where the next run begins: a while before the last change that was seen, in this page or the one before."""
+    seen = [_written_at(row) for row in rows]
+    if mark is not None and mark.number > 0:
+        seen.append(mark.second)
+    return Mark(_moved(max(seen), -OVERLAP_SECONDS)) if seen else mark
+
+
+def _written_at(row: Row) -> str:
+    """Raises `CallFailed`: without this time nothing says what comes next."""
+    text = row.get("write_date")
+    if not isinstance(text, str) or instant_of(text) is None:
+        raise CallFailed(CallKind.UNREADABLE, _WHAT)
+    return text
+
+
+def _moved(second: str, seconds: int) -> str:
+    moment = datetime.strptime(second, _LAYOUT).replace(tzinfo=UTC) + timedelta(seconds=seconds)
+    return moment.strftime(_LAYOUT)
+
+
+def _unreadable(number: int) -> Failure:
+    message = f"The registrant {number} holds values that cannot be read."
+    return Failure(code="PULL_TRANSFORM_FAILED", message=message, retryable=False)

@@ -1,0 +1,215 @@
+"""The adapter: which way a record goes, and what is told of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from datacollect.adapters.batches import push_each
+from datacollect.adapters.calling import CallFailed
+from datacollect.adapters.errors import Failure
+from datacollect.adapters.health import measured
+from datacollect.adapters.kinds import AdapterKind, Capability, Context
+from datacollect.adapters.openspp_v2 import enrolments
+from datacollect.adapters.openspp_v2.client import RegistryClient, Sleep
+from datacollect.adapters.openspp_v2.direct import Memberships, Registrants, Unfinished
+from datacollect.adapters.openspp_v2.enrolments import Enrolments, Subject
+from datacollect.adapters.openspp_v2.identifiers import Identifiers
+from datacollect.adapters.openspp_v2.options import OpenSppV2Options
+from datacollect.adapters.openspp_v2.pulling import Pulling
+from datacollect.adapters.openspp_v2.requests import Asked, ChangeRequests
+from datacollect.adapters.openspp_v2.resources import Resources
+from datacollect.adapters.openspp_v2.reviewed import REQUEST, WAITING, Reviewed, State
+from datacollect.adapters.port import (
+    Delivery,
+    Failed,
+    Followed,
+    FollowUp,
+    Health,
+    Link,
+    Member,
+    Outcome,
+    Outgoing,
+    Page,
+    Pushed,
+    RecordType,
+    Skipped,
+)
+
+MAX_FOLLOWED = 100
+ENOUGH_UNANSWERED = 3
+"""Records in a row of which the registry says nothing: then it is away, and the others stay as they are."""
+
+
+class OpenSppV2Adapter:
+    def __init__(self, options: OpenSppV2Options, context: Context, *, sleep: Sleep = asyncio.sleep) -> None:
+        self._options, self._sleep = options, sleep
+        self._client = RegistryClient(
+            context.client,
+            context.clock,
+            url=options.base_url,
+            client_id=options.client_id,
+            client_secret=options.client_secret.get_secret_value(),
+            max_retries=options.max_retries,
+            sleep=sleep,
+        )
+        identifiers = Identifiers(options)
+        resources = Resources(context.mappings, options.include_studio_extensions, context.form_types)
+        requests = ChangeRequests(self._client, context.clock)
+        codes = options.change_request_type_map
+        self._registrants = Registrants(self._client, identifiers, resources)
+        self._memberships = Memberships(self._client, identifiers)
+        self._reviewed = Reviewed(requests, self._registrants, identifiers, resources, codes)
+        self._enrolments = Enrolments(requests, identifiers, context.clock, codes)
+        self._pulling = Pulling(self._client, context.clock, self._registrants, identifiers, resources)
+        self._links: dict[str, Link] = {}
+        """Made in this run: the record of a group may have been read before its members were there."""
+        self._has_pushed = False
+
+    async def check(self) -> Health:
+        return await measured(self._probe)
+
+    async def push(self, records: Sequence[Outgoing]) -> Sequence[Outcome]:
+        if not records:
+            return []
+        if self._has_pushed and self._options.batch_delay_ms:
+            await self._sleep(self._options.batch_delay_ms / 1000)
+        self._has_pushed = True
+        return await push_each(records, self._push_one, goes_first=lambda record: record.type is not RecordType.GROUP)
+
+    async def pull(self, mark: str | None) -> Page:
+        try:
+            return await self._pulling.page(mark)
+        except CallFailed as failed:
+            raise failed.error("SEARCH_FAILED") from None
+
+    async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
+        """The longest under way first. When the registry is away, those not asked for stay as they are."""
+        told: list[FollowUp] = []
+        unanswered = 0
+        for one in sorted(followed, key=_asked_at)[:MAX_FOLLOWED]:
+            answer, failed = await self._follow(one)
+            told.append(answer)
+            unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
+            if (failed and failed.is_systemic) or unanswered >= ENOUGH_UNANSWERED:
+                break
+        return told
+
+    async def close(self) -> None:
+        """Nothing to let go of: connections and tokens are the process's."""
+
+    async def _probe(self) -> str | None:
+        scopes = await self._client.sign_in(fresh=True)
+        await self._client.call("GET", "Individual", what="read individuals", query={"_count": 1, "_offset": 0})
+        return f"Scopes: {', '.join(scopes)}" if scopes else None
+
+    async def _push_one(self, record: Outgoing) -> Outcome:
+        if record.type is RecordType.RECORD:
+            return Skipped(reason="RECORD_TYPE_NOT_SUPPORTED")
+        try:
+            outcome = await (self._ask_for(record) if self._options.uses_change_requests else self._write(record))
+        except Unfinished as unfinished:
+            return Failed(
+                failure=unfinished.failure,
+                state=unfinished.state,
+                link=unfinished.link,
+                is_uncertain=unfinished.is_uncertain,
+            )
+        if isinstance(outcome, Pushed | Failed) and outcome.link:
+            self._links[record.guid] = outcome.link
+        return outcome
+
+    async def _write(self, record: Outgoing) -> Outcome:
+        if record.is_deleted:
+            link = await self._registrants.archive(record)
+            return Pushed(link=link) if link else Skipped(reason="NEVER_SENT")
+        link = await self._registrants.put(record)
+        self._links[record.guid] = link
+        members = [self._linked(member) for member in record.members or ()]
+        if record.members is not None:
+            link = await self._memberships.put(record, link, members)
+        missing = sum(member.link is None for member in members if member.type is RecordType.INDIVIDUAL)
+        outcome = await self._enrol(record, link, dict(record.state), _nested(record, members))
+        return _incomplete(record, outcome, missing) if missing else outcome
+
+    async def _ask_for(self, record: Outgoing) -> Outcome:
+        standing = await self._reviewed.put(record)
+        if record.is_deleted and standing.link is None and not standing.state:
+            return Skipped(reason="NEVER_SENT")
+        outcome = await self._enrol(record, standing.link, standing.state, [])
+        if standing.failure is None:
+            return replace(outcome, delivery=standing.delivery)
+        return Failed(failure=standing.failure, state=outcome.state, link=outcome.link)
+
+    async def _enrol(self, record: Outgoing, link: Link | None, state: State, warnings: list[Failure]) -> Pushed:
+        subject = Subject(
+            guid=record.guid, type=record.type, data=record.data, link=link, is_uncertain=record.is_uncertain
+        )
+        result = await self._enrolments.put(subject, state)
+        return Pushed(
+            link=link, state=result.state, is_open=_is_open(result.state), warnings=[*warnings, *result.failures]
+        )
+
+    async def _follow(self, one: Followed) -> tuple[FollowUp, CallFailed | None]:
+        """What has become of it, and the call that failed, if one did."""
+        try:
+            standing = await self._reviewed.follow(one)
+        except CallFailed as failed:
+            failure = failed.failure("CR_POLL_FAILED", one.guid)
+            return FollowUp(guid=one.guid, state=one.state, is_open=True, link=one.link, failures=[failure]), failed
+        subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link)
+        result = await self._enrolments.follow(subject, standing.state)
+        answer = FollowUp(
+            guid=one.guid,
+            state=result.state,
+            is_open=_is_open(result.state),
+            link=standing.link,
+            is_done=standing.is_done,
+            is_requested=standing.delivery is Delivery.REQUESTED,
+            events=result.events,
+            failures=[*([standing.failure] if standing.failure else []), *result.failures],
+        )
+        return answer, result.failed
+
+    def _linked(self, member: Member) -> Member:
+        return replace(member, link=member.link or self._links.get(member.guid))
+
+
+def _is_open(state: State) -> bool:
+    asked = Asked.read(state.get(REQUEST))
+    return bool(asked and asked.is_open) or WAITING in state or enrolments.is_open(state)
+
+
+def _asked_at(followed: Followed) -> tuple[bool, int]:
+    asked = [followed.state.get(REQUEST), *followed.state.get(enrolments.ENROLMENTS, {}).values()]
+    times = [one["submittedAt"] for one in asked if one and isinstance(one.get("submittedAt"), int)]
+    return (not times, min(times, default=0))
+
+
+def _nested(group: Outgoing, members: Sequence[Member]) -> list[Failure]:
+    if all(member.type is RecordType.INDIVIDUAL for member in members):
+        return []
+    message = "OpenSPP takes individuals as members of a group only; its other members were not sent."
+    return [Failure(code="MEMBER_TYPE_NOT_SUPPORTED", message=message, retryable=False, guid=group.guid)]
+
+
+def _incomplete(group: Outgoing, pushed: Pushed, missing: int) -> Failed:
+    message = f"{missing} members of the group are not in the registry yet."
+    failure = Failure(code="MEMBER_NOT_LINKED", message=message, retryable=True, guid=group.guid)
+    return Failed(failure=failure, state=pushed.state, link=pushed.link)
+
+
+def create(options: Any, context: Context) -> OpenSppV2Adapter:
+    return OpenSppV2Adapter(options, context)
+
+
+KIND = AdapterKind(
+    name="openspp-v2-adapter",
+    label="OpenSPP V2",
+    version="2.0.0",
+    capabilities=frozenset({Capability.PUSH, Capability.PULL}),
+    options=OpenSppV2Options,
+    create=create,
+    aliases=("openspp-v2",),
+    event_user="openspp-v2-sync",
+)

@@ -1,0 +1,288 @@
+"""The REST API of OpenSPP V2, call by call: `/api/v2/spp` below the registry's address."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+from pydantic import SecretStr
+
+from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Reply, Retrying
+from datacollect.adapters.tokens import ClientCredentials
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.outgoing import GuardedClient
+from datacollect.outgoing.client import Method
+
+BASE = "/api/v2/spp"
+PAGE_SIZE = 100
+MAX_FIELD_PAGES = 20
+TIMEOUT_SECONDS = 30.0
+MAX_SIGN_INS, SIGN_IN_WINDOW_MS = 5, 60_000
+"""The registry counts by our address, whoever we sign in for."""
+
+_MAX_BYTES = 20_000_000  # a page of a hundred people with photos
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 10.0
+
+Sleep = Callable[[float], Awaitable[None]]
+TargetType = Literal["individual", "group"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudioField:
+    """A field that the registry's own people added."""
+
+    technical_name: str
+    label: str
+    field_type: str
+    target_type: str
+    is_required: bool | None
+    options: Sequence[Mapping[str, str]] | None
+    """`value` and `label` of each, where the field is a choice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    identifier: str
+    """`system|value`."""
+    id: int | None
+    """The registry's own number. Newer ones hide it."""
+    name: str
+    code: str | None
+    state: str
+    target_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramPage:
+    programs: Sequence[Program]
+    is_truncated: bool
+
+
+class RegistryClient:
+    """One registry, as one API client of it. Signs in when it first has to; every call raises `CallFailed`."""
+
+    def __init__(
+        self,
+        outgoing: GuardedClient,
+        clock: Clock,
+        *,
+        url: str,
+        client_id: str,
+        client_secret: str,
+        max_retries: int = 2,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        base = url.rstrip("/").removesuffix(BASE) + BASE
+        self._session = _session(outgoing, clock, base, client_id, client_secret)
+        self._api = JsonApi(
+            outgoing,
+            base,
+            sign_in=self._session,
+            timeout_seconds=timeout_seconds,
+            max_bytes=_MAX_BYTES,
+            retrying=Retrying(
+                tries=1 + max_retries,
+                first_pause_seconds=_FIRST_WAIT_SECONDS,
+                longest_pause_seconds=_LONGEST_WAIT_SECONDS,
+            ),
+            sleep=sleep,
+        )
+
+    @property
+    def requests(self) -> int:
+        """Made so far, sign-ins left out."""
+        return self._api.requests
+
+    async def sign_in(self, *, fresh: bool = False) -> Sequence[str]:
+        """The scopes granted. `fresh` asks the registry although a token is held: are these credentials still good?"""
+        before = self._session.sign_ins
+        used = await self._session.headers()
+        if fresh and self._session.sign_ins == before:
+            self._session.forget(used)
+            await self._session.headers()
+        return self._session.scopes
+
+    async def call(
+        self,
+        method: Method,
+        *path: str,
+        what: str,
+        query: Mapping[str, Any] | None = None,
+        json: Any = None,
+        if_match: str | None = None,
+        repeatable: bool | None = None,
+    ) -> Reply:
+        """`path` is its parts, each encoded whole; `what` as `JsonApi.call` wants it. `if_match` without quotes."""
+        headers = {} if if_match is None else {"if-match": f'"{if_match}"'}
+        escaped = "".join(f"/{quote(part, safe='$')}" for part in path)
+        return await self._api.call(
+            method, escaped, what=what, query=query, json=json, headers=headers, repeatable=repeatable
+        )
+
+    async def studio_fields(self, target_type: TargetType | None = None) -> Sequence[StudioField]:
+        """All fields that the API shows, up to `MAX_FIELD_PAGES` pages of them."""
+        fields: list[StudioField] = []
+        last_id: int | None = None
+        for _ in range(MAX_FIELD_PAGES):
+            query = {"api_exposed_only": "true", "_count": PAGE_SIZE, "target_type": target_type, "_lastId": last_id}
+            page = document(await self.call("GET", "Studio", "fields", what="read the Studio fields", query=query))
+            items = objects(page.get("items"))
+            fields += [_studio_field(item) for item in items if isinstance(item.get("technicalName"), str)]
+            next_id = page.get("nextPageId")
+            # A last page that is not full may name a next one as well: the registry gives the number of its last field.
+            if len(items) < PAGE_SIZE or not isinstance(next_id, int) or next_id == last_id:
+                break
+            last_id = next_id
+        return fields
+
+    async def programs(
+        self, *, status: str = "active", target_type: TargetType | None = None, name: str | None = None
+    ) -> ProgramPage:
+        """The first page of programs, `PAGE_SIZE` at most."""
+        query = {"_count": PAGE_SIZE, "status": status, "targetType": target_type, "name": name}
+        page = document(await self.call("GET", "Program", what="list the programs", query=query))
+        items = objects(page.get("data"))
+        links = page.get("links")
+        has_next = isinstance(links, dict) and bool(links.get("next"))
+        return ProgramPage(
+            programs=[program for item in items if (program := _program(item, status))],
+            is_truncated=has_next or len(items) >= PAGE_SIZE,
+        )
+
+
+@dataclass(slots=True)
+class _SignIns:
+    """Those of the last minute, to one registry."""
+
+    times: deque[Millis] = field(default_factory=lambda: deque(maxlen=MAX_SIGN_INS))
+
+    def count(self, now: Millis) -> None:
+        """Raises `CallFailed` instead of a call that the registry would refuse, and count."""
+        if len(self.times) == MAX_SIGN_INS and now - self.times[0] < SIGN_IN_WINDOW_MS:
+            wait = (SIGN_IN_WINDOW_MS - (now - self.times[0])) / 1000
+            raise CallFailed(CallKind.THROTTLED, "sign in", retry_after_seconds=wait)
+        self.times.append(now)
+
+
+class SignInFailed(CallFailed):
+    """No token. So the call that needed one has not been made."""
+
+    def __init__(self, failed: CallFailed) -> None:
+        super().__init__(failed.kind, failed.what, status=failed.status, retry_after_seconds=failed.retry_after_seconds)
+
+    @property
+    def may_have_arrived(self) -> bool:
+        return False
+
+
+class _Session(ClientCredentials):
+    def __init__(
+        self, outgoing: GuardedClient, clock: Clock, base: str, client_id: str, secret: SecretStr, limit: _SignIns
+    ) -> None:
+        super().__init__(outgoing, f"{base}/oauth/token", client_id, secret, clock)
+        self._limit = limit
+        self.sign_ins = 0
+
+    async def _fetch(self) -> str:
+        self._limit.count(self._clock.now())
+        self.sign_ins += 1
+        try:
+            return await super()._fetch()
+        except CallFailed as failed:
+            if failed.kind in (CallKind.UNREACHABLE, CallKind.REFUSED):
+                self._limit.times.pop()  # not one that the registry has counted
+            raise SignInFailed(failed) from failed.__cause__
+
+
+@dataclass(slots=True)
+class _Sessions:
+    by_client: dict[str, _Session] = field(default_factory=dict)
+    limits: dict[str, _SignIns] = field(default_factory=dict)
+
+
+_MAX_SESSIONS = 1_000
+_sessions: WeakKeyDictionary[GuardedClient, _Sessions] = WeakKeyDictionary()
+"""Of each outgoing client (a process has one): a session outlives the run that began it, or every run would sign in."""
+
+
+def _session(outgoing: GuardedClient, clock: Clock, base: str, client_id: str, client_secret: str) -> _Session:
+    held = _sessions.setdefault(outgoing, _Sessions())
+    key = sha256("\0".join((base, client_id, client_secret)).encode()).hexdigest()
+    if key not in held.by_client:
+        while len(held.by_client) >= _MAX_SESSIONS:
+            held.by_client.pop(next(iter(held.by_client)))
+        limit = held.limits.setdefault(base, _SignIns())
+        held.by_client[key] = _Session(outgoing, clock, base, client_id, SecretStr(client_secret), limit)
+    return held.by_client[key]
+
+
+def document(reply: Reply) -> Mapping[str, Any]:
+    """The answer, which must be an object. Raises `CallFailed`."""
+    if not isinstance(reply.document, dict):
+        raise CallFailed(CallKind.UNREADABLE, "read the answer", status=reply.status)
+    return reply.document
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def instant(text: Any) -> Millis | None:
+    """A registry's time. Without a zone it is UTC: that is how Odoo keeps and writes its times."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return Millis(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def _studio_field(item: Mapping[str, Any]) -> StudioField:
+    required = item.get("isRequired")
+    options = [
+        {"value": str(option["value"]), "label": str(option.get("label") or option["value"])}
+        for option in objects(item.get("selectionOptions"))
+        if "value" in option
+    ]
+    return StudioField(
+        technical_name=item["technicalName"],
+        label=str(item.get("label") or item["technicalName"]),
+        field_type=str(item.get("fieldType") or "text"),
+        target_type=str(item.get("targetType") or "both"),
+        is_required=required if isinstance(required, bool) else None,
+        options=options or None,
+    )
+
+
+def _program(item: Mapping[str, Any], status: str) -> Program | None:
+    """As either generation of the registry tells it: with its number and state, or with identifiers and `active`."""
+    number, name, code, state = item.get("id"), item.get("name"), item.get("code"), item.get("state")
+    has_number = isinstance(number, int) and not isinstance(number, bool)
+    identifier = _program_identifier(item.get("identifier"))
+    if not isinstance(name, str) or not (identifier or has_number):
+        return None
+    if not isinstance(state, str):
+        is_active = item.get("active")
+        state = status if not isinstance(is_active, bool) else "active" if is_active else "ended"
+    return Program(
+        identifier=identifier,
+        id=number if has_number else None,
+        name=name,
+        code=code if isinstance(code, str) else None,
+        state=state,
+        target_type=str(item.get("targetType") or ""),
+    )
+
+
+def _program_identifier(told: Any) -> str:
+    if isinstance(told, str):
+        return told
+    first = next(iter(objects(told)), {})
+    return f"{first['system']}|{first['value']}" if first.get("system") and first.get("value") else ""

@@ -1,0 +1,241 @@
+"""What has changed in the registry, page by page: individuals, then groups.
+
+The registry is asked by day and pages by offset over records that move while we read. So each page overlaps the one
+before: a page that shows none of the records last seen has been reached by a jump, and is asked for again further back.
+Whatever changes meanwhile, or is told with another day than ours, is in the next run, which begins a day before this one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from datacollect.adapters.calling import CallFailed, CallKind
+from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document, instant
+from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
+from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
+from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called, role_of
+from datacollect.adapters.port import Incoming, Page, RecordType
+from datacollect.kernel.clock import Clock, Millis
+
+OVERLAP = 5
+SMALL_PAGE = 10
+_OVERLAP_OF_RUNS = timedelta(days=1)
+_ORDER = (RecordType.INDIVIDUAL, RecordType.GROUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    since: str | None = None
+    """The day from which on the run reads."""
+    began_at: int | None = None
+    """When the run began; None between runs."""
+    type: RecordType = RecordType.INDIVIDUAL
+    offset: int = 0
+    """Of the first record not seen yet."""
+    seen: Sequence[str] = ()
+    """The last records before `offset`, each as who it is and which version, shortened."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """Also a plain time, which is what other hubs keep as their mark; from the beginning for anything else."""
+        if not text:
+            return cls()
+        try:
+            told = msgspec.json.decode(text)
+            return cls(
+                since=told["since"],
+                began_at=told.get("beganAt"),
+                type=RecordType(told.get("type", RecordType.INDIVIDUAL)),
+                offset=int(told.get("offset", 0)),
+                seen=tuple(told.get("seen", ())),
+            )
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
+            at = instant(text)
+            return cls(since=None if at is None else _day(at))
+
+    @property
+    def text(self) -> str:
+        told: dict[str, Any] = {"since": self.since}
+        if self.began_at is not None:
+            told |= {"beganAt": self.began_at, "type": self.type.value, "offset": self.offset, "seen": list(self.seen)}
+        return msgspec.json.encode(told).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One answer of the registry."""
+
+    items: Sequence[Any]
+    offset: int
+    next_offset: int | None
+
+
+class Pulling:
+    def __init__(
+        self,
+        client: RegistryClient,
+        clock: Clock,
+        registrants: Registrants,
+        identifiers: Identifiers,
+        resources: Resources,
+    ) -> None:
+        self._client, self._clock, self._registrants = client, clock, registrants
+        self._identifiers, self._resources = identifiers, resources
+
+    async def page(self, text: str | None) -> Page:
+        """Raises `CallFailed`; then the mark stays where it was."""
+        mark = Mark.read(text)
+        if mark.began_at is None:
+            mark = replace(mark, began_at=self._clock.now())
+        read = await self._read(mark)
+        fresh = [item for item in read.items if _name(item) not in mark.seen and _is_since(item, mark.since)]
+        records: list[Incoming] = []
+        failures: list[Failure] = []
+        skipped = 0
+        for item in fresh:
+            try:
+                record = self._record(mark.type, item)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                failures.append(_unreadable(mark.type, read, item))
+                continue
+            if record is None:
+                skipped += 1
+            else:
+                records.append(record)
+        following = self._following(mark, read)
+        return Page(
+            records=records,
+            mark=following.text,
+            is_last=following.began_at is None,
+            skipped=skipped,
+            failures=failures,
+        )
+
+    async def _read(self, mark: Mark) -> _Read:
+        """The page that begins at the mark or, for safety, before it."""
+        back = OVERLAP if mark.seen else 0
+        while True:
+            read = await self._ask(mark, max(0, mark.offset - back))
+            if not mark.seen or read.offset == 0 or _shows(read, mark.seen):
+                return read
+            back = max(back * 4, PAGE_SIZE)
+
+    async def _ask(self, mark: Mark, offset: int) -> _Read:
+        try:
+            return await self._page_at(mark, offset, PAGE_SIZE)
+        except CallFailed as failed:
+            if failed.kind is not CallKind.UNREADABLE:
+                raise
+        # Too long, maybe: people come with their photos.
+        return await self._page_at(mark, offset, SMALL_PAGE)
+
+    async def _page_at(self, mark: Mark, offset: int, count: int) -> _Read:
+        query = {
+            "_count": count,
+            "_offset": offset,
+            "_lastUpdated": f"ge{mark.since}" if mark.since else None,
+            **self._registrants.extensions,
+        }
+        resource = RESOURCES[mark.type]
+        reply = document(await self._client.call("GET", resource, what=f"read {resource.lower()}s", query=query))
+        items = reply.get("data")
+        if not isinstance(items, list):
+            raise CallFailed(CallKind.UNREADABLE, f"read {resource.lower()}s")
+        return _Read(items, offset, _next_offset(reply, offset, len(items), count))
+
+    def _following(self, mark: Mark, read: _Read) -> Mark:
+        if read.next_offset is not None:
+            last = tuple(_name(item) for item in read.items[-OVERLAP:]) or tuple(mark.seen)
+            return replace(mark, offset=read.next_offset, seen=last)
+        if mark.type is not _ORDER[-1]:
+            return replace(mark, type=_ORDER[_ORDER.index(mark.type) + 1], offset=0, seen=())
+        assert mark.began_at is not None
+        return Mark(since=_day(mark.began_at, less=_OVERLAP_OF_RUNS))
+
+    def _record(self, type: RecordType, resource: Mapping[str, Any]) -> Incoming | None:
+        """None for a registrant that is known under foreign identifiers only."""
+        link = self._registrants.link_to(type, resource)
+        if link is None:
+            return None
+        meta = resource.get("meta")
+        members = self._members(type, resource)
+        state = link.state
+        if members is not None:
+            state = {**state, MEMBERS: {self._identifiers.reference(key): name for key, name in members.items()}}
+        return Incoming(
+            external_id=link.external_id,
+            type=type,
+            data=self._resources.read(type, resource),
+            also_called=also_called(type),
+            derived=DERIVED[type],
+            occurred_at=instant(meta.get("lastUpdated")) if isinstance(meta, dict) else None,
+            version=version_of(resource),
+            state=state,
+            guid=self._identifiers.guid(type, resource),
+            members=None if members is None else [self._identifiers.external_id(key) for key in members],
+            is_deleted=resource.get("active") is False,
+        )
+
+    def _members(self, type: RecordType, group: Mapping[str, Any]) -> Mapping[Key, str | None] | None:
+        """Who belongs to a group, with their roles. None if the registry does not tell, or tells one of them by an
+        identifier by which we know nobody: part of the members would read as if the others had left."""
+        told = group.get("member")
+        if type is not RecordType.GROUP or not isinstance(told, list):
+            return None
+        members = {}
+        for one in told:
+            if not one.get("inactive"):
+                key = self._identifiers.of_reference(one.get("entity", {}).get("reference"))
+                if key is None:
+                    return None
+                members[key] = role_of(one)
+        return members
+
+
+def _next_offset(page: Mapping[str, Any], offset: int, got: int, count: int) -> int | None:
+    """Where it goes on; None at the end. A short page is no end if the registry names a next one: it may have left out
+    people whose consent is missing. The link itself is never followed, only its offset is believed."""
+    links = page.get("links")
+    if not isinstance(links, dict) or "next" not in links:
+        return offset + got if got == count else None
+    if not isinstance(links["next"], str) or not links["next"]:
+        return None
+    named = parse_qs(urlsplit(links["next"]).query).get("_offset", [""])[0]
+    following = int(named) if named.isdecimal() else offset + got
+    return following if following > offset else None
+
+
+def _shows(read: _Read, seen: Sequence[str]) -> bool:
+    """One that has changed meanwhile may have changed its place as well, and proves nothing."""
+    return any(_name(item) in seen for item in read.items)
+
+
+def _name(item: Any) -> str:
+    """Who it is and which version, without telling who: marks are shown."""
+    if not isinstance(item, dict):
+        return "?"
+    who = msgspec.json.encode(item.get("identifier"), order="sorted")
+    return f"{sha256(who).hexdigest()[:10]}@{sha256(str(version_of(item)).encode()).hexdigest()[:6]}"
+
+
+def _is_since(item: Any, since: str | None) -> bool:
+    """Registries that do not know `_lastUpdated` for a kind of record tell all of them."""
+    meta = item.get("meta") if isinstance(item, dict) else None
+    at = instant(meta.get("lastUpdated")) if isinstance(meta, dict) else None
+    return since is None or at is None or _day(at) >= since
+
+
+def _unreadable(type: RecordType, read: _Read, item: Any) -> Failure:
+    place = read.offset + list(read.items).index(item)
+    message = f"A record cannot be read: number {place} of the registry's {RESOURCES[type].lower()}s."
+    return Failure(code="PULL_FAILED", message=message, retryable=True)
+
+
+def _day(at: int, *, less: timedelta = timedelta()) -> str:
+    return (datetime.fromtimestamp(Millis(at) / 1000, UTC) - less).date().isoformat()

@@ -1,0 +1,129 @@
+"""The job that deletes bytes nothing refers to, and the rounds that put it in line."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import structlog
+
+from datacollect.db import EVERY_TENANT, Database, Tx
+from datacollect.features.attachments.contents import queries
+from datacollect.features.attachments.contents.model import GRACE_MILLIS, Loose
+from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, enqueue, find_latest
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.objects import ObjectStore
+
+KIND = "collect-attachments"
+AT_ONCE = 100
+
+_CALL_SECONDS = 300
+_ROUND_SECONDS = 600
+_TIDY_EVERY_MILLIS = 20 * 60 * 60 * 1000
+
+_log = structlog.get_logger(component="attachments")
+
+
+class Tidy(Protocol):
+    """Deletes attachments that are not wanted any more, a batch of them."""
+
+    async def __call__(self, tx: Tx, scope: TenantScope, *, after: str, now: Millis) -> str | None:
+        """Gives what to pass as `after` for the next batch; None if this was the last."""
+
+
+async def nothing_to_tidy(tx: Tx, scope: TenantScope, *, after: str, now: Millis) -> None:
+    """Implements `Tidy`, for what has no rules of its own."""
+    del tx, scope, after, now
+
+
+class CollectHandler:
+    """Implements `CallingHandler`. First attachments are tidied, batch by batch, and then bytes are deleted."""
+
+    kind = KIND
+    call_seconds = _CALL_SECONDS
+    retries = Retries()
+
+    def __init__(self, store: ObjectStore, clock: Clock, tidy: Tidy) -> None:
+        self._store = store
+        self._clock = clock
+        self._tidy = tidy
+
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> Sequence[Loose]:
+        """Delete the bytes of what is dying; what is found idle is decided to die, and that is on disk before."""
+        if not _is_tidied(job):
+            return []
+        async with lease.transaction() as tx:
+            dying = await doom(tx, scope, now=self._clock.now())
+        deleted = []
+        for one in dying:
+            await self._store.delete(one.key(scope.tenant_id))
+            deleted.append(one)
+            if lease.is_ending:
+                break
+        return deleted
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: Sequence[Loose]) -> Step:
+        if not _is_tidied(job):
+            after = await self._tidy(tx, scope, after=job.checkpoint.get("after", ""), now=self._clock.now())
+            return Continue({"tidied": True} if after is None else {"after": after}, done=0)
+        await queries.forget(tx, scope, result)
+        done = job.progress.done + len(result)
+        if len(result) == AT_ONCE:
+            return Continue(job.checkpoint, done)
+        return Done({"deleted": done})
+
+
+async def doom(tx: Tx, scope: TenantScope, *, now: Millis) -> Sequence[Loose]:
+    """Decide what is to be deleted, and give the next of it. Nobody counts on its bytes from the commit on."""
+    before = Millis(now - GRACE_MILLIS)
+    for idle, touched_at in await queries.take_idle(tx, scope, before=before, most=AT_ONCE):
+        await queries.add_loose(tx, scope, idle.digest, idle.generation, since=touched_at, is_dying=True)
+    await queries.doom(tx, scope, before=before)
+    return await queries.list_dying(tx, scope, before=before, most=AT_ONCE)
+
+
+def _is_tidied(job: Job) -> bool:
+    return bool(job.checkpoint.get("tidied"))
+
+
+class Rounds:
+    """Looks in which programs there is something to collect, now and then. Several processes may."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        going_round = asyncio.get_running_loop().create_task(self._go_round())
+        try:
+            yield
+        finally:
+            going_round.cancel()
+            await asyncio.gather(going_round, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Put the job in line for each program in which bytes wait to be deleted, or nobody has tidied for a day."""
+        now = self._clock.now()
+        async with self._database.reading(EVERY_TENANT) as view:
+            due = set(await queries.tenants_to_collect(view, before=Millis(now - GRACE_MILLIS)))
+            known = sorted({*await queries.tenants_with_contents(view), *due})
+        for tenant_id in known:
+            scope = system_scope(tenant_id)
+            async with self._database.reading(scope) as view:
+                latest = await find_latest(view, scope, KIND)
+            is_tidy = latest is not None and (latest.finished_at or now) > now - _TIDY_EVERY_MILLIS
+            if tenant_id in due or not is_tidy:
+                async with self._database.transaction(scope) as tx:
+                    await enqueue(tx, scope, KIND, {}, now=now)
+
+    async def _go_round(self) -> None:
+        while True:
+            # Not all processes at the same moment, and not in the moment of the start.
+            await asyncio.sleep(_ROUND_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self.look()
+            except Exception as error:
+                _log.warning("attachments.round_failed", exc_info=error)

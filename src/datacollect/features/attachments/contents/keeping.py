@@ -1,0 +1,84 @@
+"""Contents as uploads, deletions and downloads see them."""
+
+import asyncio
+
+from datacollect.db import Database, Reading, Tx
+from datacollect.features.attachments.contents import queries
+from datacollect.features.attachments.contents.model import GRACE_MILLIS, Content, Secured
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.identity import TenantScope
+from datacollect.objects import ObjectStore, Spooled, StorageUnavailable, new_key
+
+PUT_SECONDS = GRACE_MILLIS // 2000
+"""How long storing may take: well within the time that a writing is left alone."""
+
+
+class Contents:
+    """What attachments have, of all programs. One per process."""
+
+    def __init__(self, database: Database, store: ObjectStore, clock: Clock) -> None:
+        self._database = database
+        self._store = store
+        self._clock = clock
+
+    async def secure(self, scope: TenantScope, spooled: Spooled) -> Secured:
+        """See to it that the bytes are in the store, for as long as an upload needs to take them.
+
+        Outside of any unit of work: it waits for the store. A content that the program has already is not stored
+        again, unless its bytes are gone or of another size. Raises `StorageUnavailable`, `StorageFull`.
+        """
+        async with self._database.transaction(scope) as tx:
+            known = await queries.touch(tx, scope, spooled.digest, now=self._clock.now())
+            if known is None:
+                new = await self._begin(tx, scope, spooled)
+        if known is not None:
+            if await self._store.stat(known.key(scope.tenant_id)) == known.size_bytes == spooled.size_bytes:
+                return Secured(known, is_written=False)
+            async with self._database.transaction(scope) as tx:
+                new = await self._begin(tx, scope, spooled)
+        try:
+            # Later than that, what it stores might be stored behind the collector's back.
+            async with asyncio.timeout(PUT_SECONDS):
+                await self._store.put(new.key(scope.tenant_id), spooled)
+        except TimeoutError:
+            raise StorageUnavailable() from None
+        return Secured(new, is_written=True, replaces=known.generation if known else None)
+
+    async def take(self, tx: Tx, scope: TenantScope, secured: Secured) -> bool:
+        """Count the attachment that is made in this unit of work.
+
+        False if what was secured is not there any more: secure it again, and take it in a new unit of work. It takes
+        hours of standing still, or another who has repaired the content meanwhile.
+        """
+        content, now = secured.content, self._clock.now()
+        if not secured.is_written:
+            return await queries.refer(tx, scope, content.digest, content.generation, now=now)
+        if not await queries.take_loose(tx, scope, content.digest, content.generation):
+            # Given up by the collector, which may even have forgotten it before it was there.
+            await queries.condemn(tx, scope, content.digest, content.generation, since=now)
+            return False
+        stands = await queries.refer_new(tx, scope, content, now=now)
+        if stands == content.generation:
+            return True
+        if stands == secured.replaces:
+            await queries.replace(tx, scope, content.digest, stands, by=content.generation)
+            spare = stands
+        else:
+            # Another upload of the same was first.
+            spare = content.generation
+        await queries.add_loose(tx, scope, content.digest, spare, since=now, is_dying=True)
+        return True
+
+    async def release(self, tx: Tx, scope: TenantScope, digest: str) -> None:
+        """An attachment that had the content is deleted in this unit of work."""
+        await queries.release(tx, scope, digest, now=self._clock.now())
+
+    async def find(self, view: Reading, scope: TenantScope, digest: str) -> Content | None:
+        """Where the bytes are: `hub.objects.open(content.key(tenant_id), content.size_bytes)`, outside of the view."""
+        return await queries.find(view, scope, digest)
+
+    async def _begin(self, tx: Tx, scope: TenantScope, spooled: Spooled) -> Content:
+        """Note what is going to be written, so that it is found should nobody come to take it."""
+        key = new_key(scope.tenant_id, spooled.digest)
+        await queries.add_loose(tx, scope, key.digest, key.generation, since=self._clock.now(), is_dying=False)
+        return Content(key.digest, key.generation, spooled.size_bytes)

@@ -1,0 +1,156 @@
+"""SQL of attachments."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from datacollect.db import Reading, Tx
+from datacollect.features.attachments.model import Attachment, Mark
+from datacollect.features.attachments.tables import attachment_heads, attachments
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+_a = attachments.c
+_ALL = (
+    _a.guid, _a.entity_guid, _a.digest, _a.filename, _a.original_name, _a.mime_type, _a.size_bytes, _a.position,
+    _a.created_ms, _a.created_by, _a.deleted_ms, _a.awaits_entity,
+)  # fmt: skip
+
+
+class Totals(NamedTuple):
+    """What a program has, and the position of the change that is being made."""
+
+    position: int
+    files: int
+    size_bytes: int
+
+
+async def advance(tx: Tx, scope: TenantScope, *, files: int, size_bytes: int) -> Totals:
+    """Count a change, and take the next position: nobody else gets one until `tx` ends."""
+    heads = attachment_heads.c
+    dialect = postgresql if tx.dialect == "postgresql" else sqlite
+    first = dialect.insert(attachment_heads).values(
+        tenant_id=scope.tenant_id, position=1, files=files, size_bytes=size_bytes
+    )
+    counted = first.on_conflict_do_update(
+        index_elements=["tenant_id"],
+        set_={
+            "position": heads.position + 1,
+            "files": heads.files + files,
+            "size_bytes": heads.size_bytes + size_bytes,
+        },
+    ).returning(heads.position, heads.files, heads.size_bytes)
+    row: Any = (await tx.execute(counted)).one()
+    return Totals(*row)
+
+
+async def insert_attachment(tx: Tx, scope: TenantScope, new: Attachment) -> None:
+    await tx.execute(
+        insert(attachments).values(
+            tenant_id=scope.tenant_id,
+            guid=new.guid,
+            entity_guid=new.entity_guid,
+            digest=new.digest,
+            filename=new.filename,
+            original_name=new.original_name,
+            mime_type=new.mime_type,
+            size_bytes=new.size_bytes,
+            position=new.position,
+            created_ms=new.created_at,
+            created_by=new.created_by,
+            awaits_entity=new.awaits_entity,
+        )
+    )
+
+
+async def bury(tx: Tx, scope: TenantScope, guid: str, *, position: int, now: Millis) -> None:
+    """What is left of a deleted attachment tells readers that it is gone, and nothing of what it was."""
+    await tx.execute(
+        update(attachments)
+        .where(_a.tenant_id == scope.tenant_id, _a.guid == guid)
+        .values(
+            digest=None, filename="", original_name="", mime_type="", size_bytes=0, position=position, deleted_ms=now
+        )
+    )
+
+
+async def find(view: Reading, scope: TenantScope, guid: str) -> Attachment | None:
+    """Also one that was deleted."""
+    found = await _fetch(view, select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.guid == guid))
+    return found[0] if found else None
+
+
+async def count_of_entity(view: Reading, scope: TenantScope, entity_guid: str) -> int:
+    counted = select(func.count()).where(
+        _a.tenant_id == scope.tenant_id, _a.entity_guid == entity_guid, _a.deleted_ms.is_(None)
+    )
+    return int((await view.execute(counted)).scalar_one())
+
+
+async def list_of_entity(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[Attachment]:
+    """By time, then guid."""
+    found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.entity_guid == entity_guid, _a.deleted_ms.is_(None))
+    return await _fetch(view, found.order_by(_a.created_ms, _a.guid))
+
+
+async def list_after(view: Reading, scope: TenantScope, position: int, *, limit: int) -> Sequence[Attachment]:
+    """The next changes, deletions too."""
+    found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.position > position)
+    return await _fetch(view, found.order_by(_a.position).limit(limit))
+
+
+async def list_pending(view: Reading, scope: TenantScope, position: int, *, limit: int) -> Sequence[Attachment]:
+    """The next of those whose entity was not there when last looked for."""
+    found = select(*_ALL).where(
+        _a.tenant_id == scope.tenant_id, _a.awaits_entity, _a.deleted_ms.is_(None), _a.position > position
+    )
+    return await _fetch(view, found.order_by(_a.position).limit(limit))
+
+
+async def knows(view: Reading, scope: TenantScope, mark: Mark) -> bool:
+    """Whether the attachment of that guid has ever stood at that position: a later change takes it further."""
+    found = select(_a.position).where(_a.tenant_id == scope.tenant_id, _a.guid == mark.guid)
+    position = (await view.execute(found)).scalar_one_or_none()
+    return position is not None and position >= mark.position
+
+
+async def count_files(view: Reading, scope: TenantScope) -> int:
+    """How many attachments the program has."""
+    counted = select(attachment_heads.c.files).where(attachment_heads.c.tenant_id == scope.tenant_id)
+    return int((await view.execute(counted)).scalar_one_or_none() or 0)
+
+
+# -- tidying
+
+
+class Kept(NamedTuple):
+    """As far as tidying looks at an attachment."""
+
+    guid: str
+    entity_guid: str
+    awaits_entity: bool
+    forsaken_at: Millis | None
+
+
+async def list_kept(view: Reading, scope: TenantScope, *, after: str, limit: int) -> Sequence[Kept]:
+    found = select(_a.guid, _a.entity_guid, _a.awaits_entity, _a.forsaken_ms).where(
+        _a.tenant_id == scope.tenant_id, _a.deleted_ms.is_(None), _a.guid > after
+    )
+    rows: Sequence[Any] = (await view.execute(found.order_by(_a.guid).limit(limit))).all()
+    return [Kept(*row) for row in rows]
+
+
+async def note_entity(tx: Tx, scope: TenantScope, guids: Sequence[str], *, forsaken_at: Millis | None) -> None:
+    """The entities of these attachments are known; those of them that are deleted since `forsaken_at`."""
+    await tx.execute(
+        update(attachments)
+        .where(_a.tenant_id == scope.tenant_id, _a.guid.in_(guids))
+        .values(awaits_entity=False, forsaken_ms=forsaken_at)
+    )
+
+
+async def _fetch(view: Reading, statement: Any) -> Sequence[Attachment]:
+    rows: Sequence[Any] = (await view.execute(statement)).all()
+    return [Attachment(*row) for row in rows]

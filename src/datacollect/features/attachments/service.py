@@ -1,0 +1,279 @@
+"""Attachments: making, finding and deleting them. Source: the contract's attachments, and README decisions 12 and 19."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from datacollect.db import Database, Reading, Tx
+from datacollect.eventstore.log import EventLog
+from datacollect.features.attachments import checking_queries, queries
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.errors import (
+    AttachmentDeleted,
+    AttachmentNotFound,
+    EntityDeleted,
+    EntityUnknown,
+    GuidTaken,
+    ImportContradicts,
+    ProgramFull,
+    TooManyAttachments,
+)
+from datacollect.features.attachments.model import Attachment, Mark
+from datacollect.features.audit.service import note
+from datacollect.features.entities.service import known_guids, within_reach
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import AttachmentRules
+from datacollect.objects import Spooled, StorageUnavailable
+
+UPLOADED, DELETED, IMPORTED = "attachment-uploaded", "attachment-deleted", "attachments-imported"
+
+_TRIES = 5
+_log = structlog.get_logger(component="attachments")
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    """What is to be made; its bytes are in the spool."""
+
+    guid: str
+    entity_guid: str
+    filename: str
+    original_name: str
+    mime_type: str
+
+
+class Keeper:
+    """Makes and deletes attachments. Each is told by the program's audit trail in the transaction that does it."""
+
+    def __init__(
+        self, database: Database, log: EventLog, contents: Contents, clock: Clock, *, quota_bytes: int
+    ) -> None:
+        """`quota_bytes` is the room that the attachments of one program may take; 0 for no limit."""
+        self._database = database
+        self._log = log
+        self._contents = contents
+        self._clock = clock
+        self._quota_bytes = quota_bytes
+
+    async def keep(
+        self, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
+    ) -> tuple[Attachment, bool]:
+        """The attachment, and whether it was made now: the same one sent again is the one that is there.
+
+        When this returns, its bytes and its row outlive the machine's power. Otherwise nothing of it can be seen, and
+        what is left of its bytes is collected. Raises `EntityUnknown`, `EntityDeleted`, `GuidTaken`,
+        `AttachmentDeleted`, `TooManyAttachments`, `ProgramFull`, and what the storage raises.
+        """
+        async with self._database.reading(scope) as view:
+            # Before storage is asked for anything; the transaction looks again.
+            if made := await self._made_before(view, scope, new, spooled):
+                return made, False
+            await self._require_room(view, scope, rules, new)
+        for _ in range(_TRIES):
+            secured = await self._contents.secure(scope, spooled)
+            async with self._changing(scope) as tx:
+                if made := await self._made_before(tx, scope, new, spooled):
+                    return made, False
+                if await self._contents.take(tx, scope, secured):
+                    made = await self._insert(tx, scope, rules, new, spooled)
+                    await self._note(tx, scope, UPLOADED, made)
+                    break
+        else:
+            raise StorageUnavailable()
+        _log.info("attachment.uploaded", guid=made.guid, entity_guid=made.entity_guid, size_bytes=made.size_bytes)
+        return made, True
+
+    async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
+        """Make an attachment as it was in another hub, whatever the limits. False if it is here already.
+
+        Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here.
+        """
+        for _ in range(_TRIES):
+            async with self._database.reading(scope) as view:
+                if await self._is_here(view, scope, told):
+                    return False
+            secured = await self._contents.secure(scope, spooled)
+            async with self._changing(scope) as tx:
+                if await self._is_here(tx, scope, told):
+                    return False
+                if not await self._contents.take(tx, scope, secured):
+                    continue
+                totals = await queries.advance(tx, scope, files=1, size_bytes=told.size_bytes)
+                known = await known_guids(tx, scope, [told.entity_guid])
+                new = replace(told, position=totals.position, awaits_entity=told.entity_guid not in known)
+                await queries.insert_attachment(tx, scope, new)
+                return True
+        raise StorageUnavailable()
+
+    async def note_import(self, scope: TenantScope, count: int) -> None:
+        """What comes from elsewhere is told once, and not for each."""
+        async with self._changing(scope) as tx:
+            await note(tx, self._log, scope, IMPORTED, "*", {"attachments": count}, now=self._clock.now())
+
+    async def _is_here(self, view: Reading, scope: TenantScope, told: Attachment) -> bool:
+        found = await queries.find(view, scope, told.guid)
+        if found is None:
+            return False
+        if (found.digest, found.entity_guid) != (told.digest, told.entity_guid):
+            raise ImportContradicts(f"Attachment {told.guid} is here, and is another one or was deleted.")
+        return True
+
+    async def delete(self, scope: TenantScope, guid: str) -> None:
+        """What is left tells readers that it is gone. Raises `AttachmentNotFound`."""
+        async with self._changing(scope) as tx:
+            await self.delete_in(tx, scope, await get(tx, scope, guid))
+        _log.info("attachment.deleted", guid=guid)
+
+    async def delete_in(self, tx: Tx, scope: TenantScope, found: Attachment) -> None:
+        """The same within a unit of work that holds the log."""
+        assert found.digest is not None
+        totals = await queries.advance(tx, scope, files=-1, size_bytes=-found.size_bytes)
+        await self._contents.release(tx, scope, found.digest)
+        await queries.bury(tx, scope, found.guid, position=totals.position, now=self._clock.now())
+        await self._note(tx, scope, DELETED, found)
+
+    @asynccontextmanager
+    async def _changing(self, scope: TenantScope) -> AsyncIterator[Tx]:
+        """A unit of work in which nobody else changes attachments. The log's lock is taken first, as by everybody who
+        takes several. Raises `TenantUnknown` for a program that is gone."""
+        async with self._log.turn(scope), self._database.transaction(scope) as tx:
+            if await self._log.hold(tx, scope) is None:
+                raise TenantUnknown()
+            yield tx
+
+    async def _made_before(
+        self, view: Reading, scope: TenantScope, new: NewAttachment, spooled: Spooled
+    ) -> Attachment | None:
+        found = await queries.find(view, scope, new.guid)
+        if found is None:
+            return None
+        if not await visible(view, scope, [found]):
+            raise GuidTaken()
+        if found.deleted_at is not None:
+            raise AttachmentDeleted()
+        if (found.digest, found.entity_guid) != (spooled.digest, new.entity_guid):
+            raise GuidTaken()
+        return found
+
+    async def _require_room(
+        self, view: Reading, scope: TenantScope, rules: AttachmentRules, new: NewAttachment
+    ) -> bool:
+        """Whether the entity is there. Raises `EntityUnknown`, `EntityDeleted`, `TooManyAttachments`."""
+        known = (await known_guids(view, scope, [new.entity_guid])).get(new.entity_guid)
+        if known is False and not scope.reach.is_bounded:
+            raise EntityDeleted()
+        if new.entity_guid not in await within_reach(view, scope, [new.entity_guid]):
+            raise EntityUnknown()
+        if await queries.count_of_entity(view, scope, new.entity_guid) >= rules.most_per_entity:
+            raise TooManyAttachments(f"The entity has {rules.most_per_entity} attachments; it may not have more.")
+        return known is True
+
+    async def _insert(
+        self, tx: Tx, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
+    ) -> Attachment:
+        is_known = await self._require_room(tx, scope, rules, new)
+        totals = await queries.advance(tx, scope, files=1, size_bytes=spooled.size_bytes)
+        if self._quota_bytes and totals.size_bytes > self._quota_bytes:
+            raise ProgramFull()
+        made = Attachment(
+            guid=new.guid,
+            entity_guid=new.entity_guid,
+            digest=spooled.digest,
+            filename=new.filename,
+            original_name=new.original_name,
+            mime_type=new.mime_type,
+            size_bytes=spooled.size_bytes,
+            position=totals.position,
+            created_at=self._clock.now(),
+            created_by=scope.actor.event_user_id,
+            awaits_entity=not is_known,
+        )
+        await queries.insert_attachment(tx, scope, made)
+        return made
+
+    async def _note(self, tx: Tx, scope: TenantScope, action: str, about: Attachment) -> None:
+        # Not what it is called: the trail outlasts the file, and names tell of people.
+        told = {
+            "attachmentGuid": about.guid,
+            "hash": about.digest,
+            "mimeType": about.mime_type,
+            "sizeBytes": about.size_bytes,
+        }
+        await note(tx, self._log, scope, action, about.entity_guid, told, now=self._clock.now())
+
+
+async def programs_with_attachments(view: Reading) -> Sequence[TenantId]:
+    """Asked for all tenants."""
+    return await checking_queries.tenants(view)
+
+
+# -- reading
+
+
+async def get(view: Reading, scope: TenantScope, guid: str) -> Attachment:
+    """Raises `AttachmentNotFound`, also for one whose entity is deleted or beyond the reader's reach."""
+    found = await queries.find(view, scope, guid.lower())
+    if found is None or found.deleted_at is not None:
+        raise AttachmentNotFound()
+    known = await known_guids(view, scope, [found.entity_guid])
+    if known.get(found.entity_guid) is False or not await visible(view, scope, [found]):
+        raise AttachmentNotFound()
+    return replace(found, awaits_entity=found.entity_guid not in known)
+
+
+async def of_entity(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[Attachment]:
+    """By time, then guid; none of an entity that is deleted, unknown or beyond the reader's reach."""
+    known = await known_guids(view, scope, [entity_guid])
+    if known.get(entity_guid) is False or entity_guid not in await within_reach(view, scope, [entity_guid]):
+        return []
+    found = await queries.list_of_entity(view, scope, entity_guid)
+    return [replace(one, awaits_entity=entity_guid not in known) for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesPage:
+    """Attachments by their last change. `mark` is where to go on, `None` while nothing has ever changed."""
+
+    found: Sequence[Attachment]
+    mark: Mark | None
+    has_more: bool
+
+
+async def changes(view: Reading, scope: TenantScope, since: Mark | None, *, limit: int) -> ChangesPage:
+    """What has changed since a mark, in the order of commits; deleted ones too.
+
+    Attachments of deleted entities are told, for an entity may come back. Who reads a part of the program is told of
+    what is within reach now. A mark that is not known (the hub was put back to an older backup) begins anew.
+    """
+    if since is not None and not await queries.knows(view, scope, since):
+        since = None
+    rows = await queries.list_after(view, scope, since.position if since else 0, limit=limit + 1)
+    page = rows[:limit]
+    mark = Mark(page[-1].position, page[-1].guid) if page else since
+    return ChangesPage(await _with_status(view, scope, await visible(view, scope, page)), mark, len(rows) > limit)
+
+
+async def pending(view: Reading, scope: TenantScope, since: Mark | None, *, limit: int) -> ChangesPage:
+    """Those whose entities are not there, by their position; a page may hold fewer although there are more."""
+    rows = await queries.list_pending(view, scope, since.position if since else 0, limit=limit + 1)
+    page = rows[:limit]
+    waiting = [one for one in await _with_status(view, scope, page) if one.awaits_entity]
+    mark = Mark(page[-1].position, page[-1].guid) if page else since
+    return ChangesPage(waiting, mark, len(rows) > limit)
+
+
+async def visible(view: Reading, scope: TenantScope, found: Sequence[Attachment]) -> Sequence[Attachment]:
+    """Those of entities that the reader may see."""
+    within = set(await within_reach(view, scope, sorted({one.entity_guid for one in found})))
+    return [one for one in found if one.entity_guid in within]
+
+
+async def _with_status(view: Reading, scope: TenantScope, found: Sequence[Attachment]) -> Sequence[Attachment]:
+    """What is noted may be older than the entity."""
+    known = await known_guids(view, scope, sorted({one.entity_guid for one in found if one.awaits_entity}))
+    return [replace(one, awaits_entity=one.awaits_entity and one.entity_guid not in known) for one in found]

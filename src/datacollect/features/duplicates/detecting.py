@@ -1,0 +1,249 @@
+"""Looking for duplicates behind the log: what has changed is compared, some entities at a time.
+
+How far it has come is a position of the log, stored with what was found. So nothing is forgotten, whatever dies, and
+looking through a whole program is the same as looking at what has just arrived: it begins at 0.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+
+from datacollect.db import EVERY_TENANT, Database, Tx
+from datacollect.eventstore.event import Event, Origin
+from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.store import Head
+from datacollect.features.duplicates import queries
+from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
+from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
+from datacollect.features.duplicates.merging import renamed, told_by
+from datacollect.features.duplicates.model import FoundPair, Pair, Status
+from datacollect.features.duplicates.moving import merge_events
+from datacollect.features.entities.entity import Entity, Kind, parents_in
+from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
+from datacollect.features.tenants.service import find_running, matching_of
+from datacollect.jobs import Continue, Done, Job, Step, enqueue
+from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.identity import SYSTEM, TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
+from datacollect.matching.scoring import Score
+
+KIND = "find-duplicates"
+BATCH = 50
+_WAIT_SECONDS = 1.0
+_FRESH_MILLIS = 10_000
+_MOST_PROGRAMS = 1_000
+
+_log = structlog.get_logger(component="duplicates")
+
+
+class DetectingHandler:
+    """Implements `Handler`: a step looks at the next entities that have changed."""
+
+    kind = KIND
+
+    def __init__(self, log: EventLog, clock: Clock, *, batch: int = BATCH) -> None:
+        self._log = log
+        self._clock = clock
+        self._batch = batch
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+        matching = await matching_of(tx, scope.tenant_id)
+        head = await self._log.head(tx, scope)
+        if matching is None or head is None or not matching.is_wanted:
+            return Done()
+        mark = await queries.find_mark(tx, scope, RULES) or 0
+        if mark >= head.position:
+            # Held, so that whoever appends meanwhile puts the program in line after this job's end.
+            head = await self._log.hold(tx, scope)
+            if head is None or mark >= head.position:
+                return Done({"position": mark})
+        batch = await entities_changed(tx, scope, after=mark, to=head.position, limit=self._batch)
+        await self._move_on(tx, scope, batch.entities)
+        await self._look_at(tx, scope, batch.entities, matching.roles, matching.threshold)
+        await queries.advance_mark(tx, scope, mark, batch.through, RULES, now=self._clock.now())
+        return Continue({}, batch.through, head.position)
+
+    async def _move_on(self, tx: Tx, scope: TenantScope, entities: Sequence[Entity]) -> None:
+        """What was written to an entity after it had been merged into another one is written to that, and so is what names
+        it as its parent or its member; the one that went goes again."""
+        if not await queries.has_any(tx, scope, Status.MERGED):
+            return
+        members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
+        named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
+        named |= {guid for own in members.values() for guid in own}
+        into = await self._survivors(tx, scope, named)
+        tenant = await find_running(tx, scope.tenant_id) if into else None
+        if tenant is None:
+            return
+        await self._log.lock(tx, scope)
+        user, now = SYSTEM.event_user_id, self._clock.now()
+        await self._append(tx, scope, tenant, renamed(entities, members, into, user_id=user, now=now))
+        for entity in entities:
+            if entity.guid in into:
+                # One after the other: each meets what those before it have moved.
+                await self._append(tx, scope, tenant, await self._moved(tx, scope, entity, into[entity.guid]))
+
+    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> None:
+        """What cannot be applied any more is left out: somebody has changed what it is about in this very batch."""
+        if events:
+            await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED, on_rejection=_left_out)
+
+    async def _moved(self, tx: Tx, scope: TenantScope, entity: Entity, survivor: str) -> Sequence[Event]:
+        now, user = self._clock.now(), SYSTEM.event_user_id
+        try:
+            return await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
+        except (PairNotFound, CannotMerge) as reason:
+            _log.warning("duplicates.not_moved", code=reason.code)
+            return ()
+
+    async def _survivors(self, tx: Tx, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
+        """Who has taken the place of those that were merged into another one, and exists."""
+        merged = await queries.pairs_of(tx, scope, guids, status=Status.MERGED)
+        gone = {each.pair.other(each.survivor) for each in merged if each.survivor is not None} & set(guids)
+        found = {guid: await self._survivor(tx, scope, guid) for guid in sorted(gone)}
+        return {guid: survivor for guid, survivor in found.items() if survivor is not None}
+
+    async def _survivor(self, tx: Tx, scope: TenantScope, guid: str) -> str | None:
+        """Who has taken an entity's place in the end; None if nobody has who exists."""
+        seen = {guid}
+        while True:
+            merged = await queries.pairs_of(tx, scope, [guid], status=Status.MERGED)
+            guid = next((each.survivor for each in merged if each.survivor not in (None, guid)), None) or ""
+            if not guid or guid in seen:
+                return None
+            if await entities_by_guid(tx, scope, [guid]):
+                return guid
+            seen.add(guid)
+
+    async def _look_at(
+        self, tx: Tx, scope: TenantScope, entities: Sequence[Entity], roles: Roles, threshold: float
+    ) -> None:
+        there = {each.guid for each in await entities_by_guid(tx, scope, {each.guid for each in entities})}
+        subjects = await subjects_among(tx, scope, [each for each in entities if each.guid in there], roles)
+        if not subjects:
+            return
+        keys = keys_of(subjects)
+        await self._bring_keys(tx, scope, keys)
+        known = await queries.pairs_of(tx, scope, keys)
+        also = _partners(known, keys)
+        scores = await compare_all(tx, scope, subjects, keys, roles, also=also)
+        found = self._found(entities, subjects, scores, threshold)
+        await queries.keep_pairs(tx, scope, list(found.values()))
+        open_before = {each.pair for each in known if each.status is Status.OPEN}
+        await queries.drop_open(tx, scope, open_before - found.keys())
+        over = {each.pair for each in known if each.status is Status.DELETED}
+        await queries.reopen_pairs(tx, scope, over & found.keys(), now=self._clock.now())
+
+    async def _bring_keys(self, tx: Tx, scope: TenantScope, keys: Mapping[str, Sequence[str]]) -> None:
+        before = await queries.keys_of(tx, scope, keys.keys())
+        now = {(key, guid) for guid, own in keys.items() for key in own}
+        await queries.remove_keys(tx, scope, before - now)
+        await queries.add_keys(tx, scope, now - before)
+
+    def _found(
+        self,
+        entities: Sequence[Entity],
+        subjects: Sequence[Subject],
+        scores: Mapping[str, Mapping[str, Score]],
+        threshold: float,
+    ) -> dict[Pair, FoundPair]:
+        order = {entity.guid: entity.changed_position for entity in entities}
+        found: dict[Pair, FoundPair] = {}
+        for subject in subjects:
+            for guid, score in scores[subject.guid].items():
+                pair = Pair.of(subject.guid, guid)
+                if score.bits < threshold or pair in found:
+                    continue
+                # What was not in this batch was there before.
+                newer = max(subject.guid, guid, key=lambda each: (order.get(each, 0), each))
+                found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
+        return found
+
+
+def _left_out(rejection: Rejection) -> None:
+    _log.warning("duplicates.not_moved", code=rejection.reason.code)
+
+
+def _partners(known: Sequence[FoundPair], keys: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for each in known:
+        for guid in (each.pair.first, each.pair.second):
+            if guid in keys:
+                found.setdefault(guid, set()).add(each.pair.other(guid))
+    return found
+
+
+class Watcher:
+    """Implements `Duplicates`: puts programs in line whose logs have grown, soon, and not once for every push.
+
+    Nothing depends on it but how soon. What it has not told when the process dies is found when the next one starts.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, *, is_on: bool = True, wait_seconds: float = _WAIT_SECONDS
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._is_on = is_on
+        self._wait_seconds = wait_seconds
+        self._open: dict[TenantId, tuple[Millis, bool]] = {}
+        self._grown: set[TenantId] = set()
+        self._work: asyncio.Task[None] | None = None
+
+    def committed(self, tenant_id: TenantId, before: Head, after: Head) -> None:
+        """Implements `OnGrowth`."""
+        if not self._is_on:
+            return
+        self._grown.add(tenant_id)
+        if self._work is None or self._work.done():
+            # In a context of its own: its log lines are not those of the request that happened to start it.
+            self._work = asyncio.get_running_loop().create_task(self._tell_later(), context=contextvars.Context())
+
+    async def has_open(self, scope: TenantScope) -> bool:
+        """Whether the program has pairs that nobody has decided about; some seconds old."""
+        if not self._is_on:
+            return False
+        now = self._clock.now()
+        known = self._open.get(scope.tenant_id)
+        if known is None or not 0 <= now - known[0] < _FRESH_MILLIS:
+            async with self._database.reading(scope) as view:
+                known = (now, await queries.has_any(view, scope, Status.OPEN))
+            if len(self._open) >= _MOST_PROGRAMS:
+                self._open.clear()
+            self._open[scope.tenant_id] = known
+        return known[1]
+
+    async def tell(self) -> None:
+        """Put all of them in line now."""
+        grown, self._grown = self._grown, set()
+        for tenant_id in sorted(grown):
+            scope = system_scope(tenant_id)
+            async with self._database.transaction(scope) as tx:
+                await enqueue(tx, scope, KIND, {}, now=self._clock.now())
+
+    def stop(self) -> None:
+        """Let go of the timer."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _tell_later(self) -> None:
+        while self._grown:
+            await asyncio.sleep(self._wait_seconds)
+            try:
+                await self.tell()
+            except Exception as error:
+                _log.warning("duplicates.not_enqueued", exc_info=error)
+
+
+async def enqueue_behind(database: Database, now: Callable[[], Millis]) -> int:
+    """Put the programs in line whose logs have not been looked at to the end; how many."""
+    async with database.reading(EVERY_TENANT) as view:
+        tenants = await queries.programs_behind(view, RULES)
+    for tenant_id in tenants:
+        scope = system_scope(tenant_id)
+        async with database.transaction(scope) as tx:
+            await enqueue(tx, scope, KIND, {}, now=now())
+    return len(tenants)

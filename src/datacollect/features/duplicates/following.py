@@ -1,0 +1,54 @@
+"""What events decide about pairs, and what ends with the entities they delete. In the transaction of the events, and the
+same when they are applied again."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from datacollect.db import Tx
+from datacollect.features.duplicates import queries
+from datacollect.features.duplicates.model import FoundPair, Pair, Status
+from datacollect.features.entities.entity import items_in, text_in
+from datacollect.features.entities.projection import Applied
+from datacollect.kernel.identity import TenantScope
+
+
+async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
+    """Implements `Follower`."""
+    decided = {found.pair: found for item in applied for found in _decided_by(item)}
+    gone = {guid: item.context.recorded_at for item in applied for guid in item.changes.deleted}
+    if decided:
+        await queries.decide(tx, scope, list(decided.values()))
+    if gone:
+        await queries.forget(tx, scope, gone, now=max(gone.values()))
+
+
+def _decided_by(item: Applied) -> Iterator[FoundPair]:
+    event = item.event
+    if event.type != "resolve-duplicate":
+        return
+    survivor = text_in(event.data, "mergedInto")
+    for named in items_in(event.data, "duplicates"):
+        one, other = text_in(named, "entityGuid"), text_in(named, "duplicateGuid")
+        if one is None or other is None or one == other or not _is_storable(one, other):
+            continue
+        yield FoundPair(
+            Pair.of(one, other),
+            newer=one,
+            status=_status(event.data.get("shouldDelete"), survivor),
+            bits=0.0,
+            evidence=(),
+            detected_at=item.context.recorded_at,
+            decided_at=item.context.recorded_at,
+            decided_by=event.user_id,
+            survivor=survivor if survivor in (one, other) else None,
+        )
+
+
+def _status(deletes: Any, survivor: str | None) -> Status:
+    if not deletes:
+        return Status.NOT_A_DUPLICATE
+    return Status.MERGED if survivor is not None else Status.DELETED
+
+
+def _is_storable(*guids: str) -> bool:
+    return all(len(guid.encode(errors="surrogatepass")) <= 512 and "\0" not in guid for guid in guids)

@@ -1,0 +1,142 @@
+"""The events by which one entity takes another one's place. Pure.
+
+They are of types that every client knows, in an order in which every client comes to the same: what is in the one that goes
+is moved first, so that nothing goes with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datacollect.eventstore.event import Event, without_server_managed
+from datacollect.features.duplicates.errors import CannotMerge
+from datacollect.features.duplicates.model import Pair
+from datacollect.features.entities.entity import FLOOR, Entity, Kind
+from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.ids import new_guid
+
+_NEVER_MERGED = frozenset({"entityName", "members", "memberIds", "_displayName"})
+_PARENT_KEYS = ("parentId", "parentGuid")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What hangs on the two."""
+
+    groups_of_survivor: Sequence[str]
+    groups_of_merged: Sequence[str]
+    members_of_survivor: Sequence[str]
+    members_of_merged: Sequence[tuple[str, Kind]]
+    children_of_merged: Sequence[Entity]
+    """Those whose parent it is."""
+
+
+def merge(
+    survivor: Entity, merged: Entity, around: Surroundings, fields: Mapping[str, Any], *, user_id: str, now: Millis
+) -> list[Event]:
+    """Let `survivor` have `fields`, and all that hangs on `merged`, which is then deleted. Raises `CannotMerge`."""
+    if survivor.kind is not merged.kind or survivor.kind not in (Kind.INDIVIDUAL, Kind.GROUP):
+        raise CannotMerge("The two are not both people or both groups.")
+    if any(kind is Kind.GROUP for _, kind in around.members_of_merged):
+        raise CannotMerge("There are groups in the group that would go; move them first.")
+    if merged.guid in around.groups_of_survivor or survivor.guid in around.groups_of_merged:
+        raise CannotMerge("One of the two is a member of the other.")
+    events: list[Event] = []
+
+    def say(entity_guid: str, event_type: str, data: Mapping[str, Any]) -> None:
+        events.append(Event(new_guid(), entity_guid, event_type, dict(data), now, user_id))
+
+    changed = changed_fields(survivor, fields)
+    if changed:
+        say(survivor.guid, f"update-{survivor.kind.value}", changed)
+    for group in around.groups_of_merged:
+        if group not in around.groups_of_survivor:
+            say(group, "add-member", {"members": [_member(survivor)]})
+        say(group, "remove-member", {"memberId": merged.guid})
+    for member, _ in around.members_of_merged:
+        if member not in around.members_of_survivor:
+            say(survivor.guid, "add-member", {"members": [{"guid": member}]})
+        say(merged.guid, "remove-member", {"memberId": member})
+    for child in around.children_of_merged:
+        if child.guid != survivor.guid and child.kind is not None:
+            moved = {key: survivor.guid for key in _PARENT_KEYS if child.data.get(key) == merged.guid}
+            say(child.guid, f"update-{child.kind.value}", moved)
+    say(merged.guid, "resolve-duplicate", resolution(Pair.of(survivor.guid, merged.guid), merged.guid, survivor.guid))
+    return events
+
+
+def renamed(
+    entities: Sequence[Entity],
+    members: Mapping[str, Sequence[str]],
+    into: Mapping[str, str],
+    *,
+    user_id: str,
+    now: Millis,
+) -> list[Event]:
+    """The events by which what names one that went, as its parent or as a member of it, names the one that stays.
+
+    `members` are by group; `into` tells who has taken whose place.
+    """
+    events: list[Event] = []
+    for entity in entities:
+        named = {key: guid for key in _PARENT_KEYS if isinstance(guid := entity.data.get(key), str)}
+        parents = {key: into[guid] for key, guid in named.items() if guid in into and into[guid] != entity.guid}
+        if parents and entity.kind is not None and entity.guid not in into:
+            events.append(Event(new_guid(), entity.guid, f"update-{entity.kind.value}", parents, now, user_id))
+        own = members.get(entity.guid, ())
+        for guid in own if entity.guid not in into else ():
+            if guid not in into or into[guid] == entity.guid:
+                continue
+            if into[guid] not in own:
+                joining = {"members": [{"guid": into[guid]}]}
+                events.append(Event(new_guid(), entity.guid, "add-member", joining, now, user_id))
+            events.append(Event(new_guid(), entity.guid, "remove-member", {"memberId": guid}, now, user_id))
+    return events
+
+
+def resolution(pair: Pair, named: str, survivor: str | None = None, *, should_delete: bool = True) -> dict[str, Any]:
+    """The data of a `resolve-duplicate`. Clients keep pairs with a direction: both are named."""
+    other = pair.other(named)
+    data: dict[str, Any] = {
+        "duplicates": [
+            {"entityGuid": named, "duplicateGuid": other},
+            {"entityGuid": other, "duplicateGuid": named},
+        ],
+        "shouldDelete": should_delete,
+    }
+    return data | ({"mergedInto": survivor} if survivor is not None else {})
+
+
+def united_fields(survivor: Entity, merged: Entity) -> dict[str, Any]:
+    """What the survivor lacks and the other one tells. Nothing that it tells itself is overwritten."""
+    return {
+        field: value
+        for field, value in told_by(merged).items()
+        if field not in _PARENT_KEYS and _is_empty(survivor.data.get(field)) and not _is_empty(value)
+    }
+
+
+def told_by(entity: Entity) -> dict[str, Any]:
+    """What people have said of it: no name that was filled in, nothing that the hub manages."""
+    told = {field: value for field, value in entity.data.items() if entity.stamp_of_field(field) != FLOOR}
+    return {field: value for field, value in without_server_managed(told).items() if field not in _NEVER_MERGED}
+
+
+def changed_fields(entity: Entity, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are other than what it holds."""
+    wanted = {f: v for f, v in without_server_managed(dict(fields)).items() if f not in _NEVER_MERGED}
+    return {
+        field: value
+        for field, value in wanted.items()
+        if field not in entity.data or canonical_json(entity.data[field]) != canonical_json(value)
+    }
+
+
+def _member(entity: Entity) -> dict[str, Any]:
+    kind = entity.kind or Kind.INDIVIDUAL
+    return {"guid": entity.guid, "type": kind.value} | ({"name": entity.name} if entity.name else {})
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})

@@ -1,0 +1,61 @@
+"""What a merge has to move, read in the transaction that moves it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datacollect.db import Tx
+from datacollect.eventstore.event import Event
+from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
+from datacollect.features.duplicates.merging import Surroundings, merge, united_fields
+from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.service import surroundings
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+
+_MOST_CHILDREN = 5000
+
+
+async def merge_events(
+    tx: Tx,
+    scope: TenantScope,
+    merged_guid: str,
+    survivor_guid: str,
+    fields: Mapping[str, Any] | None,
+    *,
+    user_id: str,
+    now: Millis,
+) -> Sequence[Event]:
+    """Raises `CannotMerge`."""
+    states, children = await surroundings(tx, scope, [merged_guid, survivor_guid], most_children=_MOST_CHILDREN + 1)
+    survivor, merged = states.entities.get(survivor_guid), states.entities.get(merged_guid)
+    if survivor is None or merged is None or not (survivor.is_live and merged.is_live):
+        raise PairNotFound()
+    if len(children) > _MOST_CHILDREN:
+        raise CannotMerge(f"More than {_MOST_CHILDREN:,} records hang on the two.")
+
+    def groups_of(guid: str) -> list[str]:
+        found = [group for group, held in states.groups_of(guid).items() if held.present]
+        return sorted(g for g in found if (entity := states.entities.get(g)) is not None and entity.is_live)
+
+    def members_of(guid: str) -> list[str]:
+        present = [held for held in states.members_of(guid).values() if held.present]
+        ordered = sorted(present, key=lambda held: (held.ordinal, held.member_guid))
+        return [held.member_guid for held in ordered]
+
+    def kind_of(guid: str) -> Kind:
+        entity = states.entities.get(guid)
+        return (entity.kind if entity is not None else None) or Kind.INDIVIDUAL
+
+    def is_live(guid: str) -> bool:
+        entity = states.entities.get(guid)
+        return entity is not None and entity.is_live
+
+    around = Surroundings(
+        groups_of_survivor=groups_of(survivor_guid),
+        groups_of_merged=groups_of(merged_guid),
+        members_of_survivor=members_of(survivor_guid),
+        members_of_merged=[(guid, kind_of(guid)) for guid in members_of(merged_guid) if is_live(guid)],
+        children_of_merged=[child for child in children if child.parent_guid == merged_guid],
+    )
+    wanted = united_fields(survivor, merged) if fields is None else fields
+    return merge(survivor, merged, around, wanted, user_id=user_id, now=now)

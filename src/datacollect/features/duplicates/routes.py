@@ -1,0 +1,225 @@
+"""`/api/potential-duplicates`: pairs that may be one person or household."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+
+from datacollect.features.duplicates import service
+from datacollect.features.duplicates.errors import GuidsRequired, InvalidCheck, InvalidDecision, InvalidPairsQuery
+from datacollect.features.duplicates.model import FoundPair, Pair, Status
+from datacollect.features.duplicates.schemas import (
+    Check,
+    CheckReply,
+    PairView,
+    Resolve,
+    ResolveReply,
+    SweepReply,
+)
+from datacollect.features.duplicates.service import Decision, Resolution
+from datacollect.features.entities.entity import Entity, Kind, text_in
+from datacollect.http.body import ProgramBody
+from datacollect.http.hub import CurrentHub
+from datacollect.http.openapi import errors
+from datacollect.http.policy import Entered, InProgram
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import Action
+from datacollect.matching.scoring import Evidence
+
+router = APIRouter(prefix="/api/potential-duplicates", tags=["Potential Duplicates"])
+
+DEFAULT_PAGE = 500
+LARGEST_PAGE = 1000
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+_CURSOR = re.compile(r"([0-9]{1,15})\|([^|]{1,512})\|(.{1,512})", re.DOTALL)
+_PAGING = {
+    "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
+    "X-Next-Cursor": {
+        "description": "Sent when there are more: the `cursor` of the next page.",
+        "schema": {"type": "string"},
+    },
+    "Link": {"description": 'The same as an address, with `rel="next"`.', "schema": {"type": "string"}},
+}
+_NO_PROGRAM = errors(400, texts={404: "There is no running program of that id."})
+
+Reader = Annotated[Entered, Depends(InProgram(Action.READ, whole=True))]
+Judge = Annotated[
+    Entered, Depends(InProgram(Action.APPROVE, whole=True, body=ProgramBody(Resolve, refused=InvalidDecision)))
+]
+Asker = Annotated[Entered, Depends(InProgram(Action.READ, body=ProgramBody(Check, refused=InvalidCheck)))]
+Sweeper = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True))]
+
+
+@router.get(
+    "",
+    summary="List potential duplicates",
+    response_model=list[PairView],
+    responses={200: {"headers": _PAGING}, **_NO_PROGRAM},
+)
+async def list_pairs(
+    request: Request,
+    response: Response,
+    hub: CurrentHub,
+    reader: Reader,
+    wanted: Annotated[
+        str, Query(alias="status", description="`open`, `not-a-duplicate`, `merged`, `deleted` or `all`.")
+    ] = "open",
+    limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(DEFAULT_PAGE),
+    cursor: Annotated[str | None, Query(description="The `X-Next-Cursor` of the page before.")] = None,
+) -> list[dict[str, Any]]:
+    """Pairs of entities that may be one, those found last first, with what speaks for it and against it."""
+    if wanted != "all" and wanted not in set(Status):
+        raise InvalidPairsQuery()
+    if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
+        raise InvalidPairsQuery()
+    scope = reader.scope
+    async with hub.db.reading(scope) as view:
+        page = await service.list_pairs(
+            view,
+            scope,
+            status=None if wanted == "all" else Status(wanted),
+            after=None if cursor is None else _place(cursor),
+            limit=int(limit),
+        )
+    response.headers["X-Total-Count"] = str(page.total)
+    if page.has_more:
+        last = page.pairs[-1]
+        following = f"{last.detected_at}|{last.pair.first}|{last.pair.second}"
+        query = {**dict(request.query_params), "cursor": following}
+        response.headers["X-Next-Cursor"] = following
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return [pair_document(found, page.entities) for found in page.pairs]
+
+
+@router.post(
+    "/resolve",
+    summary="Decide about a potential duplicate",
+    response_model=ResolveReply,
+    responses=errors(
+        400,
+        texts={
+            404: "There is no such open pair in this program.",
+            409: "The two cannot be merged; the message says why.",
+        },
+    ),
+)
+async def resolve(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
+    """Keep both, delete one, or merge one into the other. The order of the two guids in the list does not matter.
+
+    What is decided is appended as events of types that every client knows, so that every device reaches it with its
+    next pull. A merge moves memberships and records to the one that stays. What devices write later to the one that went is moved, too.
+    Needs a supervisor.
+    """
+    decision = _decision(judge.body)
+    scope = judge.scope
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        decided = await service.decide(tx, hub.log, scope, judge.tenant, decision, now=hub.clock.now())
+    return {"status": "success", "pair": pair_document(decided, {})}
+
+
+@router.post(
+    "/check",
+    summary="Ask whether somebody is there already",
+    response_model=CheckReply,
+    responses=_NO_PROGRAM,
+)
+async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
+    """Compare a form that is being filled in with everybody in the program, before it is saved.
+
+    Whom the caller may not see is not shown: `elsewhere` tells that there is somebody, and nothing else.
+    """
+    scope, body = asker.scope, asker.body
+    async with hub.db.reading(scope) as view:
+        found = await service.check(
+            view,
+            scope,
+            guid=body.guid,
+            kind=Kind(body.type),
+            form=body.entity_name or text_in(body.data, "entityName"),
+            data=body.data,
+            area=text_in(body.data, "area_id"),
+            now=hub.clock.now(),
+        )
+    return {
+        "status": "success",
+        "matches": [
+            {
+                "guid": match.entity.guid,
+                "name": match.entity.name,
+                "type": match.entity.kind,
+                "entityName": match.entity.entity_name,
+                "score": match.score.bits,
+                "likelihood": "probable" if match.score.bits >= found.threshold else "possible",
+                "reasons": _reasons(match.score.evidence),
+            }
+            for match in found.matches
+        ],
+        "elsewhere": found.elsewhere,
+    }
+
+
+@router.post(
+    "/sweep",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Look through the whole program",
+    response_model=SweepReply,
+    responses=_NO_PROGRAM,
+)
+async def sweep(hub: CurrentHub, sweeper: Sweeper) -> dict[str, Any]:
+    """Compare everybody in the program once more, in the background. What has been decided stays decided."""
+    async with hub.db.transaction(sweeper.scope) as tx:
+        job_id = await service.sweep(tx, sweeper.scope, now=hub.clock.now())
+    return {"status": "success", "jobId": job_id}
+
+
+def _decision(body: Resolve) -> Decision:
+    merged, kept = (body.new_item or "").strip(), (body.existing_item or "").strip()
+    if not merged or not kept:
+        raise GuidsRequired()
+    if merged == kept:
+        raise GuidsRequired("newItem and existingItem must be two different entities.")
+    older = Resolution.DELETE_NEW if body.should_delete_new_item else Resolution.KEEP_BOTH
+    resolution = older if body.resolution is None else Resolution(body.resolution)
+    return Decision(merged, kept, resolution, body.merged_data)
+
+
+def _place(cursor: str) -> tuple[Millis, Pair]:
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise InvalidPairsQuery()
+    return Millis(int(found[1])), Pair(found[2], found[3])
+
+
+def pair_document(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str, Any]:
+    return {
+        "entityGuid": found.newer,
+        "duplicateGuid": found.older,
+        "status": found.status,
+        "score": found.bits,
+        "reasons": _reasons(found.evidence),
+        "detectedAt": format_timestamp(found.detected_at),
+        "decidedAt": None if found.decided_at is None else format_timestamp(found.decided_at),
+        "decidedBy": found.decided_by,
+        "survivorGuid": found.survivor,
+        "entity": _summary(entities.get(found.newer)),
+        "duplicate": _summary(entities.get(found.older)),
+    }
+
+
+def _summary(entity: Entity | None) -> dict[str, Any] | None:
+    if entity is None:
+        return None
+    return {
+        "guid": entity.guid,
+        "type": entity.kind,
+        "entityName": entity.entity_name,
+        "name": entity.name,
+        "areaId": entity.area_id,
+        "lastUpdated": format_timestamp(entity.last_updated),
+    }
+
+
+def _reasons(evidence: tuple[Evidence, ...] | Any) -> list[dict[str, Any]]:
+    return [{"about": each.about, "found": each.found, "bits": each.bits} for each in evidence]

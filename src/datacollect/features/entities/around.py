@@ -1,0 +1,63 @@
+"""Whom an entity lives with: the names of a group's members, and of those who share a group with somebody."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from datacollect.db import Reading
+from datacollect.features.entities.rows import json_text
+from datacollect.kernel.identity import TenantScope
+
+MOST_MEMBERS = 30
+"""Of a group; the first by guid. A group of thousands is no household."""
+
+_GROUPS_OF = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (
+  SELECT group_guid, member_guid FROM members WHERE tenant_id = $1 AND member_guid = asked.guid AND present OFFSET 0) m""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid FROM json_each(?2) AS asked
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.member_guid = asked.value AND m.present""",
+}
+_NAMES_IN = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid, e.name FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (
+  SELECT group_guid, member_guid FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present
+  ORDER BY member_guid LIMIT $3) m
+CROSS JOIN LATERAL (
+  SELECT name FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted AND name IS NOT NULL OFFSET 0) e""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid, e.name FROM json_each(?2) AS asked
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present AND m.member_guid IN (
+  SELECT n.member_guid FROM members n WHERE n.tenant_id = ?1 AND n.group_guid = asked.value AND n.present
+  ORDER BY n.member_guid LIMIT ?3)
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND NOT e.deleted AND e.name IS NOT NULL""",
+}
+
+
+async def names_around(
+    view: Reading, scope: TenantScope, *, people: Collection[str], groups: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """By guid: of people the names of those they share a group with, of groups those of the members. Two statements."""
+    shared: dict[str, set[str]] = {}
+    if people:
+        for group, member in await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, _list(view, people)):
+            shared.setdefault(group, set()).add(member)
+    asked = shared.keys() | set(groups)
+    found: dict[str, list[str]] = {}
+    if not asked:
+        return found
+    for group, member, name in await view.fetch(
+        _NAMES_IN[view.dialect], scope.tenant_id, _list(view, asked), MOST_MEMBERS
+    ):
+        if group in groups:
+            found.setdefault(group, []).append(name)
+        for person in shared.get(group, ()):
+            if person != member:
+                found.setdefault(person, []).append(name)
+    return found
+
+
+def _list(view: Reading, guids: Collection[str]) -> list[str] | str:
+    ordered = sorted(guids)
+    return json_text(ordered) if view.dialect == "sqlite" else ordered

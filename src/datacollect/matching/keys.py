@@ -1,0 +1,58 @@
+"""Blocking keys: two records are compared if they share one. Each is a short text; a record has at most two dozen."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from datacollect.matching.dates import Birth
+from datacollect.matching.features import Features
+from datacollect.matching.names import sound, spelling
+
+MOST_KEYS = 24
+_MOST_NAMES = 4
+
+
+def blocking_keys(one: Features) -> tuple[str, ...]:
+    """What rare agreement would make it worth comparing. The kind of key is its first letter."""
+    return tuple(dict.fromkeys(_keys(one)))[:MOST_KEYS]
+
+
+def _keys(one: Features) -> Iterator[str]:
+    names = list(dict.fromkeys(one.names))[:_MOST_NAMES]
+    sounds = list(dict.fromkeys(filter(None, (_sound(name) for name in names))))
+    yield from _identifiers(one)
+    yield from _births(one.birth, sounds)
+    yield from _places(one, sounds)
+
+
+def _identifiers(one: Features) -> Iterator[str]:
+    for number in sorted(set(one.documents.values())):
+        yield f"d:{number}"
+        # With a slip in one half the other half is still right.
+        if len(number) >= 6:
+            half = len(number) // 2
+            yield f"d<{len(number)}:{number[:half]}"
+            yield f"d>{len(number)}:{number[half:]}"
+    yield from (f"e:{mail}" for mail in sorted(one.emails))
+    yield from (f"p:{phone}" for phone in sorted(one.phones))
+
+
+def _births(birth: Birth | None, sounds: Sequence[str]) -> Iterator[str]:
+    if birth is None:
+        return
+    years = range(birth.year - birth.slack, birth.year + birth.slack + 1) if birth.slack <= 1 else (birth.year,)
+    yield from (f"y:{name}:{year}" for name in sounds for year in years)
+    if birth.is_whole and not birth.is_placeholder:
+        yield f"b:{birth.digits()}"
+        yield from (f"m:{name}:{birth.month}:{birth.day}" for name in sounds)
+
+
+def _places(one: Features, sounds: Sequence[str]) -> Iterator[str]:
+    yield from (f"n:{a}:{b}:{one.area or one.postcode}" for a, b in combinations(sorted(sounds), 2))
+    if one.postcode:
+        yield from (f"z:{name}:{one.postcode}" for name in sounds)
+    for relative in sorted(one.relatives)[:_MOST_NAMES]:
+        yield from (f"r:{name}:{relative}" for name in sounds)
+
+
+def _sound(name: str) -> str:
+    return (sound(name) if name.isascii() else spelling(name)) or name

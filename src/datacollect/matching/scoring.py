@@ -1,0 +1,200 @@
+"""How much speaks for two records being of one person, evidence by evidence."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import OSA
+
+from datacollect.matching.dates import Birth
+from datacollect.matching.features import Features
+from datacollect.matching.names import closeness
+
+PROBABLE = 15.0
+"""Bits from which on a pair is told to people: a name alone, however long, is not enough."""
+
+_NAME_MOST = 13.0
+_HOUSEHOLD_MOST = 7.0
+"""What says where somebody lives says it of everybody who lives there: together it counts as one evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One comparison. `about` and `found` are for people and for programs: stable words, never values."""
+
+    about: str
+    found: str
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    bits: float
+    evidence: tuple[Evidence, ...]
+
+
+def compare(one: Features, other: Features) -> Score:
+    """Symmetric. Nothing is concluded from what either does not tell."""
+    own = [*_names(one, other), *_birth(one.birth, other.birth), *_identifiers(one, other)]
+    around = _shared(list(_surroundings(one, other)))
+    evidence = tuple(sorted((*own, *around), key=lambda each: -abs(each.bits)))
+    return Score(round(sum(each.bits for each in evidence), 2), evidence)
+
+
+def _names(one: Features, other: Features) -> Iterator[Evidence]:
+    if one.given and one.family and other.given and other.family:
+        yield from min(
+            _parted(one, other), _swapped(one, other), key=lambda found: -sum(evidence.bits for evidence in found)
+        )
+        return
+    if one.names and other.names:
+        yield from _whole(one.names, other.names)
+
+
+def _parted(one: Features, other: Features) -> list[Evidence]:
+    return [_given(one.given, other.given), _family(one.family, other.family)]
+
+
+def _swapped(one: Features, other: Features) -> list[Evidence]:
+    crossed = min(_best(one.given, other.family), _best(one.family, other.given))
+    return [Evidence("name", "given and family name swapped", 10.0 if crossed >= 0.92 else -20.0)]
+
+
+def _given(one: Sequence[str], other: Sequence[str]) -> Evidence:
+    alike = _best(one, other)
+    if alike == 1.0:
+        return Evidence("givenName", "same", 6.0)
+    if alike >= 0.9:
+        return Evidence("givenName", "close", 4.0)
+    if any(a[0] == b[0] and 1 in (len(a), len(b)) for a in one for b in other):
+        return Evidence("givenName", "same initial", 1.5)
+    if alike >= 0.8:
+        return Evidence("givenName", "alike", 0.5)
+    return Evidence("givenName", "different", -12.0)
+
+
+def _family(one: Sequence[str], other: Sequence[str]) -> Evidence:
+    alike = _best(one, other)
+    if alike == 1.0:
+        return Evidence("familyName", "same", 7.0)
+    if alike >= 0.9:
+        return Evidence("familyName", "close", 5.0)
+    if alike >= 0.8:
+        return Evidence("familyName", "alike", 1.5)
+    return Evidence("familyName", "different", -4.0)
+
+
+def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
+    """Words in any order, some of them missing: each word of the shorter name finds its best in the longer one."""
+    shorter, longer = sorted((tuple(dict.fromkeys(one)), tuple(dict.fromkeys(other))), key=len)
+    left, bits, misses, slips = list(longer), 0.0, 0, 0
+    for word in shorter:
+        best = max(left, key=lambda each: closeness(word, each), default=None)
+        alike = closeness(word, best) if best is not None else 0.0
+        if best is not None and alike >= 0.9:
+            left.remove(best)
+            bits += 6.0 if alike == 1.0 else 4.5
+            slips += alike < 1.0
+        elif best is not None and best[0] == word[0] and 1 in (len(best), len(word)):
+            left.remove(best)
+            bits += 1.5
+        else:
+            misses += 1
+    bits = min(bits, _NAME_MOST) - 6.0 * misses - 0.5 * len(left)
+    found = "different" if misses else ("close" if slips else "same words")
+    yield Evidence("name", found, bits)
+
+
+def _birth(one: Birth | None, other: Birth | None) -> Iterator[Evidence]:
+    if one is None or other is None:
+        return
+    apart = abs(one.year - other.year)
+    if one.is_whole and other.is_whole:
+        if one == other:
+            yield Evidence("birthDate", "same", 5.0 if one.is_placeholder else 11.0)
+            return
+        if (one.year, one.month, one.day) == (other.year, other.day, other.month):
+            yield Evidence("birthDate", "day and month swapped", 8.0)
+            return
+        if one.is_placeholder or other.is_placeholder:
+            yield Evidence("birthDate", "year the same" if not apart else "year differs", _by_years(apart, 1))
+            return
+        if OSA.distance(one.digits(), other.digits(), score_cutoff=1) <= 1:
+            yield Evidence("birthDate", "one digit differs", 7.0)
+            return
+        if not apart or (one.month, one.day) == (other.month, other.day):
+            yield Evidence("birthDate", "partly the same", 1.0)
+            return
+        yield Evidence("birthDate", "different", -6.0)
+        return
+    slack = 1 + one.slack + other.slack
+    yield Evidence("birthDate", "age agrees" if apart <= slack else "age differs", _by_years(apart, slack))
+
+
+def _by_years(apart: int, slack: int) -> float:
+    if not apart:
+        return 4.0
+    if apart <= slack:
+        return 2.0 if apart <= 1 else 1.0
+    return -2.0 if apart <= slack + 2 else -6.0
+
+
+def _identifiers(one: Features, other: Features) -> Iterator[Evidence]:
+    mine, theirs = set(one.documents.values()), set(other.documents.values())
+    if mine & theirs:
+        yield Evidence("document", "same", 16.0)
+    elif any(len(a) >= 6 and OSA.distance(a, b, score_cutoff=1) <= 1 for a in mine for b in theirs):
+        yield Evidence("document", "one character differs", 9.0)
+    elif any(one.documents[path] != other.documents[path] for path in one.documents.keys() & other.documents.keys()):
+        yield Evidence("document", "different", -4.0)
+    if one.emails and other.emails:
+        yield Evidence("email", *(("same", 8.0) if one.emails & other.emails else ("different", -0.5)))
+    if one.sex and other.sex:
+        yield Evidence("sex", *(("same", 0.9) if one.sex == other.sex else ("different", -4.0)))
+
+
+def _surroundings(one: Features, other: Features) -> Iterator[Evidence]:
+    if one.phones and other.phones:
+        yield Evidence("phone", *(("same", 6.0) if one.phones & other.phones else ("different", -0.5)))
+    if one.address and other.address:
+        yield Evidence("address", *_overlap(one.address, other.address))
+    if one.locality and other.locality:
+        alike = closeness(" ".join(one.locality), " ".join(other.locality))
+        yield Evidence("locality", *(("same", 2.5) if alike >= 0.9 else ("different", -1.0)))
+    if one.postcode and other.postcode:
+        yield Evidence("postcode", *_postcode(one.postcode, other.postcode))
+    if one.area and other.area:
+        yield Evidence("area", *(("same", 2.0) if one.area == other.area else ("different", -0.5)))
+    if one.relatives and other.relatives:
+        common = len(one.relatives & other.relatives)
+        yield Evidence("relatives", f"{common} in common", min(2.0 * common, 6.0) if common else -0.5)
+
+
+def _postcode(one: str, other: str) -> tuple[str, float]:
+    if one == other:
+        return "same", 3.0
+    if OSA.distance(one, other, score_cutoff=1) <= 1:
+        return "one character differs", 1.5
+    return "different", -1.0
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> tuple[str, float]:
+    found = sum(1.0 if word in other else max((closeness(word, each) >= 0.9) * 0.8 for each in other) for word in one)
+    share = found / max(len(one), len(other))
+    if share >= 0.75:
+        return "same", 5.0
+    if share >= 0.4:
+        return "partly the same", 2.5
+    return "different", -1.5
+
+
+def _shared(around: list[Evidence]) -> list[Evidence]:
+    """Cut what speaks for them down to what one household has in common anyway."""
+    total = sum(each.bits for each in around if each.bits > 0)
+    if total <= _HOUSEHOLD_MOST:
+        return around
+    share = _HOUSEHOLD_MOST / total
+    return [Evidence(e.about, e.found, round(e.bits * share, 2) if e.bits > 0 else e.bits) for e in around]
+
+
+def _best(one: Sequence[str], other: Sequence[str], measure: Callable[[str, str], float] = closeness) -> float:
+    return max((measure(a, b) for a in one for b in other), default=0.0)

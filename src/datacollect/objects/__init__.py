@@ -1,0 +1,36 @@
+"""What attachments are stored in: bytes under the hash of their content, in a folder for each program.
+
+Knows no feature and no database. A body is first received into a file of the spool (`spool`), and only when it is whole
+and its hash is known it is put into the store (`local`, `s3`, `memory`), under a name that is never used again.
+"""
+
+from datacollect.objects.errors import ObjectDamaged, ObjectMissing, SpoolTooLarge, StorageFull, StorageUnavailable
+from datacollect.objects.local import LocalStore
+from datacollect.objects.memory import MemoryStore
+from datacollect.objects.names import ObjectKey, new_key, tenant_folder
+from datacollect.objects.port import Listed, ObjectStore, Spooled
+from datacollect.objects.reading import PIECE_BYTES, Opened
+from datacollect.objects.s3 import S3Options, S3Store
+from datacollect.objects.spool import Incoming, Spool
+
+__all__ = [
+    "PIECE_BYTES",
+    "Incoming",
+    "Listed",
+    "LocalStore",
+    "MemoryStore",
+    "ObjectDamaged",
+    "ObjectKey",
+    "ObjectMissing",
+    "ObjectStore",
+    "Opened",
+    "S3Options",
+    "S3Store",
+    "Spool",
+    "SpoolTooLarge",
+    "Spooled",
+    "StorageFull",
+    "StorageUnavailable",
+    "new_key",
+    "tenant_folder",
+]

@@ -1,0 +1,190 @@
+"""Objects in a bucket that speaks S3."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import S3Store as Bucket
+
+from datacollect.kernel.clock import Millis
+from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
+from datacollect.objects.names import ObjectKey, is_folder, read_name
+from datacollect.objects.port import Listed, Spooled
+from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span
+
+if TYPE_CHECKING:
+    from obstore import BytesStream
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+_PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes for a part but the last. It is held while it is sent."""
+_PUTS_AT_ONCE = 3
+"""So all that is held of uploads is a few parts; who waits has the file in the spool."""
+_READ_TIMEOUT = timedelta(seconds=30)
+_RETRY_FOR = timedelta(seconds=20)
+_NO_LIMIT = timedelta(days=1)
+"""Of a whole request: a download lasts as long as its reader takes. What stands still is ended by the read timeout."""
+
+_STATUS = re.compile(r"status code: ([0-9]{3})\b")
+_NO_ROOM = 507
+
+_log = structlog.get_logger(component="objects")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """Where the bucket is, and how it lets us in. Without keys those of the surroundings are used (`AWS_*`, a role)."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    virtual_hosted: bool = False
+    """Whether the bucket is part of the host's name; for an endpoint of one's own it then has to be in it."""
+    allow_http: bool = False
+    root_certificate: bytes | None = None
+    """PEM of an authority to trust beside those of the system."""
+
+
+class S3Store:
+    """Implements `ObjectStore`."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._bucket = _bucket(options)
+        self._prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
+        self._turns = asyncio.Semaphore(_PUTS_AT_ONCE)
+
+    async def put(self, key: ObjectKey, spooled: Spooled) -> None:
+        async with self._turns:
+            with _failing():
+                await obstore.put_async(
+                    self._bucket,
+                    self._path(key),
+                    spooled.path,
+                    use_multipart=spooled.size_bytes > _PART_BYTES,
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=1,
+                )
+        if await self.stat(key) != spooled.size_bytes:
+            raise StorageUnavailable()
+
+    async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
+        first, last = span(size_bytes, start, end)
+        is_whole = (first, last) == (0, size_bytes)
+        with _failing():
+            try:
+                part = {} if is_whole or first == last else {"range": (first, last)}
+                found = await obstore.get_async(self._bucket, self._path(key), options=part)  # type: ignore[arg-type]
+            except FileNotFoundError:
+                raise ObjectMissing() from None
+            if found.meta["size"] != size_bytes:
+                raise ObjectDamaged()
+            stream = found.stream(PIECE_BYTES)
+        if first == last:
+            return await Opened.begun(_nothing())
+        pieces = _pieces(stream)
+        return await Opened.begun(checked(pieces, count=last - first, digest=key.digest if is_whole else None))
+
+    async def stat(self, key: ObjectKey) -> int | None:
+        with _failing():
+            try:
+                return (await obstore.head_async(self._bucket, self._path(key)))["size"]
+            except FileNotFoundError:
+                return None
+
+    async def delete(self, key: ObjectKey) -> None:
+        with _failing(), contextlib.suppress(FileNotFoundError):
+            await obstore.delete_async(self._bucket, self._path(key))
+
+    async def delete_folder(self, folder: str) -> int:
+        count = 0
+        async for listed in self.list(folder):
+            if listed.key is not None:
+                await self.delete(listed.key)
+                count += 1
+        return count
+
+    async def folders(self) -> Sequence[str]:
+        with _failing():
+            found = await obstore.list_with_delimiter_async(self._bucket, self._prefix or None)
+        names = [prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
+        return sorted(name for name in names if is_folder(name))
+
+    async def list(self, folder: str) -> AsyncIterator[Listed]:
+        inside = f"{self._prefix}{folder}/"
+        stream = obstore.list(self._bucket, inside, chunk_size=500)
+        with _failing():
+            async for some in stream:
+                for item in some:
+                    name = item["path"].removeprefix(inside)
+                    modified_at = Millis(round(item["last_modified"].timestamp() * 1000))
+                    yield Listed(name, read_name(folder, name), item["size"], modified_at)
+
+    async def health(self) -> None:
+        with _failing():
+            async for _ in obstore.list(self._bucket, self._prefix or None, chunk_size=1):
+                break
+
+    async def aclose(self) -> None:
+        pass
+
+    def _path(self, key: ObjectKey) -> str:
+        return self._prefix + key.path
+
+
+def _bucket(options: S3Options) -> Bucket:
+    config: S3Config = {
+        "region": options.region,
+        "virtual_hosted_style_request": options.virtual_hosted,
+    }
+    if options.endpoint:
+        config["endpoint"] = options.endpoint
+    if options.access_key_id and options.secret_access_key:
+        config["access_key_id"] = options.access_key_id
+        config["secret_access_key"] = options.secret_access_key
+    client: ClientConfig = {
+        "allow_http": options.allow_http,
+        "connect_timeout": timedelta(seconds=5),
+        "read_timeout": _READ_TIMEOUT,
+        "timeout": _NO_LIMIT,
+        "user_agent": "datacollect-hub",
+    }
+    if options.root_certificate is not None:
+        client["root_certificate"] = options.root_certificate
+    retries: RetryConfig = {"max_retries": 4, "retry_timeout": _RETRY_FOR}
+    return Bucket(options.bucket, config=config, client_options=client, retry_config=retries)
+
+
+async def _pieces(stream: "BytesStream") -> AsyncGenerator[bytes]:
+    with _failing():
+        async for piece in stream:
+            data = bytes(piece)
+            # What the network brings at once may be more.
+            for begin in range(0, len(data), PIECE_BYTES):
+                yield data[begin : begin + PIECE_BYTES]
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    return
+    yield b""
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    """What the library raises as ours. Its texts quote addresses and answers: only the status goes on, into the log."""
+    try:
+        yield
+    except (BaseError, OSError, ValueError) as error:
+        status = _STATUS.search(str(error))
+        number = int(status[1]) if status else None
+        _log.warning("storage.failed", error=type(error).__name__, status=number)
+        raise (StorageFull() if number == _NO_ROOM else StorageUnavailable()) from None

@@ -1,0 +1,229 @@
+"""Bytes that nothing refers to are deleted, after a while; others never are."""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from datacollect.db import Database
+from datacollect.features.attachments.contents import queries
+from datacollect.features.attachments.contents.collecting import KIND, Rounds, doom
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.http.hub import Hub
+from datacollect.jobs import JobState, find_latest
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.objects import LocalStore, MemoryStore, ObjectKey, Spool, tenant_folder
+from datacollect.testing.clock import TurnableClock
+from tests.factories import make_program, new_id
+from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
+from tests.features.conftest import Alone, Installation
+from tests.features.purging.test_purge import purge
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600
+
+
+async def stored(hub: Hub, program: str) -> Sequence[str]:
+    """Hashes of what is in the store."""
+    items = [item async for item in hub.objects.list(tenant_folder(TenantId(program)))]
+    return sorted(item.key.digest for item in items if item.key is not None)
+
+
+async def collect(hub: Hub) -> None:
+    await Rounds(hub.db, hub.clock).look()
+    await hub.jobs.drain()
+
+
+async def test_a_photo_is_stored_once_and_as_long_as_one_attachment_has_it(alone: Alone) -> None:
+    admin = await alone.admin()
+    program, photo = await make_program(admin), a_photo()
+    first, second = [await attach(admin, program, photo) for _ in range(2)]
+    assert await stored(alone.hub, program) == [digest_of(photo)]
+
+    await delete(admin, program, first["guid"])
+    alone.clock.turn(seconds=3 * HOUR)
+    await collect(alone.hub)
+    assert await download(await alone.admin(), program, second["guid"]) == photo
+
+    await delete(admin, program, second["guid"])
+    await collect(alone.hub)
+    assert await stored(alone.hub, program) == [digest_of(photo)]
+    alone.clock.turn(seconds=1.1 * HOUR)
+    await collect(alone.hub)
+    assert await stored(alone.hub, program) == []
+
+
+async def test_the_same_photo_in_another_program_is_another_photo(alone: Alone) -> None:
+    admin = await alone.admin()
+    ours, theirs, photo = await make_program(admin), await make_program(admin), a_photo()
+    kept, gone = await attach(admin, ours, photo), await attach(admin, theirs, photo)
+    await delete(admin, theirs, gone["guid"])
+    alone.clock.turn(seconds=1.1 * HOUR)
+    await collect(alone.hub)
+    assert await stored(alone.hub, theirs) == []
+    assert await download(await alone.admin(), ours, kept["guid"]) == photo
+
+
+async def test_what_a_crash_left_is_deleted(alone: Alone) -> None:
+    admin = await alone.admin()
+    hub, photo = alone.hub, a_photo()
+    program = await make_program(admin)
+    async with hub.spool.receiving(most_bytes=10_000) as incoming:
+        await incoming.write(photo)
+        await hub.contents.secure(system_scope(TenantId(program)), await incoming.finish())
+    assert await stored(hub, program) == [digest_of(photo)]
+    await collect(hub)
+    assert await stored(hub, program) == [digest_of(photo)]
+    alone.clock.turn(seconds=1.1 * HOUR)
+    await collect(hub)
+    assert await stored(hub, program) == []
+
+
+async def test_a_store_that_is_away_is_asked_again(installation: Installation) -> None:
+    async with installation.running(ATTACHMENTS_STORE="memory") as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin = await alone.admin()
+        program, hub = await make_program(admin), alone.hub
+        assert isinstance(hub.objects, MemoryStore)
+        gone = await attach(admin, program, a_photo())
+        await delete(admin, program, gone["guid"])
+        alone.clock.turn(seconds=1.1 * HOUR)
+        hub.objects.is_away = True
+        await collect(hub)
+        scope = system_scope(TenantId(program))
+        async with hub.db.reading(scope) as view:
+            job = await find_latest(view, scope, KIND)
+        assert job is not None
+        assert (job.state, job.error_code) == (JobState.RETRYABLE, "STORAGE_UNAVAILABLE")
+        hub.objects.is_away = False
+        alone.clock.turn(seconds=60)
+        await hub.jobs.drain()
+        assert await stored(hub, program) == []
+
+
+async def test_bytes_that_are_gone_come_back_with_the_next_upload_of_the_same(alone: Alone) -> None:
+    admin = await alone.admin()
+    program, photo, scope = await make_program(admin), a_photo(), None
+    first = await attach(admin, program, photo)
+    scope = system_scope(TenantId(program))
+    async with alone.hub.db.reading(scope) as view:
+        content = await alone.hub.contents.find(view, scope, digest_of(photo))
+    await alone.hub.objects.delete(content.key(scope.tenant_id))
+    answer = await admin.get(f"/api/attachments/{first['guid']}", params={"configId": program})
+    assert (answer.status_code, answer.json()["code"]) == (500, "OBJECT_MISSING")
+
+    second = await attach(admin, program, photo)
+    for one in (first, second):
+        assert await download(admin, program, one["guid"]) == photo
+    alone.clock.turn(seconds=1.1 * HOUR)
+    await collect(alone.hub)
+    assert await download(await alone.admin(), program, first["guid"]) == photo
+
+
+async def test_a_purge_takes_the_files_along_and_no_others(alone: Alone) -> None:
+    admin = await alone.admin()
+    ours, theirs, photo = await make_program(admin), await make_program(admin), a_photo()
+    await attach(admin, ours, photo)
+    kept = await attach(admin, theirs, photo)
+    assert (await admin.delete(f"/api/apps/{ours}")).status_code == 200
+    assert (await purge(admin, ours)).status_code == 200
+    await alone.hub.jobs.drain()
+    assert await stored(alone.hub, ours) == []
+    assert await download(admin, theirs, kept["guid"]) == photo
+
+
+async def test_a_round_asks_for_programs_once_a_day_at_most(alone: Alone) -> None:
+    admin = await alone.admin()
+    program, hub = await make_program(admin), alone.hub
+    await attach(admin, program, a_photo())
+    scope = system_scope(TenantId(program))
+
+    async def latest() -> str | None:
+        await collect(hub)
+        async with hub.db.reading(scope) as view:
+            job = await find_latest(view, scope, KIND)
+        return job and job.id
+
+    first = await latest()
+    assert first is not None
+    alone.clock.turn(seconds=10 * HOUR)
+    assert await latest() == first
+    alone.clock.turn(seconds=14 * HOUR)
+    assert await latest() != first
+
+
+# -- really at once
+
+
+class Everybody:
+    """Uploads, deletes and collects the same few contents, each in tasks of their own."""
+
+    def __init__(self, database: Database, store: LocalStore, spool: Spool, scope: TenantScope) -> None:
+        self.database, self.store, self.spool, self.scope = database, store, spool, scope
+        self.clock = TurnableClock()
+        self.contents = Contents(database, store, self.clock)
+        self.photos = [a_photo(number) for number in (10, 20, 30)]
+        self.attached: Counter[str] = Counter()
+
+    async def upload(self, chance: random.Random) -> None:
+        async with self.spool.receiving(most_bytes=1000) as incoming:
+            await incoming.write(chance.choice(self.photos))
+            spooled = await incoming.finish()
+            while True:
+                secured = await self.contents.secure(self.scope, spooled)
+                async with self.database.transaction(self.scope) as tx:
+                    taken = await self.contents.take(tx, self.scope, secured)
+                if taken:
+                    self.attached[spooled.digest] += 1
+                    return
+
+    async def delete(self, chance: random.Random) -> None:
+        digest = digest_of(chance.choice(self.photos))
+        if self.attached[digest]:
+            self.attached[digest] -= 1
+            async with self.database.transaction(self.scope) as tx:
+                await self.contents.release(tx, self.scope, digest)
+
+    async def collect(self) -> None:
+        async with self.database.transaction(self.scope) as tx:
+            dying = await doom(tx, self.scope, now=self.clock.now())
+        for one in dying:
+            await self.store.delete(one.key(self.scope.tenant_id))
+        async with self.database.transaction(self.scope) as tx:
+            await queries.forget(tx, self.scope, dying)
+
+    async def work(self, seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(12):
+            await (self.upload(chance) if chance.random() < 0.6 else self.delete(chance))
+
+    async def collect_again_and_again(self) -> None:
+        for _ in range(15):
+            self.clock.turn(seconds=0.6 * HOUR)
+            await self.collect()
+
+
+async def test_uploads_deletions_and_the_collector_at_once(
+    database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("everybody")
+    store = LocalStore(folder / "store")
+    scope = system_scope(TenantId(f"p-{new_id()}"))
+    everybody = Everybody(database, store, Spool(folder / "spool"), scope)
+    await asyncio.gather(*(everybody.work(seed) for seed in range(6)), everybody.collect_again_and_again())
+    async with database.reading(scope) as view:
+        known = await queries.list_all(view, scope, after="", most=10)
+    assert {content.digest: refs for content, refs in known if refs} == dict(+everybody.attached)
+    for content, refs in known:
+        if refs:
+            async with await store.open(content.key(scope.tenant_id), content.size_bytes) as opened:
+                assert hashlib.sha256(b"".join([piece async for piece in opened])).hexdigest() == content.digest
+    everybody.clock.turn(seconds=3 * HOUR)
+    await everybody.collect()
+    left: set[ObjectKey | None] = {item.key async for item in store.list(tenant_folder(scope.tenant_id))}
+    assert left == {content.key(scope.tenant_id) for content, refs in known if refs}

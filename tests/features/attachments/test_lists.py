@@ -1,0 +1,106 @@
+"""Who follows the changes misses none, however they are paged and whoever writes meanwhile."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.db import EVERY_TENANT
+from datacollect.http.hub import Hub
+from tests.attachments import ask, attach, make_entity, new_guid
+from tests.factories import make_program
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def program(admin: AsyncClient) -> str:
+    return await make_program(admin)
+
+
+async def follow(
+    client: AsyncClient, program: str, since: str = "", *, limit: int = 2
+) -> tuple[list[Any], list[str], str]:
+    """What there is now: attachments, guids of deleted ones, and where to go on."""
+    found: list[Any] = []
+    gone: list[str] = []
+    while True:
+        answer = await ask(client, program, "", params={"since": since, "limit": str(limit)})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page["attachments"]
+        gone += [one["guid"] for one in page["deleted"]]
+        since = page["nextCursor"]
+        if not page["hasMore"]:
+            return found, gone, since
+
+
+async def test_each_change_is_told_once_and_in_order(admin: AsyncClient, program: str) -> None:
+    assert await follow(admin, program) == ([], [], "")
+    entity = await make_entity(admin, program)
+    stored = [await attach(admin, program, entity) for _ in range(5)]
+    found, gone, since = await follow(admin, program)
+    assert (found, gone) == (stored, [])
+    await ask(admin, program, f"/{stored[1]['guid']}", "DELETE")
+    late = await attach(admin, program, entity)
+    assert (await follow(admin, program, since))[:2] == ([late], [stored[1]["guid"]])
+    found, gone, since = await follow(admin, program)
+    assert found == [stored[0], *stored[2:], late] and gone == [stored[1]["guid"]]
+    assert await follow(admin, program, since) == ([], [], since)
+
+
+async def test_a_deleted_file_keeps_nothing_of_what_it_was(admin: AsyncClient, hub: Hub, program: str) -> None:
+    stored = await attach(admin, program, await make_entity(admin, program), name="Ana.jpg")
+    await ask(admin, program, f"/{stored['guid']}", "DELETE")
+    [told] = (await ask(admin, program, "")).json()["deleted"]
+    assert set(told) == {"guid", "entityGuid", "deletedAt", "tenantId"}
+    async with hub.db.reading(EVERY_TENANT) as view:
+        rows = await view.fetch("SELECT * FROM attachments")
+    assert "Ana" not in str([tuple(row) for row in rows])
+
+
+async def test_a_reader_beside_writers_misses_nothing(admin: AsyncClient, program: str) -> None:
+    entity = await make_entity(admin, program)
+    writing = [asyncio.create_task(attach(admin, program, entity)) for _ in range(12)]
+    seen: list[str] = []
+    since = ""
+    while not all(task.done() for task in writing):
+        found, _, since = await follow(admin, program, since)
+        seen += [one["guid"] for one in found]
+    found, _, since = await follow(admin, program, since)
+    seen += [one["guid"] for one in found]
+    assert sorted(seen) == sorted([task.result()["guid"] for task in writing])
+
+
+async def test_a_mark_that_is_not_known_begins_anew(admin: AsyncClient, program: str) -> None:
+    entity = await make_entity(admin, program)
+    stored = [await attach(admin, program, entity) for _ in range(2)]
+    for mark in (f"7|{new_guid()}", f"999|{stored[0]['guid']}"):
+        assert (await follow(admin, program, mark))[0] == stored
+
+
+@pytest.mark.parametrize("query", [{"since": "x"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "ten"}])
+@pytest.mark.parametrize("path", ["", "/pending"])
+async def test_odd_questions_are_refused(admin: AsyncClient, program: str, path: str, query: dict[str, str]) -> None:
+    answer = await ask(admin, program, path, params=query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ATTACHMENT_QUERY")
+
+
+async def test_files_that_wait_are_paged(admin: AsyncClient, program: str) -> None:
+    stored = [await attach(admin, program, new_guid()) for _ in range(5)]
+    found: list[Any] = []
+    since: str | None = ""
+    while since is not None:
+        page = (await ask(admin, program, "/pending", params={"since": since, "limit": "2"})).json()
+        found += page["attachments"]
+        since = page["nextCursor"]
+    assert found == stored
+
+
+async def test_attachments_of_an_entity_are_by_time(admin: AsyncClient, program: str) -> None:
+    entity = await make_entity(admin, program)
+    stored = [await attach(admin, program, entity) for _ in range(4)]
+    listed = (await ask(admin, program, f"/entity/{entity}")).json()["attachments"]
+    assert listed == sorted(stored, key=lambda one: (one["createdAt"], one["guid"]))
+    assert (await ask(admin, program, f"/entity/{new_guid()}")).json() == {"status": "success", "attachments": []}

@@ -1,0 +1,158 @@
+"""Random lives of people, households and records with merges in between: nobody is left hanging on somebody who
+went, and what the log gives when it is applied again is what is there. HUB_MERGED_LIVES says how many."""
+
+import asyncio
+import itertools
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datacollect.app import FOLLOWERS, event_store
+from datacollect.db import Database
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.log import EventLog
+from datacollect.features.duplicates import queries, service
+from datacollect.features.duplicates.detecting import DetectingHandler
+from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
+from datacollect.features.duplicates.model import FoundPair, Pair, Status
+from datacollect.features.duplicates.service import Decision, Resolution
+from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.entities.service import entities_changed, members_named
+from datacollect.features.tenants.service import find_running, take_up
+from datacollect.jobs import Continue, Job, enqueue, find_active
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.testing.clock import TurnableClock
+from tests.factories import make_config
+from tests.memory import MemoryDatabase
+from tests.states import derived_state, ruin
+
+LIVES = int(os.environ.get("HUB_MERGED_LIVES", "100"))
+STEPS = 25
+PEOPLE = [f"p{number}" for number in range(6)]
+HOUSEHOLDS = [f"g{number}" for number in range(3)]
+RECORDS = [f"r{number}" for number in range(4)]
+
+
+class Lives:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.seen: Counter[str] = Counter()
+        self._store = event_store(database)
+        self._clock = TurnableClock()
+        self._log = EventLog(self._store, [EntityProjection(FOLLOWERS)], self._clock)
+        self._handler = DetectingHandler(self._log, self._clock, batch=4)
+        self._names = (f"p-{number}" for number in itertools.count())
+
+    async def live(self, seed: int) -> None:
+        dice, scope = random.Random(seed), system_scope(TenantId(next(self._names)))
+        async with self.database.transaction(scope) as tx:
+            await take_up(tx, self._log, scope, make_config(scope.tenant_id), now=self._clock.now())
+        for _ in range(STEPS):
+            self._clock.turn(seconds=dice.randint(1, 60))
+            step = dice.choices((self._write, self._merge, self._look), (6, 3, 1))[0]
+            await step(scope, dice)
+        while await self._look(scope, dice):
+            pass
+        await self._assert_nobody_hangs(scope)
+        await self._assert_rebuilt(scope)
+
+    async def _write(self, scope: TenantScope, dice: random.Random) -> None:
+        person, household, record = dice.choice(PEOPLE), dice.choice(HOUSEHOLDS), dice.choice(RECORDS)
+        event_type, guid, data = dice.choice([
+            ("update-individual", person, {"name": dice.choice("ABC"), dice.choice("xyz"): dice.randint(1, 3)}),
+            ("update-group", household, {"name": "H", dice.choice("xyz"): dice.randint(1, 3)}),
+            ("update-group", household, {"name": "H", "members": [{"guid": person, "name": "M"}]}),
+            ("add-member", household, {"members": [{"guid": person}]}),
+            ("remove-member", household, {"memberId": person}),
+            ("update-record", record, {"parentId": dice.choice((person, household))}),
+            ("update-individual", person, {"parentGuid": household}),
+            ("delete-entity", dice.choice((person, household)), {"why": "?"}),
+        ])  # fmt: skip
+        # Made on a device that may have been offline, or whose clock is ahead.
+        at = Millis(self._clock.now() + dice.randint(-600, 60) * 1000)
+        event = Event(new_guid(), guid, event_type, data, at, "agent")
+        async with self.database.transaction(scope) as tx:
+            tenant = await find_running(tx, scope.tenant_id)
+            assert tenant is not None
+            await self._log.append(tx, scope, tenant, [event], on_rejection=lambda _: None)
+
+    async def _merge(self, scope: TenantScope, dice: random.Random) -> None:
+        merged, kept = dice.sample(dice.choice((PEOPLE, HOUSEHOLDS)), 2)
+        pair = FoundPair(Pair.of(merged, kept), merged, Status.OPEN, 20, (), self._clock.now())
+        try:
+            async with self.database.transaction(scope) as tx:
+                await queries.keep_pairs(tx, scope, [pair])
+                await queries.reopen_pairs(tx, scope, [pair.pair], now=self._clock.now())
+                tenant = await find_running(tx, scope.tenant_id)
+                assert tenant is not None
+                decision = Decision(merged, kept, Resolution.MERGE)
+                await service.decide(tx, self._log, scope, tenant, decision, now=self._clock.now())
+            self.seen["merges"] += 1
+        except (PairNotFound, CannotMerge):
+            self.seen["refused"] += 1
+
+    async def _look(self, scope: TenantScope, dice: random.Random) -> bool:
+        """One step of the job; whether it found something to look at."""
+        async with self.database.transaction(scope) as tx:
+            await enqueue(tx, scope, DetectingHandler.kind, {}, now=self._clock.now())
+            job = await find_active(tx, scope, DetectingHandler.kind)
+            assert isinstance(job, Job)
+            return isinstance(await self._handler.step(tx, scope, job), Continue)
+
+    async def _assert_nobody_hangs(self, scope: TenantScope) -> None:
+        async with self.database.transaction(scope) as tx:
+            head = await self._log.head(tx, scope)
+            assert head is not None
+            there = (await entities_changed(tx, scope, after=0, to=head.position, limit=1000)).entities
+            live = {entity.guid for entity in there}
+            found = await queries.list_pairs(tx, scope, status=Status.MERGED, after=None, limit=None)
+            gone = {each.pair.other(each.survivor): each.survivor for each in found if each.survivor}
+
+            def stays(guid: str) -> str | None:
+                seen = set()
+                while guid in gone and guid not in seen:
+                    seen.add(guid)
+                    guid = gone[guid]
+                    if guid in live:
+                        return guid
+                return None
+
+            replaced = {guid for guid in gone if stays(guid) is not None}
+            assert not replaced & live
+            assert not {e.guid: e.parent_guid for e in there if e.parent_guid in replaced}
+            members = await members_named(tx, scope, [guid for guid in HOUSEHOLDS if guid in live])
+            assert not {group: own for group, own in members.items() if replaced.intersection(own)}
+
+    async def _assert_rebuilt(self, scope: TenantScope) -> None:
+        live = await derived_state(self.database, scope)
+        await ruin(self.database, scope)
+        outcome = await Rebuilder(self.database, self._store, self._clock, followers=FOLLOWERS, batch=9).rebuild(scope)
+        assert outcome.ok
+        assert await derived_state(self.database, scope) == live
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def test_merges_leave_nobody_hanging(runner: asyncio.Runner, measured: Callable[[str, object], None]) -> None:
+    lives = Lives(MemoryDatabase())
+
+    @settings(max_examples=LIVES, database=None)
+    @given(seed=st.integers(0, 2**48))
+    def each(seed: int) -> None:
+        runner.run(lives.live(seed))
+
+    each()
+    measured("seen", dict(lives.seen))
+    assert lives.seen["merges"] > LIVES / 2

@@ -1,0 +1,305 @@
+"""`/api/potential-duplicates` through HTTP, on both engines: found, explained, decided, merged."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.http.hub import Hub
+from tests.accounts import bearer, login, make_person
+from tests.factories import make_event, make_program, new_id, pull_all, push
+
+pytestmark = pytest.mark.anyio
+
+RUDO = {
+    "entityName": "individual", "givenName": "Rudo", "familyName": "Moyo", "birthDate": "1990-04-02", "phone": "+263 77 123 4567",
+}  # fmt: skip
+TAPIWA = {"entityName": "individual", "givenName": "Tapiwa", "familyName": "Ncube", "birthDate": "1971-11-30"}
+
+
+async def look(admin: AsyncClient, hub: Hub, program: str) -> None:
+    """Let everything be compared that is there."""
+    answer = await admin.post("/api/potential-duplicates/sweep", params={"configId": program})
+    assert answer.status_code == 202, answer.text
+    await hub.jobs.drain()
+
+
+async def pairs_of(client: AsyncClient, program: str, **query: Any) -> Any:
+    answer = await client.get("/api/potential-duplicates", params={"configId": program} | query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def resolve(client: AsyncClient, program: str, new: str, existing: str, **body: Any) -> Any:
+    told = {"configId": program, "newItem": new, "existingItem": existing} | body
+    return await client.post("/api/potential-duplicates/resolve", json=told)
+
+
+async def entity(client: AsyncClient, program: str, guid: str) -> Any:
+    return await client.get(f"/api/entities/{guid}", params={"configId": program})
+
+
+async def registered_twice(admin: AsyncClient, hub: Hub) -> tuple[str, str, str]:
+    """A program in which somebody is twice: its id, and the older and the newer guid."""
+    program = await make_program(admin)
+    older, newer = new_id("a"), new_id("b")
+    await push(admin, program, make_event(entity=older, data=RUDO), make_event(data=TAPIWA))
+    await push(admin, program, make_event(entity=newer, data=RUDO | {"givenName": "Ruddo", "phone": "077 123 4567"}))
+    await look(admin, hub, program)
+    return program, older, newer
+
+
+async def test_somebody_who_is_registered_twice_is_found_with_reasons(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    [pair] = await pairs_of(admin, program)
+    assert (pair["entityGuid"], pair["duplicateGuid"], pair["status"]) == (newer, older, "open")
+    reasons = {reason["about"]: reason["found"] for reason in pair["reasons"]}
+    assert reasons == {"givenName": "close", "familyName": "same", "birthDate": "same", "phone": "same"}
+    assert pair["score"] == pytest.approx(sum(reason["bits"] for reason in pair["reasons"]))
+    assert (pair["entity"]["guid"], pair["duplicate"]["guid"]) == (newer, older)
+    listed = await admin.get("/api/entities", params={"configId": program, "hasDuplicate": "true"})
+    assert {each["guid"] for each in listed.json()} == {older, newer}
+
+
+async def test_what_has_just_arrived_is_compared_with_what_was_there(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, make_event(data=RUDO))
+    await look(admin, hub, program)
+    assert await pairs_of(admin, program) == []
+    await push(admin, program, make_event(data=RUDO))
+    await look(admin, hub, program)
+    assert len(await pairs_of(admin, program)) == 1
+
+
+async def test_a_pair_that_an_edit_takes_apart_is_not_told_any_more(admin: AsyncClient, hub: Hub) -> None:
+    program, _, newer = await registered_twice(admin, hub)
+    await push(admin, program, make_event("update-individual", entity=newer, data=TAPIWA | {"phone": "0911 222 333"}))
+    await look(admin, hub, program)
+    assert [{each["entityGuid"], each["duplicateGuid"]} & {newer} for each in await pairs_of(admin, program)] == [
+        {newer}
+    ]
+    [pair] = await pairs_of(admin, program)
+    assert pair["reasons"][0]["about"] == "birthDate"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+async def test_keeping_both_ends_a_pair_in_either_order_and_for_ever(
+    admin: AsyncClient, hub: Hub, swapped: bool
+) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    answer = await resolve(admin, program, *((older, newer) if swapped else (newer, older)), shouldDeleteNewItem=False)
+    assert (answer.status_code, answer.json()["status"]) == (200, "success")
+    assert await pairs_of(admin, program) == []
+    await push(admin, program, make_event("update-individual", entity=newer, data={"village": "Pak"}))
+    await look(admin, hub, program)
+    assert await pairs_of(admin, program) == []
+    [pair] = await pairs_of(admin, program, status="not-a-duplicate")
+    assert pair["decidedBy"] and {pair["entityGuid"], pair["duplicateGuid"]} == {older, newer}
+
+
+@pytest.mark.parametrize("which", ["older", "newer"])
+async def test_exactly_the_one_that_is_named_is_deleted(admin: AsyncClient, hub: Hub, which: str) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    named, other = (older, newer) if which == "older" else (newer, older)
+    assert (await resolve(admin, program, named, other, shouldDeleteNewItem=True)).status_code == 200
+    assert (await entity(admin, program, named)).status_code == 404
+    assert (await entity(admin, program, other)).status_code == 200
+    assert await pairs_of(admin, program) == []
+    told = (await pull_all(admin, program))[-1]
+    assert (told["type"], told["entityGuid"], told["data"]["shouldDelete"]) == ("resolve-duplicate", named, True)
+    assert {"entityGuid": older, "duplicateGuid": newer} in told["data"]["duplicates"]
+
+
+async def test_the_same_decision_told_twice_is_one_and_another_is_too_late(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    answers = await asyncio.gather(*(resolve(admin, program, newer, older, resolution="merge") for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert [each["type"] for each in await pull_all(admin, program)].count("resolve-duplicate") == 1
+    late = await resolve(admin, program, older, newer, shouldDeleteNewItem=True)
+    assert (late.status_code, late.json()["code"]) == (404, "DUPLICATE_PAIR_NOT_FOUND")
+    assert (await entity(admin, program, older)).status_code == 200
+
+
+async def test_what_is_no_pair_is_refused_and_nothing_is_deleted(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    one, other = new_id("a"), new_id("b")
+    await push(admin, program, make_event(entity=one, data=RUDO), make_event(entity=other, data=TAPIWA))
+    answer = await resolve(admin, program, one, other, shouldDeleteNewItem=True)
+    assert (answer.status_code, answer.json()["message"]) == (404, "Duplicate pair not found")
+    assert (await entity(admin, program, one)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "DUPLICATE_GUIDS_REQUIRED"),
+        ({"newItem": "a"}, "DUPLICATE_GUIDS_REQUIRED"),
+        ({"newItem": "a", "existingItem": "a"}, "DUPLICATE_GUIDS_REQUIRED"),
+        ({"newItem": 1, "existingItem": "a"}, "INVALID_PAYLOAD"),
+        ({"newItem": "a", "existingItem": "b", "resolution": "eat"}, "INVALID_PAYLOAD"),
+    ],
+)
+async def test_a_wrong_decision_is_refused_with_a_clear_error(admin: AsyncClient, body: Any, code: str) -> None:
+    program = await make_program(admin)
+    answer = await admin.post("/api/potential-duplicates/resolve", json=body | {"configId": program})
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+async def test_a_merge_takes_what_is_missing_and_moves_what_hangs_on_the_one_that_goes(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    group, visit = new_id("g"), new_id("v")
+    await push(
+        admin,
+        program,
+        make_event("update-individual", entity=newer, data={"village": "Pak", "phone": "0999 111 222"}),
+        make_event("create-group", entity=group, data={"name": "Moyo", "members": [{"guid": newer, **RUDO}]}),
+        make_event("create-record", entity=visit, data={"entityName": "visit", "parentId": newer}),
+    )
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    kept = (await entity(admin, program, older)).json()["data"]
+    assert (kept["village"], kept["phone"], kept["givenName"]) == ("Pak", RUDO["phone"], "Rudo")
+    assert (await entity(admin, program, newer)).status_code == 404
+    assert (await entity(admin, program, group)).json()["memberIds"] == [older]
+    assert (await entity(admin, program, visit)).json()["data"]["parentId"] == older
+    [pair] = await pairs_of(admin, program, status="merged")
+    assert pair["survivorGuid"] == older
+
+
+async def test_a_merge_with_chosen_fields_writes_those_and_no_others(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    chosen = {"givenName": "Ruddo", "familyName": "Moyo", "externalId": "stolen"}
+    assert (await resolve(admin, program, newer, older, resolution="merge", mergedData=chosen)).status_code == 200
+    kept = (await entity(admin, program, older)).json()
+    assert kept["data"]["givenName"] == "Ruddo" and kept["data"]["phone"] == RUDO["phone"]
+    assert "externalId" not in kept["data"]
+
+
+async def test_households_are_merged_with_their_members(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    older, newer, ana, ben = (new_id(letter) for letter in "ghab")
+    household = {"name": "Moyo of Pak", "phone": "077 123 4567", "entityName": "household", "area_id": "pak"}
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=older, data=household | {"members": [{"guid": ana, "name": "Ana Moyo"}]}),
+        make_event("create-group", entity=newer, data=household | {"members": [{"guid": ben, "name": "Ben Moyo"}]}),
+    )
+    await look(admin, hub, program)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    assert (await entity(admin, program, older)).json()["memberIds"] == [ana, ben]
+    assert (await entity(admin, program, ben)).status_code == 200
+    assert (await entity(admin, program, newer)).status_code == 404
+
+
+async def test_what_a_device_writes_later_to_the_one_that_went_comes_to_the_one_that_stays(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    later = "2999-01-01T00:00:00.000Z"
+    await push(admin, program, make_event("update-individual", entity=newer, data={"school": "yes"}, timestamp=later))
+    assert (await entity(admin, program, newer)).status_code == 200
+    await look(admin, hub, program)
+    assert (await entity(admin, program, newer)).status_code == 404
+    assert (await entity(admin, program, older)).json()["data"]["school"] == "yes"
+
+
+async def test_a_decision_that_a_device_has_made_is_a_decision(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    data = {"duplicates": [{"entityGuid": newer, "duplicateGuid": older}], "shouldDelete": False}
+    assert (await push(admin, program, make_event("resolve-duplicate", entity=newer, data=data))).status_code == 200
+    assert await pairs_of(admin, program) == []
+
+
+async def test_a_pair_ends_with_one_of_the_two_and_begins_again_with_it(admin: AsyncClient, hub: Hub) -> None:
+    program, _, newer = await registered_twice(admin, hub)
+    await push(admin, program, make_event("delete-entity", entity=newer, data={"why": "error"}))
+    assert await pairs_of(admin, program) == []
+    later = "2999-01-01T00:00:00.000Z"
+    await push(admin, program, make_event("update-individual", entity=newer, data=RUDO, timestamp=later))
+    await look(admin, hub, program)
+    assert len(await pairs_of(admin, program)) == 1
+
+
+async def test_pages_follow_each_other_to_the_end(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, *(make_event(data=RUDO) for _ in range(4)))
+    await look(admin, hub, program)
+    seen, cursor = [], None
+    while True:
+        query = {"configId": program, "limit": 4} | ({"cursor": cursor} if cursor else {})
+        answer = await admin.get("/api/potential-duplicates", params=query)
+        assert answer.headers["X-Total-Count"] == "6"
+        seen += [frozenset((each["entityGuid"], each["duplicateGuid"])) for each in answer.json()]
+        cursor = answer.headers.get("X-Next-Cursor")
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 6
+
+
+async def test_somebody_is_found_before_they_are_saved(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    asked = {"configId": program, "data": {**RUDO, "givenName": "RUDO "}}
+    answer = await admin.post("/api/potential-duplicates/check", json=asked)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert {match["guid"] for match in told["matches"]} == {older, newer} and not told["elsewhere"]
+    assert told["matches"][0]["guid"] == older and told["matches"][0]["likelihood"] == "probable"
+    same = await admin.post("/api/potential-duplicates/check", json=asked | {"guid": older})
+    assert [match["guid"] for match in same.json()["matches"]] == [newer]
+    other = await admin.post("/api/potential-duplicates/check", json=asked | {"data": {"name": "Nobody Else"}})
+    assert other.json() == {"status": "success", "matches": [], "elsewhere": False}
+
+
+async def test_whom_the_caller_may_not_see_is_not_shown(admin: AsyncClient, client: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, make_event(data=RUDO | {"area_id": "north"}))
+    await look(admin, hub, program)
+    assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": {"areaIds": ["south"]}}
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    token = (await login(client, person))["token"]
+    asked = {"configId": program, "data": RUDO | {"area_id": "south"}}
+    answer = await client.post("/api/potential-duplicates/check", json=asked, headers=bearer(token))
+    assert answer.json() == {"status": "success", "matches": [], "elsewhere": True}
+
+
+async def test_another_program_is_neither_compared_nor_shown(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    other = await make_program(admin)
+    await push(admin, other, make_event(data=RUDO))
+    await look(admin, hub, other)
+    assert await pairs_of(admin, other) == []
+    answer = await resolve(admin, other, newer, older, shouldDeleteNewItem=True)
+    assert answer.status_code == 404
+    assert (await entity(admin, program, newer)).status_code == 200
+
+
+async def test_what_names_the_one_that_went_later_names_the_one_that_stays(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    group, visit = new_id("g"), new_id("v")
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=group, data={"name": "Moyo"}),
+        make_event("add-member", entity=group, data={"members": [{"guid": newer}]}),
+        make_event("create-record", entity=visit, data={"entityName": "visit", "parentId": newer}),
+    )
+    await look(admin, hub, program)
+    assert (await entity(admin, program, visit)).json()["data"]["parentId"] == older
+    assert (await entity(admin, program, group)).json()["memberIds"] == [older]
+
+
+async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    first, second, third = (new_id(letter) for letter in "abc")
+    await push(admin, program, *(make_event(entity=guid, data=RUDO) for guid in (first, second, third)))
+    await look(admin, hub, program)
+    assert (await resolve(admin, program, third, second, resolution="merge")).status_code == 200
+    assert (await resolve(admin, program, second, first, resolution="merge")).status_code == 200
+    await push(admin, program, make_event("create-record", entity="v", data={"parentId": third}))
+    await look(admin, hub, program)
+    assert (await entity(admin, program, "v")).json()["data"]["parentId"] == first

@@ -1,0 +1,140 @@
+"""What speaks for one person and what for two: the cases that people who keep registers argue about."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datacollect.matching.features import Features, Role, features_of
+from datacollect.matching.keys import MOST_KEYS, blocking_keys
+from datacollect.matching.names import closeness, plain, tokens
+from datacollect.matching.roles import role_of, role_of_key, roles_of_keys
+from datacollect.matching.scoring import PROBABLE, compare
+
+ROLES = {
+    "given": Role.GIVEN_NAME, "family": Role.FAMILY_NAME, "name": Role.FULL_NAME, "born": Role.BIRTH_DATE, "age": Role.AGE,
+    "sex": Role.SEX, "phone": Role.PHONE, "id": Role.DOCUMENT, "village": Role.LOCALITY,
+}  # fmt: skip
+
+
+def person(relatives: tuple[str, ...] = (), **data: object) -> Features:
+    return features_of(data, ROLES, told_in=2025, relatives=relatives)
+
+
+def bits(one: Features, other: Features) -> float:
+    return compare(one, other).bits
+
+
+AMINA = {"given": "Amina", "family": "Hassan", "born": "1988-03-14", "sex": "female", "village": "Dolow"}
+
+SAME = {
+    "a slip in the given name": AMINA | {"given": "Amnia"},
+    "another transliteration": AMINA | {"family": "Xasan", "given": "Aminah"},
+    "the names swapped": AMINA | {"given": "Hassan", "family": "Amina"},
+    "day and month swapped": AMINA | {"born": "1988-14-03"},
+    "one digit of the birth date": AMINA | {"born": "1988-03-15"},
+    "marks and case": AMINA | {"given": "AMÍNA", "family": "hassan "},
+    "another sign of the same phone": AMINA | {"family": "Ali", "phone": "+252 61 5551234"},
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_the_same_person_is_found_in_spite_of(what: str) -> None:
+    one = person(**(AMINA | {"phone": "0615551234"}))
+    assert bits(one, person(**SAME[what])) >= PROBABLE
+    assert set(blocking_keys(one)) & set(blocking_keys(person(**SAME[what])))
+
+
+TWO = {
+    "twins": (AMINA | {"phone": "0615551234"}, AMINA | {"given": "Fatuma", "phone": "0615551234"}),
+    "brother and sister of one day": (AMINA, AMINA | {"given": "Ahmed", "sex": "male"}),
+    "mother and daughter of one name": (AMINA, AMINA | {"born": "2010-06-01"}),
+    "people of one household": (AMINA | {"phone": "0615551234"}, {"given": "Yusuf", "family": "Hassan", "phone": "0615551234", "village": "Dolow"}),
+    "the same name and no more": ({"name": "Mohamed Ali Hassan"}, {"name": "Mohamed Ali Hassan"}),
+    "born on the first of January": ({"given": "Ali", "family": "Noor", "born": "1980-01-01"}, {"given": "Asha", "family": "Noor", "born": "1980-01-01"}),
+    "other documents": (AMINA | {"id": "A1234567"}, {"given": "Amina", "family": "Hassan", "id": "B7654321", "village": "Dolow"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TWO)
+def test_two_people_are_not_taken_for_one(what: str) -> None:
+    one, other = TWO[what]
+    assert bits(person(**one), person(**other)) < PROBABLE
+
+
+def test_an_age_agrees_with_a_birth_date_within_a_year_and_with_a_round_one_within_three() -> None:
+    born = person(given="Ali", family="Noor", born="1985-05-05", village="Dolow")
+    assert bits(born, person(given="Ali", family="Noor", age=39, village="Dolow")) > bits(
+        born, person(given="Ali", family="Noor", age=49, village="Dolow")
+    )
+    assert bits(born, person(given="Ali", family="Noor", age=42)) < bits(
+        born, person(given="Ali", family="Noor", age=40)
+    )
+
+
+def test_words_of_a_name_may_come_in_any_order_and_be_fewer() -> None:
+    long = person(name="Mohamed Ahmed Ali", born="1990-05-05")
+    assert bits(long, person(name="Ali Mohamed Ahmed", born="1990-05-05")) >= PROBABLE
+    assert bits(long, person(name="Mohamed Ahmed", born="1990-05-05")) >= PROBABLE
+    assert bits(long, person(name="Mohamed Yusuf", born="1990-05-05")) < PROBABLE
+
+
+def test_households_are_one_by_those_who_live_in_them() -> None:
+    one = person(relatives=("Amina Hassan", "Yusuf Hassan", "Ali Noor"), name="Hassan", village="Dolow")
+    same = person(relatives=("Hassan Amina", "Yusuf Hassan"), name="Hassan", village="Dolow")
+    other = person(relatives=("Halima Omar",), name="Hassan", village="Dolow")
+    assert bits(one, same) > bits(one, other)
+    assert [each.found for each in compare(one, same).evidence if each.about == "relatives"] == ["2 in common"]
+
+
+def test_evidence_adds_up_and_quotes_no_value() -> None:
+    score = compare(person(**AMINA), person(**SAME["a slip in the given name"]))
+    assert score.bits == pytest.approx(sum(each.bits for each in score.evidence), abs=0.01)
+    assert not [each for each in score.evidence if "amina" in f"{each}".lower() or "1988" in f"{each}"]
+
+
+WORDS = st.text(min_size=0, max_size=20)
+VALUES = st.one_of(WORDS, st.integers(), st.floats(), st.none(), st.booleans(), st.lists(WORDS, max_size=2))
+DATA = st.dictionaries(st.sampled_from(sorted(ROLES)), VALUES)
+
+
+@given(DATA, DATA)
+def test_whatever_fields_hold_comparing_is_symmetric_and_never_fails(
+    one: dict[str, object], other: dict[str, object]
+) -> None:
+    first, second = person(**one), person(**other)
+    there, back = compare(first, second), compare(second, first)
+    assert there.bits == pytest.approx(back.bits)
+    assert len(blocking_keys(first)) <= MOST_KEYS
+
+
+@given(DATA)
+def test_nobody_is_less_like_themselves_than_like_nothing(data: dict[str, object]) -> None:
+    assert bits(person(**data), person(**data)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("key", "role"),
+    [
+        ("dateOfBirth", Role.BIRTH_DATE), ("date_of_birth", Role.BIRTH_DATE), ("DOB", Role.BIRTH_DATE),
+        ("firstName", Role.GIVEN_NAME), ("Prénom", Role.GIVEN_NAME), ("lastName", Role.FAMILY_NAME),
+        ("nationalId", Role.DOCUMENT), ("phoneNumber", Role.PHONE), ("house.phone", Role.PHONE),
+        ("favouriteColour", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_field_is_known_by_what_it_is_called(key: str, role: Role | None) -> None:
+    assert role_of(key) is role
+
+
+def test_a_form_has_the_last_word_on_what_a_field_says() -> None:
+    assert role_of("nickname", marked="givenName") is Role.GIVEN_NAME
+    assert role_of("firstName", marked="none") is None
+    assert role_of("contact", kind="phoneNumber") is Role.PHONE
+    assert roles_of_keys(["name", "rooms"]) == {"name": Role.FULL_NAME}
+    assert role_of_key("name") is Role.FULL_NAME
+
+
+def test_names_are_made_plain() -> None:
+    assert plain("  Ngô   Thị-Đào ") == "ngo thi dao"
+    assert tokens("Sheikh Abdullahi bin Ali") == ("abdullahi", "ali")
+    assert closeness("mohamed", "muhammad") >= 0.9 and closeness("khadija", "hadidja") >= 0.9
+    assert closeness("amina", "yusuf") < 0.8
