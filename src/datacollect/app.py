@@ -20,6 +20,7 @@ from datacollect.features.attachments.contents.collecting import CollectHandler,
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper
 from datacollect.features.attachments.tidying import Tidier
+from datacollect.features.attachments.transfer import AttachmentExporter, AttachmentImporter
 from datacollect.features.audit import feature as audit
 from datacollect.features.audit.reading import ReadAuditor
 from datacollect.features.audit.service import keep_entries
@@ -362,6 +363,20 @@ def create_exporter(database: Database) -> Exporter:
 def create_importer(database: Database) -> Importer:
     store, clock = event_store(database), SystemClock()
     return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS)
+
+
+def create_attachment_exporter(settings: Settings, database: Database) -> AttachmentExporter:
+    clock = SystemClock()
+    objects = open_objects(settings, clock)
+    return AttachmentExporter(database, objects, Contents(database, objects, clock), clock)
+
+
+def create_attachment_importer(settings: Settings, database: Database) -> AttachmentImporter:
+    clock = SystemClock()
+    contents = Contents(database, open_objects(settings, clock), clock)
+    log = EventLog(event_store(database), [], clock)
+    keeper = Keeper(database, log, contents, clock, quota_bytes=0)
+    return AttachmentImporter(keeper, Spool(settings.data_dir / "spool"))
 
 
 def event_store(database: Database) -> EventStore:

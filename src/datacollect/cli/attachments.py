@@ -1,20 +1,25 @@
 """Commands on stored attachments."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.files import import_attachments
 from datacollect.cli.showing import counted, print_json, progress_bar, shown
 from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
 from datacollect.features.attachments.service import programs_with_attachments
+from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.tenants.service import every_program
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import NotFound
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.settings import load_settings
 
 app = typer.Typer(help="Stored attachments.", no_args_is_help=True)
 
@@ -56,6 +61,18 @@ def check_attachments(
         _print(programs, unknown)
     if not ok:
         raise typer.Exit(_WRONG)
+
+
+@app.command("import")
+def take_in(
+    folder: Annotated[Path, typer.Argument(help="A folder that `datacollect export --attachments` has written.")],
+    program: Annotated[
+        str | None, typer.Option(help="Id of the program to import into; that of the folder if left out.")
+    ] = None,
+) -> None:
+    """Import the attachments of an export. Beside a running hub, too; again is harmless, and goes on where it was cut. Ends with 0 when all are stored, else with 1."""
+    tenant_id = TenantId(program or read_manifest(folder)[0])
+    asyncio.run(import_attachments(load_settings(), tenant_id, folder))
 
 
 async def _check(

@@ -14,7 +14,12 @@ from typing import IO, Annotated
 import structlog
 import typer
 
-from datacollect.app import create_exporter, create_importer
+from datacollect.app import (
+    create_attachment_exporter,
+    create_attachment_importer,
+    create_exporter,
+    create_importer,
+)
 from datacollect.cli.database import has_table, open_configured, require_reachable
 from datacollect.cli.serve import alone_in
 from datacollect.cli.showing import progress_bar, shown
@@ -23,6 +28,7 @@ from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import Anchor, chain_text, read_anchors, write_anchor
 from datacollect.eventstore.tables import log_heads
+from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.exports.importing import Imported
 from datacollect.features.exports.model import Format, Header, Order, What, order_of
 from datacollect.features.exports.reading import read_metadata
@@ -57,8 +63,11 @@ def export_program(
     bom: Annotated[
         bool, typer.Option("--bom", help="Begin each CSV with the mark by which Excel knows UTF-8.")
     ] = False,
+    attachments: Annotated[
+        Path | None, typer.Option(help="Folder to write the attachments to, beside the file.")
+    ] = None,
 ) -> None:
-    """Take a program's data out as a file. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
+    """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
     settings = load_settings()
     # Lines of the log go to standard output by default: that is the file's.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -70,6 +79,8 @@ def export_program(
             await require_reachable(database)
             with _written(out) as file:
                 await _export(database, TenantId(program), order, file)
+            if attachments is not None:
+                await _export_attachments(settings, database, TenantId(program), attachments)
 
     asyncio.run(work())
 
@@ -96,6 +107,17 @@ async def _export(database: Database, tenant: TenantId, order: Order, file: IO[b
     )
     typer.echo(
         f"{shown(tenant)}: {rows or 'nothing'}, {tally.bytes:,} bytes, {time.monotonic() - begun:.1f} s", err=True
+    )
+
+
+async def _export_attachments(settings: Settings, database: Database, tenant: TenantId, folder: Path) -> None:
+    scope = system_scope(tenant)
+    exporter = create_attachment_exporter(settings, database)
+    with progress_bar(tenant, await exporter.expected(scope)) as progress:
+        done = await exporter.export(scope, folder, progress=progress)
+    typer.echo(
+        f"{shown(tenant)}: {done.attachments:,} attachments, {done.files:,} files of {done.size_bytes:,} bytes",
+        err=True,
     )
 
 
@@ -134,8 +156,11 @@ def import_program(
     as_id: Annotated[
         str | None, typer.Option("--as", help="Id of the program to import into; the file's own if left out.")
     ] = None,
+    attachments: Annotated[
+        Path | None, typer.Option(help="Folder of its attachments; they can also be imported later, alone.")
+    ] = None,
 ) -> None:
-    """Take a program up from its export: all of it, or nothing. The program must have no events; it is made if it is not there.
+    """Take a program up from its export: all of it, or nothing. The program must have no events; it is made if it is not there. Attachments follow one by one.
 
     On SQLite no hub may be running. Ends with 0 when all is stored, else with 1.
     """
@@ -143,7 +168,11 @@ def import_program(
     # Events and states make no cycles; looking for some after every 700 objects would take a third of the time.
     gc.set_threshold(200_000)
     with alone_in(settings):
+        if attachments is not None:
+            read_manifest(attachments)
         imported = asyncio.run(_import(settings, file, as_id))
+        if attachments is not None:
+            asyncio.run(import_attachments(settings, imported.tenant_id, attachments))
     made = "made" if imported.created else "was there, without events; its config is left as it is"
     typer.echo(
         f"{shown(imported.tenant_id)}: {imported.head.position:,} events, {imported.entities:,} entities; program {made}"
@@ -174,3 +203,14 @@ async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported
             err=True,
         )
     return imported
+
+
+async def import_attachments(settings: Settings, tenant: TenantId, folder: Path) -> None:
+    scope = system_scope(tenant)
+    _, count = read_manifest(folder)
+    async with closing(open_configured(settings)) as database:
+        await require_reachable(database)
+        with progress_bar(tenant, count) as progress:
+            done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
+    before = f"; {done.there_before:,} were there" if done.there_before else ""
+    typer.echo(f"{shown(tenant)}: {done.attachments:,} attachments of {done.size_bytes:,} bytes{before}")

@@ -37,6 +37,7 @@ class ObjectDamaged(ObjectMissing):
     """The bytes of this attachment are not those that were uploaded."""
 
     code = "OBJECT_DAMAGED"
+    help = ObjectMissing.help
 
 
 class SpoolTooLarge(PayloadTooLarge):

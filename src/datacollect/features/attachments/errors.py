@@ -143,3 +143,17 @@ class RangeNotSatisfiable(DataCollectError):
 
     status, code = 416, "RANGE_NOT_SATISFIABLE"
     help = "Ask for a range within the size that `Content-Range` names, or for the whole file."
+
+
+class TransferFailed(DataCollectError):
+    """The folder of attachments cannot be written or read."""
+
+    status, code = 422, "ATTACHMENTS_TRANSFER_FAILED"
+    help = "Do as the message says, and run the command again: what was done is not done twice."
+
+
+class ImportContradicts(TransferFailed):
+    """The folder of attachments is not as it was exported."""
+
+    code = "ATTACHMENTS_IMPORT_CHANGED"
+    help = "Use the folder as it was exported, or export it again; run `datacollect attachments check --deep` at the source."

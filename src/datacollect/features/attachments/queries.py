@@ -116,6 +116,12 @@ async def knows(view: Reading, scope: TenantScope, mark: Mark) -> bool:
     return position is not None and position >= mark.position
 
 
+async def count_files(view: Reading, scope: TenantScope) -> int:
+    """How many attachments the program has."""
+    counted = select(attachment_heads.c.files).where(attachment_heads.c.tenant_id == scope.tenant_id)
+    return int((await view.execute(counted)).scalar_one_or_none() or 0)
+
+
 # -- tidying
 
 

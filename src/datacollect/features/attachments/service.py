@@ -16,6 +16,7 @@ from datacollect.features.attachments.errors import (
     EntityDeleted,
     EntityUnknown,
     GuidTaken,
+    ImportContradicts,
     ProgramFull,
     TooManyAttachments,
 )
@@ -29,7 +30,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import AttachmentRules
 from datacollect.objects import Spooled, StorageUnavailable
 
-UPLOADED, DELETED = "attachment-uploaded", "attachment-deleted"
+UPLOADED, DELETED, IMPORTED = "attachment-uploaded", "attachment-deleted", "attachments-imported"
 
 _TRIES = 5
 _log = structlog.get_logger(component="attachments")
@@ -86,6 +87,41 @@ class Keeper:
             raise StorageUnavailable()
         _log.info("attachment.uploaded", guid=made.guid, entity_guid=made.entity_guid, size_bytes=made.size_bytes)
         return made, True
+
+    async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
+        """Make an attachment as it was in another hub, whatever the limits. False if it is here already.
+
+        Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here.
+        """
+        for _ in range(_TRIES):
+            async with self._database.reading(scope) as view:
+                if await self._is_here(view, scope, told):
+                    return False
+            secured = await self._contents.secure(scope, spooled)
+            async with self._changing(scope) as tx:
+                if await self._is_here(tx, scope, told):
+                    return False
+                if not await self._contents.take(tx, scope, secured):
+                    continue
+                totals = await queries.advance(tx, scope, files=1, size_bytes=told.size_bytes)
+                known = await known_guids(tx, scope, [told.entity_guid])
+                new = replace(told, position=totals.position, awaits_entity=told.entity_guid not in known)
+                await queries.insert_attachment(tx, scope, new)
+                return True
+        raise StorageUnavailable()
+
+    async def note_import(self, scope: TenantScope, count: int) -> None:
+        """What comes from elsewhere is told once, and not for each."""
+        async with self._changing(scope) as tx:
+            await note(tx, self._log, scope, IMPORTED, "*", {"attachments": count}, now=self._clock.now())
+
+    async def _is_here(self, view: Reading, scope: TenantScope, told: Attachment) -> bool:
+        found = await queries.find(view, scope, told.guid)
+        if found is None:
+            return False
+        if (found.digest, found.entity_guid) != (told.digest, told.entity_guid):
+            raise ImportContradicts(f"Attachment {told.guid} is here, and is another one or was deleted.")
+        return True
 
     async def delete(self, scope: TenantScope, guid: str) -> None:
         """What is left tells readers that it is gone. Raises `AttachmentNotFound`."""

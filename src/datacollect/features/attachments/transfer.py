@@ -1,0 +1,335 @@
+"""Attachments of a program as a folder, beside its export: taken out of one hub, and up by another.
+
+    manifest.ndjson      what the folder is, a line for each attachment, and a line that says that this is the end
+    files/ab/abcd…       each content once, under its SHA-256
+
+Nothing in the folder is believed: every byte is hashed again before it is stored. Attachments are made one by one, so an
+import that was cut goes on where it was when it is run again.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from datacollect.db import Database
+from datacollect.features.attachments import queries
+from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
+from datacollect.features.attachments.model import Attachment
+from datacollect.features.attachments.naming import safe_name, shown_name
+from datacollect.features.attachments.service import Keeper
+from datacollect.kernel.clock import Clock, Millis, format_timestamp, parse_timestamp
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import is_uuid_text
+from datacollect.objects import ObjectMissing, ObjectStore, Spool, Spooled
+
+MANIFEST = "manifest.ndjson"
+FORMAT = "datacollect-attachments"
+VERSION = 1
+
+_PAGE = 500
+_PIECE = 256 * 1024
+_LONGEST_LINE = 16 * 1024
+_LARGEST_FILE = 2**40
+
+_encoder = msgspec.json.Encoder()
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One attachment, as the manifest tells it."""
+
+    guid: str
+    entityGuid: str
+    filename: str
+    originalName: str
+    mimeType: str
+    sizeBytes: int
+    hash: str
+    createdAt: str
+    createdBy: str
+
+
+class _Head(msgspec.Struct):
+    format: str
+    version: int
+    configId: str
+    exportedAt: str
+
+
+class _End(msgspec.Struct):
+    attachments: int
+
+
+_read_head = msgspec.json.Decoder(_Head)
+_read_line = msgspec.json.Decoder(Line)
+_read_end = msgspec.json.Decoder(_End)
+
+
+@dataclass(slots=True)
+class Transferred:
+    """What was written, or made."""
+
+    attachments: int = 0
+    files: int = 0
+    size_bytes: int = 0
+    there_before: int = 0
+    """Attachments that had been made by an earlier run."""
+
+
+# -- taking out
+
+
+class AttachmentExporter:
+    """Writes folders."""
+
+    def __init__(self, database: Database, store: ObjectStore, contents: Contents, clock: Clock) -> None:
+        self._database = database
+        self._store = store
+        self._contents = contents
+        self._clock = clock
+
+    async def expected(self, scope: TenantScope) -> int:
+        async with self._database.reading(scope) as view:
+            return await queries.count_files(view, scope)
+
+    async def export(
+        self, scope: TenantScope, folder: Path, *, progress: Callable[[int], None] | None = None
+    ) -> Transferred:
+        """Write all that is attached; the manifest appears when everything is on disk.
+
+        Raises `TransferFailed`, also for bytes that are missing or damaged: a folder with a manifest is whole.
+        """
+        done = Transferred()
+        part = folder / f"{MANIFEST}.part"
+        if (folder / MANIFEST).exists():
+            raise TransferFailed(f"{folder / MANIFEST} is there already.")
+        with _failing(folder):
+            with _opened(part) as manifest:
+                head = _Head(FORMAT, VERSION, scope.tenant_id, format_timestamp(self._clock.now()))
+                manifest.write(_encoder.encode(head) + b"\n")
+                async for attachment in self._attachments(scope):
+                    if await self._write_file(scope, attachment, folder, done):
+                        manifest.write(_encoder.encode(_line_of(attachment)) + b"\n")
+                        done.attachments += 1
+                    if progress is not None:
+                        progress(done.attachments)
+                manifest.write(_encoder.encode(_End(done.attachments)) + b"\n")
+                manifest.flush()
+                await asyncio.to_thread(os.fsync, manifest.fileno())
+            part.replace(folder / MANIFEST)
+        return done
+
+    async def _attachments(self, scope: TenantScope) -> AsyncIterator[Attachment]:
+        position = 0
+        while True:
+            async with self._database.reading(scope) as view:
+                page = await queries.list_after(view, scope, position, limit=_PAGE)
+            for attachment in page:
+                if attachment.deleted_at is None:
+                    yield attachment
+            if len(page) < _PAGE:
+                return
+            position = page[-1].position
+
+    async def _write_file(self, scope: TenantScope, attachment: Attachment, folder: Path, done: Transferred) -> bool:
+        """False for an attachment that has been deleted meanwhile."""
+        assert attachment.digest is not None
+        target = _file_of(folder, attachment.digest)
+        if await asyncio.to_thread(_is_whole, target, attachment.digest):
+            return True
+        async with self._database.reading(scope) as view:
+            content = await self._contents.find(view, scope, attachment.digest)
+        try:
+            if content is None:
+                raise ObjectMissing()
+            async with await self._store.open(content.key(scope.tenant_id), content.size_bytes) as opened:
+                await _write(target, opened)
+        except ObjectMissing as missing:
+            async with self._database.reading(scope) as view:
+                now = await queries.find(view, scope, attachment.guid)
+            if now is None or now.deleted_at is not None:
+                return False
+            raise TransferFailed(f"Attachment {attachment.guid}: {missing.message}") from None
+        done.files += 1
+        done.size_bytes += attachment.size_bytes
+        return True
+
+
+async def _write(target: Path, pieces: Any) -> None:
+    part = target.with_name(f"{target.name}.part")
+    with _opened(part) as file:
+        async for piece in pieces:
+            await asyncio.to_thread(file.write, piece)
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
+    part.replace(target)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """A new file that only its owner reads, in a folder that is made."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
+
+
+def _line_of(attachment: Attachment) -> Line:
+    assert attachment.digest is not None
+    return Line(
+        guid=attachment.guid,
+        entityGuid=attachment.entity_guid,
+        filename=attachment.filename,
+        originalName=attachment.original_name,
+        mimeType=attachment.mime_type,
+        sizeBytes=attachment.size_bytes,
+        hash=attachment.digest,
+        createdAt=format_timestamp(attachment.created_at),
+        createdBy=attachment.created_by,
+    )
+
+
+# -- taking up
+
+
+class AttachmentImporter:
+    """Reads folders."""
+
+    def __init__(self, keeper: Keeper, spool: Spool) -> None:
+        self._keeper = keeper
+        self._spool = spool
+
+    async def take_in(
+        self, scope: TenantScope, folder: Path, *, progress: Callable[[int], None] | None = None
+    ) -> Transferred:
+        """Make the attachments of a folder in a program; those that are there already are left as they are.
+
+        Raises `TransferFailed` for a folder that is not whole, `ImportContradicts` for one that is not what it says; what
+        was made until then stays, and another run goes on from there.
+        """
+        done = Transferred()
+        read_manifest(folder)
+        for line in _lines(folder):
+            attachment = _attachment_of(line)
+            async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
+                await _read_into(_file_of(folder, line.hash), incoming)
+                spooled = await incoming.finish()
+                _require_same(line, spooled)
+                if await self._keeper.take_in(scope, attachment, spooled):
+                    done.attachments += 1
+                    done.size_bytes += spooled.size_bytes
+                else:
+                    done.there_before += 1
+            if progress is not None:
+                progress(done.attachments + done.there_before)
+        await self._keeper.note_import(scope, done.attachments)
+        return done
+
+
+def read_manifest(folder: Path) -> tuple[str, int]:
+    """Of which program the folder is, and how many attachments it has. Raises `TransferFailed` unless it is whole."""
+    first, count, last = b"", -1, b""
+    for raw in _raw_lines(folder):
+        first, last = first or raw, raw
+        count += 1
+    try:
+        head, end = _read_head.decode(first), _read_end.decode(last)
+    except msgspec.DecodeError:
+        raise TransferFailed(f"{folder / MANIFEST} is no manifest of attachments, or has no end.") from None
+    if head.format != FORMAT or head.version != VERSION:
+        raise TransferFailed(f"{folder / MANIFEST} is of another kind or version: {head.format[:50]} {head.version}.")
+    if end.attachments != count - 1:
+        raise TransferFailed(f"{folder / MANIFEST} has {count - 1} attachments, and should have {end.attachments}.")
+    return head.configId, end.attachments
+
+
+def _lines(folder: Path) -> Iterator[Line]:
+    """Between the first and the last one."""
+    before: bytes | None = None
+    for number, raw in enumerate(_raw_lines(folder)):
+        if number > 1 and before is not None:
+            try:
+                yield _read_line.decode(before)
+            except msgspec.DecodeError:
+                raise ImportContradicts(f"Line {number} of {MANIFEST} cannot be read.") from None
+        before = raw
+
+
+def _raw_lines(folder: Path) -> Iterator[bytes]:
+    with _failing(folder), (folder / MANIFEST).open("rb") as manifest:
+        while line := manifest.readline(_LONGEST_LINE):
+            yield line
+
+
+def _attachment_of(line: Line) -> Attachment:
+    """Raises `ImportContradicts` for what no hub would have written."""
+    try:
+        created_at = parse_timestamp(line.createdAt)
+    except ValueError:
+        created_at = None
+    is_sound = (
+        is_uuid_text(line.guid)
+        and 0 < len(line.entityGuid) <= 200
+        and line.entityGuid.isprintable()
+        and len(line.mimeType) <= 200
+        and line.mimeType.isascii()
+        and line.mimeType.isprintable()
+        and len(line.hash) == 64
+        and not line.hash.strip("0123456789abcdef")
+        and line.sizeBytes > 0
+        and len(line.createdBy) <= 500
+        and line.createdBy.isprintable()
+    )
+    if created_at is None or not is_sound:
+        raise ImportContradicts(f"Attachment {line.guid[:40]!r} is described as no hub would.")
+    return Attachment(
+        guid=line.guid.lower(),
+        entity_guid=line.entityGuid,
+        digest=line.hash,
+        filename=safe_name(line.filename),
+        original_name=shown_name(line.originalName),
+        mime_type=line.mimeType,
+        size_bytes=line.sizeBytes,
+        position=0,
+        created_at=Millis(created_at),
+        created_by=line.createdBy,
+    )
+
+
+async def _read_into(file: Path, incoming: Any) -> None:
+    try:
+        with file.open("rb") as opened:
+            while piece := await asyncio.to_thread(opened.read, _PIECE):
+                await incoming.write(piece)
+    except OSError as error:
+        raise TransferFailed(f"{file} cannot be read ({error.strerror}).") from None
+
+
+def _require_same(line: Line, spooled: Spooled) -> None:
+    if (spooled.digest, spooled.size_bytes) != (line.hash, line.sizeBytes):
+        raise ImportContradicts(f"The file {line.hash} is not the one that was exported: its hash or size differs.")
+
+
+def _file_of(folder: Path, digest: str) -> Path:
+    return folder / "files" / digest[:2] / digest
+
+
+def _is_whole(file: Path, digest: str) -> bool:
+    """Whether an export that was cut has left it behind whole."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == digest
+    except OSError:
+        return False
+
+
+@contextmanager
+def _failing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TransferFailed(f"{folder}: {error.strerror}.") from error

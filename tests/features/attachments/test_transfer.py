@@ -1,0 +1,145 @@
+"""Attachments leave a hub as a folder and come back from it, whole, and nothing of the folder is believed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from httpx2 import AsyncClient
+
+from datacollect.app import create_attachment_exporter, create_attachment_importer
+from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
+from datacollect.features.attachments.transfer import MANIFEST, Transferred
+from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from tests.factories import make_program, new_id
+from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "taken-out"
+
+
+@pytest.fixture
+async def program(admin: AsyncClient) -> str:
+    return await make_program(admin)
+
+
+async def take_out(hub: Hub, program: str, folder: Path) -> Transferred:
+    return await create_attachment_exporter(hub.settings, hub.db).export(system_scope(TenantId(program)), folder)
+
+
+async def take_in(hub: Hub, program: str, folder: Path) -> Transferred:
+    return await create_attachment_importer(hub.settings, hub.db).take_in(system_scope(TenantId(program)), folder)
+
+
+async def test_what_is_taken_out_is_taken_in_again(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
+    photos = [a_photo(), a_photo(700_000)]
+    made = [await attach(admin, program, photo, entity=new_id()) for photo in (*photos, photos[0])]
+    gone = await attach(admin, program, a_photo())
+    await delete(admin, program, gone["guid"])
+    out = await take_out(hub, program, folder)
+    assert (out.attachments, out.files, out.size_bytes) == (3, 2, sum(map(len, photos)))
+    assert (folder / MANIFEST).stat().st_mode & 0o077 == 0
+
+    other = await make_program(admin)
+    first = await take_in(hub, other, folder)
+    assert (first.attachments, first.there_before) == (3, 0)
+    for one, photo in zip(made, (*photos, photos[0]), strict=True):
+        assert await download(admin, other, one["guid"]) == photo
+    again = await take_in(hub, other, folder)
+    assert (again.attachments, again.there_before) == (0, 3)
+    listed = await admin.get(f"/api/attachments/entity/{made[0]['entityGuid']}", params={"configId": other})
+    assert listed.json()["attachments"] == [made[0] | {"tenantId": other}]
+
+
+async def test_an_export_that_was_cut_is_gone_on_with(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
+    photo = a_photo()
+    await attach(admin, program, photo)
+    await take_out(hub, program, folder)
+    (folder / MANIFEST).unlink()
+    await attach(admin, program, a_photo())
+    out = await take_out(hub, program, folder)
+    assert (out.attachments, out.files) == (2, 1)
+
+
+async def test_a_folder_with_missing_bytes_never_looks_whole(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    made = await attach(admin, program, photo := a_photo())
+    scope = system_scope(TenantId(program))
+    async with hub.db.reading(scope) as view:
+        content = await hub.contents.find(view, scope, digest_of(photo))
+    await hub.objects.delete(content.key(scope.tenant_id))
+    with pytest.raises(TransferFailed, match=made["guid"]):
+        await take_out(hub, program, folder)
+    assert not (folder / MANIFEST).exists()
+    with pytest.raises(TransferFailed):
+        await take_in(hub, program, folder)
+
+
+@pytest.mark.parametrize("change", ["a byte", "a byte more", "no file"])
+async def test_a_file_that_was_changed_is_not_stored(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path, change: str
+) -> None:
+    made = await attach(admin, program, photo := a_photo())
+    await take_out(hub, program, folder)
+    file = folder / "files" / digest_of(photo)[:2] / digest_of(photo)
+    match change:
+        case "a byte":
+            file.write_bytes(photo[:-1] + bytes([photo[-1] ^ 1]))
+        case "a byte more":
+            file.write_bytes(photo + b"!")
+        case _:
+            file.unlink()
+    other = await make_program(admin)
+    with pytest.raises(TransferFailed):
+        await take_in(hub, other, folder)
+    answer = await admin.get(f"/api/attachments/{made['guid']}", params={"configId": other})
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"guid": "../../etc/passwd"},
+        {"hash": "../" * 21 + "x"},
+        {"sizeBytes": -1},
+        {"createdAt": "yesterday"},
+        {"mimeType": "image/png\r\nX: y"},
+        {"entityGuid": ""},
+        {"more": 1},
+    ],
+)
+async def test_a_manifest_that_no_hub_has_written_is_refused(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path, changed: dict[str, object]
+) -> None:
+    await attach(admin, program, a_photo())
+    await take_out(hub, program, folder)
+    head, line, end = (folder / MANIFEST).read_text().splitlines()
+    (folder / MANIFEST).write_text("\n".join([head, json.dumps(json.loads(line) | changed), end]) + "\n")
+    with pytest.raises(ImportContradicts):
+        await take_in(hub, await make_program(admin), folder)
+
+
+async def test_a_manifest_without_its_end_is_refused(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
+    await attach(admin, program, a_photo())
+    await take_out(hub, program, folder)
+    lines = (folder / MANIFEST).read_text().splitlines()
+    for kept in ([], lines[:1], lines[:2], [lines[0], lines[2]]):
+        (folder / MANIFEST).write_text("".join(f"{line}\n" for line in kept))
+        with pytest.raises(TransferFailed):
+            await take_in(hub, program, folder)
+
+
+async def test_another_attachment_of_the_same_guid_stands_in_the_way(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    made = await attach(admin, program, a_photo())
+    await take_out(hub, program, folder)
+    await delete(admin, program, made["guid"])
+    with pytest.raises(ImportContradicts, match=made["guid"]):
+        await take_in(hub, program, folder)
