@@ -32,7 +32,7 @@ from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.rates import Rate, Windows
 
-router = APIRouter(prefix="/api", tags=["External Synchronization"])
+router = APIRouter(prefix="/api", tags=["External Sync Jobs"])
 
 EVENTS = 20
 MOST_EVENTS = 100
