@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document, objects
 from datacollect.kernel.clock import Clock, Millis
 
@@ -214,6 +215,6 @@ class ChangeRequests:
 def sent_back(asked: Asked, guid: str) -> Failure:
     """What people are told, without the words of whoever decided: those are about somebody."""
     said = "was rejected" if asked.status == REJECTED else "was sent back for revision"
-    code = "CR_REJECTED" if asked.status == REJECTED and not asked.is_told else "CR_REVISION_NEEDED"
+    code = codes.CR_REJECTED if asked.status == REJECTED and not asked.is_told else codes.CR_REVISION_NEEDED
     message = f"The change request {asked.reference} {said}. See to it in the registry, or change the record."
     return Failure(code=code, message=message, retryable=False, guid=guid)
