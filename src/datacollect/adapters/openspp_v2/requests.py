@@ -189,7 +189,12 @@ class ChangeRequests:
     async def _find(self, asking: Asking) -> Asked | None:
         """Among the latest of its kind; one that has ended may be of an earlier time when the record was the same."""
         query = {"requestType": asking.code, "_count": _SEARCHED, "_offset": 0}
-        reply = await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+        try:
+            reply = await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+        except CallFailed as failed:
+            if failed.kind in (CallKind.NOT_FOUND, CallKind.REJECTED):
+                return None  # a release that does not list them
+            raise
         for one in objects(document(reply).get("data")):
             is_ours = one.get("notes") == asking.mark and one.get("description") == asking.description
             ended = (REJECTED,) if asking.is_unique else (REJECTED, APPLIED)
