@@ -22,7 +22,7 @@ MEETS_ONLY_SHORT_TEXTS = {
 
 SEARCHED = {
     "_BEHIND", "_BRACKET", "_CHUNKS", "_EXTENSION", "_IN_FRONT", "_JOINED", "_NUL_ESCAPE", "_ODD", "_PARTS", "_QUOTED",
-    "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STRINGS_AND_COLONS", "_TOKEN", "_UNNAMEABLE", "_UNSAFE", "_UNSPACED",
+    "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STATUS", "_STRINGS_AND_COLONS", "_TOKEN", "_UNNAMEABLE", "_UNSAFE", "_UNSPACED",
     "_UNSPEAKABLE", "_UNWRITABLE", "rule",
 }  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
