@@ -293,11 +293,11 @@ class Crashing(PurgeHandler):
 
     def __init__(self, inner: Hub, at: int | None) -> None:
         """In which step; None for the last one, which frees the id."""
-        super().__init__(inner.settings.data_dir, inner.clock, on_changed=inner.auth.forget)
+        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
         self.left = at
 
-    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
-        step = await super().step(tx, scope, job)
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int | None) -> Step:
+        step = await super().step(tx, scope, job, result)
         if self.left is not None:
             self.left -= 1
         if self.left == 0 or (self.left is None and isinstance(step, Done)):
