@@ -411,7 +411,7 @@ class ExternalSync:
 
     async def reopened(self, tx: Tx, scope: TenantScope, job: Job) -> None:
         """A run that has ended stays as it was told: another one is started instead."""
-        raise JobNotRetryable()
+        raise JobNotRetryable("A sync that has ended stays as it was told. Start another one in its place.")
 
 
 _TEXTS = {
