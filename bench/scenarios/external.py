@@ -16,7 +16,7 @@ _PATIENCE_SECONDS = 1_800
 
 
 async def external(bench: Bench) -> None:
-    """Records/s and requests per record of each adapter against its fake, both ways, and runs in which nothing changed."""
+    """Records/s and requests per record with each fake of another system, both ways, and runs without a change."""
     for name, running in REMOTES.items():
         with running() as remote:
             await _measure(bench, name, remote, bench.options.records or _RECORDS)
@@ -76,7 +76,7 @@ async def _events(bench: Bench, program: str) -> int:
 
 
 async def dead(bench: Bench) -> None:
-    """How soon other programs' exchanges start beside one whose other system never answers and that has much to send."""
+    """How soon other programs exchange beside one that has much to send to a system that never answers."""
     queued = bench.options.records or _QUEUED
     client = bench.client
     with dead_end() as hanging, REMOTES["openfn"]() as remote:
