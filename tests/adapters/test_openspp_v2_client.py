@@ -226,3 +226,12 @@ def test_it_is_found_under_the_name_of_configs_and_of_the_reference(type: str) -
     assert configured is not None
     assert configured.kind is KIND
     assert installed().describe(type).as_json()["type"] == "openspp-v2-adapter"
+
+
+async def test_sign_ins_that_do_not_arrive_are_not_counted(openspp: World) -> None:
+    openspp.registry.system.stop()
+    for _ in range(SIGN_INS_A_MINUTE + 1):
+        with pytest.raises(CallFailed, match="could not be reached"):
+            await client(openspp, max_retries=0).sign_in()
+    openspp.registry.system.start()
+    await client(openspp).sign_in()

@@ -40,7 +40,7 @@ WALKS_THROUGH_A_TENANT = {
         r"Seq Scan on (events|entities|members|audit_log|event_places|search_terms)\b|Index Cond: \(tenant_id = \$1\)$"
     ),
 }
-ONE_ROW_OF_A_TENANT = re.compile(r"log_heads|search_indexes")
+ONE_ROW_OF_A_TENANT = re.compile(r"log_heads|search_indexes|external_current")
 IN_ORDER_AND_LIMITED = ("ORDER BY e.changed_position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
 
