@@ -194,6 +194,13 @@ async def _another_minute(world: World, place: Place) -> Place:
     return place
 
 
+async def _waiting_run(world: World, place: Place) -> Place:
+    if place.name == UNKNOWN:
+        return place
+    await world.exchanged(place.id)
+    return replace(place, objects=replace(place.objects, job=await world.make_waiting_run(place.id)))
+
+
 async def _no_run(world: World, place: Place) -> Place:
     """The program at rest: a run holds off the next one."""
     if place.name != UNKNOWN:
@@ -590,6 +597,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "GET /api/sync/external/{jobId}/errors": (Recipe(_get("/api/sync/external/{job}/errors")),),
     "POST /api/sync/external/{jobId}/cancel": (
         Recipe(_plain("POST", "/api/sync/external/{job}/cancel", lambda _: None), ok=404, name="ended"),
+        Recipe(_plain("POST", "/api/sync/external/{job}/cancel", lambda _: None), prepare=_waiting_run, writes=True),
     ),
     "POST /api/sync/external/{jobId}/retry": (
         Recipe(_plain("POST", "/api/sync/external/{job}/retry", lambda _: None), ok=202, prepare=_no_run, writes=True),

@@ -15,10 +15,13 @@ from urllib.parse import quote
 import asyncpg
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
+from sqlalchemy import update
 
 from datacollect.app import create_app
+from datacollect.features.external import service as external
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
+from datacollect.jobs.tables import jobs
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
@@ -270,6 +273,14 @@ class World:
         assert answer.status_code == 202, answer.text
         await self.exchanged(config_id)
         return str(answer.json()["jobId"])
+
+    async def make_waiting_run(self, config_id: str) -> str:
+        """The job id of a run that no worker ever takes."""
+        scope = system_scope(TenantId(config_id))
+        async with self.hub.db.transaction(scope) as tx:
+            job_id = await external.start(tx, scope, triggered_by="the matrix", seconds=10**7, now=self.clock.now())
+            await tx.execute(update(jobs).where(jobs.c.id == job_id).values(due_ms=10**15))
+        return str(job_id)
 
     async def exchanged(self, config_id: str) -> None:
         """Wait until no run of the program is under way."""
