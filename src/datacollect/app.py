@@ -160,6 +160,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     contents = Contents(database, objects, clock)
     keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
     checks = CachedFormChecks(database)
+    installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(

@@ -193,6 +193,11 @@ async def test_a_request_that_was_made_before_the_hub_died_is_found(openspp: Wor
     assert len(openspp.registry.requests) == 1
 
 
+async def test_a_release_that_lists_no_requests_is_asked_all_the_same(openspp: World) -> None:
+    openspp.registry.faults.add(Instead(405), matches=lambda request: request.method == "GET")
+    assert (await push(openspp, person(is_uncertain=True))).is_open
+
+
 async def test_a_submission_whose_answer_is_lost_counts(openspp: World) -> None:
     openspp.registry.faults.add(DropAfter(), matches=submits)
     assert (await push(openspp, person())).is_open

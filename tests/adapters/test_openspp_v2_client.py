@@ -71,14 +71,16 @@ async def test_a_token_that_the_registry_has_forgotten_is_replaced_at_once(opens
 
 async def test_we_count_our_sign_ins_before_the_registry_does(openspp: World) -> None:
     registry = client(openspp)
-    for _ in range(SIGN_INS_A_MINUTE):
-        await registry.sign_in(fresh=True)
-    with pytest.raises(CallFailed) as raised:
-        await registry.sign_in(fresh=True)
+    for _ in range(SIGN_INS_A_MINUTE + 1):
+        assert await registry.sign_in(fresh=True)
+    assert sign_ins(openspp) == SIGN_INS_A_MINUTE
+    openspp.registry.forget_tokens()
+    with pytest.raises(CallFailed, match="fewer requests") as raised:
+        await client(openspp, max_retries=0).programs()
     assert raised.value.retry_after_seconds == 60
     assert sign_ins(openspp) == SIGN_INS_A_MINUTE
     openspp.time += timedelta(seconds=60)
-    await registry.sign_in(fresh=True)
+    await registry.programs()
 
 
 async def test_the_limit_of_one_registry_counts_for_all_its_clients(openspp: World) -> None:
@@ -226,3 +228,12 @@ def test_it_is_found_under_the_name_of_configs_and_of_the_reference(type: str) -
     assert configured is not None
     assert configured.kind is KIND
     assert installed().describe(type).as_json()["type"] == "openspp-v2-adapter"
+
+
+async def test_sign_ins_that_do_not_arrive_are_not_counted(openspp: World) -> None:
+    openspp.registry.system.stop()
+    for _ in range(SIGN_INS_A_MINUTE + 1):
+        with pytest.raises(CallFailed, match="could not be reached"):
+            await client(openspp, max_retries=0).sign_in()
+    openspp.registry.system.start()
+    await client(openspp).sign_in()

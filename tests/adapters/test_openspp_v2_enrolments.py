@@ -216,3 +216,14 @@ async def test_an_enrolment_taken_back_before_it_was_asked_for_is_forgotten(open
     told = await follow(openspp, record)
     assert not told.is_open
     assert openspp.registry.requests == {}
+
+
+async def test_questions_about_an_enrolment_that_fail_are_told_and_change_nothing(openspp: World) -> None:
+    record = await seen(openspp, entry())
+    record = after(record, await push(openspp, record))
+    openspp.registry.apply(FIRST)
+    openspp.registry.faults.add(Instead(403), matches=lambda request: request.method == "GET")
+    told = await follow(openspp, record)
+    assert codes(told.failures) == ["CR_POLL_FAILED"]
+    assert (told.events, told.is_open) == ([], True)
+    assert len((await follow(openspp, after_follow_up(record, told))).events) == 1

@@ -40,7 +40,7 @@ WALKS_THROUGH_A_TENANT = {
         r"Seq Scan on (events|entities|members|audit_log|event_places|search_terms)\b|Index Cond: \(tenant_id = \$1\)$"
     ),
 }
-ONE_ROW_OF_A_TENANT = re.compile(r"log_heads|search_indexes")
+ONE_ROW_OF_A_TENANT = re.compile(r"log_heads|search_indexes|external_current")
 IN_ORDER_AND_LIMITED = ("ORDER BY e.changed_position DESC",)
 """Newest first with a limit: reads a page in index order, and stops."""
 
@@ -64,6 +64,8 @@ INSERT INTO search_terms SELECT 'filler', CASE WHEN n % 4 = 0 THEN 'phone' ELSE 
   FROM generate_series(1, 8000) n""",
 )
 
+FILLED = ("events", "entities", "members", "audit_log", "event_places", "search_terms")
+
 
 @pytest.fixture
 async def filled(hub: Hub) -> AsyncIterator[None]:
@@ -72,11 +74,14 @@ async def filled(hub: Hub) -> AsyncIterator[None]:
         yield
         return
     async with hub.db.transaction(EVERY_TENANT) as tx:
+        for table in FILLED:
+            # What is planned must not depend on whether PostgreSQL has found the time to look at the rows.
+            await tx.run(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         for statement in FILL:
             await tx.run(statement)
     yield
     async with hub.db.transaction(EVERY_TENANT) as tx:
-        for table in ("events", "entities", "members", "audit_log", "event_places", "search_terms"):
+        for table in FILLED:
             await tx.run(f"DELETE FROM {table} WHERE tenant_id = 'filler'")
 
 
@@ -380,8 +385,9 @@ def _require_keys(hub: Hub, sql: str, plan: list[str]) -> None:
     # What a subquery has found is gone through, too.
     found = {step.rpartition(" ")[2] for step in plan if step.startswith("CO-ROUTINE")}
     slow = [step for step in plan if walks.search(step) and step.removeprefix("SCAN ") not in found]
+    slow = [step for step in slow if not ONE_ROW_OF_A_TENANT.search(step)]
     # There are none here; so it does not matter how they are found.
-    slow = [step for step in slow if " conflicts" not in step]
+    slow = [step for step in slow if " conflicts" not in step and not ONE_ROW_OF_A_TENANT.search(step)]
     if slow and "LIMIT" in sql:
         sorts = "USE TEMP B-TREE FOR ORDER BY" if hub.db.dialect == "sqlite" else "Sort Key"
         # What the page's keys were found in is another matter than putting its rows in their order.

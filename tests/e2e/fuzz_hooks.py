@@ -109,7 +109,7 @@ def _body(case: Any, dice: random.Random) -> dict[str, Any]:
     body = dict(case.body)
     if case.path.startswith("/api/apps"):
         body |= {"id": case.path_parameters.get("id") or dice.choice(_SEEDS["spare programs"])}
-    if case.path.startswith(("/api/sync/push", "/api/entities/search")):
+    if case.path.startswith(("/api/sync/push", "/api/entities/search", "/api/sync/external")):
         body["configId"] = _SEEDS["program"] if dice.random() < 0.9 else body.get("configId", "other")
     if case.path == "/api/attachments/upload":
         body |= {
@@ -123,6 +123,9 @@ def _body(case: Any, dice: random.Random) -> dict[str, Any]:
         body["event"] = _event(body["event"], dice)
     if isinstance(body.get("ids"), list) and dice.random() < 0.8:
         body["ids"] = dice.sample(_SEEDS["quarantined"], 3)
+    if case.path.startswith("/api/openspp"):
+        # Whatever is generated is nobody's registry: the hub is not to call it.
+        body |= {name: "http://127.0.0.1/" for name in ("url", "baseUrl") if name in body}
     if "refreshToken" in body and dice.random() < 0.7:
         body["refreshToken"] = dice.choice(_SEEDS["refresh tokens"])
     if case.path.endswith("/login") and dice.random() < 0.8:

@@ -35,6 +35,7 @@ PATHS = (
     ("/api/entities/", "entities"),
     ("/api/conflicts/", "conflicts"),
     ("/api/sync/quarantine/", "quarantined"),
+    ("/api/sync/external/", "runs"),
     ("/api/admin/devices/", "devices"),
     ("/artifacts/", "artifacts"),
     ("/api/attachments/entity/", "entities"),
@@ -86,6 +87,7 @@ class Seeder:
             "entities": [one["guid"] for one in self._get("/api/entities", program)],
             "conflicts": [one["guid"] for one in conflicts],
             "quarantined": [one["id"] for one in self._get("/api/sync/quarantine", program)["quarantined"]],
+            "runs": [self._run(one) for one in (program, *spares)],
             "devices": ["tablet-1", "tablet-2"],
             "artifacts": [self._get(f"/api/apps/{one}", program)["artifactId"] for one in (program, *spares)],
             "attachments": [self._attach(program) for _ in range(30)],
@@ -138,6 +140,12 @@ class Seeder:
         answer = self._client.post("/api/apps", json=config)
         assert answer.status_code == 200, answer.text
         return str(config["id"])
+
+    def _run(self, program: str) -> str:
+        """Of an exchange; it ends at once, as there is nobody to exchange with."""
+        answer = self._client.post("/api/sync/external", json={"configId": program})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["jobId"])
 
     def _account(self, program: str, role: str = "viewer") -> tuple[str, str]:
         account = {"email": f"{new_id('u')}@hub.test", "password": PASSWORD, "role": "USER"}

@@ -1,5 +1,6 @@
 """Tours in the documents work as printed: their commands run against a real server, and print what is said."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -65,11 +66,17 @@ def run(commands: list[str], folder: Path, port: int) -> list[str]:
     mark = "--- step ---"
     environment = os.environ | {"PATH": f"{HUB.parent}:{os.environ['PATH']}"}
     script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
-    done = subprocess.run(
-        ["sh", "-e"], input=script, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split(mark)
+    registry = free_port()
+    script = script.replace("localhost:4000", f"127.0.0.1:{registry}").replace("--port 4000", f"--port {registry}")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    shell = subprocess.Popen(["sh", "-e"], cwd=folder, env=environment, text=True, start_new_session=True, **pipes)
+    try:
+        printed, said = shell.communicate(script, timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)  # what a tour has left running when it broke off
+    assert shell.returncode == 0, said
+    return printed.split(mark)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tours are made of curl commands")
@@ -77,7 +84,7 @@ def run(commands: list[str], folder: Path, port: int) -> list[str]:
     ("documents", "count"),
     [
         # The others go on from the first.
-        (["README.md", "docs/how-to/answer-did-my-data-arrive.md", "examples/README.md"], 17),
+        (["README.md", "docs/how-to/answer-did-my-data-arrive.md", "examples/README.md"], 19),
         (["docs/how-to/configure-your-first-program.md"], 6),
         (["docs/explanation/sync-protocol.md"], 9),
     ],

@@ -1,8 +1,9 @@
 """Jobs on both engines: what is committed happens once, whoever works on it and however that ends."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -539,6 +540,26 @@ async def test_a_running_worker_is_woken_by_the_commit_and_ends_with_its_block(p
         assert (await place.latest(counting.kind)).state is JobState.COMPLETED
     await place.enqueue(counting.kind, to=3, key="later")
     assert (await place.latest(counting.kind, key="later")).state is JobState.AVAILABLE
+
+
+async def test_draining_waits_for_what_the_process_has_just_claimed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting()
+    worker = place.worker(counting, poll_seconds=3600)
+    transaction = place.database.transaction
+
+    @contextlib.asynccontextmanager
+    async def slow_to_tell(within: Any = None) -> AsyncIterator[Tx]:
+        async with transaction(within) as tx:
+            yield tx
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(place.database, "transaction", slow_to_tell)
+    async with worker.running():
+        await place.enqueue(counting.kind, to=1)
+        await worker.drain()
+        assert (await place.latest(counting.kind)).state is JobState.COMPLETED
 
 
 async def test_a_worker_that_is_stopped_ends_its_step_and_leaves_the_rest_to_the_next(place: Place) -> None:

@@ -73,6 +73,5 @@ def _row(name: str, described: Mapping[str, Any], field: FormField | None, *, is
     words = ["required"] if is_required else []
     if default not in (None, "", {}):
         words.append(f"forms begin with `{default}`" if is_required else f"`{default}`")
-    title, description = described.get("title", name), described.get("description")
-    meaning = f"{title}. {description}" if description else title
-    return f"| `{name}` | {input} | {'; '.join(words) or '–'} | {meaning} |"
+    meaning = ". ".join(filter(None, (field.label if field else None, described.get("description"))))
+    return f"| `{name}` | {input} | {'; '.join(words) or '–'} | {meaning or '–'} |"

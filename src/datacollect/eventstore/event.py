@@ -28,6 +28,11 @@ class Origin(StrEnum):
     """Made by the hub to tell devices of a limited scope what it holds of an entity: it changes nothing here."""
 
 
+def level_of(origin: Origin) -> int:
+    """What devices are told of where an event came from: 2 from another system, else 1."""
+    return 2 if origin is Origin.EXTERNAL else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """An immutable fact about an entity, as the log keeps it. Called "form submission" on the wire.
@@ -43,7 +48,7 @@ class Event:
     user_id: str
     schema_version: int | None = None
     sync_level: int = 1
-    """1 of what has reached the hub, 2 of what came from another system. Told to devices; no hash holds it."""
+    """Follows from where it came from, see `level_of`. Told to devices; no hash holds it."""
 
     def body(self) -> str:
         """The exact JSON text every pull delivers; built once, when the event is appended."""

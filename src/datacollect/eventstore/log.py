@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Event, EventRejected, Origin, require_complete
+from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
 from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Scoping, StoredEvent
@@ -268,7 +268,7 @@ class _Batch:
             origin=context.origin,
             content_hash=hashed.content,
             chain_hash=hashed.chained_to(self._head.chain_hash),
-            body=event.body(),
+            body=replace(event, sync_level=level_of(context.origin)).body(),
         )
         self._known[event.guid] = stored.content_hash
         self._head = replace(

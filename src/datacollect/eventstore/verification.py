@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from datacollect.db import Reading
 from datacollect.eventstore.anchors import Anchor, chain_text
-from datacollect.eventstore.event import event_from_body
+from datacollect.eventstore.event import event_from_body, level_of
 from datacollect.eventstore.integrity import EMPTY_CHAIN, hash_event
 from datacollect.eventstore.lookup import guids_at
 from datacollect.eventstore.store import EventStore, Head, HeadUnreadable, RowUnreadable, StoredEvent
@@ -219,7 +219,8 @@ def _check_row(row: StoredEvent, reached: Reached) -> Finding | None:
         return _of(row, FindingCode.POSITION_UNEXPECTED, f"The position should be {expected}.")
     try:
         event = event_from_body(row.body)
-        hashed, body = hash_event(event), event.body()
+        # No hash holds the level; where the event came from tells it.
+        hashed, body = hash_event(event), replace(event, sync_level=level_of(row.origin)).body()
     except (ValueError, RecursionError):
         return _of(row, FindingCode.BODY_UNREADABLE, "The body is not an event.")
     if row.content_hash != hashed.content:

@@ -246,6 +246,17 @@ class Worker:
             return await queries.is_anything_due(view, places.kinds, only_sound=only_sound, now=self._clock.now())
 
     async def _claim(self, places: _Places) -> Job | None:
+        """A job for a turn. From here to the turn's end this process is busy."""
+        self._busy += 1
+        job = None
+        try:
+            job = await self._claim_one(places)
+        finally:
+            if job is None:
+                self._settle()
+        return job
+
+    async def _claim_one(self, places: _Places) -> Job | None:
         async with self._database.transaction() as tx:
             now = self._clock.now()
             return await queries.claim(
@@ -259,7 +270,6 @@ class Worker:
 
     async def _take_a_turn(self, job: Job, places: _Places, *, rest_share: float) -> None:
         is_unsound = job.failures > 1
-        self._busy += 1
         places.unsound += is_unsound
         turn = Turn(
             self._terms,
@@ -277,8 +287,11 @@ class Worker:
             _log.warning("jobs.interrupted", exc_info=error)
         finally:
             places.unsound -= is_unsound
-            self._busy -= 1
-            self._settled.set()
+            self._settle()
+
+    def _settle(self) -> None:
+        self._busy -= 1
+        self._settled.set()
 
     async def _forget_old_ones(self) -> None:
         now = self._clock.now()

@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-_ISO = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?\s*", re.ASCII)
-_PACKED = re.compile(r"\s*(\d{4})(\d{2})(\d{2})\s*", re.ASCII)
-_WRITTEN = re.compile(r"\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})\s*", re.ASCII)
-_YEAR = re.compile(r"\s*(\d{4})\s*", re.ASCII)
+_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII | re.DOTALL)
+_PACKED = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
+_WRITTEN = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII)
+_YEAR = re.compile(r"\d{4}", re.ASCII)
+_LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,12 @@ def read_birth(value: object) -> Birth | None:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
         return None
+    text = text[:_LONGEST].strip()
     if found := _ISO.fullmatch(text) or _PACKED.fullmatch(text):
         return _checked(int(found[1]), int(found[2]), int(found[3]))
     if found := _WRITTEN.fullmatch(text):
         return _checked(int(found[3]), int(found[2]), int(found[1]))
-    if found := _YEAR.fullmatch(text):
-        return _checked(int(found[1]), None, None)
-    return None
+    return _checked(int(text), None, None) if _YEAR.fullmatch(text) else None
 
 
 def birth_of_age(age: object, *, told_in: int) -> Birth | None:

@@ -37,7 +37,7 @@ class ObjectDamaged(ObjectMissing):
     """The bytes of this attachment are not those that were uploaded."""
 
     code = "OBJECT_DAMAGED"
-    help = ObjectMissing.help
+    help = "Have an operator run `datacollect attachments check --deep` and look into the backups."
 
 
 class SpoolTooLarge(PayloadTooLarge):

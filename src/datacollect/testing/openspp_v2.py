@@ -45,6 +45,7 @@ _CODES = {
 }
 _ASSIGN = "assign_program"
 _UNKNOWN_TO_REGISTRY = "datacollect:guid"
+_INVALID = "invalid"
 _WRONG_FORM = (400, 405, 406, 415, 422, 428)
 _LAST_UPDATED = re.compile(r"(ge|gt|le|lt|eq|ne)?(\d{4}-\d{2}-\d{2})", re.ASCII)
 
@@ -65,7 +66,7 @@ class Problem(Exception):
         }
         if self.fields:
             document |= {
-                "errors": [{"field": name, "code": "invalid", "message": "secret text"} for name in self.fields]
+                "errors": [{"field": name, "code": _INVALID, "message": "secret text"} for name in self.fields]
             }
         return Answer(self.status, document, {"Content-Type": "application/problem+json"})
 

@@ -230,6 +230,18 @@ async def test_a_list_of_programs_that_fails_is_told_apart(boss: AsyncClient, sp
     assert (body["error"], body["code"]) == ("openspp_listprograms_failed", "OPENSPP_LISTPROGRAMS_FAILED")
 
 
+async def test_a_registry_that_is_asked_too_often_is_told_as_that(boss: AsyncClient, spp: FakeSpp) -> None:
+    spp.faults.add(Instead(429, {"detail": HEARSAY}, {"Retry-After": "17"}))
+    answer = await boss.post(DISCOVER, json=discovery(spp))
+    assert (answer.status_code, answer.json()["code"]) == (429, "REGISTRY_THROTTLED")
+    assert (answer.headers["retry-after"], answer.json()["success"]) == ("17", False)
+    # Five sign-ins in a minute are all that a registry takes, so the hub does not send a sixth.
+    for _ in range(6):
+        body = (await boss.post(TRY, json=spp_client(spp))).json()
+    assert body["code"] == "REGISTRY_THROTTLED"
+    assert spp.requests["POST /api/v2/spp/oauth/token"] == 5
+
+
 async def test_each_reason_has_a_text_of_its_own(
     boss: AsyncClient, spp: FakeSpp, discovery_clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

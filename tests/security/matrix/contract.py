@@ -17,9 +17,11 @@ class Rule:
     """A manager manages the users of some program: a program-admin of it, or an administrator."""
     least: str = ""
     """Of members: the lowest role that may; "" for membership alone, whatever the role."""
-    at: Literal["query", "body", "path", "object", "list", ""] = ""
+    at: Literal["query", "body", "path", "object", "job", "list", ""] = ""
     """Where the request says which program it is about: `object` by an id that belongs to one, `list` in `tenantIds`;
-    "" for none."""
+    "" for none. A `job` is looked up before its program: one that is nowhere is so for everybody."""
+    anywhere: bool = False
+    """Whether there is an answer for programs that are not there, too: that there is nothing."""
     missing: int = 404
     """What those who may are answered when there is no such program, or it does not run. Strangers get 403 all the
     same: the reference tells on sync routes first whether there is such a program, which lets them probe names."""
@@ -164,6 +166,18 @@ RULES: Mapping[str, Rule] = {
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
     "POST /api/admin/devices/{deviceId}/restore": _DEVICES,
+    # External synchronisation, 2; decision 19, and its weak points J2 and J8.
+    "GET /api/sync/status": Rule("member", "viewer", at="query", anywhere=True),
+    "GET /api/sync/events": Rule("member", "viewer", at="query", anywhere=True),
+    "POST /api/sync/external": Rule("member", "program-admin", at="body", whole=True),
+    "GET /api/sync/external/{jobId}": Rule("member", "viewer", at="job", archived_too=True),
+    "GET /api/sync/external/{jobId}/errors": Rule("member", "viewer", at="job", archived_too=True, whole=True),
+    "POST /api/sync/external/{jobId}/cancel": Rule("member", "program-admin", at="job", archived_too=True, whole=True),
+    "POST /api/sync/external/{jobId}/retry": Rule("member", "program-admin", at="job", whole=True),
+    "GET /api/sync/failures": Rule("member", "program-admin", at="query", whole=True),
+    "POST /api/sync/failures/retry": Rule("member", "program-admin", at="query", whole=True),
+    "POST /api/sync/connection": Rule("member", "program-admin", at="query", whole=True),
+    "GET /api/adapters": _STAFF,
     "GET /api/sync/quarantine": _QUARANTINE,
     "GET /api/sync/quarantine/{id}": _QUARANTINE,
     "POST /api/sync/quarantine/replay": _QUARANTINE,
@@ -192,9 +206,11 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return rule.foreign
     if rule.who != "anybody" and caller.standing == "vouched for" and not _is_vouched_for(rule, caller, program):
         return 401
+    if rule.at == "job" and program == UNKNOWN:
+        return rule.missing
     if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
         return 403
-    is_missing = bool(rule.at) and program not in (PROGRAMS if rule.archived_too else RUNNING)
+    is_missing = bool(rule.at) and not rule.anywhere and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
 
 

@@ -50,6 +50,8 @@ class Place:
     """E-mail and password of an account, of another program or made for one request."""
     refresh_token: str = "no-token"
     authorization: str | None = None
+    registry: str = "http://registry.invalid"
+    """Where a registry is that answers; nobody is called for who may not ask."""
 
 
 Build = Callable[[Place], Sent]
@@ -186,6 +188,26 @@ async def _fresh_quarantined(world: World, place: Place) -> Place:
     return replace(place, objects=replace(place.objects, quarantined=quarantined))
 
 
+async def _another_minute(world: World, place: Place) -> Place:
+    """A program may be tested so often in a minute."""
+    world.clock.turn(seconds=61)
+    return place
+
+
+async def _waiting_run(world: World, place: Place) -> Place:
+    if place.name == UNKNOWN:
+        return place
+    await world.exchanged(place.id)
+    return replace(place, objects=replace(place.objects, job=await world.make_waiting_run(place.id)))
+
+
+async def _no_run(world: World, place: Place) -> Place:
+    """The program at rest: a run holds off the next one."""
+    if place.name != UNKNOWN:
+        await world.exchanged(place.id)
+    return place
+
+
 async def _fresh_device(_: World, place: Place) -> Place:
     return replace(place, objects=replace(place.objects, device=f"fresh-{next(_numbers)}"))
 
@@ -218,6 +240,18 @@ async def _current_artifact(world: World, place: Place) -> Place:
 
 def _file(ending: str) -> Recipe:
     return Recipe(lambda p: Sent("GET", f"/artifacts/{p.objects.artifact}.{ending}"), prepare=_current_artifact)
+
+
+async def _registry(world: World, place: Place) -> Place:
+    # So often may an administrator ask.
+    world.clock.turn(seconds=7)
+    return replace(place, registry=world.registry.url)
+
+
+def _registry_body(place: Place) -> dict[str, str]:
+    account = {"database": "openspp", "username": "hub", "password": PASSWORD}
+    client = {"clientId": "hub", "clientSecret": PASSWORD}
+    return {"url": place.registry, "baseUrl": place.registry, **account, **client}
 
 
 async def _fresh_id(_: World, place: Place) -> Place:
@@ -552,6 +586,26 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/admin/devices/{deviceId}/restore": (
         Recipe(_of("/api/admin/devices/{device}/restore", method="POST"), prepare=_fresh_device, writes=True),
     ),
+    "GET /api/sync/status": (Recipe(_of("/api/sync/status")),),
+    "GET /api/sync/events": (Recipe(_of("/api/sync/events")),),
+    "POST /api/sync/external": (
+        Recipe(
+            _plain("POST", "/api/sync/external", lambda p: {"configId": p.id}), ok=202, prepare=_no_run, writes=True
+        ),
+    ),
+    "GET /api/sync/external/{jobId}": (Recipe(_get("/api/sync/external/{job}")),),
+    "GET /api/sync/external/{jobId}/errors": (Recipe(_get("/api/sync/external/{job}/errors")),),
+    "POST /api/sync/external/{jobId}/cancel": (
+        Recipe(_plain("POST", "/api/sync/external/{job}/cancel", lambda _: None), ok=404, name="ended"),
+        Recipe(_plain("POST", "/api/sync/external/{job}/cancel", lambda _: None), prepare=_waiting_run, writes=True),
+    ),
+    "POST /api/sync/external/{jobId}/retry": (
+        Recipe(_plain("POST", "/api/sync/external/{job}/retry", lambda _: None), ok=202, prepare=_no_run, writes=True),
+    ),
+    "GET /api/sync/failures": (Recipe(_of("/api/sync/failures")),),
+    "POST /api/sync/failures/retry": (Recipe(_of("/api/sync/failures/retry", method="POST")),),
+    "POST /api/sync/connection": (Recipe(_of("/api/sync/connection", method="POST"), prepare=_another_minute),),
+    "GET /api/adapters": (Recipe(_get("/api/adapters")),),
     "GET /api/sync/quarantine": (Recipe(_of(_QUARANTINE, status="all", limit="1000")),),
     "GET /api/sync/quarantine/{id}": (Recipe(_of(_QUARANTINED)),),
     "POST /api/sync/quarantine/replay": (
@@ -578,9 +632,8 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/openspp-fields/parse-file": (
         Recipe(_plain("POST", "/api/openspp-fields/parse-file", lambda _: {"name": "Lan"})),
     ),
-    # Who may is told what is missing; a complete body would make the hub call somebody.
     **{
-        f"POST {path}": (Recipe(_plain("POST", path, lambda _: {"clientId": "hub"}), ok=400),)
+        f"POST {path}": (Recipe(_plain("POST", path, _registry_body), prepare=_registry),)
         for path in (
             "/api/openspp-fields/fetch",
             "/api/openspp-fields/v2/test-connection",

@@ -15,11 +15,18 @@ from urllib.parse import quote
 import asyncpg
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
+from sqlalchemy import update
 
 from datacollect.app import create_app
+from datacollect.features.external import service as external
 from datacollect.http.hub import Hub
+from datacollect.jobs import find_active
+from datacollect.jobs.tables import jobs
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
+from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
@@ -80,6 +87,8 @@ class Objects:
     attachment: str
     """Of the entity in the south."""
     north_attachment: str
+    job: str
+    """A run of an exchange, which has ended."""
     pair: tuple[str, str] = ("no-such-entity", "no-such-other")
     """Two that may be one, the one that came later first."""
 
@@ -103,6 +112,7 @@ def nothing() -> Objects:
         artifact=uuid.uuid4().hex,
         attachment=str(uuid.uuid4()),
         north_attachment=str(uuid.uuid4()),
+        job=str(uuid.uuid4()),
     )
 
 
@@ -160,6 +170,8 @@ class World:
     boss: str
     """The id of an ADMIN who belongs to `OWN` and `ELSEWHERE` too."""
     providers: Providers
+    registry: RemoteSystem
+    """An OpenSPP of either version, without fields or programs."""
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
@@ -255,6 +267,29 @@ class World:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["attachment"]["guid"])
 
+    async def make_run(self, config_id: str) -> str:
+        """The job id of a run that has ended, as it does at once: no system is behind the programs' settings."""
+        answer = await self.admin.post("/api/sync/external", json={"configId": config_id})
+        assert answer.status_code == 202, answer.text
+        await self.exchanged(config_id)
+        return str(answer.json()["jobId"])
+
+    async def make_waiting_run(self, config_id: str) -> str:
+        """The job id of a run that no worker ever takes."""
+        scope = system_scope(TenantId(config_id))
+        async with self.hub.db.transaction(scope) as tx:
+            job_id = await external.start(tx, scope, triggered_by="the matrix", seconds=10**7, now=self.clock.now())
+            await tx.execute(update(jobs).where(jobs.c.id == job_id).values(due_ms=10**15))
+        return str(job_id)
+
+    async def exchanged(self, config_id: str) -> None:
+        """Wait until no run of the program is under way."""
+        scope = system_scope(TenantId(config_id))
+        async with self.hub.db.reading(scope) as view:
+            job = await find_active(view, scope, "external-sync")
+        if job is not None:
+            await self.hub.jobs.wait_for(scope, job.id, seconds=30)
+
     async def make_account(self, config_id: str, name: str) -> Person:
         """A new account whose e-mail is marked."""
         email = f"{mark(name, 'email')}-{uuid.uuid4().hex[:6]}@hub.test"
@@ -305,8 +340,19 @@ def config_of(name: str) -> dict[str, Any]:
 async def open_world(folder: Path, url: str | None, superuser_url: str | None) -> AsyncIterator[World]:
     clock = TurnableClock()
     async with OidcProvider.running(now=_seconds(clock)) as home, OidcProvider.running(now=_seconds(clock)) as other:
-        async with _opened(folder, url, superuser_url, clock, Providers(home, other)) as world:
-            yield world
+        with RemoteSystem(_registry) as registry:
+            async with _opened(folder, url, superuser_url, clock, Providers(home, other), registry) as world:
+                yield world
+
+
+def _registry(request: Request) -> Answer:
+    match request.path.rpartition("/")[2]:
+        case "jsonrpc":
+            signs_in = request.json()["params"]["method"] == "authenticate"
+            return Answer(200, {"result": 7 if signs_in else {}})
+        case "token":
+            return Answer(200, {"access_token": "t", "expires_in": 3600, "scope": "individual:read"})
+    return Answer(200, {"items": [], "data": []})
 
 
 def _seconds(clock: TurnableClock) -> Callable[[], float]:
@@ -315,7 +361,12 @@ def _seconds(clock: TurnableClock) -> Callable[[], float]:
 
 @asynccontextmanager
 async def _opened(
-    folder: Path, url: str | None, superuser_url: str | None, clock: TurnableClock, providers: Providers
+    folder: Path,
+    url: str | None,
+    superuser_url: str | None,
+    clock: TurnableClock,
+    providers: Providers,
+    registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
     settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
@@ -330,7 +381,20 @@ async def _opened(
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         world = World(
-            app, superuser_url, folder, clock, admin, {}, "", "", "", providers, transport, client, _addresses()
+            app,
+            superuser_url,
+            folder,
+            clock,
+            admin,
+            {},
+            "",
+            "",
+            "",
+            providers,
+            registry,
+            transport,
+            client,
+            _addresses(),
         )
         for name in PROGRAMS:
             world.objects[name] = await _fill(world, name)
@@ -393,6 +457,7 @@ async def _fill(world: World, name: str) -> Objects:
         artifact=artifact,
         attachment=attachment,
         north_attachment=north_attachment,
+        job=await world.make_run(name),
         pair=await world.make_pair(name, name),
     )
 

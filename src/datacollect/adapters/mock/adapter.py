@@ -45,7 +45,7 @@ class MockAdapter:
         )
         self._open = JsonApi(context.client, options.base_url, timeout_seconds=seconds, retrying=Retrying(tries=1))
         self._api = JsonApi(context.client, options.base_url, sign_in=self._credentials, timeout_seconds=seconds)
-        self._puller = Puller(self._api, options)
+        self._puller = Puller(self._api, options, context.form_types)
 
     async def check(self) -> Health:
         return await measured(self._probe)

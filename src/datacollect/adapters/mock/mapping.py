@@ -162,19 +162,22 @@ def members_of(item: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def incoming(item: Mapping[str, Any], kind: Kind, options: MockOptions) -> Incoming:
-    """A resource as a record of ours. `item` has a `uuid`."""
+def incoming(
+    item: Mapping[str, Any], kind: Kind, options: MockOptions, form_types: Mapping[str, str] | None = None
+) -> Incoming:
+    """A resource as a record of ours. `item` has a `uuid`; `form_types` are the program's forms."""
     is_person = kind == "persons"
     data, derived = _person_data(item) if is_person else _group_data(item)
     if others := _identifiers_of_others(item, options):
         data["identifiers"] = others
     attributes = _mapping(item.get("attributes"))
     ours = {name: value for name, value in attributes.items() if _is_ours(name, kind)}
-    data = {**ours, **data}
+    type_ = RecordType.INDIVIDUAL if is_person else RecordType.GROUP
+    data = {**ours, **data, "entityName": _form_of(type_, form_types or {})}
     members = members_of(item)
     return Incoming(
         external_id=item["uuid"],
-        type=RecordType.INDIVIDUAL if is_person else RecordType.GROUP,
+        type=type_,
         data=data,
         also_called=_ALSO_CALLED[kind],
         derived=derived,
@@ -185,6 +188,12 @@ def incoming(item: Mapping[str, Any], kind: Kind, options: MockOptions) -> Incom
         members=None if is_person else list(members),
         is_deleted=bool(item.get("deleted_at")),
     )
+
+
+def _form_of(type_: RecordType, form_types: Mapping[str, str]) -> str:
+    """The one form of this type, if there is one only; else what the type is called."""
+    named = [name for name, of in form_types.items() if of == type_.value]
+    return named[0] if len(named) == 1 else type_.value
 
 
 def _is_ours(name: str, kind: Kind) -> bool:
@@ -209,7 +218,7 @@ def _person_data(item: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str
     entered = attributes.get("gender")
     if isinstance(entered, str) and _GENDERS.get(entered.strip().lower(), entered) == gender:
         word = entered
-    data = {"entityName": "individual", "firstName": given, "lastName": family}
+    data = {"firstName": given, "lastName": family}
     data |= {"dateOfBirth": item.get("date_of_birth"), "gender": word}
     data = {name: value for name, value in data.items() if value is not None}
     if not attributes.get("name"):
@@ -221,7 +230,7 @@ def _person_data(item: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str
 
 def _group_data(item: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
     name, type_ = item.get("name"), item.get("group_type")
-    data = {"entityName": "group", "name": name, "groupName": name, "groupType": type_}
+    data = {"name": name, "groupName": name, "groupType": type_}
     derived = {"groupName"} | ({"groupType"} if type_ == _ORDINARY_GROUP else set())
     return {name: value for name, value in data.items() if value is not None}, frozenset(derived)
 

@@ -65,9 +65,10 @@ class _Mark:
 
 
 class Puller:
-    def __init__(self, api: JsonApi, options: MockOptions) -> None:
+    def __init__(self, api: JsonApi, options: MockOptions, form_types: Mapping[str, str]) -> None:
         self._api = api
         self._options = options
+        self._form_types = form_types
 
     async def page(self, text: str | None) -> Page:
         mark = _read_mark(text)
@@ -104,7 +105,7 @@ class Puller:
             if _uuid(item) is None:
                 continue
             try:
-                records.append(incoming(item, mark.kind, self._options))
+                records.append(incoming(item, mark.kind, self._options, self._form_types))
             except (TypeError, ValueError, KeyError, AttributeError):
                 message = f"A {NAMES[mark.kind]} of the registry could not be read."
                 failures.append(Failure(code=_CODES_OF_ONE[mark.kind], message=message, retryable=False))

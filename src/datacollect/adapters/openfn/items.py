@@ -70,7 +70,8 @@ def read_item(item: Item, *, form_types: Mapping[str, str], allowed: Collection[
         raise Unreadable("it is not an object, or nested too deeply")
     identity, name = _identity_of(raw), raw.get("type")
     occurred_at, data = _time_of(raw), _data_of(raw)
-    if isinstance(name, str) and name in KNOWN and name not in allowed:
+    is_deleted = name == DELETION or raw.get("deleted") is True
+    if (isinstance(name, str) and name in KNOWN and name not in allowed) or (is_deleted and DELETION not in allowed):
         raise Unreadable("events of its type are not allowed")
     return Incoming(
         external_id=identity,
@@ -79,7 +80,7 @@ def read_item(item: Item, *, form_types: Mapping[str, str], allowed: Collection[
         data=data,
         occurred_at=occurred_at,
         version=None if occurred_at is None else format_timestamp(occurred_at),
-        is_deleted=name == DELETION or (raw.get("deleted") is True and DELETION in allowed),
+        is_deleted=is_deleted,
         event_type=name if isinstance(name, str) and name in _TYPES else None,
         event_guid=_event_of(item),
     )

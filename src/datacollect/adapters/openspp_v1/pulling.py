@@ -144,6 +144,7 @@ class Pull:
             external_id=str(row["id"]),
             type=type_,
             data={"entityName": self._forms[type_], **to_form(self._mappings.of(type_), row, types)},
+            derived=self._empty_in(type_, row),
             occurred_at=instant_of(row["write_date"]),
             version=version_of(row, types),
             state=state,
@@ -151,6 +152,11 @@ class Pull:
             members=None if members is None else [str(member) for member in sorted(members)],
             is_deleted=row.get("active") is False,
         )
+
+    def _empty_in(self, type_: RecordType, row: Row) -> frozenset[str]:
+        """Fields that nobody has filled in there. They empty what an entity has; to one that does not have them they would
+        add nothing but a time, and an edit from before it, still on its way from a device, would be lost to them."""
+        return frozenset(one.form_field for one in self._mappings.of(type_) if not row.get(one.remote_field))
 
 
 def _last_mark(mark: Mark | None, rows: Sequence[Row]) -> Mark | None:

@@ -10,7 +10,7 @@ from datacollect.adapters.calling import CallFailed
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.health import measured
 from datacollect.adapters.kinds import AdapterKind, Capability, Context
-from datacollect.adapters.openspp_v2 import enrolments
+from datacollect.adapters.openspp_v2 import codes, enrolments
 from datacollect.adapters.openspp_v2.client import RegistryClient, Sleep
 from datacollect.adapters.openspp_v2.direct import Memberships, Registrants, Unfinished
 from datacollect.adapters.openspp_v2.enrolments import Enrolments, Subject
@@ -56,11 +56,11 @@ class OpenSppV2Adapter:
         identifiers = Identifiers(options)
         resources = Resources(context.mappings, options.include_studio_extensions, context.form_types)
         requests = ChangeRequests(self._client, context.clock)
-        codes = options.change_request_type_map
+        request_types = options.change_request_type_map
         self._registrants = Registrants(self._client, identifiers, resources)
         self._memberships = Memberships(self._client, identifiers)
-        self._reviewed = Reviewed(requests, self._registrants, identifiers, resources, codes)
-        self._enrolments = Enrolments(requests, identifiers, context.clock, codes)
+        self._reviewed = Reviewed(requests, self._registrants, identifiers, resources, request_types)
+        self._enrolments = Enrolments(requests, identifiers, context.clock, request_types)
         self._pulling = Pulling(self._client, context.clock, self._registrants, identifiers, resources)
         self._links: dict[str, Link] = {}
         """Made in this run: the record of a group may have been read before its members were there."""
@@ -81,7 +81,7 @@ class OpenSppV2Adapter:
         try:
             return await self._pulling.page(mark)
         except CallFailed as failed:
-            raise failed.error("SEARCH_FAILED") from None
+            raise failed.error(codes.SEARCH_FAILED) from None
 
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
         """The longest under way first. When the registry is away, those not asked for stay as they are."""
@@ -155,7 +155,7 @@ class OpenSppV2Adapter:
         try:
             standing = await self._reviewed.follow(one)
         except CallFailed as failed:
-            failure = failed.failure("CR_POLL_FAILED", one.guid)
+            failure = failed.failure(codes.CR_POLL_FAILED, one.guid)
             return FollowUp(guid=one.guid, state=one.state, is_open=True, link=one.link, failures=[failure]), failed
         subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link)
         result = await self._enrolments.follow(subject, standing.state)
@@ -190,12 +190,12 @@ def _nested(group: Outgoing, members: Sequence[Member]) -> list[Failure]:
     if all(member.type is RecordType.INDIVIDUAL for member in members):
         return []
     message = "OpenSPP takes individuals as members of a group only; its other members were not sent."
-    return [Failure(code="MEMBER_TYPE_NOT_SUPPORTED", message=message, retryable=False, guid=group.guid)]
+    return [Failure(code=codes.MEMBER_TYPE_NOT_SUPPORTED, message=message, retryable=False, guid=group.guid)]
 
 
 def _incomplete(group: Outgoing, pushed: Pushed, missing: int) -> Failed:
     message = f"{missing} members of the group are not in the registry yet."
-    failure = Failure(code="MEMBER_NOT_LINKED", message=message, retryable=True, guid=group.guid)
+    failure = Failure(code=codes.MEMBER_NOT_LINKED, message=message, retryable=True, guid=group.guid)
     return Failed(failure=failure, state=pushed.state, link=pushed.link)
 
 

@@ -100,10 +100,11 @@ class RegistryClient:
         return self._api.requests
 
     async def sign_in(self, *, fresh: bool = False) -> Sequence[str]:
-        """The scopes granted. `fresh` asks the registry although a token is held: are these credentials still good?"""
+        """The scopes granted. `fresh` asks the registry although a token is held (are these credentials still good?),
+        unless it has been asked too often in the last minute."""
         before = self._session.sign_ins
         used = await self._session.headers()
-        if fresh and self._session.sign_ins == before:
+        if fresh and self._session.sign_ins == before and self._session.may_sign_in:
             self._session.forget(used)
             await self._session.headers()
         return self._session.scopes
@@ -164,10 +165,13 @@ class _SignIns:
 
     def count(self, now: Millis) -> None:
         """Raises `CallFailed` instead of a call that the registry would refuse, and count."""
-        if len(self.times) == MAX_SIGN_INS and now - self.times[0] < SIGN_IN_WINDOW_MS:
+        if self.is_spent(now):
             wait = (SIGN_IN_WINDOW_MS - (now - self.times[0])) / 1000
             raise CallFailed(CallKind.THROTTLED, "sign in", retry_after_seconds=wait)
         self.times.append(now)
+
+    def is_spent(self, now: Millis) -> bool:
+        return len(self.times) == MAX_SIGN_INS and now - self.times[0] < SIGN_IN_WINDOW_MS
 
 
 class SignInFailed(CallFailed):
@@ -188,6 +192,10 @@ class _Session(ClientCredentials):
         super().__init__(outgoing, f"{base}/oauth/token", client_id, secret, clock)
         self._limit = limit
         self.sign_ins = 0
+
+    @property
+    def may_sign_in(self) -> bool:
+        return not self._limit.is_spent(self._clock.now())
 
     async def _fetch(self) -> str:
         self._limit.count(self._clock.now())

@@ -6,6 +6,7 @@ from typing import Any
 
 from datacollect.adapters.calling import CallFailed, CallKind, Reply
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, TYPE_KEY, Identifiers, Key
 from datacollect.adapters.openspp_v2.resources import ROLES, Resources, codings_of, concept, digest, digests, role
@@ -113,10 +114,10 @@ class Registrants:
         except CallFailed as unanswered:
             if unanswered.may_have_arrived:
                 raise  # as uncertain as the create itself
-            raise Unfinished(unanswered.failure("PUSH_FAILED", record.guid), is_uncertain=True) from None
+            raise Unfinished(unanswered.failure(codes.PUSH_FAILED, record.guid), is_uncertain=True) from None
         if found:
             return await self.put(replace(record, link=found))
-        failure = replace(failed.failure("PUSH_FAILED", record.guid), retryable=failed.may_have_arrived)
+        failure = replace(failed.failure(codes.PUSH_FAILED, record.guid), retryable=failed.may_have_arrived)
         raise Unfinished(failure, is_uncertain=failed.may_have_arrived)
 
     async def _found(self, record: Outgoing) -> Link | None:
@@ -159,7 +160,7 @@ class Registrants:
                 continue
             after = self._link_after(record, key, reply, built, link, patch)
             return after if version == link.version else replace(after, version=None)
-        failure = replace(conflict.failure("PUSH_FAILED", record.guid), retryable=True)
+        failure = replace(conflict.failure(codes.PUSH_FAILED, record.guid), retryable=True)
         raise Unfinished(failure, link=replace(link, version=None))
 
     async def _version(self, type: RecordType, path: Sequence[str]) -> str | None:
@@ -236,7 +237,7 @@ class Memberships:
                     await self._change_role(path, reference, code)
                 told[reference] = code
         except CallFailed as failed:
-            raise Unfinished(failed.failure("PUSH_FAILED", group.guid), link=_with_members(link, told)) from None
+            raise Unfinished(failed.failure(codes.PUSH_FAILED, group.guid), link=_with_members(link, told)) from None
         return _with_members(link, told)
 
     async def _add(self, group: str, reference: str, code: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import instant, objects
 from datacollect.adapters.openspp_v2.identifiers import Identifiers
 from datacollect.adapters.openspp_v2.requests import (
@@ -61,10 +62,10 @@ class Subject:
 
 class Enrolments:
     def __init__(
-        self, requests: ChangeRequests, identifiers: Identifiers, clock: Clock, codes: Mapping[str, str]
+        self, requests: ChangeRequests, identifiers: Identifiers, clock: Clock, request_types: Mapping[str, str]
     ) -> None:
         self._requests, self._identifiers, self._clock = requests, identifiers, clock
-        self._code = codes.get("enrol-in-program", _CODE)
+        self._code = request_types.get("enrol-in-program", _CODE)
 
     async def put(self, subject: Subject, state: Mapping[str, Any]) -> Enrolling:
         """Ask for those that are pending and have not been asked for, or were refused. What fails is tried again later."""
@@ -122,7 +123,7 @@ class Enrolments:
             number = program_id(entry.get("programId"))
             if number is None:
                 message = "An enrolment names its programme by something that is no number, and cannot be asked for."
-                failure = Failure(code="INVALID_PROGRAM_ID", message=message, retryable=False, guid=subject.guid)
+                failure = Failure(code=codes.INVALID_PROGRAM_ID, message=message, retryable=False, guid=subject.guid)
                 result.failures.append(failure)
             else:
                 yield str(number), entry
@@ -148,7 +149,7 @@ class Enrolments:
             failed = error.failed
         except CallFailed as error:
             failed = error
-        result.failures.append(failed.failure("PUSH_FAILED", subject.guid))
+        result.failures.append(failed.failure(codes.PUSH_FAILED, subject.guid))
         noted = {"isUncertain": failed.may_have_arrived, "isRefused": not failed.retryable and not draft}
         return {**kept, **draft, **{name: True for name, is_so in noted.items() if is_so}}
 
@@ -173,7 +174,7 @@ class Enrolments:
         except CallFailed as error:
             failed = error
         if failed.kind is not CallKind.NOT_FOUND:
-            result.failures.append(failed.failure("CR_POLL_FAILED", subject.guid))
+            result.failures.append(failed.failure(codes.CR_POLL_FAILED, subject.guid))
         if failed.is_systemic or failed.kind in NO_ANSWER:
             result.failed = failed
         return asked

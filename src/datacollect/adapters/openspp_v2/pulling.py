@@ -16,6 +16,7 @@ import msgspec
 
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document, instant
 from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
@@ -234,7 +235,7 @@ def _is_since(item: Any, since: str | None) -> bool:
 def _unreadable(type: RecordType, read: _Read, item: Any) -> Failure:
     place = read.offset + list(read.items).index(item)
     message = f"A record cannot be read: number {place} of the registry's {RESOURCES[type].lower()}s."
-    return Failure(code="PULL_FAILED", message=message, retryable=True)
+    return Failure(code=codes.PULL_FAILED, message=message, retryable=True)
 
 
 def _day(at: int, *, less: timedelta = timedelta()) -> str:

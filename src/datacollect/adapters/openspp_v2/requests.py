@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document, objects
 from datacollect.kernel.clock import Clock, Millis
 
@@ -188,7 +189,12 @@ class ChangeRequests:
     async def _find(self, asking: Asking) -> Asked | None:
         """Among the latest of its kind; one that has ended may be of an earlier time when the record was the same."""
         query = {"requestType": asking.code, "_count": _SEARCHED, "_offset": 0}
-        reply = await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+        try:
+            reply = await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+        except CallFailed as failed:
+            if failed.kind in (CallKind.NOT_FOUND, CallKind.REJECTED):
+                return None  # a release that does not list them
+            raise
         for one in objects(document(reply).get("data")):
             is_ours = one.get("notes") == asking.mark and one.get("description") == asking.description
             ended = (REJECTED,) if asking.is_unique else (REJECTED, APPLIED)
@@ -214,6 +220,6 @@ class ChangeRequests:
 def sent_back(asked: Asked, guid: str) -> Failure:
     """What people are told, without the words of whoever decided: those are about somebody."""
     said = "was rejected" if asked.status == REJECTED else "was sent back for revision"
-    code = "CR_REJECTED" if asked.status == REJECTED and not asked.is_told else "CR_REVISION_NEEDED"
+    code = codes.CR_REJECTED if asked.status == REJECTED and not asked.is_told else codes.CR_REVISION_NEEDED
     message = f"The change request {asked.reference} {said}. See to it in the registry, or change the record."
     return Failure(code=code, message=message, retryable=False, guid=guid)

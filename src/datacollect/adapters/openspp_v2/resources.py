@@ -219,7 +219,8 @@ def _person(flat: Mapping[str, Any]) -> dict[str, Any]:
     if telecom := list(_telecom(flat)):
         built["telecom"] = telecom
     if photo := _scalar(flat.get("photo")):
-        built["photo"] = _DATA_URL.sub("", photo, count=1)
+        wrapping = _DATA_URL.match(photo)
+        built["photo"] = photo[wrapping.end() :] if wrapping else photo
     return built | _common(flat)
 
 
@@ -370,7 +371,8 @@ def _studio_key(technical_name: str) -> str:
 
 
 def _form_key(path: str) -> str:
-    return "x_" + re.sub(r"(?<!^)([A-Z])", r"_\1", path.removeprefix(EXTENSION)).lower()
+    key = path.removeprefix(EXTENSION)
+    return "x_" + key[:1].lower() + "".join(f"_{one.lower()}" if one.isupper() else one for one in key[1:])
 
 
 def _is_empty(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.direct import ARCHIVED, CODINGS, SENT, Registrants, Unfinished
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
 from datacollect.adapters.openspp_v2.requests import (
@@ -74,10 +75,10 @@ class Reviewed:
         registrants: Registrants,
         identifiers: Identifiers,
         resources: Resources,
-        codes: Mapping[str, str],
+        request_types: Mapping[str, str],
     ) -> None:
         self._requests, self._registrants = requests, registrants
-        self._identifiers, self._resources, self._codes = identifiers, resources, codes
+        self._identifiers, self._resources, self._request_types = identifiers, resources, request_types
 
     async def put(self, record: Outgoing) -> Standing:
         """Ask for the record to become what it is. Raises `CallFailed` or `Unfinished`."""
@@ -160,7 +161,7 @@ class Reviewed:
         except Unfinished as unfinished:
             return replace(standing, state={**standing.state, **(unfinished.state or {})}, failure=unfinished.failure)
         except CallFailed as failed:
-            return replace(standing, failure=failed.failure("PUSH_FAILED", followed.guid))
+            return replace(standing, failure=failed.failure(codes.PUSH_FAILED, followed.guid))
 
     async def _go_on(self, wanted: _Wanted, state: State, asked: Asked, asking: Asking) -> Standing:
         if asked.status == DRAFT:
@@ -177,7 +178,7 @@ class Reviewed:
         except NotSubmitted as error:
             raise self._unsubmitted(wanted, state, error) from None
         except NotMade as error:
-            failure = error.failed.failure("PUSH_FAILED", wanted.guid)
+            failure = error.failed.failure(codes.PUSH_FAILED, wanted.guid)
             raise Unfinished(failure, link=wanted.link, is_uncertain=True) from None
         return Standing(wanted.link, _next_state(state, self._noted(wanted, asked)), delivery=Delivery.REQUESTED)
 
@@ -189,7 +190,7 @@ class Reviewed:
         return Standing(wanted.link, _next_state(state, asked), delivery=Delivery.REQUESTED)
 
     def _unsubmitted(self, wanted: _Wanted, state: State, error: NotSubmitted) -> Unfinished:
-        failure = error.failed.failure("PUSH_FAILED", wanted.guid)
+        failure = error.failed.failure(codes.PUSH_FAILED, wanted.guid)
         return Unfinished(failure, link=wanted.link, state=_next_state(state, self._noted(wanted, error.asked)))
 
     def _noted(self, wanted: _Wanted, asked: Asked) -> Asked:
@@ -248,9 +249,9 @@ class Reviewed:
 
     def _code(self, wanted: _Wanted) -> str:
         if wanted.is_deleted:
-            return self._codes.get("delete-entity", _ARCHIVE[wanted.type])
+            return self._request_types.get("delete-entity", _ARCHIVE[wanted.type])
         name = f"{'update' if wanted.link else 'create'}-{wanted.type.value}"
-        return self._codes.get(name, _CODES[name])
+        return self._request_types.get(name, _CODES[name])
 
     def _key(self, wanted: _Wanted) -> Key:
         if wanted.link:
@@ -280,4 +281,4 @@ def _as_applied(link: Link, asked: Asked) -> Link:
 
 def _unlinked(guid: str) -> Failure:
     message = "The change request was applied, but the registry does not name the registrant that came of it yet."
-    return Failure(code="CR_PROJECTION_FAILED", message=message, retryable=True, guid=guid)
+    return Failure(code=codes.CR_PROJECTION_FAILED, message=message, retryable=True, guid=guid)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from datacollect.adapters.errors import Failure
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, TooManyRequests
 
 _FAILED: Mapping[str, Any] = {"success": False}
 
@@ -13,6 +13,7 @@ class InvalidDiscover(InvalidPayload):
     """Invalid discover payload"""
 
     code = "INVALID_DISCOVER"
+    help = "Send `url`, `clientId` and `clientSecret`, and a `filter` as described; `details` names what is wrong."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
@@ -36,6 +37,7 @@ class InvalidFetch(InvalidPayload):
     """Invalid fetch payload"""
 
     code = "INVALID_FETCH"
+    help = "Correct what `details` names: `model`, `fields` and `attributes` hold names."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
@@ -80,47 +82,54 @@ class UnreadableFieldFile(InvalidRequest):
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
-class _RegistryFailed(DataCollectError):
-    """The registry could not be asked."""
+class RegistryThrottled(TooManyRequests):
+    """The registry has been asked too often. Try again later."""
 
-    status = 502
-    code = "REGISTRY_FAILED"
-    help = "See `reason`: whether the URL, the credentials or the registry is to blame."
+    code = "REGISTRY_THROTTLED"
+    help = "Wait as long as the header `Retry-After` says: OpenSPP V2 takes five sign-ins in a minute."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 
-class OdooFetchFailed(_RegistryFailed):
+class OdooFetchFailed(DataCollectError):
     """Failed to fetch fields from Odoo API"""
 
-    code = "ODOO_FETCH_FAILED"
+    status, code = 502, "ODOO_FETCH_FAILED"
+    help = "See `reason`: whether the URL, the credentials or the Odoo is to blame."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from Odoo API: {failure.message}", reason=failure.code)
 
 
-class StudioFieldsFailed(_RegistryFailed):
+class StudioFieldsFailed(DataCollectError):
     """Failed to fetch fields from OpenSPP"""
 
-    code = "OPENSPP_FIELDS_FAILED"
+    status, code = 502, "OPENSPP_FIELDS_FAILED"
+    help = "See `reason`: whether the URL, the credentials or the registry is to blame."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"Failed to fetch fields from OpenSPP: {failure.message}", reason=failure.code)
 
 
-class SignInFailed(_RegistryFailed):
+class SignInFailed(DataCollectError):
     """The registry does not let the hub in"""
 
-    code = "OPENSPP_AUTH_FAILED"
+    status, code = 502, "OPENSPP_AUTH_FAILED"
+    help = "Check URL, client id and client secret; `reason` says more."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message
         super().__init__(detail, error="openspp_auth_failed", detail=detail, reason=failure.code)
 
 
-class ProgramsFailed(_RegistryFailed):
+class ProgramsFailed(DataCollectError):
     """The registry does not tell its programs"""
 
-    code = "OPENSPP_LISTPROGRAMS_FAILED"
+    status, code = 502, "OPENSPP_LISTPROGRAMS_FAILED"
+    help = "Give the client the right to read programs; `reason` says more."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
 
     def __init__(self, failure: Failure) -> None:
         detail = failure.message

@@ -1,6 +1,7 @@
 """Asks registries for their fields and programs, for somebody who configures a program."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -21,6 +22,7 @@ from datacollect.features.discovery.caching import Answers
 from datacollect.features.discovery.errors import (
     OdooFetchFailed,
     ProgramsFailed,
+    RegistryThrottled,
     SignInFailed,
     StudioFieldsFailed,
 )
@@ -116,7 +118,7 @@ class RegistryReader:
         try:
             return await _in_time(self._registry(client).sign_in(fresh=True), "sign in")
         except CallFailed as failed:
-            _failure(failed)
+            _require_callable(failed)
             raise
 
     async def studio_fields(self, caller: str, client: SppClient) -> StudioAnswer:
@@ -196,12 +198,20 @@ async def _in_time(asking: Awaitable[_T], what: str) -> _T:
 
 
 def _failure(failed: CallFailed) -> Failure:
-    """What to tell. A URL that the hub does not call is the caller's mistake, and raises as that."""
-    if isinstance(failed.__cause__, UrlRefused):
-        refused = failed.__cause__
+    """What to tell. Raises `UrlRefused`, `RegistryThrottled`."""
+    _require_callable(failed)
+    if failed.kind is CallKind.THROTTLED:
+        seconds = math.ceil(failed.retry_after_seconds or 60)
+        raise RegistryThrottled(headers={"Retry-After": str(max(1, seconds))})
+    return failed.failure(failed.kind.name)
+
+
+def _require_callable(failed: CallFailed) -> None:
+    """A URL that the hub does not call is the caller's mistake, and raises as that."""
+    refused = failed.__cause__
+    if isinstance(refused, UrlRefused):
         refused.extra.setdefault("success", False)
         raise refused from None
-    return failed.failure(failed.kind.name)
 
 
 async def _relation_options(odoo: Odoo, described: Mapping[str, Any]) -> Mapping[str, Sequence[Option]]:

@@ -12,7 +12,7 @@ import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Tx
 from datacollect.eventstore.event import Event, Origin
-from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.store import Head
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
@@ -27,6 +27,7 @@ from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import Tenant
 from datacollect.matching.scoring import Score
 
 KIND = "find-duplicates"
@@ -78,12 +79,17 @@ class DetectingHandler:
         if tenant is None:
             return
         await self._log.lock(tx, scope)
-        for events in (
-            renamed(entities, members, into, user_id=SYSTEM.event_user_id, now=self._clock.now()),
-            *[await self._moved(tx, scope, each, into[each.guid]) for each in entities if each.guid in into],
-        ):
-            if events:
-                await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
+        user, now = SYSTEM.event_user_id, self._clock.now()
+        await self._append(tx, scope, tenant, renamed(entities, members, into, user_id=user, now=now))
+        for entity in entities:
+            if entity.guid in into:
+                # One after the other: each meets what those before it have moved.
+                await self._append(tx, scope, tenant, await self._moved(tx, scope, entity, into[entity.guid]))
+
+    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> None:
+        """What cannot be applied any more is left out: somebody has changed what it is about in this very batch."""
+        if events:
+            await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED, on_rejection=_left_out)
 
     async def _moved(self, tx: Tx, scope: TenantScope, entity: Entity, survivor: str) -> Sequence[Event]:
         now, user = self._clock.now(), SYSTEM.event_user_id
@@ -155,6 +161,10 @@ class DetectingHandler:
                 newer = max(subject.guid, guid, key=lambda each: (order.get(each, 0), each))
                 found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
         return found
+
+
+def _left_out(rejection: Rejection) -> None:
+    _log.warning("duplicates.not_moved", code=rejection.reason.code)
 
 
 def _partners(known: Sequence[FoundPair], keys: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:

@@ -14,6 +14,7 @@ from datacollect.adapters.kinds import Capability, Context
 from datacollect.adapters.port import Adapter
 from datacollect.adapters.registry import AdapterRegistry
 from datacollect.db import Database
+from datacollect.features.external.codes import Trouble
 from datacollect.features.tenants.service import Bridge, bridge_of
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock
@@ -29,15 +30,15 @@ MOST_AT_ONCE = 200
 """Records that an adapter is handed at once, whatever its options say."""
 
 NOT_CONFIGURED = Failure(
-    code="NOT_CONFIGURED",
+    code=Trouble.NOT_CONFIGURED.value,
     message="The program names no other system: `externalSync` has no `type` or no `url`.",
     retryable=False,
 )
 PROGRAM_STOPPED = Failure(
-    code="PROGRAM_STOPPED", message="The program is archived: nothing is exchanged for it.", retryable=False
+    code=Trouble.PROGRAM_STOPPED.value, message="The program is archived: nothing is exchanged for it.", retryable=False
 )
 SECRETS_LOCKED = Failure(
-    code="SECRETS_LOCKED",
+    code=Trouble.SECRETS_LOCKED.value,
     message="None of the hub's keys opens the settings of the other system. See `SECRETS_KEY_PREVIOUS`.",
     retryable=False,
 )

@@ -10,6 +10,7 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import StoredLink
 from datacollect.features.external import record_queries
+from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     FOLLOW_UP_EVENTS,
     Counts,
@@ -103,13 +104,13 @@ def _events(scope: TenantScope, source: Source, one: FollowUp, counts: Counts, *
         try:
             data: Mapping[str, object] = readable(dict(told.data))
         except ValueError as error:
-            counts.fail(RunError("RECORD_UNREADABLE", f"What was told of it {error}.", one.guid, False))
+            counts.fail(RunError(Trouble.RECORD_UNREADABLE.value, f"What was told of it {error}.", one.guid, False))
             continue
         if told.type not in FOLLOW_UP_EVENTS:
             message = "It asks for a type of event that other systems may not make."
-            counts.fail(RunError("EVENT_TYPE_NOT_ALLOWED", message, one.guid, False))
+            counts.fail(RunError(Trouble.EVENT_TYPE_NOT_ALLOWED.value, message, one.guid, False))
             continue
-        yield Event(guid, one.guid, told.type, without_server_managed(dict(data)), now, source.user, sync_level=2)
+        yield Event(guid, one.guid, told.type, without_server_managed(dict(data)), now, source.user)
 
 
 def _twin(one: FollowUp) -> StoredLink | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -391,6 +391,26 @@ def allowed_fields(data: Mapping[str, Any], reserved: frozenset[str]) -> dict[st
         and name not in reserved
     }
     return without_server_managed(kept)
+
+
+def fitted(
+    data: Mapping[str, Any],
+    held: Mapping[str, Any],
+    *,
+    also_called: Mapping[str, Sequence[str]],
+    derived: Collection[str],
+) -> dict[str, Any]:
+    """A record's fields for an entity that holds some already: under the names it has for them, and none it has not that
+    only follows from others. What it is called, `entityName`, is its own affair."""
+    fit: dict[str, Any] = {}
+    for name, value in data.items():
+        if name == "entityName" or (name in derived and name not in held):
+            continue
+        if name not in held:
+            others = (one for one in also_called.get(name, ()) if one in held and one not in data)
+            name = next(others, name)
+        fit[name] = value
+    return fit
 
 
 def is_event_allowed(event_type: str, kind: RecordType) -> bool:

@@ -19,6 +19,7 @@ from datacollect.eventstore.log import Appended, EventLog, Rejection
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import Entity, StoredLink
 from datacollect.features.external import record_queries
+from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     LONGEST_MESSAGE,
     MEMBERS,
@@ -31,6 +32,7 @@ from datacollect.features.external.model import (
     allowed_fields,
     changed_fields,
     error_of,
+    fitted,
     hash_of,
     hashes_of,
     is_event_allowed,
@@ -48,7 +50,6 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import derived_guid, is_uuid_text
 from datacollect.kernel.tenancy import Tenant
 
-MEMBER_UNKNOWN = "MEMBER_UNKNOWN"
 _HIGH = 253402300799999
 """The last moment of the year 9999: later times are none that anybody reads."""
 
@@ -200,14 +201,14 @@ def _sorted_out(
 
 def _unreadable(one: Incoming) -> Failure | None:
     if not is_external_id(one.external_id):
-        return _failure("INVALID_EXTERNAL_ID", "The record has a key that is empty or too long.")
+        return _failure(Trouble.INVALID_EXTERNAL_ID, "The record has a key that is empty or too long.")
     if len(one.data) > MOST_FIELDS:
-        return _failure("RECORD_UNREADABLE", f"The record has more than {MOST_FIELDS} fields.")
+        return _failure(Trouble.RECORD_UNREADABLE, f"The record has more than {MOST_FIELDS} fields.")
     try:
         readable(dict(one.data))
         readable(dict(one.state))
     except ValueError as error:
-        return _failure("RECORD_UNREADABLE", f"The record {error}.")
+        return _failure(Trouble.RECORD_UNREADABLE, f"The record {error}.")
     if one.event_type is not None and not (one.type and is_event_allowed(one.event_type, one.type)):
         return _failure(
             "EVENT_TYPE_NOT_ALLOWED", "The record asks for a type of event that other systems may not make."
@@ -264,9 +265,9 @@ def _judge(item: _Item, picture: Picture) -> None:
     held, incoming = picture.links.get(item.guid), item.incoming
     entity = picture.entities.get(item.guid)
     if held is not None and held.external_id != incoming.external_id:
-        item.failure = _failure("LINK_CONFLICT", "The entity it names has another record as its twin.")
+        item.failure = _failure(Trouble.LINK_CONFLICT, "The entity it names has another record as its twin.")
     elif entity is not None and entity.kind is not None and entity.kind.value != item.type:
-        item.failure = _failure("TYPE_CONFLICT", f"It is a {item.type} there and a {entity.kind} here.")
+        item.failure = _failure(Trouble.TYPE_CONFLICT, f"It is a {item.type} there and a {entity.kind} here.")
 
 
 # -- comparing
@@ -279,12 +280,14 @@ def _compare(item: _Item, picture: Picture, twins: Mapping[str, str], *, is_lett
     seen = record.seen if record is not None else None
     if incoming.is_deleted:
         return
+    is_live = entity is not None and entity.is_live
+    if is_live and entity is not None:
+        item.data = fitted(item.data, entity.data, also_called=incoming.also_called, derived=incoming.derived)
     is_ours = seen is not None and PUSHED in seen and not is_letter
     if is_ours and link is not None and incoming.version is not None and incoming.version == link.version:
         # Nobody has touched it since we sent it: what differs is how the other system tells it.
         item.is_echo = True
         return
-    is_live = entity is not None and entity.is_live
     item.changed = changed_fields(item.data, seen)
     if is_live and entity is not None:
         held = entity.data
@@ -371,7 +374,7 @@ class _EventMaker:
             # The same when the same page is taken in again after a database was put back.
             count = (item.record.pulls if item.record else 0) + len(item.events)
             guid = derived_guid(self._root, "external-pull", str(count))
-        item.events.append(Event(guid, item.guid, event_type, data, self._at, self._user, sync_level=2))
+        item.events.append(Event(guid, item.guid, event_type, data, self._at, self._user))
 
 
 def _refuse(owner: Mapping[str, _Item], rejection: Rejection) -> None:
@@ -492,7 +495,7 @@ def _missing(item: _Item) -> Failure | None:
     if not item.missing:
         return None
     message = f"{len(item.missing)} of the group's members are not known here yet."
-    return Failure(code=MEMBER_UNKNOWN, message=message, retryable=True, guid=item.guid)
+    return Failure(code=Trouble.MEMBER_UNKNOWN.value, message=message, retryable=True, guid=item.guid)
 
 
 def _letter(
@@ -547,4 +550,4 @@ async def keep_unreadable(tx: Tx, scope: TenantScope, system: str, page: Page, *
 
 
 def _failure(code: str, message: str) -> Failure:
-    return Failure(code=code, message=message, retryable=False)
+    return Failure(code=str(code), message=message, retryable=False)

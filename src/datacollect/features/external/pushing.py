@@ -15,6 +15,7 @@ from datacollect.db import Reading, Tx
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import StoredLink
 from datacollect.features.external import record_queries
+from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     LONGEST_ID_BYTES,
     MEMBERS,
@@ -255,12 +256,12 @@ def _keys_in(outcomes: Iterable[Outcome]) -> set[str]:
 
 
 _LINK_TAKEN = Failure(
-    code="LINK_TAKEN",
+    code=Trouble.LINK_TAKEN.value,
     message="The other system gives it the key of a record that belongs to another entity here.",
     retryable=False,
 )
 _BAD_KEY = Failure(
-    code="INVALID_EXTERNAL_ID",
+    code=Trouble.INVALID_EXTERNAL_ID.value,
     message="The other system gives it a key that is empty or too long.",
     retryable=False,
 )

@@ -32,7 +32,7 @@ from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.rates import Rate, Windows
 
-router = APIRouter(prefix="/api", tags=["External Synchronization"])
+router = APIRouter(prefix="/api", tags=["External Sync Jobs"])
 
 EVENTS = 20
 MOST_EVENTS = 100
@@ -61,16 +61,19 @@ async def _owner(hub: Hub, job_id: str) -> TenantId | None:
         return await service.owner_of(view, job_id)
 
 
-def _of_job(action: Action, missing: type[DataCollectError]) -> Any:
-    return Depends(ByObject(action, parameter="jobId", owner=_owner, missing=missing))
+def _of_job(action: Action, missing: type[DataCollectError], *, whole: bool = True) -> Any:
+    return Depends(ByObject(action, parameter="jobId", owner=_owner, missing=missing, whole=whole))
 
 
 _start_body = ProgramBody(schemas.StartSync, refused=InvalidStart, required=False)
 
 Watcher = Annotated[TenantScope, Depends(AboutProgram(Action.READ, unnamed=ConfigIdRequired))]
-Starter = Annotated[Entered, Depends(InProgram(Action.SYNCHRONISE, body=_start_body, missing=_instance_missing))]
-Operator = Annotated[Entered, Depends(InProgram(Action.SYNCHRONISE, missing=_instance_missing))]
-Follower = Annotated[TenantScope, _of_job(Action.READ, SyncJobNotFound)]
+Starter = Annotated[
+    Entered, Depends(InProgram(Action.SYNCHRONISE, whole=True, body=_start_body, missing=_instance_missing))
+]
+Operator = Annotated[Entered, Depends(InProgram(Action.SYNCHRONISE, whole=True, missing=_instance_missing))]
+Follower = Annotated[TenantScope, _of_job(Action.READ, SyncJobNotFound, whole=False)]
+Reviewer = Annotated[TenantScope, _of_job(Action.READ, SyncJobNotFound)]
 Canceller = Annotated[TenantScope, _of_job(Action.SYNCHRONISE, NoActiveJob)]
 Repeater = Annotated[TenantScope, _of_job(Action.SYNCHRONISE, OriginalJobNotFound)]
 
@@ -149,7 +152,7 @@ async def get_job(job_id: JobIdInPath, hub: CurrentHub, scope: Follower) -> dict
 async def list_errors(
     job_id: JobIdInPath,
     hub: CurrentHub,
-    scope: Follower,
+    scope: Reviewer,
     limit: Limit = str(RECORDS),
     cursor: Cursor = None,
 ) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from datacollect.eventstore.log import Appended, EventLog
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.external import following, pulling, pushing, queries, record_queries
+from datacollect.features.external.codes import Trouble
 from datacollect.features.external.connecting import PROGRAM_STOPPED, CannotConnect, Connection, Connections
 from datacollect.features.external.model import LONGEST_MESSAGE, Counts, Phase, Run, RunError, error_of
 from datacollect.features.external.pushing import Batch, Place, Sweep
@@ -43,9 +44,6 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
 KIND = "external-sync"
-
-SYNC_ERROR = "SYNC_ERROR"
-"""The contract's code of a run that could not go on; `cause` says why."""
 
 _LETTERS_AT_ONCE = 50
 _NO_MARKS = Marks({}, None)
@@ -187,7 +185,7 @@ class ExternalSync:
                 return await self._pull(scope, connection)
 
     async def _push(self, scope: TenantScope, job: Job, lease: Lease, connection: Connection) -> _Result:
-        async with self._database.reading(scope) as view:
+        async with self._database.reading(scope, in_order=True) as view:
             marks = await queries.find_marks(view, scope, connection.system) or _NO_MARKS
             batch = await pushing.next_batch(
                 view,
@@ -406,14 +404,14 @@ class ExternalSync:
         if job.state is JobState.CANCELLED:
             await queries.store_run(tx, scope, run.cancelled(now))
             return
-        code = job.error_code or SYNC_ERROR
-        unknown = RunError(SYNC_ERROR, _TEXTS.get(code, f"The sync was given up: {code}."), cause=code)
+        code = job.error_code or Trouble.SYNC_ERROR.value
+        unknown = RunError(Trouble.SYNC_ERROR.value, _TEXTS.get(code, f"The sync was given up: {code}."), cause=code)
         error = run.trouble if run.trouble is not None and run.trouble.cause == code else unknown
         await queries.store_run(tx, scope, run.broken(error, now))
 
     async def reopened(self, tx: Tx, scope: TenantScope, job: Job) -> None:
         """A run that has ended stays as it was told: another one is started instead."""
-        raise JobNotRetryable()
+        raise JobNotRetryable("A sync that has ended stays as it was told. Start another one in its place.")
 
 
 _TEXTS = {
@@ -423,7 +421,7 @@ _TEXTS = {
 }
 
 _SETTINGS_CHANGED = Failure(
-    code="SETTINGS_CHANGED",
+    code=Trouble.SETTINGS_CHANGED.value,
     message="The program was turned to another system while the sync ran. Start it again.",
     retryable=False,
 )
@@ -431,11 +429,11 @@ _SETTINGS_CHANGED = Failure(
 
 def _sync_error(failure: Failure) -> RunError:
     text = f"{failure.code}: {failure.message}"[:LONGEST_MESSAGE]
-    return RunError(SYNC_ERROR, text, retryable=failure.retryable, cause=failure.code)
+    return RunError(Trouble.SYNC_ERROR.value, text, retryable=failure.retryable, cause=failure.code)
 
 
 def _failure(message: str) -> Failure:
-    return Failure(code="ADAPTER_FAILED", message=message, retryable=True)
+    return Failure(code=Trouble.ADAPTER_FAILED.value, message=message, retryable=True)
 
 
 async def _asked(connection: Connection, call: Awaitable[_T]) -> _T:

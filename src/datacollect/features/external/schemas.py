@@ -11,9 +11,10 @@ from datacollect.http.wire import NonEmpty, Wire
 from datacollect.kernel.clock import Millis, format_timestamp
 
 _JOB_ID = "1f0c8e14-3f0d-4a39-9a5b-7b1c6d2f9e10"
+_CODE = "PUSH_FAILED"
 _ERROR = {
     "entityGuid": "p-9",
-    "code": "PUSH_FAILED",
+    "code": _CODE,
     "message": "POST /v1/persons: it does not accept what was sent",
     "retryable": False,
 }
@@ -42,7 +43,7 @@ _LOST = {
     "direction": "push",
     "entityGuid": "p-9",
     "externalId": None,
-    "code": "PUSH_FAILED",
+    "code": _CODE,
     "message": "POST /v1/persons: it does not accept what was sent",
     "tries": 2,
     "willRetry": False,

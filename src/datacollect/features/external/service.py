@@ -9,6 +9,7 @@ from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.features.external import queries, record_queries
+from datacollect.features.external.codes import Trouble
 from datacollect.features.external.connecting import CannotConnect, Connections
 from datacollect.features.external.errors import InstanceNotFound, NoActiveJob, SyncInProgress
 from datacollect.features.external.model import Run
@@ -207,7 +208,7 @@ class OtherSystems:
             health = await connection.adapter.check()
         finally:
             await connection.adapter.close()
-        code = None if health.is_healthy else "UNHEALTHY"
+        code = None if health.is_healthy else Trouble.UNHEALTHY.value
         return Tested(connection.name, health.is_healthy, health.latency_ms, code, health.message)
 
     def kinds(self) -> Sequence[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from datacollect.db.walls import raise_wall
+from datacollect.db.walls import expect_any_tenant, raise_wall
 
 revision = "0020"
 down_revision = "0019"
@@ -154,3 +154,4 @@ def _create_letters() -> None:
         sqlite_where=sa.text("is_due = 1"),
         postgresql_where=sa.text("is_due"),
     )
+    expect_any_tenant(op.get_bind(), "external_jobs")
