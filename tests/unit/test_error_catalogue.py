@@ -37,6 +37,8 @@ def _code_literals(tree: ast.AST) -> Iterator[ast.Constant]:
 def test_no_code_is_given_where_an_error_is_made() -> None:
     known = {kind.code for kind in _kinds()} | {issue.value for issue in IssueCode}
     for file in sorted(SOURCE.rglob("*.py")):
+        if file.is_relative_to(SOURCE / "testing"):
+            continue  # what other systems say
         for literal in _code_literals(ast.parse(file.read_text())):
             if file.is_relative_to(SOURCE / "adapters") and literal.value in FAILURE_CODES:
                 continue  # told with records and runs: docs/reference/adapters.md has them
