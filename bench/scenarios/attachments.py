@@ -63,7 +63,7 @@ class Cut(Exception):
 
 
 async def attachments(bench: Bench) -> None:
-    """Uploads and downloads of 50 MiB beside a copy of the file, 32 at once and half of them cut, and kills in the middle; needs --serve."""
+    """50 MiB files beside a copy, 32 at once with half of them cut, and kills; needs --serve."""
     if bench.commands is None or bench.options.pid is None:
         raise BenchError("attachments needs a hub of its own: add --serve sqlite or --serve postgres")
     program = await bench.client.make_program("attachments")
