@@ -278,3 +278,14 @@ async def test_a_link_without_anything_known_is_enough_to_update(mock_adapter: M
     await pushed(mock_adapter(), person(link=Link(external_id=there["uuid"]), data={"village": "Upper"}))
     [now] = registry.persons()
     assert now["attributes"] == {"theirs": 1, "village": "Upper"}
+
+
+async def test_nobody_leaves_a_group_as_long_as_one_of_its_members_is_not_known_there(
+    mock_adapter: Make, registry: MockRegistry
+) -> None:
+    """The one that is not known may be the one that would be taken for gone."""
+    adapter, lan = mock_adapter(), person("in-lan")
+    link, _ = await pushed(adapter, household("hh", lan), lan)
+    await failed(mock_adapter(), household("hh", lan, link=link))
+    [group] = registry.groups()
+    assert len(group["memberships"]) == 1

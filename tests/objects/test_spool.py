@@ -56,6 +56,20 @@ async def test_a_cancelled_body_is_gone(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+async def test_a_body_that_is_cancelled_before_it_begins_is_gone(tmp_path: Path) -> None:
+    async def receive() -> None:
+        async with Spool(tmp_path).receiving(most_bytes=10):
+            await asyncio.sleep(60)
+
+    for _ in range(20):
+        receiving = asyncio.create_task(receive())
+        await asyncio.sleep(0)  # it is handed to a thread
+        receiving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await receiving
+    assert files(tmp_path) == []
+
+
 async def test_the_last_room_on_the_disk_is_left_to_others(tmp_path: Path) -> None:
     with pytest.raises(StorageFull):
         async with Spool(tmp_path, reserve_bytes=10**18).receiving(most_bytes=10):

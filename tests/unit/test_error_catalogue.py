@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datacollect.app  # imports every slice, and so every error
+from datacollect.adapters.codes import FAILURE_CODES
 from datacollect.kernel.errors import DataCollectError, IssueCode
 
 SOURCE = Path(datacollect.app.__file__).parent
@@ -36,7 +37,13 @@ def _code_literals(tree: ast.AST) -> Iterator[ast.Constant]:
 def test_no_code_is_given_where_an_error_is_made() -> None:
     known = {kind.code for kind in _kinds()} | {issue.value for issue in IssueCode}
     for file in sorted(SOURCE.rglob("*.py")):
+        if file.is_relative_to(SOURCE / "testing"):
+            continue  # what other systems say
         for literal in _code_literals(ast.parse(file.read_text())):
+            if file.is_relative_to(SOURCE / "adapters") and literal.value in FAILURE_CODES:
+                continue  # told with records and runs: docs/reference/adapters.md has them
+            if "-" in literal.value or file.is_relative_to(SOURCE / "testing"):
+                continue  # codes of other systems, in examples and fakes
             # The API description shows some in examples.
             assert file.name in ("openapi.py", "schemas.py") and literal.value in known, (
                 file,

@@ -21,10 +21,10 @@ MEETS_ONLY_SHORT_TEXTS = {
 }
 
 SEARCHED = {
-    "_BEHIND", "_BRACKET", "_CHUNKS", "_EXTENSION", "_IN_FRONT", "_JOINED", "_NAMED_FIELD", "_NUL", "_NUL_ESCAPE",
-    "_ODD", "_PARTS", "_QUOTED", "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STATUS", "_STRINGS_AND_COLONS",
-    "_TOKEN", "_TWICE", "_UNNAMEABLE", "_UNSAFE", "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE", "_WORDS",
-    "_WORD_START", "rule",
+    "_BEHIND", "_BRACKET", "_CHUNKS", "_EXTENSION", "_IN_FRONT", "_JOINED", "_NAMED_FIELD", "_NEXT_LINK", "_NUL",
+    "_NUL_ESCAPE", "_ODD", "_PARTS", "_QUOTED", "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STATUS",
+    "_STRINGS_AND_COLONS", "_TOKEN", "_TWICE", "_UNNAMEABLE", "_UNSAFE", "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE",
+    "_WORDS", "_WORD_START", "rule",
 }  # fmt: skip
 """What is looked for in a text; all others must fit the whole of it. `rule` is one of the password rules."""
 

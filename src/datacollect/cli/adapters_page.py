@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from datacollect.adapters.builtin import BUILT_IN
+from datacollect.adapters.codes import FAILURE_CODES
 from datacollect.adapters.kinds import AdapterKind
 from datacollect.adapters.options import FormField, form_fields
 from datacollect.adapters.registry import AdapterRegistry
@@ -43,12 +44,24 @@ What becomes of a value between a form's field and the other system's. An unknow
 """
 
 
+_CODES = """\
+## What adapters say went wrong
+
+Codes in `errors` of a run and of records that did not arrive, beside those of the hub itself ([errors](errors.md)). Messages name what was to be done and how it ended,
+never what the other system said.
+
+| code | what to do |
+|---|---|"""
+
+
 def lines() -> Iterator[str]:
     registry = AdapterRegistry(BUILT_IN)
     yield _INTRO
     for kind in BUILT_IN:
         yield from _section(kind, registry.describe(kind.name).schema)
-    yield _TRANSFORMERS.rstrip()
+    yield _TRANSFORMERS
+    yield _CODES
+    yield from (f"| `{code}` | {help} |" for code, help in FAILURE_CODES.items())
 
 
 def _section(kind: AdapterKind, schema: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,7 @@ class LocalStore:
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
         first, last = span(size_bytes, start, end)
         is_whole = (first, last) == (0, size_bytes)
-        descriptor = await in_thread(partial(self._open, key, size_bytes))
+        descriptor = await in_thread(partial(self._open, key, size_bytes), undo=os.close)
         pieces = _pieces(descriptor, first, last)
         return await Opened.begun(checked(pieces, count=last - first, digest=key.digest if is_whole else None))
 

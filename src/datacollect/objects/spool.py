@@ -78,13 +78,12 @@ class Spool:
     @contextlib.asynccontextmanager
     async def receiving(self, *, most_bytes: int) -> AsyncIterator[Incoming]:
         """A place for a body of up to so many bytes. Raises `StorageFull`, `StorageUnavailable`."""
-        path, descriptor = await in_thread(self._begin)
+        begun = await in_thread(self._begin, undo=_end)
         try:
-            yield Incoming(path, descriptor, most_bytes)
+            yield Incoming(*begun, most_bytes)
         finally:
             # At once, also for somebody who is being cancelled: it takes no longer than handing it to a thread.
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+            _end(begun)
 
     async def clean(self) -> int:
         """Remove what processes that are gone have left behind. How many files that were."""
@@ -117,6 +116,12 @@ class Spool:
                 finally:
                     os.close(descriptor)
         return removed
+
+
+def _end(begun: tuple[Path, int]) -> None:
+    path, descriptor = begun
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
 
 
 @contextlib.contextmanager

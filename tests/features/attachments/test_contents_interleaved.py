@@ -194,6 +194,7 @@ def _job() -> Job:
         error_code=None,
         is_called_off=False,
         deadline=None,
+        due_at=now,
         created_at=now,
         started_at=now,
         updated_at=now,

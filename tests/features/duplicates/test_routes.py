@@ -168,6 +168,17 @@ async def test_a_merge_takes_what_is_missing_and_moves_what_hangs_on_the_one_tha
     assert pair["survivorGuid"] == older
 
 
+async def test_a_merge_hands_over_attachments(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    file = ("card.txt", b"the card of Rudo", "text/plain")
+    form = {"configId": program, "entityGuid": newer}
+    uploaded = await admin.post("/api/attachments/upload", data=form, files={"file": file})
+    assert uploaded.status_code == 201, uploaded.text
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    listed = await admin.get(f"/api/attachments/entity/{older}", params={"configId": program})
+    assert [each["guid"] for each in listed.json()["attachments"]] == [uploaded.json()["attachment"]["guid"]]
+
+
 async def test_a_merge_with_chosen_fields_writes_those_and_no_others(admin: AsyncClient, hub: Hub) -> None:
     program, older, newer = await registered_twice(admin, hub)
     chosen = {"givenName": "Ruddo", "familyName": "Moyo", "externalId": "stolen"}

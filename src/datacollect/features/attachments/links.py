@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
@@ -21,7 +21,7 @@ def link_path(secrets: Sequence[bytes], tenant_id: TenantId, guid: str, expires_
     """Path and query. The first of the secrets signs."""
     signature = _signature(secrets[0], tenant_id, guid, expires_at)
     query = urlencode({"configId": tenant_id, "expires": expires_at, "signature": signature})
-    return f"/api/attachments/{guid}/file?{query}"
+    return f"/api/attachments/{quote(guid, safe='')}/file?{query}"
 
 
 def is_valid(

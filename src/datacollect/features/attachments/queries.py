@@ -76,6 +76,12 @@ async def bury(tx: Tx, scope: TenantScope, guid: str, *, position: int, now: Mil
     )
 
 
+async def hand_over(tx: Tx, scope: TenantScope, guid: str, entity_guid: str, *, position: int) -> None:
+    """Attach it to another entity."""
+    moved = update(attachments).where(_a.tenant_id == scope.tenant_id, _a.guid == guid)
+    await tx.execute(moved.values(entity_guid=entity_guid, position=position, forsaken_ms=None))
+
+
 async def find(view: Reading, scope: TenantScope, guid: str) -> Attachment | None:
     """Also one that was deleted."""
     found = await _fetch(view, select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.guid == guid))

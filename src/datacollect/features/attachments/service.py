@@ -207,6 +207,15 @@ class Keeper:
         await note(tx, self._log, scope, action, about.entity_guid, told, now=self._clock.now())
 
 
+async def hand_over(tx: Tx, scope: TenantScope, from_guid: str, to_guid: str) -> int:
+    """Give an entity what another one has, which is merged into it; how many. The log is held."""
+    found = await queries.list_of_entity(tx, scope, from_guid)
+    for each in found:
+        totals = await queries.advance(tx, scope, files=0, size_bytes=0)
+        await queries.hand_over(tx, scope, each.guid, to_guid, position=totals.position)
+    return len(found)
+
+
 async def programs_with_attachments(view: Reading) -> Sequence[TenantId]:
     """Asked for all tenants."""
     return await checking_queries.tenants(view)

@@ -14,6 +14,7 @@ from datacollect.db import EVERY_TENANT, Database, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.store import Head
+from datacollect.features.attachments.service import hand_over
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
@@ -85,6 +86,7 @@ class DetectingHandler:
             if entity.guid in into:
                 # One after the other: each meets what those before it have moved.
                 await self._append(tx, scope, tenant, await self._moved(tx, scope, entity, into[entity.guid]))
+                await hand_over(tx, scope, entity.guid, into[entity.guid])
 
     async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> None:
         """What cannot be applied any more is left out: somebody has changed what it is about in this very batch."""

@@ -8,6 +8,7 @@ from typing import Any
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
+from datacollect.features.attachments.service import hand_over
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import compare_all, keys_of, subject_of
 from datacollect.features.duplicates.detecting import KIND
@@ -90,6 +91,8 @@ async def decide(
         await log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
     except BatchRejected as batch:
         raise batch.rejection.reason from batch
+    if decision.resolution is Resolution.MERGE:
+        await hand_over(tx, scope, decision.merged, decision.kept)
     decided = await queries.find_pair(tx, scope, pair)
     assert decided is not None
     return decided

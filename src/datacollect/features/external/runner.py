@@ -46,6 +46,8 @@ from datacollect.kernel.tenancy import Tenant
 KIND = "external-sync"
 
 _LETTERS_AT_ONCE = 50
+_LOOKS = 20
+"""Parts of a push without anything to send that one call goes through."""
 _NO_MARKS = Marks({}, None)
 
 _log = structlog.get_logger(component="external")
@@ -68,6 +70,8 @@ class _Sent:
     connection: Connection
     batch: Batch
     outcomes: Sequence[Outcome]
+    marks: Mapping[int, tuple[int, str]]
+    """How far the walks have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,32 +184,41 @@ class ExternalSync:
             case "follow":
                 return await self._follow(scope, connection, checkpoint["after"])
             case "letters":
-                return await self._read_letters(scope, connection, checkpoint["after"])
+                letters = await self._read_letters(scope, connection, checkpoint["after"])
+                is_done = not letters.incoming and letters.last is None
+                return await self._pull(scope, connection) if is_done and not checkpoint["again"] else letters
             case _:
                 return await self._pull(scope, connection)
 
     async def _push(self, scope: TenantScope, job: Job, lease: Lease, connection: Connection) -> _Result:
         async with self._database.reading(scope, in_order=True) as view:
             marks = await queries.find_marks(view, scope, connection.system) or _NO_MARKS
-            batch = await pushing.next_batch(
-                view,
-                scope,
-                connection.system,
-                marks,
-                _place(job.checkpoint),
-                run_id=job.checkpoint["run"],
-                at_once=connection.at_once,
-                now=self._clock.now(),
-            )
+            place = _place(job.checkpoint)
+            for _ in range(_LOOKS):
+                batch = await pushing.next_batch(
+                    view,
+                    scope,
+                    connection.system,
+                    marks,
+                    place,
+                    run_id=job.checkpoint["run"],
+                    at_once=connection.at_once,
+                    now=self._clock.now(),
+                )
+                if batch.mark is not None:
+                    marks = replace(marks, push={**marks.push, int(batch.mark[0]): batch.mark[1]})
+                if batch.offers or batch.settled or batch.place is None:
+                    break
+                place = batch.place
         if not batch.offers:
-            return _Sent(connection, batch, ())
+            return _Sent(connection, batch, (), marks.push)
         async with lease.transaction() as tx:
             await pushing.announce(tx, scope, connection.system, batch)
         records = [offer.outgoing for offer in batch.offers]
         outcomes = await _asked(connection, connection.adapter.push(records))
         if len(outcomes) != len(records):
             raise _AdapterBroke(_failure(f"The adapter {connection.name} did not answer for each record."))
-        return _Sent(connection, batch, outcomes)
+        return _Sent(connection, batch, outcomes, marks.push)
 
     async def _follow(self, scope: TenantScope, connection: Connection, after: str) -> _Result:
         adapter = connection.adapter
@@ -217,7 +230,7 @@ class ExternalSync:
         asked = {one.guid for one in followed}
         return _Told(connection, [one for one in found if one.guid in asked], len(followed), last)
 
-    async def _read_letters(self, scope: TenantScope, connection: Connection, after: str) -> _Result:
+    async def _read_letters(self, scope: TenantScope, connection: Connection, after: str) -> _Letters:
         async with self._database.reading(scope) as view:
             letters = await record_queries.due_letters(
                 view, scope, connection.system, after=after, limit=_LETTERS_AT_ONCE
@@ -280,14 +293,14 @@ class ExternalSync:
     async def _store_sent(self, work: _Work, sent: _Sent) -> Step:
         tx, scope, system = work.tx, work.scope, sent.connection.system
         counts = await pushing.settle(tx, scope, system, sent.batch, sent.outcomes, now=self._clock.now())
-        if sent.batch.mark is not None:
-            stage, mark = sent.batch.mark
-            marks = await queries.find_marks(tx, scope, system) or _NO_MARKS
-            marks = replace(marks, push={**marks.push, int(stage): mark})
-            await queries.store_marks(tx, scope, system, sent.connection.name, marks)
-        place = sent.batch.place
-        following_ = _pushing(place) if place is not None else _following("")
-        return await self._go_on(work, following_, counts, len(sent.batch.offers))
+        marks = await queries.find_marks(tx, scope, system) or _NO_MARKS
+        if marks.push != sent.marks:
+            await queries.store_marks(tx, scope, system, sent.connection.name, replace(marks, push=sent.marks))
+        if sent.batch.place is not None:
+            return await self._go_on(work, _pushing(sent.batch.place), counts, len(sent.batch.offers))
+        if isinstance(sent.connection.adapter, FollowsUp):
+            return await self._go_on(work, _following(""), counts, len(sent.batch.offers))
+        return await self._begin_pull(work, sent.connection, counts, len(sent.batch.offers))
 
     async def _store_told(self, work: _Work, told: _Told) -> Step:
         counts = Counts()
@@ -299,10 +312,13 @@ class ExternalSync:
             )
         if told.last is not None:
             return await self._go_on(work, _following(told.last), counts, told.asked)
-        if not told.connection.can(Capability.PULL):
+        return await self._begin_pull(work, told.connection, counts, told.asked)
+
+    async def _begin_pull(self, work: _Work, connection: Connection, counts: Counts, done: int) -> Step:
+        if not connection.can(Capability.PULL):
             return await self._complete(work, counts)
         pulling_ = replace(work, run=replace(work.run, phase=Phase.PULLING))
-        return await self._go_on(pulling_, _reading_letters("", again=False), counts, told.asked)
+        return await self._go_on(pulling_, _reading_letters("", again=False), counts, done)
 
     async def _store_letters(self, work: _Work, letters: _Letters) -> Step:
         again = bool(work.checkpoint["again"])
@@ -322,8 +338,11 @@ class ExternalSync:
         await pulling.keep_unreadable(work.tx, work.scope, system, page, run_id=work.run.id, now=self._clock.now())
         marks = await queries.find_marks(work.tx, work.scope, system) or _NO_MARKS
         await queries.store_marks(work.tx, work.scope, system, got.connection.name, replace(marks, pull=page.mark))
-        going_on = _reading_letters("", again=True) if page.is_last else {"phase": "pull"}
-        return await self._go_on(work, going_on, counts, len(page.records))
+        if not page.is_last:
+            return await self._go_on(work, {"phase": "pull"}, counts, len(page.records))
+        if not await record_queries.due_letters(work.tx, work.scope, system, after="", limit=1):
+            return await self._complete(work, counts)
+        return await self._go_on(work, _reading_letters("", again=True), counts, len(page.records))
 
     async def _take_in(
         self, work: _Work, connection: Connection, incoming: Sequence[Incoming], *, is_letter: bool, tell: bool
