@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from datacollect.db.walls import expect_any_tenant
 
-revision = "0023"
+revision = "0019"
 down_revision = "0018"
 branch_labels = None
 depends_on = None
