@@ -272,6 +272,11 @@ DELIBERATE: Mapping[int, Difference] = {
         page("seed", *EARLY),
         rest=(*TWELVE, LATE, *TWINS),
     ),
+    57: Difference(
+        "external-sync 2.3: v2 starts a job, whose end tells what became of it",
+        202,
+        {"jobId": UUID, "status": "pending"},
+    ),
     58: Difference(
         _JSON_ERRORS + "an unknown path is no exception",
         404,
@@ -279,12 +284,5 @@ DELIBERATE: Mapping[int, Difference] = {
     ),
 }
 
-_DUPLICATES = "Duplicates found, explained and merged"
-_EXTERNAL = "Other systems: durable jobs, four adapters, one open registry"
-
-NOT_YET: Mapping[int, str] = {
-    52: _DUPLICATES,
-    54: _DUPLICATES,
-    57: _EXTERNAL,
-}
+NOT_YET: Mapping[int, str] = {}
 """Exchange -> the issue that brings its route. Until then it is an unknown path like any other."""

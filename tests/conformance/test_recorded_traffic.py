@@ -11,6 +11,10 @@ import pytest
 from httpx2 import AsyncClient, Response
 
 from datacollect.app import create_app
+from datacollect.features.duplicates.service import sweep
+from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.conformance.differences import DELIBERATE, EARLY, NOT_YET, TWELVE, TWINS, events, refusal
 from tests.conformance.exchanges import (
     INSTANT,
@@ -34,6 +38,7 @@ USER, USER_PASSWORD = "u1@example.org", "Correct-Horse-8"
 BASE_URL = "http://127.0.0.1:3900"
 """Where the recorded server ran: its artifact says so."""
 _PASSWORD_CHANGE = 13
+_DUPLICATES = 52
 ORIGIN = "http://localhost:9000"
 
 SAMPLE_CONFIG: Mapping[str, Any] = {
@@ -73,9 +78,20 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
             yield client
 
 
+async def looked_for_duplicates(client: AsyncClient) -> None:
+    """What v1 did in the push, and the hub does behind it."""
+    hub: Hub = client._transport.app.state.hub  # type: ignore[attr-defined]
+    scope = system_scope(TenantId("mini"))
+    async with hub.db.transaction(scope) as tx:
+        await sweep(tx, scope, now=hub.clock.now())
+    await hub.jobs.drain()
+
+
 async def test_every_recorded_exchange_gets_its_answer(hub: AsyncClient) -> None:
     replay = _Replay(hub)
     for exchange in RECORDING:
+        if exchange.n == _DUPLICATES:
+            await looked_for_duplicates(hub)
         await replay.run(exchange)
     assert not replay.problems, "\n" + "\n".join(replay.problems)
     await replay.assert_the_deleted_program_is_only_archived()

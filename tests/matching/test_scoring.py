@@ -86,6 +86,11 @@ def test_households_are_one_by_those_who_live_in_them() -> None:
     assert [each.found for each in compare(one, same).evidence if each.about == "relatives"] == ["2 in common"]
 
 
+def test_a_form_that_was_sent_twice_is_found_by_everything_it_says() -> None:
+    assert bits(person(name="Twin", age=5), person(name="Twin", age=5)) >= PROBABLE
+    assert bits(person(name="Twin", age=5), person(name="Twin", age=7)) < PROBABLE
+
+
 def test_evidence_adds_up_and_quotes_no_value() -> None:
     score = compare(person(**AMINA), person(**SAME["a slip in the given name"]))
     assert score.bits == pytest.approx(sum(each.bits for each in score.evidence), abs=0.01)

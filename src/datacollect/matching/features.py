@@ -1,5 +1,6 @@
 """What of a record is compared: its fields by what they say, made comparable once."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,7 @@ from datacollect.matching.names import plain, tokens
 
 _MOST_VALUES = 8
 _PHONE_TAIL = 8
+_TECHNICAL = frozenset({"entityName", "type", "externalId", "identifierType", "parentId", "parentGuid", "area_id"})
 _PLACEHOLDERS = frozenset({"", "na", "n a", "none", "null", "unknown", "nil", "x", "xx", "xxx", "test", "no", "0"})
 
 
@@ -49,6 +51,8 @@ class Features:
     locality: tuple[str, ...] = ()
     postcode: str = ""
     area: str = ""
+    copy: str = ""
+    """A digest of everything that was entered, if that is more than one thing: forms are sent twice, and people copied."""
     relatives: frozenset[str] = frozenset()
     """Of a person: plain names of those of its household. Of a household: those of its members."""
 
@@ -98,8 +102,19 @@ def features_of(
         locality=tuple(plain(" ".join(texts(Role.LOCALITY))).split()),
         postcode=plain(" ".join(texts(Role.POSTCODE)[:1])).replace(" ", ""),
         area=area,
+        copy=_copy_of(data),
         relatives=frozenset(name for name in (" ".join(sorted(tokens(one))) for one in relatives) if name),
     )
+
+
+def _copy_of(data: Mapping[str, Any]) -> str:
+    entered = {
+        name: plain(str(value)[:500])
+        for name, value in data.items()
+        if name not in _TECHNICAL and not name.startswith("_") and isinstance(value, str | int | float)
+    }
+    told = sorted((name, value) for name, value in entered.items() if value)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:24] if len(told) > 1 else ""
 
 
 def _at(data: Any, path: str) -> Any:

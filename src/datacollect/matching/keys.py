@@ -19,6 +19,8 @@ def blocking_keys(one: Features) -> tuple[str, ...]:
 def _keys(one: Features) -> Iterator[str]:
     names = list(dict.fromkeys(one.names))[:_MOST_NAMES]
     sounds = list(dict.fromkeys(filter(None, (_sound(name) for name in names))))
+    if one.copy:
+        yield f"c:{one.copy}"
     yield from _identifiers(one)
     yield from _births(one.birth, sounds)
     yield from _places(one, sounds)

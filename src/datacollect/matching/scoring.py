@@ -35,6 +35,8 @@ class Score:
 def compare(one: Features, other: Features) -> Score:
     """Symmetric. Nothing is concluded from what either does not tell."""
     own = [*_names(one, other), *_birth(one.birth, other.birth), *_identifiers(one, other)]
+    if one.copy and one.copy == other.copy:
+        own.append(Evidence("record", "everything the same", 10.0))
     around = _shared(list(_surroundings(one, other)))
     evidence = tuple(sorted((*own, *around), key=lambda each: -abs(each.bits)))
     return Score(round(sum(each.bits for each in evidence), 2), evidence)

@@ -45,7 +45,7 @@ class Case:
     async def sent(self, world: World) -> Sent:
         """About what is there; if it will be used up, about something made for it."""
         where = place(world, self.program)
-        if self.may_write and self.recipe.prepare:
+        if self.is_permitted and self.recipe.prepare:
             where = await self.recipe.prepare(world, where)
         return self.recipe.build(where)
 

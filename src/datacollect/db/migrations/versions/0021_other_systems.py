@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from datacollect.db.walls import expect_any_tenant, raise_wall
+from datacollect.db.walls import raise_wall
 
 revision = "0021"
 down_revision = "0020"
@@ -154,4 +154,3 @@ def _create_letters() -> None:
         sqlite_where=sa.text("is_due = 1"),
         postgresql_where=sa.text("is_due"),
     )
-    expect_any_tenant(op.get_bind(), "external_jobs")
