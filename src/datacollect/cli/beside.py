@@ -35,9 +35,8 @@ _applied = table("alembic_version", column("version_num"))
 
 def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
     """What `work` gives, called with the parts of the hub that the settings are about."""
-    # A place of its own to work at jobs, for commands that wait for one, whatever a server is to leave to others. What speaks
-    # to other systems is left to servers.
-    settings = load_settings().model_copy(update={"jobs_at_once": 1, "calls_at_once": 0})
+    # Places of its own to work at jobs, for commands that wait for one, whatever a server is to leave to others.
+    settings = load_settings().model_copy(update={"jobs_at_once": 1, "calls_at_once": 1})
     check_keys(settings)
     check_storage(settings)
     # Standard output is for what was asked.

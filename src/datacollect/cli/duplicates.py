@@ -8,6 +8,7 @@ from datacollect.cli.beside import AsJson, answering, with_hub
 from datacollect.cli.editing import ProgramId, editor_of, reader_of
 from datacollect.cli.showing import counted, print_json, print_table, progress_bar
 from datacollect.features.duplicates import service
+from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.model import FoundPair, Status
 from datacollect.features.duplicates.routes import pair_document
 from datacollect.http.hub import Hub
@@ -31,7 +32,7 @@ def sweep_program(program_id: ProgramId, as_json: AsJson = False) -> None:
             job_id = await service.sweep(tx, scope, now=hub.clock.now())
         async with hub.db.reading(scope) as view:
             head = await hub.log.head(view, scope)
-        async with hub.jobs.running():
+        async with hub.jobs.running(only={KIND}):
             job = await hub.jobs.wait_for(scope, job_id, seconds=0)
             with progress_bar(scope.tenant_id, head.position if head else 0) as progress:
                 while job is not None and job.is_active:

@@ -32,6 +32,7 @@ from datacollect.features.tenants.model import ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
 from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.features.tenants.seeding import plan_of, seed_records
+from datacollect.features.tenants.seeding_job import KIND as SEEDING
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
@@ -267,7 +268,7 @@ async def _read(hub: Hub, scope: TenantScope) -> service.Shown:
 
 async def _seeded(hub: Hub, scope: TenantScope) -> Mapping[str, Any]:
     """Work at what is to be done in the background, beside other workers, until the program is seeded."""
-    async with hub.jobs.running():
+    async with hub.jobs.running(only={SEEDING}):
         document = (await _read(hub, scope)).document
         with progress_bar(scope.tenant_id, document["seeding"]["total"]) as progress:
             while _is_seeding(document):

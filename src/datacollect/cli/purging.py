@@ -8,6 +8,7 @@ from datacollect.cli.beside import AsJson, answering, require_terminal, with_hub
 from datacollect.cli.editing import ProgramId, editor_of, tell
 from datacollect.cli.showing import counted, progress_bar
 from datacollect.features.purging import service
+from datacollect.features.purging.purge_job import KIND
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState
 from datacollect.kernel.errors import Conflict, InvalidRequest, StartupError
@@ -34,7 +35,7 @@ def purge_program(
         scope = editor_of(program_id)
         async with hub.db.transaction(scope) as tx:
             job_id = await service.begin(tx, scope, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
-        async with hub.jobs.running():
+        async with hub.jobs.running(only={KIND}):
             job = await hub.jobs.wait_for(scope, job_id, seconds=0)
             with progress_bar(scope.tenant_id, (job and job.progress.total) or 0) as progress:
                 while job is not None and job.is_active:

@@ -169,12 +169,16 @@ class Worker:
         return job
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, only: Collection[str] | None = None) -> AsyncIterator[None]:
         """Work until the block ends; then end the steps under way, and leave the jobs to the next worker.
 
-        Calls to other systems have a few seconds to be answered; then they are cut off.
+        `only` names kinds: others are left to other workers. Calls to other systems have a few seconds to be answered;
+        then they are cut off.
         """
         self._stopping = False
+        if only is not None:
+            for places in self._places:
+                places.kinds = frozenset(only).intersection(places.kinds)
         serving = [_start(self._serve(places)) for places in self._places if places.most and places.kinds]
         try:
             yield

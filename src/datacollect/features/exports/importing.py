@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from datacollect.db import Database, Tx
-from datacollect.eventstore.event import EventRejected
+from datacollect.eventstore.event import EventRejected, level_of
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.projection import Context
@@ -209,7 +209,7 @@ class _Intake:
             origin=read.origin,
             content_hash=hashed.content,
             chain_hash=hashed.chained_to(self._head.chain_hash),
-            body=event.body(),
+            body=replace(event, sync_level=level_of(read.origin)).body(),
         )
 
     def counted(self, changes: Mapping[str, int]) -> Head:
