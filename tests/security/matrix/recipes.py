@@ -190,7 +190,7 @@ async def _fresh_quarantined(world: World, place: Place) -> Place:
 
 async def _another_minute(world: World, place: Place) -> Place:
     """A program may be tested so often in a minute."""
-    world.clock.turn(seconds=7)
+    world.clock.turn(seconds=11)
     return place
 
 
