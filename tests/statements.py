@@ -6,14 +6,6 @@ from collections.abc import Iterable
 _BESIDE = re.compile(r"\b(users|programs|device_sync_summary|device_revocations|sync_activity|jobs)\b")
 
 
-_LOOKED_FOR = re.compile(r"\bjobs\b")
-
-
-def asked(statements: Iterable[str]) -> list[str]:
-    """Without what workers look for beside the requests."""
-    return [sql for sql in statements if not _LOOKED_FOR.search(sql)]
-
-
 def hot(statements: Iterable[str]) -> list[str]:
     """Without what is looked up once a second (who asks, and of which program) and what is done beside the requests."""
     return [sql for sql in statements if not _BESIDE.search(sql)]

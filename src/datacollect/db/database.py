@@ -16,6 +16,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -92,24 +93,28 @@ class Tx(Reading):
 
 
 class StatementLog:
-    """Counts what is sent to the database, for tests that hold hot paths to a constant number of statements."""
+    """Counts what is sent to the database, for tests that hold hot paths to a constant number of statements.
 
-    def __init__(self) -> None:
-        self._recorders: list[list[str]] = []
+    A recording holds what its own task and those it starts send: what workers and timers look for beside them is theirs.
+    """
 
     def add(self, statement: object) -> None:
-        for recorder in self._recorders:
-            recorder.append(str(statement))
+        for log, recorder in _recordings.get():
+            if log is self:
+                recorder.append(str(statement))
 
     @contextlib.contextmanager
     def record(self) -> Iterator[list[str]]:
         recorder: list[str] = []
-        self._recorders.append(recorder)
+        _recordings.set((*_recordings.get(), (self, recorder)))
         try:
             yield recorder
         finally:
             # By identity: two recorders with equal contents are still two.
-            self._recorders = [r for r in self._recorders if r is not recorder]
+            _recordings.set(tuple(pair for pair in _recordings.get() if pair[1] is not recorder))
+
+
+_recordings: ContextVar[tuple[tuple[StatementLog, list[str]], ...]] = ContextVar("recordings", default=())
 
 
 class Database(ABC):
