@@ -18,7 +18,7 @@ from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
 from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
 from datacollect.features.attachments.contents.keeping import Contents
-from datacollect.features.attachments.service import Keeper
+from datacollect.features.attachments.service import Keeper, programs_with_attachments
 from datacollect.features.attachments.tidying import Tidier
 from datacollect.features.attachments.transfer import AttachmentExporter, AttachmentImporter
 from datacollect.features.audit import feature as audit
@@ -227,7 +227,7 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
     """Where the settings say that attachments are. Nothing is asked of it yet."""
     match settings.attachments_store:
         case "memory":
-            return MemoryStore(clock)
+            return MemoryStore()
         case "local":
             return LocalStore(settings.attachments_folder)
     secret = settings.s3_secret_access_key
@@ -266,7 +266,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), Rounds(hub.db, hub.clock).running():
+            rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
+            async with hub.devices.running(), hub.jobs.running(), rounds.running():
                 yield
         finally:
             await hub.others.aclose()

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from datacollect.kernel.clock import Millis
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
 from datacollect.objects.names import ObjectKey, is_folder, read_name
 from datacollect.objects.port import Listed, Spooled
@@ -188,10 +187,12 @@ def _items(folder: str, inside: Path, shelf: str) -> Iterator[Listed]:
     at = inside / shelf
     files = [at / name for name in _names(at)] if at.is_dir() else [at]
     for file in files:
+        if file.name.endswith(_COPYING):
+            continue  # being written; it is deleted with its object
         with failing():
             try:
                 found = file.stat(follow_symlinks=False)
             except _GONE:
                 continue
         name = file.relative_to(inside).as_posix()
-        yield Listed(name, read_name(folder, name), found.st_size, Millis(int(found.st_mtime * 1000)))
+        yield Listed(name, read_name(folder, name), found.st_size)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 
-from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
 from datacollect.objects.names import ObjectKey
 from datacollect.objects.port import Listed, Spooled
@@ -14,18 +13,15 @@ from datacollect.objects.threads import in_thread
 class MemoryStore:
     """Implements `ObjectStore`."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(self) -> None:
         self.objects: dict[ObjectKey, bytes] = {}
         """Tests may take away or change what is in here."""
         self.is_away = False
-        self._stored_at: dict[ObjectKey, int] = {}
 
     async def put(self, key: ObjectKey, spooled: Spooled) -> None:
         self._require()
         content = await in_thread(partial(spooled.path.read_bytes))
         self.objects.setdefault(key, content)
-        self._stored_at.setdefault(key, self._clock.now())
 
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
         self._require()
@@ -62,7 +58,7 @@ class MemoryStore:
     async def list(self, folder: str) -> AsyncIterator[Listed]:
         self._require()
         for key in sorted((key for key in self.objects if key.folder == folder), key=lambda key: key.name):
-            yield Listed(key.name, key, len(self.objects[key]), self._clock.now())
+            yield Listed(key.name, key, len(self.objects[key]))
 
     async def health(self) -> None:
         self._require()

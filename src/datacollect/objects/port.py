@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from datacollect.kernel.clock import Millis
 from datacollect.objects.names import ObjectKey
 from datacollect.objects.reading import Opened
 
@@ -27,7 +26,6 @@ class Listed:
     name: str
     key: ObjectKey | None
     size_bytes: int
-    modified_at: Millis
 
 
 class ObjectStore(Protocol):

@@ -13,7 +13,6 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
-from datacollect.kernel.clock import Millis
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from datacollect.objects.names import ObjectKey, is_folder, read_name
 from datacollect.objects.port import Listed, Spooled
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes for a part but the last. It is held while it is sent."""
+_DELETED_AT_ONCE = 500
 _PUTS_AT_ONCE = 3
 """So all that is held of uploads is a few parts; who waits has the file in the spool."""
 _READ_TIMEOUT = timedelta(seconds=30)
@@ -106,12 +106,19 @@ class S3Store:
             await obstore.delete_async(self._bucket, self._path(key))
 
     async def delete_folder(self, folder: str) -> int:
-        count = 0
+        count, paths = 0, []
         async for listed in self.list(folder):
             if listed.key is not None:
-                await self.delete(listed.key)
-                count += 1
-        return count
+                paths.append(self._path(listed.key))
+            if len(paths) == _DELETED_AT_ONCE:
+                count, paths = count + await self._delete_all(paths), []
+        return count + await self._delete_all(paths)
+
+    async def _delete_all(self, paths: Sequence[str]) -> int:
+        if paths:
+            with _failing(), contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._bucket, paths)
+        return len(paths)
 
     async def folders(self) -> Sequence[str]:
         with _failing():
@@ -126,8 +133,7 @@ class S3Store:
             async for some in stream:
                 for item in some:
                     name = item["path"].removeprefix(inside)
-                    modified_at = Millis(round(item["last_modified"].timestamp() * 1000))
-                    yield Listed(name, read_name(folder, name), item["size"], modified_at)
+                    yield Listed(name, read_name(folder, name), item["size"])
 
     async def health(self) -> None:
         with _failing():

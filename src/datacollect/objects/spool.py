@@ -17,7 +17,6 @@ from datacollect.objects.port import Spooled
 from datacollect.objects.reading import PIECE_BYTES
 from datacollect.objects.threads import in_thread
 
-HEAD_BYTES = 4096
 _SUFFIX = ".part"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -28,8 +27,6 @@ class Incoming:
     def __init__(self, path: Path, descriptor: int, most_bytes: int) -> None:
         self.path = path
         self.size_bytes = 0
-        self.head = b""
-        """How it begins: up to `HEAD_BYTES`."""
         self._descriptor = descriptor
         self._most_bytes = most_bytes
         self._hash = hashlib.sha256()
@@ -41,8 +38,6 @@ class Incoming:
         self.size_bytes += len(data)
         if self.size_bytes > self._most_bytes:
             raise SpoolTooLarge()
-        if len(self.head) < HEAD_BYTES:
-            self.head += bytes(data[: HEAD_BYTES - len(self.head)])
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= PIECE_BYTES:

@@ -12,6 +12,7 @@ from datacollect.db import Database
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.collecting import KIND, Rounds, doom
 from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState, find_latest
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -35,7 +36,7 @@ async def stored(hub: Hub, program: str) -> Sequence[str]:
 
 
 async def collect(hub: Hub) -> None:
-    await Rounds(hub.db, hub.clock).look()
+    await Rounds(hub.db, hub.clock, programs_with_attachments).look()
     await hub.jobs.drain()
 
 

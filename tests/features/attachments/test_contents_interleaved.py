@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from datacollect.db import Tx, Within
 from datacollect.features.attachments.contents import queries
-from datacollect.features.attachments.contents.collecting import CollectHandler, nothing_to_tidy
+from datacollect.features.attachments.contents.collecting import CollectHandler
 from datacollect.features.attachments.contents.keeping import PUT_SECONDS, Contents
 from datacollect.features.attachments.contents.model import GRACE_MILLIS
 from datacollect.features.attachments.contents.tables import attachment_contents, attachment_loose
@@ -32,6 +32,10 @@ from tests.memory import MemoryDatabase
 TENANT = TenantId("mini")
 SCOPE = system_scope(TENANT)
 CONTENTS = (b"one photo", b"another")
+
+
+async def nothing_to_tidy(tx: Tx, scope: TenantScope, *, after: str, now: Millis) -> None:
+    """Implements `Tidy`."""
 
 
 class Turns:

@@ -124,9 +124,10 @@ async def test_a_program_that_notes_reads_notes_links_and_downloads(admin: Async
     client.headers.update(bearer((await login(client, viewer))["token"]))
     await link_of(client, program, stored["guid"])
     await ask(client, program, f"/{stored['guid']}")
+    await ask(client, program, f"/{stored['guid']}", headers={"Range": "bytes=0-"})
     entries = (await pull_audit(admin, program, limit=100)).json()
     reads = [(one["action"], one["actor"], one["entityGuid"]) for one in entries if "-attachment" in one["action"]]
-    assert reads == [("link-attachment", str(viewer.id), entity), ("read-attachment", str(viewer.id), entity)]
+    assert reads == [("link-attachment", str(viewer.id), entity), *[("read-attachment", str(viewer.id), entity)] * 2]
 
 
 SECRETS = [b"secret" * 8]

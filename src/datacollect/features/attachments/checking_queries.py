@@ -3,22 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select, union, update
+from sqlalchemy import and_, func, select, update
 
 from datacollect.db import Reading, Tx
 from datacollect.features.attachments.contents.tables import attachment_contents
-from datacollect.features.attachments.contents.tables import attachment_loose as loose
 from datacollect.features.attachments.tables import attachments
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.ids import TenantId
 
 _a, _c = attachments.c, attachment_contents.c
-
-
-async def tenants(view: Reading) -> Sequence[TenantId]:
-    """Programs that have attachments or bytes of some; asked for all tenants."""
-    known = union(select(_a.tenant_id), select(_c.tenant_id), select(loose.c.tenant_id))
-    return sorted(TenantId(name) for name in (await view.execute(known)).scalars())
 
 
 async def count_contents(view: Reading, scope: TenantScope) -> int:

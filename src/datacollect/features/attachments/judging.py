@@ -20,7 +20,6 @@ from datacollect.features.attachments.service import NewAttachment
 from datacollect.kernel.ids import is_uuid_text, new_guid
 from datacollect.kernel.tenancy import AttachmentRules
 
-_MOST_ENTITY_GUID = 512
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _UNTYPED = "text/plain"
 """What a part without a Content-Type is, by RFC 7578."""
@@ -59,8 +58,8 @@ async def judged(received: Received, rules: AttachmentRules) -> NewAttachment:
 def _entity_guid(sent: str | None) -> str:
     if not sent:
         raise NoEntityGuid()
-    if len(sent) > _MOST_ENTITY_GUID or not sent.isprintable():
-        raise InvalidAttachment(f"`entityGuid` has at most {_MOST_ENTITY_GUID} characters, all of which can be seen.")
+    if len(sent) > MOST_ENTITY_GUID or not sent.isprintable():
+        raise InvalidAttachment(f"`entityGuid` has at most {MOST_ENTITY_GUID} characters, all of which can be seen.")
     return sent
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
+from datacollect.features.attachments.contents.tables import attachment_loose
 from datacollect.features.attachments.model import Attachment, Mark
 from datacollect.features.attachments.tables import attachment_heads, attachments
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 
 _a = attachments.c
 _ALL = (
@@ -20,7 +22,7 @@ _ALL = (
 
 
 class Totals(NamedTuple):
-    """What a program has, and the position of the change that is being made."""
+    """What a program has, and the position of the last change."""
 
     position: int
     files: int
@@ -122,10 +124,18 @@ async def knows(view: Reading, scope: TenantScope, mark: Mark) -> bool:
     return position is not None and position >= mark.position
 
 
-async def count_files(view: Reading, scope: TenantScope) -> int:
-    """How many attachments the program has."""
-    counted = select(attachment_heads.c.files).where(attachment_heads.c.tenant_id == scope.tenant_id)
-    return int((await view.execute(counted)).scalar_one_or_none() or 0)
+async def totals(view: Reading, scope: TenantScope) -> Totals:
+    """As they are now."""
+    heads = attachment_heads.c
+    found = select(heads.position, heads.files, heads.size_bytes).where(heads.tenant_id == scope.tenant_id)
+    row: Any = (await view.execute(found)).one_or_none()
+    return Totals(0, 0, 0) if row is None else Totals(*row)
+
+
+async def tenants(view: Reading) -> Sequence[TenantId]:
+    """Programs that have attachments or bytes of some, or have had them; asked for all tenants."""
+    known = union(select(attachment_heads.c.tenant_id), select(attachment_loose.c.tenant_id))
+    return sorted(TenantId(name) for name in (await view.execute(known)).scalars())
 
 
 # -- tidying

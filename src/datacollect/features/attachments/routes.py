@@ -4,10 +4,11 @@ import re
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
 
 from datacollect.features.attachments import service
 from datacollect.features.attachments.answering import FileAnswer
+from datacollect.features.attachments.contents.model import Content
 from datacollect.features.attachments.errors import InvalidAttachmentQuery, LinkInvalid, RangeNotSatisfiable
 from datacollect.features.attachments.judging import judged
 from datacollect.features.attachments.links import is_valid, link_path
@@ -244,7 +245,8 @@ async def get_metadata(guid: Guid, hub: CurrentHub, reader: Reader) -> Uploaded:
 async def download(guid: Guid, request: Request, hub: CurrentHub, reader: Reader) -> Response:
     """The file. One `Range` of it may be asked for, with `If-Range` as long as it is the same file."""
     found, answer = await _file(request, hub, reader.scope, guid)
-    if answer.status_code == 200:
+    # A part may be all of the file but a byte.
+    if answer.status_code != status.HTTP_304_NOT_MODIFIED:
         await hub.reads.note(reader.scope, reader.tenant, "read-attachment", found.entity_guid, attachmentGuid=guid)
     return answer
 
@@ -257,15 +259,10 @@ async def download(guid: Guid, request: Request, hub: CurrentHub, reader: Reader
 )
 async def look(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The headers of the download, if its bytes are there."""
-    async with hub.db.reading(reader.scope) as view:
-        found = await service.get(view, reader.scope, guid)
-        content = await hub.contents.find(view, reader.scope, found.digest or "")
-    if content is None or await hub.objects.stat(content.key(reader.scope.tenant_id)) != found.size_bytes:
+    found, content = await _located(hub, reader.scope, guid)
+    if await hub.objects.stat(content.key(reader.scope.tenant_id)) != found.size_bytes:
         raise ObjectMissing()
-    answer = Response()
-    headers = {**_headers(found), "Content-Length": str(found.size_bytes)}
-    answer.raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return answer
+    return Response(headers={**_headers(found), "Content-Length": str(found.size_bytes)})
 
 
 @router.delete(
@@ -324,13 +321,20 @@ async def download_by_link(
     return answer
 
 
-async def _file(request: Request, hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Response]:
+async def _located(hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Content]:
+    """Raises `AttachmentNotFound`, and `ObjectMissing` if nothing is known of its bytes."""
     async with hub.db.reading(scope) as view:
         found = await service.get(view, scope, guid)
-        content = await hub.contents.find(view, scope, found.digest or "")
+        assert found.digest is not None
+        content: Content | None = await hub.contents.find(view, scope, found.digest)
     if content is None or content.size_bytes != found.size_bytes:
         _log.error("attachment.content_missing", guid=found.guid)
         raise ObjectMissing()
+    return found, content
+
+
+async def _file(request: Request, hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Response]:
+    found, content = await _located(hub, scope, guid)
     headers = _headers(found)
     if holds_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
         return found, Response(status_code=304, headers=headers)

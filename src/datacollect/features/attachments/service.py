@@ -8,7 +8,7 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.log import EventLog
-from datacollect.features.attachments import checking_queries, queries
+from datacollect.features.attachments import queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import (
     AttachmentDeleted,
@@ -26,7 +26,6 @@ from datacollect.features.entities.service import known_guids, within_reach
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import AttachmentRules
 from datacollect.objects import Spooled, StorageUnavailable
 
@@ -74,6 +73,7 @@ class Keeper:
             if made := await self._made_before(view, scope, new, spooled):
                 return made, False
             await self._require_room(view, scope, rules, new)
+            self._require_quota((await queries.totals(view, scope)).size_bytes + spooled.size_bytes)
         for _ in range(_TRIES):
             secured = await self._contents.secure(scope, spooled)
             async with self._changing(scope) as tx:
@@ -88,15 +88,20 @@ class Keeper:
         _log.info("attachment.uploaded", guid=made.guid, entity_guid=made.entity_guid, size_bytes=made.size_bytes)
         return made, True
 
-    async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
-        """Make an attachment as it was in another hub, whatever the limits. False if it is here already.
+    async def has(self, scope: TenantScope, told: Attachment) -> bool:
+        """Whether an attachment of another hub is here already.
 
         Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here.
         """
+        async with self._database.reading(scope) as view:
+            return await self._is_here(view, scope, told)
+
+    async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
+        """Make an attachment as it was in another hub, whatever the limits. False if somebody has just done so.
+
+        Raises `ImportContradicts`.
+        """
         for _ in range(_TRIES):
-            async with self._database.reading(scope) as view:
-                if await self._is_here(view, scope, told):
-                    return False
             secured = await self._contents.secure(scope, spooled)
             async with self._changing(scope) as tx:
                 if await self._is_here(tx, scope, told):
@@ -173,13 +178,17 @@ class Keeper:
             raise TooManyAttachments(f"The entity has {rules.most_per_entity} attachments; it may not have more.")
         return known is True
 
+    def _require_quota(self, size_bytes: int) -> None:
+        """Raises `ProgramFull`."""
+        if self._quota_bytes and size_bytes > self._quota_bytes:
+            raise ProgramFull()
+
     async def _insert(
         self, tx: Tx, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
     ) -> Attachment:
         is_known = await self._require_room(tx, scope, rules, new)
         totals = await queries.advance(tx, scope, files=1, size_bytes=spooled.size_bytes)
-        if self._quota_bytes and totals.size_bytes > self._quota_bytes:
-            raise ProgramFull()
+        self._require_quota(totals.size_bytes)
         made = Attachment(
             guid=new.guid,
             entity_guid=new.entity_guid,
@@ -216,9 +225,7 @@ async def hand_over(tx: Tx, scope: TenantScope, from_guid: str, to_guid: str) ->
     return len(found)
 
 
-async def programs_with_attachments(view: Reading) -> Sequence[TenantId]:
-    """Asked for all tenants."""
-    return await checking_queries.tenants(view)
+programs_with_attachments = queries.tenants
 
 
 # -- reading

@@ -22,6 +22,7 @@ from datacollect.db import Database
 from datacollect.features.attachments import queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
+from datacollect.features.attachments.judging import MOST_ENTITY_GUID
 from datacollect.features.attachments.model import Attachment
 from datacollect.features.attachments.naming import safe_name, shown_name
 from datacollect.features.attachments.service import Keeper
@@ -97,7 +98,7 @@ class AttachmentExporter:
 
     async def expected(self, scope: TenantScope) -> int:
         async with self._database.reading(scope) as view:
-            return await queries.count_files(view, scope)
+            return (await queries.totals(view, scope)).files
 
     async def export(
         self, scope: TenantScope, folder: Path, *, progress: Callable[[int], None] | None = None
@@ -215,18 +216,20 @@ class AttachmentImporter:
         read_manifest(folder)
         for line in _lines(folder):
             attachment = _attachment_of(line)
-            async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
-                await _read_into(_file_of(folder, line.hash), incoming)
-                spooled = await incoming.finish()
-                _require_same(line, spooled)
-                if await self._keeper.take_in(scope, attachment, spooled):
-                    done.attachments += 1
-                    done.size_bytes += spooled.size_bytes
-                else:
-                    done.there_before += 1
+            if await self._keeper.has(scope, attachment):
+                done.there_before += 1
+            else:
+                async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
+                    await _read_into(_file_of(folder, line.hash), incoming)
+                    spooled = await incoming.finish()
+                    _require_same(line, spooled)
+                    await self._keeper.take_in(scope, attachment, spooled)
+                done.attachments += 1
+                done.size_bytes += spooled.size_bytes
             if progress is not None:
                 progress(done.attachments + done.there_before)
-        await self._keeper.note_import(scope, done.attachments)
+        if done.attachments:
+            await self._keeper.note_import(scope, done.attachments)
         return done
 
 
@@ -273,11 +276,9 @@ def _attachment_of(line: Line) -> Attachment:
         created_at = None
     is_sound = (
         is_uuid_text(line.guid)
-        and 0 < len(line.entityGuid) <= 200
+        and 0 < len(line.entityGuid) <= MOST_ENTITY_GUID
         and line.entityGuid.isprintable()
-        and len(line.mimeType) <= 200
-        and line.mimeType.isascii()
-        and line.mimeType.isprintable()
+        and line.mimeType in FILE_TYPES
         and len(line.hash) == 64
         and not line.hash.strip("0123456789abcdef")
         and line.sizeBytes > 0

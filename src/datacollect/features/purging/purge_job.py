@@ -65,13 +65,13 @@ class PurgeHandler:
         left = await users.leave_program(tx, scope, most=_ACCOUNTS_AT_ONCE, now=self._clock.now())
         progress.accounts += len(left)
         tx.after_commit(partial(_tell, self._on_changed, left))
+        progress.files += result or 0
         # What somebody has written meanwhile who had been let in before.
         if left or await self._delete_rows(tx, scope, progress, first=0):
             return Continue(progress.checkpoint(), progress.total)
         if result is None:
             progress.rows_gone = True
             return Continue(progress.checkpoint(), progress.total)
-        progress.files += result
         return await self._finish(tx, scope, job, progress)
 
     async def _delete_rows(self, tx: Tx, scope: TenantScope, progress: Progress, *, first: int) -> int:

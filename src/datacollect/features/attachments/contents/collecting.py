@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
-from datacollect.db import EVERY_TENANT, Database, Tx
+from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.model import GRACE_MILLIS, Loose
 from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, enqueue, find_latest
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.objects import ObjectStore
 
 KIND = "collect-attachments"
@@ -33,9 +34,8 @@ class Tidy(Protocol):
         """Gives what to pass as `after` for the next batch; None if this was the last."""
 
 
-async def nothing_to_tidy(tx: Tx, scope: TenantScope, *, after: str, now: Millis) -> None:
-    """Implements `Tidy`, for what has no rules of its own."""
-    del tx, scope, after, now
+Programs = Callable[[Reading], Awaitable[Sequence[TenantId]]]
+"""Gives those that have attachments; asked for all tenants."""
 
 
 class CollectHandler:
@@ -91,9 +91,10 @@ def _is_tidied(job: Job) -> bool:
 class Rounds:
     """Looks in which programs there is something to collect, now and then. Several processes may."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, programs: Programs) -> None:
         self._database = database
         self._clock = clock
+        self._programs = programs
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,7 +110,7 @@ class Rounds:
         now = self._clock.now()
         async with self._database.reading(EVERY_TENANT) as view:
             due = set(await queries.tenants_to_collect(view, before=Millis(now - GRACE_MILLIS)))
-            known = sorted({*await queries.tenants_with_contents(view), *due})
+            known = sorted({*await self._programs(view), *due})
         for tenant_id in known:
             scope = system_scope(tenant_id)
             async with self._database.reading(scope) as view:

@@ -188,9 +188,3 @@ async def tenants_to_collect(view: Reading, *, before: Millis) -> Sequence[Tenan
     idle = select(contents.c.tenant_id).where(contents.c.refs == 0, contents.c.touched_ms < before)
     old = select(loose.c.tenant_id).where(loose.c.since_ms < before)
     return [TenantId(name) for name in (await view.execute(union(idle, old))).scalars()]
-
-
-async def tenants_with_contents(view: Reading) -> Sequence[TenantId]:
-    """Programs that have attachments, or had until lately; asked for all tenants."""
-    known = union(select(contents.c.tenant_id), select(loose.c.tenant_id))
-    return sorted(TenantId(name) for name in (await view.execute(known)).scalars())
