@@ -83,7 +83,7 @@ async def looked_for_duplicates(client: AsyncClient) -> None:
     hub: Hub = client._transport.app.state.hub  # type: ignore[attr-defined]
     scope = system_scope(TenantId("mini"))
     async with hub.db.transaction(scope) as tx:
-        await sweep(tx, scope, now=hub.clock.now())
+        await sweep(tx, hub.log, scope, now=hub.clock.now())
     await hub.jobs.drain()
 
 

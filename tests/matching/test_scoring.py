@@ -112,6 +112,13 @@ def test_whatever_fields_hold_comparing_is_symmetric_and_never_fails(
     assert len(blocking_keys(first)) <= MOST_KEYS
 
 
+def test_long_texts_cost_no_more_than_names_do() -> None:
+    one = person(name="Ana " * 300_000, village="Pak " * 300_000, id="7" * 1_000_000)
+    other = person(name="Ana " * 300_000 + "B", village="Pak " * 300_000, id="7" * 1_000_000)
+    assert compare(one, other).evidence
+    assert len(one.whole) <= 16 and len(one.locality) <= 16 and max(map(len, one.documents.values())) <= 200
+
+
 @given(DATA)
 def test_nobody_is_less_like_themselves_than_like_nothing(data: dict[str, object]) -> None:
     assert bits(person(**data), person(**data)) >= 0

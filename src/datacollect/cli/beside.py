@@ -49,6 +49,8 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
             await _require_current(hub.db)
             return await work(hub)
         finally:
+            hub.duplicates.stop()
+            await hub.duplicates.tell()
             await hub.outgoing.aclose()
             await hub.objects.aclose()
             await hub.anchorer.finish()

@@ -29,7 +29,7 @@ def sweep_program(program_id: ProgramId, as_json: AsJson = False) -> None:
     async def work(hub: Hub) -> dict[str, Any]:
         scope = editor_of(program_id)
         async with hub.db.transaction(scope) as tx:
-            job_id = await service.sweep(tx, scope, now=hub.clock.now())
+            job_id = await service.sweep(tx, hub.log, scope, now=hub.clock.now())
         async with hub.db.reading(scope) as view:
             head = await hub.log.head(view, scope)
         async with hub.jobs.running(only={KIND}):

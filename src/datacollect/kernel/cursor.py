@@ -1,9 +1,16 @@
-"""The wire form of a place in a tenant's log: `<timestamp>|<eventGuid>`, or a plain timestamp from a v1 client.
+"""The wire form of places: in a tenant's log `<timestamp>|<eventGuid>`, or a plain timestamp from a v1 client; in lists
+a text that says nothing to anybody else.
 
 Nothing here orders anything. A cursor only *names* an event; the event store resolves the name to a position.
 """
 
+import base64
+import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 
@@ -31,3 +38,19 @@ def parse_cursor(text: str) -> Cursor | None:
     if bar and not guid:
         raise ValueError("no event guid after the bar")
     return Cursor(parse_timestamp(time), guid if bar else None)
+
+
+def write_place(values: Sequence[Any]) -> str:
+    """Where a page of a list ends, as letters and digits that may stand in headers and addresses."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(list(values))).decode().rstrip("=")
+
+
+def read_place(text: str) -> list[Any]:
+    """Raises `ValueError` for what `write_place` has not made."""
+    try:
+        values = msgspec.json.decode(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
+    except (ValueError, TypeError, binascii.Error, msgspec.DecodeError):
+        raise ValueError("no place in a list") from None
+    if not isinstance(values, list):
+        raise ValueError("no place in a list")
+    return values

@@ -9,7 +9,8 @@ from typing import Any
 from datacollect.matching.dates import Birth, birth_of_age, read_birth
 from datacollect.matching.names import plain, tokens
 
-_MOST_VALUES = 8
+_MOST_VALUES, _MOST_WORDS, _LONGEST_VALUE = 8, 16, 200
+"""Of one role. What is longer is no name, and must not cost more than one."""
 _PHONE_TAIL = 8
 _TECHNICAL = frozenset({"entityName", "type", "externalId", "identifierType", "parentId", "parentGuid", "area_id"})
 _PLACEHOLDERS = frozenset({"", "na", "n a", "none", "null", "unknown", "nil", "x", "xx", "xxx", "test", "no", "0"})
@@ -77,10 +78,10 @@ def features_of(
             by_role.setdefault(role, []).append((path, value))
 
     def texts(role: Role) -> list[str]:
-        return [str(value) for _, value in by_role.get(role, [])][:_MOST_VALUES]
+        return [str(value)[:_LONGEST_VALUE] for _, value in by_role.get(role, [])[:_MOST_VALUES]]
 
     def words(role: Role) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(word for text in texts(role) for word in tokens(text)))
+        return tuple(dict.fromkeys(word for text in texts(role) for word in tokens(text)))[:_MOST_WORDS]
 
     births = [read_birth(value) for _, value in by_role.get(Role.BIRTH_DATE, [])]
     ages = [birth_of_age(value, told_in=told_in) for _, value in by_role.get(Role.AGE, [])]
@@ -96,20 +97,22 @@ def features_of(
         documents={
             path: number
             for path, value in by_role.get(Role.DOCUMENT, [])[:_MOST_VALUES]
-            if len(number := plain(str(value)).replace(" ", "")) >= 4
+            if len(number := plain(str(value)[:_LONGEST_VALUE]).replace(" ", "")) >= 4
         },
-        address=frozenset(plain(" ".join(texts(Role.ADDRESS))).split()),
-        locality=tuple(plain(" ".join(texts(Role.LOCALITY))).split()),
+        address=frozenset(plain(" ".join(texts(Role.ADDRESS))).split()[:_MOST_WORDS]),
+        locality=tuple(plain(" ".join(texts(Role.LOCALITY))).split()[:_MOST_WORDS]),
         postcode=plain(" ".join(texts(Role.POSTCODE)[:1])).replace(" ", ""),
         area=area,
         copy=_copy_of(data),
-        relatives=frozenset(name for name in (" ".join(sorted(tokens(one))) for one in relatives) if name),
+        relatives=frozenset(
+            name for name in (" ".join(sorted(tokens(one[:_LONGEST_VALUE]))) for one in relatives) if name
+        ),
     )
 
 
 def _copy_of(data: Mapping[str, Any]) -> str:
     entered = {
-        name: plain(str(value)[:500])
+        name: plain(str(value)[:_LONGEST_VALUE])
         for name, value in data.items()
         if name not in _TECHNICAL and not name.startswith("_") and isinstance(value, str | int | float)
     }
@@ -128,7 +131,7 @@ def _at(data: Any, path: str) -> Any:
 def _is_told(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return False
-    return plain(str(value)[:500]) not in _PLACEHOLDERS
+    return plain(str(value)[:_LONGEST_VALUE]) not in _PLACEHOLDERS
 
 
 def _tail(phone: str) -> str:

@@ -53,7 +53,7 @@ _SPELLINGS = (
 _TWICE = re.compile(r"(.)\1+")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """Lower case without marks; everything between words is one space. Scripts other than Latin stay as they are."""
     lowered = text.casefold().translate(_TABLE)
@@ -67,13 +67,13 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(word for word in words if word not in _TITLES) or tuple(words)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def sound(token: str) -> str:
     """A key that spellings of one sound share: of Latin letters by Metaphone, of others the letters themselves."""
     return jellyfish.metaphone(token) if token.isascii() else token
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def spelling(token: str) -> str:
     """The consonants and vowels that survive a transliteration."""
     for pattern, letter in _SPELLINGS:

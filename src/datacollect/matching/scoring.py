@@ -1,6 +1,6 @@
 """How much speaks for two records being of one person, evidence by evidence."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
@@ -198,5 +198,5 @@ def _shared(around: list[Evidence]) -> list[Evidence]:
     return [Evidence(e.about, e.found, round(e.bits * share, 2) if e.bits > 0 else e.bits) for e in around]
 
 
-def _best(one: Sequence[str], other: Sequence[str], measure: Callable[[str, str], float] = closeness) -> float:
-    return max((measure(a, b) for a in one for b in other), default=0.0)
+def _best(one: Sequence[str], other: Sequence[str]) -> float:
+    return max((closeness(a, b) for a in one for b in other), default=0.0)

@@ -23,7 +23,7 @@ from datacollect.features.attachments.contents.tables import attachment_contents
 from datacollect.jobs import Done, Job, JobId, JobState
 from datacollect.jobs.model import Progress
 from datacollect.kernel.clock import Clock, Millis
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import MemoryStore, ObjectKey, Spooled, StorageUnavailable
 from datacollect.testing.clock import SetClock

@@ -7,6 +7,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,12 @@ STEPS = 25
 PEOPLE = [f"p{number}" for number in range(6)]
 HOUSEHOLDS = [f"g{number}" for number in range(3)]
 RECORDS = [f"r{number}" for number in range(4)]
+
+
+def _said_by_a_device(dice: random.Random, person: str) -> dict[str, Any]:
+    other = dice.choice(PEOPLE)
+    pair = {"entityGuid": person, "duplicateGuid": other}
+    return {"duplicates": [pair], "shouldDelete": dice.random() < 0.3, "mergedInto": dice.choice((other, person, "?"))}
 
 
 class Lives:
@@ -75,6 +82,7 @@ class Lives:
             ("update-record", record, {"parentId": dice.choice((person, household))}),
             ("update-individual", person, {"parentGuid": household}),
             ("delete-entity", dice.choice((person, household)), {"why": "?"}),
+            ("resolve-duplicate", person, _said_by_a_device(dice, person)),
         ])  # fmt: skip
         # Made on a device that may have been offline, or whose clock is ahead.
         at = Millis(self._clock.now() + dice.randint(-600, 60) * 1000)
@@ -113,7 +121,7 @@ class Lives:
             assert head is not None
             there = (await entities_changed(tx, scope, after=0, to=head.position, limit=1000)).entities
             live = {entity.guid for entity in there}
-            found = await queries.list_pairs(tx, scope, status=Status.MERGED, after=None, limit=None)
+            found = await queries.list_pairs(tx, scope, status=Status.MERGED, after=None, limit=1000)
             gone = {each.pair.other(each.survivor): each.survivor for each in found if each.survivor}
 
             def stays(guid: str) -> str | None:

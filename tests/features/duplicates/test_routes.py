@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.features.entities.links import service as links
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer, login, make_person
-from tests.factories import make_event, make_program, new_id, pull_all, push
+from tests.factories import make_event, make_program, new_id, pull, pull_all, pull_audit, push
+from tests.features.conftest import Alone, Installation
 
 pytestmark = pytest.mark.anyio
 
@@ -314,3 +318,102 @@ async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, 
     await push(admin, program, make_event("create-record", entity="v", data={"parentId": third}))
     await look(admin, hub, program)
     assert (await entity(admin, program, "v")).json()["data"]["parentId"] == first
+
+
+async def test_a_device_decides_about_its_own_entity_and_names_no_survivor(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    pair = {"entityGuid": newer, "duplicateGuid": older}
+    forged = {"duplicates": [pair], "shouldDelete": True, "mergedInto": older}
+    other = new_id("o")
+    await push(admin, program, make_event(entity=other, data=TAPIWA))
+    await push(admin, program, make_event("resolve-duplicate", entity=other, data=forged))
+    assert len(await pairs_of(admin, program)) == 1
+    await push(admin, program, make_event("resolve-duplicate", entity=newer, data=forged))
+    [decided] = await pairs_of(admin, program, status="deleted")
+    assert decided["survivorGuid"] is None
+    assert await pairs_of(admin, program, status="merged") == []
+
+
+async def test_somebody_who_does_not_know_of_a_merge_does_not_undo_it(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    late = {"duplicates": [{"entityGuid": older, "duplicateGuid": newer}], "shouldDelete": False}
+    assert (await push(admin, program, make_event("resolve-duplicate", entity=older, data=late))).status_code == 200
+    assert len(await pairs_of(admin, program, status="merged")) == 1
+
+
+async def test_a_merge_keeps_the_twin_in_the_other_system(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    scope = system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        await links.keep_links(tx, scope, "mock", [links.StoredLink(newer, "registry-7")])
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    async with hub.db.reading(scope) as view:
+        held = await links.links_to(view, scope, "mock", ["registry-7"])
+    assert held["registry-7"].guid == older
+
+
+async def test_the_one_that_changed_later_is_told_first_also_by_a_sweep(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    older, newer = new_id("z"), new_id("a")
+    await push(admin, program, make_event(entity=older, data=RUDO))
+    others = [make_event(data={"entityName": "individual", "name": f"Filler {n}"}) for n in range(70)]
+    await push(admin, program, *others)
+    await push(admin, program, make_event(entity=newer, data=RUDO))
+    await look(admin, hub, program)
+    [pair] = await pairs_of(admin, program)
+    assert (pair["entityGuid"], pair["duplicateGuid"]) == (newer, older)
+
+
+async def test_any_guid_can_be_paged_by(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, *(make_event(entity=f"{n}|é\n", data=RUDO) for n in range(3)))
+    await look(admin, hub, program)
+    query = {"configId": program, "limit": 2}
+    first = await admin.get("/api/potential-duplicates", params=query)
+    second = await admin.get("/api/potential-duplicates", params=query | {"cursor": first.headers["X-Next-Cursor"]})
+    assert len(first.json() + second.json()) == 3
+    wrong = await admin.get("/api/potential-duplicates", params=query | {"cursor": "1|a|b"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "INVALID_DUPLICATES_QUERY")
+
+
+async def test_the_trail_tells_what_was_found(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    await look(admin, hub, program)
+    entries = (await pull_audit(admin, program, limit=100)).json()
+    [flagged] = [entry for entry in entries if entry["action"] == "flag-potential-duplicate"]
+    assert (flagged["userId"], flagged["entityGuid"]) == ("system", newer)
+    assert flagged["changes"] == {"entityId": newer, "duplicateId": older}
+
+
+async def test_what_is_pushed_is_looked_at_by_itself_and_a_pull_warns(installation: Installation) -> None:
+    async with installation.running(DUPLICATE_DETECTION=True) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin = await alone.admin()
+        program = await make_program(admin)
+        await push(admin, program, make_event(data=RUDO))
+        await looked(alone.hub)
+        assert "warnings" not in (await pull(admin, program)).json()
+        await push(admin, program, make_event(data=RUDO))
+        await looked(alone.hub)
+        assert len(await pairs_of(admin, program)) == 1
+        installation.clock.turn(seconds=11)
+        page = (await pull(admin, program)).json()
+        assert len(page["events"]) == 2 and "duplicates" in page["warnings"][0]
+
+
+async def test_what_was_pushed_before_a_crash_is_looked_at_after_it(installation: Installation) -> None:
+    async with installation.running() as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        program = await make_program(admin)
+        await push(admin, program, make_event(data=RUDO), make_event(data=RUDO))
+    async with installation.running(DUPLICATE_DETECTION=True) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        await alone.hub.jobs.drain()
+        assert len(await pairs_of(await alone.admin(), program)) == 1
+
+
+async def looked(hub: Hub) -> None:
+    """Wait until everything that was pushed has been compared."""
+    await hub.duplicates.tell()
+    await hub.jobs.drain()

@@ -14,6 +14,7 @@ from datacollect.features.attachments.errors import (
     NoFile,
     TypeNotAllowed,
 )
+from datacollect.features.attachments.model import MOST_ENTITY_GUID
 from datacollect.features.attachments.naming import safe_name, shown_name
 from datacollect.features.attachments.receiving import Received
 from datacollect.features.attachments.service import NewAttachment

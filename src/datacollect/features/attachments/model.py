@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from datacollect.kernel.clock import Millis
 
+MOST_ENTITY_GUID = 512
+"""Characters of the guid of an entity that something can be attached to."""
+
 
 class SyncStatus(StrEnum):
     """The contract's word for how far an attachment is, with the one meaning it has here."""

@@ -22,11 +22,11 @@ from datacollect.db import Database
 from datacollect.features.attachments import queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
-from datacollect.features.attachments.judging import MOST_ENTITY_GUID
-from datacollect.features.attachments.model import Attachment
+from datacollect.features.attachments.model import MOST_ENTITY_GUID, Attachment
 from datacollect.features.attachments.naming import safe_name, shown_name
 from datacollect.features.attachments.service import Keeper
 from datacollect.kernel.clock import Clock, Millis, format_timestamp, parse_timestamp
+from datacollect.kernel.filetypes import FILE_TYPES
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import is_uuid_text
 from datacollect.objects import ObjectMissing, ObjectStore, Spool, Spooled

@@ -83,23 +83,40 @@ async def note(
     tx: Tx, log: EventLog, scope: TenantScope, action: str, entity_guid: str, told: Mapping[str, Any], *, now: Millis
 ) -> None:
     """Store what the hub has seen the caller do, in the trail of a closed log too. Raises `TenantUnknown` without one."""
+    await note_all(tx, log, scope, [(action, entity_guid, told)], now=now)
+
+
+async def note_all(
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    notes: Sequence[tuple[str, str, Mapping[str, Any]]],
+    *,
+    now: Millis,
+) -> None:
+    """As `note`, for several: each an action, an entity's guid, and what is told. Nothing for none."""
+    if not notes:
+        return
     head = await log.hold(tx, scope)
     if head is None:
         raise TenantUnknown()
     by = scope.actor.event_user_id
-    entry = AuditEntry(
-        place=BEGINNING,
-        guid=new_guid(),
-        recorded_at=now,
-        occurred_at=now,
-        user_id=by,
-        action=action,
-        event_guid="",
-        entity_guid=entity_guid,
-        changes=told,
-        actor=by,
-    )
-    await _keep_behind(tx, scope, head, [entry], now=now)
+    entries = [
+        AuditEntry(
+            place=BEGINNING,
+            guid=new_guid(),
+            recorded_at=now,
+            occurred_at=now,
+            user_id=by,
+            action=action,
+            event_guid="",
+            entity_guid=entity_guid,
+            changes=told,
+            actor=by,
+        )
+        for action, entity_guid, told in notes
+    ]
+    await _keep_behind(tx, scope, head, entries, now=now)
 
 
 async def _keep_behind(tx: Tx, scope: TenantScope, head: Head, entries: Sequence[AuditEntry], *, now: Millis) -> None:

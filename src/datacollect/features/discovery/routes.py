@@ -1,6 +1,7 @@
 """`/api/openspp-fields` and `/api/openspp`: what fields and programs a registry has."""
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Depends, Request
@@ -171,7 +172,13 @@ async def discover(
     """At most 100 programs; `truncated` says that there are more, and `filter.name` finds them. Kept for a minute."""
     wanted = body.filter or ProgramFilter.model_validate({})
     asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)
-    _log.info("discovery.programs", client_id=body.client_id, status=asked.status, target_type=asked.target_type)
+    _log.info(
+        "discovery.programs",
+        host=urlsplit(body.url).hostname,
+        client_id=body.client_id,
+        status=asked.status,
+        target_type=asked.target_type,
+    )
     page = await hub.registries.programs(
         actor.event_user_id, _client(body.url, body.client_id, body.client_secret), asked
     )

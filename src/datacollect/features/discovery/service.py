@@ -167,14 +167,14 @@ class RegistryReader:
         return StudioAnswer(fields, is_truncated=len(fields) >= MAX_FIELD_PAGES * PAGE_SIZE)
 
     async def _programs(self, client: SppClient, asked: ProgramsAsked) -> ProgramPage:
-        registry = self._registry(client)
+        registry, until = self._registry(client), _end()
         try:
-            await _in_time(registry.sign_in(), "sign in")
+            await _in_time(registry.sign_in(), "sign in", until)
         except CallFailed as failed:
             raise SignInFailed(_failure(failed)) from None
         found = registry.programs(status=asked.status, target_type=asked.target_type, name=asked.name)
         try:
-            return await _in_time(found, "list the programs")
+            return await _in_time(found, "list the programs", until)
         except CallFailed as failed:
             raise ProgramsFailed(_failure(failed)) from None
 
@@ -189,9 +189,14 @@ class RegistryReader:
         )
 
 
-async def _in_time(asking: Awaitable[_T], what: str) -> _T:
+def _end() -> float:
+    """When everything that one request asks has to be answered."""
+    return asyncio.get_running_loop().time() + TOTAL_SECONDS
+
+
+async def _in_time(asking: Awaitable[_T], what: str, until: float | None = None) -> _T:
     try:
-        async with asyncio.timeout(TOTAL_SECONDS):
+        async with asyncio.timeout_at(until or _end()):
             return await asking
     except TimeoutError:
         raise CallFailed(CallKind.TOO_SLOW, what) from None

@@ -1,5 +1,6 @@
 """Who is compared with whom, and what comes of it: the same for what has been stored and for what is about to be."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Subject:
     kind: Kind
     form: str | None
     features: Features
+    changed_at: int
+    """The position of its last change."""
 
     def is_comparable(self, other: "Subject") -> bool:
         """People with people, households with households, and each with those of its form."""
@@ -50,6 +53,7 @@ def subject_of(
     roles: Roles,
     *,
     at: Millis,
+    changed_at: int = 0,
     area: str | None = None,
     relatives: Iterable[str] = (),
 ) -> Subject:
@@ -57,7 +61,7 @@ def subject_of(
     own = roles.get(form or "") or roles_of_keys(data)
     year = datetime.fromtimestamp(at / 1000, UTC).year
     features = features_of(data, own, told_in=year, area=area or "", relatives=relatives)
-    return Subject(guid, kind, form, features)
+    return Subject(guid, kind, form, features, changed_at)
 
 
 async def subjects_among(
@@ -79,6 +83,7 @@ async def subjects_among(
             entity.data,
             roles,
             at=entity.last_updated,
+            changed_at=entity.changed_position,
             area=entity.area_id,
             relatives=around.get(entity.guid, ()),
         )
@@ -94,8 +99,8 @@ async def compare_all(
     roles: Roles,
     *,
     also: Mapping[str, Collection[str]] | None = None,
-) -> Mapping[str, Mapping[str, Score]]:
-    """The scores of each subject (by guid) with those that share one of its `keys`, and with those it is to be compared
+) -> Mapping[str, Sequence[tuple[Subject, Score]]]:
+    """Each subject (by guid) beside those that share one of its `keys`, and with those it is to be compared
     with `also`. A constant number of statements."""
     blocks = await queries.sharing(view, scope, {key for own in keys.values() for key in own}, most=MOST_IN_BLOCK)
     chosen: dict[str, set[str]] = {}
@@ -110,21 +115,26 @@ async def compare_all(
         others = await entities_by_guid(view, scope, missing)
         known |= {each.guid: each for each in await subjects_among(view, scope, others, roles)}
     return {
-        subject.guid: {
-            guid: compare(subject.features, other.features)
+        subject.guid: [
+            (other, compare(subject.features, other.features))
             for guid in chosen[subject.guid]
             if (other := known.get(guid)) is not None and subject.is_comparable(other)
-        }
+        ]
         for subject in subjects
     }
 
 
 def keys_of(subjects: Iterable[Subject]) -> dict[str, Sequence[str]]:
-    """Blocking keys by guid. Of one form only: nobody is compared across forms."""
+    """Blocking keys by guid. Each form has its own: nobody is compared across forms."""
     return {
-        subject.guid: [f"{subject.kind.value[0]}{key}"[:_LONGEST_KEY] for key in blocking_keys(subject.features)]
+        subject.guid: [f"{_sort(subject)}{key}"[:_LONGEST_KEY] for key in blocking_keys(subject.features)]
         for subject in subjects
     }
+
+
+def _sort(subject: Subject) -> str:
+    form = hashlib.sha256((subject.form or "").encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{subject.kind.value[0]}{form}"
 
 
 _LONGEST_KEY = 120

@@ -6,21 +6,21 @@ looking through a whole program is the same as looking at what has just arrived:
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Tx
 from datacollect.eventstore.event import Event, Origin
-from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.store import Head
-from datacollect.features.attachments.service import hand_over
+from datacollect.features.audit.service import note_all
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
 from datacollect.features.duplicates.merging import renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
-from datacollect.features.duplicates.moving import merge_events
+from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind, parents_in
 from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
 from datacollect.features.tenants.service import find_running, matching_of
@@ -32,7 +32,10 @@ from datacollect.kernel.tenancy import Tenant
 from datacollect.matching.scoring import Score
 
 KIND = "find-duplicates"
-BATCH = 50
+FLAGGED = "flag-potential-duplicate"
+"""The contract's word in the audit trail. Source: duplicates, 1."""
+BATCH = 30
+"""Entities of one step: a push waits for no more than that."""
 _WAIT_SECONDS = 1.0
 _FRESH_MILLIS = 10_000
 _MOST_PROGRAMS = 1_000
@@ -51,55 +54,61 @@ class DetectingHandler:
         self._batch = batch
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
-        matching = await matching_of(tx, scope.tenant_id)
-        head = await self._log.head(tx, scope)
-        if matching is None or head is None or not matching.is_wanted:
+        # Held from the beginning: what is read is what is there until the end, and who appends, or puts the mark back,
+        # meets this job as active or after its end.
+        head = await self._log.hold(tx, scope)
+        matching, tenant = await matching_of(tx, scope.tenant_id), await find_running(tx, scope.tenant_id)
+        if head is None or matching is None or tenant is None or not matching.is_wanted:
             return Done()
         mark = await queries.find_mark(tx, scope, RULES) or 0
         if mark >= head.position:
-            # Held, so that whoever appends meanwhile puts the program in line after this job's end.
-            head = await self._log.hold(tx, scope)
-            if head is None or mark >= head.position:
-                return Done({"position": mark})
+            return Done({"position": mark})
         batch = await entities_changed(tx, scope, after=mark, to=head.position, limit=self._batch)
-        await self._move_on(tx, scope, batch.entities)
-        await self._look_at(tx, scope, batch.entities, matching.roles, matching.threshold)
-        await queries.advance_mark(tx, scope, mark, batch.through, RULES, now=self._clock.now())
+        gone = await self._move_on(tx, scope, tenant, batch.entities)
+        there = [entity for entity in batch.entities if entity.guid not in gone]
+        await self._look_at(tx, scope, there, matching.roles, matching.threshold)
+        await queries.store_mark(tx, scope, batch.through, RULES, now=self._clock.now())
         return Continue({}, batch.through, head.position)
 
-    async def _move_on(self, tx: Tx, scope: TenantScope, entities: Sequence[Entity]) -> None:
+    async def _move_on(self, tx: Tx, scope: TenantScope, tenant: Tenant, entities: Sequence[Entity]) -> Collection[str]:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
-        it as its parent or its member; the one that went goes again."""
+        it as its parent or its member; the one that went goes again. Gives the guids of those."""
         if not await queries.has_any(tx, scope, Status.MERGED):
-            return
+            return ()
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
         into = await self._survivors(tx, scope, named)
-        tenant = await find_running(tx, scope.tenant_id) if into else None
-        if tenant is None:
-            return
-        await self._log.lock(tx, scope)
         user, now = SYSTEM.event_user_id, self._clock.now()
-        await self._append(tx, scope, tenant, renamed(entities, members, into, user_id=user, now=now))
+        for events in renamed(entities, members, into, user_id=user, now=now):
+            await self._append(tx, scope, tenant, events)
+        gone = set()
         for entity in entities:
-            if entity.guid in into:
-                # One after the other: each meets what those before it have moved.
-                await self._append(tx, scope, tenant, await self._moved(tx, scope, entity, into[entity.guid]))
-                await hand_over(tx, scope, entity.guid, into[entity.guid])
+            # One after the other: each meets what those before it have moved.
+            if entity.guid in into and await self._move(tx, scope, tenant, entity, into[entity.guid]):
+                gone.add(entity.guid)
+        return gone
 
-    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> None:
-        """What cannot be applied any more is left out: somebody has changed what it is about in this very batch."""
-        if events:
-            await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED, on_rejection=_left_out)
-
-    async def _moved(self, tx: Tx, scope: TenantScope, entity: Entity, survivor: str) -> Sequence[Event]:
+    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> bool:
         now, user = self._clock.now(), SYSTEM.event_user_id
         try:
-            return await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
+            events = await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
         except (PairNotFound, CannotMerge) as reason:
             _log.warning("duplicates.not_moved", code=reason.code)
-            return ()
+            return False
+        if not await self._append(tx, scope, tenant, events):
+            return False
+        await hand_over(tx, scope, entity.guid, survivor)
+        return True
+
+    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> bool:
+        """All of them or none; whether they were."""
+        try:
+            await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
+        except BatchRejected as batch:
+            _log.warning("duplicates.not_moved", code=batch.rejection.reason.code)
+            return False
+        return True
 
     async def _survivors(self, tx: Tx, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
         """Who has taken the place of those that were merged into another one, and exists."""
@@ -123,21 +132,25 @@ class DetectingHandler:
     async def _look_at(
         self, tx: Tx, scope: TenantScope, entities: Sequence[Entity], roles: Roles, threshold: float
     ) -> None:
-        there = {each.guid for each in await entities_by_guid(tx, scope, {each.guid for each in entities})}
-        subjects = await subjects_among(tx, scope, [each for each in entities if each.guid in there], roles)
+        subjects = await subjects_among(tx, scope, entities, roles)
         if not subjects:
             return
         keys = keys_of(subjects)
         await self._bring_keys(tx, scope, keys)
-        known = await queries.pairs_of(tx, scope, keys)
+        known = {each.pair: each.status for each in await queries.pairs_of(tx, scope, keys)}
         also = _partners(known, keys)
         scores = await compare_all(tx, scope, subjects, keys, roles, also=also)
-        found = self._found(entities, subjects, scores, threshold)
+        found = self._found(subjects, scores, threshold)
+        over = {pair for pair in found if known.get(pair) is Status.DELETED}
+        await queries.reopen_pairs(tx, scope, over, now=self._clock.now())
         await queries.keep_pairs(tx, scope, list(found.values()))
-        open_before = {each.pair for each in known if each.status is Status.OPEN}
+        open_before = {pair for pair, status in known.items() if status is Status.OPEN}
         await queries.drop_open(tx, scope, open_before - found.keys())
-        over = {each.pair for each in known if each.status is Status.DELETED}
-        await queries.reopen_pairs(tx, scope, over & found.keys(), now=self._clock.now())
+        await self._tell(tx, scope, [one for one in found.values() if one.pair not in known or one.pair in over])
+
+    async def _tell(self, tx: Tx, scope: TenantScope, found: Sequence[FoundPair]) -> None:
+        told = [(FLAGGED, one.newer, {"entityId": one.newer, "duplicateId": one.older}) for one in found]
+        await note_all(tx, self._log, scope, told, now=self._clock.now())
 
     async def _bring_keys(self, tx: Tx, scope: TenantScope, keys: Mapping[str, Sequence[str]]) -> None:
         before = await queries.keys_of(tx, scope, keys.keys())
@@ -146,35 +159,24 @@ class DetectingHandler:
         await queries.add_keys(tx, scope, now - before)
 
     def _found(
-        self,
-        entities: Sequence[Entity],
-        subjects: Sequence[Subject],
-        scores: Mapping[str, Mapping[str, Score]],
-        threshold: float,
+        self, subjects: Sequence[Subject], scores: Mapping[str, Sequence[tuple[Subject, Score]]], threshold: float
     ) -> dict[Pair, FoundPair]:
-        order = {entity.guid: entity.changed_position for entity in entities}
         found: dict[Pair, FoundPair] = {}
         for subject in subjects:
-            for guid, score in scores[subject.guid].items():
-                pair = Pair.of(subject.guid, guid)
-                if score.bits < threshold or pair in found:
-                    continue
-                # What was not in this batch was there before.
-                newer = max(subject.guid, guid, key=lambda each: (order.get(each, 0), each))
-                found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
+            for other, score in scores[subject.guid]:
+                pair = Pair.of(subject.guid, other.guid)
+                if score.bits >= threshold and pair not in found:
+                    newer = max(subject, other, key=lambda each: (each.changed_at, each.guid)).guid
+                    found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
         return found
 
 
-def _left_out(rejection: Rejection) -> None:
-    _log.warning("duplicates.not_moved", code=rejection.reason.code)
-
-
-def _partners(known: Sequence[FoundPair], keys: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+def _partners(known: Iterable[Pair], keys: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for each in known:
-        for guid in (each.pair.first, each.pair.second):
+    for pair in known:
+        for guid in (pair.first, pair.second):
             if guid in keys:
-                found.setdefault(guid, set()).add(each.pair.other(guid))
+                found.setdefault(guid, set()).add(pair.other(guid))
     return found
 
 
@@ -193,6 +195,7 @@ class Watcher:
         self._wait_seconds = wait_seconds
         self._open: dict[TenantId, tuple[Millis, bool]] = {}
         self._grown: set[TenantId] = set()
+        self._telling = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
 
     def committed(self, tenant_id: TenantId, before: Head, after: Head) -> None:
@@ -220,11 +223,16 @@ class Watcher:
 
     async def tell(self) -> None:
         """Put all of them in line now."""
-        grown, self._grown = self._grown, set()
-        for tenant_id in sorted(grown):
-            scope = system_scope(tenant_id)
-            async with self._database.transaction(scope) as tx:
-                await enqueue(tx, scope, KIND, {}, now=self._clock.now())
+        async with self._telling:
+            while self._grown:
+                tenant_id = self._grown.pop()
+                scope = system_scope(tenant_id)
+                try:
+                    async with self._database.transaction(scope) as tx:
+                        await enqueue(tx, scope, KIND, {}, now=self._clock.now())
+                except BaseException:
+                    self._grown.add(tenant_id)
+                    raise
 
     def stop(self) -> None:
         """Let go of the timer."""

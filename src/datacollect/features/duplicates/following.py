@@ -5,11 +5,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datacollect.db import Tx
+from datacollect.eventstore.event import Origin
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.entities.entity import items_in, text_in
 from datacollect.features.entities.projection import Applied
 from datacollect.kernel.identity import TenantScope
+
+_MOST_NAMED = 100
+"""Pairs that one event decides about; further ones are left open."""
 
 
 async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
@@ -26,10 +30,14 @@ def _decided_by(item: Applied) -> Iterator[FoundPair]:
     event = item.event
     if event.type != "resolve-duplicate":
         return
-    survivor = text_in(event.data, "mergedInto")
-    for named in items_in(event.data, "duplicates"):
+    # Who takes somebody's place decides what the hub then moves by itself: no device says so.
+    survivor = text_in(event.data, "mergedInto") if item.context.origin is Origin.DERIVED else None
+    for named in items_in(event.data, "duplicates")[:_MOST_NAMED]:
         one, other = text_in(named, "entityGuid"), text_in(named, "duplicateGuid")
-        if one is None or other is None or one == other or not _is_storable(one, other):
+        # The event's own entity is the one that its sender's reach has been asked about.
+        if one is None or other is None or one == other or event.entity_guid not in (one, other):
+            continue
+        if not _is_storable(one, other):
             continue
         yield FoundPair(
             Pair.of(one, other),

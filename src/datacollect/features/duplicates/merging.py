@@ -4,7 +4,7 @@ They are of types that every client knows, in an order in which every client com
 is moved first, so that nothing goes with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,26 +73,29 @@ def renamed(
     *,
     user_id: str,
     now: Millis,
-) -> list[Event]:
-    """The events by which what names one that went, as its parent or as a member of it, names the one that stays.
+) -> Iterator[list[Event]]:
+    """For each entity the events by which what names one that went, as its parent or as a member of it, names the one that stays.
 
     `members` are by group; `into` tells who has taken whose place.
     """
-    events: list[Event] = []
     for entity in entities:
+        if entity.guid in into:
+            continue
+        events: list[Event] = []
         named = {key: guid for key in _PARENT_KEYS if isinstance(guid := entity.data.get(key), str)}
         parents = {key: into[guid] for key, guid in named.items() if guid in into and into[guid] != entity.guid}
-        if parents and entity.kind is not None and entity.guid not in into:
+        if parents and entity.kind is not None:
             events.append(Event(new_guid(), entity.guid, f"update-{entity.kind.value}", parents, now, user_id))
         own = members.get(entity.guid, ())
-        for guid in own if entity.guid not in into else ():
+        for guid in own:
             if guid not in into or into[guid] == entity.guid:
                 continue
             if into[guid] not in own:
                 joining = {"members": [{"guid": into[guid]}]}
                 events.append(Event(new_guid(), entity.guid, "add-member", joining, now, user_id))
             events.append(Event(new_guid(), entity.guid, "remove-member", {"memberId": guid}, now, user_id))
-    return events
+        if events:
+            yield events
 
 
 def resolution(pair: Pair, named: str, survivor: str | None = None, *, should_delete: bool = True) -> dict[str, Any]:

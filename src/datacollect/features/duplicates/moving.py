@@ -5,14 +5,16 @@ from typing import Any
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event
+from datacollect.features.attachments import service as attachments
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
 from datacollect.features.duplicates.merging import Surroundings, merge, united_fields
 from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.links import service as links
 from datacollect.features.entities.service import surroundings
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-_MOST_CHILDREN = 5000
+_MOST_MOVED = 5000
 
 
 async def merge_events(
@@ -26,12 +28,14 @@ async def merge_events(
     now: Millis,
 ) -> Sequence[Event]:
     """Raises `CannotMerge`."""
-    states, children = await surroundings(tx, scope, [merged_guid, survivor_guid], most_children=_MOST_CHILDREN + 1)
+    states, children = await surroundings(
+        tx, scope, [merged_guid, survivor_guid], children_of_=merged_guid, most_children=_MOST_MOVED + 1
+    )
     survivor, merged = states.entities.get(survivor_guid), states.entities.get(merged_guid)
     if survivor is None or merged is None or not (survivor.is_live and merged.is_live):
         raise PairNotFound()
-    if len(children) > _MOST_CHILDREN:
-        raise CannotMerge(f"More than {_MOST_CHILDREN:,} records hang on the two.")
+    if len(children) + len(states.members_of(merged_guid)) > _MOST_MOVED:
+        raise CannotMerge(f"More than {_MOST_MOVED:,} records and members hang on the one that would go.")
 
     def groups_of(guid: str) -> list[str]:
         found = [group for group, held in states.groups_of(guid).items() if held.present]
@@ -55,7 +59,13 @@ async def merge_events(
         groups_of_merged=groups_of(merged_guid),
         members_of_survivor=members_of(survivor_guid),
         members_of_merged=[(guid, kind_of(guid)) for guid in members_of(merged_guid) if is_live(guid)],
-        children_of_merged=[child for child in children if child.parent_guid == merged_guid],
+        children_of_merged=children,
     )
     wanted = united_fields(survivor, merged) if fields is None else fields
     return merge(survivor, merged, around, wanted, user_id=user_id, now=now)
+
+
+async def hand_over(tx: Tx, scope: TenantScope, merged_guid: str, survivor_guid: str) -> None:
+    """What is kept beside the log: files, and which record of other systems it is. The log is held."""
+    await attachments.hand_over(tx, scope, merged_guid, survivor_guid)
+    await links.hand_over(tx, scope, merged_guid, survivor_guid)

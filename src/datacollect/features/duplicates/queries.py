@@ -8,7 +8,6 @@ from sqlalchemy import Select, and_, delete, exists, func, or_, select, tuple_, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
-from datacollect.db.database import Dialect
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, match_marks
 from datacollect.kernel.clock import Millis
@@ -28,20 +27,15 @@ async def find_mark(view: Reading, scope: TenantScope, rules: int) -> int | None
     return (await view.execute(found)).scalar_one_or_none()
 
 
-async def advance_mark(tx: Tx, scope: TenantScope, before: int, to: int, rules: int, *, now: Millis) -> None:
-    """Nothing happens if it is not at `before` any more: somebody has put it back."""
-    insert = _insert(tx, match_marks).values(tenant_id=scope.tenant_id, position=to, rules=rules, updated_ms=now)
-    await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=[_m.tenant_id],
-            set_={"position": to, "rules": rules, "updated_ms": now},
-            where=or_(_m.position == before, _m.rules != rules),
-        )
-    )
+async def store_mark(tx: Tx, scope: TenantScope, position: int, rules: int, *, now: Millis) -> None:
+    """The log is held."""
+    insert = _insert(tx, match_marks).values(tenant_id=scope.tenant_id, position=position, rules=rules, updated_ms=now)
+    changed = {"position": position, "rules": rules, "updated_ms": now}
+    await tx.execute(insert.on_conflict_do_update(index_elements=[_m.tenant_id], set_=changed))
 
 
 async def put_back_mark(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-    """Let everything be looked at once more."""
+    """Let everything be looked at once more. The log is held."""
     await tx.execute(update(match_marks).where(_m.tenant_id == scope.tenant_id).values(position=0, updated_ms=now))
 
 
@@ -207,12 +201,14 @@ async def decide(tx: Tx, scope: TenantScope, decided: Sequence[FoundPair]) -> No
                     "decided_by": new.decided_by,
                     "survivor_guid": new.survivor_guid,
                 },
+                # Somebody who did not know of a merge does not undo it.
+                where=or_(_p.status != Status.MERGED.value, new.survivor_guid.is_not(None)),
             )
         )
 
 
 async def list_pairs(
-    view: Reading, scope: TenantScope, *, status: Status | None, after: tuple[Millis, Pair] | None, limit: int | None
+    view: Reading, scope: TenantScope, *, status: Status | None, after: tuple[Millis, Pair] | None, limit: int
 ) -> Sequence[FoundPair]:
     """The pairs found last, the latest first."""
     wanted = _of(scope).order_by(_p.detected_ms.desc(), _p.first_guid.desc(), _p.second_guid.desc())
@@ -223,9 +219,7 @@ async def list_pairs(
         wanted = wanted.where(
             tuple_(_p.detected_ms, _p.first_guid, _p.second_guid) < tuple_(at, pair.first, pair.second)
         )
-    if limit is not None:
-        wanted = wanted.limit(limit)
-    return [_pair(row) for row in await view.execute(wanted)]
+    return [_pair(row) for row in await view.execute(wanted.limit(limit))]
 
 
 async def count_pairs(view: Reading, scope: TenantScope, *, status: Status | None) -> int:
@@ -261,8 +255,7 @@ def _insert(tx: Tx, table: Any) -> Any:
 
 
 def _list(view: Reading, values: Collection[str]) -> Any:
-    dialect: Dialect = view.dialect
-    return msgspec.json.encode(list(values)).decode() if dialect == "sqlite" else list(values)
+    return msgspec.json.encode(list(values)).decode() if view.dialect == "sqlite" else list(values)
 
 
 def _parts(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -1,7 +1,7 @@
 """`/api/potential-duplicates`: pairs that may be one person or household."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -25,6 +25,7 @@ from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.cursor import read_place, write_place
 from datacollect.kernel.identity import Action
 from datacollect.matching.scoring import Evidence
 
@@ -33,7 +34,6 @@ router = APIRouter(prefix="/api/potential-duplicates", tags=["Potential Duplicat
 DEFAULT_PAGE = 500
 LARGEST_PAGE = 1000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
-_CURSOR = re.compile(r"([0-9]{1,15})\|([^|]{1,512})\|(.{1,512})", re.DOTALL)
 _PAGING = {
     "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
     "X-Next-Cursor": {
@@ -83,10 +83,12 @@ async def list_pairs(
             after=None if cursor is None else _place(cursor),
             limit=int(limit),
         )
+    if page.pairs:
+        await hub.reads.note(scope, reader.tenant, "read-duplicates", "*", count=len(page.pairs))
     response.headers["X-Total-Count"] = str(page.total)
     if page.has_more:
         last = page.pairs[-1]
-        following = f"{last.detected_at}|{last.pair.first}|{last.pair.second}"
+        following = write_place([last.detected_at, last.pair.first, last.pair.second])
         query = {**dict(request.query_params), "cursor": following}
         response.headers["X-Next-Cursor"] = following
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
@@ -142,6 +144,8 @@ async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
             area=text_in(body.data, "area_id"),
             now=hub.clock.now(),
         )
+    if found.matches:
+        await hub.reads.note(scope, asker.tenant, "check-duplicates", "*", count=len(found.matches))
     return {
         "status": "success",
         "matches": [
@@ -170,7 +174,7 @@ async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
 async def sweep(hub: CurrentHub, sweeper: Sweeper) -> dict[str, Any]:
     """Compare everybody in the program once more, in the background. What has been decided stays decided."""
     async with hub.db.transaction(sweeper.scope) as tx:
-        job_id = await service.sweep(tx, sweeper.scope, now=hub.clock.now())
+        job_id = await service.sweep(tx, hub.log, sweeper.scope, now=hub.clock.now())
     return {"status": "success", "jobId": job_id}
 
 
@@ -186,10 +190,14 @@ def _decision(body: Resolve) -> Decision:
 
 
 def _place(cursor: str) -> tuple[Millis, Pair]:
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
+    try:
+        at, first, second = read_place(cursor)
+    except ValueError:
+        raise InvalidPairsQuery() from None
+    is_place = type(at) is int and 0 <= at < 10**15 and isinstance(first, str) and isinstance(second, str)
+    if not is_place or "\0" in first + second:
         raise InvalidPairsQuery()
-    return Millis(int(found[1])), Pair(found[2], found[3])
+    return Millis(at), Pair(first, second)
 
 
 def pair_document(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str, Any]:
@@ -221,5 +229,5 @@ def _summary(entity: Entity | None) -> dict[str, Any] | None:
     }
 
 
-def _reasons(evidence: tuple[Evidence, ...] | Any) -> list[dict[str, Any]]:
+def _reasons(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     return [{"about": each.about, "found": each.found, "bits": each.bits} for each in evidence]

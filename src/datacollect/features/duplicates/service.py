@@ -8,14 +8,13 @@ from typing import Any
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
-from datacollect.features.attachments.service import hand_over
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import compare_all, keys_of, subject_of
 from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.errors import PairNotFound
 from datacollect.features.duplicates.merging import resolution
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
-from datacollect.features.duplicates.moving import merge_events
+from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.service import entities_by_guid, within_reach
 from datacollect.features.tenants.service import matching_of
@@ -156,12 +155,15 @@ async def check(
     scores = (await compare_all(view, scope, [subject], keys_of([subject]), matching.roles))[subject.guid]
     least = matching.threshold - POSSIBLE_BELOW
     likely = sorted(
-        ((score, found) for found, score in scores.items() if score.bits >= least), key=lambda each: -each[0].bits
-    )[:MOST_MATCHES]
+        ((score, other.guid) for other, score in scores if score.bits >= least), key=lambda each: -each[0].bits
+    )
     visible = set(await within_reach(view, scope, [found for _, found in likely])) if likely else set()
-    shown = {each.guid: each for each in await entities_by_guid(view, scope, visible)} if visible else {}
+    told = [(score, found) for score, found in likely if found in visible][:MOST_MATCHES]
+    shown = (
+        {each.guid: each for each in await entities_by_guid(view, scope, {found for _, found in told})} if told else {}
+    )
     return Checked(
-        [Match(shown[found], score) for score, found in likely if found in shown],
+        [Match(shown[found], score) for score, found in told if found in shown],
         any(found not in visible for _, found in likely),
         matching.threshold,
     )
@@ -170,8 +172,9 @@ async def check(
 # -- looking through a whole program
 
 
-async def sweep(tx: Tx, scope: TenantScope, *, now: Millis) -> JobId:
+async def sweep(tx: Tx, log: EventLog, scope: TenantScope, *, now: Millis) -> JobId:
     """Let a whole program be looked at anew; what has been decided stays decided."""
+    await log.hold(tx, scope)
     await queries.put_back_mark(tx, scope, now=now)
     return await enqueue(tx, scope, KIND, {}, now=now)
 

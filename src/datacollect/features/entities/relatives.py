@@ -87,20 +87,16 @@ async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> S
 
 _CHILDREN = {
     "postgresql": f"""
-{SELECT_ENTITY} FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
-  SELECT * FROM entities WHERE tenant_id = $1 AND parent_guid = asked.guid AND NOT deleted OFFSET 0) e
-ORDER BY e.guid LIMIT $3""",
+{SELECT_ENTITY} FROM entities e WHERE e.tenant_id = $1 AND e.parent_guid = $2 AND NOT e.deleted ORDER BY e.guid LIMIT $3""",
     "sqlite": f"""
-{SELECT_ENTITY} FROM json_each(?2) AS asked
-CROSS JOIN entities e INDEXED BY ix_entities_parent ON e.tenant_id = ?1 AND e.parent_guid = asked.value
-WHERE NOT e.deleted AND e.parent_guid IS NOT NULL ORDER BY e.guid LIMIT ?3""",
+{SELECT_ENTITY} FROM entities e INDEXED BY ix_entities_parent
+WHERE e.tenant_id = ?1 AND e.parent_guid = ?2 AND NOT e.deleted ORDER BY e.guid LIMIT ?3""",
 }
 
 
-async def children_of(tx: Tx, scope: TenantScope, guids: Collection[str], *, limit: int) -> Sequence[Entity]:
-    """The entities that exist whose parent is one of these."""
-    asked = json_text(list(guids)) if tx.dialect == "sqlite" else list(guids)
-    return [entity_from(row) for row in await tx.fetch(_CHILDREN[tx.dialect], scope.tenant_id, asked, limit)]
+async def children_of(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:
+    """The entities that exist whose parent it is."""
+    return [entity_from(row) for row in await tx.fetch(_CHILDREN[tx.dialect], scope.tenant_id, guid, limit)]
 
 
 class ListedMember(NamedTuple):

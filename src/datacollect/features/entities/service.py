@@ -10,6 +10,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
+from datacollect.features.entities.around import members_named as members_named
 from datacollect.features.entities.around import names_around as names_around
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
@@ -78,20 +79,12 @@ async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[
     return [entity for entity in states.entities.values() if entity.is_live]
 
 
-async def members_named(view: Reading, scope: TenantScope, groups: Collection[str]) -> Mapping[str, Sequence[str]]:
-    """By group, the guids of its members, those that do not exist included."""
-    if not groups:
-        return {}
-    states = await load(view, scope, Touched(guids=set(groups), cascading=set(groups)))
-    return {group: [guid for guid, held in states.members_of(group).items() if held.present] for group in groups}
-
-
 async def surroundings(
-    tx: Tx, scope: TenantScope, guids: Collection[str], *, most_children: int
+    tx: Tx, scope: TenantScope, guids: Collection[str], *, children_of_: str, most_children: int
 ) -> tuple[States, Sequence[Entity]]:
-    """The entities with their memberships, in groups and of members; and those whose parent they are."""
+    """The entities with their memberships, in groups and of members; and those whose parent one of them is."""
     needed = Touched(guids=set(guids), cascading=set(guids))
-    return await load(tx, scope, needed), await children_of(tx, scope, guids, limit=most_children)
+    return await load(tx, scope, needed), await children_of(tx, scope, children_of_, limit=most_children)
 
 
 async def count_by_form(view: Reading, log: EventLog, scope: TenantScope) -> Mapping[str, int]:

@@ -77,12 +77,17 @@ class _Forms(msgspec.Struct, rename="camel"):
     entity_forms: list[_Form] = []
 
 
+class _Matching(_Forms, rename="camel"):
+    duplicates: Any = None
+
+
 class _AuthConfigs(msgspec.Struct, rename="camel"):
     auth_configs: list[dict[str, Any]] = []
 
 
 _running_config = msgspec.json.Decoder(_RunningConfig)
 _forms = msgspec.json.Decoder(_Forms)
+_matching = msgspec.json.Decoder(_Matching)
 _auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
 
@@ -280,7 +285,10 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
 async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:
     """The form definitions, and the config's `duplicates`; None without a program."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
-    return None if config is None else (_definitions(config), _value(config).get("duplicates"))
+    if config is None:
+        return None
+    found = _matching.decode(config)
+    return {form.name: form.formio for form in found.entity_forms}, found.duplicates
 
 
 def _definitions(config: str) -> dict[str, Any]:

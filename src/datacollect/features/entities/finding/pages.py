@@ -1,17 +1,14 @@
 """What order a list is in, where a page of it begins, and what it shows. Pure."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-import msgspec
-
 from datacollect.features.entities.finding.errors import InvalidListParameter
 from datacollect.features.entities.finding.filters import Parameters, one
+from datacollect.kernel.cursor import read_place, write_place
 
 DEFAULT_LIMIT = 100
 HIGHEST_LIMIT = 1000
@@ -114,15 +111,14 @@ def lenient_limit(text: str) -> int:
 
 
 def write_cursor(order: Order, key: Key) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([order.text, *key])).decode().rstrip("=")
+    return write_place([order.text, *key])
 
 
 def read_cursor(text: str, order: Order) -> Key:
     """Where the page before ended. Raises `InvalidListParameter` for what is not a cursor of that order."""
     try:
-        padded = text + "=" * (-len(text) % 4)
-        sort, *key = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True))
-    except (ValueError, TypeError, binascii.Error, msgspec.DecodeError):
+        sort, *key = read_place(text)
+    except ValueError:
         raise InvalidListParameter("cursor", "must be sent as it was delivered") from None
     kinds = [int if column == "changed_position" else str for column in order.sort.columns]
     if sort != order.text or [type(value) for value in key] != kinds or not all(map(_is_storable, key)):

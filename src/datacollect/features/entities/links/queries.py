@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -132,6 +132,14 @@ _GONE = {
     "postgresql": _CHANGED.format(condition="e.deleted", **_PLACES["postgresql"]),
     "sqlite": _CHANGED.format(condition="e.deleted = 1", **_PLACES["sqlite"]),
 }
+
+
+async def hand_over(tx: Tx, scope: TenantScope, from_guid: str, to_guid: str) -> None:
+    """Let the twins of one entity be those of another, but in systems where that has one of its own."""
+    own = external_links.alias("own")
+    has_one = exists().where(own.c.tenant_id == _l.tenant_id, own.c.system == _l.system, own.c.guid == to_guid)
+    moved = update(external_links).where(_l.tenant_id == scope.tenant_id, _l.guid == from_guid, ~has_one)
+    await tx.execute(moved.values(guid=to_guid))
 
 
 async def changed_page(
