@@ -46,6 +46,8 @@ class Options:
     records: int | None = None
     config: str | None = None
     entities: int | None = None
+    people: int | None = None
+    keys_only: bool = False
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -123,6 +125,10 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         "--entities",
         type=_whole(1, MAX_EVENTS),
         help="entities: measure lists and searches of a program that holds as many; export: entities held (100000)",
+    )
+    one("people", MAX_EVENTS, "duplicates: registered (20000)")
+    work.add_argument(
+        "--keys-only", action="store_true", help="duplicates: bring the keys and measure checks, without a sweep"
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
 

@@ -8,6 +8,7 @@ from bench.scenarios.attachments import attachments
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
 from bench.scenarios.contention import configs, hot
+from bench.scenarios.duplicates import duplicates
 from bench.scenarios.exporting import export
 from bench.scenarios.external import dead, external
 from bench.scenarios.process import login, memory, stall
@@ -39,6 +40,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "flood": flood,
     "external": external,
     "dead": dead,
+    "duplicates": duplicates,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}

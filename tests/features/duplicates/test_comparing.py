@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import create_engine
 
-from datacollect.features.duplicates.queries import _size_of
+from datacollect.db.metadata import metadata
+from datacollect.features.duplicates.queries import _SHARING, _size_of
 from datacollect.http.hub import Hub
 from tests.factories import make_event, make_program, new_id, push
 from tests.features.duplicates.test_routes import look, pairs_of
@@ -84,3 +86,11 @@ def test_how_many_share_a_key_is_told_from_the_first_of_random_guids() -> None:
         assert 0.6 * there < _size_of(guids[:61]) < 1.6 * there
     assert _size_of([f"person-{number:04}" for number in range(61)]) == 61
     assert _size_of([*guids[:60], "zz"]) == 61
+
+
+def test_a_key_that_many_have_is_read_no_further_than_it_says_something() -> None:
+    engine = create_engine("sqlite://")
+    metadata.create_all(engine, tables=[metadata.tables["match_keys"]])
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {_SHARING['sqlite']}", ("t", '["k"]', 61)).all()
+    assert "SEARCH k USING PRIMARY KEY (tenant_id=? AND key=? AND guid<?)" in [row[3] for row in plan]

@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (SELECT key, guid FROM match_keys WHERE tenant_id = $1 AND gu
     "sqlite": """
 SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.guid = asked.value""",
 }
-# One more than a block may have: then it says nothing, and nobody of it is compared for it.
+# One more than a block may have: then it says nothing, and nobody of it is compared for it. (Every text is below every blob.)
 _SHARING = {
     "postgresql": """
 SELECT k.key, k.guid FROM unnest($2::text[]) AS asked (key)
@@ -73,7 +73,7 @@ CROSS JOIN LATERAL (
 SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.key = asked.value
 AND k.guid <= COALESCE(
   (SELECT n.guid FROM match_keys n WHERE n.tenant_id = ?1 AND n.key = asked.value ORDER BY n.guid LIMIT 1 OFFSET ?3 - 1),
-  k.guid)""",
+  x'')""",
 }
 _ADD = {
     "postgresql": """
