@@ -79,6 +79,18 @@ async def test_a_name_that_the_whole_village_has_is_worth_less(admin: AsyncClien
     assert name["found"] == "same words, as of others"
 
 
+async def test_an_age_counts_from_when_it_was_told(admin: AsyncClient, hub: Hub) -> None:
+    program, told = await make_program(admin), new_id("a")
+    asha = {"entityName": "individual", "name": "Asha Noor", "village": "Dolow"}
+    before = make_event(entity=told, data=asha | {"age": 30}, timestamp="2015-06-01T08:00:00.000Z")
+    since = make_event("update-individual", entity=told, data={"phone": "0615551234"})
+    await push(admin, program, before, since, make_event(data=asha | {"birthDate": "1985"}))
+    await look(admin, hub, program)
+    [pair] = await pairs_of(admin, program)
+    [birth] = [reason for reason in pair["reasons"] if reason["about"] == "birthDate"]
+    assert (birth["found"], birth["bits"]) == ("age agrees", 4)
+
+
 def test_how_many_share_a_key_is_told_from_the_first_of_random_guids() -> None:
     dice = Random(1)
     for there in (200, 5_000, 100_000):

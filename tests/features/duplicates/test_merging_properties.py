@@ -130,15 +130,16 @@ class Lives:
             there = (await entities_changed(tx, scope, after=0, to=head.position, limit=1000)).entities
             live = {entity.guid for entity in there}
             found = await queries.list_pairs(tx, scope, status=Status.MERGED, after=None, limit=1000)
+            found = sorted(found, key=lambda each: each.decided_at or 0)
             gone = {each.pair.other(each.survivor): each.survivor for each in found if each.survivor}
 
             def stays(guid: str) -> str | None:
-                seen = set()
-                while guid in gone and guid not in seen:
-                    seen.add(guid)
-                    guid = gone[guid]
+                # Three may have been merged in a circle, when one of them was written to before the last: that one stays.
+                seen = {guid}
+                while (guid := gone.get(guid, "")) and guid not in seen:
                     if guid in live:
                         return guid
+                    seen.add(guid)
                 return None
 
             replaced = {guid for guid in gone if stays(guid) is not None}

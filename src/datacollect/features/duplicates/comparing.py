@@ -79,6 +79,14 @@ def _roles_for(form: str | None, data: Mapping[str, Any], roles: Roles) -> Mappi
     return roles.get(form or "") or roles_of_keys(data)
 
 
+def _told_at(entity: Entity, roles: Roles) -> Millis:
+    """When somebody's age was told, which may be long before they were last heard of; without an age it does not matter."""
+    own = _roles_for(entity.entity_name, entity.data, roles)
+    ages = {path.partition(".")[0] for path, role in own.items() if role is Role.AGE} & entity.data.keys()
+    told = max((entity.stamp_of_field(field).time for field in ages), default=0)
+    return Millis(told) if told > 0 else entity.last_updated
+
+
 def _name_of(one: Called, roles: Roles) -> str:
     if one.data is None:
         return one.name
@@ -105,7 +113,7 @@ async def subjects_among(
             entity.entity_name,
             entity.data,
             roles,
-            at=entity.last_updated,
+            at=_told_at(entity, roles),
             changed_at=entity.changed_position,
             area=entity.area_id,
             relatives=[names[one] for one in found.people],
