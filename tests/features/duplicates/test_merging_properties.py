@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +54,7 @@ class Lives:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.seen: Counter[str] = Counter()
+        self._deleted: defaultdict[str, set[str]] = defaultdict(set)
         self._store = event_store(database)
         self._clock = TurnableClock()
         self._log = EventLog(self._store, [EntityProjection(FOLLOWERS)], self._clock)
@@ -88,6 +89,8 @@ class Lives:
         ])  # fmt: skip
         # Made on a device that may have been offline, or whose clock is ahead.
         at = Millis(self._clock.now() + dice.randint(-600, 60) * 1000)
+        if event_type == "delete-entity" or data.get("shouldDelete"):
+            self._deleted[scope.tenant_id].add(guid)
         event = Event(new_guid(), guid, event_type, data, at, "agent")
         async with self.database.transaction(scope) as tx:
             tenant = await find_running(tx, scope.tenant_id)
@@ -133,16 +136,17 @@ class Lives:
             found = sorted(found, key=lambda each: each.decided_at or 0)
             gone = {each.pair.other(each.survivor): each.survivor for each in found if each.survivor}
 
-            def stays(guid: str) -> str | None:
+            def is_replaced(guid: str) -> bool:
                 # Three may have been merged in a circle, when one of them was written to before the last: that one stays.
+                # So does one who came back while nobody was in its place, because a device had deleted the other.
                 seen = {guid}
-                while (guid := gone.get(guid, "")) and guid not in seen:
+                while (guid := gone.get(guid, "")) and guid not in seen | self._deleted[scope.tenant_id]:
                     if guid in live:
-                        return guid
+                        return True
                     seen.add(guid)
-                return None
+                return False
 
-            replaced = {guid for guid in gone if stays(guid) is not None}
+            replaced = {guid for guid in gone if is_replaced(guid)}
             assert not replaced & live
             assert not {e.guid: e.parent_guid for e in there if e.parent_guid in replaced}
             members = await members_named(tx, scope, [guid for guid in HOUSEHOLDS if guid in live])
