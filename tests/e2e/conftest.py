@@ -10,12 +10,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from datacollect.db import open_database
 from datacollect.db.migrate import migrate
 from datacollect.testing.postgres import fresh_database
-from tests.conftest import ENGINES, database_url
+from tests.accounts import bearer
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
 from tests.e2e.warm import Warm, warmed
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
@@ -32,6 +34,12 @@ class Running:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
+
+
+def signed_in(hub: Running) -> httpx2.Client:
+    """As the first administrator."""
+    login = httpx2.post(f"{hub.url}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+    return httpx2.Client(base_url=hub.url, headers=bearer(login.json()["token"]), timeout=30)
 
 
 Serve = Callable[..., AbstractContextManager[Running]]
