@@ -51,7 +51,7 @@ class Sent:
 
 
 def test_nothing_acknowledged_is_missing_or_torn(
-    serve: Serve, quick: Run, migrated: None, environment: dict[str, str]
+    serve: Serve, run: Run, migrated: None, environment: dict[str, str]
 ) -> None:
     config = make_config()
     sent = Sent(config["id"])
@@ -74,7 +74,7 @@ def test_nothing_acknowledged_is_missing_or_torn(
     with serve() as hub, signed_in(hub) as admin:
         sent.check(admin)
         assert list((Path(environment["DATA_DIR"]) / "spool").iterdir()) == []
-        ended = quick("attachments", "check", "--deep", "--json")
+        ended = run("attachments", "check", "--deep", "--json")
     assert ended.returncode == 0, ended.stdout
     [program] = json.loads(ended.stdout)["programs"]
     assert program["files"] >= len(sent.acknowledged)
