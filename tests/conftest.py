@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 from hypothesis import HealthCheck
@@ -17,6 +18,7 @@ from datacollect.app import create_app
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
+from datacollect.features.users import passwords
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
@@ -31,6 +33,7 @@ ADMIN_EMAIL = "admin@hub.test"
 ADMIN_PASSWORD = "Correct-Horse-7"
 JWT_SECRET = "0123456789abcdef0123456789abcdef"
 ENGINES = ("sqlite", "postgres")
+_DEAR = passwords._hasher
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Thousands of passwords are hashed here, one at a time and behind everything else: each with next to no work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@pytest.fixture
+def dear_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that are set from now on are hashed with as much work as a hub does."""
+    monkeypatch.setattr(passwords, "_hasher", _DEAR)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Run, Serve
-from tests.e2e.test_attachments_killed import client
+from tests.e2e.conftest import Run, Serve, signed_in
 from tests.factories import make_config, new_id
 from tests.features.attachments.files import a_photo, digest_of
 
@@ -16,7 +15,7 @@ def test_files_are_checked_taken_out_and_taken_in(
 ) -> None:
     config, photos = make_config(), [a_photo(), a_photo()]
     program = config["id"]
-    with serve() as hub, client(hub) as admin:
+    with serve() as hub, signed_in(hub) as admin:
         assert admin.post("/api/apps", json=config).status_code == 200
         for photo in photos:
             answer = admin.post(
