@@ -153,13 +153,15 @@ def changes(body: Mapping[str, Any], known: Mapping[str, str]) -> Changes:
     )
 
 
-def members_of(item: Mapping[str, Any]) -> dict[str, str | None]:
-    """Who belongs to a group now, with their roles."""
-    return {
-        one["person_uuid"]: one.get("role")
-        for one in _objects(item.get("memberships"))
-        if isinstance(one.get("person_uuid"), str) and not one.get("ended_at")
-    }
+def members_of(item: Mapping[str, Any]) -> list[str]:
+    """Who belongs to a group now."""
+    return sorted(
+        {
+            one["person_uuid"]
+            for one in _objects(item.get("memberships"))
+            if isinstance(one.get("person_uuid"), str) and not one.get("ended_at")
+        }
+    )
 
 
 def incoming(
@@ -185,7 +187,7 @@ def incoming(
         version=item["updated_at"] if isinstance(item.get("updated_at"), str) else None,
         state={"sent": fingerprints(_own(item, kind)), "others": len(ours) < len(attributes), "members": members},
         guid=_guid(item, options),
-        members=None if is_person else list(members),
+        members=None if is_person else members,
         is_deleted=bool(item.get("deleted_at")),
     )
 

@@ -102,13 +102,15 @@ class Puller:
         records: list[Incoming] = []
         failures: list[Failure] = []
         for item in unseen:
-            if _uuid(item) is None:
+            uuid = _uuid(item)
+            if uuid is None:
                 continue
             try:
                 records.append(incoming(item, mark.kind, self._options, self._form_types))
             except (TypeError, ValueError, KeyError, AttributeError):
                 message = f"A {NAMES[mark.kind]} of the registry could not be read."
-                failures.append(Failure(code=_CODES_OF_ONE[mark.kind], message=message, retryable=False))
+                code = _CODES_OF_ONE[mark.kind]
+                failures.append(Failure(code=code, message=message, retryable=False, external_id=uuid))
         mark = _read_times(mark, items)
         if has_more and mark.pages + 1 < _MOST_PAGES:
             back = mark.back if mark.start > 0 else 1

@@ -294,6 +294,8 @@ def sending_key(guid: str, version: int, key: str) -> str:
 
 MEMBERS = "\1members"
 """Stands among the fields for who is in a group, as the other system's keys: no field of a form is called that."""
+MISSING = "\1missing"
+"""Stands among the fields for who else is in a group there, and not known here."""
 PUSHED = "\1pushed"
 """Stands among the fields while they are those that we sent, and not those that the other system told."""
 
@@ -328,7 +330,16 @@ def members_text(external_ids: Iterable[str]) -> str:
 
 def members_in(seen: Mapping[str, str] | None) -> frozenset[str] | None:
     """Who was in the group when we last knew; None if we never did."""
-    text = None if seen is None else seen.get(MEMBERS)
+    return _listed(seen, MEMBERS)
+
+
+def missing_in(seen: Mapping[str, str] | None) -> frozenset[str]:
+    """Who else is in the group there, and was not known here when we last knew."""
+    return _listed(seen, MISSING) or frozenset()
+
+
+def _listed(seen: Mapping[str, str] | None, name: str) -> frozenset[str] | None:
+    text = None if seen is None else seen.get(name)
     return None if text is None else frozenset(msgspec.json.decode(text))
 
 

@@ -19,6 +19,7 @@ from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     LONGEST_ID_BYTES,
     MEMBERS,
+    MISSING,
     PUSHED,
     Counts,
     Record,
@@ -28,6 +29,7 @@ from datacollect.features.external.model import (
     hashes_of,
     is_to_be_sent,
     members_text,
+    missing_in,
     stage_of,
     with_asked,
 )
@@ -167,7 +169,13 @@ def _made(
     picture: Picture, guid: str, stage: Stage, record: Record | None, key: str, *, run_id: int, now: Millis
 ) -> Offer:
     before = record or Record(guid, stage, Standing.SENDING, run_id)
-    outgoing = picture.outgoing(guid, key, is_uncertain=record is not None and before.is_uncertain, state=before.state)
+    outgoing = picture.outgoing(
+        guid,
+        key,
+        is_uncertain=record is not None and before.is_uncertain,
+        state=before.state,
+        strange_members=missing_in(before.seen),
+    )
     members = None if outgoing.members is None else picture.member_ids(guid)
     kept = replace(before.sending(key, run_id=run_id, now=now), stage=stage)
     return Offer(kept, outgoing, key, members)
@@ -255,7 +263,7 @@ def _keys_in(outcomes: Iterable[Outcome]) -> set[str]:
     return {link.external_id for link in found if link is not None}
 
 
-_LINK_TAKEN = Failure(
+LINK_TAKEN = Failure(
     code=Trouble.LINK_TAKEN.value,
     message="The other system gives it the key of a record that belongs to another entity here.",
     retryable=False,
@@ -275,7 +283,7 @@ def _checked(offer: Offer, outcome: Outcome, owners: dict[str, str]) -> Outcome:
     if not is_external_id(key):
         return Failed(failure=_BAD_KEY)
     if owners.setdefault(key, offer.outgoing.guid) != offer.outgoing.guid:
-        return Failed(failure=_LINK_TAKEN)
+        return Failed(failure=LINK_TAKEN)
     return outcome
 
 
@@ -319,6 +327,8 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
     seen: Mapping[str, str] = hashes_of(offer.outgoing.data) | {PUSHED: ""}
     if offer.members is not None:
         seen = {**seen, MEMBERS: members_text(offer.members)}
+        if strange := offer.outgoing.strange_members:
+            seen = {**seen, MISSING: members_text(strange)}
     return replace(agreed, seen=seen)
 
 

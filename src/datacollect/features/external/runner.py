@@ -86,6 +86,8 @@ class _Told:
 class _Letters:
     connection: Connection
     incoming: Sequence[Incoming]
+    late: frozenset[str]
+    """Those of them that are about members alone, by their external ids."""
     last: str | None
 
 
@@ -236,7 +238,8 @@ class ExternalSync:
                 view, scope, connection.system, after=after, limit=_LETTERS_AT_ONCE
             )
         last = letters[-1].external_id if len(letters) == _LETTERS_AT_ONCE else None
-        return _Letters(connection, [pulling.incoming_of(letter) for letter in letters if letter.record], last)
+        late = frozenset(letter.external_id for letter in letters if pulling.is_of_members(letter))
+        return _Letters(connection, [pulling.incoming_of(letter) for letter in letters if letter.record], late, last)
 
     async def _pull(self, scope: TenantScope, connection: Connection) -> _Result:
         async with self._database.reading(scope) as view:
@@ -322,7 +325,9 @@ class ExternalSync:
 
     async def _store_letters(self, work: _Work, letters: _Letters) -> Step:
         again = bool(work.checkpoint["again"])
-        counts = await self._take_in(work, letters.connection, letters.incoming, is_letter=True, tell=again)
+        counts = await self._take_in(
+            work, letters.connection, letters.incoming, is_letter=True, late=letters.late, tell=again
+        )
         if letters.last is not None:
             return await self._go_on(work, _reading_letters(letters.last, again=again), counts, len(letters.incoming))
         if again:
@@ -345,7 +350,14 @@ class ExternalSync:
         return await self._go_on(work, _reading_letters("", again=True), counts, len(page.records))
 
     async def _take_in(
-        self, work: _Work, connection: Connection, incoming: Sequence[Incoming], *, is_letter: bool, tell: bool
+        self,
+        work: _Work,
+        connection: Connection,
+        incoming: Sequence[Incoming],
+        *,
+        is_letter: bool,
+        late: frozenset[str] = frozenset(),
+        tell: bool,
     ) -> Counts:
         if not incoming:
             return Counts()
@@ -359,6 +371,7 @@ class ExternalSync:
             source,
             incoming,
             is_letter=is_letter,
+            late=late,
             tells_missing=tell,
             now=self._clock.now(),
         )
