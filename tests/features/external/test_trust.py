@@ -220,7 +220,8 @@ async def test_a_member_that_comes_later_is_joined_then(exchange: Exchange) -> N
     assert await exchange.failures() == []
 
 
-async def test_a_member_that_is_not_known_here_stays_in_its_group_there(exchange: Exchange) -> None:
+@pytest.mark.parametrize("tells_back", [True, False])
+async def test_a_member_that_is_not_known_here_stays_in_its_group_there(exchange: Exchange, tells_back: bool) -> None:
     remote = exchange.remote
     await exchange.save("hh", "group", name="Household")
     await exchange.run()
@@ -229,6 +230,9 @@ async def test_a_member_that_is_not_known_here_stays_in_its_group_there(exchange
     group.members = ["r-99"]
     remote.touch(group)
     assert codes(await exchange.run()) == ["MEMBER_UNKNOWN"]
+    if not tells_back:
+        # A change of the hub's own is none to it.
+        remote.touch = lambda twin, **_: setattr(twin, "version", twin.version + 1)  # type: ignore[method-assign]
     for name in ("One household", "Another household"):
         await exchange.save("hh", "group", name=name)
         await exchange.run()

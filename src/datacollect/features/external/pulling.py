@@ -433,11 +433,13 @@ async def _keep(
         for item in sound
         if not (item.incoming.is_deleted and item.link is None) and not item.is_late
     ]
-    await links.keep_links(tx, scope, source.system, [link for link in changed if before.links.get(link.guid) != link])
+    changed = [link for link in changed if before.links.get(link.guid) != link]
+    await links.keep_links(tx, scope, source.system, changed)
     after = before
-    if sound:
+    if stored or changed:
         after = await take_picture(tx, scope, source.system, [item.guid for item in sound])
-    kept = [record for item in sound if (record := _standing(item, source, before, after, now=now)) is not None]
+    standing = ((item.record, _standing(item, source, before, after, now=now)) for item in sound)
+    kept = [record for was, record in standing if record is not None and not _is_as_it_was(record, was)]
     await record_queries.keep_records(tx, scope, source.system, kept)
     adopted = [link.guid for link in changed if link.guid not in before.links and link.guid in before.entities]
     await tell_groups(tx, scope, source.system, adopted)
@@ -463,6 +465,11 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
         return record.agreed(key)
     # Something of ours is still to be sent.
     return replace(record, is_due=True) if record.standing is Standing.AGREED else record
+
+
+def _is_as_it_was(record: Record, was: Record | None) -> bool:
+    """Systems tell again what they have told before: nothing of that is written anew."""
+    return was is not None and replace(record, updated_at=was.updated_at) == was
 
 
 def _seen(item: _Item) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ the push has come (`settle`). So a record that was handed over and not answered 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from datacollect.adapters.errors import Failure
@@ -40,6 +41,8 @@ from datacollect.kernel.identity import TenantScope
 
 _LOOKED_AT = 200
 """Entities that are looked at for one batch: most of them need not be sent after a large pull."""
+_PICTURED = 50
+"""Entities that are read at a time, at least: where all of them are to be sent, the others would be read in vain."""
 
 
 class Sweep(StrEnum):
@@ -134,18 +137,19 @@ async def _walked(
     found = await links.changed_page(
         view, scope, kind=stage.kind, after=marks.of(stage), through=place.through, limit=_LOOKED_AT
     )
-    guids = [guid for guid, _ in found]
-    known = await record_queries.find_records(view, scope, system, guids)
-    picture = await take_picture(view, scope, system, guids)
+    left = iter([guid for guid, _ in found])
     offers: list[Offer] = []
     looked_at = 0
-    for guid in guids:
-        looked_at += 1
-        offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, now=now)
-        if offer is not None:
-            offers.append(offer)
-            if len(offers) == at_once:
-                break
+    while len(offers) < at_once and (guids := list(islice(left, max(at_once, _PICTURED)))):
+        known = await record_queries.find_records(view, scope, system, guids)
+        picture = await take_picture(view, scope, system, guids)
+        for guid in guids:
+            looked_at += 1
+            offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, now=now)
+            if offer is not None:
+                offers.append(offer)
+                if len(offers) == at_once:
+                    break
     if looked_at == len(found) < _LOOKED_AT:
         # The next run begins behind all that this one has looked at, whatever is there.
         return Batch(offers, (), place.following(), (stage, (place.through + 1, "")))
