@@ -17,9 +17,10 @@ import msgspec
 
 from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Reply
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.mock.mapping import NAMES, Kind, incoming, moment
+from datacollect.adapters.mock.mapping import NAMES, Kind, incoming
 from datacollect.adapters.mock.options import MockOptions
 from datacollect.adapters.port import Incoming, Page
+from datacollect.adapters.times import instant
 from datacollect.kernel.clock import Millis, format_timestamp
 
 LIMIT = 100
@@ -145,7 +146,7 @@ def _read_times(mark: _Mark, items: Sequence[Any]) -> _Mark:
 
 
 def _changed(item: Any) -> Millis | None:
-    return moment(item.get("updated_at")) if isinstance(item, Mapping) else None
+    return instant(item.get("updated_at")) if isinstance(item, Mapping) else None
 
 
 def _through(mark: _Mark) -> _Mark:

@@ -17,11 +17,12 @@ import msgspec
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2 import codes
-from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document, instant
+from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document
 from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
 from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called
 from datacollect.adapters.port import Incoming, Page, RecordType
+from datacollect.adapters.times import instant
 from datacollect.kernel.clock import Clock, Millis
 
 OVERLAP = 5
