@@ -200,7 +200,6 @@ class Record:
     is_open: bool = False
     code: str | None = None
     message: str | None = None
-    retryable: bool | None = None
     tries: int = 0
     updated_at: Millis = _NEVER
 
@@ -224,7 +223,6 @@ class Record:
             run_id=run_id,
             code=None,
             message=None,
-            retryable=None,
             updated_at=now,
         )
 
@@ -236,7 +234,6 @@ class Record:
             agreed_key=key,
             code=None,
             message=None,
-            retryable=None,
             tries=0,
         )
 
@@ -249,7 +246,6 @@ class Record:
             is_due=failure.retryable or is_uncertain,
             code=failure.code,
             message=failure.message[:LONGEST_MESSAGE],
-            retryable=failure.retryable,
             tries=self.tries + 1,
         )
 
@@ -430,7 +426,3 @@ def is_event_allowed(event_type: str, kind: RecordType) -> bool:
 
 
 FOLLOW_UP_EVENTS = frozenset({"program-enrolment-applied", "program-enrolment-rejected"})
-
-
-def shortened(errors: Sequence[RunError]) -> Sequence[RunError]:
-    return errors[:MOST_ERRORS]

@@ -5,7 +5,7 @@ a crash the next worker goes on at the batch that was under way, whose records a
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -129,7 +129,10 @@ class _Work:
     scope: TenantScope
     job: Job
     run: Run
-    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Mapping[str, Any]:
+        return self.job.checkpoint
 
 
 class ExternalSync:
@@ -255,7 +258,7 @@ class ExternalSync:
         run = await queries.find_run(tx, scope, job.id)
         if run is None or not run.phase.is_active:
             return Done()
-        work = _Work(tx, scope, job, run, job.checkpoint)
+        work = _Work(tx, scope, job, run)
         try:
             return await self._store(work, result)
         except TenantUnknown:
@@ -284,7 +287,7 @@ class ExternalSync:
     async def _store_beginning(self, work: _Work, begun: _Begun) -> Step:
         connection, now = begun.connection, self._clock.now()
         await links.set_current(work.tx, work.scope, connection.system)
-        await queries.store_marks(work.tx, work.scope, connection.system, connection.name, begun.marks)
+        await queries.store_marks(work.tx, work.scope, connection.system, begun.marks)
         run = replace(work.run, phase=Phase.PUSHING, adapter=connection.name, started_at=work.run.started_at or now)
         checkpoint = {"system": connection.system, "run": run.id}
         if connection.can(Capability.PUSH):
@@ -298,7 +301,7 @@ class ExternalSync:
         counts = await pushing.settle(tx, scope, system, sent.batch, sent.outcomes, now=self._clock.now())
         marks = await queries.find_marks(tx, scope, system) or _NO_MARKS
         if marks.push != sent.marks:
-            await queries.store_marks(tx, scope, system, sent.connection.name, replace(marks, push=sent.marks))
+            await queries.store_marks(tx, scope, system, replace(marks, push=sent.marks))
         if sent.batch.place is not None:
             return await self._go_on(work, _pushing(sent.batch.place), counts, len(sent.batch.offers))
         if isinstance(sent.connection.adapter, FollowsUp):
@@ -342,7 +345,7 @@ class ExternalSync:
             counts.fail(error_of(failure))
         await pulling.keep_unreadable(work.tx, work.scope, system, page, run_id=work.run.id, now=self._clock.now())
         marks = await queries.find_marks(work.tx, work.scope, system) or _NO_MARKS
-        await queries.store_marks(work.tx, work.scope, system, got.connection.name, replace(marks, pull=page.mark))
+        await queries.store_marks(work.tx, work.scope, system, replace(marks, pull=page.mark))
         if not page.is_last:
             return await self._go_on(work, {"phase": "pull"}, counts, len(page.records))
         if not await record_queries.due_letters(work.tx, work.scope, system, after="", limit=1):
