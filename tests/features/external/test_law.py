@@ -12,6 +12,7 @@ from tests.factories import make_event
 from tests.features.conftest import Alone
 from tests.features.external.by_hand import Runner
 from tests.features.external.exchanging import Exchange, another_system, counts, make_exchange
+from tests.features.external.remote import Twin
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +39,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("enter"), value),
     st.tuples(st.just("change"), st.integers(0, 9), name, value, st.booleans()),
     st.tuples(st.just("end"), st.integers(0, 9)),
+    st.tuples(st.just("found"), st.lists(st.integers(0, 9), max_size=2)),
+    st.tuples(st.just("move"), st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("refuse"), person, st.booleans()),
     st.tuples(st.just("take"), person),
     st.tuples(st.just("away"), st.booleans()),
@@ -92,10 +95,26 @@ def act_there(exchange: Exchange, action: tuple[Any, ...]) -> None:
             if twins and not twins[number % len(twins)].is_gone:
                 at = LONG_AGO if is_old else None
                 remote.change(twins[number % len(twins)].key, **{field_: value_}, at=at)
+        case ("found", numbers):
+            remote.make(
+                {"entityName": "group", "name": f"There {len(twins)}"},
+                type="group",
+                members=sorted({twin.key for twin in _people(twins, numbers)}),
+            )
+        case ("move", group_, number):
+            groups = [twin for twin in twins if twin.type == "group" and not twin.is_gone]
+            for chosen in groups[group_ % len(groups) :][:1] if groups else ():
+                chosen.members = sorted(set(chosen.members or ()) ^ {twin.key for twin in _people(twins, [number])})
+                remote.touch(chosen)
         case ("end", number):
             if twins and not twins[number % len(twins)].is_gone:
                 twins[number % len(twins)].is_gone = True
                 remote.touch(twins[number % len(twins)])
+
+
+def _people(twins: list[Twin], numbers: list[int]) -> list[Twin]:
+    people = [twin for twin in twins if twin.type == "individual" and not twin.is_gone]
+    return [people[number % len(people)] for number in numbers if people]
 
 
 async def settle(exchange: Exchange) -> dict[str, Any]:

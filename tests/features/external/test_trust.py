@@ -243,6 +243,26 @@ async def test_a_member_that_is_not_known_here_stays_in_its_group_there(exchange
         assert (group.data["name"], group.members) == (name, ["r-99"])
 
 
+async def test_a_member_that_is_not_known_here_stays_when_a_group_is_sent_twice_in_a_run(exchange: Exchange) -> None:
+    remote = exchange.remote
+    await exchange.save("hh", "group", name="Household")
+    await exchange.run()
+    group = remote.find("hh")
+    assert group
+    group.members = ["r-99"]
+    remote.touch(group)
+    await exchange.run()
+    await exchange.save("hh-2", "group", name="Part of it")
+    listed = [{"guid": "hh-2", "name": "Part of it", "type": "group"}]
+    await exchange.push(make_event("add-member", entity="hh", data={"members": listed}))
+    remote.calls.clear()
+    await exchange.run()
+    part = remote.find("hh-2")
+    assert part
+    assert remote.calls.count("record hh") == 2, "its part had no twin at first"
+    assert group.members == sorted([part.key, "r-99"])
+
+
 async def test_a_member_that_is_not_known_here_is_missed_also_where_nothing_else_is_new(exchange: Exchange) -> None:
     remote, make = exchange.remote, exchange.remote.make
     # Somebody joins as soon as it is there, in a system whose versions do not tell of members.
