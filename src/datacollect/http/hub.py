@@ -15,7 +15,7 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
-from datacollect.kernel.identity import Actor, TenantScope
+from datacollect.kernel.identity import Actor, Citizen, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
@@ -38,6 +38,16 @@ class Authenticator(Protocol):
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed or deleted here, or one of its sessions ended: look it up afresh."""
+
+
+class Citizens(Protocol):
+    """Citizens who are signed in; implemented by the citizens slice."""
+
+    async def citizen(self, authorization: str | None) -> Citizen:
+        """The guard of self-service routes: our own self-service token as `Bearer`, of a sign-in that lasts.
+
+        Raises `Unauthenticated`; `SelfServiceOnly` for a valid token of another kind.
+        """
 
 
 class Throttle(Protocol):
@@ -226,6 +236,7 @@ class Hub:
     tokens: Tokens
     seals: Seals
     auth: Authenticator
+    citizens: Citizens
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices

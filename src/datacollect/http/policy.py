@@ -14,19 +14,20 @@ from fastapi import Depends, FastAPI, Path, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from datacollect.http.body import ProgramBody, Sent
+from datacollect.http.body import ProgramBody, Sent, read_body, read_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.limits import account_known
 from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
 from datacollect.kernel.errors import (
     DataCollectError,
     Forbidden,
+    NotOwnRecord,
     PasswordChangeRequired,
     StartupError,
     TenantNotFound,
     TenantUnknown,
 )
-from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.identity import Action, Actor, OwnRecord, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.permission import Callers, Permission, Where
 from datacollect.kernel.tenancy import Tenant
@@ -201,7 +202,38 @@ class InSync(InProgram):
         super().__init__(action, callers=callers, whole=whole, body=body, missing=_unknown)
 
 
+class OfCitizen(Policy):
+    """For citizens, about their own record. A request that names another one, wherever, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(Permission(Callers.CITIZEN))
+
+    async def __call__(self, request: Request, hub: CurrentHub) -> OwnRecord:
+        citizen = await hub.citizens.citizen(request.headers.get("authorization"))
+        structlog.contextvars.bind_contextvars(tenant_id=citizen.tenant_id[:100])
+        await account_known(request.scope, f"{citizen.tenant_id}:{citizen.label}")
+        own = citizen.own_record()
+        for guid in await _named_guids(request):
+            if guid != own.entity_guid:
+                raise NotOwnRecord()
+        return own
+
+
+async def _named_guids(request: Request) -> list[Any]:
+    named: list[Any] = [*request.query_params.getlist("entityGuid")]
+    if "entityGuid" in request.path_params:
+        named.append(request.path_params["entityGuid"])
+    if request.method not in ("GET", "HEAD") and (await read_body(request)).strip():
+        document = await read_json(request)
+        if isinstance(document, dict) and "entityGuid" in document:
+            named.append(document["entityGuid"])
+    return named
+
+
 PUBLIC = Depends(Public())
+
+CurrentCitizen = Annotated[OwnRecord, Depends(OfCitizen())]
+"""A citizen who is signed in, and the record that is theirs."""
 
 CurrentUser = Annotated[Actor, Depends(SignedIn())]
 """Any signed-in staff member."""

@@ -202,6 +202,20 @@ class BeyondReach(Forbidden):
     help = "Ask somebody whose access is not limited to areas or kinds of entities."
 
 
+class SelfServiceOnly(Forbidden):
+    """Forbidden: self-service scope required"""
+
+    code = "SELF_SERVICE_ONLY"
+    help = "These routes are for citizens: sign in with a code, a national ID or an identity provider."
+
+
+class NotOwnRecord(Forbidden):
+    """Forbidden: cannot access other entities"""
+
+    code = "NOT_OWN_RECORD"
+    help = "A self-service token is for one record. Leave `entityGuid` out, or name the one in the token."
+
+
 class AdminRequired(Forbidden):
     """Forbidden: Admin access required"""
 
