@@ -10,6 +10,7 @@ from datacollect.http.hub import Hub
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
+from tests.features.conftest import Alone, Installation
 from tests.features.external.exchanging import Exchange, another_system, make_exchange
 
 
@@ -17,6 +18,20 @@ from tests.features.external.exchanging import Exchange, another_system, make_ex
 async def exchange(admin: AsyncClient, hub: Hub) -> AsyncIterator[Exchange]:
     with another_system() as (url, _):
         yield await make_exchange(admin, hub, url)
+
+
+@pytest.fixture
+async def unattended(installation: Installation) -> AsyncIterator[Alone]:
+    """A hub whose jobs nobody does but the test."""
+    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
+        yield Alone(app, client, installation.clock)
+
+
+@pytest.fixture
+async def exchange_by_hand(unattended: Alone) -> AsyncIterator[Exchange]:
+    """One whose runs the test does: see `by_hand`."""
+    with another_system() as (url, _):
+        yield await make_exchange(await unattended.admin(), unattended.hub, url)
 
 
 @pytest.fixture(scope="session")
