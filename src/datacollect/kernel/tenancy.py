@@ -34,6 +34,16 @@ class AttachmentRules:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRules:
+    """What a program says of the messages it sends to people."""
+
+    per_day: int | None = None
+    """None: what the hub's operator has set."""
+    languages: tuple[str, ...] = ("en",)
+    """The first is the program's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """A running (not archived) program."""
 
@@ -49,6 +59,7 @@ class Tenant:
     searchable: tuple[str, ...] = ()
     """Paths of the fields that its forms mark as searchable."""
     attachments: AttachmentRules = AttachmentRules()
+    messages: MessageRules = MessageRules()
 
 
 class TenantDirectory(Protocol):

@@ -22,7 +22,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
-from datacollect.kernel.tenancy import AttachmentRules, Tenant
+from datacollect.kernel.tenancy import AttachmentRules, MessageRules, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,16 @@ class _Attachments(msgspec.Struct, rename="camel"):
         )
 
 
+class _Messages(msgspec.Struct, rename="camel"):
+    """What `selfService` says of messages."""
+
+    messages_per_day: int | None = None
+    languages: tuple[str, ...] | None = None
+
+    def rules(self) -> MessageRules:
+        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages)
+
+
 class _RunningConfig(msgspec.Struct, rename="camel"):
     """What the hub needs of a config on every request; the rest (forms above all) is skipped, not decoded."""
 
@@ -66,6 +76,7 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
     form_validation: str | bool | None = None
     audit_reads: bool | None = None
     attachments: _Attachments | None = None
+    self_service: _Messages | None = None
 
 
 class _Form(msgspec.Struct):
@@ -255,6 +266,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
         form_validation(config.form_validation),
         bool(config.audit_reads),
         attachments=(config.attachments or _Attachments()).rules(),
+        messages=(config.self_service or _Messages()).rules(),
         version=version,
         searchable=known.searchable
         if known is not None and known.version == version

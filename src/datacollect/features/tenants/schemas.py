@@ -163,6 +163,13 @@ class SelfService(Wire):
     allowed_forms: list[str] = Field(max_length=2 * MOST_FORMS)
     languages: list[str] | None = Field(None, max_length=MOST_SMALL, description='Taken as `["en"]` when absent.')
     require_review: bool
+    messages_per_day: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Text messages and mails that the hub may send for the program in a day (UTC). Without it, "
+        "`MESSAGES_PER_DAY`.",
+    )
     oidc_config: OidcConfig | None = None
 
 
