@@ -1,7 +1,7 @@
 """What the hub must know of a tenant on every request, and how far a caller's sync reaches there."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -41,6 +41,8 @@ class MessageRules:
     """None: what the hub's operator has set."""
     languages: tuple[str, ...] = ("en",)
     """The first is the program's own."""
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Words of its own, by purpose (`reviewDecided`) and language (in lower case)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from datacollect.features.messages.model import (
     day_of,
     place_of,
 )
+from datacollect.features.messages.texts import Text, best_language, compose
 from datacollect.jobs import enqueue as enqueue_job
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -42,7 +43,10 @@ __all__ = [
     "Purpose",
     "Status",
     "Stored",
+    "Text",
+    "best_language",
     "channel_of",
+    "compose",
     "newest",
     "used_today",
 ]

@@ -63,9 +63,14 @@ class _Messages(msgspec.Struct, rename="camel"):
 
     messages_per_day: int | None = None
     languages: tuple[str, ...] | None = None
+    message_texts: dict[str, dict[str, str]] | None = None
 
     def rules(self) -> MessageRules:
-        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages)
+        texts = {
+            purpose: {language.lower(): text for language, text in words.items()}
+            for purpose, words in (self.message_texts or {}).items()
+        }
+        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
 
 
 class _RunningConfig(msgspec.Struct, rename="camel"):
