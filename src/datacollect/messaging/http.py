@@ -26,7 +26,7 @@ _MOST_ANSWER_BYTES = 100_000
 _MOST_DEPTH = 20
 _GAP = re.compile(r"\{(to|text|id|expires)\}")
 _NUMBER = re.compile(r"\+?[0-9]{3,20}")
-_BETWEEN_DIGITS = re.compile("[ \\u00a0().\\-/\\u2010-\\u2015]+")
+_BETWEEN_DIGITS = re.compile(r"[ \u00a0().\-/\u2010-\u2015]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Format = Literal["json", "form"]
