@@ -67,6 +67,7 @@ __all__ = [
     "begin_purge",
     "bridge_of",
     "compare_versions",
+    "count_sending_codes",
     "end_purge",
     "get_artifact",
     "get_public",
@@ -535,6 +536,11 @@ async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Brid
         raise CannotOpen()
     kinds = classify(program.config.get("entityForms", []))
     return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
+
+
+async def count_sending_codes(view: Reading) -> int:
+    """How many running programs let citizens sign in by codes."""
+    return await queries.count_sending_codes(view)
 
 
 async def review_notifications(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ReviewNotifications | None:
