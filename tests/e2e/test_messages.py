@@ -65,7 +65,7 @@ async def test_a_test_message_says_whether_the_hub_can_send(
     run: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str]
 ) -> None:
     system, taken = gateway
-    make_camp(quick)
+    make_camp(run)
     sent = told(run, "messages", "test", PROGRAM, PHONE)
     assert (sent["status"], sent["to"], sent["purpose"]) == ("delivered", "+49…12", "test")
     assert taken.taken[0].json()["text"] == "Ceci est un message d'essai de Camp. Il n'y a rien à faire."
@@ -86,7 +86,7 @@ async def test_a_test_mail_goes_through_the_mail_server_that_the_settings_name(
     run: Run, migrated: None, environment: dict[str, str]
 ) -> None:
     del migrated
-    make_camp(quick)
+    make_camp(run)
     async with mail_server() as server:
         mail = {"SMTP_URL": f"smtp://localhost:{server.port}", "SMTP_FROM": "Camp <noreply@hub.test>"}
         command = ("messages", "test", PROGRAM, MAIL, "--language", "en")
@@ -109,7 +109,7 @@ async def test_a_hub_killed_while_it_sends_sends_once_more_and_then_it_is_done(
     serve: Serve, run: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str], tmp_path: Path
 ) -> None:
     system, taken = gateway
-    make_camp(quick)
+    make_camp(run)
     async with outbox(environment) as box:
         system.faults.add(Late(60), times=None)
         # Of this one only: what the next one does is not to be taken from it on a busy machine.
@@ -148,7 +148,7 @@ async def test_two_processes_send_each_message_once(
     environment["DATABASE_URL"] = postgres_url
     assert run("migrate").returncode == 0
     system, taken = gateway
-    make_camp(quick)
+    make_camp(run)
     # Long enough for both to have some.
     system.faults.add(Late(0.2), times=None)
     async with outbox(environment) as box:
