@@ -21,8 +21,8 @@ MEETS_ONLY_SHORT_TEXTS = {
 }
 
 SEARCHED = {
-    "_BEHIND", "_BRACKET", "_CHUNKS", "_EXTENSION", "_IN_FRONT", "_JOINED", "_NAMED_FIELD", "_NEXT_LINK", "_NUL",
-    "_NUL_ESCAPE", "_ODD", "_PARTS", "_QUOTED", "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STATUS",
+    "_BEHIND", "_BETWEEN_DIGITS", "_BRACKET", "_CHUNKS", "_EXTENSION", "_GAP", "_HALVES", "_IN_FRONT", "_JOINED", "_NAMED_FIELD", "_NEXT_LINK", "_NUL",
+    "_NUL_ESCAPE", "_ODD", "_PARTS", "_PLACEHOLDER", "_QUOTED", "_REMARKABLE", "_SECRET_NAME", "_SEPARATORS", "_STATUS",
     "_STRINGS_AND_COLONS", "_TOKEN", "_TWICE", "_UNNAMEABLE", "_UNSAFE", "_UNSPACED", "_UNSPEAKABLE", "_UNWRITABLE",
     "_WORDS", "_WORD_START", "rule",
 }  # fmt: skip
@@ -30,7 +30,7 @@ SEARCHED = {
 
 UNITS = [
     "a", "0", " ", ".", "-", "@", '"', "\\", "\\\\", '\\"', "\n", "_", "T", ":", "+", "é", "a.", "a@", "1-", "0:", "f-",
-    "'", "'\"", "'\n", "'\"\n", "'a",
+    "{", "{a", "{to}", "'", "'\"", "'\n", "'\"\n", "'a",
 ]  # fmt: skip
 ENDS = ["", "!", "a", "\\u0000", '"', "\n!"]
 
