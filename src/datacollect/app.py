@@ -27,6 +27,8 @@ from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
+from datacollect.features.citizens import feature as citizens
+from datacollect.features.citizens.model import Peppers
 from datacollect.features.citizens.service import CitizenGate
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
@@ -108,6 +110,7 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    citizens.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
 )
@@ -175,7 +178,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         tokens=tokens,
         seals=settings.seals,
         auth=auth,
-        citizens=CitizenGate(tokens),
+        citizens=CitizenGate(database, tenants, tokens, Peppers(settings.otp_peppers), clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
