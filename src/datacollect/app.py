@@ -56,6 +56,7 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
 from datacollect.features.providers.service import ProviderGate
@@ -206,6 +207,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
+        messages=Outbox(settings.seals, per_day=settings.messages_per_day),
     )
 
 

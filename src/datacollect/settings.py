@@ -308,6 +308,13 @@ class Settings(BaseSettings):
         alias="S3_CA_FILE",
         description="File of certificates (PEM) to trust at S3_ENDPOINT beside those of the system.",
     )
+    messages_per_day: int = Field(
+        1000,
+        alias="MESSAGES_PER_DAY",
+        ge=0,
+        description="Text messages and mails that the hub sends for one program in a day (UTC), unless the program's "
+        "`selfService.messagesPerDay` says otherwise. Beyond it they are dropped.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",

@@ -12,6 +12,8 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "messages",
+    "message_days",
     "match_keys",
     "match_marks",
     "duplicate_pairs",

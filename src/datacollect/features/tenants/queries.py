@@ -22,7 +22,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
-from datacollect.kernel.tenancy import AttachmentRules, OidcRules, SelfServiceRules, Tenant
+from datacollect.kernel.tenancy import AttachmentRules, MessageRules, OidcRules, SelfServiceRules, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,21 @@ class _Attachments(msgspec.Struct, rename="camel"):
         )
 
 
+class _Messages(msgspec.Struct, rename="camel"):
+    """What `selfService` says of messages."""
+
+    messages_per_day: int | None = None
+    languages: tuple[str, ...] | None = None
+    message_texts: dict[str, dict[str, str]] | None = None
+
+    def message_rules(self) -> MessageRules:
+        texts = {
+            purpose: {language.lower(): text for language, text in words.items()}
+            for purpose, words in (self.message_texts or {}).items()
+        }
+        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
+
+
 class _EntityMapping(msgspec.Struct, rename="camel"):
     primary_claim: str
     entity_field: str
@@ -80,13 +95,12 @@ class _Oidc(msgspec.Struct, rename="camel"):
     require_nonce: bool | None = None
 
 
-class _SelfService(msgspec.Struct, rename="camel"):
+class _SelfService(_Messages, rename="camel"):
     """What a program's config says of citizens."""
 
     enabled: bool = False
     auth_methods: frozenset[str] = frozenset()
     allowed_forms: tuple[str, ...] = ()
-    languages: tuple[str, ...] | None = None
     require_review: bool = False
     oidc_config: _Oidc | None = None
 
@@ -306,6 +320,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
         form_validation(config.form_validation),
         bool(config.audit_reads),
         attachments=(config.attachments or _Attachments()).rules(),
+        messages=(config.self_service or _Messages()).message_rules(),
         version=version,
         self_service=self_service,
         searchable=known.searchable
