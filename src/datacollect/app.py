@@ -55,6 +55,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages import feature as messages
+from datacollect.features.messages.couriers import open_couriers
+from datacollect.features.messages.sending import SendingHandler
 from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
@@ -69,7 +72,7 @@ from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, locked_programs
+from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -98,6 +101,7 @@ FEATURES = (
     users.FEATURE,
     auth.FEATURE,
     providers.FEATURE,
+    messages.FEATURE,
     entities.FEATURE,
     citizens.FEATURE,
     audit.FEATURE,
@@ -129,6 +133,13 @@ _LOCKED = (
     "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
+
+_NO_WAY_OUT = (
+    "Programs let citizens sign in by codes, and this hub has no way to send them. Set SMTP_URL or SMS_GATEWAY_URL:"
+    " docs/how-to/send-codes-by-mail-and-sms.md."
+)
+
+_ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
@@ -168,6 +179,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
+    couriers = open_couriers(settings, outgoing, clock)
+    outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -200,6 +213,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
@@ -209,7 +223,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
-        messages=Outbox(settings.seals, per_day=settings.messages_per_day),
+        messages=outbox,
     )
 
 
@@ -305,6 +319,7 @@ async def prepare(hub: Hub) -> None:
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     await _open_secrets(hub)
     await _open_storage(hub)
+    await _tell_of_messages(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
@@ -328,6 +343,19 @@ async def _open_secrets(hub: Hub) -> None:
         _log.info("programs.adopted", programs=adopted)
     if locked := await locked_programs(hub.db, hub.seals):
         _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
+
+
+async def _tell_of_messages(hub: Hub) -> None:
+    """Say so if codes reach nobody, or everybody who reads what the hub prints."""
+    settings = hub.settings
+    if not settings.sends_codes:
+        async with hub.db.reading() as view:
+            programs = await count_sending_codes(view)
+        if programs:
+            _log.warning("messages.no_way_out", programs=programs, help=_NO_WAY_OUT)
+    printed = [channel.value for channel, kind in hub.messages.channels.items() if kind == "console"]
+    if printed and settings.production:
+        _log.warning("messages.on_console", channels=printed, help=_ON_CONSOLE)
 
 
 async def _open_storage(hub: Hub) -> None:

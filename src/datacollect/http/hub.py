@@ -233,6 +233,10 @@ class OtherSystems(Protocol):
 class Messages(Protocol):
     """Where messages to people are put; implemented by the messages slice, which knows what they are."""
 
+    @property
+    def channels(self) -> Mapping[Any, str]:
+        """What takes messages of each channel; a channel that nothing takes is missing."""
+
     def most_per_day(self, tenant: Tenant) -> int: ...
 
     async def enqueue(self, tx: Tx, scope: TenantScope, tenant: Tenant, message: Any, *, now: Millis) -> Any:

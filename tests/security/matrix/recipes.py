@@ -180,7 +180,7 @@ def _asked_before_saving(place: Place) -> Sent:
 
 
 async def _fresh_pair(world: World, place: Place) -> Place:
-    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
+    return replace(place, objects=replace(place.objects, pair=await world.fresh_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -688,6 +688,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/potential-duplicates/sweep": (
         Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
+    "GET /api/messages": (Recipe(_of("/api/messages")),),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
         Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),

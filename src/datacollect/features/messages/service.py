@@ -4,7 +4,8 @@ Whoever enqueues for an address that nobody has says so (`deliverable=False`) an
 same statements, and nobody can tell from the answer or the time whether an address is on a record.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -47,11 +48,14 @@ __all__ = [
     "best_language",
     "channel_of",
     "compose",
+    "get",
     "newest",
     "used_today",
 ]
 
 KIND = "send-message"
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 _log = structlog.get_logger(component="messages")
 
@@ -59,10 +63,11 @@ _log = structlog.get_logger(component="messages")
 class Outbox:
     """Where messages are put. One per process."""
 
-    def __init__(self, seals: Seals, *, per_day: int) -> None:
-        """`per_day` holds for programs that say nothing else."""
+    def __init__(self, seals: Seals, *, per_day: int, channels: Mapping[Channel, str]) -> None:
+        """`per_day` holds for programs that say nothing else; `channels` says what takes messages of which."""
         self._seals = seals
         self._per_day = per_day
+        self.channels = channels
 
     def most_per_day(self, tenant: Tenant) -> int:
         per_day = tenant.messages.per_day
@@ -106,9 +111,9 @@ class Outbox:
 
     def _sealed(self, message_id: MessageId, message: NewMessage) -> str:
         content = Content(
-            message.address[:LONGEST_ADDRESS],
-            message.text[:LONGEST_TEXT],
-            message.subject[:LONGEST_TEXT],
+            _sound(message.address, LONGEST_ADDRESS),
+            _sound(message.text, LONGEST_TEXT),
+            _sound(message.subject, LONGEST_TEXT),
             message.deliverable,
             message.secret,
         )
@@ -117,6 +122,11 @@ class Outbox:
     def opened(self, message_id: MessageId, content: str) -> Content:
         """Raises `CannotOpen`."""
         return msgspec.json.decode(self._seals.open(content, place_of(message_id)), type=Content)
+
+
+def _sound(text: str, most: int) -> str:
+    """What can be written. Halves of characters, which JSON has a spelling for, cannot."""
+    return _HALVES.sub("\ufffd", text[:most])
 
 
 def _cost(message: NewMessage) -> int:
@@ -132,6 +142,13 @@ async def newest(
     found = await queries.list_newest(view, scope, status=status, before=before, limit=limit + 1)
     page = found[:limit]
     return page, (page[-1].created_at, page[-1].id) if len(found) > limit else None
+
+
+async def get(view: Reading, scope: TenantScope, message_id: MessageId) -> Stored:
+    """A message that is there."""
+    found = await queries.find(view, scope, message_id)
+    assert found is not None
+    return found[0]
 
 
 async def used_today(view: Reading, scope: TenantScope, *, now: Millis) -> int:
