@@ -87,9 +87,17 @@ async def list_oldest(
 
 
 async def list_newest_of_entity(
-    view: Reading, scope: TenantScope, entity_guid: str, *, before: Key | None, limit: int
+    view: Reading,
+    scope: TenantScope,
+    entity_guid: str,
+    *,
+    before: Key | None,
+    limit: int,
+    submitter_key: str | None = None,
 ) -> Sequence[Review]:
     wanted = _of(scope).where(_r.entity_guid == entity_guid)
+    if submitter_key is not None:
+        wanted = wanted.where(_r.submitter_key == submitter_key)
     wanted = wanted.order_by(_r.created_ms.desc(), _r.id.desc()).limit(limit)
     if before is not None:
         at, id = before
@@ -294,10 +302,10 @@ async def store_delegation(tx: Tx, scope: TenantScope, delegation: Delegation) -
     await tx.execute(new.on_conflict_do_update(index_elements=[_d.tenant_id, _d.review_id], set_=changed))
 
 
-async def find_delegation(view: Reading, scope: TenantScope, review_id: str) -> Delegation | None:
-    found = select(review_delegations).where(_d.tenant_id == scope.tenant_id, _d.review_id == review_id)
-    row = (await view.execute(found)).first()
-    return None if row is None else _delegation(row)
+async def find_delegations(view: Reading, scope: TenantScope, ids: Collection[str]) -> Mapping[str, Delegation]:
+    """By the reviews' ids."""
+    found = select(review_delegations).where(_d.tenant_id == scope.tenant_id, _d.review_id.in_(sorted(ids)))
+    return {row.review_id: _delegation(row) for row in await view.execute(found)}
 
 
 async def list_delegations(
