@@ -54,6 +54,10 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages import feature as messages
+from datacollect.features.messages.couriers import open_couriers
+from datacollect.features.messages.sending import SendingHandler
+from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
 from datacollect.features.providers.service import ProviderGate
@@ -96,6 +100,7 @@ FEATURES = (
     users.FEATURE,
     auth.FEATURE,
     providers.FEATURE,
+    messages.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -165,6 +170,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
+    couriers = open_couriers(settings, outgoing, clock)
+    outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -196,6 +203,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
@@ -205,6 +213,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
+        messages=outbox,
     )
 
 

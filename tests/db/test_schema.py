@@ -16,6 +16,8 @@ TENANT_TABLES = {
     "review_configs",
     "review_comments",
     "review_delegations",
+    "messages",
+    "message_days",
     "match_keys",
     "match_marks",
     "duplicate_pairs",

@@ -1,7 +1,7 @@
 """What the hub must know of a tenant on every request, and how far a caller's sync reaches there."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -34,6 +34,18 @@ class AttachmentRules:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRules:
+    """What a program says of the messages it sends to people."""
+
+    per_day: int | None = None
+    """None: what the hub's operator has set."""
+    languages: tuple[str, ...] = ("en",)
+    """The first is the program's own."""
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Words of its own, by purpose (`reviewDecided`) and language (in lower case)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """A running (not archived) program."""
 
@@ -49,6 +61,7 @@ class Tenant:
     searchable: tuple[str, ...] = ()
     """Paths of the fields that its forms mark as searchable."""
     attachments: AttachmentRules = AttachmentRules()
+    messages: MessageRules = MessageRules()
 
 
 class TenantDirectory(Protocol):

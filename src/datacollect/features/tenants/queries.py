@@ -22,7 +22,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
-from datacollect.kernel.tenancy import AttachmentRules, Tenant
+from datacollect.kernel.tenancy import AttachmentRules, MessageRules, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,21 @@ class _Attachments(msgspec.Struct, rename="camel"):
         )
 
 
+class _Messages(msgspec.Struct, rename="camel"):
+    """What `selfService` says of messages."""
+
+    messages_per_day: int | None = None
+    languages: tuple[str, ...] | None = None
+    message_texts: dict[str, dict[str, str]] | None = None
+
+    def rules(self) -> MessageRules:
+        texts = {
+            purpose: {language.lower(): text for language, text in words.items()}
+            for purpose, words in (self.message_texts or {}).items()
+        }
+        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
+
+
 class _RunningConfig(msgspec.Struct, rename="camel"):
     """What the hub needs of a config on every request; the rest (forms above all) is skipped, not decoded."""
 
@@ -66,6 +81,7 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
     form_validation: str | bool | None = None
     audit_reads: bool | None = None
     attachments: _Attachments | None = None
+    self_service: _Messages | None = None
 
 
 class _Form(msgspec.Struct):
@@ -255,6 +271,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
         form_validation(config.form_validation),
         bool(config.audit_reads),
         attachments=(config.attachments or _Attachments()).rules(),
+        messages=(config.self_service or _Messages()).rules(),
         version=version,
         searchable=known.searchable
         if known is not None and known.version == version
