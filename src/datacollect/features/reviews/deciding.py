@@ -38,6 +38,7 @@ from datacollect.features.reviews.model import (
     conflicts_of,
     fields_of,
     is_gone,
+    is_late_delete,
     is_submitter,
     late_fields,
 )
@@ -47,6 +48,8 @@ from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role, TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import Tenant
 
+TAKEN_BACK = "TAKEN_BACK"
+"""Somebody has decided that people decide."""
 _LEFT_TO_PEOPLE = (DelegationStatus.FAILED, DelegationStatus.ENDED)
 
 
@@ -133,6 +136,10 @@ async def _apply(
 def _outcome(event: Event, held: Entity | None, decision: Decision, *, user_id: str, now: Millis) -> Event | None:
     """The event that brings every device to what was decided, if the submission by itself does not: devices go by the
     times of events, and it is as old as it is."""
+    # Behind the submission for devices, too, whose clock may have been ahead.
+    at = Millis(max(now, event.occurred_at + 1))
+    if is_late_delete(event, held):
+        return Event(new_guid(), event.entity_guid, event.type, event.data, at, user_id)
     wanted = fields_of(event)
     kept = {name for name, choice in decision.fields.items() if choice is Choice.CURRENT}
     if not wanted:
@@ -146,8 +153,6 @@ def _outcome(event: Event, held: Entity | None, decision: Decision, *, user_id: 
     if not fields:
         return None
     kind = event.type.rpartition("-")[2]
-    # Behind the submission for devices, too, whose clock may have been ahead.
-    at = Millis(max(now, event.occurred_at + 1))
     return Event(new_guid(), event.entity_guid, f"update-{kind}", fields, at, user_id)
 
 
@@ -199,6 +204,14 @@ async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, n
     ):
         raise ReviewNotPending()
     return replace(review, assigned_to=assignee, updated_at=now)
+
+
+async def take_back(tx: Tx, scope: TenantScope, id: str, *, now: Millis) -> Review:
+    """Leave it to people of the program, whatever the other system says later. Raises `ReviewNotPending`."""
+    review = await looking.get(tx, scope, id)
+    if review.status is not Status.PENDING or not await queries.take_back(tx, scope, id, code=TAKEN_BACK, now=now):
+        raise ReviewNotPending()
+    return review
 
 
 async def comment_on(tx: Tx, scope: TenantScope, id: str, text: str, *, now: Millis) -> Comment:

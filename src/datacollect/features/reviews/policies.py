@@ -17,6 +17,9 @@ from datacollect.kernel.errors import TenantNotFound
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.tenancy import Tenant
 
+DELEGABLE = frozenset({"create-individual", "update-individual", "create-group", "update-group", "delete-entity"})
+"""What another system can be asked about: what makes a record of its own other than it is."""
+
 
 class Deciders(Protocol):
     """What is asked of the way to other systems."""
@@ -32,6 +35,8 @@ async def checked(deciders: Deciders, scope: TenantScope, tenant: Tenant, row: P
             if row.required_role is None:
                 raise MissingRequiredRole()
         case Policy.EXTERNAL_DELEGATE:
+            if row.event_type not in DELEGABLE:
+                raise CannotDelegate("Only what writes or deletes a person or a household can be delegated.")
             # A policy that nobody can carry out would be a queue that nothing ever leaves.
             names = await deciders.deciders(scope, tenant)
             wanted = row.external_adapter_type or next(iter(names), None)

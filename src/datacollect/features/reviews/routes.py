@@ -95,6 +95,7 @@ def _of_review(action: Action) -> Any:
 ReviewId = Annotated[str, Path(alias="id", description="The review's `id`.")]
 Reader = Annotated[TenantScope, _of_review(Action.READ)]
 Reviewer = Annotated[TenantScope, _of_review(Action.APPROVE)]
+Operator = Annotated[TenantScope, _of_review(Action.SYNCHRONISE)]
 Anybody = Annotated[Actor, Depends(SignedIn(action=Action.APPROVE, denied=NoReviewerAllowed))]
 Lister = Annotated[Entered, Depends(ByTenantId(Action.READ, unnamed=MissingTenantId))]
 Submitter = Annotated[
@@ -408,6 +409,25 @@ async def assign(
     async with hub.db.transaction(scope) as tx:
         assignee = None if body.assignee is None else await policies.reviewer(tx, scope, body.assignee)
         review = await deciding.assign(tx, scope, id, assignee, now=hub.clock.now())
+    return {"review": await _told(hub, scope, review)}
+
+
+@router.post(
+    "/{id}/take-back",
+    summary="Take a decision back from the other system",
+    response_model=schemas.ReviewReply,
+    responses=errors(400, texts=_NOT_FOUND | {409: "The other system does not decide about it, or has."}),
+)
+async def take_back(
+    id: ReviewId,
+    hub: CurrentHub,
+    scope: Operator,
+    body: Annotated[schemas.AboutReview, _body(schemas.AboutReview, required=False)],
+) -> dict[str, Any]:
+    """People of the program decide then. What was asked for there stays asked for: withdraw it there, too."""
+    await _running(hub, scope, body.tenant_id)
+    async with hub.db.transaction(scope) as tx:
+        review = await deciding.take_back(tx, scope, id, now=hub.clock.now())
     return {"review": await _told(hub, scope, review)}
 
 
