@@ -163,6 +163,8 @@ RULES: Mapping[str, Rule] = {
     "POST /api/potential-duplicates/resolve": Rule("member", "supervisor", at="body", whole=True),
     "POST /api/potential-duplicates/check": Rule("member", "viewer", at="body", reveals="data north"),
     "POST /api/potential-duplicates/sweep": Rule("member", "supervisor", at="query", whole=True),
+    # Ours: the outbox of codes and notices, with masked addresses.
+    "GET /api/messages": Rule("member", "program-admin", at="query", whole=True),
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
     "POST /api/admin/devices/{deviceId}/restore": _DEVICES,

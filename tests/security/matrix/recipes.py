@@ -579,6 +579,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/potential-duplicates/sweep": (
         Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
+    "GET /api/messages": (Recipe(_of("/api/messages")),),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
         Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),
