@@ -68,6 +68,7 @@ from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews import feature as reviews
 from datacollect.features.reviews.delegating import DelegatingHandler
 from datacollect.features.reviews.rounds import ReviewRounds
+from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -213,6 +214,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
                 DelegatingHandler(database, log, connections, clock),
+                TellingHandler(outbox, settings.seals, clock),
                 SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,

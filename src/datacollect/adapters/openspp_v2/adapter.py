@@ -110,7 +110,7 @@ class OpenSppV2Adapter:
     async def rulings(self, proposed: Sequence[Proposed]) -> Sequence[Ruling]:
         told: list[Ruling] = []
         unanswered = 0
-        for one in sorted(proposed, key=lambda one: _asked_at(one.followed))[:MAX_FOLLOWED]:
+        for one in sorted(proposed, key=lambda one: _asked_at(one.followed)):
             ruling, failed = await self._rule(one)
             told.append(ruling)
             unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
