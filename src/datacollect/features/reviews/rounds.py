@@ -10,6 +10,7 @@ import structlog
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.service import DELEGATING, TELLING
+from datacollect.features.tenants.service import find_running
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import system_scope
@@ -45,7 +46,9 @@ class ReviewRounds:
             for tenant_id in tenants:
                 scope = system_scope(tenant_id)
                 async with self._database.transaction(scope) as tx:
-                    await enqueue(tx, scope, kind, {}, now=now)
+                    # Of an archived program nothing is asked and told; who restores it finds all as it was.
+                    if await find_running(tx, tenant_id) is not None:
+                        await enqueue(tx, scope, kind, {}, now=now)
 
     async def _go_round(self) -> None:
         while True:
