@@ -66,6 +66,10 @@ from datacollect.features.purging import feature as purging
 from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.reviews import feature as reviews
+from datacollect.features.reviews.delegating import DelegatingHandler
+from datacollect.features.reviews.rounds import ReviewRounds
+from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -116,6 +120,7 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
 )
@@ -213,6 +218,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                DelegatingHandler(database, log, connections, clock),
+                TellingHandler(outbox, settings.seals, clock),
                 SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
@@ -290,7 +297,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         try:
             await prepare(hub)
             rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
-            async with hub.devices.running(), hub.jobs.running(), rounds.running():
+            reviewing = ReviewRounds(hub.db, hub.clock)
+            async with hub.devices.running(), hub.jobs.running(), rounds.running(), reviewing.running():
                 yield
         finally:
             await hub.others.aclose()

@@ -224,6 +224,9 @@ class OtherSystems(Protocol):
     async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
         """Ask the other system whether it would take and give. Never raises for what is wrong there."""
 
+    async def deciders(self, scope: TenantScope, tenant: Tenant) -> Sequence[str]:
+        """The adapter's names, the right one first, if somebody in the program's other system decides about changes."""
+
     def kinds(self) -> Sequence[Mapping[str, Any]]:
         """Every kind of adapter, as a form for its settings is drawn from."""
 
