@@ -61,6 +61,7 @@ from datacollect.features.purging import feature as purging
 from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.reviews import feature as reviews
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -108,6 +109,7 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
 )

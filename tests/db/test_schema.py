@@ -12,6 +12,10 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "submission_reviews",
+    "review_configs",
+    "review_comments",
+    "review_delegations",
     "match_keys",
     "match_marks",
     "duplicate_pairs",
@@ -80,4 +84,5 @@ def test_tables_that_know_a_tenant_are_listed_here() -> None:
         "jobs",
         "purges",
         "external_jobs",
+        "review_owners",
     }

@@ -1,0 +1,5 @@
+"""What the reviews slice plugs in."""
+
+from datacollect.http.feature import Feature
+
+FEATURE = Feature(name="reviews")
