@@ -63,6 +63,8 @@ from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews import feature as reviews
 from datacollect.features.security_log import feature as security_log
+from datacollect.features.selfservice import feature as selfservice
+from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
@@ -112,6 +114,7 @@ FEATURES = (
     reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
+    selfservice.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -178,6 +181,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         seals=settings.seals,
         auth=auth,
         citizens=CitizenGate(tokens),
+        own_forms=CachedOwnForms(database),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),

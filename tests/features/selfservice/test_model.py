@@ -134,6 +134,8 @@ def test_nothing_that_differs_is_taken_as_it_was_sent() -> None:
         ({"parentId": "hh"}, IssueCode.NOT_WRITABLE),
         ({"members": []}, IssueCode.NOT_WRITABLE),
         ({"_displayName": "Ana"}, IssueCode.NOT_WRITABLE),
+        ({"entitlements": [{"amount": 1}]}, IssueCode.NOT_WRITABLE),
+        ({"enrolledPrograms": [1]}, IssueCode.NOT_WRITABLE),
         ({"notes": "not for her"}, IssueCode.UNKNOWN_FIELD),
         ({"children": [{"age": -1}]}, IssueCode.FORM_MISMATCH),
         ({"children": [{"wage": 1}]}, IssueCode.UNKNOWN_FIELD),

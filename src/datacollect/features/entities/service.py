@@ -18,7 +18,6 @@ from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
 from datacollect.features.entities.queries import (
     StoredEntity,
-    find_entity,
     is_group,
     list_members,
     member_guids,
@@ -31,6 +30,10 @@ from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched, parents_named
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+
+
+find_entity = queries.find_entity
+groups_of = queries.list_groups_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datacollect.features.forms.fields import Fields, fields_of, unsaved_keys
 from datacollect.features.forms.model import Form, compiled
 from datacollect.features.forms.translation import TECHNICAL_KEYS
 from datacollect.features.selfservice.languages import DEFAULT_LANGUAGES, Translation
+from datacollect.features.tenants.form_checks import COUNTED_KEYS, MANAGED_KEYS
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.errors import Issue, IssueCode
 
@@ -23,7 +24,10 @@ USUAL_FIELDS = ("name", "phone", "email")
 """Shown in every program that does not say what is."""
 
 INTERNAL_KEYS = TECHNICAL_KEYS | {"area_id", "parentGuid"}
-"""Keys of a record's data that place it in the program or come from the hub: no citizen sees or sets them."""
+"""Keys of a record's data that place it in the program or come from the hub: no citizen sees them."""
+
+CLOSED_KEYS = INTERNAL_KEYS | MANAGED_KEYS.union(*COUNTED_KEYS.values())
+"""Keys that no citizen sets: those, and what somebody is entitled to and has been given."""
 
 _IGNORED = SERVER_MANAGED_KEYS | {"entityName", "submit"}
 """What clients add to a form's data by themselves, or the hub strips from everything that is sent."""
@@ -36,6 +40,10 @@ Path = tuple[str | int, ...]
 
 def is_internal(key: str) -> bool:
     return key in INTERNAL_KEYS or key.startswith("_")
+
+
+def is_closed(key: str) -> bool:
+    return key in CLOSED_KEYS or key.startswith("_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +194,7 @@ def _without(components: Any, factors: Collection[str]) -> Iterator[Any]:
             continue
         key = component.get("key")
         gives_data = component.get("input", True) is not False
-        if isinstance(key, str) and gives_data and (key in factors or is_internal(key)):
+        if isinstance(key, str) and gives_data and (key in factors or is_closed(key)):
             continue
         yield _thinned(component, factors)
 
@@ -203,7 +211,7 @@ def _thinned(component: Mapping[str, Any], factors: Collection[str]) -> dict[str
 
 def _lines(shown: Mapping[str, Any], factors: Collection[str]) -> Iterator[dict[str, Any]]:
     for key, value in shown.items():
-        if key in factors or "." in key or isinstance(value, bool) or not isinstance(value, str | int | float):
+        if key in factors or is_closed(key) or "." in key or isinstance(value, bool) or not isinstance(value, str | int | float):
             continue
         kind = "textfield" if isinstance(value, str) else "number"
         yield {"type": kind, "key": key, "label": _label(key), "input": True}
@@ -308,7 +316,7 @@ class _Sieve:
         key, name = at[-1], ".".join(str(step) for step in at)
         if self._is_factor(name, whole=fields.below.get(str(key)) is None):
             return IssueCode.LOGIN_FACTOR, at, "This is what you sign in with: ask the programme's staff to change it"
-        if is_internal(str(key)):
+        if is_closed(str(key)):
             return IssueCode.NOT_WRITABLE, at, "The hub and the programme's staff set this"
         if key not in fields.below:
             return IssueCode.UNKNOWN_FIELD, at, "The form does not ask for this"
@@ -357,6 +365,6 @@ class _Sieve:
             if key not in fields.below
             or key in fields.fixed
             or key in fields.unseen
-            or is_internal(key)
+            or is_closed(key)
             or self._is_factor(f"{names}.{key}", whole=fields.below[key] is None)
         }
