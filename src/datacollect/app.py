@@ -27,6 +27,8 @@ from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
+from datacollect.features.citizens import feature as citizens
+from datacollect.features.citizens.model import Peppers
 from datacollect.features.citizens.service import CitizenGate
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
@@ -54,6 +56,7 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
 from datacollect.features.providers.service import ProviderGate
@@ -111,6 +114,7 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    citizens.FEATURE,
     reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
@@ -180,7 +184,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         tokens=tokens,
         seals=settings.seals,
         auth=auth,
-        citizens=CitizenGate(tokens),
+        citizens=CitizenGate(database, tenants, tokens, Peppers(settings.otp_peppers), clock),
         own_forms=CachedOwnForms(database),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
@@ -209,6 +213,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
+        messages=Outbox(settings.seals, per_day=settings.messages_per_day),
     )
 
 

@@ -16,6 +16,8 @@ TENANT_TABLES = {
     "review_configs",
     "review_comments",
     "review_delegations",
+    "messages",
+    "message_days",
     "match_keys",
     "match_marks",
     "duplicate_pairs",
@@ -50,6 +52,9 @@ TENANT_TABLES = {
     "external_marks",
     "external_outcomes",
     "external_letters",
+    "otp_codes",
+    "citizen_sessions",
+    "citizen_locks",
 }
 
 

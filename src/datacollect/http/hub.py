@@ -229,6 +229,15 @@ class OtherSystems(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Messages(Protocol):
+    """Where messages to people are put; implemented by the messages slice, which knows what they are."""
+
+    def most_per_day(self, tenant: Tenant) -> int: ...
+
+    async def enqueue(self, tx: Tx, scope: TenantScope, tenant: Tenant, message: Any, *, now: Millis) -> Any:
+        """Have a message sent after the commit of `tx`; its id. To be called last in `tx`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -264,6 +273,7 @@ class Hub:
     spool: Spool
     contents: Contents
     attachments: Attachments
+    messages: Messages
 
 
 def get_hub(request: Request) -> Hub:
