@@ -88,6 +88,8 @@ class Submission:
     """Somebody has to look at it whatever the program has set, or not set."""
     replaces: str | None = None
     """The review, of the same submitter, that this one takes the place of."""
+    content: str | None = None
+    """What tells whether two submissions of one guid are the same; None takes the whole event."""
 
 
 @dataclass(frozen=True, slots=True)

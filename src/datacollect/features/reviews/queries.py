@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, delete, insert, or_, select, update
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -87,14 +87,41 @@ async def list_oldest(
 
 
 async def list_newest_of_entity(
-    view: Reading, scope: TenantScope, entity_guid: str, *, before: Key | None, limit: int
+    view: Reading,
+    scope: TenantScope,
+    entity_guid: str,
+    *,
+    before: Key | None,
+    limit: int,
+    submitter_key: str | None = None,
 ) -> Sequence[Review]:
     wanted = _of(scope).where(_r.entity_guid == entity_guid)
+    if submitter_key is not None:
+        wanted = wanted.where(_r.submitter_key == submitter_key)
     wanted = wanted.order_by(_r.created_ms.desc(), _r.id.desc()).limit(limit)
     if before is not None:
         at, id = before
         wanted = wanted.where(_r.created_ms <= at, or_(_r.created_ms < at, _r.id < id))
     return [_review(row) for row in await view.execute(wanted)]
+
+
+class Sent(NamedTuple):
+    """How many somebody has sent, and when the first of them."""
+
+    number: int
+    oldest: Millis
+
+
+async def sent_since(view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, since: Millis) -> Sent:
+    """Of the submissions about one entity, those of one submitter after that instant."""
+    mine = and_(
+        _r.tenant_id == scope.tenant_id,
+        _r.entity_guid == entity_guid,
+        _r.created_ms > since,
+        _r.submitter_key == submitter_key,
+    )
+    number, oldest = (await view.execute(select(func.count(), func.min(_r.created_ms)).where(mine))).one()
+    return Sent(number, Millis(since if oldest is None else oldest))
 
 
 async def change(
@@ -294,10 +321,10 @@ async def store_delegation(tx: Tx, scope: TenantScope, delegation: Delegation) -
     await tx.execute(new.on_conflict_do_update(index_elements=[_d.tenant_id, _d.review_id], set_=changed))
 
 
-async def find_delegation(view: Reading, scope: TenantScope, review_id: str) -> Delegation | None:
-    found = select(review_delegations).where(_d.tenant_id == scope.tenant_id, _d.review_id == review_id)
-    row = (await view.execute(found)).first()
-    return None if row is None else _delegation(row)
+async def find_delegations(view: Reading, scope: TenantScope, ids: Collection[str]) -> Mapping[str, Delegation]:
+    """By the reviews' ids."""
+    found = select(review_delegations).where(_d.tenant_id == scope.tenant_id, _d.review_id.in_(sorted(ids)))
+    return {row.review_id: _delegation(row) for row in await view.execute(found)}
 
 
 async def list_delegations(

@@ -29,8 +29,10 @@ from datacollect.features.reviews.model import (
     Review,
     Status,
     Submission,
+    SubmissionOrigin,
     Way,
     base_of,
+    citizen_key,
     way_of,
 )
 from datacollect.features.reviews.queries import Key
@@ -40,6 +42,27 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import FormValidation, Tenant
 
+__all__ = [
+    "Comment",
+    "Key",
+    "Review",
+    "Status",
+    "Submission",
+    "SubmissionOrigin",
+    "citizen_key",
+    "find",
+    "find_by_submission",
+    "find_mismatches",
+    "find_owner",
+    "find_owners",
+    "forget_owners",
+    "list_comments",
+    "list_of_entity",
+    "list_policies",
+    "submit",
+    "withdraw",
+]
+
 DELEGATING = "delegate-reviews"
 """The kind of the job that asks other systems; here because submitting puts it in line."""
 
@@ -47,10 +70,12 @@ _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MILLIS = timedelta(days=1) // _MILLISECOND
 
 find = queries.find
+find_by_submission = queries.find_by_submission
 find_owner = queries.find_owner
 find_owners = queries.find_owners
 forget_owners = queries.forget_owners
 list_policies = queries.list_policies
+list_comments = queries.list_comments
 
 
 async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, event: Event) -> Sequence[Mismatch]:
@@ -111,7 +136,7 @@ async def submit(
 
 
 def _same(known: Review, submission: Submission) -> Review:
-    same = known.content_hash == _hash(submission.event) and known.submitter_key == submission.submitter_key
+    same = known.content_hash == _hash(submission) and known.submitter_key == submission.submitter_key
     if not same or known.standalone != submission.standalone:
         raise SubmissionReused()
     return known
@@ -131,7 +156,7 @@ async def _made(tx: Tx, scope: TenantScope, submission: Submission, way: Way, *,
         submitted_by=submission.submitted_by,
         submitter_key=submission.submitter_key,
         event=event,
-        content_hash=_hash(event),
+        content_hash=_hash(submission),
         base=base_of(event, held),
         created_at=now,
         updated_at=now,
@@ -140,8 +165,8 @@ async def _made(tx: Tx, scope: TenantScope, submission: Submission, way: Way, *,
     )
 
 
-def _hash(event: Event) -> str:
-    return hash_event(event).content.hex()
+def _hash(submission: Submission) -> str:
+    return submission.content or hash_event(submission.event).content.hex()
 
 
 async def _take_place(tx: Tx, scope: TenantScope, review: Review, *, now: Millis) -> None:
@@ -180,10 +205,21 @@ async def append(
 
 
 async def list_of_entity(
-    view: Reading, scope: TenantScope, entity_guid: str, *, before: Key | None, limit: int
+    view: Reading,
+    scope: TenantScope,
+    entity_guid: str,
+    *,
+    before: Key | None,
+    limit: int,
+    submitter_key: str | None = None,
 ) -> Sequence[Review]:
-    """The reviews about one entity, the latest first."""
-    return await queries.list_newest_of_entity(view, scope, entity_guid, before=before, limit=limit)
+    """The reviews about one entity, the latest first; with `submitter_key` those that they have submitted."""
+    return await queries.list_newest_of_entity(
+        view, scope, entity_guid, before=before, limit=limit, submitter_key=submitter_key
+    )
+
+
+sent_since = queries.sent_since
 
 
 # -- taking back

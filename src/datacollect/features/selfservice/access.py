@@ -53,9 +53,7 @@ def access_view(entry: AuditEntry, page: AccessPage, tenant: Tenant, *, names_st
     }
 
 
-def by_view(
-    actor: str, people: Mapping[UserId, User], tenant: Tenant, *, names_staff: bool
-) -> dict[str, Any]:
+def by_view(actor: str, people: Mapping[UserId, User], tenant: Tenant, *, names_staff: bool) -> dict[str, Any]:
     """Whoever an entry names, as citizens are told: staff by their role in the program, unless it says otherwise.
 
     The role is the one they have now; None of somebody who is no member any more.

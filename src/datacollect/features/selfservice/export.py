@@ -93,5 +93,3 @@ def _file(file: Attachment) -> dict[str, Any]:
         "hash": file.digest,
         "createdAt": format_timestamp(file.created_at),
     }
-
-

@@ -211,7 +211,13 @@ def _thinned(component: Mapping[str, Any], factors: Collection[str]) -> dict[str
 
 def _lines(shown: Mapping[str, Any], factors: Collection[str]) -> Iterator[dict[str, Any]]:
     for key, value in shown.items():
-        if key in factors or is_closed(key) or "." in key or isinstance(value, bool) or not isinstance(value, str | int | float):
+        if (
+            key in factors
+            or is_closed(key)
+            or "." in key
+            or isinstance(value, bool)
+            or not isinstance(value, str | int | float)
+        ):
             continue
         kind = "textfield" if isinstance(value, str) else "number"
         yield {"type": kind, "key": key, "label": _label(key), "input": True}
@@ -350,8 +356,8 @@ class _Sieve:
                 left.remove(back)
                 written.append(old[back])
             elif isinstance(row, Mapping):
-                twin = [one[index] if same_count and isinstance(one[index], Mapping) else {} for one in (old, seen)]
-                written.append(self._inside(row, fields, *twin, (*at, index)))
+                before, told = (old[index], seen[index]) if same_count else ({}, {})
+                written.append(self._inside(row, fields, before, told, (*at, index)))
             else:
                 written.append(row)
         return written

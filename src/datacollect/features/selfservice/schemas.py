@@ -74,7 +74,9 @@ class OwnEntity(_Out):
 class AvailableForm(_Out):
     type: str = Field(description="Send it as `formType`.")
     label: str
-    formio: dict[str, Any] | None = Field(None, description="Form.io definition; absent where the program has no such form.")
+    formio: dict[str, Any] | None = Field(
+        None, description="Form.io definition; absent where the program has no such form."
+    )
 
 
 class OwnEntityAnswer(_Out):
@@ -115,7 +117,9 @@ class SubmissionView(_Out):
     tenant_id: str
     status: Literal["pending", "approved", "rejected", "changes-requested", "withdrawn"]
     submitted_by: str
-    reviewed_by: str | None = Field(description="`system`, or the reviewer as `accessLog` of the program tells of staff.")
+    reviewed_by: str | None = Field(
+        description="`system`, or the reviewer as `accessLog` of the program tells of staff."
+    )
     reviewed_at: str | None
     rejection_reason: str | None
     event_type: str
@@ -137,7 +141,9 @@ class By(_Out):
     """Somebody, as citizens are told of them."""
 
     kind: Literal["self", "staff", "system"]
-    role: str | None = Field(None, description="Of staff: their role in the program now, `administrator`, or null for one who has left.")
+    role: str | None = Field(
+        None, description="Of staff: their role in the program now, `administrator`, or null for one who has left."
+    )
     program: str | None = None
     name: str | None = Field(None, description="Only where the program says so: `selfService.accessLog`.")
 

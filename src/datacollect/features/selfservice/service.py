@@ -124,7 +124,7 @@ async def submit(
     await log.lock(tx, scope)  # so that those who send many at the same time are counted one after the other
     key, since = submission.submitter_key, Millis(now - SUBMISSIONS.window_seconds * 1000)
     sent = await reviews.sent_since(tx, scope, submission.event.entity_guid, key, since)
-    if sent.count >= SUBMISSIONS.quota:
+    if sent.number >= SUBMISSIONS.quota:
         left = -(-(sent.oldest - since) // 1000)
         raise TooManySubmissions(headers=Allowance(SUBMISSIONS, 0, max(left, 1), True).headers())
     return await reviews.submit(tx, log, scope, tenant, submission, now=now)
