@@ -120,8 +120,9 @@ async def sent_since(view: Reading, scope: TenantScope, entity_guid: str, submit
         _r.created_ms > since,
         _r.submitter_key == submitter_key,
     )
-    number, oldest = (await view.execute(select(func.count(), func.min(_r.created_ms)).where(mine))).one()
-    return Sent(number, Millis(since if oldest is None else oldest))
+    found = select(func.count().label("number"), func.min(_r.created_ms).label("oldest")).where(mine)
+    row: Any = (await view.execute(found)).one()
+    return Sent(row.number, Millis(since if row.oldest is None else row.oldest))
 
 
 async def change(
