@@ -56,6 +56,9 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages import feature as messages
+from datacollect.features.messages.couriers import open_couriers
+from datacollect.features.messages.sending import SendingHandler
 from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
@@ -65,6 +68,8 @@ from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews import feature as reviews
+from datacollect.features.reviews.delegating import DelegatingHandler
+from datacollect.features.reviews.rounds import ReviewRounds
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.selfservice import feature as selfservice
 from datacollect.features.selfservice.forms import CachedOwnForms
@@ -101,6 +106,7 @@ FEATURES = (
     users.FEATURE,
     auth.FEATURE,
     providers.FEATURE,
+    messages.FEATURE,
     entities.FEATURE,
     audit.FEATURE,
     history.FEATURE,
@@ -172,6 +178,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
+    couriers = open_couriers(settings, outgoing, clock)
+    outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
@@ -204,6 +212,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                DelegatingHandler(database, log, connections, clock),
+                SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
@@ -213,7 +223,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
-        messages=Outbox(settings.seals, per_day=settings.messages_per_day),
+        messages=outbox,
     )
 
 
@@ -280,7 +290,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         try:
             await prepare(hub)
             rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
-            async with hub.devices.running(), hub.jobs.running(), rounds.running():
+            reviewing = ReviewRounds(hub.db, hub.clock)
+            async with hub.devices.running(), hub.jobs.running(), rounds.running(), reviewing.running():
                 yield
         finally:
             await hub.others.aclose()

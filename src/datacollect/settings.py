@@ -315,6 +315,66 @@ class Settings(BaseSettings):
         description="Text messages and mails that the hub sends for one program in a day (UTC), unless the program's "
         "`selfService.messagesPerDay` says otherwise. Beyond it they are dropped.",
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="SMTP_URL",
+        description="Mail server for codes and notices: `smtp://user:password@host:587` (TLS by STARTTLS) or `smtps://…` "
+        "([how](../how-to/send-codes-by-mail-and-sms.md)).",
+    )
+    smtp_from: str | None = Field(
+        None,
+        alias="SMTP_FROM",
+        description="Who mails are from: `noreply@example.org`, or `The hub <noreply@example.org>`.",
+    )
+    smtp_ca_file: Path | None = Field(
+        None,
+        alias="SMTP_CA_FILE",
+        description="File of certificates (PEM) to trust at SMTP_URL beside those of the system.",
+    )
+    smtp_allow_plain: bool = Field(
+        False,
+        alias="SMTP_ALLOW_PLAIN",
+        description="Whether mails may go to another machine without TLS where it offers none: everybody on the way can "
+        "read codes and the password.",
+    )
+    sms_gateway_url: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_URL",
+        description="Where text messages are posted, by HTTP; on a private network also in ALLOWED_PRIVATE_HOSTS.",
+    )
+    sms_gateway_body: str = Field(
+        '{"to":"{to}","text":"{text}","id":"{id}"}',
+        alias="SMS_GATEWAY_BODY",
+        description="What is posted: JSON whose texts have the gaps `{to}`, `{text}`, `{id}` and `{expires}`.",
+    )
+    sms_gateway_format: Literal["json", "form"] = Field(
+        "json", alias="SMS_GATEWAY_FORMAT", description="Whether it is posted as JSON or as fields of a form."
+    )
+    sms_gateway_headers: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_HEADERS",
+        description="Further headers, as a JSON object; for keys of the gateway, say.",
+    )
+    sms_gateway_token: SecretStr | None = Field(
+        None, alias="SMS_GATEWAY_TOKEN", description="Sent to the gateway as `Authorization: Bearer …`."
+    )
+    sms_gateway_user: str | None = Field(
+        None, alias="SMS_GATEWAY_USER", description="User name at the gateway, for `Authorization: Basic …`."
+    )
+    sms_gateway_password: SecretStr | None = Field(
+        None, alias="SMS_GATEWAY_PASSWORD", description="Password of that user."
+    )
+    sms_gateway_secret: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_SECRET",
+        description="Requests to the gateway are signed with it ([how](../how-to/send-codes-by-mail-and-sms.md)).",
+    )
+    message_console: bool | None = Field(
+        None,
+        alias="MESSAGE_CONSOLE",
+        description="Whether messages that no gateway takes are printed where the hub runs, codes included. Unset: if "
+        "NODE_ENV is `development`.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",
@@ -377,6 +437,10 @@ class Settings(BaseSettings):
     @property
     def purge_offered(self) -> bool:
         return not self.production if self.purge is None else self.purge
+
+    @property
+    def messages_on_console(self) -> bool:
+        return self.development if self.message_console is None else self.message_console
 
     @property
     def attachments_folder(self) -> Path:

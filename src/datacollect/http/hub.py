@@ -223,6 +223,9 @@ class OtherSystems(Protocol):
     async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
         """Ask the other system whether it would take and give. Never raises for what is wrong there."""
 
+    async def deciders(self, scope: TenantScope, tenant: Tenant) -> Sequence[str]:
+        """The adapter's names, the right one first, if somebody in the program's other system decides about changes."""
+
     def kinds(self) -> Sequence[Mapping[str, Any]]:
         """Every kind of adapter, as a form for its settings is drawn from."""
 
@@ -231,6 +234,10 @@ class OtherSystems(Protocol):
 
 class Messages(Protocol):
     """Where messages to people are put; implemented by the messages slice, which knows what they are."""
+
+    @property
+    def channels(self) -> Mapping[Any, str]:
+        """What takes messages of each channel; a channel that nothing takes is missing."""
 
     def most_per_day(self, tenant: Tenant) -> int: ...
 

@@ -62,5 +62,3 @@ class Courier(Protocol):
 
         It may be cut off by a `CancelledError`; then nobody knows whether it was taken over.
         """
-
-    async def aclose(self) -> None: ...

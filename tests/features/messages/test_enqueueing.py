@@ -1,19 +1,17 @@
 """Putting a message in the outbox: what is kept, what it costs, and what nobody can tell."""
 
 import pytest
-from httpx2 import AsyncClient
 
 from datacollect.features.messages.model import Status
 from datacollect.features.messages.service import used_today
-from datacollect.http.hub import Hub
 from datacollect.messaging import Channel
-from tests.features.messages.outbox import CODE, MAIL, PHONE, make_box
+from tests.features.messages.outbox import CODE, MAIL, PHONE, Post
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_address_is_masked_and_the_content_sealed(admin: AsyncClient, hub: Hub) -> None:
-    box = await make_box(admin, hub)
+async def test_the_address_is_masked_and_the_content_sealed(post: Post) -> None:
+    box = await post.box()
     message, content = await box.look(await box.put())
     assert (message.masked, message.status, message.purpose) == ("+49…12", Status.WAITING, "otp")
     assert content is not None and CODE not in content and PHONE not in content
@@ -21,11 +19,11 @@ async def test_the_address_is_masked_and_the_content_sealed(admin: AsyncClient, 
     assert mail.masked == "a…@…"
 
 
-async def test_decoys_dropped_ones_and_others_take_the_same_statements(admin: AsyncClient, hub: Hub) -> None:
-    box = await make_box(admin, hub, messagesPerDay=1)
+async def test_decoys_dropped_ones_and_others_take_the_same_statements(post: Post) -> None:
+    box = await post.box(messagesPerDay=1)
     taken = []
     for deliverable in (True, False, True, False):
-        with hub.db.statements.record() as statements:
+        with post.hub.db.statements.record() as statements:
             await box.put(deliverable=deliverable)
         taken.append(statements)
     # Whatever holds the program in the directory's memory.
@@ -34,29 +32,29 @@ async def test_decoys_dropped_ones_and_others_take_the_same_statements(admin: As
     assert sum("INTO" in one for one in kinds[0]) == 3
 
 
-async def test_beyond_the_budget_messages_are_dropped_without_their_content(admin: AsyncClient, hub: Hub) -> None:
-    box = await make_box(admin, hub, messagesPerDay=2)
+async def test_beyond_the_budget_messages_are_dropped_without_their_content(post: Post) -> None:
+    box = await post.box(messagesPerDay=2)
     found = [await box.look(await box.put()) for _ in range(3)]
     assert [message.status for message, _ in found] == [Status.WAITING, Status.WAITING, Status.DROPPED]
     dropped, content = found[2]
     assert (dropped.code, content) == ("MESSAGE_BUDGET_USED", None)
 
 
-async def test_decoys_and_webhooks_use_nothing_of_the_budget(admin: AsyncClient, hub: Hub) -> None:
-    box = await make_box(admin, hub, messagesPerDay=1)
+async def test_decoys_and_webhooks_use_nothing_of_the_budget(post: Post) -> None:
+    box = await post.box(messagesPerDay=1)
     for _ in range(3):
         await box.put(deliverable=False)
         await box.put(channel=Channel.WEBHOOK, address="https://system.test/news")
     message, _ = await box.look(await box.put())
     assert message.status is Status.WAITING
-    async with hub.db.reading(box.scope) as view:
-        assert await used_today(view, box.scope, now=hub.clock.now()) == 1
+    async with post.hub.db.reading(box.scope) as view:
+        assert await used_today(view, box.scope, now=post.hub.clock.now()) == 1
 
 
-async def test_without_a_number_of_its_own_the_hubs_budget_holds(admin: AsyncClient, hub: Hub) -> None:
-    box = await make_box(admin, hub)
-    tenant = await hub.tenants.find(box.scope.tenant_id)
-    assert tenant is not None and hub.messages.most_per_day(tenant) == hub.settings.messages_per_day
-    none = await make_box(admin, hub, messagesPerDay=0)
+async def test_without_a_number_of_its_own_the_hubs_budget_holds(post: Post) -> None:
+    box = await post.box()
+    tenant = await post.hub.tenants.find(box.scope.tenant_id)
+    assert tenant is not None and post.hub.messages.most_per_day(tenant) == post.hub.settings.messages_per_day
+    none = await post.box(messagesPerDay=0)
     message, _ = await none.look(await none.put())
     assert message.status is Status.DROPPED

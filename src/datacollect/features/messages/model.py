@@ -60,7 +60,10 @@ class Code(StrEnum):
     """It was sent twice, and neither time did anybody say whether it was taken over."""
     COURIER_FAILED = "COURIER_FAILED"
     """The hub made a mistake. The log has it."""
+    CALLED_OFF = "CALLED_OFF"
+    """An operator has called its job off."""
     EXPIRED = "EXPIRED"
+    """Nobody came to send it in time."""
 
 
 @dataclass(frozen=True, slots=True)

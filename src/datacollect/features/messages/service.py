@@ -4,7 +4,7 @@ Whoever enqueues for an address that nobody has says so (`deliverable=False`) an
 same statements, and nobody can tell from the answer or the time whether an address is on a record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -47,6 +47,7 @@ __all__ = [
     "best_language",
     "channel_of",
     "compose",
+    "get",
     "newest",
     "used_today",
 ]
@@ -59,10 +60,11 @@ _log = structlog.get_logger(component="messages")
 class Outbox:
     """Where messages are put. One per process."""
 
-    def __init__(self, seals: Seals, *, per_day: int) -> None:
-        """`per_day` holds for programs that say nothing else."""
+    def __init__(self, seals: Seals, *, per_day: int, channels: Mapping[Channel, str]) -> None:
+        """`per_day` holds for programs that say nothing else; `channels` says what takes messages of which."""
         self._seals = seals
         self._per_day = per_day
+        self.channels = channels
 
     def most_per_day(self, tenant: Tenant) -> int:
         per_day = tenant.messages.per_day
@@ -132,6 +134,13 @@ async def newest(
     found = await queries.list_newest(view, scope, status=status, before=before, limit=limit + 1)
     page = found[:limit]
     return page, (page[-1].created_at, page[-1].id) if len(found) > limit else None
+
+
+async def get(view: Reading, scope: TenantScope, message_id: MessageId) -> Stored:
+    """A message that is there."""
+    found = await queries.find(view, scope, message_id)
+    assert found is not None
+    return found[0]
 
 
 async def used_today(view: Reading, scope: TenantScope, *, now: Millis) -> int:

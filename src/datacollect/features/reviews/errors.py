@@ -147,6 +147,13 @@ class UnknownReviewedType(InvalidRequest):
     help = "Name a type of event, such as `update-individual`."
 
 
+class NoSuchReviewer(InvalidRequest):
+    """`assignee` is nobody who may decide in this program."""
+
+    code = "NO_SUCH_REVIEWER"
+    help = "Name the e-mail of an account that may approve there."
+
+
 class NoReviewerAllowed(Forbidden):
     """Forbidden: Insufficient permission for the requested tenant(s)"""
 

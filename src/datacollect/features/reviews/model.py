@@ -308,6 +308,13 @@ def late_fields(event: Event, held: Entity | None) -> Sequence[str]:
     ]
 
 
+def is_late_delete(event: Event, held: Entity | None) -> bool:
+    """Whether it would leave what was written after it, by its own time."""
+    if event.type != "delete-entity" or held is None or held.latest is None:
+        return False
+    return held.latest.time > event.occurred_at
+
+
 def _is_same(one: Any, other: Any) -> bool:
     if one is _ABSENT or other is _ABSENT:
         return one is other

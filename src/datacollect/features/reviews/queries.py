@@ -34,6 +34,8 @@ from datacollect.kernel.ids import TenantId
 
 _r, _c, _d = submission_reviews.c, review_configs.c, review_delegations.c
 
+_UNDER_WAY = (DelegationStatus.WAITING.value, DelegationStatus.ASKED.value)
+
 Key = tuple[Millis, str]
 """When a review was made, and its id: what lists are sorted by."""
 
@@ -336,6 +338,38 @@ async def list_delegations(
     )
     found = await view.execute(wanted.order_by(_d.review_id).limit(limit))
     return [_delegation(row) for row in found]
+
+
+async def note_tries(tx: Tx, scope: TenantScope, ids: Sequence[str], *, now: Millis) -> None:
+    """The other system is about to be told of these."""
+    wanted = and_(_d.tenant_id == scope.tenant_id, _d.review_id.in_(ids))
+    await tx.execute(update(review_delegations).where(wanted).values(tries=_d.tries + 1, updated_ms=now))
+
+
+async def note_trouble(tx: Tx, scope: TenantScope, *, code: str, message: str, now: Millis) -> None:
+    """Why those that wait go on waiting."""
+    wanted = and_(_d.tenant_id == scope.tenant_id, _d.status.in_(_UNDER_WAY))
+    await tx.execute(update(review_delegations).where(wanted).values(code=code, message=message, updated_ms=now))
+
+
+async def has_untold(view: Reading, scope: TenantScope) -> bool:
+    """Whether there are any that nobody has tried to propose."""
+    waits = and_(_d.tenant_id == scope.tenant_id, _d.status == DelegationStatus.WAITING.value)
+    found = select(_d.review_id).where(waits, _d.tries == 0, _d.code.is_(None)).limit(1)
+    return (await view.execute(found)).first() is not None
+
+
+async def take_back(tx: Tx, scope: TenantScope, id: str, *, code: str, now: Millis) -> bool:
+    """Leave it to people of the program; whether it was the other system's."""
+    wanted = and_(_d.tenant_id == scope.tenant_id, _d.review_id == id, _d.status.in_(_UNDER_WAY))
+    values = {"status": DelegationStatus.FAILED.value, "code": code, "message": None, "updated_ms": now}
+    return bool((await tx.execute(update(review_delegations).where(wanted).values(values))).rowcount)
+
+
+async def tenants_delegating(view: Reading) -> Sequence[TenantId]:
+    """Those that another system has yet to be asked for, or to answer; asked for all tenants."""
+    found = select(_d.tenant_id).where(_d.status.in_(_UNDER_WAY)).distinct()
+    return sorted(TenantId(row.tenant_id) for row in await view.execute(found))
 
 
 def _delegation(row: Any) -> Delegation:
