@@ -304,6 +304,29 @@ async def test_nobody_takes_back_what_somebody_else_has_sent(
     assert [one["status"] for one in await ana.submissions()] == ["pending"]
 
 
+async def test_another_submission_takes_the_place_of_one_that_is_to_be_changed(
+    citizen: MakeCitizen, admin: AsyncClient
+) -> None:
+    ana = await citizen(requireReview=True)
+    first = (await ana.submit(village="Da Lat")).json()["reviewId"]
+    asked = await admin.post(f"/api/reviews/{first}/request-changes", json={"comment": "Which part?"})
+    assert asked.status_code == 200, asked.text
+    assert [one["status"] for one in await ana.submissions()] == ["changes-requested"]
+    wish = {"formType": "individual", "formData": {"village": "Da Lat 2"}, "replaces": first}
+    assert (await ana.client.post(SUBMIT, json=wish)).status_code == 200
+    assert (await ana.client.post(SUBMIT, json=wish | {"formData": {"village": "x"}})).status_code == 409
+    assert sorted(one["status"] for one in await ana.submissions()) == ["changes-requested", "pending"]
+
+
+async def test_a_rejection_tells_why_and_not_who(citizen: MakeCitizen, admin: AsyncClient) -> None:
+    ana = await citizen(requireReview=True)
+    sent = (await ana.submit(village="Da Lat")).json()["reviewId"]
+    await admin.post(f"/api/reviews/{sent}/reject", json={"reason": "Not a village"})
+    [known] = await ana.submissions()
+    assert (known["status"], known["rejectionReason"], known["reviewedBy"]) == ("rejected", "Not a village", "staff")
+    assert known["reviewedAt"] is not None
+
+
 # -- who may
 
 

@@ -105,7 +105,7 @@ async def submit(hub: CurrentHub, here: InOwnRecord, sent: Annotated[Sent, Depen
     field in `details`. The same `submissionGuid` again is the same submission.
     """
     scope, body, now = here.scope, sent.value, hub.clock.now()
-    wish = service.Wish(body.form_type, body.form_data, body.submission_guid)
+    wish = service.Wish(body.form_type, body.form_data, body.submission_guid, body.replaces)
     async with hub.db.reading(scope) as view:
         review = await service.find_same(view, scope, here.own, wish)
         entity = None if review else await service.read_record(view, scope, here.own.entity_guid)

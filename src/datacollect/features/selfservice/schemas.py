@@ -60,6 +60,9 @@ class SubmitRequest(Wire):
         description="Chosen by the client, a UUID: the same one sent again is the same submission, whatever became of "
         "the first answer.",
     )
+    replaces: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        None, description="The `id` of a submission of theirs that was rejected or is to be changed: this one takes its place."
+    )
 
 
 class OwnEntity(_Out):

@@ -60,11 +60,13 @@ class Wish:
     form_type: str
     form_data: Mapping[str, Any]
     submission_guid: str | None
+    replaces: str | None = None
+    """An earlier submission, whose place this one takes."""
 
     @property
     def content(self) -> str:
         """The same for the same wish: it tells a retry from another wish under the same guid."""
-        return hashlib.sha256(canonical_json([self.form_type, self.form_data])).hexdigest()
+        return hashlib.sha256(canonical_json([self.form_type, self.form_data, self.replaces])).hexdigest()
 
 
 async def find_same(view: Reading, scope: TenantScope, own: OwnRecord, wish: Wish) -> Review | None:
@@ -105,6 +107,7 @@ def submission_of(forms: OwnForms, record: Own, own: OwnRecord, wish: Wish, *, n
         origin=SubmissionOrigin.CITIZEN,
         standalone=form.standalone,
         at_least_internal=forms.require_review,
+        replaces=wish.replaces,
         content=wish.content,
     )
 
