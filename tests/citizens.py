@@ -4,7 +4,7 @@ from typing import Any
 
 from httpx2 import AsyncClient
 
-from datacollect.features.citizens.model import Holder, Peppers
+from datacollect.features.citizens.model import Holder
 from datacollect.features.citizens.service import begin_session
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
@@ -59,7 +59,7 @@ async def token_of(
             tx,
             scope,
             hub.tokens,
-            Peppers(hub.settings.otp_peppers),
+            hub.peppers,
             Holder(guid, factors),
             method=method,
             identifier=identifier or next(iter(factors.values()), guid),

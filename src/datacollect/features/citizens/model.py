@@ -1,39 +1,17 @@
 """The rules of citizens' sign-ins. Pure; nothing that people type is kept in the clear."""
 
-import hashlib
-import hmac
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.features.entities.indexing.values import value_at
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.tenancy import IDENTIFIERS, OTP_FACTORS, login_factors
-
-__all__ = ["Factors", "Holder", "Peppers", "login_factors"]
+from datacollect.kernel.peppers import Peppers
+from datacollect.kernel.tenancy import IDENTIFIERS, OTP_FACTORS
 
 NATIONAL_ID_TYPE = "national-id"
 """`type` of an item of `identifiers` that holds a national id."""
-
-
-class Peppers:
-    """Keys of hashes, from the operator's secrets: the present one, and the one before it while it is accepted."""
-
-    def __init__(self, secrets: Sequence[bytes]) -> None:
-        self._secrets = secrets
-
-    def hash(self, purpose: str, *parts: str) -> bytes:
-        return _keyed(self._secrets[0], purpose, parts)
-
-    def matches(self, digest: bytes, purpose: str, *parts: str) -> bool:
-        found = [hmac.compare_digest(digest, _keyed(secret, purpose, parts)) for secret in self._secrets]
-        return any(found)
-
-
-def _keyed(secret: bytes, purpose: str, parts: Sequence[str]) -> bytes:
-    # With their lengths, so that no two lists of parts are one text.
-    told = b"".join(len(raw).to_bytes(4) + raw for raw in (part.encode("utf-8", "surrogatepass") for part in parts))
-    return hmac.new(secret, f"datacollect-hub:citizens:{purpose}:".encode() + told, hashlib.sha256).digest()
 
 
 def plain(text: str) -> str:
@@ -77,10 +55,15 @@ class Holder:
 
     guid: str
     factors: Factors
+    address: str = ""
+    """Phone number or e-mail as the record has it: what was typed may only look like it."""
 
 
 def factor_hashes(peppers: Peppers, tenant_id: TenantId, factors: Factors) -> dict[str, str]:
-    return {field: peppers.hash("factor", tenant_id, field, value).hex() for field, value in sorted(factors.items())}
+    return {
+        field: peppers.hash("citizens-factor", tenant_id, field, value).hex()
+        for field, value in sorted(factors.items())
+    }
 
 
 def still_holds(
@@ -89,8 +72,97 @@ def still_holds(
     """Whether the record still says what its owner has shown."""
     return all(
         any(
-            peppers.matches(bytes.fromhex(digest), "factor", tenant_id, field, value)
+            peppers.matches(bytes.fromhex(digest), "citizens-factor", tenant_id, field, value)
             for value in values_of(data, field)
         )
         for field, digest in factor_hashes.items()
     )
+
+
+# -- one-time codes
+
+CODE_SECONDS = 300
+TRIES = 3
+"""Wrong ones that a code stands, from where it was asked for; and as many from elsewhere, so that strangers cannot use
+its owner's up."""
+KEPT_CODES = 3
+"""Of one identifier, the latest so many are good: a code that somebody else has asked for does not end the owner's."""
+REQUESTS = 5
+"""Codes of one identifier in 15 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code that has neither been used nor run out."""
+
+    id: str
+    hash: bytes
+    entity_guid: str | None
+    origin: str
+    own_tries: int
+    other_tries: int
+    created_at: Millis
+    expires_at: Millis
+
+    def is_open_to(self, origin: str) -> bool:
+        return (self.own_tries if origin == self.origin else self.other_tries) < TRIES
+
+    def tried_from(self, origin: str) -> "Code":
+        """After a wrong try."""
+        if origin == self.origin:
+            return replace(self, own_tries=self.own_tries + 1)
+        return replace(self, other_tries=self.other_tries + 1)
+
+
+# -- locks
+
+FORGOTTEN_MILLIS = 24 * 3_600_000
+"""After so long without a wrong try there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockRule:
+    """After so many wrong tries in a row it is locked, each time for twice as long as the time before."""
+
+    tries: int
+    first_millis: int
+    most_millis: int
+
+
+OTP_LOCK = LockRule(10, 15 * 60_000, 4 * 3_600_000)
+ID_LOCK = LockRule(5, 15 * 60_000, 24 * 3_600_000)
+"""Longer, because a date of birth is soon guessed: 30,000 cover a lifetime."""
+
+
+_NEVER = Millis(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Wrong tries of one identifier or national id."""
+
+    wrong: int = 0
+    """Since the last lock."""
+    level: int = 0
+    """Locks in a row."""
+    locked_until: Millis = _NEVER
+    changed_at: Millis = _NEVER
+
+    def at(self, now: Millis, rule: LockRule) -> "Lock":
+        """As it is now: wrong tries of long ago do not count, nor does a lock that only a clock gone wrong explains."""
+        if (
+            now - max(self.changed_at, self.locked_until) > FORGOTTEN_MILLIS
+            or self.locked_until - now > rule.most_millis
+        ):
+            return Lock(changed_at=now)
+        return self
+
+    def seconds_left(self, now: Millis) -> int:
+        return max(0, -(-(self.locked_until - now) // 1000))
+
+    def after_wrong(self, now: Millis, rule: LockRule) -> "Lock":
+        """While it is locked nothing is tried: so no try makes a lock longer."""
+        if self.wrong + 1 < rule.tries:
+            return replace(self, wrong=self.wrong + 1, changed_at=now)
+        millis = min(rule.first_millis << min(self.level, 16), rule.most_millis)
+        return Lock(0, self.level + 1, Millis(now + millis), now)

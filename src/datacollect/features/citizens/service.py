@@ -5,16 +5,17 @@ import msgspec
 from datacollect.db import Database, Tx
 from datacollect.features.citizens import queries
 from datacollect.features.citizens.errors import SelfServiceDisabled
-from datacollect.features.citizens.model import Holder, Peppers, factor_hashes, login_factors, still_holds
+from datacollect.features.citizens.model import Holder, factor_hashes, still_holds
 from datacollect.features.entities.service import current_data_and
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import SelfServiceOnly, Unauthenticated
 from datacollect.kernel.identity import Citizen, TenantScope
 from datacollect.kernel.ids import TenantId, is_config_id, new_guid
-from datacollect.kernel.tenancy import SelfServiceRules, SignIn, Tenant, TenantDirectory
+from datacollect.kernel.peppers import Peppers
+from datacollect.kernel.tenancy import SelfServiceRules, SignIn, Tenant, TenantDirectory, login_factors
 from datacollect.kernel.tokens import ACCESS_SECONDS, SelfServiceClaims, TokenInvalid, Tokens
 
-__all__ = ["CitizenGate", "login_factors"]
+__all__ = ["CitizenGate", "begin_session", "login_factors", "rules_of", "sign_out"]
 
 _hashes = msgspec.json.Decoder(dict[str, str])
 
@@ -104,6 +105,6 @@ async def begin_session(
     return tokens.self_service(SelfServiceClaims(scope.tenant_id, holder.guid, identifier, session_id))
 
 
-async def sign_out(tx: Tx, scope: TenantScope, citizen: Citizen, *, now: Millis) -> None:
-    """End the sign-in; harmless when it has ended."""
-    await queries.end_session(tx, scope, citizen.session, now=now)
+async def sign_out(tx: Tx, scope: TenantScope, citizen: Citizen, *, now: Millis) -> bool:
+    """End the sign-in; False when it had ended before."""
+    return await queries.end_session(tx, scope, citizen.session, now=now)

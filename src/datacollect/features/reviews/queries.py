@@ -292,6 +292,17 @@ async def add_comment(tx: Tx, scope: TenantScope, review_id: str, comment: Comme
     )
 
 
+async def asked_changes(view: Reading, scope: TenantScope, review_ids: Collection[str]) -> Mapping[str, str]:
+    """What reviewers want changed, by review; the last word of each."""
+    c = review_comments.c
+    wanted = select(c.review_id, c.text).where(
+        c.tenant_id == scope.tenant_id,
+        c.review_id.in_(sorted(review_ids)),
+        c.kind == CommentKind.CHANGES_REQUESTED.value,
+    )
+    return {row.review_id: row.text for row in await view.execute(wanted.order_by(c.created_ms, c.id))}
+
+
 async def list_comments(
     view: Reading, scope: TenantScope, review_id: str, *, after: Key | None, limit: int
 ) -> Sequence[Comment]:

@@ -30,6 +30,7 @@ _SUBMISSION: dict[str, Any] = {
     "entityGuid": "p-001",
     "createdAt": "2026-01-01T00:00:00.000Z",
     "data": {"village": "Hoa Binh"},
+    "requestedChanges": None,
 }
 _ACCESS: dict[str, Any] = {
     "at": "2026-01-01T00:00:00.000Z",
@@ -61,7 +62,8 @@ class SubmitRequest(Wire):
         "the first answer.",
     )
     replaces: Annotated[str, StringConstraints(max_length=64)] | None = Field(
-        None, description="The `id` of a submission of theirs that was rejected or is to be changed: this one takes its place."
+        None,
+        description="The `id` of a submission of theirs that was rejected or is to be changed: this one takes its place.",
     )
 
 
@@ -129,6 +131,7 @@ class SubmissionView(_Out):
     entity_guid: str
     created_at: str
     data: dict[str, Any] = Field(description="What was sent, as far as it differed from the record.")
+    requested_changes: str | None = Field(description="Of `changes-requested`: what somebody wants changed in it.")
 
 
 class SubmissionList(_Out):

@@ -141,6 +141,8 @@ class SubmissionPage:
     """The latest first. `next_key` is None on the last page."""
 
     found: Sequence[Review]
+    asked: Mapping[str, str]
+    """What reviewers want changed, by the submission's id."""
     next_key: Key | None
 
 
@@ -153,7 +155,9 @@ async def list_submissions(
         view, scope, guid, before=before, limit=limit + 1, submitter_key=citizen_key(guid)
     )
     page = found[:limit]
-    return SubmissionPage(page, (page[-1].created_at, page[-1].id) if len(found) > limit else None)
+    waiting = [one.id for one in page if one.status is Status.CHANGES_REQUESTED]
+    asked = await reviews.asked_changes(view, scope, waiting) if waiting else {}
+    return SubmissionPage(page, asked, (page[-1].created_at, page[-1].id) if len(found) > limit else None)
 
 
 async def withdraw(tx: Tx, scope: TenantScope, own: OwnRecord, id: str, *, now: Millis) -> Review:

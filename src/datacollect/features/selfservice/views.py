@@ -23,7 +23,7 @@ def entity_view(entity: StoredEntity, own: Own, forms: OwnForms) -> dict[str, An
     }
 
 
-def submission_view(review: Review, tenant_id: str, *, names_staff: bool) -> dict[str, Any]:
+def submission_view(review: Review, tenant_id: str, *, names_staff: bool, asked: str | None = None) -> dict[str, Any]:
     reviewer = review.reviewed_by
     if reviewer not in (None, SYSTEM_REVIEWER) and not names_staff:
         reviewer = STAFF
@@ -40,6 +40,7 @@ def submission_view(review: Review, tenant_id: str, *, names_staff: bool) -> dic
         "entityGuid": review.entity_guid,
         "createdAt": format_timestamp(review.created_at),
         "data": _sent(review.event.data),
+        "requestedChanges": asked,
     }
 
 
