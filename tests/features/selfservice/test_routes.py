@@ -311,7 +311,8 @@ async def test_another_submission_takes_the_place_of_one_that_is_to_be_changed(
     first = (await ana.submit(village="Da Lat")).json()["reviewId"]
     asked = await admin.post(f"/api/reviews/{first}/request-changes", json={"comment": "Which part?"})
     assert asked.status_code == 200, asked.text
-    assert [one["status"] for one in await ana.submissions()] == ["changes-requested"]
+    [known] = await ana.submissions()
+    assert (known["status"], known["requestedChanges"]) == ("changes-requested", "Which part?")
     wish = {"formType": "individual", "formData": {"village": "Da Lat 2"}, "replaces": first}
     assert (await ana.client.post(SUBMIT, json=wish)).status_code == 200
     assert (await ana.client.post(SUBMIT, json=wish | {"formData": {"village": "x"}})).status_code == 409

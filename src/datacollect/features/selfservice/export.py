@@ -48,7 +48,10 @@ async def exported(
         "memberships": [_group(group) for group in groups],
         "events": [_event(one, log, record, forms, people, tenant) for one in touchings],
         "eventsAreComplete": len(touchings) < MOST_EVENTS,
-        "submissions": [submission_view(one, tenant.id, names_staff=forms.names_staff) for one in sent.found],
+        "submissions": [
+            submission_view(one, tenant.id, names_staff=forms.names_staff, asked=sent.asked.get(one.id))
+            for one in sent.found
+        ],
         "attachments": [_file(file) for file in files],
     }
 

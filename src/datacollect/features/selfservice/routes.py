@@ -128,7 +128,10 @@ async def list_submissions(
         page = await service.list_submissions(view, scope, here.own, before=before, limit=_limit(limit))
     await hub.reads.note(scope, here.tenant, "read-own-submissions", here.own.entity_guid, count=len(page.found))
     answer = {
-        "submissions": [submission_view(one, here.tenant.id, names_staff=here.forms.names_staff) for one in page.found],
+        "submissions": [
+            submission_view(one, here.tenant.id, names_staff=here.forms.names_staff, asked=page.asked.get(one.id))
+            for one in page.found
+        ],
         "nextCursor": None if page.next_key is None else f"{page.next_key[0]}|{page.next_key[1]}",
     }
     return _json(answer)
