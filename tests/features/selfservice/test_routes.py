@@ -139,6 +139,16 @@ async def test_a_report_changes_no_record_and_is_never_approved_by_itself(
     assert (await ana.submit("birth")).status_code == 400
 
 
+async def test_an_approved_report_changes_no_record(citizen: MakeCitizen, admin: AsyncClient) -> None:
+    ana = await citizen()
+    before = await pull_all(admin, ana.program)
+    sent = (await ana.submit("birth", child="Bo")).json()["reviewId"]
+    approved = await admin.post(f"/api/reviews/{sent}/approve", json={"tenantId": ana.program})
+    assert approved.status_code == 200, approved.text
+    assert await pull_all(admin, ana.program) == before
+    assert [one["status"] for one in await ana.submissions()] == ["approved"]
+
+
 async def test_a_name_that_no_form_has_is_a_report(citizen: MakeCitizen) -> None:
     ana = await citizen(allowedForms=["grievance"])
     assert (await ana.submit("grievance", text="Too late")).json()["status"] == "pending_review"
