@@ -128,6 +128,8 @@ def test_nothing_that_differs_is_taken_as_it_was_sent() -> None:
     [
         ({"phone": "+666"}, IssueCode.LOGIN_FACTOR),
         ({"phone": ""}, IssueCode.LOGIN_FACTOR),
+        ({"nationalId": None}, IssueCode.LOGIN_FACTOR),
+        ({"nothing": None}, IssueCode.UNKNOWN_FIELD),
         ({"nationalId": "N1"}, IssueCode.LOGIN_FACTOR),
         ({"email": "a@b.test"}, IssueCode.LOGIN_FACTOR),
         ({"area_id": "cedar-bay"}, IssueCode.NOT_WRITABLE),
@@ -189,6 +191,31 @@ def test_rows_keep_what_is_not_shown_of_them(rows: list[Any], written: list[Any]
     result = checked(forms(), correction(), own(), {"children": rows})
     assert codes(result) == []
     assert result.data == {"children": written}
+
+
+def test_rows_that_look_alike_stay_themselves() -> None:
+    twins = [{"age": 3, "secret": "a"}, {"age": 3, "secret": "b"}]
+    result = checked(forms(), correction(), own(children=twins), {"children": [{"age": 3}, {"age": 3}, {"age": 9}]})
+    assert result.data == {"children": [*twins, {"age": 9}]}
+
+
+def test_a_login_factor_that_the_record_does_not_show_comes_back_empty() -> None:
+    """As a form sends it that asks for one."""
+    result = checked(forms(fields=("name",)), correction(), own(), {"phone": "", "village": "Hue"})
+    assert (codes(result), result.data) == ([], {"village": "Hue"})
+
+
+def test_a_secret_in_an_object_is_kept_by_who_does_not_see_it() -> None:
+    asks = correction({"components": [field("safe", "container", components=[field("pin", "password"), field("box")])]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    held = Own("p-1", "individual", None, {"safe": {"pin": "4711", "box": "A"}})
+    assert checked(taken, asks, held, {"safe": {"box": "B"}}).data == {"safe": {"pin": "4711", "box": "B"}}
+    assert taken.visible_in(held.data, None) == {"safe": {"box": "A"}}
+
+
+def test_a_form_that_asks_for_what_is_internal_does_not_show_it() -> None:
+    asks = correction({"components": [field("area_id"), field("members"), field("name")]})
+    assert forms(asks).visible_in(DATA | {"members": [1]}, None) == {"name": "Ana", "phone": "+1555"}
 
 
 def test_rows_that_a_program_does_not_show_can_be_written() -> None:

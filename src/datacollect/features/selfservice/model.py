@@ -310,7 +310,9 @@ class _Sieve:
             if is_extra or key in fields.fixed:
                 continue
             if problem := self._problem(at, fields):
-                if not _is_back(key, value, shown):
+                # A form sends what is not shown as empty; nothing is written either way.
+                is_left_out = key in fields.below and key not in shown and value in ("", None, [], {})
+                if not is_left_out and not _is_back(key, value, shown):
                     self.issues.append(_issue(*problem))
             elif (inner := fields.below[key]) is None:
                 written[key] = value
