@@ -382,6 +382,12 @@ class Settings(BaseSettings):
         "`authority`, `client_id`, and optionally `audience` and `organization`.",
     )
 
+    @field_validator("otp_expose_dev_code", mode="before")
+    @classmethod
+    def _exactly_true(cls, given: object) -> object:
+        # As the reference reads it: whatever else somebody has put there does not tell codes to everybody.
+        return given == "true" if isinstance(given, str) else given
+
     @field_validator("staff_providers", mode="before")
     @classmethod
     def _read_staff_providers(cls, given: object) -> object:

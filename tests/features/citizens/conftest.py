@@ -94,6 +94,8 @@ SETTINGS: dict[str, object] = {
     "OTP_EXPOSE_DEV_CODE": True,
     "ALLOW_PRIVATE_ADAPTER_HOSTS": True,
     "ACCOUNT_REQUESTS_AT_ONCE": 100,
+    # Messages stay where they were put.
+    "JOBS_AT_ONCE": 0,
 }
 
 

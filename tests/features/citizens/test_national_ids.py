@@ -134,3 +134,14 @@ async def test_r8_strangers_do_not_lock_out_who_has_signed_in_from_there_before(
     for _ in range(5):
         assert_refused(await street.identify(program, "N-1", "1990-01-01", origin=home), *FAILED)
     assert_refused(await street.identify(program, "N-1", BORN, origin=home), *LOCKED)
+
+
+async def test_an_item_that_is_taken_from_the_identifiers_lets_nobody_in(street: Street) -> None:
+    program = await street.program("id")
+    items = [{"type": "national-id", "value": "N-1"}]
+    guid = await street.person(program, identifiers=items, dateOfBirth=BORN)
+    token = (await street.identify(program, "N-1", BORN)).json()["token"]
+    await change_citizen(street.admin, program, guid, identifiers=[{"type": "national-id", "value": "N-2"}])
+    assert_refused(await street.identify(program, "N-1", BORN), *FAILED)
+    assert not await street.opens(token)
+    assert (await street.identify(program, "N-2", BORN)).status_code == 200

@@ -28,6 +28,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
+from tests.citizens import self_service
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
 
@@ -153,6 +154,15 @@ class Providers:
             {"type": "northerners", "fields": fields | {"default_area": "north"}},
         ]
 
+    def of_citizens(self, name: str) -> dict[str, Any]:
+        return {
+            "authority": (self.home if name in (OWN, ARCHIVED) else self.other).authority,
+            "redirectUri": "https://app.example/callback",
+            "clientId": "citizens",
+            "scope": "openid",
+            "entityMapping": {"primaryClaim": "sub", "entityField": "oidcSubject"},
+        }
+
 
 @dataclass
 class World:
@@ -212,7 +222,10 @@ class World:
         return str(config["id"])
 
     def config_of(self, name: str) -> dict[str, Any]:
-        return config_of(name) | {"authConfigs": self.providers.entries(name)}
+        return config_of(name) | {
+            "authConfigs": self.providers.entries(name),
+            "selfService": self_service(oidcConfig=self.providers.of_citizens(name)),
+        }
 
     async def push(self, config_id: str, *events: Any, device: str, **members: Any) -> Any:
         body = {"configId": config_id, "events": list(events)} | members
@@ -369,7 +382,9 @@ async def _opened(
     registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
-    settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+    settings = make_settings(
+        folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
+    )
     app = create_app(settings, clock=clock)
     transport = ASGITransport(app=app, raise_app_exceptions=False)
     seat = ASGITransport(app=app, client=("192.0.2.1", 1))
