@@ -69,6 +69,7 @@ from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews import feature as reviews
 from datacollect.features.reviews.delegating import DelegatingHandler
 from datacollect.features.reviews.rounds import ReviewRounds
+from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.selfservice import feature as selfservice
 from datacollect.features.selfservice.forms import CachedOwnForms
@@ -77,7 +78,7 @@ from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, locked_programs
+from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -140,6 +141,13 @@ _LOCKED = (
     "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
+
+_NO_WAY_OUT = (
+    "Programs let citizens sign in by codes, and this hub has no way to send them. Set SMTP_URL or SMS_GATEWAY_URL:"
+    " docs/how-to/send-codes-by-mail-and-sms.md."
+)
+
+_ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
@@ -215,6 +223,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
                 DelegatingHandler(database, log, connections, clock),
+                TellingHandler(outbox, settings.seals, clock),
                 SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
@@ -322,6 +331,7 @@ async def prepare(hub: Hub) -> None:
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     await _open_secrets(hub)
     await _open_storage(hub)
+    await _tell_of_messages(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
@@ -345,6 +355,19 @@ async def _open_secrets(hub: Hub) -> None:
         _log.info("programs.adopted", programs=adopted)
     if locked := await locked_programs(hub.db, hub.seals):
         _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
+
+
+async def _tell_of_messages(hub: Hub) -> None:
+    """Say so if codes reach nobody, or everybody who reads what the hub prints."""
+    settings = hub.settings
+    if not settings.sends_codes:
+        async with hub.db.reading() as view:
+            programs = await count_sending_codes(view)
+        if programs:
+            _log.warning("messages.no_way_out", programs=programs, help=_NO_WAY_OUT)
+    printed = [channel.value for channel, kind in hub.messages.channels.items() if kind == "console"]
+    if printed and settings.production:
+        _log.warning("messages.on_console", channels=printed, help=_ON_CONSOLE)
 
 
 async def _open_storage(hub: Hub) -> None:

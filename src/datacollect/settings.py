@@ -449,6 +449,11 @@ class Settings(BaseSettings):
         return self.development if self.message_console is None else self.message_console
 
     @property
+    def sends_codes(self) -> bool:
+        """Whether there is a way for codes to reach anybody."""
+        return self.smtp_url is not None or self.sms_gateway_url is not None or self.messages_on_console
+
+    @property
     def attachments_folder(self) -> Path:
         return self.attachments_dir or self.data_dir / "attachments"
 

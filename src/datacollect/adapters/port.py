@@ -43,7 +43,6 @@ class Member:
     type: RecordType
     """Groups can be members of groups; not every system knows that."""
     link: Link | None
-    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,8 @@ class Outgoing:
     """Deleted here; `data` is what it was. Take the twin away or end it, where the other system can."""
     members: Sequence[Member] | None = None
     """Of a group: those it has now. None for everything else."""
+    strange_members: frozenset[str] = frozenset()
+    """Of a group: external ids of members it has there that are not known here. Nobody here has taken those out: they stay."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """What the adapter left with this record in its last outcome, link or not: a change request under way, say."""
 
@@ -230,7 +231,7 @@ class FollowsUp(Protocol):
     """An adapter of a system in which things end later than they begin (change requests)."""
 
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
-        """Ask what has become of at most a hundred of them. Those it does not answer for stay as they are."""
+        """Ask what has become of a few of them. Those it does not answer for stay as they are."""
 
 
 class Verdict(StrEnum):

@@ -13,7 +13,8 @@ def masked(address: str, channel: Channel) -> str:
     """`+49…12`, `a…@…`; of a webhook its host."""
     match channel:
         case Channel.MAIL:
-            return f"{address[:1]}…@…"
+            first = address[:1]
+            return f"{first if first.isalnum() else '…'}…@…".replace("……", "…")
         case Channel.SMS:
             return _masked_number("".join(mark for mark in address if mark.isdecimal() or mark == "+"))
         case Channel.WEBHOOK:

@@ -90,7 +90,8 @@ class TurnedStore(MemoryStore):
     """Puts in two turns: until the second one nothing is there. It ends in time, or not at all."""
 
     def __init__(self, turns: Turns, clock: Clock) -> None:
-        super().__init__(clock)
+        super().__init__()
+        self._clock = clock
         self._turns = turns
 
     async def put(self, key: ObjectKey, spooled: Spooled) -> None:

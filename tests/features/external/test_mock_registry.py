@@ -67,6 +67,11 @@ async def register_family(exchange: Exchange) -> None:
     )
 
 
+async def edit(exchange: Exchange, group: str, event_type: str, **data: Any) -> None:
+    """Later than whatever a pull brings."""
+    await exchange.push(make_event(event_type, entity=group, data=data, timestamp="2035-01-01T00:00:00.000Z"))
+
+
 def data_of(entity: Any) -> dict[str, Any]:
     return {name: value for name, value in entity["data"].items() if name != "externalId"}
 
@@ -148,6 +153,39 @@ async def test_joining_leaving_and_deleting_go_both_ways(exchange: Exchange, reg
     assert registry.persons() == []
     assert await exchange.entity(member) is None
     assert lan["uuid"] != ana["uuid"]
+
+
+async def test_roles_that_were_given_there_stay(
+    exchange: Exchange, registry: MockRegistry, system: RemoteSystem
+) -> None:
+    ana = registry.add_person(given_name="Ana")
+    cruz = registry.add_group("Cruz", members=[ana["uuid"]])
+    registry.join(cruz["uuid"], ana["uuid"], role="head")
+    await exchange.run()
+    [group] = [one for one in await exchange.entities() if one["type"] == "group"]
+    await edit(exchange, group["guid"], "update-group", name="Cruz & Co")
+    system.log.clear()
+    assert counts(await exchange.run()) == (1, 0, 0, 0)
+    [there] = registry.groups()
+    assert there["name"] == "Cruz & Co"
+    assert [(one["person_uuid"], one["role"]) for one in there["memberships"]] == [(ana["uuid"], "head")]
+    assert [one.path for one in system.log if one.path.endswith("/members")] == []
+
+
+async def test_a_member_that_could_not_be_taken_in_stays_in_the_group_there(
+    exchange: Exchange, registry: MockRegistry
+) -> None:
+    ana, ben = registry.add_person(given_name="Ana"), registry.add_person(given_name="Ben\0")
+    registry.add_group("Cruz", members=[ana["uuid"], ben["uuid"]])
+    await exchange.run()
+    [group] = [one for one in await exchange.entities() if one["type"] == "group"]
+    await edit(exchange, group["guid"], "update-group", name="Cruz & Co")
+    await exchange.run()
+    await edit(exchange, group["guid"], "remove-member", memberId=group["memberIds"][0])
+    await exchange.run()
+    [there] = registry.groups()
+    assert there["name"] == "Cruz & Co"
+    assert [one["person_uuid"] for one in there["memberships"]] == [ben["uuid"]]
 
 
 async def test_answers_that_are_lost_make_nobody_twice(

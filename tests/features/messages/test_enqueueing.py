@@ -19,6 +19,18 @@ async def test_the_address_is_masked_and_the_content_sealed(post: Post) -> None:
     assert mail.masked == "a…@…"
 
 
+@pytest.mark.parametrize(
+    "address", ["", "@", "\0", "\0@\0", "\ud800@people.test", "+49\ud800", "x" * 5000, "'; --", "٣" * 12]
+)
+async def test_whatever_is_typed_as_an_address_is_taken_and_then_refused(post: Post, address: str) -> None:
+    box = await post.box()
+    for channel in (Channel.SMS, Channel.MAIL):
+        message_id = await box.put(channel=channel, address=address, text=f"{CODE} \ud800", subject="\0")
+        await post.deliver()
+        message, content = await box.look(message_id)
+        assert (message.status, message.code, content) == (Status.REFUSED, "ADDRESS_INVALID", None)
+
+
 async def test_decoys_dropped_ones_and_others_take_the_same_statements(post: Post) -> None:
     box = await post.box(messagesPerDay=1)
     taken = []

@@ -19,7 +19,7 @@ from tests.attachments import form_of
 from tests.citizens import token_of
 from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
-from tests.security.matrix.callers import Caller
+from tests.security.matrix.callers import LEVELS, Caller
 from tests.security.matrix.world import (
     ARCHIVED,
     ELSEWHERE,
@@ -200,6 +200,32 @@ async def _waiting_run(world: World, place: Place) -> Place:
         return place
     await world.exchanged(place.id)
     return replace(place, objects=replace(place.objects, job=await world.make_waiting_run(place.id)))
+
+
+async def _fresh_review(world: World, place: Place) -> Place:
+    if place.name == UNKNOWN:
+        return place
+    return replace(place, objects=replace(place.objects, review=await world.make_review(place.id, place.name)))
+
+
+def _submitted(area: str) -> Build:
+    def build(place: Place) -> Sent:
+        event = make_event(data={"entityName": "individual", "name": "Leo", "area_id": area})
+        return Sent("POST", "/api/reviews/submit", body={"tenantId": place.id, "formData": event})
+
+    return build
+
+
+def _in_review(what: str, **body: Any) -> Build:
+    return _plain("POST", f"/api/reviews/{{review}}/{what}", lambda _: body)
+
+
+def _who_decides(caller: Caller) -> int:
+    return 200 if (caller.level_in(OWN) or 0) >= LEVELS["supervisor"] else 403
+
+
+def _asked_for_reviews(place: Place) -> Sent:
+    return Sent("GET", "/api/reviews", (("tenantId", place.id),))
 
 
 async def _no_run(world: World, place: Place) -> Place:
@@ -688,6 +714,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/potential-duplicates/sweep": (
         Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
+    "GET /api/messages": (Recipe(_of("/api/messages")),),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
         Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),
@@ -736,6 +763,37 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "POST /api/sync/quarantine/{id}/discard": (
         Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
+    ),
+    "GET /api/reviews": (Recipe(_asked_for_reviews),),
+    "POST /api/reviews/submit": (
+        Recipe(_submitted("north"), writes=True),
+        Recipe(_submitted("south"), limited=422, writes=True, name="in the south"),
+    ),
+    "POST /api/reviews/bulk-approve": (
+        Recipe(_plain("POST", "/api/reviews/bulk-approve", lambda _: {"reviewIds": [str(uuid.uuid4())]})),
+    ),
+    "GET /api/reviews/{id}": (Recipe(_get("/api/reviews/{review}"), limited=404),),
+    "POST /api/reviews/{id}/approve": (Recipe(_in_review("approve"), limited=404, prepare=_fresh_review, writes=True),),
+    "POST /api/reviews/{id}/reject": (
+        Recipe(_in_review("reject", reason="no"), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/request-changes": (
+        Recipe(_in_review("request-changes", comment="?"), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/assign": (
+        Recipe(_in_review("assign", assignee=None), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/withdraw": (Recipe(_in_review("withdraw"), ok=403, limited=404),),
+    "POST /api/reviews/{id}/take-back": (Recipe(_in_review("take-back"), ok=409, limited=404),),
+    "GET /api/reviews/{id}/comments": (Recipe(_get("/api/reviews/{review}/comments"), ok=_who_decides, limited=404),),
+    "POST /api/reviews/{id}/comments": (
+        Recipe(_in_review("comments", comment="?"), ok=_who_decides, limited=404, writes=True),
+    ),
+    "GET /api/reviews/config/{id}": (Recipe(_get("/api/reviews/config/{id}")),),
+    "PUT /api/reviews/config/{id}/{eventType}": (
+        Recipe(
+            _plain("PUT", "/api/reviews/config/{id}/create-record", lambda _: {"policy": "auto-approve"}), writes=True
+        ),
     ),
     "POST /api/openspp-fields/parse": (Recipe(_plain("POST", "/api/openspp-fields/parse", lambda _: {"name": "Lan"})),),
     "POST /api/openspp-fields/parse-file": (

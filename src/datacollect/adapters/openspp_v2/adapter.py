@@ -39,7 +39,6 @@ from datacollect.adapters.port import (
     Verdict,
 )
 
-MAX_FOLLOWED = 100
 ENOUGH_UNANSWERED = 3
 """Records in a row of which the registry says nothing: then it is away, and the others stay as they are."""
 
@@ -90,7 +89,7 @@ class OpenSppV2Adapter:
         """The longest under way first. When the registry is away, those not asked for stay as they are."""
         told: list[FollowUp] = []
         unanswered = 0
-        for one in sorted(followed, key=_asked_at)[:MAX_FOLLOWED]:
+        for one in sorted(followed, key=_asked_at):
             answer, failed = await self._follow(one)
             told.append(answer)
             unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
@@ -111,7 +110,7 @@ class OpenSppV2Adapter:
     async def rulings(self, proposed: Sequence[Proposed]) -> Sequence[Ruling]:
         told: list[Ruling] = []
         unanswered = 0
-        for one in sorted(proposed, key=lambda one: _asked_at(one.followed))[:MAX_FOLLOWED]:
+        for one in sorted(proposed, key=lambda one: _asked_at(one.followed)):
             ruling, failed = await self._rule(one)
             told.append(ruling)
             unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0

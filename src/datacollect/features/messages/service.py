@@ -4,6 +4,7 @@ Whoever enqueues for an address that nobody has says so (`deliverable=False`) an
 same statements, and nobody can tell from the answer or the time whether an address is on a record.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -53,6 +54,8 @@ __all__ = [
 ]
 
 KIND = "send-message"
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 _log = structlog.get_logger(component="messages")
 
@@ -108,9 +111,9 @@ class Outbox:
 
     def _sealed(self, message_id: MessageId, message: NewMessage) -> str:
         content = Content(
-            message.address[:LONGEST_ADDRESS],
-            message.text[:LONGEST_TEXT],
-            message.subject[:LONGEST_TEXT],
+            _sound(message.address, LONGEST_ADDRESS),
+            _sound(message.text, LONGEST_TEXT),
+            _sound(message.subject, LONGEST_TEXT),
             message.deliverable,
             message.secret,
         )
@@ -119,6 +122,11 @@ class Outbox:
     def opened(self, message_id: MessageId, content: str) -> Content:
         """Raises `CannotOpen`."""
         return msgspec.json.decode(self._seals.open(content, place_of(message_id)), type=Content)
+
+
+def _sound(text: str, most: int) -> str:
+    """What can be written. Halves of characters, which JSON has a spelling for, cannot."""
+    return _HALVES.sub("\ufffd", text[:most])
 
 
 def _cost(message: NewMessage) -> int:

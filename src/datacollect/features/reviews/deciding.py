@@ -31,6 +31,7 @@ from datacollect.features.reviews.model import (
     Decision,
     DelegationStatus,
     FieldConflict,
+    News,
     Policy,
     PolicyRow,
     Review,
@@ -42,7 +43,8 @@ from datacollect.features.reviews.model import (
     is_submitter,
     late_fields,
 )
-from datacollect.features.reviews.service import move, say
+from datacollect.features.reviews.service import TELLING, move, say
+from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role, TenantScope
 from datacollect.kernel.ids import new_guid
@@ -199,10 +201,11 @@ async def request_changes(tx: Tx, scope: TenantScope, id: str, comment: str, *, 
 async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, now: Millis) -> Review:
     """Note who is to decide. Others may all the same."""
     review = await looking.get(tx, scope, id)
-    if not await queries.change(
-        tx, scope, id, found_in={Status.PENDING, Status.CHANGES_REQUESTED}, now=now, assigned_to=assignee
-    ):
+    waiting = {Status.PENDING, Status.CHANGES_REQUESTED}
+    news: dict[str, Any] = {} if assignee is None else {"news": News.ASSIGNED.value}
+    if not await queries.change(tx, scope, id, found_in=waiting, now=now, assigned_to=assignee, **news):
         raise ReviewNotPending()
+    await enqueue(tx, scope, TELLING, {}, now=now)
     return replace(review, assigned_to=assignee, updated_at=now)
 
 

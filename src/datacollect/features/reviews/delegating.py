@@ -32,6 +32,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.service import entity_or_end
 from datacollect.features.external.connecting import CannotConnect, Connection, Connections
+from datacollect.features.external.following import MOST_AT_ONCE
 from datacollect.features.external.model import content_of
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pushing import is_external_id, stored
@@ -55,7 +56,7 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
 ASKED_AT_ONCE = 10
-RULED_AT_ONCE = 100
+RULED_AT_ONCE = MOST_AT_ONCE
 LONGEST_REASON = 4000
 _FORCED = Decision(force=True)
 

@@ -50,6 +50,19 @@ class CommentKind(StrEnum):
     APPROVED = "approved"
 
 
+class News(StrEnum):
+    """What those whom it concerns are told of."""
+
+    SUBMITTED = "submitted"
+    ASSIGNED = "assigned"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CHANGES_REQUESTED = "changes-requested"
+    WITHDRAWN = "withdrawn"
+    DUE = "due"
+    """It should have been decided."""
+
+
 class DelegationStatus(StrEnum):
     WAITING = "waiting"
     """The other system has not been told yet."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -15,6 +15,7 @@ from datacollect.features.reviews.model import (
     CommentKind,
     Delegation,
     DelegationStatus,
+    News,
     Policy,
     PolicyRow,
     Review,
@@ -56,8 +57,8 @@ class Filters:
     due_by: Millis | None = None
 
 
-async def insert_review(tx: Tx, scope: TenantScope, review: Review) -> None:
-    await tx.execute(insert(submission_reviews).values(_values(scope, review)))
+async def insert_review(tx: Tx, scope: TenantScope, review: Review, *, news: News | None) -> None:
+    await tx.execute(insert(submission_reviews).values(_values(scope, review) | {"news": news}))
     await tx.execute(insert(review_owners).values(id=review.id, tenant_id=scope.tenant_id))
 
 
@@ -143,6 +144,39 @@ async def change(
         wanted = and_(wanted, _r.replaced_by.is_(None))
     done = await tx.execute(update(submission_reviews).where(wanted).values(updated_ms=now, **values))
     return bool(done.rowcount)
+
+
+async def list_news(view: Reading, scope: TenantScope, *, now: Millis, limit: int) -> Sequence[tuple[Review, News]]:
+    """What has not been told; first what has happened, then what is due."""
+    untold = submission_reviews.c.news
+    rows = list(await view.execute(_of(scope).where(untold.is_not(None)).order_by(_r.id).limit(limit)))
+    found = [(_review(row), News(row.news)) for row in rows]
+    if len(found) < limit:
+        due = _of(scope).where(_r.status == Status.PENDING.value, _r.due_told.is_(False), _r.due_ms <= now)
+        rows = list(await view.execute(due.order_by(_r.due_ms).limit(limit - len(found))))
+        found += [(_review(row), News.DUE) for row in rows]
+    return found
+
+
+async def note_told(tx: Tx, scope: TenantScope, review: Review, news: News) -> bool:
+    """Whether it still was what there was to tell."""
+    ours = and_(_r.tenant_id == scope.tenant_id, _r.id == review.id)
+    if news is News.DUE:
+        done = await tx.execute(update(submission_reviews).where(ours, _r.due_told.is_(False)).values(due_told=true()))
+    else:
+        is_latest = and_(ours, _r.news == news.value, _r.updated_ms == review.updated_at)
+        done = await tx.execute(update(submission_reviews).where(is_latest).values(news=None))
+    return bool(done.rowcount)
+
+
+async def tenants_with_news(view: Reading, *, now: Millis) -> Sequence[TenantId]:
+    """Those where there is something to tell; asked for all tenants."""
+    happened = select(_r.tenant_id).where(_r.news.is_not(None)).distinct()
+    due = select(_r.tenant_id).where(
+        _r.status == Status.PENDING.value, _r.due_told.is_(False), _r.due_ms.is_not(None), _r.due_ms <= now
+    )
+    found = await view.execute(happened.union(due))
+    return sorted(TenantId(row.tenant_id) for row in found)
 
 
 def _narrowed(wanted: Select[Any], filters: Filters) -> Select[Any]:

@@ -9,7 +9,8 @@ import structlog
 
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.features.reviews import queries
-from datacollect.features.reviews.service import DELEGATING
+from datacollect.features.reviews.service import DELEGATING, TELLING
+from datacollect.features.tenants.service import find_running
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import system_scope
@@ -34,13 +35,20 @@ class ReviewRounds:
             await asyncio.gather(going_round, return_exceptions=True)
 
     async def look(self) -> None:
-        """Have other systems asked, and asked after, wherever they decide."""
+        """Have other systems asked, and asked after, wherever they decide; and have told what is due."""
+        now = self._clock.now()
         async with self._database.reading(EVERY_TENANT) as view:
-            delegating = await queries.tenants_delegating(view)
-        for tenant_id in delegating:
-            scope = system_scope(tenant_id)
-            async with self._database.transaction(scope) as tx:
-                await enqueue(tx, scope, DELEGATING, {}, now=self._clock.now())
+            due = {
+                DELEGATING: await queries.tenants_delegating(view),
+                TELLING: await queries.tenants_with_news(view, now=now),
+            }
+        for kind, tenants in due.items():
+            for tenant_id in tenants:
+                scope = system_scope(tenant_id)
+                async with self._database.transaction(scope) as tx:
+                    # Of an archived program nothing is asked and told; who restores it finds all as it was.
+                    if await find_running(tx, tenant_id) is not None:
+                        await enqueue(tx, scope, kind, {}, now=now)
 
     async def _go_round(self) -> None:
         while True:

@@ -25,6 +25,7 @@ from datacollect.features.reviews.model import (
     CommentKind,
     Delegation,
     DelegationStatus,
+    News,
     Policy,
     Review,
     Status,
@@ -65,6 +66,9 @@ __all__ = [
 
 DELEGATING = "delegate-reviews"
 """The kind of the job that asks other systems; here because submitting puts it in line."""
+
+TELLING = "tell-of-reviews"
+"""The kind of the job that tells those whom it concerns; nobody who decides waits for it."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MILLIS = timedelta(days=1) // _MILLISECOND
@@ -126,12 +130,15 @@ async def submit(
         review = replace(review, status=Status.APPROVED, reviewed_by=SYSTEM_REVIEWER, reviewed_at=now, due_at=None)
         if is_new:
             await append(tx, log, scope, tenant, event, mismatches)
-    await queries.insert_review(tx, scope, review)
+    news = News.SUBMITTED if review.status is Status.PENDING else None
+    await queries.insert_review(tx, scope, review, news=news)
     if review.replaces is not None:
         await _take_place(tx, scope, review, now=now)
     if review.policy is Policy.EXTERNAL_DELEGATE:
         await queries.store_delegation(tx, scope, Delegation(review.id, DelegationStatus.WAITING, updated_at=now))
         await enqueue(tx, scope, DELEGATING, {}, now=now)
+    if news is not None:
+        await enqueue(tx, scope, TELLING, {}, now=now)
     return review
 
 
@@ -248,10 +255,10 @@ async def move(
     **values: object,
 ) -> None:
     """Let a review be in another state. Raises `ReviewNotPending` when somebody has been quicker."""
-    if not await queries.change(
-        tx, scope, review.id, found_in=found_in, unreplaced=True, now=now, status=to.value, **values
-    ):
+    changes = {"status": to.value, "news": News(to.value).value} | values
+    if not await queries.change(tx, scope, review.id, found_in=found_in, unreplaced=True, now=now, **changes):
         raise ReviewNotPending()
+    await enqueue(tx, scope, TELLING, {}, now=now)
 
 
 async def say(tx: Tx, scope: TenantScope, review: Review, kind: CommentKind, text: str, *, now: Millis) -> Comment:

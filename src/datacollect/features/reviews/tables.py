@@ -10,6 +10,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    false,
 )
 
 from datacollect.db.metadata import SHARED, JsonText, KeyText, metadata
@@ -45,6 +47,9 @@ submission_reviews = Table(
     # The review that this one takes the place of, or that has taken its place.
     Column("replaces", Text),
     Column("replaced_by", Text),
+    # What of it has not been told to whom it concerns; and whether they were told that it is due.
+    Column("news", Text),
+    Column("due_told", Boolean, nullable=False, server_default=false()),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant_id", "id"),
@@ -53,6 +58,13 @@ submission_reviews = Table(
     Index("ix_submission_reviews_status", "tenant_id", "status", "created_ms", "id"),
     Index("ix_submission_reviews_entity", "tenant_id", "entity_guid", "created_ms", "id"),
 )
+
+_r = submission_reviews.c
+for name, column, condition in (
+    ("news", _r.id, _r.news.is_not(None)),
+    ("due", _r.due_ms, and_(_r.due_ms.is_not(None), _r.due_told.is_(False), _r.status == "pending")),
+):
+    Index(f"ix_submission_reviews_{name}", _r.tenant_id, column, sqlite_where=condition, postgresql_where=condition)
 
 review_owners = Table(
     "review_owners",

@@ -61,6 +61,8 @@ class _Attachments(msgspec.Struct, rename="camel"):
 class _Messages(msgspec.Struct, rename="camel"):
     """What `selfService` says of messages."""
 
+    enabled: bool = False
+    auth_methods: frozenset[str] = frozenset()
     messages_per_day: int | None = None
     languages: tuple[str, ...] | None = None
     message_texts: dict[str, dict[str, str]] | None = None
@@ -71,6 +73,10 @@ class _Messages(msgspec.Struct, rename="camel"):
             for purpose, words in (self.message_texts or {}).items()
         }
         return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
+
+    @property
+    def sends_codes(self) -> bool:
+        return self.enabled and "otp" in self.auth_methods
 
 
 class _EntityMapping(msgspec.Struct, rename="camel"):
@@ -167,6 +173,13 @@ _ALL = (
     _p.revision, _p.created_ms, _p.updated_ms,
 )  # fmt: skip
 """All of a program but its seeds."""
+
+
+async def count_sending_codes(view: Reading) -> int:
+    """How many running programs let citizens sign in by codes."""
+    found = select(programs.c.config).where(programs.c.archived_ms.is_(None), programs.c.config.contains('"otp"'))
+    sections = [_running_config.decode(row.config).self_service for row in await view.execute(found)]
+    return sum(1 for section in sections if section is not None and section.sends_codes)
 
 
 async def list_ids(view: Reading) -> Sequence[TenantId]:

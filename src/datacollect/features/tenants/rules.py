@@ -128,6 +128,12 @@ PARENT_OF_OTHER_FORM = _warning(
     "an item's `parentId` names an item of another form than `dependsOn`",
     "Name an item of the form's parent form.",
 )
+NO_WAY_TO_SEND_CODES = _warning(
+    "no_way_to_send_codes",
+    "`selfService` lets citizens sign in by codes, and the hub has neither a mail server nor a gateway (an upload tells, "
+    "and `program lint --this-hub`)",
+    "Ask the hub's operator for `SMTP_URL` or `SMS_GATEWAY_URL`, or take `otp` out of `authMethods`.",
+)
 UNKNOWN_ALLOWED_FORM = _warning(
     "unknown_allowed_form",
     "`selfService.allowedForms` names no form, neither by name nor by id; clients have nothing to draw, and what is sent "

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from datacollect.features.tenants import addresses
-from datacollect.features.tenants.published import is_published_auth_field
+from datacollect.features.tenants.published import MASK, is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
@@ -32,6 +32,7 @@ MOST_SMALL = 100
 
 _PUBLISHED = "must not hold a user name or password: it is published"
 
+_SHORTEST_SECRET = 16
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
@@ -317,6 +318,23 @@ class DuplicateSettings(Wire):
     )
 
 
+def _not_guessable(secret: str) -> str:
+    if len(secret) < _SHORTEST_SECRET and secret != MASK:
+        raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
+    return secret
+
+
+class ReviewNotifications(Wire):
+    """A system of the program's own that is told of news about reviews, by signed requests."""
+
+    url: WebAddress
+    secret: Annotated[str, AfterValidator(_not_guessable)] = Field(
+        max_length=256,
+        description="Requests are signed with it, as https://www.standardwebhooks.com has it. Sealed, and shown to "
+        "administrators only.",
+    )
+
+
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
@@ -337,6 +355,7 @@ class ProgramConfig(Wire):
         None, max_length=MOST_SMALL, description="Identity providers whose users may sign in."
     )
     self_service: SelfService | None = None
+    review_notifications: ReviewNotifications | None = None
     sync_scope: SyncScope | None = None
     programs: list[EnrolmentProgram] | None = Field(
         None, max_length=MOST_ENTRIES, description="Programmes of the external system, offered for enrolment."

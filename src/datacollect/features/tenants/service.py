@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
@@ -61,12 +61,14 @@ __all__ = [
     "REINDEX",
     "CachedTenantDirectory",
     "Expected",
+    "ReviewNotifications",
     "adopt",
     "archive",
     "artifact_stamp",
     "begin_purge",
     "bridge_of",
     "compare_versions",
+    "count_sending_codes",
     "end_purge",
     "get_artifact",
     "get_public",
@@ -81,6 +83,7 @@ __all__ = [
     "reseal",
     "restore",
     "revert",
+    "review_notifications",
     "rotate_artifact",
     "states",
     "upload",
@@ -523,6 +526,14 @@ async def every_program(view: Reading) -> Sequence[TenantId]:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewNotifications:
+    """Where news about reviews go, and what they are signed with."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Bridge:
     """What the hub needs of a program to exchange with the system that it names."""
 
@@ -541,6 +552,22 @@ async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Brid
         raise CannotOpen()
     kinds = classify(program.config.get("entityForms", []))
     return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
+
+
+async def count_sending_codes(view: Reading) -> int:
+    """How many running programs let citizens sign in by codes."""
+    return await queries.count_sending_codes(view)
+
+
+async def review_notifications(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ReviewNotifications | None:
+    """Whom a running program wants to have told of reviews. Raises `CannotOpen` if no key of the hub opens the secret."""
+    program = await queries.find_program(view, seals, tenant_id)
+    section = None if program is None or program.archived_at is not None else program.config.get("reviewNotifications")
+    if not section:
+        return None
+    if section["secret"] is None:
+        raise CannotOpen()
+    return ReviewNotifications(section["url"], section["secret"])
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ def upgrade() -> None:
         sa.Column("assigned_to", sa.Text(), nullable=True),
         sa.Column("replaces", sa.Text(), nullable=True),
         sa.Column("replaced_by", sa.Text(), nullable=True),
+        sa.Column("news", sa.Text(), nullable=True),
+        sa.Column("due_told", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_submission_reviews")),
@@ -51,6 +53,17 @@ def upgrade() -> None:
         ("entity", ["tenant_id", "entity_guid", "created_ms", "id"]),
     ):
         op.create_index(f"ix_submission_reviews_{name}", "submission_reviews", columns)
+    for name, column, condition in (
+        ("news", "id", "news IS NOT NULL"),
+        ("due", "due_ms", "due_ms IS NOT NULL AND due_told IS false AND status = 'pending'"),
+    ):
+        op.create_index(
+            f"ix_submission_reviews_{name}",
+            "submission_reviews",
+            ["tenant_id", column],
+            sqlite_where=sa.text(condition.replace("false", "0")),
+            postgresql_where=sa.text(condition),
+        )
     op.create_table(
         "review_owners",
         sa.Column("id", by_code_point, nullable=False),
