@@ -71,6 +71,8 @@ from datacollect.features.reviews.delegating import DelegatingHandler
 from datacollect.features.reviews.rounds import ReviewRounds
 from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
+from datacollect.features.selfservice import feature as selfservice
+from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
@@ -123,6 +125,7 @@ FEATURES = (
     reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
+    selfservice.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -200,6 +203,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         peppers=peppers,
         auth=auth,
         citizens=CitizenGate(database, tenants, tokens, peppers, clock),
+        own_forms=CachedOwnForms(database),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),

@@ -167,6 +167,13 @@ class Duplicates(Protocol):
         """Do no more by itself."""
 
 
+class OwnForms(Protocol):
+    """What programs let citizens do; implemented by the self-service slice, which knows what it is."""
+
+    async def of(self, tenant: Tenant) -> Any:
+        """Read once for each version of the program's config."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
@@ -262,6 +269,7 @@ class Hub:
     peppers: Peppers
     auth: Authenticator
     citizens: Citizens
+    own_forms: OwnForms
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
