@@ -283,7 +283,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
-    for feature in sorted(FEATURES, key=lambda feature: not feature.goes_first):
+    for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))

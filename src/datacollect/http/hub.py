@@ -258,7 +258,8 @@ class Hub:
     attachments: Attachments
 
 
-def get_hub(request: Request) -> Hub:
+async def get_hub(request: Request) -> Hub:
+    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
     hub: Hub = request.app.state.hub
     return hub
 
