@@ -16,6 +16,7 @@ TENANT_TABLES = {
     "match_marks",
     "duplicate_pairs",
     "events",
+    "log_segments",
     "entities",
     "members",
     "audit_log",

@@ -103,8 +103,10 @@ class SqliteDatabase(Database):
         self._path = path
         _require_writable(path)
         self._write_engine = _engine(f"sqlite+aiosqlite:///{path}", _WRITER_PRAGMAS, pool_size=1)
+        # Nothing to undo when a reader comes back: each statement is a transaction of its own. A rollback would be one
+        # more way to the connection's thread and back, which costs as much as the statement of a small pull.
         self._read_engine = _engine(
-            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS
+            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS, resets=False
         )
         # Connections of their own, opened when they are needed: what lasts must not take the readers from the others.
         self._snapshot_engine = _engine(
@@ -350,13 +352,14 @@ def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterat
         timer.cancel()
 
 
-def _engine(url: str, pragmas: Sequence[str], *, pool_size: int) -> AsyncEngine:
+def _engine(url: str, pragmas: Sequence[str], *, pool_size: int, resets: bool = True) -> AsyncEngine:
     engine = create_async_engine(
         url,
         isolation_level="AUTOCOMMIT",
         poolclass=AsyncAdaptedQueuePool,
         pool_size=pool_size,
         max_overflow=0,
+        pool_reset_on_return="rollback" if resets else None,
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -12,6 +12,8 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
@@ -230,6 +232,8 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    pages: Pages
+    sealer: Sealer
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
