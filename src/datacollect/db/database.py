@@ -172,6 +172,10 @@ class Database(ABC):
         del tables
         return ()
 
+    async def most_connections(self) -> int | None:
+        """How many the database gives this user at once; None where nobody counts them."""
+        return None
+
     async def tidy(self) -> None:
         """To be called now and then by work that writes much beside a running hub, outside of units of work."""
         return
