@@ -179,9 +179,7 @@ class SqliteEventStore:
         await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
-        await tx.run_many(_APPEND, [(scope.tenant_id, *event_values(event)) for event in events])
-        await tx.run(
-            _MOVE_HEAD,
+        moved = (
             head.position,
             head.chain_hash,
             head.max_occurred_at,
@@ -189,6 +187,8 @@ class SqliteEventStore:
             encode_figures(head.figures),
             scope.tenant_id,
         )
+        rows = [(scope.tenant_id, *event_values(event)) for event in events]
+        await tx.run_in_one_trip((_APPEND, rows), (_MOVE_HEAD, [moved]))
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         return 0 if cursor is None else (await self.locate(view, scope, cursor)).position
