@@ -27,6 +27,7 @@ from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
+from datacollect.features.citizens import feature as citizens
 from datacollect.features.citizens.service import CitizenGate
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
@@ -65,6 +66,10 @@ from datacollect.features.purging import feature as purging
 from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.reviews import feature as reviews
+from datacollect.features.reviews.delegating import DelegatingHandler
+from datacollect.features.reviews.rounds import ReviewRounds
+from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
@@ -87,6 +92,7 @@ from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -101,6 +107,7 @@ FEATURES = (
     providers.FEATURE,
     messages.FEATURE,
     entities.FEATURE,
+    citizens.FEATURE,
     audit.FEATURE,
     history.FEATURE,
     conflicts.FEATURE,
@@ -113,6 +120,7 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
 )
@@ -167,6 +175,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
     auth = TokenAuthenticator(database, tokens, clock)
+    peppers = Peppers(settings.otp_peppers)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
@@ -188,8 +197,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=checks,
         tokens=tokens,
         seals=settings.seals,
+        peppers=peppers,
         auth=auth,
-        citizens=CitizenGate(tokens),
+        citizens=CitizenGate(database, tenants, tokens, peppers, clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
@@ -208,6 +218,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                DelegatingHandler(database, log, connections, clock),
+                TellingHandler(outbox, settings.seals, clock),
                 SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
@@ -285,7 +297,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         try:
             await prepare(hub)
             rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
-            async with hub.devices.running(), hub.jobs.running(), rounds.running():
+            reviewing = ReviewRounds(hub.db, hub.clock)
+            async with hub.devices.running(), hub.jobs.running(), rounds.running(), reviewing.running():
                 yield
         finally:
             await hub.others.aclose()

@@ -12,6 +12,10 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "submission_reviews",
+    "review_configs",
+    "review_comments",
+    "review_delegations",
     "messages",
     "message_days",
     "match_keys",
@@ -48,6 +52,9 @@ TENANT_TABLES = {
     "external_marks",
     "external_outcomes",
     "external_letters",
+    "otp_codes",
+    "citizen_sessions",
+    "citizen_locks",
 }
 
 
@@ -82,4 +89,5 @@ def test_tables_that_know_a_tenant_are_listed_here() -> None:
         "jobs",
         "purges",
         "external_jobs",
+        "review_owners",
     }

@@ -63,6 +63,16 @@ class BatchRejected(Exception):
         self.rejection = rejection
 
 
+class GuidTaken(EventRejected):
+    """The log holds another event with this guid."""
+
+    code = "GUID_TAKEN"
+    help = "Give the event a new guid."
+
+    def __init__(self) -> None:
+        super().__init__(path=["guid"])
+
+
 class EventLog:
     """The event store together with the projections that are kept in its transactions."""
 
@@ -110,6 +120,24 @@ class EventLog:
     async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
         """Note how far the log is filed by place. The caller has locked it."""
         await self._store.set_scoping(tx, scope, scoping)
+
+    async def try_out(self, tx: Tx, scope: TenantScope, tenant: Tenant, event: Event) -> bool:
+        """Whether the event could be appended now: true if it could, false if the log has it. Nothing is stored.
+
+        Nobody else appends until `tx` ends. Raises what stands in its way: an `EventRejected`.
+        """
+        opened = await self._store.open(tx, scope, [event.guid])
+        if opened.known.get(event.guid) == hash_event(event).content:
+            return False
+        if event.guid in opened.known:
+            raise GuidTaken()
+        require_complete(event)
+        current = self.upcasters.upcast(event)
+        now = max(self._clock.now(), opened.head.recorded_at)
+        for projection in self._projections:
+            run = await projection.start(tx, scope, tenant, [current], scoping=opened.head.scoping)
+            run.apply(current, Context(opened.head.position + 1, now))
+        return True
 
     async def append(
         self,

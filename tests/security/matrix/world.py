@@ -18,7 +18,10 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from sqlalchemy import update
 
 from datacollect.app import create_app
+from datacollect.eventstore.event import Event
 from datacollect.features.external import service as external
+from datacollect.features.reviews import service as reviews
+from datacollect.features.reviews.service import Submission
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
 from datacollect.jobs.tables import jobs
@@ -28,6 +31,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
+from tests.citizens import self_service
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
 
@@ -90,6 +94,8 @@ class Objects:
     north_attachment: str
     job: str
     """A run of an exchange, which has ended."""
+    review: str
+    """Of a change in the south that waits."""
     pair: tuple[str, str] = ("no-such-entity", "no-such-other")
     """Two that may be one, the one that came later first."""
 
@@ -127,6 +133,7 @@ def nothing() -> Objects:
         attachment=str(uuid.uuid4()),
         north_attachment=str(uuid.uuid4()),
         job=str(uuid.uuid4()),
+        review=str(uuid.uuid4()),
     )
 
 
@@ -166,6 +173,15 @@ class Providers:
             {"type": "supervisors", "fields": fields | {"default_role": "supervisor"}},
             {"type": "northerners", "fields": fields | {"default_area": "north"}},
         ]
+
+    def of_citizens(self, name: str) -> dict[str, Any]:
+        return {
+            "authority": (self.home if name in (OWN, ARCHIVED) else self.other).authority,
+            "redirectUri": "https://app.example/callback",
+            "clientId": "citizens",
+            "scope": "openid",
+            "entityMapping": {"primaryClaim": "sub", "entityField": "oidcSubject"},
+        }
 
 
 @dataclass
@@ -228,7 +244,10 @@ class World:
         return str(config["id"])
 
     def config_of(self, name: str) -> dict[str, Any]:
-        return config_of(name) | {"authConfigs": self.providers.entries(name)}
+        return config_of(name) | {
+            "authConfigs": self.providers.entries(name),
+            "selfService": self_service(oidcConfig=self.providers.of_citizens(name)),
+        }
 
     async def push(self, config_id: str, *events: Any, device: str, **members: Any) -> Any:
         body = {"configId": config_id, "events": list(events)} | members
@@ -304,6 +323,17 @@ class World:
         assert answer.status_code == 202, answer.text
         await self.exchanged(config_id)
         return str(answer.json()["jobId"])
+
+    async def make_review(self, config_id: str, name: str) -> str:
+        """The id of a submission of somebody in the south, by nobody who calls, that waits."""
+        scope, now = system_scope(TenantId(config_id)), self.clock.now()
+        tenant = await self.hub.tenants.find(scope.tenant_id)
+        assert tenant is not None
+        data = {"entityName": "individual", "name": mark(name, "data"), "area_id": "south"}
+        event = Event(str(uuid.uuid4()), str(uuid.uuid4()), "create-individual", data, now, "nobody")
+        submission = Submission(event, "nobody", "user:0", at_least_internal=True)
+        async with self.hub.log.turn(scope), self.hub.db.transaction(scope) as tx:
+            return (await reviews.submit(tx, self.hub.log, scope, tenant, submission, now=now)).id
 
     async def make_waiting_run(self, config_id: str) -> str:
         """The job id of a run that no worker ever takes."""
@@ -400,7 +430,9 @@ async def _opened(
     registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
-    settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+    settings = make_settings(
+        folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
+    )
     app = create_app(settings, clock=clock)
     transport = ASGITransport(app=app, raise_app_exceptions=False)
     seat = ASGITransport(app=app, client=("192.0.2.1", 1))
@@ -489,6 +521,7 @@ async def _fill(world: World, name: str) -> Objects:
         attachment=attachment,
         north_attachment=north_attachment,
         job=await world.make_run(name),
+        review=await world.make_review(name, name),
         pair=await world.make_pair(name, name),
     )
 
