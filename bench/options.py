@@ -48,6 +48,8 @@ class Options:
     entities: int | None = None
     devices: int = 100
     profile: Path | None = None
+    people: int | None = None
+    keys_only: bool = False
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -130,6 +132,10 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         "--entities",
         type=_whole(1, MAX_EVENTS),
         help="entities: measure lists and searches of a program that holds as many; export: entities held (100000)",
+    )
+    one("people", MAX_EVENTS, "duplicates: registered (20000)")
+    work.add_argument(
+        "--keys-only", action="store_true", help="duplicates: bring the keys and measure checks, without a sweep"
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
     one("devices", 2_000, "stampede: how many start together (%(default)s)")

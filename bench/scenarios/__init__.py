@@ -10,6 +10,7 @@ from bench.scenarios.attacking import flood, timing
 from bench.scenarios.ceiling import ceiling
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.crowding import soak, stampede
+from bench.scenarios.duplicates import duplicates
 from bench.scenarios.exporting import export
 from bench.scenarios.external import dead, external
 from bench.scenarios.process import login, memory, stall
@@ -44,6 +45,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "ceiling": ceiling,
     "stampede": stampede,
     "soak": soak,
+    "duplicates": duplicates,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.matching.features import Features, Role, features_of
+from datacollect.matching.features import Features, Role, features_of, name_in
 from datacollect.matching.keys import MOST_KEYS, blocking_keys
 from datacollect.matching.names import closeness, plain, tokens
 from datacollect.matching.roles import role_of, role_of_key, roles_of_keys
-from datacollect.matching.scoring import PROBABLE, compare
+from datacollect.matching.scoring import PROBABLE, compare, worth_of_names
 
 ROLES = {
     "given": Role.GIVEN_NAME, "family": Role.FAMILY_NAME, "name": Role.FULL_NAME, "born": Role.BIRTH_DATE, "age": Role.AGE,
@@ -16,8 +16,8 @@ ROLES = {
 }  # fmt: skip
 
 
-def person(relatives: tuple[str, ...] = (), **data: object) -> Features:
-    return features_of(data, ROLES, told_in=2025, relatives=relatives)
+def person(relatives: tuple[str, ...] = (), groups: tuple[str, ...] = (), **data: object) -> Features:
+    return features_of(data, ROLES, told_in=2025, relatives=relatives, groups=groups)
 
 
 def bits(one: Features, other: Features) -> float:
@@ -51,6 +51,14 @@ TWO = {
     "people of one household": (AMINA | {"phone": "0615551234"}, {"given": "Yusuf", "family": "Hassan", "phone": "0615551234", "village": "Dolow"}),
     "the same name and no more": ({"name": "Mohamed Ali Hassan"}, {"name": "Mohamed Ali Hassan"}),
     "born on the first of January": ({"given": "Ali", "family": "Noor", "born": "1980-01-01"}, {"given": "Asha", "family": "Noor", "born": "1980-01-01"}),
+    "twins of a form that asks for the whole name": (
+        {"name": "Amina Ali Hassan", "born": "1988-03-14", "phone": "0615551234", "village": "Dolow"},
+        {"name": "Fatuma Ali Hassan", "born": "1988-03-14", "phone": "0615551234", "village": "Dolow"},
+    ),
+    "twins whose names have the same consonants": (
+        AMINA | {"given": "Hassan", "family": "Ali", "phone": "0615551234"},
+        AMINA | {"given": "Hussein", "family": "Ali", "phone": "0615551234"},
+    ),
     "other documents": (AMINA | {"id": "A1234567"}, {"given": "Amina", "family": "Hassan", "id": "B7654321", "village": "Dolow"}),
 }  # fmt: skip
 
@@ -59,6 +67,64 @@ TWO = {
 def test_two_people_are_not_taken_for_one(what: str) -> None:
     one, other = TWO[what]
     assert bits(person(**one), person(**other)) < PROBABLE
+
+
+def test_twins_with_names_that_sound_alike_were_registered_together() -> None:
+    said, saad = AMINA | {"given": "Said", "phone": "0615551234"}, AMINA | {"given": "Saad", "phone": "0615551234"}
+    assert bits(person(**said), person(**saad)) >= PROBABLE
+    together = compare(person(**said, groups=("g", "x")), person(**saad, groups=("g",)))
+    assert together.bits < PROBABLE
+    assert ("household", "registered together") in [(each.about, each.found) for each in together.evidence]
+    assert not {"phone", "locality", "relatives"} & {each.about for each in together.evidence}
+
+
+def test_somebody_entered_twice_in_one_household_is_found_all_the_same() -> None:
+    assert bits(person(**AMINA, groups=("g",)), person(**AMINA, groups=("g",))) >= PROBABLE
+    whole = {"name": "Amina Ali", "age": 7}
+    assert bits(person(**whole, groups=("g",)), person(**whole, groups=("g",))) >= PROBABLE
+
+
+def test_who_begins_with_the_same_name_may_have_married() -> None:
+    born = {"born": "1988-03-14", "sex": "female", "village": "Dolow"}
+    one = person(name="Amina Hassan", **born)
+    assert bits(one, person(name="Amina Yusuf", **born)) > bits(one, person(name="Halima Hassan", **born))
+
+
+def test_a_name_that_many_have_is_worth_less_and_never_tells_by_itself() -> None:
+    assert worth_of_names(-1) == worth_of_names(0) == 13
+    assert worth_of_names(1) == 12 and worth_of_names(7) == 10
+    assert worth_of_names(10**9) == 1
+    common = compare(person(**AMINA), person(**AMINA), names_most=worth_of_names(100))
+    rare = compare(person(**AMINA), person(**AMINA), names_most=worth_of_names(0))
+    assert 6 < rare.bits - common.bits < 7
+    assert "same, as of others" in [each.found for each in common.evidence if each.about == "givenName"]
+    # What speaks against them speaks as loud.
+    other = person(**AMINA | {"given": "Yusuf", "family": "Noor"})
+    assert compare(person(**AMINA), other, names_most=1.0).bits == bits(person(**AMINA), other)
+
+
+def test_one_relative_of_many_says_little_and_most_of_them_much() -> None:
+    def shared(one: tuple[str, ...], other: tuple[str, ...]) -> float:
+        found = compare(person(relatives=one), person(relatives=other)).evidence
+        return next(each.bits for each in found if each.about == "relatives")
+
+    many, others = ("A B", "C D", "E F", "G H"), ("A B", "I J", "K L", "M N")
+    assert 0 < shared(many, others) < 1
+    assert shared(many, many[:3]) == 6
+    assert shared(("A B",), ("C D",)) > shared(many, others[1:])
+
+
+def test_dates_of_one_year_with_another_day_and_month_speak_against() -> None:
+    born = person(given="Ali", born="1985-05-05")
+    assert bits(born, person(given="Ali", born="1985-09-17")) < bits(born, person(given="Ali"))
+    assert bits(born, person(given="Ali", born="1985-05-17")) > bits(born, person(given="Ali"))
+    assert bits(born, person(given="Ali", born="1979-05-05")) > bits(born, person(given="Ali"))
+
+
+def test_what_a_form_calls_somebody_is_put_together() -> None:
+    assert name_in({"family": "Hassan", "given": "Amina"}, ROLES) == "Amina Hassan"
+    assert name_in({"name": "Amina Hassan"}, ROLES) == "Amina Hassan"
+    assert name_in({"village": "Dolow", "name": "unknown"}, ROLES) == ""
 
 
 def test_an_age_agrees_with_a_birth_date_within_a_year_and_with_a_round_one_within_three() -> None:
@@ -84,6 +150,16 @@ def test_households_are_one_by_those_who_live_in_them() -> None:
     other = person(relatives=("Halima Omar",), name="Hassan", village="Dolow")
     assert bits(one, same) > bits(one, other)
     assert [each.found for each in compare(one, same).evidence if each.about == "relatives"] == ["2 in common"]
+
+
+def test_two_names_with_years_near_to_each_other_share_a_key_however_common_each_is() -> None:
+    def keys(**data: object) -> set[str]:
+        return {key for key in blocking_keys(person(**data)) if key[0] in "st"}
+
+    for year in range(1980, 1990):
+        for apart in range(4):
+            assert keys(name="Ali Noor", born=f"{year}") & keys(name="Noor Ali", born=f"{year + apart}")
+        assert not keys(name="Ali Noor", born=f"{year}") & keys(name="Noor Ali", born=f"{year + 6}")
 
 
 def test_a_form_that_was_sent_twice_is_found_by_everything_it_says() -> None:
@@ -150,3 +226,16 @@ def test_names_are_made_plain() -> None:
     assert tokens("Sheikh Abdullahi bin Ali") == ("abdullahi", "ali")
     assert closeness("mohamed", "muhammad") >= 0.9 and closeness("khadija", "hadidja") >= 0.9
     assert closeness("amina", "yusuf") < 0.8
+
+
+def test_somali_spellings_are_those_of_others() -> None:
+    for one, other in (("xasan", "hassan"), ("cali", "ali"), ("xaliimo", "halima"), ("maxamed", "mohamed")):
+        assert closeness(one, other) >= 0.9
+    assert closeness("chali", "ali") < 0.9 and closeness("xasan", "amina") < 0.8
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("hassan", "hussein"), ("hassane", "housseini"), ("hasan", "hossain"), ("salim", "selma")]
+)
+def test_consonants_alone_are_not_a_name(one: str, other: str) -> None:
+    assert closeness(one, other) < 0.9

@@ -34,6 +34,9 @@ class Role(StrEnum):
     POSTCODE = "postcode"
 
 
+_NAMES = (Role.GIVEN_NAME, Role.MIDDLE_NAME, Role.FAMILY_NAME, Role.FULL_NAME)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """Everything is plain (see `names.plain`); what the record does not tell is empty."""
@@ -56,6 +59,8 @@ class Features:
     """A digest of everything that was entered, if that is more than one thing: forms are sent twice, and people copied."""
     relatives: frozenset[str] = frozenset()
     """Of a person: plain names of those of its household. Of a household: those of its members."""
+    groups: frozenset[str] = frozenset()
+    """Of a person: the guids of the groups it is in."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,6 +74,7 @@ def features_of(
     told_in: int,
     area: str = "",
     relatives: Iterable[str] = (),
+    groups: Iterable[str] = (),
 ) -> Features:
     """Read a record. `roles` are by path; `told_in` is the year in which an age was told. Never raises."""
     by_role: dict[Role, list[tuple[str, Any]]] = {}
@@ -107,7 +113,18 @@ def features_of(
         relatives=frozenset(
             name for name in (" ".join(sorted(tokens(one[:_LONGEST_VALUE]))) for one in relatives) if name
         ),
+        groups=frozenset(groups),
     )
+
+
+def name_in(data: Mapping[str, Any], roles: Mapping[str, Role]) -> str:
+    """What somebody is called by the fields of a form, all words of it; empty if they tell no name."""
+    told: dict[Role, list[str]] = {}
+    for path, role in roles.items():
+        if role in _NAMES and _is_told(value := _at(data, path)):
+            told.setdefault(role, []).append(str(value)[:_LONGEST_VALUE])
+    parts = [text for role in _NAMES[:3] for text in told.get(role, ())[:_MOST_VALUES]]
+    return " ".join(parts or told.get(Role.FULL_NAME, ())[:1])
 
 
 def _copy_of(data: Mapping[str, Any]) -> str:

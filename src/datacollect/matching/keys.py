@@ -1,4 +1,8 @@
-"""Blocking keys: two records are compared if they share one. Each is a short text; a record has at most two dozen."""
+"""Blocking keys: two records are compared if they share one. Each is a short text; a record has at most 32.
+
+A key that too many share is worth nothing, and in a large register a common name with a year is such a one. So each kind of
+evidence has keys by one name, which find the other one in spite of its spelling, and by two, which stay small.
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -7,8 +11,15 @@ from datacollect.matching.dates import Birth
 from datacollect.matching.features import Features
 from datacollect.matching.names import sound, spelling
 
-MOST_KEYS = 24
+MOST_KEYS = 32
+NAMES = "w:"
+"""How keys begin that say nothing but two names: how many share one is how common the two are together."""
+NAME_AND_YEAR = "y:"
 _MOST_NAMES = 4
+_NAMES_WITH_YEARS = 3
+_MOST_RELATIVES = 2
+_YEARS = 6
+"""Of a bucket. Each year is in two that overlap by half, so that those three years apart share one."""
 
 
 def blocking_keys(one: Features) -> tuple[str, ...]:
@@ -22,6 +33,7 @@ def _keys(one: Features) -> Iterator[str]:
     if one.copy:
         yield f"c:{one.copy}"
     yield from _identifiers(one)
+    yield from (f"{NAMES}{a}:{b}" for a, b in _pairs(sounds))
     yield from _births(one.birth, sounds)
     yield from _places(one, sounds)
 
@@ -41,19 +53,28 @@ def _identifiers(one: Features) -> Iterator[str]:
 def _births(birth: Birth | None, sounds: Sequence[str]) -> Iterator[str]:
     if birth is None:
         return
-    years = range(birth.year - birth.slack, birth.year + birth.slack + 1) if birth.slack <= 1 else (birth.year,)
-    yield from (f"y:{name}:{year}" for name in sounds for year in years)
+    buckets = (birth.year // _YEARS, (birth.year + _YEARS // 2) // _YEARS)
+    for a, b in _pairs(sounds[:_NAMES_WITH_YEARS]):
+        yield f"s:{a}:{b}:{buckets[0]}"
+        yield f"t:{a}:{b}:{buckets[1]}"
     if birth.is_whole and not birth.is_placeholder:
         yield f"b:{birth.digits()}"
+        yield from (f"x:{name}:{birth.digits()}" for name in sounds)
         yield from (f"m:{name}:{birth.month}:{birth.day}" for name in sounds)
+    years = range(birth.year - birth.slack, birth.year + birth.slack + 1) if birth.slack <= 1 else (birth.year,)
+    yield from (f"{NAME_AND_YEAR}{name}:{year}" for name in sounds for year in years)
 
 
 def _places(one: Features, sounds: Sequence[str]) -> Iterator[str]:
-    yield from (f"n:{a}:{b}:{one.area or one.postcode}" for a, b in combinations(sorted(sounds), 2))
+    yield from (f"n:{a}:{b}:{one.area or one.postcode}" for a, b in _pairs(sounds))
     if one.postcode:
         yield from (f"z:{name}:{one.postcode}" for name in sounds)
-    for relative in sorted(one.relatives)[:_MOST_NAMES]:
-        yield from (f"r:{name}:{relative}" for name in sounds)
+    for relative in sorted(one.relatives)[:_MOST_RELATIVES]:
+        yield from (f"r:{name}:{relative}" for name in sounds[:2])
+
+
+def _pairs(sounds: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return combinations(sorted(sounds), 2)
 
 
 def _sound(name: str) -> str:

@@ -1,5 +1,6 @@
 """How much speaks for two records being of one person, evidence by evidence."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ PROBABLE = 15.0
 _NAME_MOST = 13.0
 _HOUSEHOLD_MOST = 7.0
 """What says where somebody lives says it of everybody who lives there: together it counts as one evidence."""
+_REGISTERED_TOGETHER = -8.0
+"""Whoever filled in a household had both before their eyes: they are brothers and sisters, and often twins."""
+_CLASH_MOST = 7.0
+"""Of a name in which a word is clearly another one: as much as a family name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,19 @@ class Score:
     evidence: tuple[Evidence, ...]
 
 
-def compare(one: Features, other: Features) -> Score:
-    """Symmetric. Nothing is concluded from what either does not tell."""
-    own = [*_names(one, other), *_birth(one.birth, other.birth), *_identifiers(one, other)]
+def worth_of_names(others: float) -> float:
+    """What names are worth, in bits, that so many others of the register have. Each doubling of them is a bit less: so many
+    more could be meant. That holds for a small register and for a large one, so the threshold can be the same in both."""
+    return max(1.0, _NAME_MOST - math.log2(1 + max(0.0, others)))
+
+
+def compare(one: Features, other: Features, *, names_most: float = _NAME_MOST) -> Score:
+    """Symmetric. Nothing is concluded from what either does not tell. `names_most` is what their names are worth."""
+    names = _worth(list(_names(one, other)), names_most)
+    own = [*names, *_birth(one.birth, other.birth), *_identifiers(one, other)]
     if one.copy and one.copy == other.copy:
         own.append(Evidence("record", "everything the same", 10.0))
-    around = _shared(list(_surroundings(one, other)))
+    around = _together() if one.groups & other.groups else _shared(list(_surroundings(one, other)))
     evidence = tuple(sorted((*own, *around), key=lambda each: -abs(each.bits)))
     return Score(round(sum(each.bits for each in evidence), 2), evidence)
 
@@ -88,7 +100,7 @@ def _family(one: Sequence[str], other: Sequence[str]) -> Evidence:
 def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
     """Words in any order, some of them missing: each word of the shorter name finds its best in the longer one."""
     shorter, longer = sorted((tuple(dict.fromkeys(one)), tuple(dict.fromkeys(other))), key=len)
-    left, bits, misses, slips = list(longer), 0.0, 0, 0
+    left, bits, missed, slips = list(longer), 0.0, list[str](), 0
     for word in shorter:
         best = max(left, key=lambda each: closeness(word, each), default=None)
         alike = closeness(word, best) if best is not None else 0.0
@@ -100,10 +112,35 @@ def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
             left.remove(best)
             bits += 1.5
         else:
-            misses += 1
-    bits = min(bits, _NAME_MOST) - 6.0 * misses - 0.5 * len(left)
-    found = "different" if misses else ("close" if slips else "same words")
-    yield Evidence("name", found, bits)
+            missed.append(word)
+    if missed and left:
+        yield _clash(bits, shorter, missed, longer, left)
+    else:
+        yield Evidence("name", "close" if slips else "same words", min(bits, _NAME_MOST) - 0.5 * len(left))
+
+
+def _clash(
+    bits: float, shorter: Sequence[str], missed: Sequence[str], longer: Sequence[str], left: Sequence[str]
+) -> Evidence:
+    """A word of either is not in the other. If both begin with it, it is the given name of somebody else: brothers,
+    sisters, and twins share all the others. If they begin with one word, somebody may have married."""
+    if len(missed) == 1 and shorter[0] not in missed and longer[0] not in left:
+        return Evidence("name", "one word different", min(bits, _CLASH_MOST) - 4.0)
+    return Evidence("name", "different", min(bits, _CLASH_MOST) - 12.0 * len(missed))
+
+
+def _worth(names: list[Evidence], most: float) -> list[Evidence]:
+    """Cut what speaks for them down to what names that so many have are worth."""
+    total = sum(each.bits for each in names if each.bits > 0)
+    if total <= most:
+        return names
+    share = most / total
+    return [Evidence(e.about, f"{e.found}, as of others", round(e.bits * share, 2)) if e.bits > 0 else e for e in names]
+
+
+def _together() -> list[Evidence]:
+    """Where they live is the same because they live together, and says nothing."""
+    return [Evidence("household", "registered together", _REGISTERED_TOGETHER)]
 
 
 def _birth(one: Birth | None, other: Birth | None) -> Iterator[Evidence]:
@@ -123,12 +160,16 @@ def _birth(one: Birth | None, other: Birth | None) -> Iterator[Evidence]:
         if OSA.distance(one.digits(), other.digits(), score_cutoff=1) <= 1:
             yield Evidence("birthDate", "one digit differs", 7.0)
             return
-        if not apart or (one.month, one.day) == (other.month, other.day):
-            yield Evidence("birthDate", "partly the same", 1.0)
+        if (one.month, one.day) == (other.month, other.day):
+            yield Evidence("birthDate", "day and month the same", 3.0)
+            return
+        if not apart:
+            same = one.month == other.month or one.day == other.day
+            yield Evidence("birthDate", *(("partly the same", 1.0) if same else ("only the year the same", -1.0)))
             return
         yield Evidence("birthDate", "different", -6.0)
         return
-    slack = 1 + one.slack + other.slack
+    slack = max(1, one.slack + other.slack)
     yield Evidence("birthDate", "age agrees" if apart <= slack else "age differs", _by_years(apart, slack))
 
 
@@ -167,8 +208,15 @@ def _surroundings(one: Features, other: Features) -> Iterator[Evidence]:
     if one.area and other.area:
         yield Evidence("area", *(("same", 2.0) if one.area == other.area else ("different", -0.5)))
     if one.relatives and other.relatives:
-        common = len(one.relatives & other.relatives)
-        yield Evidence("relatives", f"{common} in common", min(2.0 * common, 6.0) if common else -0.5)
+        yield Evidence("relatives", *_in_common(one.relatives, other.relatives))
+
+
+def _in_common(one: frozenset[str], other: frozenset[str]) -> tuple[str, float]:
+    """One name of many is shared by chance where a few names are everybody's; a whole household is not."""
+    common, fewer = len(one & other), min(len(one), len(other))
+    if not common:
+        return "0 in common", -0.5 if fewer < 3 else -1.5
+    return f"{common} in common", round(min(2.0 * common, 6.0) * (common / fewer), 2)
 
 
 def _postcode(one: str, other: str) -> tuple[str, float]:

@@ -320,6 +320,26 @@ async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, 
     assert (await entity(admin, program, "v")).json()["data"]["parentId"] == first
 
 
+async def test_two_who_were_merged_one_after_the_other_both_go_to_the_end_again(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    first, second, third = (new_id(letter) for letter in "abc")
+    await push(admin, program, *(make_event(entity=guid, data=RUDO) for guid in (first, second, third)))
+    await look(admin, hub, program)
+    assert (await resolve(admin, program, third, second, resolution="merge")).status_code == 200
+    assert (await resolve(admin, program, second, first, resolution="merge")).status_code == 200
+    later = "2999-01-01T00:00:00.000Z"
+    await push(
+        admin,
+        program,
+        make_event("update-individual", entity=second, data={"school": "yes"}, timestamp=later),
+        make_event("update-individual", entity=third, data={"village": "Pak"}, timestamp=later),
+    )
+    await look(admin, hub, program)
+    assert [(await entity(admin, program, guid)).status_code for guid in (second, third)] == [404, 404]
+    data = (await entity(admin, program, first)).json()["data"]
+    assert (data["school"], data["village"]) == ("yes", "Pak")
+
+
 async def test_a_device_decides_about_its_own_entity_and_names_no_survivor(admin: AsyncClient, hub: Hub) -> None:
     program, older, newer = await registered_twice(admin, hub)
     pair = {"entityGuid": newer, "duplicateGuid": older}

@@ -84,8 +84,11 @@ class DetectingHandler:
             await self._append(tx, scope, tenant, events)
         gone = set()
         for entity in entities:
-            # One after the other: each meets what those before it have moved.
-            if entity.guid in into and await self._move(tx, scope, tenant, entity, into[entity.guid]):
+            if entity.guid not in into:
+                continue
+            # One after the other: each meets what those before it have moved, and goes where they have gone.
+            survivor = await self._survivor(tx, scope, entity.guid)
+            if survivor is not None and await self._move(tx, scope, tenant, entity, survivor):
                 gone.add(entity.guid)
         return gone
 
@@ -122,7 +125,9 @@ class DetectingHandler:
         seen = {guid}
         while True:
             merged = await queries.pairs_of(tx, scope, [guid], status=Status.MERGED)
-            guid = next((each.survivor for each in merged if each.survivor not in (None, guid)), None) or ""
+            # Who was merged, came back, and was merged into another one is where it was put last.
+            into = [each for each in merged if each.survivor not in (None, guid)]
+            guid = max(into, key=lambda each: each.decided_at or 0).survivor or "" if into else ""
             if not guid or guid in seen:
                 return None
             if await entities_by_guid(tx, scope, [guid]):

@@ -1,6 +1,8 @@
 """SQL of keys and pairs."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from datacollect.matching.scoring import Evidence
 
 _k, _m, _p = match_keys.c, match_marks.c, duplicate_pairs.c
 _PAIRS_AT_ONCE = 500
+_RANDOM_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
 # -- how far the log has been looked at
 
@@ -60,7 +63,7 @@ CROSS JOIN LATERAL (SELECT key, guid FROM match_keys WHERE tenant_id = $1 AND gu
     "sqlite": """
 SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.guid = asked.value""",
 }
-# One more than a block may have: then it says nothing, and nobody of it is compared for it.
+# One more than a block may have: then it says nothing, and nobody of it is compared for it. (Every text is below every blob.)
 _SHARING = {
     "postgresql": """
 SELECT k.key, k.guid FROM unnest($2::text[]) AS asked (key)
@@ -70,7 +73,7 @@ CROSS JOIN LATERAL (
 SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.key = asked.value
 AND k.guid <= COALESCE(
   (SELECT n.guid FROM match_keys n WHERE n.tenant_id = ?1 AND n.key = asked.value ORDER BY n.guid LIMIT 1 OFFSET ?3 - 1),
-  k.guid)""",
+  x'')""",
 }
 _ADD = {
     "postgresql": """
@@ -87,15 +90,38 @@ async def keys_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> 
     return {(row[0], row[1]) for row in await view.fetch(_KEYS_OF[view.dialect], scope.tenant_id, _list(view, guids))}
 
 
-async def sharing(
-    view: Reading, scope: TenantScope, keys: Collection[str], *, most: int
-) -> Mapping[str, Sequence[str]]:
-    """Who has each of the keys; those that more than `most` have are left out."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Those who share a key. `guids` is empty if more than were asked for do; `size` is about how many."""
+
+    guids: Sequence[str]
+    size: float
+
+
+async def sharing(view: Reading, scope: TenantScope, keys: Collection[str], *, most: int) -> Mapping[str, Block]:
+    """Who has each of the keys. Of one that more than `most` have, the guids are read only to tell how many more."""
     found: dict[str, list[str]] = {}
     asked = _list(view, sorted(keys))
     for key, guid in await view.fetch(_SHARING[view.dialect], scope.tenant_id, asked, most + 1):
         found.setdefault(key, []).append(guid)
-    return {key: guids for key, guids in found.items() if len(guids) <= most}
+    return {
+        key: Block(guids, len(guids)) if len(guids) <= most else Block((), _size_of(guids))
+        for key, guids in found.items()
+    }
+
+
+def _size_of(least: Sequence[str]) -> float:
+    """How many there are, told from the smallest guids of them: random ones lie as far apart as they are few. Of guids
+    that are not random, no more is known than that these are there."""
+    drawn = [_share_of(guid) for guid in least]
+    if any(share is None for share in drawn):
+        return len(least)
+    return max(len(least), (len(least) - 1) / max(max(share or 0.0 for share in drawn), 2.0**-48))
+
+
+def _share_of(guid: str) -> float | None:
+    """How far along all guids a random one lies, from 0 to 1."""
+    return int(guid[:8] + guid[9:13], 16) / 2**48 if _RANDOM_GUID.fullmatch(guid) else None
 
 
 async def add_keys(tx: Tx, scope: TenantScope, rows: Collection[Key]) -> None:

@@ -1,8 +1,13 @@
 """Whom an entity lives with: the names of a group's members, and of those who share a group with somebody."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from datacollect.db import Reading
+from datacollect.features.entities.entity import Kind, default_name
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.identity import TenantScope
 
@@ -20,14 +25,15 @@ CROSS JOIN members m ON m.tenant_id = ?1 AND m.member_guid = asked.value AND m.p
 }
 _NAMES_IN = {
     "postgresql": """
-SELECT m.group_guid, m.member_guid, e.name FROM unnest($2::text[]) AS asked (guid)
+SELECT m.group_guid, m.member_guid, e.name, e.entity_name, e.data FROM unnest($2::text[]) AS asked (guid)
 CROSS JOIN LATERAL (
   SELECT group_guid, member_guid FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND present
   ORDER BY member_guid LIMIT $3) m
 CROSS JOIN LATERAL (
-  SELECT name FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted AND name IS NOT NULL OFFSET 0) e""",
+  SELECT name, entity_name, CASE WHEN name = $4 THEN data END AS data FROM entities WHERE tenant_id = $1 AND guid = m.member_guid AND NOT deleted AND name IS NOT NULL OFFSET 0) e""",
     "sqlite": """
-SELECT m.group_guid, m.member_guid, e.name FROM json_each(?2) AS asked
+SELECT m.group_guid, m.member_guid, e.name, e.entity_name, CASE WHEN e.name = ?4 THEN e.data END
+FROM json_each(?2) AS asked
 CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND m.present AND m.member_guid IN (
   SELECT n.member_guid FROM members n WHERE n.tenant_id = ?1 AND n.group_guid = asked.value AND n.present
   ORDER BY n.member_guid LIMIT ?3)
@@ -55,27 +61,53 @@ async def members_named(view: Reading, scope: TenantScope, groups: Collection[st
     return found
 
 
-async def names_around(
+@dataclass(frozen=True, slots=True, eq=False)
+class Called:
+    """What somebody is called; one for all who are with them. `data` is only given where a form asks for names in other fields than `name`."""
+
+    name: str
+    form: str | None
+    data: Mapping[str, Any] | None
+
+
+@dataclass(slots=True)
+class Around:
+    """Of a person: those they share a group with, and the groups. Of a group: its members."""
+
+    people: list[Called] = field(default_factory=list)
+    groups: set[str] = field(default_factory=set)
+
+
+async def people_around(
     view: Reading, scope: TenantScope, *, people: Collection[str], groups: Collection[str]
-) -> Mapping[str, Sequence[str]]:
-    """By guid: of people the names of those they share a group with, of groups those of the members. Two statements."""
+) -> Mapping[str, Around]:
+    """Whom people and groups are with, by guid; nobody for those that are left out. Two statements."""
     shared: dict[str, set[str]] = {}
+    found: dict[str, Around] = {}
     if people:
         for group, member in await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, _list(view, people)):
             shared.setdefault(group, set()).add(member)
+            found.setdefault(member, Around()).groups.add(group)
     asked = shared.keys() | set(groups)
-    found: dict[str, list[str]] = {}
     if not asked:
         return found
-    for group, member, name in await view.fetch(
-        _NAMES_IN[view.dialect], scope.tenant_id, _list(view, asked), MOST_MEMBERS
+    for group, member, *called in await view.fetch(
+        _NAMES_IN[view.dialect], scope.tenant_id, _list(view, asked), MOST_MEMBERS, _UNNAMED
     ):
+        one = _called(*called)
         if group in groups:
-            found.setdefault(group, []).append(name)
+            found.setdefault(group, Around()).people.append(one)
         for person in shared.get(group, ()):
             if person != member:
-                found.setdefault(person, []).append(name)
+                found[person].people.append(one)
     return found
+
+
+_UNNAMED = default_name(Kind.INDIVIDUAL, {})
+
+
+def _called(name: str, form: str | None, data: Any) -> Called:
+    return Called(name, form, msgspec.json.decode(data) if isinstance(data, str | bytes) else data)
 
 
 def _list(view: Reading, guids: Collection[str]) -> list[str] | str:

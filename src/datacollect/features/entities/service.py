@@ -11,8 +11,10 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
+from datacollect.features.entities.around import Around as Around
+from datacollect.features.entities.around import Called as Called
 from datacollect.features.entities.around import members_named as members_named
-from datacollect.features.entities.around import names_around as names_around
+from datacollect.features.entities.around import people_around as people_around
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
