@@ -118,9 +118,15 @@ def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool]:
         who = Callers.SYNC
     if rule.who == "manager":
         return who.value, "program-admin", Where.ANY_PROGRAM.value, rule.whole
-    where = {"query": Where.CONFIG_ID, "body": Where.CONFIG_ID, "path": Where.PATH, "job": Where.OBJECT}.get(
-        rule.at, Where.NO_PROGRAM
-    )
+    if rule.who == "reviewer":
+        return who.value, "supervisor", Where.ANY_PROGRAM.value, rule.whole
+    where = {
+        "query": Where.CONFIG_ID,
+        "body": Where.CONFIG_ID,
+        "tenant": Where.TENANT_ID,
+        "path": Where.PATH,
+        "job": Where.OBJECT,
+    }.get(rule.at, Where.NO_PROGRAM)
     if who is Callers.ANYBODY:
         where = Where.NO_PROGRAM
     return who.value, rule.least or None, where.value, rule.whole

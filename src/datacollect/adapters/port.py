@@ -232,3 +232,58 @@ class FollowsUp(Protocol):
 
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
         """Ask what has become of a few of them. Those it does not answer for stay as they are."""
+
+
+class Verdict(StrEnum):
+    """What somebody in the other system has decided about a change."""
+
+    APPROVED = "approved"
+    """It has been made there."""
+    REJECTED = "rejected"
+    SENT_BACK = "sent-back"
+    """It is to be asked for again, changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """How it stands with a change that was proposed."""
+
+    key: str
+    """`Outgoing.key` of the proposal."""
+    state: Mapping[str, Any]
+    verdict: Verdict | None
+    """None while nobody has decided."""
+    reason: str | None = None
+    """In the words of whoever decided."""
+    link: Link | None = None
+    failure: Failure | None = None
+    """Why it could not be asked, or does not come to an end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A proposal that nobody had decided about when it was last looked at."""
+
+    key: str
+    followed: Followed
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """An adapter of a system in which somebody approves changes before they are made.
+
+    A proposal is no record: nothing of it holds here until it is approved there, and its state is its own.
+    """
+
+    @property
+    def decides(self) -> bool:
+        """Whether somebody there decides, as the adapter is configured."""
+
+    async def propose(self, proposals: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """Ask for records to become what they would be; one outcome for each, in their order, as `Adapter.push`.
+
+        `Pushed` with `Delivery.DONE` and nothing open says that the other system has it so already.
+        """
+
+    async def rulings(self, proposed: Sequence[Proposed]) -> Sequence[Ruling]:
+        """Ask what has become of at most a hundred of them. Those it does not answer for stay as they are."""

@@ -33,6 +33,7 @@ TAGS = [
     {"name": "Integrity", "description": "Whether the log is as it was written."},
     {"name": "External Sync Jobs", "description": "Exchange with external registries."},
     {"name": "Attachments", "description": "Photos and documents of entities."},
+    {"name": "Reviews", "description": "What was submitted, and waits until somebody decides about it."},
     {"name": "Self-Service", "description": "Citizens reading and correcting their own record."},
     {"name": "Potential Duplicates", "description": "Pairs of records that may be the same person."},
     {"name": "OpenSPP Fields", "description": "Field metadata of OpenSPP registries."},

@@ -167,6 +167,12 @@ class TenantScope:
         if self.reach.is_bounded:
             raise BeyondReach()
 
+    def where_decided(self, system: str) -> "TenantScope":
+        """The hub's own permission, on the word of another system: it is what trails name."""
+        if self.actor.kind != "system":
+            raise ValueError("only the hub itself acts on the word of another system")
+        return replace(self, actor=Actor(kind="system", label=f"external:{system}"))
+
     def limited_to(self, reach: Reach) -> "TenantScope":
         """The same permission for a part of the tenant."""
         return replace(self, reach=reach)

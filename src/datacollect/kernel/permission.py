@@ -33,6 +33,7 @@ class Where(StrEnum):
 
     NO_PROGRAM = "–"
     CONFIG_ID = "`configId`"
+    TENANT_ID = "`tenantId`"
     PATH = "the path"
     OBJECT = "what the path names"
     ANY_PROGRAM = "any of the caller's"

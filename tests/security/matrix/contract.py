@@ -13,12 +13,13 @@ from tests.security.matrix.world import ADMINS, PROGRAMS, RUNNING, UNKNOWN
 
 @dataclass(frozen=True)
 class Rule:
-    who: Literal["anybody", "staff", "admin", "member", "manager", "citizen"]
-    """A manager manages the users of some program: a program-admin of it, or an administrator."""
+    who: Literal["anybody", "staff", "admin", "member", "manager", "reviewer", "citizen"]
+    """A manager manages the users of some program: a program-admin of it, or an administrator. A reviewer is a supervisor of
+    some program."""
     least: str = ""
     """Of members: the lowest role that may; "" for membership alone, whatever the role."""
-    at: Literal["query", "body", "path", "object", "job", "list", ""] = ""
-    """Where the request says which program it is about: `object` by an id that belongs to one, `list` in `tenantIds`;
+    at: Literal["query", "body", "tenant", "path", "object", "job", "list", ""] = ""
+    """Where the request says which program it is about: `tenant` as `tenantId`, `object` by an id that belongs to one, `list` in `tenantIds`;
     "" for none. A `job` is looked up before its program: one that is nowhere is so for everybody."""
     anywhere: bool = False
     """Whether there is an answer for programs that are not there, too: that there is nothing."""
@@ -51,6 +52,7 @@ _READ = Rule("member", "viewer", at="query", reveals="data north")
 _SYNC = Rule("member", "viewer", at="query", missing=400, guard="sync", reveals="data north")
 _CONFLICTS = Rule("member", "viewer", at="query", missing=400, guard="sync", whole=True, reveals="data")
 _QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, reveals="quarantine device data")
+_REVIEW = Rule("member", "supervisor", at="job", reveals="data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
@@ -94,6 +96,13 @@ RULES: Mapping[str, Rule] = {
     "POST /api/auth/oidc/nonce": _PUBLIC,
     "POST /api/auth/oidc/exchange": _PUBLIC,
     "POST /api/auth/self-service/logout": _CITIZEN,
+    # Self-service, 4: what is shown of the record, and nothing of anybody else's.
+    "GET /api/auth/self-service/entity": Rule("citizen", reveals="data"),
+    "POST /api/auth/self-service/submit": _CITIZEN,
+    "GET /api/auth/self-service/submissions": _CITIZEN,
+    "POST /api/auth/self-service/submissions/{id}/withdraw": _CITIZEN,
+    "GET /api/auth/self-service/export": Rule("citizen", reveals="data name"),
+    "GET /api/auth/self-service/access-log": Rule("citizen", reveals="name"),
     # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
     "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
     "POST /api/apps": _ADMIN,
@@ -195,6 +204,21 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/discard": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+    # Reviews, 7, R29 and R32.
+    "GET /api/reviews": Rule("member", "viewer", at="tenant", reveals="data"),
+    "POST /api/reviews/submit": Rule("member", "enumerator", at="tenant"),
+    "POST /api/reviews/bulk-approve": Rule("reviewer"),
+    "GET /api/reviews/{id}": Rule("member", "viewer", at="job", reveals="data"),
+    "POST /api/reviews/{id}/approve": _REVIEW,
+    "POST /api/reviews/{id}/reject": _REVIEW,
+    "POST /api/reviews/{id}/request-changes": _REVIEW,
+    "POST /api/reviews/{id}/assign": _REVIEW,
+    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job"),
+    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job"),
+    "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
+    "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
+    "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path"),
+    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path"),
     # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
     "POST /api/openspp-fields/parse": _STAFF,
     "POST /api/openspp-fields/parse-file": _STAFF,
@@ -253,6 +277,8 @@ def _may(rule: Rule, caller: Caller, program: str) -> bool:
         return level is not None and level >= LEVELS[rule.least]
     if rule.who == "manager":
         return any(caller.manages(one) for one in PROGRAMS)
+    if rule.who == "reviewer":
+        return any((caller.level_in(one) or 0) >= LEVELS["supervisor"] for one in PROGRAMS)
     return True
 
 

@@ -18,7 +18,10 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from sqlalchemy import update
 
 from datacollect.app import create_app
+from datacollect.eventstore.event import Event
 from datacollect.features.external import service as external
+from datacollect.features.reviews import service as reviews
+from datacollect.features.reviews.service import Submission
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
 from datacollect.jobs.tables import jobs
@@ -91,6 +94,8 @@ class Objects:
     north_attachment: str
     job: str
     """A run of an exchange, which has ended."""
+    review: str
+    """Of a change in the south that waits."""
     pair: tuple[str, str] = ("no-such-entity", "no-such-other")
     """Two that may be one, the one that came later first."""
 
@@ -128,6 +133,7 @@ def nothing() -> Objects:
         attachment=str(uuid.uuid4()),
         north_attachment=str(uuid.uuid4()),
         job=str(uuid.uuid4()),
+        review=str(uuid.uuid4()),
     )
 
 
@@ -318,6 +324,17 @@ class World:
         await self.exchanged(config_id)
         return str(answer.json()["jobId"])
 
+    async def make_review(self, config_id: str, name: str) -> str:
+        """The id of a submission of somebody in the south, by nobody who calls, that waits."""
+        scope, now = system_scope(TenantId(config_id)), self.clock.now()
+        tenant = await self.hub.tenants.find(scope.tenant_id)
+        assert tenant is not None
+        data = {"entityName": "individual", "name": mark(name, "data"), "area_id": "south"}
+        event = Event(str(uuid.uuid4()), str(uuid.uuid4()), "create-individual", data, now, "nobody")
+        submission = Submission(event, "nobody", "user:0", at_least_internal=True)
+        async with self.hub.log.turn(scope), self.hub.db.transaction(scope) as tx:
+            return (await reviews.submit(tx, self.hub.log, scope, tenant, submission, now=now)).id
+
     async def make_waiting_run(self, config_id: str) -> str:
         """The job id of a run that no worker ever takes."""
         scope = system_scope(TenantId(config_id))
@@ -504,6 +521,7 @@ async def _fill(world: World, name: str) -> Objects:
         attachment=attachment,
         north_attachment=north_attachment,
         job=await world.make_run(name),
+        review=await world.make_review(name, name),
         pair=await world.make_pair(name, name),
     )
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
 from datacollect.features.entities.around import members_named as members_named
@@ -17,21 +17,19 @@ from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
-from datacollect.features.entities.queries import (
-    StoredEntity,
-    find_entity,
-    is_group,
-    list_members,
-    member_guids,
-)
-from datacollect.features.entities.reach import is_within
+from datacollect.features.entities.queries import StoredEntity as StoredEntity
+from datacollect.features.entities.queries import find_entity as find_entity
+from datacollect.features.entities.queries import is_group, list_members, member_guids
+from datacollect.features.entities.reach import Find, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
 from datacollect.features.entities.states import States
-from datacollect.features.entities.touched import Touched
+from datacollect.features.entities.touched import Touched, parents_named
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+
+groups_of = queries.list_groups_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +86,11 @@ async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[
     return [entity for entity in states.entities.values() if entity.is_live]
 
 
+async def entity_or_end(view: Reading, scope: TenantScope, guid: str) -> Entity | None:
+    """The entity, or what is left of it when it is deleted; None if nobody has ever written it."""
+    return (await load(view, scope, Touched(guids={guid}))).entities.get(guid)
+
+
 async def surroundings(
     tx: Tx, scope: TenantScope, guids: Collection[str], *, children_of_: str, most_children: int
 ) -> tuple[States, Sequence[Entity]]:
@@ -130,6 +133,23 @@ async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) 
     await load_parents(view, scope, states, ())
     find = states.entities.get
     return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find)}
+
+
+async def events_within_reach(view: Reading, scope: TenantScope, events: Sequence[Event]) -> Collection[str]:
+    """The guids of those events, not appended yet, that the caller could append as far as their reach goes."""
+    if not scope.reach.is_bounded:
+        return {event.guid for event in events}
+    states = await load(view, scope, Touched(guids={event.entity_guid for event in events}))
+    await load_parents(view, scope, states, parents_named(events))
+    return {event.guid for event in events if _may_touch(states.entities.get, event, scope)}
+
+
+def _may_touch(find: Find, event: Event, scope: TenantScope) -> bool:
+    try:
+        require_reach(find, event, scope.reach)
+    except EventRejected:
+        return False
+    return True
 
 
 async def begins_after(view: Reading, scope: TenantScope, guid: str) -> int | None:
