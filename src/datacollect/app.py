@@ -27,6 +27,7 @@ from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
+from datacollect.features.citizens import feature as citizens
 from datacollect.features.citizens.service import CitizenGate
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
@@ -91,6 +92,7 @@ from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -105,6 +107,7 @@ FEATURES = (
     providers.FEATURE,
     messages.FEATURE,
     entities.FEATURE,
+    citizens.FEATURE,
     audit.FEATURE,
     history.FEATURE,
     conflicts.FEATURE,
@@ -172,6 +175,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
     auth = TokenAuthenticator(database, tokens, clock)
+    peppers = Peppers(settings.otp_peppers)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
@@ -193,8 +197,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         checks=checks,
         tokens=tokens,
         seals=settings.seals,
+        peppers=peppers,
         auth=auth,
-        citizens=CitizenGate(tokens),
+        citizens=CitizenGate(database, tenants, tokens, peppers, clock),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),

@@ -4,7 +4,10 @@
 `Settings(...)` with the values they are about.
 """
 
+import hashlib
+import hmac
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -85,6 +88,38 @@ class Settings(BaseSettings):
         None,
         alias="SECRETS_KEY_PREVIOUS",
         description="The key before SECRETS_KEY, or the JWT_SECRET before it: what it has sealed can still be opened.",
+    )
+    otp_pepper: SecretStr | None = Field(
+        None,
+        alias="OTP_PEPPER",
+        description="Key of the hashes that citizens' codes and sign-ins are stored as; at least 32 characters. Unset, "
+        "one made from JWT_SECRET is.",
+    )
+    otp_expose_dev_code: bool = Field(
+        False,
+        alias="OTP_EXPOSE_DEV_CODE",
+        description="Whether citizens' codes are told in the answer to who asks for one. For development; refused with "
+        "NODE_ENV `production`.",
+    )
+    otp_resend_seconds: int = Field(
+        60,
+        alias="OTP_RESEND_SECONDS",
+        ge=0,
+        le=300,
+        description="Seconds in which a citizen is sent one code: who asks again keeps the one they have.",
+    )
+    otp_request_rate_limit: int = Field(
+        5,
+        alias="OTP_REQUEST_RATE_LIMIT",
+        ge=1,
+        description="Codes that each client address may ask for in 15 minutes, sign-ins by identity providers counted.",
+    )
+    otp_verify_rate_limit: int = Field(
+        10,
+        alias="OTP_VERIFY_RATE_LIMIT",
+        ge=1,
+        description="Failed sign-ins of citizens, by code or national id, that each client address may have in 15 "
+        "minutes.",
     )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
@@ -347,6 +382,12 @@ class Settings(BaseSettings):
         "`authority`, `client_id`, and optionally `audience` and `organization`.",
     )
 
+    @field_validator("otp_expose_dev_code", mode="before")
+    @classmethod
+    def _exactly_true(cls, given: object) -> object:
+        # As the reference reads it: whatever else somebody has put there does not tell codes to everybody.
+        return given == "true" if isinstance(given, str) else given
+
     @field_validator("staff_providers", mode="before")
     @classmethod
     def _read_staff_providers(cls, given: object) -> object:
@@ -379,15 +420,25 @@ class Settings(BaseSettings):
     @property
     def token_secrets(self) -> tuple[bytes, ...]:
         """The secret that signs, and then the one before it if that is still accepted."""
-        secrets = (self.jwt_secret, self.jwt_secret_previous)
-        return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
+        given = (self.jwt_secret, self.jwt_secret_previous)
+        return tuple(secret.get_secret_value().encode() for secret in given if secret is not None)
+
+    @property
+    def otp_peppers(self) -> tuple[bytes, ...]:
+        """What hashes of citizens' codes and sign-ins are keyed with, and then what else they may have been."""
+        derived = tuple(
+            hmac.new(secret, b"datacollect-hub:otp-pepper", hashlib.sha256).digest() for secret in self.token_secrets
+        )
+        own = () if self.otp_pepper is None else (self.otp_pepper.get_secret_value().encode(),)
+        # Without any secret (to print the OpenAPI document, say) nobody signs in.
+        return (*own, *derived) or (secrets.token_bytes(32),)
 
     @property
     def seals(self) -> Seals:
         """What seals secrets: SECRETS_KEY, or else JWT_SECRET. Whatever these and the ones before them sealed opens."""
         own, derived = (self.secrets_key, self.secrets_key_previous), (self.jwt_secret, self.jwt_secret_previous)
-        secrets = (*own, *derived) if self.secrets_key else (*derived, *own)
-        return Seals(Key(secret.get_secret_value()) for secret in secrets if secret is not None)
+        given = (*own, *derived) if self.secrets_key else (*derived, *own)
+        return Seals(Key(secret.get_secret_value()) for secret in given if secret is not None)
 
     @property
     def purge_offered(self) -> bool:
@@ -445,6 +496,8 @@ def check_startup(settings: Settings) -> None:
     check_keys(settings)
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
+    if settings.production and settings.otp_expose_dev_code:
+        raise StartupError("OTP_EXPOSE_DEV_CODE is not allowed in production: anybody could sign in as anybody.")
     check_storage(settings)
     for provider in settings.staff_providers:
         if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
@@ -476,6 +529,7 @@ def check_keys(settings: Settings) -> None:
         ("JWT_SECRET_PREVIOUS", settings.jwt_secret_previous),
         ("SECRETS_KEY", settings.secrets_key),
         ("SECRETS_KEY_PREVIOUS", settings.secrets_key_previous),
+        ("OTP_PEPPER", settings.otp_pepper),
     ):
         if key and len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
             raise StartupError(f"{name} must be at least {MINIMUM_SECRET_LENGTH} characters long")

@@ -52,6 +52,9 @@ TENANT_TABLES = {
     "external_marks",
     "external_outcomes",
     "external_letters",
+    "otp_codes",
+    "citizen_sessions",
+    "citizen_locks",
 }
 
 

@@ -17,6 +17,8 @@ from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, Citizen, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.oidc import Provider
+from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
@@ -80,6 +82,12 @@ class IdentityProviders(Protocol):
         """The account that an ID token signs in, of the operator's provider of that name.
 
         Raises `ProviderLoginRefused` (401), whatever the reason, and `ProviderUnavailable`.
+        """
+
+    async def citizen(self, provider: Provider, token: str, *, nonce: str | None) -> Mapping[str, Any]:
+        """What a program's provider of citizens says of whom its ID token signs in: the token's claims.
+
+        Raises `TokenRefused`, and `ProviderUnavailable`.
         """
 
 
@@ -251,6 +259,7 @@ class Hub:
     checks: EventChecks
     tokens: Tokens
     seals: Seals
+    peppers: Peppers
     auth: Authenticator
     citizens: Citizens
     throttle: Throttle

@@ -219,8 +219,10 @@ def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schema
     needed = [500]
     if class_of(path).limited is not Limited.NOT:
         needed += [429, 503]
-    if any(isinstance(call, Policy) and call.permission.callers is not Callers.ANYBODY for call in calls):
-        operation.setdefault("security", [{"BearerAuth": []}])
+    guards = {call.permission.callers for call in calls if isinstance(call, Policy)} - {Callers.ANYBODY}
+    if guards:
+        scheme = "SelfServiceAuth" if Callers.CITIZEN in guards else "BearerAuth"
+        operation.setdefault("security", [{scheme: []}])
         needed += [401, 403]
     for body in _bodies(calls):
         operation["requestBody"] = _request_body(body, schemas)

@@ -13,7 +13,7 @@ from tests.security.matrix.world import ADMINS, PROGRAMS, RUNNING, UNKNOWN
 
 @dataclass(frozen=True)
 class Rule:
-    who: Literal["anybody", "staff", "admin", "member", "manager", "reviewer"]
+    who: Literal["anybody", "staff", "admin", "member", "manager", "reviewer", "citizen"]
     """A manager manages the users of some program: a program-admin of it, or an administrator. A reviewer is a supervisor of
     some program."""
     least: str = ""
@@ -56,6 +56,8 @@ _REVIEW = Rule("member", "supervisor", at="job", reveals="data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
+_CITIZEN = Rule("citizen")
+"""Self-service, 2: about the record in the token, and no other."""
 _ACCOUNT = Rule("manager", at="object", archived_too=True, foreign=404)
 _FILE = Rule("anybody", at="object", reveals="name form")
 
@@ -87,6 +89,13 @@ RULES: Mapping[str, Rule] = {
     "PUT /api/users/{idOrEmail}": _ACCOUNT,
     "DELETE /api/users/{idOrEmail}": _ACCOUNT,
     "GET /api/security-log": _ADMIN,
+    # Self-service, 1.
+    "POST /api/auth/otp/request": _PUBLIC,
+    "POST /api/auth/otp/verify": _PUBLIC,
+    "POST /api/auth/id/verify": _PUBLIC,
+    "POST /api/auth/oidc/nonce": _PUBLIC,
+    "POST /api/auth/oidc/exchange": _PUBLIC,
+    "POST /api/auth/self-service/logout": _CITIZEN,
     # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
     "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
     "POST /api/apps": _ADMIN,
@@ -213,8 +222,16 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+_OF_OURS = frozenset(
+    {"wrong type", "no type", "wrong issuer", "refresh", "deleted account", "ended session", "signed out"}
+)
+"""Callers whose tokens the hub has signed, for something else than self-service."""
+
+
 def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
     """The status that the caller must get; None if they may."""
+    if rule.who == "citizen":
+        return _refusal_by_citizens(caller)
     if rule.who != "anybody" and caller.standing == "nobody":
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
@@ -231,6 +248,13 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 403
     is_missing = bool(rule.at) and not rule.anywhere and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
+
+
+def _refusal_by_citizens(caller: Caller) -> int | None:
+    """The scope of a token is looked at first: whoever has another one of ours is told so (403)."""
+    if caller.standing == "citizen":
+        return None if caller.record else 401
+    return 403 if caller.standing == "staff" or caller.name in _OF_OURS else 401
 
 
 def _is_vouched_for(rule: Rule, caller: Caller, program: str) -> bool:
@@ -255,7 +279,7 @@ def visible(rule: Rule, caller: Caller, program: str, *, permitted: bool) -> set
     """All marks, as (program, kind), that an answer to this caller may show."""
     if not permitted:
         return set()
-    programs = [program]
+    programs = [caller.record] if rule.who == "citizen" else [program]
     if rule.about == "mine":
         # The matrix makes programs with the marks of `UNKNOWN` too, when it tries whether one may.
         programs = [one for one in (*PROGRAMS, UNKNOWN) if caller.level_in(one) is not None]

@@ -16,6 +16,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 from tests.accounts import PASSWORD, bearer, login, make_person
 from tests.attachments import form_of
+from tests.citizens import token_of
 from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
 from tests.security.matrix.callers import LEVELS, Caller
@@ -179,7 +180,7 @@ def _asked_before_saving(place: Place) -> Sent:
 
 
 async def _fresh_pair(world: World, place: Place) -> Place:
-    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
+    return replace(place, objects=replace(place.objects, pair=await world.fresh_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -317,6 +318,33 @@ async def _fresh_id_token(world: World, place: Place) -> Place:
     return replace(place, refresh_token=token)
 
 
+async def _fresh_citizen(world: World, place: Place) -> Place:
+    """Somebody in `OWN` who can sign in in every way: their identifier is in the place of the e-mail."""
+    name = f"c-{uuid.uuid4().hex}"
+    data = {
+        "entityName": "individual",
+        "phone": name,
+        "nationalId": name,
+        "dateOfBirth": "1990-04-02",
+        "oidcSubject": name,
+    }
+    event = make_event(data=data)
+    await world.push(OWN, event, device="matrix")
+    asked = Sent("POST", "/api/auth/otp/request", body={"identifier": name, "tenantId": OWN})
+    code = (await world.send(asked, None)).json()["devCode"]
+    token = await token_of(world.hub, OWN, event["entityGuid"], phone=name)
+    return replace(place, account=(name, code), authorization=f"Bearer {token}")
+
+
+async def _vouched_citizen(world: World, place: Place) -> Place:
+    place = await _fresh_citizen(world, place)
+    return replace(place, refresh_token=world.providers.home.id_token(place.account[0], aud="citizens"))
+
+
+def _nobody() -> str:
+    return f"nobody-{uuid.uuid4().hex}"
+
+
 def _is_staff(caller: Caller) -> int:
     return 200 if caller.standing == "staff" else 401
 
@@ -353,7 +381,88 @@ _SHARED = f"/api/entities/{SHARED}"
 _QUARANTINE = "/api/sync/quarantine"
 _QUARANTINED = f"{_QUARANTINE}/{{quarantined}}"
 
+_CITIZENS: Mapping[str, tuple[Recipe, ...]] = {
+    "POST /api/auth/otp/request": (
+        Recipe(
+            _plain("POST", "/api/auth/otp/request", lambda _: {"identifier": _nobody(), "tenantId": OWN}), writes=True
+        ),
+    ),
+    "POST /api/auth/otp/verify": (
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/otp/verify",
+                lambda _: {"identifier": _nobody(), "otp": "000000", "tenantId": OWN},
+            ),
+            ok=401,
+            name="no such code",
+            writes=True,
+        ),
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/otp/verify",
+                lambda p: {"identifier": p.account[0], "otp": p.account[1], "tenantId": OWN},
+            ),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/id/verify": (
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/id/verify",
+                lambda _: {"nationalId": _nobody(), "dateOfBirth": "1990-04-02", "tenantId": OWN},
+            ),
+            ok=401,
+            name="nobody",
+            writes=True,
+        ),
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/id/verify",
+                lambda p: {"nationalId": p.account[0], "dateOfBirth": "1990-04-02", "tenantId": OWN},
+            ),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/oidc/nonce": (Recipe(_plain("POST", "/api/auth/oidc/nonce", lambda _: {"tenantId": OWN})),),
+    "POST /api/auth/oidc/exchange": (
+        Recipe(
+            _plain("POST", "/api/auth/oidc/exchange", lambda _: {"idToken": "a.b.c", "tenantId": OWN}),
+            ok=400,
+            name="no token",
+        ),
+        Recipe(
+            _plain("POST", "/api/auth/oidc/exchange", lambda p: {"idToken": p.refresh_token, "tenantId": OWN}),
+            prepare=_vouched_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/self-service/logout": (
+        Recipe(
+            _plain("POST", "/api/auth/self-service/logout", lambda _: {"entityGuid": "somebody-elses"}),
+            ok=403,
+            name="of somebody else",
+        ),
+        Recipe(
+            _plain("POST", "/api/auth/self-service/logout", lambda _: None),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+}
+"""About `OWN`, whatever the case is about: these name no program of the caller's."""
+
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
+    **_CITIZENS,
     **{
         f"GET {path}": (Recipe(_get(path)),)
         for path in (

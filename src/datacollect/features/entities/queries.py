@@ -36,6 +36,15 @@ async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEnt
     return found[0] if found else None
 
 
+async def find_data_and(
+    view: Reading, scope: TenantScope, guid: str, *also: ColumnElement[Any]
+) -> tuple[str, tuple[Any, ...]] | None:
+    """The data of a live entity, as JSON text, and in the same statement what somebody else wants to know."""
+    wanted = _live(scope).with_only_columns(cast(entities.c.data, Text), *also).where(entities.c.guid == guid)
+    row = (await view.execute(wanted)).one_or_none()
+    return None if row is None else (row[0], tuple(row[1:]))
+
+
 async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
     group = _live(scope).with_only_columns(entities.c.type).where(entities.c.guid == guid)
     return (await view.execute(group)).scalar() == Kind.GROUP

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from sqlalchemy import ColumnElement
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected
@@ -45,6 +46,14 @@ async def current_data(view: Reading, scope: TenantScope, guid: str) -> Mapping[
     """What is known of an entity now; None if there is no such entity, or it is deleted."""
     entity = await find_entity(view, scope, guid)
     return None if entity is None else msgspec.json.decode(entity.data)
+
+
+async def current_data_and(
+    view: Reading, scope: TenantScope, guid: str, *also: ColumnElement[Any]
+) -> tuple[Mapping[str, Any], tuple[Any, ...]] | None:
+    """As `current_data`, and in the same statement what a later slice wants to know."""
+    found = await queries.find_data_and(view, scope, guid, *also)
+    return None if found is None else (msgspec.json.decode(found[0]), found[1])
 
 
 async def entities_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:

@@ -157,6 +157,9 @@ class OidcConfig(Wire):
     scope: NonEmpty
     acr_values: str | None = None
     entity_mapping: EntityMapping
+    require_nonce: bool | None = Field(
+        None, description="Whether only ID tokens count that were asked for with a nonce of the hub's."
+    )
 
 
 MessageText = Annotated[str, Field(min_length=1, max_length=480)]

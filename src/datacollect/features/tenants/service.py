@@ -492,8 +492,7 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
 
 async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
     """The program's searchable fields, which nobody changes until the transaction ends; None if there is none."""
-    forms = await queries.lock_forms(tx, tenant_id)
-    return None if forms is None else searchable_fields(forms)
+    return await queries.lock_searchable(tx, tenant_id)
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
@@ -674,7 +673,8 @@ async def _reindex(
 
 
 def _searchable_in(config: Mapping[str, Any]) -> tuple[str, ...]:
-    return searchable_fields({form["name"]: form["formio"] for form in config.get("entityForms") or ()})
+    forms = {form["name"]: form["formio"] for form in config.get("entityForms") or ()}
+    return searchable_fields(forms, queries.factors_in(config.get("selfService")))
 
 
 async def _record(
