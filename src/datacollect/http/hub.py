@@ -12,6 +12,8 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
@@ -167,6 +169,13 @@ class Duplicates(Protocol):
         """Do no more by itself."""
 
 
+class OwnForms(Protocol):
+    """What programs let citizens do; implemented by the self-service slice, which knows what it is."""
+
+    async def of(self, tenant: Tenant) -> Any:
+        """Read once for each version of the program's config."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
@@ -254,6 +263,8 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    pages: Pages
+    sealer: Sealer
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
@@ -262,6 +273,7 @@ class Hub:
     peppers: Peppers
     auth: Authenticator
     citizens: Citizens
+    own_forms: OwnForms
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
@@ -284,7 +296,8 @@ class Hub:
     messages: Messages
 
 
-def get_hub(request: Request) -> Hub:
+async def get_hub(request: Request) -> Hub:
+    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
     hub: Hub = request.app.state.hub
     return hub
 

@@ -96,6 +96,13 @@ RULES: Mapping[str, Rule] = {
     "POST /api/auth/oidc/nonce": _PUBLIC,
     "POST /api/auth/oidc/exchange": _PUBLIC,
     "POST /api/auth/self-service/logout": _CITIZEN,
+    # Self-service, 4: what is shown of the record, and nothing of anybody else's.
+    "GET /api/auth/self-service/entity": Rule("citizen", reveals="data"),
+    "POST /api/auth/self-service/submit": _CITIZEN,
+    "GET /api/auth/self-service/submissions": _CITIZEN,
+    "POST /api/auth/self-service/submissions/{id}/withdraw": _CITIZEN,
+    "GET /api/auth/self-service/export": Rule("citizen", reveals="data name"),
+    "GET /api/auth/self-service/access-log": Rule("citizen", reveals="name"),
     # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
     "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
     "POST /api/apps": _ADMIN,

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from datacollect.eventstore.event import Event
 from datacollect.features.attachments.links import link_path
+from datacollect.features.reviews import service as reviews
+from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.accounts import PASSWORD, bearer, login, make_person
+from tests.accounts import PASSWORD, bearer, claims_of, login, make_person
 from tests.attachments import form_of
 from tests.citizens import token_of
 from tests.conftest import JWT_SECRET
@@ -336,6 +340,19 @@ async def _fresh_citizen(world: World, place: Place) -> Place:
     return replace(place, account=(name, code), authorization=f"Bearer {token}")
 
 
+async def _citizen_who_waits(world: World, place: Place) -> Place:
+    place = await _fresh_citizen(world, place)
+    scope, now = system_scope(TenantId(OWN)), world.hub.clock.now()
+    tenant = await world.hub.tenants.find(scope.tenant_id)
+    assert tenant is not None and place.authorization is not None
+    guid = str(claims_of(place.authorization.removeprefix("Bearer "))["entityGuid"])
+    event = Event(str(uuid.uuid4()), guid, "update-individual", {"name": "Bo"}, now, "nobody")
+    sent = Submission(event, "nobody", citizen_key(guid), SubmissionOrigin.CITIZEN, at_least_internal=True)
+    async with world.hub.log.turn(scope), world.hub.db.transaction(scope) as tx:
+        review = await reviews.submit(tx, world.hub.log, scope, tenant, sent, now=now)
+    return replace(place, objects=replace(place.objects, review=review.id))
+
+
 async def _vouched_citizen(world: World, place: Place) -> Place:
     place = await _fresh_citizen(world, place)
     return replace(place, refresh_token=world.providers.home.id_token(place.account[0], aud="citizens"))
@@ -381,7 +398,7 @@ _SHARED = f"/api/entities/{SHARED}"
 _QUARANTINE = "/api/sync/quarantine"
 _QUARANTINED = f"{_QUARANTINE}/{{quarantined}}"
 
-_CITIZENS: Mapping[str, tuple[Recipe, ...]] = {
+_CITIZENS: dict[str, tuple[Recipe, ...]] = {
     "POST /api/auth/otp/request": (
         Recipe(
             _plain("POST", "/api/auth/otp/request", lambda _: {"identifier": _nobody(), "tenantId": OWN}), writes=True
@@ -454,6 +471,40 @@ _CITIZENS: Mapping[str, tuple[Recipe, ...]] = {
         Recipe(
             _plain("POST", "/api/auth/self-service/logout", lambda _: None),
             prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+}
+_OWN_DATA = "/api/auth/self-service"
+_WISH = {"formType": "update-individual", "formData": {"name": "Bo"}}
+_CITIZENS |= {
+    f"GET {_OWN_DATA}/{path}": (
+        Recipe(lambda _, path=path: Sent("GET", f"{_OWN_DATA}/{path}")),
+        Recipe(
+            lambda _, path=path: Sent("GET", f"{_OWN_DATA}/{path}", (("entityGuid", "somebody-elses"),)),
+            ok=403,
+            name="of somebody else",
+        ),
+    )
+    for path in ("entity", "submissions", "export", "access-log")
+}
+_CITIZENS |= {
+    f"POST {_OWN_DATA}/submit": (
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submit", lambda _: _WISH | {"entityGuid": "somebody-elses"}),
+            ok=403,
+            name="for somebody else",
+        ),
+        Recipe(_plain("POST", f"{_OWN_DATA}/submit", lambda _: _WISH), prepare=_fresh_citizen, once=True, writes=True),
+    ),
+    f"POST {_OWN_DATA}/submissions/{{id}}/withdraw": (
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submissions/{{review}}/withdraw", lambda _: None), ok=404, name="of the staff"
+        ),
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submissions/{{review}}/withdraw", lambda _: None),
+            prepare=_citizen_who_waits,
             once=True,
             writes=True,
         ),

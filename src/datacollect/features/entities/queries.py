@@ -56,6 +56,15 @@ async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequenc
     return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
 
 
+async def list_groups_of(view: Reading, scope: TenantScope, member: str) -> Sequence[StoredEntity]:
+    """The groups that exist and have this entity as a member, by guid; at most `MOST_MEMBERS`."""
+    belongs = and_(
+        members.c.tenant_id == entities.c.tenant_id, members.c.group_guid == entities.c.guid, members.c.present
+    )
+    groups = _live(scope).join(members, belongs).where(members.c.member_guid == member)
+    return await _fetch(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))
+
+
 _MEMBERS = {
     "postgresql": """
 SELECT m.group_guid, m.member_guid FROM unnest($2::text[]) AS asked (guid)

@@ -17,13 +17,9 @@ from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
-from datacollect.features.entities.queries import (
-    StoredEntity,
-    find_entity,
-    is_group,
-    list_members,
-    member_guids,
-)
+from datacollect.features.entities.queries import StoredEntity as StoredEntity
+from datacollect.features.entities.queries import find_entity as find_entity
+from datacollect.features.entities.queries import is_group, list_members, member_guids
 from datacollect.features.entities.reach import Find, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
@@ -32,6 +28,8 @@ from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import Touched, parents_named
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+
+groups_of = queries.list_groups_of
 
 
 @dataclass(frozen=True, slots=True)

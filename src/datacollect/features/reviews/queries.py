@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, delete, insert, or_, select, true, update
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -106,6 +106,26 @@ async def list_newest_of_entity(
         at, id = before
         wanted = wanted.where(_r.created_ms <= at, or_(_r.created_ms < at, _r.id < id))
     return [_review(row) for row in await view.execute(wanted)]
+
+
+class Sent(NamedTuple):
+    """How many somebody has sent, and when the first of them."""
+
+    number: int
+    oldest: Millis
+
+
+async def sent_since(view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, since: Millis) -> Sent:
+    """Of the submissions about one entity, those of one submitter after that instant."""
+    mine = and_(
+        _r.tenant_id == scope.tenant_id,
+        _r.entity_guid == entity_guid,
+        _r.created_ms > since,
+        _r.submitter_key == submitter_key,
+    )
+    found = select(func.count().label("number"), func.min(_r.created_ms).label("oldest")).where(mine)
+    row: Any = (await view.execute(found)).one()
+    return Sent(row.number, Millis(since if row.oldest is None else row.oldest))
 
 
 async def change(
@@ -304,6 +324,17 @@ async def add_comment(tx: Tx, scope: TenantScope, review_id: str, comment: Comme
             text=comment.text,
         )
     )
+
+
+async def asked_changes(view: Reading, scope: TenantScope, review_ids: Collection[str]) -> Mapping[str, str]:
+    """What reviewers want changed, by review; the last word of each."""
+    c = review_comments.c
+    wanted = select(c.review_id, c.text).where(
+        c.tenant_id == scope.tenant_id,
+        c.review_id.in_(sorted(review_ids)),
+        c.kind == CommentKind.CHANGES_REQUESTED.value,
+    )
+    return {row.review_id: row.text for row in await view.execute(wanted.order_by(c.created_ms, c.id))}
 
 
 async def list_comments(

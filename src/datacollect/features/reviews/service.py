@@ -226,6 +226,10 @@ async def list_of_entity(
     )
 
 
+sent_since = queries.sent_since
+asked_changes = queries.asked_changes
+
+
 # -- taking back
 
 

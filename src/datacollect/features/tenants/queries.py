@@ -147,6 +147,11 @@ class _Forms(msgspec.Struct, rename="camel"):
     entity_forms: list[_Form] = []
 
 
+class _ForCitizens(msgspec.Struct, rename="camel"):
+    entity_forms: list[dict[str, Any]] = []
+    self_service: dict[str, Any] | None = None
+
+
 class _Matching(_Forms, rename="camel"):
     duplicates: Any = None
 
@@ -157,6 +162,7 @@ class _AuthConfigs(msgspec.Struct, rename="camel"):
 
 _running_config = msgspec.json.Decoder(_RunningConfig)
 _forms = msgspec.json.Decoder(_Forms)
+_for_citizens = msgspec.json.Decoder(_ForCitizens)
 _matching = msgspec.json.Decoder(_Matching)
 _auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
@@ -372,6 +378,15 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
     return {} if config is None else _definitions(config)
+
+
+async def find_for_citizens(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The config's `selfService` and `entityForms`; empty without a program."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    if config is None:
+        return {}, []
+    found = _for_citizens.decode(config)
+    return found.self_service or {}, found.entity_forms
 
 
 async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:

@@ -136,8 +136,14 @@ NO_WAY_TO_SEND_CODES = _warning(
 )
 UNKNOWN_ALLOWED_FORM = _warning(
     "unknown_allowed_form",
-    "`selfService.allowedForms` names no form, neither by name nor by id; it allows nothing",
+    "`selfService.allowedForms` names no form, neither by name nor by id; clients have nothing to draw, and what is sent "
+    "is kept for review and changes no record",
     "Name a form, or remove the entry.",
+)
+INTERNAL_FIELD = _warning(
+    "internal_field",
+    "`selfService.fields` names what the hub keeps for itself or places the record in the program",
+    "Remove it: it is never shown to citizens.",
 )
 DUPLICATE_AREA = _warning("duplicate_area", "`syncScope.areaIds` names an area twice", "Remove one of them.")
 UNTIDY_AREA = _warning(

@@ -200,6 +200,15 @@ class SelfService(Wire):
     allowed_forms: list[str] = Field(max_length=2 * MOST_FORMS)
     languages: list[str] | None = Field(None, max_length=MOST_SMALL, description='Taken as `["en"]` when absent.')
     require_review: bool
+    fields: list[NonEmpty] | None = Field(
+        None,
+        max_length=MOST_ENTRIES,
+        description="What is shown of a record, as keys of its data; dots lead into objects. Without it, what the "
+        "record's own form and the allowed forms ask for, and `name`, `phone` and `email`.",
+    )
+    access_log: Literal["roles", "names"] | None = Field(
+        None, description="Whether citizens are told who of the staff has read their record, or (`roles`) only as what."
+    )
     messages_per_day: int | None = Field(
         None,
         ge=0,

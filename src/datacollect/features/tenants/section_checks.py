@@ -21,6 +21,7 @@ from datacollect.features.tenants.rules import (
     HIDDEN_AUTH_FIELD,
     HIDDEN_MAPPING_FIELD,
     INCOMPLETE_MAPPING,
+    INTERNAL_FIELD,
     INVALID_ADDRESS,
     ISSUER_WITHOUT_KEY,
     NO_WAY_TO_SEND_CODES,
@@ -48,6 +49,7 @@ def check_sections(document: Mapping[str, Any], found: Findings, *, https_only: 
     _check_external_sync(document.get("externalSync") or {}, found)
     _check_providers(document.get("authConfigs", ()), found, https_only=https_only)
     _check_allowed_forms(document, found)
+    _check_shown_fields(document, found)
     if not sends_codes:
         _check_codes(document.get("selfService", {}), found)
     _check_areas(document.get("syncScope", {}).get("areaIds") or (), found)
@@ -149,6 +151,15 @@ def _why_nothing_is_accepted(type_: str, fields: Mapping[str, str]) -> str | Non
     if not (fields.get("audience") or fields.get("client_id")):
         return "without fields.audience or fields.client_id"
     return None
+
+
+_INTERNAL = frozenset({"externalId", "identifierType", "entityName", "parentId", "parentGuid", "members", "memberIds"})
+
+
+def _check_shown_fields(document: Mapping[str, Any], found: Findings) -> None:
+    for index, path in enumerate(document.get("selfService", {}).get("fields") or ()):
+        if any(step in _INTERNAL or step == "area_id" or step.startswith("_") for step in path.split(".")):
+            found.add(INTERNAL_FIELD, ("selfService", "fields", index), f"{quoted(path)} is never shown to citizens")
 
 
 def _check_allowed_forms(document: Mapping[str, Any], found: Findings) -> None:

@@ -32,6 +32,7 @@ from datacollect.features.tenants.model import (
     ANYTHING,
     ArtifactStamp,
     Expected,
+    FormKind,
     Listed,
     ListQuery,
     Program,
@@ -438,6 +439,22 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ForCitizens:
+    """What of a program's config citizens meet, in wire form."""
+
+    section: Mapping[str, Any]
+    """`selfService`; empty where there is none."""
+    forms: Sequence[Mapping[str, Any]]
+    kinds: Mapping[str, FormKind]
+    """By the form's name."""
+
+
+async def config_for_citizens(view: Reading, tenant_id: TenantId) -> ForCitizens:
+    section, forms = await queries.find_for_citizens(view, tenant_id)
+    return ForCitizens(section, forms, classify(forms))
 
 
 async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
