@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import DropAfter
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, asgi_client, database_url, make_settings
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.reviews.world import Staff, make_staff, set_policy
 
@@ -28,19 +27,19 @@ EARLY, LATER, LATE = "2025-01-01T08:00:00.000Z", "2025-01-01T09:00:00.000Z", "20
 MARIA = "6f1c2d3e-0000-4000-8000-000000000001"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=ENGINES)
 async def calling_app(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory, engine_url: tuple[str | None, Path]
+    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Hub, AsyncClient]]:
-    """A hub that may call this machine."""
-    url, _ = engine_url
+    """A hub that may call this machine, with a database of its own: no other one is to take its jobs."""
     folder = tmp_path_factory.mktemp("delegating")
-    settings = make_settings(folder, url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
-    app = create_app(settings, clock=TurnableClock())
-    async with app.router.lifespan_context(app), asgi_client(app) as client:
-        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-        client.headers.update(bearer(answer.json()["token"]))
-        yield app.state.hub, client
+    async with database_url(request.param, request) as url:
+        settings = make_settings(folder, url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+        app = create_app(settings, clock=TurnableClock())
+        async with app.router.lifespan_context(app), asgi_client(app) as client:
+            answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+            client.headers.update(bearer(answer.json()["token"]))
+            yield app.state.hub, client
 
 
 @pytest.fixture

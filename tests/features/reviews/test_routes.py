@@ -453,7 +453,7 @@ async def test_what_is_about_somebody_who_was_deleted_since_can_only_be_rejected
 async def test_a_delete_of_what_was_changed_since_is_asked_about(world: World) -> None:
     await stored(world, "e", phone="1")
     review = await world.supervisor.submitted(
-        make_event("delete-entity", entity="e", data={"why": "x"}, timestamp=LATER)
+        make_event("delete-entity", entity="e", data={"why": "x"}, timestamp=EARLY)
     )
     await push(
         world.admin, world.program, make_event("update-individual", entity="e", data={"phone": "3"}, timestamp=LATER)
