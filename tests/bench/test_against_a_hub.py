@@ -6,6 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bench import kills
 from bench.__main__ import main
 from bench.client import BenchError
 from bench.serve import serving
@@ -52,6 +53,18 @@ def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> No
         assert cell["peak_rss_mib"] > 10
         assert set(cell["pushes_meanwhile"]["outcomes"]) == {"200"}
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
+
+
+def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--records 100 --kills 1 --spread 0.1 --remotes mock --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert kills.main(options.split()) == 0
+    result = json.loads(out.read_text())
+    assert result["complete"] is True
+    (cell,) = result["cells"]
+    assert (cell["key"], cell["kills"], cell["rounds"]) == ("kills/sqlite/mock", 1, 1)
+    assert (cell["records"], cell["jobs_success"], cell["twins"], cell["missing"]) == (100, 1, 0, 0)
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def gateway(environment: dict[str, str]) -> Iterator[tuple[RemoteSystem, Gateway
         yield system, taken
 
 
-def make_camp(quick: Run) -> None:
+def make_camp(run: Run) -> None:
     config = {"id": PROGRAM, "name": "Camp", "entityForms": [], "selfService": self_service(languages=["fr"])}
-    told(quick, "program", "create", "-", stdin=json.dumps(config))
+    told(run, "program", "create", "-", stdin=json.dumps(config))
 
 
 @contextlib.asynccontextmanager
@@ -62,35 +62,35 @@ async def until_ended(box: Box, *ids: str) -> None:
 
 @pytest.mark.usefixtures("migrated")
 async def test_a_test_message_says_whether_the_hub_can_send(
-    run: Run, quick: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str]
+    run: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str]
 ) -> None:
     system, taken = gateway
-    make_camp(quick)
-    sent = told(quick, "messages", "test", PROGRAM, PHONE)
+    make_camp(run)
+    sent = told(run, "messages", "test", PROGRAM, PHONE)
     assert (sent["status"], sent["to"], sent["purpose"]) == ("delivered", "+49…12", "test")
     assert taken.taken[0].json()["text"] == "Ceci est un message d'essai de Camp. Il n'y a rien à faire."
     system.faults.add(Instead(401))
-    failed = quick("messages", "test", PROGRAM, PHONE)
+    failed = run("messages", "test", PROGRAM, PHONE)
     assert failed.returncode == 1 and "refused (GATEWAY_LOGIN_REFUSED)" in failed.stderr
-    assert "NO_COURIER" in quick("messages", "test", PROGRAM, MAIL).stderr
-    listed = told(quick, "messages", "list", PROGRAM)["messages"]
+    assert "NO_COURIER" in run("messages", "test", PROGRAM, MAIL).stderr
+    listed = told(run, "messages", "list", PROGRAM)["messages"]
     assert sorted(message["status"] for message in listed) == ["delivered", "refused", "refused"]
-    assert len(told(quick, "messages", "list", PROGRAM, "--status", "refused")["messages"]) == 2
-    table = quick("messages", "list", PROGRAM).stdout
+    assert len(told(run, "messages", "list", PROGRAM, "--status", "refused")["messages"]) == 2
+    table = run("messages", "list", PROGRAM).stdout
     assert "+49…12" in table and "a…@…" in table
     assert PHONE not in table + json.dumps(listed) and MAIL not in table + json.dumps(listed)
-    assert refused(quick, "messages", "test", "nobody", PHONE)["code"] == "TENANT_NOT_FOUND"
+    assert refused(run, "messages", "test", "nobody", PHONE)["code"] == "TENANT_NOT_FOUND"
 
 
 async def test_a_test_mail_goes_through_the_mail_server_that_the_settings_name(
-    quick: Run, migrated: None, environment: dict[str, str]
+    run: Run, migrated: None, environment: dict[str, str]
 ) -> None:
     del migrated
-    make_camp(quick)
+    make_camp(run)
     async with mail_server() as server:
         mail = {"SMTP_URL": f"smtp://localhost:{server.port}", "SMTP_FROM": "Camp <noreply@hub.test>"}
         command = ("messages", "test", PROGRAM, MAIL, "--language", "en")
-        answer = await asyncio.to_thread(quick, *command, **mail)
+        answer = await asyncio.to_thread(run, *command, **mail)
         assert answer.returncode == 0, answer.stderr
         assert answer.stdout.startswith("Delivered by mail to a…@… as ")
     (received,) = server.mails
@@ -98,18 +98,18 @@ async def test_a_test_mail_goes_through_the_mail_server_that_the_settings_name(
 
 
 @pytest.mark.usefixtures("migrated")
-def test_settings_that_cannot_work_are_told_in_one_line(quick: Run) -> None:
-    answer = quick("messages", "list", PROGRAM, SMTP_URL="smtp://u:s3cret@mail.test")
+def test_settings_that_cannot_work_are_told_in_one_line(run: Run) -> None:
+    answer = run("messages", "list", PROGRAM, SMTP_URL="smtp://u:s3cret@mail.test")
     assert answer.returncode == 1
     assert answer.stderr == "datacollect: SMTP_FROM must be set to the address that mails are from\n"
 
 
 @pytest.mark.usefixtures("migrated")
 async def test_a_hub_killed_while_it_sends_sends_once_more_and_then_it_is_done(
-    serve: Serve, quick: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str], tmp_path: Path
+    serve: Serve, run: Run, gateway: tuple[RemoteSystem, Gateway], environment: dict[str, str], tmp_path: Path
 ) -> None:
     system, taken = gateway
-    make_camp(quick)
+    make_camp(run)
     async with outbox(environment) as box:
         system.faults.add(Late(60), times=None)
         # Of this one only: what the next one does is not to be taken from it on a busy machine.
@@ -140,15 +140,15 @@ def _logs(folder: Path) -> str:
 
 async def test_two_processes_send_each_message_once(
     serve: Serve,
-    quick: Run,
+    run: Run,
     gateway: tuple[RemoteSystem, Gateway],
     environment: dict[str, str],
     postgres_url: str,
 ) -> None:
     environment["DATABASE_URL"] = postgres_url
-    assert quick("migrate").returncode == 0
+    assert run("migrate").returncode == 0
     system, taken = gateway
-    make_camp(quick)
+    make_camp(run)
     # Long enough for both to have some.
     system.faults.add(Late(0.2), times=None)
     async with outbox(environment) as box:

@@ -146,16 +146,19 @@ async def test_nobody_gets_in_where_they_do_not_belong(matrix: Matrix, measured:
     wrong += changes(before, await world.rows(), apart_from=COUNTERS)
     wrong += await run(world, reading)
     before = await world.rows()
-    at_home = [case for case in writing if not case.caller.is_admin and case.program in HOME]
-    wrong += await run(world, at_home)
+    wrong += await run(world, (case for case in writing if is_at_home(case)))
     wrong += beyond(before, await world.rows(), *HOME)
-    wrong += await run(world, (case for case in writing if case not in at_home))
+    wrong += await run(world, (case for case in writing if not is_at_home(case)))
     measured(
         "requests",
         f"{len(RECIPES)} operations x {len(callers)} callers x {len(TARGETS)} programs, "
         f"some in several forms: {len(cases):,}, of which {len(refused):,} must be refused",
     )
     assert_nothing(wrong)
+
+
+def is_at_home(case: Case) -> bool:
+    return not case.caller.is_admin and case.program in HOME
 
 
 async def test_every_recipe_works_for_who_may_use_it(matrix: Matrix) -> None:

@@ -11,6 +11,7 @@ from datacollect.features.citizens.codes import Asked
 from datacollect.features.citizens.errors import SignInLocked, WrongCode
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.model import OTP_LOCK
+from datacollect.features.entities.finding.holding import Registers
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.source import Source
@@ -35,7 +36,7 @@ async def guess(street: Street, program: str, text: str) -> type[Exception] | No
             await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=True, now=hub.clock.now())
     except SignInLocked:
         return SignInLocked
-    holder = await holders.by_identifier(hub.db, scope, "+1555", seconds=10)
+    holder = await holders.by_identifier(Registers(hub.db, 10, hub.turns), scope, "+1555")
     async with hub.db.transaction(scope) as tx:
         now = hub.clock.now()
         outcome = await codes.sign_in(

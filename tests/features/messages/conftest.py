@@ -7,17 +7,20 @@ import pytest
 from datacollect.app import create_app
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.remote import RemoteSystem
-from tests.conftest import ENGINES, asgi_client, database_url, make_settings
+from tests.conftest import ENGINES, Migrated, asgi_client, make_settings
 from tests.features.messages.outbox import Gateway, Post
 from tests.messaging.servers import mail_server
 
 
 @pytest.fixture(scope="package", params=ENGINES)
 async def post_office(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Post]:
     gateway, clock, folder = Gateway(), TurnableClock(), tmp_path_factory.mktemp("posting")
-    async with database_url(request.param, request) as url, mail_server() as mail:
+    async with migrated_once.database(request.param, request, folder) as url, mail_server() as mail:
         with RemoteSystem(gateway) as system:
             settings = make_settings(
                 folder,

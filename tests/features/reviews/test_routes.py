@@ -6,6 +6,13 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.eventstore.event import Event
+from datacollect.features.reviews import looking, service
+from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
+from datacollect.http.hub import Hub
+from datacollect.kernel.clock import parse_timestamp
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused
 from tests.factories import make_event, make_program, new_id, pull_all, push
@@ -247,6 +254,49 @@ async def test_a_role_that_was_taken_away_decides_nothing_any_more(world: World)
 async def test_reviews_that_are_not_there_are_not_found(world: World) -> None:
     assert_refused(await world.supervisor.do(new_id(), "approve"), 404, "Review not found")
     assert_refused(await world.supervisor.do(new_id(), "reject", reason="x"), 404, "Review not found")
+
+
+async def test_who_signed_in_as_a_citizen_with_the_mail_of_their_account_does_not_decide_either(
+    hub: Hub, world: World
+) -> None:
+    await stored(world, "e")
+    scope = system_scope(TenantId(world.program))
+    tenant = await hub.tenants.find(scope.tenant_id)
+    assert tenant is not None
+    label = f"self-service:{world.supervisor.email.upper()}"
+    event = Event(new_guid(), "e", "update-individual", {"phone": "1"}, parse_timestamp(LATE), label)
+    one = Submission(event, label, citizen_key("e"), SubmissionOrigin.CITIZEN)
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        review = await service.submit(tx, hub.log, scope, tenant, one, now=hub.clock.now())
+    answer = await world.supervisor.do(review.id, "approve")
+    assert (answer.status_code, answer.json()["code"]) == (403, "OWN_SUBMISSION")
+
+
+async def test_a_standalone_submission_is_kept_and_changes_nothing(hub: Hub, world: World) -> None:
+    await stored(world, "e")
+    scope = system_scope(TenantId(world.program))
+    tenant = await hub.tenants.find(scope.tenant_id)
+    assert tenant is not None
+    event = Event(new_guid(), "e", "update-record", {"grievance": "x"}, parse_timestamp(LATE), "self-service:7")
+    one = Submission(event, "self-service:7", citizen_key("e"), SubmissionOrigin.CITIZEN, standalone=True)
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        review = await service.submit(tx, hub.log, scope, tenant, one, now=hub.clock.now())
+    before = await world.supervisor.entity("e")
+    decided = (await world.supervisor.done(review.id, "approve"))["review"]
+    assert (decided["status"], decided["standalone"]) == ("approved", True)
+    assert await world.supervisor.entity("e") == before
+    assert len(await pull_all(world.admin, world.program)) == 1
+
+
+async def test_a_program_that_is_purged_leaves_nothing_of_its_reviews(hub: Hub, world: World) -> None:
+    review = await world.agent.submitted()
+    await world.admin.delete(f"/api/apps/{world.program}")
+    answer = await world.admin.delete(f"/api/apps/{world.program}/purge")
+    assert answer.status_code in (200, 202), answer.text
+    await hub.jobs.drain()
+    assert_refused(await world.admin.get(f"/api/reviews/{review['id']}"), 404, "Review not found")
+    async with hub.db.reading() as view:
+        assert await service.find_owners(view, [review["id"]]) == {}
 
 
 # -- rejecting, changes, withdrawing
@@ -525,6 +575,13 @@ async def test_the_queue_is_of_a_program_that_is_named_and_runs(world: World, ad
     )
     assert answer.json()["code"] == "TENANT_MISMATCH"
     assert (await admin.get("/api/reviews", params={"tenantId": new_id()})).status_code == 404
+    for query in ([("tenantId", world.program)] * 2, [("tenantId", world.program), ("tenantId", "other")]):
+        answer = await world.client.get("/api/reviews", params=query, headers=world.supervisor.headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "TENANT_MISMATCH")
+    sent = {"tenantId": world.program, "formData": make_event()}
+    for other in ({"tenantId": "other"}, {"configId": "other"}):
+        answer = await world.client.post("/api/reviews/submit", params=other, json=sent, headers=world.agent.headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "TENANT_MISMATCH")
     review = await world.agent.submitted()
     await admin.delete(f"/api/apps/{world.program}")
     assert (await admin.get("/api/reviews", params={"tenantId": world.program})).status_code == 404
@@ -638,6 +695,27 @@ async def test_pages_of_a_limited_reader_are_full(world: World, clock: TurnableC
     rest = await in_a.list(limit=3, cursor=first["nextCursor"])
     assert [one["id"] for one in first["reviews"] + rest["reviews"]] == mine
     assert rest["nextCursor"] is None
+
+
+async def test_a_limited_reader_goes_on_where_they_had_to_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch, clock: TurnableClock
+) -> None:
+    monkeypatch.setattr(looking, "_EXAMINED", 2)
+    monkeypatch.setattr(looking, "_MOST_EXAMINED", 3)
+    in_a, _ = await areas(world)
+    for area in [AREA_B] * 7 + [AREA_A]:
+        clock.turn(seconds=1)
+        last = await world.agent.submitted(make_event(data={"name": "Ana", "area_id": area}))
+    seen: list[str] = []
+    pages, cursor = 0, {}
+    while True:
+        page = await in_a.list(limit=1, **cursor)
+        seen += [one["id"] for one in page["reviews"]]
+        pages += 1
+        if page["nextCursor"] is None:
+            break
+        cursor = {"cursor": page["nextCursor"]}
+    assert (seen, pages > 1) == ([last["id"]], True)
 
 
 # -- policies

@@ -184,7 +184,7 @@ def _asked_before_saving(place: Place) -> Sent:
 
 
 async def _fresh_pair(world: World, place: Place) -> Place:
-    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
+    return replace(place, objects=replace(place.objects, pair=await world.fresh_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:

@@ -54,6 +54,7 @@ ADMINS = "admins"
 PROGRAMS = (OWN, FOREIGN, ARCHIVED, SEALED, DEFAULT, ELSEWHERE)
 TARGETS = (OWN, FOREIGN, UNKNOWN, ARCHIVED, SEALED)
 RUNNING = frozenset({OWN, FOREIGN, DEFAULT, ELSEWHERE})
+_PAIRS_AT_ONCE = 20
 
 SHARED = "a-guid-that-all-programs-have"
 _SHARED_EVENT = "5b3c1f0e-9a0d-4c53-9f1e-0d2a7c1e4b11"
@@ -102,6 +103,19 @@ class Objects:
 def likeness_of(name: str) -> dict[str, Any]:
     """Of those whom `make_pair` makes."""
     return {"entityName": "individual", "name": mark(name, "data"), "birthDate": "1990-04-02", "phone": "0771234567"}
+
+
+def stranger_of(name: str) -> dict[str, Any]:
+    """Of somebody whom nobody is like."""
+    number = uuid.uuid4().int
+    word = "".join(chr(ord("a") + number // 26**place % 26) for place in range(12))
+    return {
+        "entityName": "individual",
+        "name": f"{word[:6].title()} {word[6:].title()}",
+        "village": mark(name, "data"),
+        "birthDate": f"{1950 + number % 50}-{1 + number % 11:02}-{1 + number % 27:02}",
+        "phone": f"07{number % 10**8:08}",
+    }
 
 
 def nothing() -> Objects:
@@ -191,6 +205,8 @@ class World:
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
+    _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Fresh ones that nobody has taken yet, by program."""
 
     @property
     def hub(self) -> Hub:
@@ -254,13 +270,28 @@ class World:
 
     async def make_pair(self, config_id: str, name: str) -> tuple[str, str]:
         """Two in the south that may be one, as the hub finds them."""
-        older, newer = (f"{letter}-{uuid.uuid4()}" for letter in "an")
-        data = likeness_of(name) | {"area_id": "south"}
-        for entity in (older, newer):
-            await self.push(config_id, make_event(entity=entity, data=data), device=mark(name, "device"))
+        [pair] = await self._find_pairs(config_id, name, [likeness_of(name)])
+        return pair
+
+    async def fresh_pair(self, config_id: str, name: str) -> tuple[str, str]:
+        """As above, and nobody else is like them. Many are made at once: looking for them costs the same."""
+        waiting = self._pairs.setdefault(config_id, [])
+        if not waiting:
+            likenesses = [stranger_of(name) for _ in range(_PAIRS_AT_ONCE)]
+            waiting += await self._find_pairs(config_id, name, likenesses)
+        return waiting.pop()
+
+    async def _find_pairs(self, config_id: str, name: str, likenesses: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        pairs = [(f"n-{uuid.uuid4()}", f"a-{uuid.uuid4()}") for _ in likenesses]
+        for position in (1, 0):
+            events = [
+                make_event(entity=pair[position], data=likeness | {"area_id": "south"})
+                for pair, likeness in zip(pairs, likenesses, strict=True)
+            ]
+            await self.push(config_id, *events, device=mark(name, "device"))
         await self.admin.post("/api/potential-duplicates/sweep", params={"configId": config_id})
         await self.hub.jobs.drain()
-        return newer, older
+        return pairs
 
     async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
         """A member that came before its group; the group follows, so that the event can be replayed."""

@@ -6,9 +6,8 @@ Source: the contract's self-service area, weak points R7 and R9.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datacollect.db import Database
 from datacollect.features.citizens.model import NATIONAL_ID_TYPE, Holder, normal, plain, values_of
-from datacollect.features.entities.finding.holding import Found, Sought, may_hold
+from datacollect.features.entities.finding.holding import Found, Registers, Sought, may_hold
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import BIRTH_DATES, IDENTIFIERS, NATIONAL_ID, OIDC_SUBJECT, OTP_FACTORS, OidcRules
 
@@ -16,10 +15,10 @@ _VERIFIED_BY = {"email": "email_verified", "phone_number": "phone_number_verifie
 """Claims that providers let people write, and those by which they say that they have looked."""
 
 
-async def by_identifier(database: Database, scope: TenantScope, identifier: str, *, seconds: float) -> Holder | None:
+async def by_identifier(registers: Registers, scope: TenantScope, identifier: str) -> Holder | None:
     """Of a phone number or an e-mail."""
     typed = plain(identifier)
-    found = await may_hold(database, scope, [Sought(field, typed) for field in OTP_FACTORS], seconds=seconds)
+    found = await may_hold(registers, scope, [Sought(field, typed) for field in OTP_FACTORS])
     held = [(one, fields) for one in found if (fields := [f for f in OTP_FACTORS if typed in values_of(one.data, f)])]
     if len(held) != 1:
         return None
@@ -27,12 +26,10 @@ async def by_identifier(database: Database, scope: TenantScope, identifier: str,
     return Holder(one.guid, {fields[0]: typed}, address=str(one.data[fields[0]]).strip())
 
 
-async def by_national_id(
-    database: Database, scope: TenantScope, national_id: str, birth_date: str, *, seconds: float
-) -> Holder | None:
+async def by_national_id(registers: Registers, scope: TenantScope, national_id: str, birth_date: str) -> Holder | None:
     """Of a national id, whose record has that date of birth as well."""
     sought = [Sought(NATIONAL_ID, national_id), Sought(IDENTIFIERS, national_id, NATIONAL_ID_TYPE)]
-    found = await may_hold(database, scope, sought, seconds=seconds)
+    found = await may_hold(registers, scope, sought)
     held = [holder for one in found if (holder := _born_then(one, national_id, birth_date)) is not None]
     return held[0] if len(held) == 1 else None
 
@@ -48,12 +45,12 @@ def _born_then(one: Found, national_id: str, birth_date: str) -> Holder | None:
 
 
 async def by_claims(
-    database: Database, scope: TenantScope, rules: OidcRules, claims: Mapping[str, Any], *, seconds: float
+    registers: Registers, scope: TenantScope, rules: OidcRules, claims: Mapping[str, Any]
 ) -> Holder | None:
     """Of the first of the mapped claims that anybody's record holds; then of the subject."""
     pairs = [(field, value) for claim, field in rules.mapping if (value := _claim(claims, claim))]
     pairs.append((OIDC_SUBJECT, str(claims["sub"])))
-    found = await may_hold(database, scope, [_sought(field, value) for field, value in pairs], seconds=seconds)
+    found = await may_hold(registers, scope, [_sought(field, value) for field, value in pairs])
     for field, value in pairs:
         held = _holding(found, field, normal(field, value))
         if held:

@@ -27,6 +27,7 @@ from datacollect.features.citizens.schemas import (
     OtpSent,
     OtpVerification,
 )
+from datacollect.features.entities.finding.holding import Registers
 from datacollect.features.messages.service import best_language
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
@@ -91,6 +92,10 @@ async def _open(hub: Hub, tenant_id: str, method: SignIn) -> tuple[Tenant, Tenan
     return tenant, system_scope(tenant.id)
 
 
+def _registers(hub: Hub) -> Registers:
+    return Registers(hub.db, hub.settings.search_seconds, hub.turns)
+
+
 def _journal(hub: Hub, tx: Tx, scope: TenantScope, source: Source, method: SignIn) -> Journal:
     return Journal(tx, scope, source, method.value, hub.clock.now(), hub.settings.token_secrets[0])
 
@@ -116,7 +121,7 @@ async def request_code(
     asked = Asked(body.identifier, source, best_language(tenant, accept_language))
     async with hub.db.reading(scope) as view:
         await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=False, now=hub.clock.now())
-    holder = await holders.by_identifier(hub.db, scope, body.identifier, seconds=hub.settings.search_seconds)
+    holder = await holders.by_identifier(_registers(hub), scope, body.identifier)
     async with hub.db.transaction(scope) as tx:
         outcome = await codes.send_code(
             tx,
@@ -148,7 +153,7 @@ async def verify_code(
     asked = Asked(body.identifier, source)
     async with hub.db.reading(scope) as view:
         await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=True, now=hub.clock.now())
-    holder = await holders.by_identifier(hub.db, scope, body.identifier, seconds=hub.settings.search_seconds)
+    holder = await holders.by_identifier(_registers(hub), scope, body.identifier)
     async with hub.db.transaction(scope) as tx:
         outcome = await codes.sign_in(
             tx,
@@ -184,9 +189,7 @@ async def verify_national_id(
         await identities.require_unlocked(
             view, scope, hub.peppers, body.national_id, source=source, now=hub.clock.now()
         )
-    holder = await holders.by_national_id(
-        hub.db, scope, body.national_id, body.date_of_birth, seconds=hub.settings.search_seconds
-    )
+    holder = await holders.by_national_id(_registers(hub), scope, body.national_id, body.date_of_birth)
     async with hub.db.transaction(scope) as tx:
         outcome = await identities.sign_in(
             tx,
@@ -234,7 +237,7 @@ async def exchange_id_token(
     claims: Mapping[str, Any] = await vouching.verified_claims(
         hub.providers, rules, body.id_token, nonce=body.nonce, https_only=hub.settings.providers_need_https
     )
-    holder = await holders.by_claims(hub.db, scope, rules, claims, seconds=hub.settings.search_seconds)
+    holder = await holders.by_claims(_registers(hub), scope, rules, claims)
     async with hub.db.transaction(scope) as tx:
         outcome = await vouching.sign_in(
             tx,

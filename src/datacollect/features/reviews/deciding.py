@@ -29,6 +29,7 @@ from datacollect.features.reviews.model import (
     Comment,
     CommentKind,
     Decision,
+    DelegationCode,
     DelegationStatus,
     FieldConflict,
     News,
@@ -50,8 +51,6 @@ from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role, TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import Tenant
 
-TAKEN_BACK = "TAKEN_BACK"
-"""Somebody has decided that people decide."""
 _LEFT_TO_PEOPLE = (DelegationStatus.FAILED, DelegationStatus.ENDED)
 
 
@@ -212,7 +211,9 @@ async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, n
 async def take_back(tx: Tx, scope: TenantScope, id: str, *, now: Millis) -> Review:
     """Leave it to people of the program, whatever the other system says later. Raises `ReviewNotPending`."""
     review = await looking.get(tx, scope, id)
-    if review.status is not Status.PENDING or not await queries.take_back(tx, scope, id, code=TAKEN_BACK, now=now):
+    if review.status is not Status.PENDING or not await queries.take_back(
+        tx, scope, id, code=DelegationCode.TAKEN_BACK, now=now
+    ):
         raise ReviewNotPending()
     return review
 

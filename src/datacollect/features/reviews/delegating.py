@@ -43,6 +43,7 @@ from datacollect.features.reviews.model import (
     CommentKind,
     Decision,
     Delegation,
+    DelegationCode,
     DelegationStatus,
     Review,
     Status,
@@ -61,12 +62,12 @@ LONGEST_REASON = 4000
 _FORCED = Decision(force=True)
 
 CANNOT_DECIDE = Failure(
-    code="REVIEW_CANNOT_DELEGATE",
+    code=DelegationCode.CANNOT_DELEGATE,
     message="The program's other system does not decide about changes as it is configured now.",
     retryable=True,
 )
 _NOTHING_TO_ASK = Failure(
-    code="REVIEW_NOT_DELEGABLE", message="The other system does not take what this is about.", retryable=False
+    code=DelegationCode.NOT_DELEGABLE, message="The other system does not take what this is about.", retryable=False
 )
 
 

@@ -73,6 +73,17 @@ class DelegationStatus(StrEnum):
     ENDED = "ended"
 
 
+class DelegationCode(StrEnum):
+    """What the hub itself says of a decision that is another system's; adapters have codes of their own."""
+
+    CANNOT_DELEGATE = "REVIEW_CANNOT_DELEGATE"
+    """The program's other system does not decide about changes as it is configured now."""
+    NOT_DELEGABLE = "REVIEW_NOT_DELEGABLE"
+    """It does not take what this is about."""
+    TAKEN_BACK = "TAKEN_BACK"
+    """Somebody has decided that people decide."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
     """What a program has set for one type of event."""

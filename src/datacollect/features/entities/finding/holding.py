@@ -4,6 +4,7 @@ The statements are as many, whoever is there or not. What they give need not hol
 see, who knows what an equal value is. They spare the hub most of the entities.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import msgspec
 
 from datacollect.db import Database, Reading
+from datacollect.features.entities.finding.errors import SearchTooSlow
 from datacollect.features.entities.indexing.queries import TERMS, read_index
 from datacollect.features.entities.indexing.terms import IDENTIFIERS, identifier_key
 from datacollect.features.entities.indexing.values import LONGEST_KEY, key_of
 from datacollect.features.entities.rows import json_text
+from datacollect.kernel.errors import TookTooLong
 from datacollect.kernel.identity import TenantScope
 
 MOST_HOLDERS = 20
@@ -74,22 +77,45 @@ class Found:
     data: Mapping[str, Any]
 
 
-async def may_hold(
-    database: Database, scope: TenantScope, sought: Sequence[Sought], *, seconds: float
-) -> Sequence[Found]:
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """Where people are looked for: the database, how long that may take, and turns for what goes through a program."""
+
+    database: Database
+    seconds: float
+    turns: asyncio.Semaphore
+
+
+async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[Sought]) -> Sequence[Found]:
     """People and groups that exist, among them all who hold one of the values, unless they are many.
 
-    Raises `TookTooLong` where no index helps and the program is large.
+    Raises `SearchTooSlow` where no index helps and the program is large.
     """
     asked = [one for one in sought if one.is_askable]
-    for attempt in range(_ATTEMPTS):
-        async with database.reading(scope, seconds=seconds, in_order=True) as view:
+    for _ in range(_ATTEMPTS):
+        async with registers.database.reading(scope) as view:
             index = await read_index(view, scope)
-            is_indexed = attempt < _ATTEMPTS - 1 and all(index.has(one.field) for one in sought)
-            found = await (_by_index if is_indexed else _by_text)(view, scope, asked)
-            if not is_indexed or index.tells_as(await read_index(view, scope)):
+            if not all(index.has(one.field) for one in sought):
+                break
+            found = await _by_index(view, scope, asked)
+            if index.tells_as(await read_index(view, scope)):
                 return found
-    return ()
+    return await _gone_through(registers, scope, asked)
+
+
+async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+    try:
+        async with asyncio.timeout(registers.seconds):
+            await registers.turns.acquire()
+    except TimeoutError:
+        raise SearchTooSlow() from None
+    try:
+        async with registers.database.reading(scope, seconds=registers.seconds) as view:
+            return await _by_text(view, scope, asked)
+    except TookTooLong:
+        raise SearchTooSlow() from None
+    finally:
+        registers.turns.release()
 
 
 async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
