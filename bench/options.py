@@ -46,6 +46,8 @@ class Options:
     records: int | None = None
     config: str | None = None
     entities: int | None = None
+    devices: int = 100
+    profile: Path | None = None
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -77,6 +79,11 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--work-dir", type=Path, help="with --serve: make the data folder in here (temporary folder)")
     target.add_argument("--config", help="growth, pull, page, entities, stall: use this filled program and keep it")
     target.add_argument("--out", type=Path, help="file for the JSON result (standard output)")
+    target.add_argument(
+        "--profile",
+        type=Path,
+        help="with --serve: keep what Python's profiler saw of the hub (slower; not for figures)",
+    )
     target.add_argument("--label", default="", help="a name for this run, kept in the result")
 
 
@@ -125,6 +132,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         help="entities: measure lists and searches of a program that holds as many; export: entities held (100000)",
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
+    one("devices", 2_000, "stampede: how many start together (%(default)s)")
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

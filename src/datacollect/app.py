@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog, OnGrowth
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
 from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
@@ -171,8 +174,10 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
-    growth = _all([anchorer.committed, watcher.committed])
-    log = EventLog(event_store(database), projections, clock, on_growth=growth)
+    store = event_store(database)
+    sealer = Sealer(database, store)
+    growth = _all([anchorer.committed, watcher.committed, sealer.committed])
+    log = EventLog(store, projections, clock, on_growth=growth)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
@@ -195,6 +200,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         clock=clock,
         db=database,
         log=log,
+        pages=Pages(store, sealer),
+        sealer=sealer,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,
@@ -302,7 +309,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             await prepare(hub)
             rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
             reviewing = ReviewRounds(hub.db, hub.clock)
-            async with hub.devices.running(), hub.jobs.running(), rounds.running(), reviewing.running():
+            async with (
+                hub.devices.running(),
+                hub.jobs.running(),
+                rounds.running(),
+                reviewing.running(),
+                sealing(hub),
+            ):
                 yield
         finally:
             await hub.others.aclose()
@@ -316,12 +329,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
-    for feature in sorted(FEATURES, key=lambda feature: not feature.goes_first):
+    for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
     require_policies(app)
     return app
+
+
+def sealing(hub: Hub) -> AbstractAsyncContextManager[None]:
+    return hub.sealer.running() if hub.settings.seal_segments else contextlib.nullcontext()
 
 
 async def prepare(hub: Hub) -> None:

@@ -145,6 +145,18 @@ class Settings(BaseSettings):
         description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
         "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
     )
+    seal_segments: bool = Field(
+        True,
+        alias="SEAL_SEGMENTS",
+        description="Whether each 500 events of a program are kept a second time, compressed, for pulls "
+        "([figures](../decisions/0052-sealed-segments.md)).",
+    )
+    cache_pages: Literal["none", "private", "shared"] = Field(
+        "none",
+        alias="CACHE_PAGES",
+        description="Who may keep full pages of a pull: nobody, the client's own cache, or also proxies on the way. They "
+        "ask the hub before they give one out ([how](../how-to/cache-pulls.md)).",
+    )
     duplicate_detection: bool = Field(
         True,
         alias="DUPLICATE_DETECTION",

@@ -22,6 +22,7 @@ TENANT_TABLES = {
     "match_marks",
     "duplicate_pairs",
     "events",
+    "log_segments",
     "entities",
     "members",
     "audit_log",

@@ -222,7 +222,10 @@ class _Batch:
     """One append in memory."""
 
     def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis) -> None:
-        self._head = head
+        self._opened = head
+        self._position = head.position
+        self._chain_hash = head.chain_hash
+        self._latest = head.max_occurred_at
         self._known = known
         self._recorded_at = recorded_at
         self.runs: list[ProjectionRun] = []
@@ -259,8 +262,7 @@ class _Batch:
         if self._is_known(index, event, hashed):
             # An event before it in this batch has its guid, and was not rejected.
             return
-        position = self._head.position + 1
-        context = Context(position, self._recorded_at, origin)
+        context = Context(self._position + 1, self._recorded_at, origin)
         try:
             require_complete(event)
             for run in self.runs:
@@ -273,7 +275,7 @@ class _Batch:
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
-            context = Context(self._head.position + 1, self._recorded_at, Origin.SNAPSHOT)
+            context = Context(self._position + 1, self._recorded_at, Origin.SNAPSHOT)
             for run in self.runs:
                 run.apply(event, context)
             self.result.snapshots.append(self._stored(event, hash_event(event), context, SYSTEM.label, None))
@@ -282,30 +284,26 @@ class _Batch:
         self, event: Event, hashed: EventHash, context: Context, actor: str, device_id: str | None
     ) -> StoredEvent:
         """The event as the next one of the log."""
-        latest = self._head.max_occurred_at
+        occurred_at, level = event.occurred_at, level_of(context.origin)
+        self._position = context.position
+        self._chain_hash = hashed.chained_to(self._chain_hash)
+        self._latest = occurred_at if self._latest is None else max(self._latest, occurred_at)
         stored = StoredEvent(
             position=context.position,
             guid=event.guid,
             entity_guid=event.entity_guid,
             type=event.type,
-            occurred_at=event.occurred_at,
-            max_occurred_at=event.occurred_at if latest is None else max(latest, event.occurred_at),
+            occurred_at=occurred_at,
+            max_occurred_at=self._latest,
             recorded_at=self._recorded_at,
             actor=actor,
             device_id=device_id,
             origin=context.origin,
             content_hash=hashed.content,
-            chain_hash=hashed.chained_to(self._head.chain_hash),
-            body=replace(event, sync_level=level_of(context.origin)).body(),
+            chain_hash=self._chain_hash,
+            body=(event if event.sync_level == level else replace(event, sync_level=level)).body(),
         )
         self._known[event.guid] = stored.content_hash
-        self._head = replace(
-            self._head,
-            position=stored.position,
-            chain_hash=stored.chain_hash,
-            max_occurred_at=stored.max_occurred_at,
-            recorded_at=stored.recorded_at,
-        )
         return stored
 
     def reject(
@@ -322,10 +320,16 @@ class _Batch:
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""
-        figures = dict(self._head.figures)
+        figures = dict(self._opened.figures)
         for run in self.runs:
             for name, change in run.figures.items():
                 figures[name] = figures.get(name, 0) + change
-        self._head = replace(self._head, figures={name: count for name, count in figures.items() if count})
-        self.result.head = self._head
-        return self._head
+        self.result.head = replace(
+            self._opened,
+            position=self._position,
+            chain_hash=self._chain_hash,
+            max_occurred_at=self._latest,
+            recorded_at=self._recorded_at,
+            figures={name: count for name, count in figures.items() if count},
+        )
+        return self.result.head

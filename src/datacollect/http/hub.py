@@ -12,6 +12,8 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
@@ -261,6 +263,8 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    pages: Pages
+    sealer: Sealer
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
@@ -292,7 +296,8 @@ class Hub:
     messages: Messages
 
 
-def get_hub(request: Request) -> Hub:
+async def get_hub(request: Request) -> Hub:
+    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
     hub: Hub = request.app.state.hub
     return hub
 
