@@ -270,6 +270,9 @@ async def test_the_history_has_what_they_sent_and_nobody_else(
     ana = await citizen()
     event = make_event("update-individual", entity=ana.guid, data={"village": "Hue"}, userId="self-service:+1555")
     assert (await push(admin, ana.program, event)).status_code == 200
+    by_staff = make_event("update-individual", entity=ana.guid, data={"village": "Vinh"}, userId="self-service:+1555")
+    sent = await admin.post("/api/reviews/submit", json={"tenantId": ana.program, "formData": by_staff})
+    assert sent.status_code == 200, sent.text
     await ana.submit(village="Da Lat")
     assert [one["data"] for one in await ana.submissions()] == [{"village": "Da Lat"}]
 

@@ -131,6 +131,7 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
         config(*TWO, form("club"), entityData=seeds(club=[item("c")], person=[item("p", "c")])),
     ),
     ("unknown_allowed_form", "selfService.allowedForms[0]", config(form(), selfService=service(allowedForms=["x"]))),
+    ("internal_field", "selfService.fields[1]", config(selfService=service(fields=["name", "address.externalId"]))),
     ("duplicate_area", "syncScope.areaIds[1]", config(syncScope={"areaIds": ["a", "a"]})),
     ("untidy_area", "syncScope.areaIds[0]", config(syncScope={"areaIds": ["a "]})),
     ("unknown_event_type", "customEventTypes[0]", config(customEventTypes=["x"])),
