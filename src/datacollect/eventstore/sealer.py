@@ -76,6 +76,8 @@ class Sealer:
                 is_more = await self._seal_next()
             except DataCollectError as error:  # the database is away: whoever reads next asks again
                 _log.warning("segments.not_sealed", code=error.code)
+            except Exception as error:
+                _log.error("segments.not_sealed", exc_info=error)
             await asyncio.sleep(_REST * (time.perf_counter() - begun))
 
     async def _seal_next(self) -> bool:

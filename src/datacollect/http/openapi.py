@@ -46,7 +46,7 @@ Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer 
 also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
 errors are RFC 9457 documents.
 
-Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`. Every 429 and 503 says in `Retry-After` when \
+Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`; pulls come compressed to who takes gzip. Every 429 and 503 says in `Retry-After` when \
 to come back; answers that count against a rate tell what is left of it in `RateLimit`.
 """
 
