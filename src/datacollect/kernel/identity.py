@@ -235,6 +235,9 @@ COMMAND_LINE = Actor(kind="system", label="command line", account_role=AccountRo
 Never reachable from a request's claims: see docs/decisions/0034-the-command-line.md.
 """
 
+LABELS_WITHOUT_ACCOUNT = frozenset({SYSTEM.label, COMMAND_LINE.label})
+"""Whom entries name that come from nobody who has signed in."""
+
 
 def system_scope(tenant_id: TenantId) -> TenantScope:
     """The hub's own hand in a tenant: seeding, jobs and maintenance. Never reachable from a request's claims."""

@@ -11,7 +11,7 @@ from datacollect.features.audit.service import list_reads
 from datacollect.features.users.model import User
 from datacollect.features.users.service import find_users
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.identity import CITIZEN_PREFIX, COMMAND_LINE, SYSTEM, TenantScope
+from datacollect.kernel.identity import CITIZEN_PREFIX, LABELS_WITHOUT_ACCOUNT, TenantScope
 from datacollect.kernel.ids import UserId
 from datacollect.kernel.tenancy import Tenant
 
@@ -60,7 +60,7 @@ def by_view(actor: str, people: Mapping[UserId, User], tenant: Tenant, *, names_
     """
     if actor.startswith(CITIZEN_PREFIX):
         return {"kind": "self"}
-    if actor in (SYSTEM.label, COMMAND_LINE.label):
+    if actor in LABELS_WITHOUT_ACCOUNT:
         return {"kind": "system"}
     user = people.get(UserId(int(actor))) if _is_id(actor) else None
     told: dict[str, Any] = {"kind": "staff", "role": _role(user, tenant), "program": tenant.name}
