@@ -1,8 +1,8 @@
 # Everything lives in .venv; nothing global is touched, no root needed. `make` is plain POSIX make.
 PYTHON ?= python3
 BIN = .venv/bin
-# A test process for each core; `make test PYTEST_ARGS=` runs all in one.
-PYTEST_ARGS = -n auto
+# A test process for each core, which keeps neighbours together; `make test PYTEST_ARGS=` runs all in one.
+PYTEST_ARGS = -n auto --dist worksteal
 UV = UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 
 help: ## this list
@@ -40,10 +40,12 @@ docs: .venv/.ready ## make the reference pages, and the OpenAPI document in dist
 	$(BIN)/datacollect reference permissions > docs/reference/permissions.md
 	$(BIN)/datacollect reference command-line > docs/reference/command-line.md
 
-BENCH_ARGS = suite --serve sqlite --out bench/results/sqlite.json
+BENCH_OUT = bench/results/sqlite.json
+BENCH_ARGS = suite --serve sqlite
 
-bench: .venv/.ready-dev ## measure a hub of its own, unattended (set BENCH_ARGS for other scenarios)
-	$(BIN)/python -m bench $(BENCH_ARGS)
+bench: .venv/.ready-dev ## measure a hub of its own, unattended, beside the committed figures (BENCH_ARGS: other scenarios)
+	$(BIN)/python -m bench $(BENCH_ARGS) --out $(BENCH_OUT)
+	$(BIN)/python -m bench.compare $(BENCH_OUT)
 
 .venv/.uv:
 	$(PYTHON) -m venv .venv

@@ -91,6 +91,7 @@ async def _target(options: Options) -> AsyncIterator[_Target]:
         database_url=options.database_url,
         work_dir=options.work_dir,
         settings=SETTINGS.get(options.scenario),
+        profile=options.profile,
     ) as served:
         running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
         facts = hub_facts(served, options.serve, options.workers)
@@ -115,7 +116,7 @@ async def _version(client: HubClient) -> str | None:
 
 def _shown(options: Options) -> dict[str, Any]:
     """The options as the result shows them: without paths, and without a URL that may hold a password."""
-    hidden = ("database_url", "work_dir", "out", "url", "pid", "database_pid")
+    hidden = ("database_url", "work_dir", "out", "url", "pid", "database_pid", "profile")
     return {name: value for name, value in asdict(options).items() if name not in hidden}
 
 

@@ -35,8 +35,9 @@ from bench.options import ENGINES, MAX_EVENTS
 from bench.payload import EventMaker, as_event, create_bodies, push_body
 from bench.report import Report
 from bench.runner import FILL_BATCH, say
+from bench.running import reported
 from bench.serve import Database, HubProcess, empty_database
-from bench.stats import percentile
+from bench.stats import spread
 from datacollect.app import event_store
 from datacollect.db import EVERY_TENANT, open_database
 from datacollect.db.database import closing
@@ -104,13 +105,8 @@ class Findings:
             "replays_equal": self.replays,
             "logs_verified": self.verified,
             "faults": self.faults,
-            "ready_seconds": {kill: _spread(times) for kill, times in self.ready_seconds.items() if times},
+            "ready_seconds": {kill: spread(times) for kill, times in self.ready_seconds.items() if times},
         }
-
-
-def _spread(times: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(times)
-    return {name: round(percentile(ordered, share), 3) for name, share in (("p50", 0.5), ("max", 1.0))}
 
 
 # -- what was sent, and what is there
@@ -433,25 +429,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         held=min(options.held, MAX_EVENTS),
         work_dir=options.work_dir,
     )
-    return asyncio.run(_report(plan, options.out, options.max_minutes))
-
-
-async def _report(plan: Plan, out: Path | None, max_minutes: float) -> int:
     shown = {"engine": plan.engine, "seed": plan.seed, "devices": plan.devices, "held": plan.held}
-    report = Report(out, machine=machine_facts(), options=shown)
-    complete = False
-    try:
-        async with asyncio.timeout(60 * max_minutes):
-            found = await run(plan)
-        report.add({"key": f"crash/{plan.engine}", **found.to_json()})
-        complete = not found.faults
-    except BenchError as error:
-        say(f"failed: {error}")
-    except TimeoutError:
-        say(f"failed: waited too long, or the run took longer than {max_minutes} minutes")
-    finally:
-        report.finish(complete=complete)
-    return 0 if complete else 1
+    report = Report(options.out, machine=machine_facts(), options=shown)
+    return asyncio.run(reported(report, options.max_minutes, partial(_nothing_wrong, plan)))
+
+
+async def _nothing_wrong(plan: Plan, report: Report) -> bool:
+    found = await run(plan)
+    report.add({"key": f"crash/{plan.engine}", **found.to_json()})
+    return not found.faults
 
 
 if __name__ == "__main__":

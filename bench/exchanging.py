@@ -9,11 +9,11 @@ import msgspec
 
 from bench.client import BenchError, HubClient
 from bench.payload import EventMaker, create_bodies
+from bench.runner import FILL_BATCH
 
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 0.01
-_FILL_BATCH = 1000
-_ENDED = ("completed", "failed", "cancelled")
+ENDED = ("completed", "failed", "cancelled")
 
 
 async def make_program(client: HubClient, purpose: str, section: Mapping[str, Any]) -> str:
@@ -21,7 +21,7 @@ async def make_program(client: HubClient, purpose: str, section: Mapping[str, An
 
 
 async def fill(client: HubClient, program: str, records: int) -> None:
-    for body in create_bodies(EventMaker(seed=records), program, total=records, batch=_FILL_BATCH):
+    for body in create_bodies(EventMaker(seed=records), program, total=records, batch=FILL_BATCH):
         answer = await client.push(body)
         if answer.outcome != "200":
             raise BenchError(f"the records were refused: {answer.outcome} {answer.body[:300]!r}")
@@ -54,7 +54,7 @@ async def until_ended(client: HubClient, job_id: str, *, seconds: float) -> dict
     deadline = time.monotonic() + seconds
     while True:
         job = await job_of(client, job_id)
-        if job["phase"] in _ENDED:
+        if job["phase"] in ENDED:
             return job
         if time.monotonic() > deadline:
             raise BenchError(f"the exchange has not ended after {seconds:.0f} s: {job}")

@@ -15,16 +15,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.client import BenchError, HubClient
-from bench.exchanging import fill, job_of, make_program, start, told, until_ended
+from bench.exchanging import ENDED, fill, job_of, make_program, start, told, until_ended
 from bench.machine import machine_facts
 from bench.options import ENGINES
 from bench.remotes import REMOTES, SETTINGS, Remote
 from bench.report import Report
 from bench.runner import say
+from bench.running import reported
 from bench.serve import HubProcess, empty_database
 
 _MOST_KILLS = 1_000
@@ -127,7 +129,7 @@ class _Rounds:
             if time.monotonic() - looked > 1:
                 looked = time.monotonic()
                 async with self._client() as client:
-                    if (await job_of(client, job_id))["phase"] in ("completed", "failed", "cancelled"):
+                    if (await job_of(client, job_id))["phase"] in ENDED:
                         return False
             await asyncio.sleep(_LOOK_SECONDS)
         return True
@@ -184,24 +186,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=options.seed,
         work_dir=options.work_dir,
     )
-    return asyncio.run(_report(plan, options.out, options.max_minutes))
-
-
-async def _report(plan: Plan, out: Path | None, max_minutes: float) -> int:
     shown = {"engine": plan.engine, "records": plan.records, "kills": plan.kills, "seed": plan.seed}
-    report = Report(out, machine=machine_facts(), options=shown)
-    complete = False
-    try:
-        async with asyncio.timeout(60 * max_minutes):
-            found = await run(plan, report)
-        complete = not any(findings.faults for findings in found.values())
-    except BenchError as error:
-        say(f"failed: {error}")
-    except TimeoutError:
-        say(f"failed: waited too long, or the run took longer than {max_minutes} minutes")
-    finally:
-        report.finish(complete=complete)
-    return 0 if complete else 1
+    report = Report(options.out, machine=machine_facts(), options=shown)
+    return asyncio.run(reported(report, options.max_minutes, partial(_nothing_wrong, plan)))
+
+
+async def _nothing_wrong(plan: Plan, report: Report) -> bool:
+    found = await run(plan, report)
+    return not any(findings.faults for findings in found.values())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ class Options:
     records: int | None = None
     config: str | None = None
     entities: int | None = None
+    devices: int = 100
+    profile: Path | None = None
     people: int | None = None
     keys_only: bool = False
 
@@ -79,6 +81,11 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--work-dir", type=Path, help="with --serve: make the data folder in here (temporary folder)")
     target.add_argument("--config", help="growth, pull, page, entities, stall: use this filled program and keep it")
     target.add_argument("--out", type=Path, help="file for the JSON result (standard output)")
+    target.add_argument(
+        "--profile",
+        type=Path,
+        help="with --serve: keep what Python's profiler saw of the hub (slower; not for figures)",
+    )
     target.add_argument("--label", default="", help="a name for this run, kept in the result")
 
 
@@ -131,6 +138,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         "--keys-only", action="store_true", help="duplicates: bring the keys and measure checks, without a sweep"
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
+    one("devices", 2_000, "stampede: how many start together (%(default)s)")
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

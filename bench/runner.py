@@ -158,9 +158,9 @@ async def get_repeatedly(bench: Bench, path: str, samples: Samples) -> int:
 
 
 @contextlib.asynccontextmanager
-async def program(bench: Bench, purpose: str) -> AsyncIterator[str]:
-    """An empty program, archived afterwards."""
-    config_id = await bench.client.make_program(purpose)
+async def program(bench: Bench, purpose: str, **config: Any) -> AsyncIterator[str]:
+    """An empty program, archived afterwards. `config` members stand beside those of the sample, or in their place."""
+    config_id = await bench.client.make_program(purpose, **config)
     try:
         yield config_id
     finally:

@@ -27,6 +27,8 @@ _STOP_SECONDS = 40
 _POLL_SECONDS = 0.02
 _SHOWN_LOG_LINES = 15
 _EMAIL = "bench@hub.example"
+_COMPARED = ("ROW_LEVEL_SECURITY", "DUPLICATE_DETECTION", "SEARCH_INDEX", "SEAL_SEGMENTS")
+"""Settings that are passed on, to measure a hub with and without."""
 _POSTGRES_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_connections")
 
 
@@ -74,6 +76,7 @@ async def serving(
     database_url: str | None = None,
     work_dir: Path | None = None,
     settings: Mapping[str, str] | None = None,
+    profile: Path | None = None,
 ) -> AsyncIterator[Served]:
     """Start a hub on `engine` with `workers` processes, wait until it is healthy, and stop it at the end.
 
@@ -87,7 +90,7 @@ async def serving(
     try:
         async with (
             empty_database(engine, database_url, folder) as database,
-            _hub(database, workers, folder, settings or {}) as served,
+            _hub(database, workers, folder, settings or {}, profile) as served,
         ):
             yield served
     finally:
@@ -159,8 +162,10 @@ async def _postgres_facts(url: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _hub(database: Database, workers: int, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Served]:
-    hub = HubProcess(database, folder, workers=workers, settings=settings)
+async def _hub(
+    database: Database, workers: int, folder: Path, settings: Mapping[str, str], profile: Path | None
+) -> AsyncIterator[Served]:
+    hub = HubProcess(database, folder, workers=workers, settings=settings, profile=profile)
     try:
         await hub.start()
         yield Served(hub.url, hub.pid, hub.credentials, database, hub.data_dir, hub.commands)
@@ -172,13 +177,21 @@ class HubProcess:
     """A hub that can end, in one way or another, and start again on the same data, address and secrets."""
 
     def __init__(
-        self, database: Database, folder: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        profile: Path | None = None,
     ) -> None:
         self.credentials = Credentials(_EMAIL, "Measured-" + secrets.token_urlsafe(12) + "7")
         self.data_dir = folder / "data"
         self.data_dir.mkdir()
         self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials) | dict(settings or {}))
         self._folder, self._port, self._workers = folder, _free_port(), workers
+        # The profiler sees the thread it is started in: the hub's loop, but not SQLite's threads or other processes.
+        self._profiler = [] if profile is None else [sys.executable, "-m", "cProfile", "-o", str(profile.resolve())]
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -196,6 +209,7 @@ class HubProcess:
         with log_file.open("wb") as log:
             # In the temporary folder, so that no .env of a developer is read.
             self._process = await asyncio.create_subprocess_exec(
+                *self._profiler,
                 *self.commands.command(
                     "serve", "--host", "127.0.0.1", "--port", str(self._port), "--workers", str(self._workers)
                 ),
@@ -232,9 +246,7 @@ class HubProcess:
 def _environment(database: Database, data_dir: Path, credentials: Credentials) -> dict[str, str]:
     """Production settings with the shipped defaults; only the login limit is out of the way, as logins are measured."""
     passed_on = {
-        name: os.environ[name]
-        for name in ("PATH", "HOME", "LANG", "TMPDIR", "ROW_LEVEL_SECURITY")
-        if name in os.environ
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", *_COMPARED) if name in os.environ
     }
     settings = {
         "NODE_ENV": "production",

@@ -20,6 +20,12 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[math.ceil(share * len(ordered)) - 1]
 
 
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    """The median and the longest."""
+    ordered = sorted(seconds)
+    return {"p50": round(percentile(ordered, 0.5), 3), "max": round(percentile(ordered, 1.0), 3)}
+
+
 @dataclass(slots=True)
 class Samples:
     """What happened to one kind of request. Only successful ones count towards the latencies."""

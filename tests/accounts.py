@@ -47,7 +47,7 @@ async def make_programs(admin: AsyncClient, *program_ids: str) -> None:
 
 async def find_account(admin: AsyncClient, email: str) -> dict[str, Any]:
     """The account as the list shows it."""
-    accounts: list[dict[str, Any]] = (await admin.get("/api/users")).json()
+    accounts: list[dict[str, Any]] = (await admin.get("/api/users", params={"search": email})).json()
     return next(account for account in accounts if account["email"] == email)
 
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 from hypothesis import HealthCheck
@@ -14,11 +16,13 @@ from hypothesis import settings as hypothesis_settings
 
 from datacollect.app import create_app
 from datacollect.db import Database, open_database
+from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
+from datacollect.features.users import passwords
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
-from datacollect.testing.postgres import fresh_database, server_url
+from datacollect.testing.postgres import fresh_database, server_url, template_database
 from datacollect.testing.s3 import S3Server, s3_server
 
 # A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
@@ -29,6 +33,7 @@ ADMIN_EMAIL = "admin@hub.test"
 ADMIN_PASSWORD = "Correct-Horse-7"
 JWT_SECRET = "0123456789abcdef0123456789abcdef"
 ENGINES = ("sqlite", "postgres")
+_DEAR = passwords._hasher
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Thousands of passwords are hashed here, one at a time and behind everything else: each with next to no work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@pytest.fixture
+def dear_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that are set from now on are hashed with as much work as a hub does."""
+    monkeypatch.setattr(passwords, "_hasher", _DEAR)
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +83,39 @@ async def database_url(engine: str, request: pytest.FixtureRequest) -> AsyncIter
         return
     async with fresh_database(request.getfixturevalue("postgres_server")) as url:
         yield url
+
+
+class Migrated:
+    """Databases as the migrations leave them. They run once for each engine; each database is a copy."""
+
+    def __init__(self, folder: Path, kept: contextlib.AsyncExitStack) -> None:
+        self._folder, self._kept = folder, kept
+        self._template: str | None = None
+
+    @contextlib.asynccontextmanager
+    async def database(self, engine: str, request: pytest.FixtureRequest, data_dir: Path) -> AsyncIterator[str | None]:
+        """As `database_url`. On SQLite it is the hub's file in `data_dir`."""
+        if engine == "sqlite":
+            if not self._folder.exists():
+                await self._migrate(None)
+            shutil.copytree(self._folder, data_dir, dirs_exist_ok=True)
+            yield None
+            return
+        server = request.getfixturevalue("postgres_server")
+        if self._template is None:
+            self._template = await self._kept.enter_async_context(template_database(server, self._migrate))
+        async with fresh_database(server, like=self._template) as url:
+            yield url
+
+    async def _migrate(self, url: str | None) -> None:
+        async with closing(open_database(url, data_dir=self._folder, pool_size=1)) as database:
+            await migrate(database)
+
+
+@pytest.fixture(scope="session")
+async def migrated_once(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Migrated]:
+    async with contextlib.AsyncExitStack() as kept:
+        yield Migrated(tmp_path_factory.mktemp("migrated") / "data", kept)
 
 
 def make_settings(data_dir: Path, url: str | None, **changes: object) -> Settings:

@@ -7,7 +7,9 @@ from bench.runner import Bench
 from bench.scenarios.attachments import attachments
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
+from bench.scenarios.ceiling import ceiling
 from bench.scenarios.contention import configs, hot
+from bench.scenarios.crowding import soak, stampede
 from bench.scenarios.duplicates import duplicates
 from bench.scenarios.exporting import export
 from bench.scenarios.external import dead, external
@@ -40,6 +42,9 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "flood": flood,
     "external": external,
     "dead": dead,
+    "ceiling": ceiling,
+    "stampede": stampede,
+    "soak": soak,
     "duplicates": duplicates,
     "suite": suite,
 }

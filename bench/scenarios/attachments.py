@@ -29,6 +29,8 @@ AT_ONCE = 32
 KILLED_UPLOADS = 200
 _PIECE = 64 * 1024
 _BLOCK = os.urandom(MIB)
+_TIDYING_SECONDS = 5.0
+_LOOKS = 100
 _PATIENCE = aiohttp.ClientTimeout(total=600)
 
 
@@ -76,8 +78,7 @@ async def attachments(bench: Bench) -> None:
         await _many(bench, files)
         await _cut(bench, files)
     await _require_in_order(bench.commands, program)
-    if not os.environ.get("SKIPK"):
-        await _killed(bench)
+    await _killed(bench)
 
 
 class Files:
@@ -247,14 +248,32 @@ async def _record_cut(
     bench: Bench, name: str, meter: Any, outcomes: Sequence[str], seconds: float, memory: dict[str, Any]
 ) -> None:
     assert bench.commands is not None
+    left = await _left_in_spool(_data(bench.commands))
     bench.record(
         f"attachments/50MiB/{name}/parallel{AT_ONCE}/half-cut",
         meter,
         outcomes={outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
         seconds=round(seconds, 1),
-        spooled_files_left=len(list((_data(bench.commands) / "spool").glob("*"))),
+        spooled_files_left=left,
         **memory,
     )
+    if "changed" in outcomes:
+        raise BenchError(f"{outcomes.count('changed')} downloads were not what had been uploaded")
+    _require_empty(left)
+
+
+async def _left_in_spool(data_dir: Path) -> int:
+    """How many files nobody has put away soon after the last transfer ended."""
+    for _ in range(_LOOKS):
+        if not any((data_dir / "spool").iterdir()):
+            return 0
+        await asyncio.sleep(_TIDYING_SECONDS / _LOOKS)
+    return len(list((data_dir / "spool").iterdir()))
+
+
+def _require_empty(left: int) -> None:
+    if left:
+        raise BenchError(f"{left} files are left in the spool")
 
 
 async def _require_listed(files: Files) -> None:
@@ -315,7 +334,7 @@ async def _killed(bench: Bench) -> None:
                 await _kill_once(bench, hub, client, program, told)
                 await hub.start()
                 await _look(bench, hub, client, program, told)
-        left = len(list((hub.data_dir / "spool").glob("*")))
+        left = await _left_in_spool(hub.data_dir)
         checked = await _require_in_order(hub.commands, program)
     finally:
         with contextlib.suppress(Exception):
@@ -328,10 +347,10 @@ async def _killed(bench: Bench) -> None:
         acknowledged=len(told.acknowledged),
         unanswered=told.unanswered,
         unanswered_but_whole=told.unanswered_but_whole,
-        missing_or_torn=0,
         spooled_files_left=left,
         checked_files=checked["programs"][0]["files"],
     )
+    _require_empty(left)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Scenarios of an attacker: what do the times of answers tell, and what do others feel of a flood of logins?"""
 
 import asyncio
+import itertools
 import random
 import sys
 import time
@@ -26,6 +27,9 @@ _PUSHED = 10
 _KNOWN_ACCOUNTS = 20
 _TRIES_PER_ACCOUNT = 12
 _TRIES_UNTIL_THROTTLED = 18
+
+_PUSHED_CITIZENS = 500
+_SELF_SERVICE = {"enabled": True, "authMethods": ["otp", "id"], "allowedForms": [], "requireReview": False}
 
 Ask = Callable[[], Awaitable[Answer]]
 
@@ -63,8 +67,13 @@ class Pair:
 async def timing(bench: Bench) -> None:
     """Times of answers that an attacker would compare: is there such an account, program, entity, session?"""
     order = random.Random(7)
-    async with program(bench, "timing") as mine, program(bench, "timing") as theirs, program(bench, "timing") as gone:
-        pairs = await _pairs(bench, mine, theirs, gone)
+    async with (
+        program(bench, "timing") as mine,
+        program(bench, "timing") as theirs,
+        program(bench, "timing") as gone,
+        program(bench, "timing", selfService=_SELF_SERVICE) as village,
+    ):
+        pairs = await _pairs(bench, mine, theirs, gone) + await _citizens(bench, village)
         meter = bench.meter()
         for number in range(-_WARM_UP, bench.options.samples):
             for pair in pairs:
@@ -151,6 +160,51 @@ async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
             get(lambda: "/api/users/999999999", member),
             get(lambda: f"/api/users/{stranger}", member),
         ),
+    ]
+
+
+async def _citizens(bench: Bench, village: str) -> list[Pair]:
+    """Is there a record with this phone number, this national id? Each question is about another one, from another
+    address: limits of identifiers and addresses are not what is measured."""
+    wanted = bench.options.samples + _WARM_UP
+    maker = EventMaker(start=datetime.now(UTC))
+    people = [f"{uuid.uuid4().int % 10**15:015}" for _ in range(wanted)]
+    for begin in range(0, wanted, _PUSHED_CITIZENS):
+        events = []
+        for phone in people[begin : begin + _PUSHED_CITIZENS]:
+            event = maker.create(str(uuid.uuid4()))
+            event["data"] |= {"phone": phone, "nationalId": phone, "dateOfBirth": "1990-04-02"}
+            events.append(event)
+        await bench.client.push(push_body(events, village))
+    number = itertools.count(1)
+
+    def nobody() -> str:
+        return f"{uuid.uuid4().int % 10**15:015}"
+
+    def post(path: str, body: Callable[[], Any]) -> Ask:
+        return lambda: bench.client.send(
+            "POST", path, msgspec.json.encode(body()), signed=False, headers=_from_anywhere(2**22 + next(number))
+        )
+
+    def request(who: Callable[[], str]) -> Ask:
+        return post("/api/auth/otp/request", lambda: {"identifier": who(), "tenantId": village})
+
+    def verify(who: Callable[[], str]) -> Ask:
+        return post("/api/auth/otp/verify", lambda: {"identifier": who(), "otp": "00000x", "tenantId": village})
+
+    def identify(who: Callable[[], str]) -> Ask:
+        born = "1991-04-02"
+        return post("/api/auth/id/verify", lambda: {"nationalId": who(), "dateOfBirth": born, "tenantId": village})
+
+    def each() -> Callable[[], str]:
+        return iter(people).__next__
+
+    strangers = [nobody() for _ in range(wanted)]
+    return [
+        Pair("otp-request/unknown-known", request(iter(strangers).__next__), request(each())),
+        # After the requests, so that both have a code.
+        Pair("otp-verify/unknown-known", verify(iter(strangers).__next__), verify(each())),
+        Pair("id-verify/unknown-known", identify(nobody), identify(each())),
     ]
 
 

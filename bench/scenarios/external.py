@@ -7,7 +7,7 @@ from bench.client import BenchError
 from bench.exchanging import fill, job_of, make_program, start, told, until_begun, until_ended
 from bench.remotes import REMOTES, Remote, dead_end
 from bench.runner import Bench, say
-from bench.stats import percentile, rate
+from bench.stats import rate, spread
 
 _RECORDS = 5_000
 _QUEUED = 100_000
@@ -100,8 +100,8 @@ async def dead(bench: Bench) -> None:
         bench.record(
             f"dead/queued{queued}",
             meter,
-            start_seconds=_spread(starts),
-            end_seconds=_spread(ends),
+            start_seconds=spread(starts),
+            end_seconds=spread(ends),
             dead=told(await job_of(client, job_id)),
         )
         answer = await client.send("POST", f"/api/sync/external/{job_id}/cancel", b"{}")
@@ -109,8 +109,3 @@ async def dead(bench: Bench) -> None:
         await until_ended(client, job_id, seconds=60)
         if max(starts) > 2:
             raise BenchError(f"another program's exchange waited for {max(starts):.1f} s")
-
-
-def _spread(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    return {"p50": round(percentile(ordered, 0.5), 3), "max": round(ordered[-1], 3)}

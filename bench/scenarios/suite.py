@@ -1,4 +1,4 @@
-"""All scenarios with the sizes of the published table."""
+"""The scenarios of the published table of every cell, with its sizes."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ _SPREAD_TENANTS = 8
 
 
 async def suite(bench: Bench) -> None:
-    """Everything, with the sizes of the table in docs/benchmarks.md."""
+    """What the table of every cell in docs/benchmarks.md is made of."""
     options = bench.options
     await memory_cell(bench, "idle")
     await login(bench.with_options(seconds=min(options.seconds, _LOGIN_SECONDS)))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from datacollect.db.migrate import migrate
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.log import EventLog, OnGrowth
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
 from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
@@ -27,6 +30,8 @@ from datacollect.features.audit.service import keep_entries
 from datacollect.features.auth import feature as auth
 from datacollect.features.auth.attempts import Throttle
 from datacollect.features.auth.service import TokenAuthenticator
+from datacollect.features.citizens import feature as citizens
+from datacollect.features.citizens.service import CitizenGate
 from datacollect.features.conflicts import feature as conflicts
 from datacollect.features.conflicts.service import guids_in_conflict, keep_conflicts
 from datacollect.features.devices import feature as devices
@@ -53,6 +58,10 @@ from datacollect.features.forms.service import CachedFormChecks
 from datacollect.features.health import feature as health
 from datacollect.features.history import feature as history
 from datacollect.features.integrity import feature as integrity
+from datacollect.features.messages import feature as messages
+from datacollect.features.messages.couriers import open_couriers
+from datacollect.features.messages.sending import SendingHandler
+from datacollect.features.messages.service import Outbox
 from datacollect.features.providers import feature as providers
 from datacollect.features.providers.fetching import GuardedFetcher
 from datacollect.features.providers.service import ProviderGate
@@ -60,13 +69,19 @@ from datacollect.features.purging import feature as purging
 from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine import feature as quarantine
 from datacollect.features.quarantine.service import QuarantineKeeper
+from datacollect.features.reviews import feature as reviews
+from datacollect.features.reviews.delegating import DelegatingHandler
+from datacollect.features.reviews.rounds import ReviewRounds
+from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.security_log import feature as security_log
+from datacollect.features.selfservice import feature as selfservice
+from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, locked_programs
+from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -82,6 +97,7 @@ from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
 from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
@@ -94,7 +110,9 @@ FEATURES = (
     users.FEATURE,
     auth.FEATURE,
     providers.FEATURE,
+    messages.FEATURE,
     entities.FEATURE,
+    citizens.FEATURE,
     audit.FEATURE,
     history.FEATURE,
     conflicts.FEATURE,
@@ -107,8 +125,10 @@ FEATURES = (
     duplicates.FEATURE,
     quarantine.FEATURE,
     external.FEATURE,
+    reviews.FEATURE,
     purging.FEATURE,
     discovery.FEATURE,
+    selfservice.FEATURE,
 )
 """In this order: a slice may call the `service.py` of those before it."""
 
@@ -124,6 +144,13 @@ _LOCKED = (
     "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
+
+_NO_WAY_OUT = (
+    "Programs let citizens sign in by codes, and this hub has no way to send them. Set SMTP_URL or SMS_GATEWAY_URL:"
+    " docs/how-to/send-codes-by-mail-and-sms.md."
+)
+
+_ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
@@ -147,13 +174,16 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
-    growth = _all([anchorer.committed, watcher.committed])
-    log = EventLog(event_store(database), projections, clock, on_growth=growth)
+    store = event_store(database)
+    sealer = Sealer(database, store)
+    growth = _all([anchorer.committed, watcher.committed, sealer.committed])
+    log = EventLog(store, projections, clock, on_growth=growth)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
     previous = settings.jwt_secret_previous
     tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
     auth = TokenAuthenticator(database, tokens, clock)
+    peppers = Peppers(settings.otp_peppers)
     tenants = CachedTenantDirectory(database, clock)
     outgoing = GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
@@ -162,18 +192,25 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
+    couriers = open_couriers(settings, outgoing, clock)
+    outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
         settings=settings,
         clock=clock,
         db=database,
         log=log,
+        pages=Pages(store, sealer),
+        sealer=sealer,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,
         tokens=tokens,
         seals=settings.seals,
+        peppers=peppers,
         auth=auth,
+        citizens=CitizenGate(database, tenants, tokens, peppers, clock),
+        own_forms=CachedOwnForms(database),
         throttle=Throttle(clock, at_once=HASHING_THREADS),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
@@ -192,6 +229,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             [
                 *job_handlers(settings, clock, database, log, auth, objects, keeper),
                 ExternalSync(database, log, checks, connections, clock),
+                DelegatingHandler(database, log, connections, clock),
+                TellingHandler(outbox, settings.seals, clock),
+                SendingHandler(outbox, couriers, clock),
             ],
             slots=settings.jobs_at_once,
             call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
@@ -201,6 +241,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
+        messages=outbox,
     )
 
 
@@ -267,7 +308,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         try:
             await prepare(hub)
             rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
-            async with hub.devices.running(), hub.jobs.running(), rounds.running():
+            reviewing = ReviewRounds(hub.db, hub.clock)
+            async with (
+                hub.devices.running(),
+                hub.jobs.running(),
+                rounds.running(),
+                reviewing.running(),
+                sealing(hub),
+            ):
                 yield
         finally:
             await hub.others.aclose()
@@ -281,12 +329,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
-    for feature in sorted(FEATURES, key=lambda feature: not feature.goes_first):
+    for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
             app.include_router(feature.router)
     app.include_router(pages_router(ApiDescription(app)))
     require_policies(app)
     return app
+
+
+def sealing(hub: Hub) -> AbstractAsyncContextManager[None]:
+    return hub.sealer.running() if hub.settings.seal_segments else contextlib.nullcontext()
 
 
 async def prepare(hub: Hub) -> None:
@@ -296,6 +348,7 @@ async def prepare(hub: Hub) -> None:
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
     await _open_secrets(hub)
     await _open_storage(hub)
+    await _tell_of_messages(hub)
     settings = hub.settings
     if hub.db.dialect == "postgresql" and not settings.row_level_security:
         _log.warning("database.row_security_off")
@@ -319,6 +372,19 @@ async def _open_secrets(hub: Hub) -> None:
         _log.info("programs.adopted", programs=adopted)
     if locked := await locked_programs(hub.db, hub.seals):
         _log.warning("secrets.cannot_be_opened", programs=len(locked), help=_LOCKED)
+
+
+async def _tell_of_messages(hub: Hub) -> None:
+    """Say so if codes reach nobody, or everybody who reads what the hub prints."""
+    settings = hub.settings
+    if not settings.sends_codes:
+        async with hub.db.reading() as view:
+            programs = await count_sending_codes(view)
+        if programs:
+            _log.warning("messages.no_way_out", programs=programs, help=_NO_WAY_OUT)
+    printed = [channel.value for channel, kind in hub.messages.channels.items() if kind == "console"]
+    if printed and settings.production:
+        _log.warning("messages.on_console", channels=printed, help=_ON_CONSOLE)
 
 
 async def _open_storage(hub: Hub) -> None:

@@ -4,7 +4,10 @@
 `Settings(...)` with the values they are about.
 """
 
+import hashlib
+import hmac
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -86,6 +89,38 @@ class Settings(BaseSettings):
         alias="SECRETS_KEY_PREVIOUS",
         description="The key before SECRETS_KEY, or the JWT_SECRET before it: what it has sealed can still be opened.",
     )
+    otp_pepper: SecretStr | None = Field(
+        None,
+        alias="OTP_PEPPER",
+        description="Key of the hashes that citizens' codes and sign-ins are stored as; at least 32 characters. Unset, "
+        "one made from JWT_SECRET is.",
+    )
+    otp_expose_dev_code: bool = Field(
+        False,
+        alias="OTP_EXPOSE_DEV_CODE",
+        description="Whether citizens' codes are told in the answer to who asks for one. For development; refused with "
+        "NODE_ENV `production`.",
+    )
+    otp_resend_seconds: int = Field(
+        60,
+        alias="OTP_RESEND_SECONDS",
+        ge=0,
+        le=300,
+        description="Seconds in which a citizen is sent one code: who asks again keeps the one they have.",
+    )
+    otp_request_rate_limit: int = Field(
+        5,
+        alias="OTP_REQUEST_RATE_LIMIT",
+        ge=1,
+        description="Codes that each client address may ask for in 15 minutes, sign-ins by identity providers counted.",
+    )
+    otp_verify_rate_limit: int = Field(
+        10,
+        alias="OTP_VERIFY_RATE_LIMIT",
+        ge=1,
+        description="Failed sign-ins of citizens, by code or national id, that each client address may have in 15 "
+        "minutes.",
+    )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
     )
@@ -109,6 +144,18 @@ class Settings(BaseSettings):
         alias="SEARCH_INDEX",
         description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
         "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
+    )
+    seal_segments: bool = Field(
+        True,
+        alias="SEAL_SEGMENTS",
+        description="Whether each 500 events of a program are kept a second time, compressed, for pulls "
+        "([figures](../decisions/0052-sealed-segments.md)).",
+    )
+    cache_pages: Literal["none", "private", "shared"] = Field(
+        "none",
+        alias="CACHE_PAGES",
+        description="Who may keep full pages of a pull: nobody, the client's own cache, or also proxies on the way. They "
+        "ask the hub before they give one out ([how](../how-to/cache-pulls.md)).",
     )
     duplicate_detection: bool = Field(
         True,
@@ -273,12 +320,85 @@ class Settings(BaseSettings):
         alias="S3_CA_FILE",
         description="File of certificates (PEM) to trust at S3_ENDPOINT beside those of the system.",
     )
+    messages_per_day: int = Field(
+        1000,
+        alias="MESSAGES_PER_DAY",
+        ge=0,
+        description="Text messages and mails that the hub sends for one program in a day (UTC), unless the program's "
+        "`selfService.messagesPerDay` says otherwise. Beyond it they are dropped.",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="SMTP_URL",
+        description="Mail server for codes and notices: `smtp://user:password@host:587` (TLS by STARTTLS) or `smtps://…` "
+        "([how](../how-to/send-codes-by-mail-and-sms.md)).",
+    )
+    smtp_from: str | None = Field(
+        None,
+        alias="SMTP_FROM",
+        description="Who mails are from: `noreply@example.org`, or `The hub <noreply@example.org>`.",
+    )
+    smtp_ca_file: Path | None = Field(
+        None,
+        alias="SMTP_CA_FILE",
+        description="File of certificates (PEM) to trust at SMTP_URL beside those of the system.",
+    )
+    smtp_allow_plain: bool = Field(
+        False,
+        alias="SMTP_ALLOW_PLAIN",
+        description="Whether mails may go to another machine without TLS where it offers none: everybody on the way can "
+        "read codes and the password.",
+    )
+    sms_gateway_url: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_URL",
+        description="Where text messages are posted, by HTTP; on a private network also in ALLOWED_PRIVATE_HOSTS.",
+    )
+    sms_gateway_body: str = Field(
+        '{"to":"{to}","text":"{text}","id":"{id}"}',
+        alias="SMS_GATEWAY_BODY",
+        description="What is posted: JSON whose texts have the gaps `{to}`, `{text}`, `{id}` and `{expires}`.",
+    )
+    sms_gateway_format: Literal["json", "form"] = Field(
+        "json", alias="SMS_GATEWAY_FORMAT", description="Whether it is posted as JSON or as fields of a form."
+    )
+    sms_gateway_headers: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_HEADERS",
+        description="Further headers, as a JSON object; for keys of the gateway, say.",
+    )
+    sms_gateway_token: SecretStr | None = Field(
+        None, alias="SMS_GATEWAY_TOKEN", description="Sent to the gateway as `Authorization: Bearer …`."
+    )
+    sms_gateway_user: str | None = Field(
+        None, alias="SMS_GATEWAY_USER", description="User name at the gateway, for `Authorization: Basic …`."
+    )
+    sms_gateway_password: SecretStr | None = Field(
+        None, alias="SMS_GATEWAY_PASSWORD", description="Password of that user."
+    )
+    sms_gateway_secret: SecretStr | None = Field(
+        None,
+        alias="SMS_GATEWAY_SECRET",
+        description="Requests to the gateway are signed with it ([how](../how-to/send-codes-by-mail-and-sms.md)).",
+    )
+    message_console: bool | None = Field(
+        None,
+        alias="MESSAGE_CONSOLE",
+        description="Whether messages that no gateway takes are printed where the hub runs, codes included. Unset: if "
+        "NODE_ENV is `development`.",
+    )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(
         (),
         alias="STAFF_PROVIDERS",
         description="Identity providers by which staff may sign in: a JSON list of objects with `name`, `type`, "
         "`authority`, `client_id`, and optionally `audience` and `organization`.",
     )
+
+    @field_validator("otp_expose_dev_code", mode="before")
+    @classmethod
+    def _exactly_true(cls, given: object) -> object:
+        # As the reference reads it: whatever else somebody has put there does not tell codes to everybody.
+        return given == "true" if isinstance(given, str) else given
 
     @field_validator("staff_providers", mode="before")
     @classmethod
@@ -312,19 +432,38 @@ class Settings(BaseSettings):
     @property
     def token_secrets(self) -> tuple[bytes, ...]:
         """The secret that signs, and then the one before it if that is still accepted."""
-        secrets = (self.jwt_secret, self.jwt_secret_previous)
-        return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
+        given = (self.jwt_secret, self.jwt_secret_previous)
+        return tuple(secret.get_secret_value().encode() for secret in given if secret is not None)
+
+    @property
+    def otp_peppers(self) -> tuple[bytes, ...]:
+        """What hashes of citizens' codes and sign-ins are keyed with, and then what else they may have been."""
+        derived = tuple(
+            hmac.new(secret, b"datacollect-hub:otp-pepper", hashlib.sha256).digest() for secret in self.token_secrets
+        )
+        own = () if self.otp_pepper is None else (self.otp_pepper.get_secret_value().encode(),)
+        # Without any secret (to print the OpenAPI document, say) nobody signs in.
+        return (*own, *derived) or (secrets.token_bytes(32),)
 
     @property
     def seals(self) -> Seals:
         """What seals secrets: SECRETS_KEY, or else JWT_SECRET. Whatever these and the ones before them sealed opens."""
         own, derived = (self.secrets_key, self.secrets_key_previous), (self.jwt_secret, self.jwt_secret_previous)
-        secrets = (*own, *derived) if self.secrets_key else (*derived, *own)
-        return Seals(Key(secret.get_secret_value()) for secret in secrets if secret is not None)
+        given = (*own, *derived) if self.secrets_key else (*derived, *own)
+        return Seals(Key(secret.get_secret_value()) for secret in given if secret is not None)
 
     @property
     def purge_offered(self) -> bool:
         return not self.production if self.purge is None else self.purge
+
+    @property
+    def messages_on_console(self) -> bool:
+        return self.development if self.message_console is None else self.message_console
+
+    @property
+    def sends_codes(self) -> bool:
+        """Whether there is a way for codes to reach anybody."""
+        return self.smtp_url is not None or self.sms_gateway_url is not None or self.messages_on_console
 
     @property
     def attachments_folder(self) -> Path:
@@ -369,6 +508,8 @@ def check_startup(settings: Settings) -> None:
     check_keys(settings)
     if settings.production and (settings.cors_origins or "").strip() == "*":
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
+    if settings.production and settings.otp_expose_dev_code:
+        raise StartupError("OTP_EXPOSE_DEV_CODE is not allowed in production: anybody could sign in as anybody.")
     check_storage(settings)
     for provider in settings.staff_providers:
         if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
@@ -400,6 +541,7 @@ def check_keys(settings: Settings) -> None:
         ("JWT_SECRET_PREVIOUS", settings.jwt_secret_previous),
         ("SECRETS_KEY", settings.secrets_key),
         ("SECRETS_KEY_PREVIOUS", settings.secrets_key_previous),
+        ("OTP_PEPPER", settings.otp_pepper),
     ):
         if key and len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
             raise StartupError(f"{name} must be at least {MINIMUM_SECRET_LENGTH} characters long")

@@ -7,6 +7,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+import structlog
 
 from datacollect.adapters.batches import push_each
 from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Retrying
@@ -265,6 +266,20 @@ async def test_a_failed_record_is_uncertain_if_it_may_have_arrived() -> None:
     outcomes = await run(3, push_one)
     told = [(one.failure.guid, one.failure.retryable, one.is_uncertain) for one in outcomes if isinstance(one, Failed)]
     assert told == [("in-0", False, False), ("in-1", True, True), ("in-2", False, False)]
+
+
+async def test_the_log_tells_where_a_record_failed_and_nothing_of_what_it_holds() -> None:
+    async def push_one(record: Outgoing) -> Outcome:
+        raise ValueError(f"{record.data['firstName']} is no number")
+
+    with structlog.testing.capture_logs() as lines:
+        [outcome] = await run(1, push_one)
+    [line] = [line for line in lines if line["event"] == "adapter.record_failed"]
+    assert isinstance(outcome, Failed) and outcome.is_uncertain
+    assert line["error"] == "ValueError"
+    assert "push_one" in line["traceback"]
+    assert "exc_info" not in line, "the text of an error is written out with it"
+    assert "Lan" not in str(line)
 
 
 async def test_a_system_that_goes_away_is_left_alone_and_what_arrived_is_not_forgotten() -> None:

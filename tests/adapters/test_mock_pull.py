@@ -1,12 +1,13 @@
 """What changes in the registry is read, all of it, and nothing is read for ever."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
 from datacollect.adapters.errors import AdapterError
-from datacollect.adapters.mock import MockAdapter
+from datacollect.adapters.mock import MockAdapter, pulling
 from datacollect.adapters.port import Incoming, RecordType
 from datacollect.testing.mock_registry import MockRegistry
 from datacollect.testing.remote import Answer, Instead, RemoteSystem, Request
@@ -161,8 +162,14 @@ async def test_a_registry_in_any_other_order_loses_nothing(
 
 
 async def test_a_resource_without_a_key_is_skipped_and_one_that_cannot_be_read_is_named(
-    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def reading(item: Mapping[str, Any], *more: Any) -> Incoming:
+        return real(item, *more) if item["given_name"] != "boom" else Incoming(**item)
+
+    real = pulling.incoming
+    monkeypatch.setattr(pulling, "incoming", reading)
+
     def odd(request: Request) -> Answer:
         answer = original(request)
         if request.path == "/v1/persons":
@@ -171,6 +178,7 @@ async def test_a_resource_without_a_key_is_skipped_and_one_that_cannot_be_read_i
                 "text",
                 None,
                 {"uuid": "u-1", "given_name": {"odd": 1}, "identifiers": 7},
+                {"uuid": "u-2", "given_name": "boom"},
             ]
             return Answer(200, {"items": items, "next_offset": None})
         return answer
@@ -179,6 +187,7 @@ async def test_a_resource_without_a_key_is_skipped_and_one_that_cannot_be_read_i
     page = await mock_adapter().pull(None)
     assert page.skipped == 3
     assert [one.external_id for one in page.records] == ["u-1"]
+    assert [(one.code, one.external_id) for one in page.failures] == [("PULL_PERSON_FAILED", "u-2")]
 
 
 async def test_a_registry_that_fails_says_which_list(mock_adapter: Make, system: RemoteSystem) -> None:

@@ -56,26 +56,38 @@ async def test_a_group_arrives_with_its_members_though_they_are_in_the_same_batc
     assert len(persons) == 2
 
 
-async def test_roles_joining_and_leaving_reach_the_registry_and_its_own_members_stay(
+async def test_joining_and_leaving_reach_the_registry_and_its_own_members_and_roles_stay(
     mock_adapter: Make, registry: MockRegistry
 ) -> None:
     adapter = mock_adapter()
     lan, minh, group = person("in-lan"), person("in-minh"), household("hh")
-    first, second, third = await pushed(adapter, lan, minh, replace(group, members=[
-        Member(guid="in-lan", type=RecordType.INDIVIDUAL, link=None, role="head")
-    ]))  # fmt: skip
+    _, second, third = await pushed(adapter, lan, minh, household("hh", lan, minh))
     stranger = registry.add_person(given_name="Ana")["uuid"]
     registry.join(third.external_id, stranger, role="guest")
-    [again] = await pushed(adapter, replace(group, link=third, members=[
-        Member(guid="in-minh", type=RecordType.INDIVIDUAL, link=second)
-    ]))  # fmt: skip
+    registry.join(third.external_id, second.external_id, role="head")
+    staying = [Member(guid="in-minh", type=RecordType.INDIVIDUAL, link=second)]
+    [again] = await pushed(adapter, replace(group, link=third, members=staying))
     [there] = registry.groups()
     assert {one["person_uuid"]: one["role"] for one in there["memberships"]} == {
-        second.external_id: None,
+        second.external_id: "head",
         stranger: "guest",
     }
-    assert again.state["members"] == {second.external_id: None}
-    assert first.external_id not in again.state["members"]
+    assert again.state["members"] == [second.external_id]
+
+
+async def test_members_that_were_seen_and_are_not_known_here_stay(mock_adapter: Make, registry: MockRegistry) -> None:
+    adapter, lan = mock_adapter(), person("in-lan")
+    first, group = await pushed(adapter, lan, household("hh", lan))
+    stranger = registry.add_person(given_name="Ana")["uuid"]
+    registry.join(group.external_id, stranger)
+    # As links were kept when members still had their roles in them.
+    told = replace(group, state={**group.state, "members": {first.external_id: None, stranger: "guest"}})
+    strange = frozenset({stranger})
+    outgoing = replace(household("hh", data={"name": "Renamed"}), link=told, members=[], strange_members=strange)
+    [again] = await pushed(adapter, outgoing)
+    [there] = registry.groups()
+    assert there["name"] == "Renamed"
+    assert [one["person_uuid"] for one in there["memberships"]] == again.state["members"] == [stranger]
 
 
 async def test_a_group_whose_member_is_not_there_yet_is_offered_again_and_not_made_twice(

@@ -12,7 +12,7 @@ from datacollect.adapters.errors import AdapterError, Misconfigured
 from datacollect.adapters.kinds import Context
 from datacollect.adapters.openfn import KIND, OpenFnAdapter, OpenFnOptions
 from datacollect.adapters.openfn.adapter import EXTRA_CALLS, PAGE_ITEMS
-from datacollect.adapters.openfn.items import DELETION, KNOWN
+from datacollect.adapters.openfn.items import DELETION, KNOWN, as_item
 from datacollect.adapters.openfn.marks import MOST_KNOWN, Mark, read_mark
 from datacollect.adapters.port import Failed, Incoming, Member, Outgoing, Page, Pushed, RecordType
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
@@ -127,12 +127,12 @@ async def test_an_empty_push_makes_no_call(workflow: OpenFnWorkflow, context: Co
 async def test_groups_tell_their_members_and_deleted_records_that_they_are(
     workflow: OpenFnWorkflow, context: Context
 ) -> None:
-    members = [Member(guid="p-1", type=RecordType.INDIVIDUAL, link=None, role="head")]
+    members = [Member(guid="p-1", type=RecordType.INDIVIDUAL, link=None)]
     group = person(0, type=RecordType.GROUP, members=members)
     survey = person(1, type=RecordType.RECORD)
     gone = person(2, is_deleted=True, data={})
     await adapter_of(context, workflow).push([group, survey, gone])
-    assert workflow.records["p-0"]["members"] == [{"guid": "p-1", "role": "head"}]
+    assert workflow.records["p-0"]["members"] == [{"guid": "p-1"}]
     assert workflow.records["p-1"]["type"] == "record"
     assert workflow.deleted == {"p-2"}
 
@@ -309,6 +309,7 @@ async def test_an_item_that_cannot_be_read_is_named_and_the_others_are_not_lost(
     (failure,) = [failure for page in pages for failure in page.failures]
     assert [record.external_id for record in records] == ["p-0", "p-2"]
     assert (failure.code, failure.retryable) == ("PULL_APPLY_FAILED", False)
+    assert failure.external_id == as_item(raw).digest, "the same item has the same name however often it is told"
     assert "5551234" not in failure.message and "p-1" not in failure.message and "yesterday" not in failure.message
 
 

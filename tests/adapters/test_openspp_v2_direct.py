@@ -191,17 +191,15 @@ async def test_a_field_that_somebody_emptied_is_cleared_and_an_unmapped_one_is_n
 
 async def test_groups_are_written_with_their_members(openspp: World) -> None:
     adapter = openspp.adapter()
-    members = [
-        Member(guid=GUID, type=RecordType.INDIVIDUAL, link=None, role="Head"),
-        Member(guid=OTHER, type=RecordType.INDIVIDUAL, link=None, role="unknown-here"),
-    ]
+    members = [Member(guid=guid, type=RecordType.INDIVIDUAL, link=None) for guid in (GUID, OTHER)]
     group = household(members=members, data={"groupType": "family"})
     outcomes = await adapter.push([group, person(), person(OTHER)])
     [there] = openspp.registry.groups
     assert there.fields == {"active": True, "name": "Santos", "groupType": "family"}
-    assert sorted(there.members.values(), key=str) == [None, "head"]
-    openspp.registry.refused.clear()  # the role that it does not know
+    assert list(there.members.values()) == [None, None]
 
+    for number in there.members:
+        there.members[number] = "head"
     links = [outcome.link for outcome in outcomes if isinstance(outcome, Pushed)]
     assert len(links) == 3
     left = [replace(members[0], link=links[1])]
@@ -217,6 +215,22 @@ async def test_members_the_registry_got_elsewhere_stay(openspp: World) -> None:
     openspp.registry.join(there, openspp.registry.add_person(given="Guest"))
     await push(openspp, replace(after(group, outcome), members=[]))
     assert [openspp.registry.registrants[number - 1].fields["name"]["given"] for number in there.members] == ["Guest"]
+
+
+async def test_members_that_were_seen_and_are_not_known_here_stay(openspp: World) -> None:
+    group = household(members=[Member(guid=GUID, type=RecordType.INDIVIDUAL, link=None)])
+    _, outcome = await openspp.adapter().push([person(), group])
+    there, guest = openspp.registry.groups[0], openspp.registry.add_person(given="Guest")
+    openspp.registry.join(there, guest)
+    stranger = f"urn:openspp:vocab:id-type#system_id|{guest.identifiers[0]['value']}"
+    # As links were kept when members still had their roles in them.
+    known = dict.fromkeys(outcome.link.state["members"]) | {f"Individual/{stranger}": "head"}
+    told = replace(outcome.link, state={**outcome.link.state, "members": known})
+    strange = frozenset({guest.identifiers[0]["value"]})
+    renamed = replace(after(group, outcome), link=told, members=[], strange_members=strange)
+    again = await push(openspp, renamed)
+    assert list(there.members) == [guest.number]
+    assert again.link.state["members"] == [f"Individual/{stranger}"]
 
 
 async def test_a_group_waits_for_members_that_are_not_there_yet(openspp: World) -> None:

@@ -305,7 +305,7 @@ async def test_a_record_that_cannot_be_read_is_named_by_its_place_only(openspp: 
     adapter = openspp.adapter()
     first = await adapter.pull(None)
     second = await adapter.pull(first.mark)
-    assert [(one.code, one.guid) for one in second.failures] == [("PULL_FAILED", None)]
+    assert [(one.code, one.guid, one.external_id) for one in second.failures] == [("PULL_FAILED", None, "PH-9")]
     assert "PH-9" not in second.failures[0].message
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from datacollect.adapters.kinds import FieldMapping
-from datacollect.adapters.openspp_v2.client import instant
 from datacollect.adapters.openspp_v2.enrolments import program_id
 from datacollect.adapters.openspp_v2.resources import Resources, digests
 from datacollect.adapters.port import RecordType
+from datacollect.adapters.times import instant
 
 PERSON, GROUP = RecordType.INDIVIDUAL, RecordType.GROUP
 

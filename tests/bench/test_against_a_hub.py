@@ -1,11 +1,13 @@
 """The driver and a real hub, started and stopped as an unattended run does it."""
 
 import json
+import pstats
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from bench import kills
 from bench.__main__ import main
 from bench.client import BenchError
 from bench.serve import serving
@@ -42,6 +44,45 @@ def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
 
 
+@pytest.mark.parametrize(
+    ("scenario", "keys"),
+    [
+        (
+            "stampede",
+            [
+                "stampede/cold/held60/default/devices6",
+                "stampede/cold/held60/limit7/devices6",
+                "stampede/incremental/held60/devices6",
+            ],
+        ),
+        ("soak", ["soak/held60"]),
+        (
+            "ceiling",
+            [*(f"ceiling/batch5/round{n}/{what}" for n in range(3) for what in ("hub", "bare")), "ceiling/batch5"],
+        ),
+    ],
+)
+def test_crowds_and_ceilings_are_measured_without_an_error(scenario: str, keys: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --events 60 --devices 6 --limit 0 7 --batch 5 --seconds 3 --max-minutes 5 --out={out}"
+    assert main([scenario, *options.split(), f"--work-dir={tmp_path}"]) == 0
+    result = json.loads(out.read_text())
+    assert [cell["key"] for cell in result["cells"]] == keys
+    assert all(set(cell.get("outcomes", {"200": 1})) == {"200"} for cell in result["cells"])
+    if scenario == "ceiling":
+        assert result["cells"][-1]["share"] > 0
+        assert result["cells"][1]["rows_per_event"] > 2
+
+
+def test_a_profile_of_the_hub_is_kept(tmp_path: Path) -> None:
+    out, profile = tmp_path / "result.json", tmp_path / "hub.profile"
+    options = f"growth --serve sqlite --sizes 0 --samples 2 --max-minutes 5 --out={out} --profile={profile}"
+    assert main([*options.split(), f"--work-dir={tmp_path}"]) == 0
+    stats = pstats.Stats(str(profile))
+    assert any("features/sync/routes.py" in name for name, _, _ in stats.stats)  # type: ignore[attr-defined]
+    assert str(tmp_path) not in out.read_text()
+
+
 def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --events 300 --max-minutes 2 --out={out} --work-dir={tmp_path}"
@@ -73,6 +114,18 @@ def test_checks_can_be_measured_without_a_sweep(tmp_path: Path) -> None:
     cells = {cell["key"].rpartition("/")[2]: cell for cell in json.loads(out.read_text())["cells"]}
     assert list(cells) == ["fill", "keys", "check"]
     assert cells["check"]["matched"] >= 3 and cells["keys"]["rows"] > 800
+
+
+def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--records 100 --kills 1 --spread 0.1 --remotes mock --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert kills.main(options.split()) == 0
+    result = json.loads(out.read_text())
+    assert result["complete"] is True
+    (cell,) = result["cells"]
+    assert (cell["key"], cell["kills"], cell["rounds"]) == ("kills/sqlite/mock", 1, 1)
+    assert (cell["records"], cell["jobs_success"], cell["twins"], cell["missing"]) == (100, 1, 0, 0)
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:

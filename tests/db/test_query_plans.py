@@ -27,6 +27,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.postgres import fresh_database
 from tests.accounts import bearer, login, make_person
+from tests.citizens import make_citizen, make_open_program, token_of
 from tests.factories import make_audit_log, make_event, make_program, pull, pull_audit, push, push_audit
 from tests.statements import hot
 
@@ -183,6 +184,20 @@ async def test_every_statement_of_an_entitys_history_finds_its_rows_by_key(admin
     for plan in streams:
         for table in ("events", "audit_log"):
             assert any(f"ix_{table}_tenant_id_entity_guid_position" in step for step in plan), plan
+
+
+@pytest.mark.usefixtures("filled")
+async def test_who_has_read_a_record_is_found_by_its_key(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_open_program(admin, "otp")
+    guid = await make_citizen(admin, program, phone="+1")
+    headers = bearer(await token_of(hub, program, guid, phone="+1"))
+    with hub.db.statements.record() as statements:
+        answer = await admin.get("/api/auth/self-service/access-log", params={"wide": "true"}, headers=headers)
+        assert answer.status_code == 200, answer.text
+    plans = await plans_of(hub, [sql for sql in statements if "audit_log" in sql])
+    [plan] = plans.values()
+    assert any("ix_audit_log_tenant_id_entity_guid_position" in step for step in plan), plan
+    assert not [step for step in plan if WALKS_THROUGH_A_TENANT[hub.db.dialect].search(step)], plan
 
 
 @pytest.mark.usefixtures("filled")

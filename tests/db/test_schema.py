@@ -12,10 +12,17 @@ from datacollect.db.metadata import metadata
 pytestmark = pytest.mark.anyio
 
 TENANT_TABLES = {
+    "submission_reviews",
+    "review_configs",
+    "review_comments",
+    "review_delegations",
+    "messages",
+    "message_days",
     "match_keys",
     "match_marks",
     "duplicate_pairs",
     "events",
+    "log_segments",
     "entities",
     "members",
     "audit_log",
@@ -46,6 +53,9 @@ TENANT_TABLES = {
     "external_marks",
     "external_outcomes",
     "external_letters",
+    "otp_codes",
+    "citizen_sessions",
+    "citizen_locks",
 }
 
 
@@ -80,4 +90,5 @@ def test_tables_that_know_a_tenant_are_listed_here() -> None:
         "jobs",
         "purges",
         "external_jobs",
+        "review_owners",
     }

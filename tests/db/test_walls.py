@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 OURS, THEIRS = system_scope(TenantId("ours")), system_scope(TenantId("theirs"))
 
 TABLES = tenant_tables()
-SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges", "external_jobs"}
+SHARED_TABLES = {"security_log", "user_tenants", "jobs", "purges", "external_jobs", "review_owners"}
 """They name tenants and belong to none: who may read which rows is decided by the caller's account. Jobs are claimed across
 tenants, and hold nothing that people have told. A purge outlasts the program it is of."""
 

@@ -10,19 +10,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from datacollect.db import open_database
 from datacollect.db.migrate import migrate
 from datacollect.testing.postgres import fresh_database
-from tests.conftest import ENGINES, database_url
-from tests.e2e.warm import Warm, warmed
+from tests.accounts import bearer
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.e2e.warm import Forked, Warm, warmed
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 
 @dataclass
 class Running:
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | Forked"
     port: int
 
     @property
@@ -34,7 +36,15 @@ class Running:
         return self.process.wait(PATIENCE_SECONDS)
 
 
+def signed_in(hub: Running) -> httpx2.Client:
+    """As the first administrator."""
+    login = httpx2.post(f"{hub.url}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+    return httpx2.Client(base_url=hub.url, headers=bearer(login.json()["token"]), timeout=30)
+
+
 Serve = Callable[..., AbstractContextManager[Running]]
+Start = Callable[[int, Path, dict[str, str]], "subprocess.Popen[str] | Forked"]
+"""Starts a hub on that port, which prints into that file."""
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -59,27 +69,6 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from datacollect.cli import main; main()", *arguments]
 
 
-@pytest.fixture
-def run(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Run the command to its end; `without` names settings to leave out, `stdin` is what is piped in."""
-
-    def run(
-        *arguments: str, without: tuple[str, ...] = (), stdin: str = "", **more: str
-    ) -> "subprocess.CompletedProcess[str]":
-        kept = {name: value for name, value in environment.items() if name not in without} | more
-        return subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            env=kept,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-        )
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     with warmed() as warm:
@@ -87,8 +76,11 @@ def warm() -> Iterator[Warm]:
 
 
 @pytest.fixture
-def quick(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
-    """As `run`, for tests that run many commands: see `tests/e2e/warm.py`."""
+def run(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
+    """Run the command to its end; `without` names settings to leave out, `stdin` is what is piped in.
+
+    It is forked: see `tests/e2e/warm.py`. What is about the process itself starts it anew, as `test_serve.py` does.
+    """
 
     def run(
         *arguments: str, without: tuple[str, ...] = (), stdin: str = "", **more: str
@@ -100,26 +92,36 @@ def quick(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
-    """A hub that listens; ended with the block."""
-    return lambda **more: serving(tmp_path, environment | more)
+def serve(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Serve:
+    """A hub that listens; ended with the block. It is forked, as in `run`."""
+
+    def start(port: int, log: Path, environment: dict[str, str]) -> Forked:
+        arguments = ("serve", "--host", "127.0.0.1", "--port", str(port))
+        return warm.start(tmp_path, environment, arguments, log)
+
+    return lambda **more: serving(tmp_path, environment | more, start)
 
 
 @contextlib.contextmanager
-def serving(folder: Path, environment: dict[str, str]) -> Iterator[Running]:
+def serving(folder: Path, environment: dict[str, str], start: Start | None = None) -> Iterator[Running]:
     port = free_port()
+    log = folder / f"serve-{port}.log"
+    process = (start or _start)(port, log, environment)
+    try:
+        wait_until(lambda: listens(port) or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield Running(process, port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _start(port: int, log: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
     arguments = command("serve", "--host", "127.0.0.1", "--port", str(port))
-    with (folder / f"serve-{port}.log").open("w+") as log:
-        process = subprocess.Popen(
-            arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
+    with log.open("w") as written:
+        return subprocess.Popen(
+            arguments, cwd=log.parent, env=environment, stdout=written, stderr=subprocess.STDOUT, text=True
         )
-        try:
-            wait_until(lambda: listens(port) or process.poll() is not None)
-            assert process.poll() is None, Path(log.name).read_text()
-            yield Running(process, port)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture

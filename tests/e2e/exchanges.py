@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx2
 
+from bench.exchanging import ENDED
 from bench.payload import EventMaker, program_config, push_body
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.processes import wait_until
 
 SETTINGS = {"ALLOWED_PRIVATE_HOSTS": "127.0.0.1", "JOB_LEASE": "1"}
-ENDED = ("completed", "failed", "cancelled")
 
 
 class Program:

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Run, Serve
-from tests.e2e.test_attachments_killed import client
+from tests.e2e.conftest import Run, Serve, signed_in
 from tests.factories import make_config, new_id
 from tests.features.attachments.files import a_photo, digest_of
 
 
 def test_files_are_checked_taken_out_and_taken_in(
-    serve: Serve, quick: Run, environment: dict[str, str], tmp_path: Path
+    serve: Serve, run: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     config, photos = make_config(), [a_photo(), a_photo()]
     program = config["id"]
-    with serve() as hub, client(hub) as admin:
+    with serve() as hub, signed_in(hub) as admin:
         assert admin.post("/api/apps", json=config).status_code == 200
         for photo in photos:
             answer = admin.post(
@@ -25,28 +24,28 @@ def test_files_are_checked_taken_out_and_taken_in(
                 files={"file": ("photo.jpg", photo, "image/jpeg")},
             )
             assert answer.status_code == 201
-        checked = quick("attachments", "check")
+        checked = run("attachments", "check")
         assert checked.stdout == f"ok: {program}: 2 files, {sum(map(len, photos)):,} bytes\n"
-    taken = quick("export", program, "--out", "out.json", "--attachments", "files")
+    taken = run("export", program, "--out", "out.json", "--attachments", "files")
     assert taken.returncode == 0, taken.stderr
     assert "2 attachments, 2 files" in taken.stderr
 
     [file] = (Path(environment["DATA_DIR"]) / "attachments").rglob(f"{digest_of(photos[0])}-*")
     file.unlink()
-    checked = quick("attachments", "check", "--program", program)
+    checked = run("attachments", "check", "--program", program)
     assert checked.returncode == 3
     assert f"WRONG: {program}: 2 files" in checked.stdout
     assert f"missing: {digest_of(photos[0])}: the bytes are gone (attachments " in checked.stdout
-    told = quick("attachments", "check", "--json")
+    told = run("attachments", "check", "--json")
     assert (told.returncode, json.loads(told.stdout)["ok"]) == (3, False)
-    assert quick("attachments", "check", "--program", "nobody").returncode == 1
+    assert run("attachments", "check", "--program", "nobody").returncode == 1
 
-    copied = quick("import", "out.json", "--as", "copy", "--attachments", "files")
+    copied = run("import", "out.json", "--as", "copy", "--attachments", "files")
     assert copied.returncode == 0, copied.stderr
     assert "copy: 2 attachments" in copied.stdout
-    again = quick("attachments", "import", "files", "--program", "copy")
+    again = run("attachments", "import", "files", "--program", "copy")
     assert "copy: 0 attachments of 0 bytes; 2 were there" in again.stdout
-    assert quick("attachments", "check", "--program", "copy", "--deep").returncode == 0
+    assert run("attachments", "check", "--program", "copy", "--deep").returncode == 0
     assert (tmp_path / "files" / "manifest.ndjson").exists()
 
 
@@ -59,7 +58,7 @@ def test_files_are_checked_taken_out_and_taken_in(
         ({"ATTACHMENTS_STORE": "memory", "NODE_ENV": "production"}, "is for tests"),
     ],
 )
-def test_storage_that_is_not_named_whole_is_refused(quick: Run, more: dict[str, str], line: str) -> None:
-    ended = quick("serve", **more)
+def test_storage_that_is_not_named_whole_is_refused(run: Run, more: dict[str, str], line: str) -> None:
+    ended = run("serve", **more)
     assert ended.returncode == 1
     assert line in ended.stderr

@@ -10,9 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.e2e.conftest import Run, Running, Serve
+from tests.e2e.conftest import Run, Serve, signed_in
 from tests.factories import make_config, new_id
 from tests.features.attachments.files import a_photo
 from tests.processes import wait_until
@@ -52,18 +50,13 @@ class Sent:
                 assert (answer.status_code, answer.content) == (200, photo)
 
 
-def client(hub: Running) -> httpx2.Client:
-    login = httpx2.post(f"{hub.url}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-    return httpx2.Client(base_url=hub.url, headers=bearer(login.json()["token"]), timeout=30)
-
-
 def test_nothing_acknowledged_is_missing_or_torn(
-    serve: Serve, quick: Run, migrated: None, environment: dict[str, str]
+    serve: Serve, run: Run, migrated: None, environment: dict[str, str]
 ) -> None:
     config = make_config()
     sent = Sent(config["id"])
     for kill in range(KILLS):
-        with serve() as hub, client(hub) as admin:
+        with serve() as hub, signed_in(hub) as admin:
             if kill == 0:
                 assert admin.post("/api/apps", json=config).status_code == 200
             sent.check(admin)
@@ -78,10 +71,10 @@ def test_nothing_acknowledged_is_missing_or_torn(
             hub.process.kill()
             for sender in senders:
                 sender.join()
-    with serve() as hub, client(hub) as admin:
+    with serve() as hub, signed_in(hub) as admin:
         sent.check(admin)
         assert list((Path(environment["DATA_DIR"]) / "spool").iterdir()) == []
-        ended = quick("attachments", "check", "--deep", "--json")
+        ended = run("attachments", "check", "--deep", "--json")
     assert ended.returncode == 0, ended.stdout
     [program] = json.loads(ended.stdout)["programs"]
     assert program["files"] >= len(sent.acknowledged)

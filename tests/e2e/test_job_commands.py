@@ -42,27 +42,27 @@ async def give_up(environment: dict[str, str], job_id: str) -> None:
         )
 
 
-async def test_jobs_are_listed_called_off_and_put_in_line_again(quick: Run, environment: dict[str, str]) -> None:
+async def test_jobs_are_listed_called_off_and_put_in_line_again(run: Run, environment: dict[str, str]) -> None:
     north, south = await seeding_of(environment, "north"), await seeding_of(environment, "south")
-    page = told(quick, "jobs", "list", "--limit", "1")
+    page = told(run, "jobs", "list", "--limit", "1")
     assert [job["id"] for job in page["jobs"]] == [south]
-    rest = told(quick, "jobs", "list", "--limit", "1", "--before", page["following"])
+    rest = told(run, "jobs", "list", "--limit", "1", "--before", page["following"])
     assert ([job["configId"] for job in rest["jobs"]], rest["following"]) == (["north"], None)
-    assert refused(quick, "jobs", "list", "--before", "south")["code"] == "INVALID_JOB_CURSOR"
-    assert refused(quick, "jobs", "list", "--program", "no such id")["code"] == "INVALID_CONFIG_ID"
-    table = quick("jobs", "list", "--limit", "1")
+    assert refused(run, "jobs", "list", "--before", "south")["code"] == "INVALID_JOB_CURSOR"
+    assert refused(run, "jobs", "list", "--program", "no such id")["code"] == "INVALID_CONFIG_ID"
+    table = run("jobs", "list", "--limit", "1")
     assert table.stdout.splitlines()[1].split()[:4] == [south, "south", "seeding", "available"]
     assert table.stderr == f"There are more: --before {page['following']}\n"
 
-    assert told(quick, "jobs", "cancel", south)["state"] == "cancelled"
-    assert refused(quick, "jobs", "cancel", south)["code"] == "JOB_NOT_ACTIVE"
-    assert refused(quick, "jobs", "retry", south)["code"] == "JOB_NOT_RETRYABLE"
-    assert refused(quick, "jobs", "show", "nobody")["code"] == "JOB_NOT_FOUND"
+    assert told(run, "jobs", "cancel", south)["state"] == "cancelled"
+    assert refused(run, "jobs", "cancel", south)["code"] == "JOB_NOT_ACTIVE"
+    assert refused(run, "jobs", "retry", south)["code"] == "JOB_NOT_RETRYABLE"
+    assert refused(run, "jobs", "show", "nobody")["code"] == "JOB_NOT_FOUND"
 
     await give_up(environment, north)
-    [dead] = told(quick, "jobs", "list", "--state", "discarded", "--kind", "seeding")["jobs"]
+    [dead] = told(run, "jobs", "list", "--state", "discarded", "--kind", "seeding")["jobs"]
     assert (dead["id"], dead["error"]) == (north, "JOB_FAILED")
-    assert "JOB_FAILED" in quick("jobs", "show", north).stdout
-    again = told(quick, "jobs", "retry", north)
+    assert "JOB_FAILED" in run("jobs", "show", north).stdout
+    again = told(run, "jobs", "retry", north)
     assert (again["state"], again["failures"], again["error"]) == ("available", 0, None)
-    assert again == told(quick, "jobs", "show", north)
+    assert again == told(run, "jobs", "show", north)

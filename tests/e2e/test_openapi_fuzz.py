@@ -188,7 +188,9 @@ def test_generated_requests_get_documented_answers(
         (tmp_path / "seeds.json").write_text(json.dumps(seeded.seeds))
         documented = operations_of(client)
         for who, credentials in seeded.callers.items():
-            answers = fuzz(hub.url, who, credentials, tmp_path)
+            # What the description allows is the same on both engines; once is enough in the short run.
+            is_systematic = bool(EXAMPLES) or (who == "administrator" and engine == "sqlite")
+            answers = fuzz(hub.url, who, credentials, tmp_path, is_systematic=is_systematic)
             good = sum(count for (_, status), count in answers.items() if status < 300)
             reached = {operation for operation, status in answers if status < 300}
             never = sorted(documented - {operation for operation, _ in answers})
@@ -208,12 +210,14 @@ def operations_of(client: httpx2.Client) -> set[str]:
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
 
 
-def fuzz(url: str, who: str, credentials: dict[str, str], folder: Path) -> Counter[tuple[str, int]]:
+def fuzz(
+    url: str, who: str, credentials: dict[str, str], folder: Path, *, is_systematic: bool
+) -> Counter[tuple[str, int]]:
     """How often each operation answered each status. Fails if an answer is not as documented, or leaks."""
     notes = folder / f"{who}.txt"
     command = [Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json", "--workers", "1"]
     command += ["--checks", CHECKS, "--continue-on-failure"]
-    command += ["--phases", "coverage,fuzzing" if EXAMPLES or who == "administrator" else "fuzzing"]
+    command += ["--phases", "coverage,fuzzing" if is_systematic else "fuzzing"]
     command += ["--max-examples", EXAMPLES or "3", "--suppress-health-check", "all"]
     # The hooks sign in, again and again: a long run takes longer than a token is good for.
     (folder / "schemathesis.toml").write_text("auth.auto-signup = false\n")

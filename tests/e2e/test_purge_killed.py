@@ -13,9 +13,8 @@ from sqlalchemy import func, select
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.metadata import metadata
 from datacollect.db.walls import tenant_tables
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
-from tests.e2e.conftest import Running, Serve
+from tests.conftest import ENGINES, database_url
+from tests.e2e.conftest import Serve, signed_in
 from tests.factories import make_config, make_event
 from tests.processes import wait_until
 
@@ -49,15 +48,10 @@ async def rows_of(database: Database, program: str) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def client(hub: Running) -> httpx2.Client:
-    login = httpx2.post(f"{hub.url}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-    return httpx2.Client(base_url=hub.url, headers=bearer(login.json()["token"]), timeout=30)
-
-
 async def test_a_killed_purge_is_gone_on_with_by_the_next_hub(serve: Serve, database: Database) -> None:
     config = make_config()
     program = config["id"]
-    with serve() as hub, client(hub) as admin:
+    with serve() as hub, signed_in(hub) as admin:
         assert admin.post("/api/apps", json=config).status_code == 200
         for _ in range(0, EVENTS, BATCH):
             events = [make_event() for _ in range(BATCH)]
@@ -79,7 +73,7 @@ async def test_a_killed_purge_is_gone_on_with_by_the_next_hub(serve: Serve, data
         hub.process.wait()
     left = await rows_of(database, program)
     assert left, "killed too late to tell anything"
-    with serve() as hub, client(hub) as admin:
+    with serve() as hub, signed_in(hub) as admin:
 
         def answer() -> Any:
             return admin.delete(f"/api/apps/{program}/purge")

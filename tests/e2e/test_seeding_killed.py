@@ -6,9 +6,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
-from tests.e2e.conftest import Run, Serve
+from tests.conftest import ENGINES, database_url
+from tests.e2e.conftest import Run, Serve, signed_in
 from tests.factories import make_config
 from tests.processes import wait_until
 
@@ -26,11 +25,6 @@ async def url(
         if url:
             environment["DATABASE_URL"] = url
         yield url
-
-
-def client_of(hub: str) -> httpx2.Client:
-    login = httpx2.post(f"{hub}/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-    return httpx2.Client(base_url=hub, headers=bearer(login.json()["token"]), timeout=30)
 
 
 def progress(client: httpx2.Client, program: str) -> int:
@@ -54,7 +48,7 @@ async def test_a_killed_hub_goes_on_seeding_where_it_was(run: Run, serve: Serve)
     config = make_config(entityData=[{"name": "individual", "data": records}])
     program, done = config["id"], 0
     for kill in range(KILLS):
-        with serve(JOB_LEASE="1") as hub, client_of(hub.url) as client:
+        with serve(JOB_LEASE="1") as hub, signed_in(hub) as client:
             if not kill:
                 assert client.post("/api/apps", json=config).json()["seeding"]["total"] == RECORDS
             found = done
@@ -62,7 +56,7 @@ async def test_a_killed_hub_goes_on_seeding_where_it_was(run: Run, serve: Serve)
             hub.process.kill()
             hub.process.wait()
             done = found + 1
-    with serve(JOB_LEASE="1") as hub, client_of(hub.url) as client:
+    with serve(JOB_LEASE="1") as hub, signed_in(hub) as client:
         wait_until(lambda: progress(client, program) == RECORDS)
         events = pulled(client, program)
     assert [event["entityGuid"] for event in events] == [record["id"] for record in records]

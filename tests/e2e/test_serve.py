@@ -2,13 +2,27 @@ import contextlib
 import json
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.e2e.conftest import Run, Serve
+from tests.e2e.conftest import Run, Serve, command, serving
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
+
+
+@pytest.fixture
+def run_anew(tmp_path: Path, environment: dict[str, str]) -> Run:
+    return lambda *arguments: subprocess.run(
+        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+
+
+@pytest.fixture
+def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
+    """Started anew, as it is outside of tests: here that is what is tried."""
+    return lambda **more: serving(tmp_path, environment | more)
 
 
 @pytest.mark.parametrize(
@@ -38,19 +52,19 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_code_1(
     assert "hidden-word" not in ended.stdout + ended.stderr
 
 
-def test_a_port_in_use_is_named(run: Run) -> None:
+def test_a_port_in_use_is_named(run_anew: Run) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        ended = run("serve", "--host", "127.0.0.1", "--port", str(port))
+        ended = run_anew("serve", "--host", "127.0.0.1", "--port", str(port))
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"datacollect: Cannot listen on 127.0.0.1:{port} (Address already in use).")
 
 
-def test_a_second_hub_on_the_same_data_is_refused_and_the_first_goes_on(run: Run, serve: Serve) -> None:
+def test_a_second_hub_on_the_same_data_is_refused_and_the_first_goes_on(run_anew: Run, serve: Serve) -> None:
     with serve() as first:
-        ended = run("serve", "--host", "127.0.0.1", "--port", str(free_port()))
+        ended = run_anew("serve", "--host", "127.0.0.1", "--port", str(free_port()))
         assert ended.returncode == 1
         assert ended.stderr.startswith("datacollect: Another hub already serves from ")
         assert httpx2.get(f"{first.url}/health").status_code == 200

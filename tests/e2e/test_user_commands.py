@@ -16,13 +16,13 @@ PASSWORD = "Some-Pass-7"
 CAMP = '{"id": "camp", "name": "Camp"}'
 
 
-def create(quick: Run, email: str, *more: str) -> Any:
-    return told(quick, "user", "create", email, "--password-stdin", *more, stdin=f"{PASSWORD}\n")
+def create(run: Run, email: str, *more: str) -> Any:
+    return told(run, "user", "create", email, "--password-stdin", *more, stdin=f"{PASSWORD}\n")
 
 
-def test_accounts_are_made_by_the_rules_of_the_api(quick: Run) -> None:
-    told(quick, "program", "create", "-", stdin=CAMP)
-    lina = create(quick, " Lina@Hub.test", "--role", "camp:supervisor:north", "--role", "camp:viewer")
+def test_accounts_are_made_by_the_rules_of_the_api(run: Run) -> None:
+    told(run, "program", "create", "-", stdin=CAMP)
+    lina = create(run, " Lina@Hub.test", "--role", "camp:supervisor:north", "--role", "camp:viewer")
     assert lina["email"] == "lina@hub.test"
     assert lina["roleAssignments"] == [
         {"tenantId": "camp", "role": "supervisor", "areaId": "north"},
@@ -30,69 +30,69 @@ def test_accounts_are_made_by_the_rules_of_the_api(quick: Run) -> None:
     ]
     assert (lina["role"], lina["mustChangePassword"], "password" in lina) == ("USER", False, False)
 
-    again = refused(quick, "user", "create", "lina@hub.test", "--generate")
+    again = refused(run, "user", "create", "lina@hub.test", "--generate")
     assert again["code"] == "USER_EXISTS"
-    weak = quick("user", "create", "no mail", "--password-stdin", stdin="lina\n")
+    weak = run("user", "create", "no mail", "--password-stdin", stdin="lina\n")
     assert weak.returncode == 1
     assert "Invalid email address" in weak.stderr and "at least 8 characters" in weak.stderr
-    elsewhere = refused(quick, "user", "create", "x@hub.test", "--generate", "--role", "nowhere:viewer")
+    elsewhere = refused(run, "user", "create", "x@hub.test", "--generate", "--role", "nowhere:viewer")
     assert elsewhere["details"][0]["code"] == "unknown_program"
-    slip = quick("user", "create", "x@hub.test", "--generate", "--role", "camp:boss")
+    slip = run("user", "create", "x@hub.test", "--generate", "--role", "camp:boss")
     assert '"camp:boss" is no PROGRAM:ROLE[:AREA].' in slip.stderr
-    silent = quick("user", "create", "x@hub.test")
+    silent = run("user", "create", "x@hub.test")
     assert silent.stderr == "datacollect: There is no terminal to ask on. Say --password-stdin or --generate.\n"
 
-    made = told(quick, "user", "create", "omar@hub.test", "--generate")
+    made = told(run, "user", "create", "omar@hub.test", "--generate")
     assert made["mustChangePassword"] is True and len(made["password"]) == 19
-    assert "password" not in told(quick, "user", "show", "omar@hub.test")
-    assert [one["email"] for one in told(quick, "user", "list", "--program", "camp")] == ["lina@hub.test"]
-    assert [one["email"] for one in told(quick, "user", "list")] == ["lina@hub.test", "omar@hub.test"]
-    table = quick("user", "list", "--search", "LINA").stdout
+    assert "password" not in told(run, "user", "show", "omar@hub.test")
+    assert [one["email"] for one in told(run, "user", "list", "--program", "camp")] == ["lina@hub.test"]
+    assert [one["email"] for one in told(run, "user", "list")] == ["lina@hub.test", "omar@hub.test"]
+    table = run("user", "list", "--search", "LINA").stdout
     assert table.splitlines()[1].split() == ["1", "USER", "lina@hub.test", "camp:supervisor:north,", "camp:viewer"]
-    assert refused(quick, "user", "show", "lina")["code"] == "INVALID_USER_ID"
-    assert refused(quick, "user", "show", "nobody@hub.test")["code"] == "USER_NOT_FOUND"
+    assert refused(run, "user", "show", "lina")["code"] == "INVALID_USER_ID"
+    assert refused(run, "user", "show", "nobody@hub.test")["code"] == "USER_NOT_FOUND"
 
 
-def test_roles_come_and_go_and_the_last_administrator_stays(quick: Run) -> None:
-    told(quick, "program", "create", "-", stdin=CAMP)
-    create(quick, "lina@hub.test", "--role", "camp:enumerator")
-    both = told(quick, "user", "roles", "add", "lina@hub.test", "camp:supervisor", "camp:supervisor:a:1")
+def test_roles_come_and_go_and_the_last_administrator_stays(run: Run) -> None:
+    told(run, "program", "create", "-", stdin=CAMP)
+    create(run, "lina@hub.test", "--role", "camp:enumerator")
+    both = told(run, "user", "roles", "add", "lina@hub.test", "camp:supervisor", "camp:supervisor:a:1")
     assert [one["role"] for one in both["roleAssignments"]] == ["enumerator", "supervisor", "supervisor"]
     assert both["roleAssignments"][2]["areaId"] == "a:1"
-    left = told(quick, "user", "roles", "remove", "lina@hub.test", "camp:supervisor")
+    left = told(run, "user", "roles", "remove", "lina@hub.test", "camp:supervisor")
     assert left["roleAssignments"] == [{"tenantId": "camp", "role": "enumerator"}]
-    assert "no role viewer in camp" in quick("user", "roles", "remove", "lina@hub.test", "camp:viewer").stderr
-    out = told(quick, "user", "roles", "remove", "lina@hub.test", "camp")
+    assert "no role viewer in camp" in run("user", "roles", "remove", "lina@hub.test", "camp:viewer").stderr
+    out = told(run, "user", "roles", "remove", "lina@hub.test", "camp")
     assert (out["tenantIds"], out["roleAssignments"]) == ([], [])
 
-    told(quick, "user", "roles", "add", "lina@hub.test", "--admin")
-    assert refused(quick, "user", "roles", "remove", "lina@hub.test", "--admin")["code"] == "LAST_ADMIN"
-    assert refused(quick, "user", "delete", "lina@hub.test", "--yes")["code"] == "LAST_ADMIN"
-    create(quick, "root@hub.test", "--admin")
-    told(quick, "user", "delete", "lina@hub.test", "--yes")
-    assert [one["email"] for one in told(quick, "user", "list")] == ["root@hub.test"]
+    told(run, "user", "roles", "add", "lina@hub.test", "--admin")
+    assert refused(run, "user", "roles", "remove", "lina@hub.test", "--admin")["code"] == "LAST_ADMIN"
+    assert refused(run, "user", "delete", "lina@hub.test", "--yes")["code"] == "LAST_ADMIN"
+    create(run, "root@hub.test", "--admin")
+    told(run, "user", "delete", "lina@hub.test", "--yes")
+    assert [one["email"] for one in told(run, "user", "list")] == ["root@hub.test"]
 
 
-def test_a_running_hub_knows_accounts_as_they_are_now(quick: Run, serve: Serve, environment: dict[str, str]) -> None:
+def test_a_running_hub_knows_accounts_as_they_are_now(run: Run, serve: Serve, environment: dict[str, str]) -> None:
     with serve() as hub:
-        told(quick, "program", "create", "-", stdin=CAMP)
-        number = create(quick, "lina@hub.test", "--role", "camp:supervisor")["id"]
+        told(run, "program", "create", "-", stdin=CAMP)
+        number = create(run, "lina@hub.test", "--role", "camp:supervisor")["id"]
         lina, admin = Caller(hub.url), Caller(hub.url)
         assert lina.sign_in("lina@hub.test", PASSWORD) == 200
-        [session] = told(quick, "user", "sessions", "lina@hub.test")
+        [session] = told(run, "user", "sessions", "lina@hub.test")
         assert session["origin"] == "127.0.0.1"
 
         def quarantine() -> int:
             return lina.send("/api/sync/quarantine?configId=camp")[0]
 
         assert quarantine() == 200
-        told(quick, "user", "roles", "add", "lina@hub.test", "camp:viewer")
-        told(quick, "user", "roles", "remove", "lina@hub.test", "camp:supervisor")
+        told(run, "user", "roles", "add", "lina@hub.test", "camp:viewer")
+        told(run, "user", "roles", "remove", "lina@hub.test", "camp:supervisor")
         wait_until(lambda: quarantine() == 403)
-        assert told(quick, "user", "end-sessions", "lina@hub.test") == {"ended": 1}
+        assert told(run, "user", "end-sessions", "lina@hub.test") == {"ended": 1}
         wait_until(lambda: quarantine() == 401)
 
-        changed = told(quick, "user", "set-password", str(number), "--generate")
+        changed = told(run, "user", "set-password", str(number), "--generate")
         assert lina.sign_in("lina@hub.test", PASSWORD) == 401
         assert lina.sign_in("lina@hub.test", changed["password"]) == 200
         assert lina.send("/api/users/check-token")[1]["code"] == "PASSWORD_CHANGE_REQUIRED"
@@ -107,7 +107,7 @@ def test_a_running_hub_knows_accounts_as_they_are_now(quick: Run, serve: Serve, 
         assert changed["password"] not in str(log) and "lina" not in str(log)
 
 
-def test_a_password_is_typed_twice_and_not_shown(quick: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_password_is_typed_twice_and_not_shown(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
     arguments = ("user", "create", "lina@hub.test")
     answers = [("Password: ", PASSWORD), ("Repeat for confirmation: ", PASSWORD)]
     code, shown = typed(tmp_path, environment, arguments, answers)
@@ -115,4 +115,4 @@ def test_a_password_is_typed_twice_and_not_shown(quick: Run, tmp_path: Path, env
     assert "lina@hub.test (account 1): created." in shown
     code, shown = typed(tmp_path, environment, ("user", "delete", "lina@hub.test"), [("Delete lina@hub.test? ", "n")])
     assert code == 1
-    assert [one["email"] for one in told(quick, "user", "list")] == ["lina@hub.test"]
+    assert [one["email"] for one in told(run, "user", "list")] == ["lina@hub.test"]

@@ -1,4 +1,4 @@
-"""Commands in processes of their own that need not import the hub anew: they are forked from one that has.
+"""Commands and hubs in processes of their own that need not import anything anew: they are forked from one that has.
 
 Starting a command takes a second and a half, nearly all of it imports; tests that run dozens would take minutes.
 """
@@ -7,8 +7,11 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,22 +24,74 @@ class Warm:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self._one_at_a_time = threading.Lock()
 
     def run(
         self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], stdin: str
     ) -> "subprocess.CompletedProcess[str]":
         files = {name: folder / f".{name}" for name in ("stdin", "stdout", "stderr")}
         files["stdin"].write_text(stdin)
-        order = {name: str(file) for name, file in files.items()}
-        order |= {"cwd": str(folder), "env": environment, "arguments": arguments}
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
+        pid = self._start(folder, environment, arguments, files)
+        code = self._ask({"wait": pid})
+        assert code is not None
         printed = files["stdout"].read_text(), files["stderr"].read_text()
         for file in files.values():
             file.unlink()
         return subprocess.CompletedProcess(arguments, code, *printed)
+
+    def start(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], log: Path) -> "Forked":
+        """One that goes on; what it prints is in `log`."""
+        files = {"stdin": Path(os.devnull), "stdout": log, "stderr": log}
+        return Forked(self, self._start(folder, environment, arguments, files))
+
+    def ended(self, pid: int) -> int | None:
+        """The exit code, as `Popen` gives it; None while it runs."""
+        return self._ask({"poll": pid})
+
+    def _start(
+        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], files: dict[str, Path]
+    ) -> int:
+        order = {name: str(file) for name, file in files.items()}
+        pid = self._ask(order | {"cwd": str(folder), "env": environment, "arguments": arguments})
+        assert pid is not None
+        return pid
+
+    def _ask(self, order: dict[str, object]) -> int | None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with self._one_at_a_time:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer: int | None = json.loads(self._process.stdout.readline())
+        return answer
+
+
+class Forked:
+    """A process that a `Warm` one has started: what tests use of `Popen`."""
+
+    def __init__(self, warm: Warm, pid: int) -> None:
+        self.pid = pid
+        self._warm = warm
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            self._code = self._warm.ended(self.pid)
+        return self._code
+
+    def wait(self, timeout: float = 30) -> int:
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("datacollect", timeout)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -55,14 +110,28 @@ def warmed() -> Iterator[Warm]:
 def _serve() -> None:
     from datacollect.cli import main
 
+    running: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(order)
-            os._exit(_run(main))
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        if "arguments" in order:
+            answer: int | None = _fork(main, order)
+            running.add(answer)  # type: ignore[arg-type]
+        else:
+            pid, status = os.waitpid(order.get("wait") or order["poll"], 0 if "wait" in order else os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+            running.discard(pid)
+        sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _fork(main: object, order: dict[str, object]) -> int:
+    child = os.fork()
+    if child == 0:
+        _become(order)
+        os._exit(_run(main))
+    return child
 
 
 def _become(order: dict[str, object]) -> None:
@@ -70,7 +139,7 @@ def _become(order: dict[str, object]) -> None:
     os.chdir(str(order["cwd"]))
     os.environ.clear()
     os.environ.update(order["env"])  # type: ignore[arg-type]
-    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, (name, flags) in enumerate((("stdin", os.O_RDONLY), ("stdout", writing), ("stderr", writing))):
         os.dup2(os.open(str(order[name]), flags, 0o600), number)
     # What this process has read ahead of its orders is not the command's.

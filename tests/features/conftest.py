@@ -13,7 +13,7 @@ from datacollect.app import create_app
 from datacollect.http.hub import Hub
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, asgi_client, database_url, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, Migrated, asgi_client, make_settings
 
 
 @dataclass
@@ -32,9 +32,11 @@ class Installation:
 
 
 @pytest.fixture(params=ENGINES)
-async def installation(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Installation]:
+async def installation(
+    request: pytest.FixtureRequest, migrated_once: Migrated, tmp_path: Path
+) -> AsyncIterator[Installation]:
     """Not started yet."""
-    async with database_url(request.param, request) as url:
+    async with migrated_once.database(request.param, request, tmp_path) as url:
         yield Installation(tmp_path, url, TurnableClock())
 
 

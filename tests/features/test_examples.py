@@ -73,8 +73,12 @@ def play(admin: AsyncClient, join: Join) -> Callable[[str], Awaitable[Played]]:
 
     async def play(sample: str) -> Played:
         program = new_id(sample)
-        answer = await admin.post("/api/apps", json=read(f"{sample}.json") | {"id": program})
-        assert (answer.status_code, answer.json().get("warnings")) == (200, None), answer.text
+        document = read(f"{sample}.json") | {"id": program}
+        answer = await admin.post("/api/apps", json=document)
+        # The hub of these tests has no way to send codes, and says so.
+        warnings = accept(document, sends_codes=False).warnings
+        assert (answer.status_code, answer.json().get("warnings")) == (200, warnings or None), answer.text
+        assert len(warnings) <= 1
         return await join(program, "enumerator")
 
     return play

@@ -123,6 +123,10 @@ def test_only_syncing_has_no_rate_and_only_health_no_limit(tmp_path: Path) -> No
         "/api/users/login",
         "/api/users/login/provider",
         "/api/users/refresh",
+        "/api/auth/otp/request",
+        "/api/auth/otp/verify",
+        "/api/auth/id/verify",
+        "/api/auth/oidc/exchange",
     }
 
 

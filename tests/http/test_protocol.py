@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from datacollect.http.protocol import HubProtocol
+from datacollect.http.protocol import DrainingProtocol, HubProtocol
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +34,20 @@ async def refuse_unread(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connected(app: object = hello) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    app: object = hello, protocol: type[HubProtocol] = Hasty, made: asyncio.Queue[HubProtocol] | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    def make() -> HubProtocol:
+        connection = protocol(config, state, {})
+        if made is not None:
+            made.put_nowait(connection)
+        return connection
+
     config = uvicorn.Config(app, ws="none", lifespan="off", timeout_keep_alive=60, **QUIET)  # type: ignore[arg-type]
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Hasty(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(make, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield reader, writer
@@ -47,6 +55,44 @@ async def connected(app: object = hello) -> AsyncIterator[tuple[asyncio.StreamRe
         writer.close()
         server.close()
         await server.wait_closed()
+
+
+class Draining(DrainingProtocol):
+    drain_seconds = 0.05
+
+
+class Patient(DrainingProtocol):
+    drain_seconds = 60.0
+
+
+async def test_an_idle_connection_that_is_to_end_takes_one_more_request_and_says_so() -> None:
+    made: asyncio.Queue[HubProtocol] = asyncio.Queue()
+    async with connected(protocol=Patient, made=made) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+            assert b"connection: close" not in await reader.readuntil(b"hi")
+        (await made.get()).shutdown()
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        answer = await rest_of(reader)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+async def test_so_does_one_that_has_not_brought_any_yet() -> None:
+    made: asyncio.Queue[HubProtocol] = asyncio.Queue()
+    async with connected(protocol=Patient, made=made) as (reader, writer):
+        (await made.get()).shutdown()
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert b"connection: close" in await rest_of(reader)
+
+
+async def test_an_idle_connection_that_brings_nothing_more_is_closed() -> None:
+    made: asyncio.Queue[HubProtocol] = asyncio.Queue()
+    async with connected(protocol=Draining, made=made) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        await reader.readuntil(b"hi")
+        (await made.get()).shutdown()
+        assert await rest_of(reader) == b""
 
 
 async def rest_of(reader: asyncio.StreamReader) -> bytes:

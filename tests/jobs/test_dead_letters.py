@@ -201,11 +201,11 @@ async def test_a_cursor_that_nobody_was_given_is_refused(place: Place, cursor: s
 
 async def test_putting_back_meets_one_that_is_just_being_enqueued(place: Place) -> None:
     """Both look before the other is committed: the index lets one of them in."""
+    if place.database.dialect == "sqlite":
+        pytest.skip("one writer: they come one after the other")
     elsewhere = Elsewhere()
     job_id = await discarded(place, elsewhere)
     worker = place.worker(elsewhere)
-    if place.database.dialect == "sqlite":
-        return  # one writer: they come one after the other
     async with place.database.transaction() as tx:
         await enqueue(tx, place.scope, elsewhere.kind, {"to": 1}, now=place.clock.now())
         meanwhile = asyncio.create_task(retry(place, worker, job_id))

@@ -1,65 +1,21 @@
 """Connections go to an address, but certificates are checked for the name."""
 
 import gc
-import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from datacollect.outgoing import GuardedClient, InternalUrl, UpstreamRedirected, UpstreamTooSlow, UpstreamUnavailable
+from tests.certificates import Authority, make_authority
 from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Monotonic, Names, Upstreams, redirect
 
 UNTRUSTED = "The other system's certificate is not valid for its name, or not trusted."
 
 
-@dataclass
-class Authority:
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-    folder: Path
-
-    def server(self, name: str) -> ssl.SSLContext:
-        """What a server needs to prove that it is called `name`."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        alternative = x509.SubjectAlternativeName([x509.DNSName(name)])
-        certificate = _signed(name, key, self.key, self.certificate.subject, alternative)
-        file = self.folder / f"{name}.pem"
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-    def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cadata=self.certificate.public_bytes(Encoding.PEM).decode())
-
-
-def _signed(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    by: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name | None,
-    extension: x509.ExtensionType,
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(issuer or subject, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
-    return builder.add_extension(extension, critical=True).sign(by, hashes.SHA256())
-
-
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    constraints = x509.BasicConstraints(ca=True, path_length=None)
-    return Authority(key, _signed("test authority", key, key, None, constraints), tmp_path)
+    return make_authority(tmp_path)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from httpx2 import AsyncClient
 
 from tests.accounts import Person, bearer, login, make_person
-from tests.e2e.conftest import environment, postgres_url, run, serve
+from tests.e2e.conftest import environment, postgres_url, run, serve, warm
 from tests.factories import make_event, make_program, push
 from tests.features.conftest import alone, installation
 
 # Fixtures of the neighbours, under their own names.
-__all__ = ["alone", "environment", "installation", "postgres_url", "run", "serve"]
+__all__ = ["alone", "environment", "installation", "postgres_url", "run", "serve", "warm"]
 
 
 @dataclass

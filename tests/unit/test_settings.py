@@ -22,6 +22,11 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"JWT_SECRET": ""}, "JWT_SECRET must be set"),
         ({"JWT_SECRET": "s" * 31}, "JWT_SECRET must be at least 32 characters long"),
         ({"JWT_SECRET_PREVIOUS": "s" * 31}, "JWT_SECRET_PREVIOUS must be at least 32 characters long"),
+        ({"OTP_PEPPER": "s" * 31}, "OTP_PEPPER must be at least 32 characters long"),
+        (
+            {"OTP_EXPOSE_DEV_CODE": "true", "NODE_ENV": "production", "CORS_ORIGINS": "https://a.example"},
+            "OTP_EXPOSE_DEV_CODE is not allowed in production: anybody could sign in as anybody.",
+        ),
         (
             {"CORS_ORIGINS": " * ", "NODE_ENV": "production"},
             "CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.",
@@ -50,6 +55,14 @@ def test_complete_settings_pass_without_a_database_url(
     settings = load_settings(None)
     check_startup(settings)
     assert settings.database_url is None
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("true", True), ("True", False), ("1", False), ("yes", False), ("", False)]
+)
+def test_codes_are_told_for_the_exact_word_only(value: str, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTP_EXPOSE_DEV_CODE", value)
+    assert load_settings(None).otp_expose_dev_code is told
 
 
 def test_postgres_takes_precedence_over_database_url() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datacollect.kernel import clock
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 from datacollect.kernel.cursor import Cursor, parse_cursor
 
@@ -63,6 +64,24 @@ def test_digits_below_the_millisecond_are_cut_off(text: str, same: str) -> None:
 def test_anything_but_a_utc_timestamp_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_timestamp(text)
+
+
+@given(
+    instants.map(lambda moment: format_timestamp(Millis(int(moment.timestamp() * 1000)))),
+    st.lists(st.tuples(st.integers(0, 23), st.sampled_from("0123456789-:.,TZW+ t/²٣")), max_size=3),
+)
+def test_the_quick_way_to_read_a_timestamp_takes_and_refuses_what_the_other_does(
+    text: str, changes: list[tuple[int, str]]
+) -> None:
+    for place, mark in changes:
+        text = text[:place] + mark + text[place + 1 :]
+    outcomes = []
+    for parse in (parse_timestamp, clock._parse_unusual):
+        try:
+            outcomes.append(parse(text))
+        except ValueError:
+            outcomes.append(None)
+    assert outcomes[0] == outcomes[1]
 
 
 def test_no_cursor_is_the_beginning() -> None:

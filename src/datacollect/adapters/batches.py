@@ -1,6 +1,7 @@
 """Sending a batch: several records at a time, and not on and on to a system that is away."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import structlog
@@ -68,7 +69,9 @@ class _Batch:
             except AdapterError as error:
                 self._away = error
             except Exception as error:
-                _log.error("adapter.record_failed", error=type(error).__name__, exc_info=True)
+                # Where it went wrong, and no text of its own: that may hold what people have told.
+                lines = "".join(traceback.format_tb(error.__traceback__))
+                _log.error("adapter.record_failed", error=type(error).__name__, traceback=lines)
                 self._done[place] = self._crashed(record)
             else:
                 self._has_answered, self._in_a_row = True, 0

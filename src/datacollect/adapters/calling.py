@@ -173,8 +173,6 @@ class JsonApi:
         self._retrying = retrying
         self._sleep = sleep
         self._monotonic = monotonic
-        self.requests = 0
-        """How many were sent, sign-ins not counted."""
 
     async def call(
         self,
@@ -242,7 +240,6 @@ class JsonApi:
         return await self._once(one, await self._sign_in.headers(), until)
 
     async def _once(self, one: "_Call", session: Mapping[str, str], until: float) -> Reply:
-        self.requests += 1
         seconds = max(0.05, min(one.timeout_seconds, until - self._monotonic()))
         answer = await send(
             self._client,

@@ -12,6 +12,8 @@ class Failure:
     message: str
     retryable: bool
     guid: str | None = None
+    external_id: str | None = None
+    """Of a record that was pulled and could not be read: its key there, or else what names it each time it is told."""
 
 
 class AdapterError(Exception):

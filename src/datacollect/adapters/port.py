@@ -43,7 +43,6 @@ class Member:
     type: RecordType
     """Groups can be members of groups; not every system knows that."""
     link: Link | None
-    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,8 @@ class Outgoing:
     """Deleted here; `data` is what it was. Take the twin away or end it, where the other system can."""
     members: Sequence[Member] | None = None
     """Of a group: those it has now. None for everything else."""
+    strange_members: frozenset[str] = frozenset()
+    """Of a group: external ids of members it has there that are not known here. Nobody here has taken those out: they stay."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """What the adapter left with this record in its last outcome, link or not: a change request under way, say."""
 
@@ -230,4 +231,59 @@ class FollowsUp(Protocol):
     """An adapter of a system in which things end later than they begin (change requests)."""
 
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
+        """Ask what has become of a few of them. Those it does not answer for stay as they are."""
+
+
+class Verdict(StrEnum):
+    """What somebody in the other system has decided about a change."""
+
+    APPROVED = "approved"
+    """It has been made there."""
+    REJECTED = "rejected"
+    SENT_BACK = "sent-back"
+    """It is to be asked for again, changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """How it stands with a change that was proposed."""
+
+    key: str
+    """`Outgoing.key` of the proposal."""
+    state: Mapping[str, Any]
+    verdict: Verdict | None
+    """None while nobody has decided."""
+    reason: str | None = None
+    """In the words of whoever decided."""
+    link: Link | None = None
+    failure: Failure | None = None
+    """Why it could not be asked, or does not come to an end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A proposal that nobody had decided about when it was last looked at."""
+
+    key: str
+    followed: Followed
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """An adapter of a system in which somebody approves changes before they are made.
+
+    A proposal is no record: nothing of it holds here until it is approved there, and its state is its own.
+    """
+
+    @property
+    def decides(self) -> bool:
+        """Whether somebody there decides, as the adapter is configured."""
+
+    async def propose(self, proposals: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """Ask for records to become what they would be; one outcome for each, in their order, as `Adapter.push`.
+
+        `Pushed` with `Delivery.DONE` and nothing open says that the other system has it so already.
+        """
+
+    async def rulings(self, proposed: Sequence[Proposed]) -> Sequence[Ruling]:
         """Ask what has become of at most a hundred of them. Those it does not answer for stay as they are."""

@@ -11,6 +11,7 @@ from datacollect.cli import (
     files,
     integrity,
     jobs,
+    messages,
     mock_registry,
     permissions,
     program,
@@ -45,6 +46,7 @@ app.add_typer(program.app, name="program")
 app.add_typer(user.app, name="user")
 app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(messages.app, name="messages")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
 app.command("mock-registry")(mock_registry.serve_registry)

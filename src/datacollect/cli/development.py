@@ -28,6 +28,7 @@ def write_dev_env(
         "CORS_ORIGINS=*",
         "PUBLIC_BASE_URL=http://localhost:3000",
         "ALLOW_PRIVATE_ADAPTER_HOSTS=true",
+        "OTP_EXPOSE_DEV_CODE=true",
     ]
     try:
         # O_EXCL: never over a file that is there; 0600 from the first moment, because it holds secrets.

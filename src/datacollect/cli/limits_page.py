@@ -8,6 +8,7 @@ from datacollect.features.attachments.links import SECONDS as LINK_SECONDS
 from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_PAGE
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
+from datacollect.features.citizens import model as citizens
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
 from datacollect.features.discovery.caching import LIFETIME_SECONDS, MOST_ANSWERS
@@ -88,6 +89,37 @@ def _rates() -> list[_Limit]:
         _Limit(
             "wrong passwords for an account", f"{wrong} in {window}", "`LOGIN_ACCOUNT_LIMIT`", "429 `TOO_MANY_LOGINS`"
         ),
+        _Limit(
+            "codes that citizens at an address ask for, and sign-ins there by providers (`citizen-request`)",
+            f"{_default('otp_request_rate_limit')} in {window}",
+            "`OTP_REQUEST_RATE_LIMIT`",
+            "429 `TOO_MANY_OTP_REQUESTS`",
+        ),
+        _Limit(
+            "failed sign-ins of citizens at an address, by code or national ID (`citizen-verify`)",
+            f"{_default('otp_verify_rate_limit')} in {window}",
+            "`OTP_VERIFY_RATE_LIMIT`",
+            "429 `TOO_MANY_VERIFICATIONS`",
+        ),
+        _Limit(
+            "codes of one phone number or e-mail in a program (`citizen-code`)",
+            f"{citizens.REQUESTS} in {window}",
+            "",
+            "429 `TOO_MANY_OTP_REQUESTS_FOR_IDENTIFIER`",
+        ),
+        _Limit(
+            "wrong tries of one code, from where it was asked for; and as many from elsewhere",
+            f"{citizens.TRIES}",
+            "",
+            "401 `OTP_INVALID`",
+        ),
+        _Limit(
+            "wrong tries of one phone number or e-mail in a row",
+            _told(citizens.OTP_LOCK),
+            "",
+            "429 `SIGN_IN_LOCKED`",
+        ),
+        _Limit("wrong tries of one national ID in a row", _told(citizens.ID_LOCK), "", "429 `SIGN_IN_LOCKED`"),
         _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
         _Limit(
             "questions of an account to registries (`discovery`), those that were answered in the last "
@@ -105,6 +137,11 @@ def _rates() -> list[_Limit]:
             "429 `TOO_MANY_FAILED_AUTHENTICATIONS`",
         ),
     ]
+
+
+def _told(rule: citizens.LockRule) -> str:
+    first, most = rule.first_millis // 60_000, rule.most_millis // 3_600_000
+    return f"{rule.tries}; then locked for {first} minutes, each time twice as long, {most} hours at most"
 
 
 def _at_once() -> list[_Limit]:

@@ -1,4 +1,5 @@
-"""`datacollect program lint`: what is wrong with config files, as linters say it. Needs no settings and no database."""
+"""`datacollect program lint`: what is wrong with config files, as linters say it. Needs no database, and settings only
+where it is asked what a hub lacks."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -12,6 +13,7 @@ from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.located import Located, lint_text
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
 from datacollect.features.tenants.rules import Severity
+from datacollect.settings import load_settings
 
 _FOUND = 1
 
@@ -34,13 +36,19 @@ def lint_programs(
     production: Annotated[
         bool, typer.Option("--production", help="Ask for what a hub in production asks for: https.")
     ] = False,
+    this_hub: Annotated[
+        bool, typer.Option("--this-hub", help="Also tell what the hub of the settings here has no means for.")
+    ] = False,
 ) -> None:
     """Say what is wrong with config files, without storing anything. Ends with 1 if an upload would be refused."""
     with answering(as_json=format_ is Format.JSON):
+        sends_codes = load_settings().sends_codes if this_hub else True
         found = [
             (name, located)
             for name in files
-            for located in lint_text(read_file(name, largest_bytes=LARGEST_CONFIG_BYTES), https_only=production)
+            for located in lint_text(
+                read_file(name, largest_bytes=LARGEST_CONFIG_BYTES), https_only=production, sends_codes=sends_codes
+            )
         ]
         if format_ is Format.JSON:
             print_json([_wire(name, located) for name, located in found])

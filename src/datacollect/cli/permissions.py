@@ -64,7 +64,7 @@ async def _explained(hub: Hub, user: str, operation: Operation, tenant: str | No
     if permission.where is Where.ANY_PROGRAM and tenant is not None:
         # Whether the account may do it in this very one.
         permission = replace(permission, where=Where.CONFIG_ID)
-    about_one = permission.where in (Where.CONFIG_ID, Where.PATH)
+    about_one = permission.where in (Where.CONFIG_ID, Where.TENANT_ID, Where.PATH)
     if about_one and tenant is None:
         raise StartupError(f"{operation.name} is about one program: name it as the third argument.")
     if not about_one and tenant is not None:

@@ -258,7 +258,7 @@ def print_qr(
 
 def _accepted(file: str, hub: Hub) -> Accepted:
     document = read_json_file(file, largest_bytes=LARGEST_CONFIG_BYTES)
-    return accept(document, https_only=hub.settings.providers_need_https)
+    return accept(document, https_only=hub.settings.providers_need_https, sends_codes=hub.settings.sends_codes)
 
 
 async def _read(hub: Hub, scope: TenantScope) -> service.Shown:

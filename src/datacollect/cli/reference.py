@@ -117,6 +117,7 @@ def _permissions_page() -> Iterator[str]:
         yield f"| `{action}` | {MINIMUM_ROLE[action]} |"
     yield ""
     yield "*open to*: **staff** are accounts with an access token; **devices** are callers with a token of the program's own identity provider;"
+    yield "**citizens** are people with a self-service token, about their own record only, and no account is one;"
     yield "**whole** means that a caller whose access is limited to areas or kinds may not call, because the answer tells of everything."
     yield ""
     yield f"| route | open to | action | in | {' | '.join(_ROLES)} | ADMIN |"
@@ -132,8 +133,9 @@ def _permission_row(operation: Operation) -> str:
     anybody = permission.callers is Callers.ANYBODY
     marks = ["yes" if anybody or permission.is_open_to(role) else "–" for role in _ROLES]
     callers = f"{permission.callers}{', whole' if permission.whole else ''}"
+    by_admins = "–" if permission.callers is Callers.CITIZEN else "yes"
     action = "–" if permission.action is None else f"`{permission.action}`"
-    cells = [f"`{operation.name}`", callers, action, permission.where.value, *marks, "yes"]
+    cells = [f"`{operation.name}`", callers, action, permission.where.value, *marks, by_admins]
     return f"| {' | '.join(cells)} |"
 
 

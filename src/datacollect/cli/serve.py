@@ -18,7 +18,8 @@ from uvicorn.supervisors import Multiprocess
 
 from datacollect.app import create_app, create_hub, prepare
 from datacollect.cli.database import require_reachable
-from datacollect.http.protocol import HubProtocol
+from datacollect.db import Database
+from datacollect.http.protocol import DrainingProtocol, HubProtocol
 from datacollect.kernel.errors import StartupError
 from datacollect.logs import configure_logging
 from datacollect.settings import Settings, check_startup, load_settings
@@ -27,6 +28,8 @@ _log = structlog.get_logger(component="server")
 
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _SHUTDOWN_SECONDS = 30
+_WORKER_SECONDS = 60
+"""How long a process may take to start, or to say that it lives, on a machine that is busy."""
 _KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep theirs (60 s), so that they never send a request into a closing connection."""
 
@@ -36,7 +39,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on. [default: SYNC_SERVER_PORT or 3000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes. [default: WEB_CONCURRENCY or 1]")] = None,
 ) -> None:
-    """Run the hub until SIGTERM or SIGINT."""
+    """Run the hub until SIGTERM or SIGINT. With several processes, SIGHUP replaces them one by one."""
     settings = load_settings()
     check_startup(settings)
     processes = workers or settings.workers
@@ -45,7 +48,7 @@ def serve(
     configure_logging(settings.log_level)
     _give_back_large_blocks()
     with alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
-        asyncio.run(_prepare_once(settings))
+        asyncio.run(_prepare_once(settings, processes))
         _warn(settings)
         _run(settings, listener, processes)
 
@@ -68,14 +71,28 @@ def _give_back_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
 
 
-async def _prepare_once(settings: Settings) -> None:
+async def _prepare_once(settings: Settings, processes: int) -> None:
     """Do what can go wrong before listening, once for all processes, where it can be said in one line."""
     hub = create_hub(settings)
     try:
         await require_reachable(hub.db)
+        await _require_connections(hub.db, settings, processes)
         await prepare(hub)
     finally:
         await hub.db.close()
+
+
+async def _require_connections(database: Database, settings: Settings, processes: int) -> None:
+    """Raises `StartupError` if the processes could ask for more connections than the database gives."""
+    most = await database.most_connections()
+    # While they are replaced there is one more.
+    at_once = processes + 1 if processes > 1 else 1
+    wanted = at_once * settings.db_pool_size
+    if most is not None and wanted > most:
+        raise StartupError(
+            f"The database gives {most} connections, and {at_once} processes with {settings.db_pool_size} each (DB_POOL_SIZE) could"
+            f" ask for {wanted}. Lower DB_POOL_SIZE or WEB_CONCURRENCY, or raise the database's max_connections."
+        )
 
 
 def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
@@ -83,7 +100,7 @@ def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
         create_app(settings) if processes == 1 else "datacollect.cli.serve:worker_app",
         factory=processes > 1,
         workers=processes,
-        http=HubProtocol,
+        http=DrainingProtocol if processes > 1 else HubProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -93,6 +110,7 @@ def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=_WORKER_SECONDS,
     )
     address, port = listener.getsockname()[:2]
     _log.info("server.starting", address=address, port=port, processes=processes)

@@ -91,6 +91,11 @@ class Tx(Reading):
     async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement once per row of parameters; nothing happens for no rows."""
 
+    async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
+        """Several statements, each once per row of parameters, where nothing is to be decided in between."""
+        for sql, rows in work:
+            await self.run_many(sql, rows)
+
 
 class StatementLog:
     """Counts what is sent to the database, for tests that hold hot paths to a constant number of statements.
@@ -171,6 +176,10 @@ class Database(ABC):
         """Those of the tables whose rows the second wall should hold back, and does not."""
         del tables
         return ()
+
+    async def most_connections(self) -> int | None:
+        """How many the database gives this user at once; None where nobody counts them."""
+        return None
 
     async def tidy(self) -> None:
         """To be called now and then by work that writes much beside a running hub, outside of units of work."""

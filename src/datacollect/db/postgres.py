@@ -45,6 +45,12 @@ UNSORTED = "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
 """The policies stay, and so does what they make the planner expect."""
 
+_MOST_CONNECTIONS = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+  - COALESCE(current_setting('reserved_connections', true), '0')::int,
+  (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
+  (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), pg_backend_pid()"""
+
 _CANCELLED = "57014"
 
 _LOST = (
@@ -200,6 +206,14 @@ class PostgresDatabase(Database):
                 list(tables),
             )
         return [row[0] for row in rows]
+
+    async def most_connections(self) -> int | None:
+        async with self.reading() as view:
+            [[most, of_role, of_database, server_pid]] = await view.fetch(_MOST_CONNECTIONS)
+            driver = await _driver(view.connection)
+            if driver.get_server_pid() != server_pid:
+                return None  # a pooler stands between, and says nothing of how many it takes
+        return min(int(limit) for limit in (most, of_role, of_database) if limit >= 0)
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}") as (connection, driver):

@@ -80,9 +80,46 @@ class _SqliteTx(_SqliteReading, Tx):
             self._statements.add(sql)
             await self._driver.executemany(sql, rows)
 
+    async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
+        # To the connection's thread and back costs as much as a small statement.
+        for sql, rows in work:
+            if rows:
+                self._statements.add(sql)
+        await self._in_thread(_execute_all, work)
+
+    async def begin(self) -> None:
+        """Open a group and the first unit in it."""
+        await self._in_thread(_begin)
+
+    async def run_frame(self, *statements: str) -> None:
+        await self._in_thread(_run_frame, statements)
+
+    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
+        # The driver has no public way to do several things in one trip.
+        await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call]
+
     def of_one_unit(self) -> "_SqliteTx":
         """The same connection, for a unit of its own."""
         return _SqliteTx(self.connection, self._statements, self._driver)
+
+
+def _execute_all(connection: sqlite3.Connection, work: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+    for sql, rows in work:
+        connection.executemany(sql, rows)
+
+
+def _run_frame(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+    for statement in statements:
+        connection.execute(statement)
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("SAVEPOINT unit")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 class _Group:
@@ -103,8 +140,10 @@ class SqliteDatabase(Database):
         self._path = path
         _require_writable(path)
         self._write_engine = _engine(f"sqlite+aiosqlite:///{path}", _WRITER_PRAGMAS, pool_size=1)
+        # Nothing to undo when a reader comes back: each statement is a transaction of its own. A rollback would be one
+        # more way to the connection's thread and back, which costs as much as the statement of a small pull.
         self._read_engine = _engine(
-            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS
+            f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _READER_PRAGMAS, pool_size=_READERS, resets=False
         )
         # Connections of their own, opened when they are needed: what lasts must not take the readers from the others.
         self._snapshot_engine = _engine(
@@ -153,8 +192,9 @@ class SqliteDatabase(Database):
     async def _open_unit(self) -> tuple[_Group, _SqliteTx]:
         tx = await self._open_writer()
         if self._group is None:
-            await tx.run("BEGIN IMMEDIATE")
+            await tx.begin()
             self._group = _Group()
+            return self._group, tx.of_one_unit()
         group = self._group
         try:
             await tx.run("SAVEPOINT unit")
@@ -168,13 +208,15 @@ class SqliteDatabase(Database):
         try:
             if undo:
                 await tx.run(undo)
-            await tx.run("RELEASE unit")
-            group.units += 1
-            if not undo:
+            else:
                 group.kept.append(tx)
+            group.units += 1
+            frame = ["RELEASE unit"]
+            if self._somebody_waits() and group.units < _GROUP_LIMIT:
+                await tx.run(frame.pop())
             if not self._somebody_waits() or group.units >= _GROUP_LIMIT:
                 self._group = None
-                await tx.run("COMMIT")
+                await tx.run_frame(*frame, "COMMIT")
                 group.committed.set_result(None)
                 for unit in group.kept:
                     self._tell(unit)
@@ -288,6 +330,9 @@ class SqliteDatabase(Database):
         await self._write_engine.dispose()
 
 
+_FRAME = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT")
+
+
 class _Quiet(StatementLog):
     """Leaves the savepoints out of the count: they are the unit's frame, not its work."""
 
@@ -296,7 +341,8 @@ class _Quiet(StatementLog):
         self._inner = inner
 
     def add(self, statement: object) -> None:
-        if not str(statement).startswith(("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT")):
+        # Texts only: to see a Core statement as one, each would have to be compiled a second time.
+        if not (isinstance(statement, str) and statement.startswith(_FRAME)):
             self._inner.add(statement)
 
 
@@ -350,13 +396,14 @@ def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterat
         timer.cancel()
 
 
-def _engine(url: str, pragmas: Sequence[str], *, pool_size: int) -> AsyncEngine:
+def _engine(url: str, pragmas: Sequence[str], *, pool_size: int, resets: bool = True) -> AsyncEngine:
     engine = create_async_engine(
         url,
         isolation_level="AUTOCOMMIT",
         poolclass=AsyncAdaptedQueuePool,
         pool_size=pool_size,
         max_overflow=0,
+        pool_reset_on_return="rollback" if resets else None,
     )
 
     @event.listens_for(engine.sync_engine, "connect")

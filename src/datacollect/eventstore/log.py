@@ -63,6 +63,16 @@ class BatchRejected(Exception):
         self.rejection = rejection
 
 
+class GuidTaken(EventRejected):
+    """The log holds another event with this guid."""
+
+    code = "GUID_TAKEN"
+    help = "Give the event a new guid."
+
+    def __init__(self) -> None:
+        super().__init__(path=["guid"])
+
+
 class EventLog:
     """The event store together with the projections that are kept in its transactions."""
 
@@ -110,6 +120,24 @@ class EventLog:
     async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
         """Note how far the log is filed by place. The caller has locked it."""
         await self._store.set_scoping(tx, scope, scoping)
+
+    async def try_out(self, tx: Tx, scope: TenantScope, tenant: Tenant, event: Event) -> bool:
+        """Whether the event could be appended now: true if it could, false if the log has it. Nothing is stored.
+
+        Nobody else appends until `tx` ends. Raises what stands in its way: an `EventRejected`.
+        """
+        opened = await self._store.open(tx, scope, [event.guid])
+        if opened.known.get(event.guid) == hash_event(event).content:
+            return False
+        if event.guid in opened.known:
+            raise GuidTaken()
+        require_complete(event)
+        current = self.upcasters.upcast(event)
+        now = max(self._clock.now(), opened.head.recorded_at)
+        for projection in self._projections:
+            run = await projection.start(tx, scope, tenant, [current], scoping=opened.head.scoping)
+            run.apply(current, Context(opened.head.position + 1, now))
+        return True
 
     async def append(
         self,
@@ -194,7 +222,10 @@ class _Batch:
     """One append in memory."""
 
     def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis) -> None:
-        self._head = head
+        self._opened = head
+        self._position = head.position
+        self._chain_hash = head.chain_hash
+        self._latest = head.max_occurred_at
         self._known = known
         self._recorded_at = recorded_at
         self.runs: list[ProjectionRun] = []
@@ -231,8 +262,7 @@ class _Batch:
         if self._is_known(index, event, hashed):
             # An event before it in this batch has its guid, and was not rejected.
             return
-        position = self._head.position + 1
-        context = Context(position, self._recorded_at, origin)
+        context = Context(self._position + 1, self._recorded_at, origin)
         try:
             require_complete(event)
             for run in self.runs:
@@ -245,7 +275,7 @@ class _Batch:
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
-            context = Context(self._head.position + 1, self._recorded_at, Origin.SNAPSHOT)
+            context = Context(self._position + 1, self._recorded_at, Origin.SNAPSHOT)
             for run in self.runs:
                 run.apply(event, context)
             self.result.snapshots.append(self._stored(event, hash_event(event), context, SYSTEM.label, None))
@@ -254,30 +284,26 @@ class _Batch:
         self, event: Event, hashed: EventHash, context: Context, actor: str, device_id: str | None
     ) -> StoredEvent:
         """The event as the next one of the log."""
-        latest = self._head.max_occurred_at
+        occurred_at, level = event.occurred_at, level_of(context.origin)
+        self._position = context.position
+        self._chain_hash = hashed.chained_to(self._chain_hash)
+        self._latest = occurred_at if self._latest is None else max(self._latest, occurred_at)
         stored = StoredEvent(
             position=context.position,
             guid=event.guid,
             entity_guid=event.entity_guid,
             type=event.type,
-            occurred_at=event.occurred_at,
-            max_occurred_at=event.occurred_at if latest is None else max(latest, event.occurred_at),
+            occurred_at=occurred_at,
+            max_occurred_at=self._latest,
             recorded_at=self._recorded_at,
             actor=actor,
             device_id=device_id,
             origin=context.origin,
             content_hash=hashed.content,
-            chain_hash=hashed.chained_to(self._head.chain_hash),
-            body=replace(event, sync_level=level_of(context.origin)).body(),
+            chain_hash=self._chain_hash,
+            body=(event if event.sync_level == level else replace(event, sync_level=level)).body(),
         )
         self._known[event.guid] = stored.content_hash
-        self._head = replace(
-            self._head,
-            position=stored.position,
-            chain_hash=stored.chain_hash,
-            max_occurred_at=stored.max_occurred_at,
-            recorded_at=stored.recorded_at,
-        )
         return stored
 
     def reject(
@@ -294,10 +320,16 @@ class _Batch:
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""
-        figures = dict(self._head.figures)
+        figures = dict(self._opened.figures)
         for run in self.runs:
             for name, change in run.figures.items():
                 figures[name] = figures.get(name, 0) + change
-        self._head = replace(self._head, figures={name: count for name, count in figures.items() if count})
-        self.result.head = self._head
-        return self._head
+        self.result.head = replace(
+            self._opened,
+            position=self._position,
+            chain_hash=self._chain_hash,
+            max_occurred_at=self._latest,
+            recorded_at=self._recorded_at,
+            figures={name: count for name, count in figures.items() if count},
+        )
+        return self.result.head

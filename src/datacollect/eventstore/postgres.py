@@ -13,15 +13,21 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
+    NOWHERE,
+    SEGMENT_COLUMNS,
     encode_figures,
     encode_scoping,
     event_values,
     events_from_rows,
     head_from_row,
     page_from_rows,
-    resolved_position,
+    place_and_count,
+    place_from_row,
+    segment_values,
+    segments_from_rows,
 )
-from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Scoping, StoredEvent
+from datacollect.eventstore.segments import Segment
+from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Place, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -103,8 +109,29 @@ SELECT
             CASE WHEN e.max_occurred_ms > $2 THEN e.position ELSE high END
      FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
-  head.position, head.epoch_position
+  head.position, head.epoch_position, head.epoch
 FROM log_heads head WHERE head.tenant_id = $1"""
+
+_START = "SELECT position, epoch FROM log_heads WHERE tenant_id = $1"
+
+_SEGMENTS = f"""
+SELECT {SEGMENT_COLUMNS} FROM log_segments
+WHERE tenant_id = $1 AND number BETWEEN $2 AND $3 AND epoch = $4 ORDER BY number"""
+
+_SEALED_TO = """
+SELECT head.position, head.epoch, (
+  SELECT s.number FROM log_segments s WHERE s.tenant_id = $1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
+FROM log_heads head WHERE head.tenant_id = $1"""
+
+# The head's row is held against a purge, which takes it away first: it waits, or this finds none.
+_KEEP_SEGMENT = f"""
+INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
+SELECT $1::text, head.epoch, $3::bigint, $4::bytea, $5::bytea, $6::bigint, $7::bytea, $8::bigint, $9::text
+FROM (SELECT epoch FROM log_heads WHERE tenant_id = $1 AND epoch = $2 FOR KEY SHARE) AS head WHERE true
+ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = excluded.packed,
+  lengths = excluded.lengths, checksum = excluded.checksum, digest = excluded.digest,
+  last_occurred_ms = excluded.last_occurred_ms, last_guid = excluded.last_guid
+WHERE log_segments.epoch <> excluded.epoch"""
 
 
 class PostgresEventStore:
@@ -162,10 +189,26 @@ class PostgresEventStore:
         )
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        return 0 if cursor is None else (await self.locate(view, scope, cursor)).position
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
         if cursor is None:
-            return 0
+            started = await view.fetch(_START, scope.tenant_id)
+            return Place(0, *started[0]) if started else NOWHERE
         rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
-        return resolved_position(rows[0], cursor) if rows else 0
+        return place_from_row(rows[0], cursor) if rows else NOWHERE
+
+    async def segments(
+        self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
+    ) -> Sequence[Segment]:
+        return segments_from_rows(await view.fetch(_SEGMENTS, scope.tenant_id, first, last, epoch))
+
+    async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
+        rows = await view.fetch(_SEALED_TO, scope.tenant_id)
+        return place_and_count(rows[0]) if rows else None
+
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
+        await tx.run(_KEEP_SEGMENT, scope.tenant_id, epoch, *segment_values(segment))
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         rows = await view.fetch(_HELD, scope.tenant_id, list(guids)) if guids else ()

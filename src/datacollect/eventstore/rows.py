@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from datacollect.eventstore.event import Origin
-from datacollect.eventstore.store import Head, HeadUnreadable, Page, RowUnreadable, Scoping, StoredEvent
+from datacollect.eventstore.segments import Segment
+from datacollect.eventstore.store import Head, HeadUnreadable, Page, Place, RowUnreadable, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
@@ -87,12 +88,51 @@ def page_from_rows(rows: Sequence[Sequence[Any]], *, after: int, limit: int) -> 
     return Page([row[3] for row in rows], Cursor(Millis(occurred), guid) if full else None, position)
 
 
-def resolved_position(row: Sequence[Any], cursor: Cursor) -> int:
+SEGMENT_COLUMNS = "number, packed, lengths, checksum, digest, last_occurred_ms, last_guid"
+
+
+def segment_values(segment: Segment) -> tuple[Any, ...]:
+    """The values of `SEGMENT_COLUMNS`."""
+    return (
+        segment.number,
+        segment.packed,
+        segment.lengths,
+        segment.checksum,
+        segment.digest,
+        segment.last.occurred_at,
+        segment.last.event_guid,
+    )
+
+
+def segments_from_rows(rows: Iterable[Sequence[Any]]) -> list[Segment]:
+    """Rows of `SEGMENT_COLUMNS`."""
+    return [
+        Segment(number, packed, lengths, checksum, digest, Cursor(Millis(occurred), guid))
+        for number, packed, lengths, checksum, digest, occurred, guid in rows
+    ]
+
+
+NOWHERE = Place(0, 0, "")
+"""In a log that is not there."""
+
+
+def place_and_count(row: Sequence[Any]) -> tuple[Place, int]:
+    """From (the head's position, the epoch, the number of the last segment)."""
+    position, epoch, last = row
+    return Place(position, position, epoch), 0 if last is None else last + 1
+
+
+def place_from_row(row: Sequence[Any], cursor: Cursor) -> Place:
     """Where a cursor stands, from what the store knows of it.
 
     The row holds: the position of the event with the cursor's guid; the first position with exactly its time; the
-    first position in log order with a later time; the head's position; the epoch's position.
+    first position in log order with a later time; the head's position; the epoch's position; the epoch.
     """
+    *known, epoch = row
+    return Place(_resolved_position(known, cursor), row[3], epoch)
+
+
+def _resolved_position(row: Sequence[Any], cursor: Cursor) -> int:
     by_guid, exact, later, head, epoch = row
     if by_guid is not None:
         return int(by_guid)

@@ -11,15 +11,21 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
+    NOWHERE,
+    SEGMENT_COLUMNS,
     encode_figures,
     encode_scoping,
     event_values,
     events_from_rows,
     head_from_row,
     page_from_rows,
-    resolved_position,
+    place_and_count,
+    place_from_row,
+    segment_values,
+    segments_from_rows,
 )
-from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Scoping, StoredEvent
+from datacollect.eventstore.segments import Segment
+from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Place, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -114,8 +120,28 @@ SELECT
      FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
      WHERE low < high)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
-  head.position, head.epoch_position
+  head.position, head.epoch_position, head.epoch
 FROM log_heads head WHERE head.tenant_id = ?1"""
+
+_START = "SELECT position, epoch FROM log_heads WHERE tenant_id = ?1"
+
+_SEGMENTS = f"""
+SELECT {SEGMENT_COLUMNS} FROM log_segments
+WHERE tenant_id = ?1 AND number BETWEEN ?2 AND ?3 AND epoch = ?4 ORDER BY number"""
+
+_SEALED_TO = """
+SELECT head.position, head.epoch, (
+  SELECT s.number FROM log_segments s WHERE s.tenant_id = ?1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
+FROM log_heads head WHERE head.tenant_id = ?1"""
+
+_KEEP_SEGMENT = f"""
+INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
+SELECT ?1, head.epoch, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+FROM (SELECT epoch FROM log_heads WHERE tenant_id = ?1 AND epoch = ?2) AS head WHERE true
+ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = excluded.packed,
+  lengths = excluded.lengths, checksum = excluded.checksum, digest = excluded.digest,
+  last_occurred_ms = excluded.last_occurred_ms, last_guid = excluded.last_guid
+WHERE log_segments.epoch <> excluded.epoch"""
 
 
 class SqliteEventStore:
@@ -153,9 +179,7 @@ class SqliteEventStore:
         await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
-        await tx.run_many(_APPEND, [(scope.tenant_id, *event_values(event)) for event in events])
-        await tx.run(
-            _MOVE_HEAD,
+        moved = (
             head.position,
             head.chain_hash,
             head.max_occurred_at,
@@ -163,12 +187,30 @@ class SqliteEventStore:
             encode_figures(head.figures),
             scope.tenant_id,
         )
+        rows = [(scope.tenant_id, *event_values(event)) for event in events]
+        await tx.run_in_one_trip((_APPEND, rows), (_MOVE_HEAD, [moved]))
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+        return 0 if cursor is None else (await self.locate(view, scope, cursor)).position
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
         if cursor is None:
-            return 0
+            started = await view.fetch(_START, scope.tenant_id)
+            return Place(0, *started[0]) if started else NOWHERE
         rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
-        return resolved_position(rows[0], cursor) if rows else 0
+        return place_from_row(rows[0], cursor) if rows else NOWHERE
+
+    async def segments(
+        self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
+    ) -> Sequence[Segment]:
+        return segments_from_rows(await view.fetch(_SEGMENTS, scope.tenant_id, first, last, epoch))
+
+    async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
+        rows = await view.fetch(_SEALED_TO, scope.tenant_id)
+        return place_and_count(rows[0]) if rows else None
+
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
+        await tx.run(_KEEP_SEGMENT, scope.tenant_id, epoch, *segment_values(segment))
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         rows = await view.fetch(_HELD, scope.tenant_id, msgspec.json.encode(guids).decode()) if guids else ()

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
+from datacollect.eventstore.segments import Segment, Slice
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import DataCollectError
@@ -90,6 +91,22 @@ class Page:
     bodies: Sequence[str]
     next_cursor: Cursor | None
     last_position: int
+    sealed: Sequence[Slice] = ()
+    """Events in front of the `bodies`, as parts of sealed segments."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sealed)) + len(self.bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader stands in a log, and how far that goes."""
+
+    position: int
+    """The last one the reader has: what it wants next is greater."""
+    head: int
+    epoch: str
+    """Names the history that the positions are of."""
 
 
 class HeldEvent(NamedTuple):
@@ -174,6 +191,20 @@ class EventStore(Protocol):
         unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
         (the epoch): delivering twice is free, skipping is not.
         """
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+        """Where a reader with this cursor stands, by one statement. Without a log: at the beginning of nothing."""
+
+    async def segments(
+        self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
+    ) -> Sequence[Segment]:
+        """The sealed segments of these numbers that there are of this history, in order."""
+
+    async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
+        """Where the log ends, and how many segments are sealed of it; None if there is no log."""
+
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
+        """Keep a segment, unless it is there or the log has another history by now. What is purged stays purged."""
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         """Those of the events that the log holds, by guid."""

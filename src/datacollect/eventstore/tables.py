@@ -45,3 +45,21 @@ events = Table(
     Index(None, "tenant_id", "occurred_ms", "position"),
     sqlite_with_rowid=False,
 )
+
+log_segments = Table(
+    "log_segments",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    # Of the history it was sealed of: it is served for no other.
+    Column("epoch", Text, nullable=False),
+    # Empty for a run that is left to the table.
+    Column("packed", LargeBinary, nullable=False),
+    Column("lengths", LargeBinary, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("last_occurred_ms", BigInteger, nullable=False),
+    Column("last_guid", Text, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "number"),
+)
+"""What `segments.py` says. Can be deleted at any time: it is made again from the events."""

@@ -24,9 +24,11 @@ from datacollect.eventstore.anchors import Anchor, chain_text
 from datacollect.eventstore.event import event_from_body, level_of
 from datacollect.eventstore.integrity import EMPTY_CHAIN, hash_event
 from datacollect.eventstore.lookup import guids_at
+from datacollect.eventstore.segments import SIZE, Segment, digest_of
 from datacollect.eventstore.store import EventStore, Head, HeadUnreadable, RowUnreadable, StoredEvent
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -63,6 +65,8 @@ class FindingCode(StrEnum):
     """The head holds a value of the wrong kind."""
     ANCHOR_DIFFERS = "ANCHOR_DIFFERS"
     """An anchor does not agree with the log."""
+    SEGMENT_DIFFERS = "SEGMENT_DIFFERS"
+    """A sealed segment, from which pulls are served, does not hold the events of its positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ async def verify(
 
     `progress` is called with the number of events that are known to be sound, after each batch.
     """
-    by_position = _by_position(anchors)
+    by_position, seals = _by_position(anchors), _Seals()
     reached, after = BEGINNING, _BEFORE_ALL
     while True:
         # The head before the rows: what it counts was committed, so the rows must be there.
@@ -139,6 +143,8 @@ async def verify(
                 finding = outcome
             else:
                 reached = outcome
+        if finding is None:
+            finding = await seals.check(view, store, scope, rows)
         if finding is None and not rows:
             finding = check_end(head, reached, by_position)
             break
@@ -148,6 +154,55 @@ async def verify(
         if progress is not None:
             progress(reached.position)
     return Verification(reached, finding and await _with_neighbours(view, store, scope, finding, reached))
+
+
+class _Seals:
+    """Compares sealed segments with the rows they are of."""
+
+    def __init__(self) -> None:
+        self._waiting: list[StoredEvent] = []
+        """The rows behind the last whole run."""
+
+    async def check(
+        self, view: Reading, store: EventStore, scope: TenantScope, rows: Sequence[StoredEvent]
+    ) -> Finding | None:
+        """The next rows, which are sound themselves."""
+        self._waiting.extend(rows)
+        whole = len(self._waiting) // SIZE * SIZE
+        if not whole:
+            return None
+        runs, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        first = (runs[0].position - 1) // SIZE
+        sealed_to = await store.sealed_to(view, scope)
+        if sealed_to is None:
+            return None
+        epoch, last = sealed_to[0].epoch, first + whole // SIZE - 1
+        for segment in await store.segments(view, scope, epoch=epoch, first=first, last=last):
+            begin = (segment.number - first) * SIZE
+            if not _is_sealed_of(segment, runs[begin : begin + SIZE]):
+                return _of(runs[begin], FindingCode.SEGMENT_DIFFERS, _UNLIKE)
+        return None
+
+
+_UNLIKE = (
+    f"The sealed segment that begins here does not hold these {SIZE} events. The events are sound: delete the log's "
+    "rows of log_segments and they are sealed anew."
+)
+
+
+def _is_sealed_of(segment: Segment, rows: Sequence[StoredEvent]) -> bool:
+    if segment.is_left_to_table:
+        return True
+    bodies = [row.body.encode() for row in rows]
+    last = Cursor(rows[-1].occurred_at, rows[-1].guid)
+    text = b",".join(bodies)
+    return (
+        segment.is_sound()
+        and segment.text == text
+        and segment.digest == digest_of([text])
+        and segment.last == last
+        and [segment.between(index, index + 1) for index in range(SIZE)] == bodies
+    )
 
 
 async def read_head(view: Reading, store: EventStore, scope: TenantScope) -> Head | HeadUnreadable | None:

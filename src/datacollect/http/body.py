@@ -176,11 +176,13 @@ class JsonBody:
 
     required = True
 
-    def __init__(self, model: type[BaseModel]) -> None:
+    def __init__(self, model: type[BaseModel], *, message: str | None = None) -> None:
+        """`message` is what a body that the model does not take is refused with, where the contract has its own."""
         self.model = model
+        self._message = message
 
     async def __call__(self, request: Request) -> Any:
-        return validated(self.model, strict_json(await read_body(request)))
+        return validated(self.model, strict_json(await read_body(request)), message=self._message)
 
 
 class Sent(NamedTuple):
@@ -208,20 +210,20 @@ class ProgramBody(JsonBody):
             raise self._refused(invalid.issues, errors=invalid.issues) from None
 
 
-def json_body(model: type[BaseModel]) -> Any:
+def json_body(model: type[BaseModel], *, message: str | None = None) -> Any:
     """A parameter's dependency that gives the request's body as `model`.
 
     Raises `InvalidJson` or `InvalidPayload`. Content types are not looked at: real clients leave them out.
     """
-    return Depends(JsonBody(model))
+    return Depends(JsonBody(model, message=message))
 
 
-def validated(model: type[_M], value: Any) -> _M:
+def validated(model: type[_M], value: Any, *, message: str | None = None) -> _M:
     """`value` as a `model`. Raises `InvalidPayload` with every issue there is."""
     try:
         return model.model_validate(value)
     except ValidationError as invalid:
-        raise InvalidPayload(issues_of(invalid)) from None
+        raise InvalidPayload(issues_of(invalid), message) from None
 
 
 def issues_of(invalid: ValidationError) -> list[Issue]:

@@ -12,11 +12,15 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.eventstore.pages import Pages
+from datacollect.eventstore.sealer import Sealer
 from datacollect.jobs import Worker
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
-from datacollect.kernel.identity import Actor, TenantScope
+from datacollect.kernel.identity import Actor, Citizen, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
+from datacollect.kernel.oidc import Provider
+from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
@@ -38,6 +42,16 @@ class Authenticator(Protocol):
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed or deleted here, or one of its sessions ended: look it up afresh."""
+
+
+class Citizens(Protocol):
+    """Citizens who are signed in; implemented by the citizens slice."""
+
+    async def citizen(self, authorization: str | None) -> Citizen:
+        """The guard of self-service routes: our own self-service token as `Bearer`, of a sign-in that lasts.
+
+        Raises `Unauthenticated`; `SelfServiceOnly` for a valid token of another kind.
+        """
 
 
 class Throttle(Protocol):
@@ -70,6 +84,12 @@ class IdentityProviders(Protocol):
         """The account that an ID token signs in, of the operator's provider of that name.
 
         Raises `ProviderLoginRefused` (401), whatever the reason, and `ProviderUnavailable`.
+        """
+
+    async def citizen(self, provider: Provider, token: str, *, nonce: str | None) -> Mapping[str, Any]:
+        """What a program's provider of citizens says of whom its ID token signs in: the token's claims.
+
+        Raises `TokenRefused`, and `ProviderUnavailable`.
         """
 
 
@@ -149,6 +169,13 @@ class Duplicates(Protocol):
         """Do no more by itself."""
 
 
+class OwnForms(Protocol):
+    """What programs let citizens do; implemented by the self-service slice, which knows what it is."""
+
+    async def of(self, tenant: Tenant) -> Any:
+        """Read once for each version of the program's config."""
+
+
 class Exports(Protocol):
     """Takes data out of programs; implemented by the exports slice, which knows what it is asked for."""
 
@@ -206,10 +233,26 @@ class OtherSystems(Protocol):
     async def check(self, scope: TenantScope, tenant: Tenant) -> Any:
         """Ask the other system whether it would take and give. Never raises for what is wrong there."""
 
+    async def deciders(self, scope: TenantScope, tenant: Tenant) -> Sequence[str]:
+        """The adapter's names, the right one first, if somebody in the program's other system decides about changes."""
+
     def kinds(self) -> Sequence[Mapping[str, Any]]:
         """Every kind of adapter, as a form for its settings is drawn from."""
 
     async def aclose(self) -> None: ...
+
+
+class Messages(Protocol):
+    """Where messages to people are put; implemented by the messages slice, which knows what they are."""
+
+    @property
+    def channels(self) -> Mapping[Any, str]:
+        """What takes messages of each channel; a channel that nothing takes is missing."""
+
+    def most_per_day(self, tenant: Tenant) -> int: ...
+
+    async def enqueue(self, tx: Tx, scope: TenantScope, tenant: Tenant, message: Any, *, now: Millis) -> Any:
+        """Have a message sent after the commit of `tx`; its id. To be called last in `tx`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +263,17 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    pages: Pages
+    sealer: Sealer
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks
     tokens: Tokens
     seals: Seals
+    peppers: Peppers
     auth: Authenticator
+    citizens: Citizens
+    own_forms: OwnForms
     throttle: Throttle
     providers: IdentityProviders
     devices: Devices
@@ -245,9 +293,11 @@ class Hub:
     spool: Spool
     contents: Contents
     attachments: Attachments
+    messages: Messages
 
 
-def get_hub(request: Request) -> Hub:
+async def get_hub(request: Request) -> Hub:
+    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
     hub: Hub = request.app.state.hub
     return hub
 

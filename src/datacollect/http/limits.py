@@ -93,9 +93,16 @@ CLASSES = (
     RouteClass(
         "sign-in", ("/api/users/login", "/api/users/login/provider", "/api/users/refresh"), Limited.IN_THE_DATABASE
     ),
+    RouteClass(
+        "citizens' sign-in",
+        ("/api/auth/otp/request", "/api/auth/otp/verify", "/api/auth/id/verify", "/api/auth/oidc/exchange"),
+        Limited.IN_THE_DATABASE,
+    ),
     RouteClass("public", ("/api/apps/*/public",), Limited.BY_ADDRESS),
     RouteClass(
-        "open", ("/api/users/logout", "/api/users/login/providers", "/api/attachments/*/file"), Limited.BY_ADDRESS
+        "open",
+        ("/api/users/logout", "/api/users/login/providers", "/api/auth/oidc/nonce", "/api/attachments/*/file"),
+        Limited.BY_ADDRESS,
     ),
     RouteClass("account", ("/api/*",), Limited.BY_ACCOUNT),
     RouteClass("open", ("*",), Limited.BY_ADDRESS),

@@ -33,6 +33,7 @@ TAGS = [
     {"name": "Integrity", "description": "Whether the log is as it was written."},
     {"name": "External Sync Jobs", "description": "Exchange with external registries."},
     {"name": "Attachments", "description": "Photos and documents of entities."},
+    {"name": "Reviews", "description": "What was submitted, and waits until somebody decides about it."},
     {"name": "Self-Service", "description": "Citizens reading and correcting their own record."},
     {"name": "Potential Duplicates", "description": "Pairs of records that may be the same person."},
     {"name": "OpenSPP Fields", "description": "Field metadata of OpenSPP registries."},
@@ -45,7 +46,7 @@ Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer 
 also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
 errors are RFC 9457 documents.
 
-Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`. Every 429 and 503 says in `Retry-After` when \
+Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`; pulls come compressed to who takes gzip. Every 429 and 503 says in `Retry-After` when \
 to come back; answers that count against a rate tell what is left of it in `RateLimit`.
 """
 
@@ -218,8 +219,10 @@ def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schema
     needed = [500]
     if class_of(path).limited is not Limited.NOT:
         needed += [429, 503]
-    if any(isinstance(call, Policy) and call.permission.callers is not Callers.ANYBODY for call in calls):
-        operation.setdefault("security", [{"BearerAuth": []}])
+    guards = {call.permission.callers for call in calls if isinstance(call, Policy)} - {Callers.ANYBODY}
+    if guards:
+        scheme = "SelfServiceAuth" if Callers.CITIZEN in guards else "BearerAuth"
+        operation.setdefault("security", [{scheme: []}])
         needed += [401, 403]
     for body in _bodies(calls):
         operation["requestBody"] = _request_body(body, schemas)

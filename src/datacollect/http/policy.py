@@ -5,7 +5,7 @@ the caller, resolves the program once, asks the route's `Permission`, and hands 
 Nothing else makes one, so a route cannot work for a caller whom its policy did not let in.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,19 +14,20 @@ from fastapi import Depends, FastAPI, Path, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from datacollect.http.body import ProgramBody, Sent
+from datacollect.http.body import ProgramBody, Sent, read_body, read_json
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.limits import account_known
-from datacollect.http.tenant import ConfigId, claimed_tenant, tenant_of
+from datacollect.http.tenant import ConfigId, TenantIdParameter, claimed_tenant, tenant_named, tenant_of
 from datacollect.kernel.errors import (
     DataCollectError,
     Forbidden,
+    NotOwnRecord,
     PasswordChangeRequired,
     StartupError,
     TenantNotFound,
     TenantUnknown,
 )
-from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.identity import Action, Actor, OwnRecord, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.permission import Callers, Permission, Where
 from datacollect.kernel.tenancy import Tenant
@@ -158,8 +159,9 @@ class InProgram(Policy):
         whole: bool = False,
         body: ProgramBody | None = None,
         missing: Missing = TenantNotFound,
+        where: Where = Where.CONFIG_ID,
     ) -> None:
-        super().__init__(Permission(callers, action, Where.CONFIG_ID, whole=whole))
+        super().__init__(Permission(callers, action, where, whole=whole))
         self.body = body
         self._missing = missing
 
@@ -168,6 +170,9 @@ class InProgram(Policy):
 
     def require_named(self, request: Request) -> None:
         """For routes that do not take the default program: may refuse a request that names none."""
+
+    def tenant_of(self, request: Request, body: Mapping[str, Any] | None) -> TenantId:
+        return tenant_of(request, body)
 
     async def enter(self, request: Request, hub: Hub) -> Entered:
         actor = await self.caller(request, hub)
@@ -179,12 +184,29 @@ class InProgram(Policy):
 
     async def let_in(self, request: Request, hub: Hub, actor: Actor, sent: Sent) -> Entered:
         self.require_named(request)
-        tenant_id = tenant_of(request, sent.document if isinstance(sent.document, dict) else None)
+        tenant_id = self.tenant_of(request, sent.document if isinstance(sent.document, dict) else None)
         scope = _entered(self.permission, actor, tenant_id)
         tenant = await hub.tenants.find(tenant_id)
         if tenant is None:
             raise self._missing(tenant_id)
         return Entered(scope, tenant, sent.value)
+
+
+class ByTenantId(InProgram):
+    """As `InProgram`, for routes that call the program `tenantId` and know no default."""
+
+    def __init__(self, action: Action, *, unnamed: type[DataCollectError], body: ProgramBody | None = None) -> None:
+        super().__init__(action, body=body, where=Where.TENANT_ID)
+        self._unnamed = unnamed
+
+    async def __call__(self, request: Request, hub: CurrentHub, _: TenantIdParameter = None) -> Entered:
+        return await self.enter(request, hub)
+
+    def tenant_of(self, request: Request, body: Mapping[str, Any] | None) -> TenantId:
+        named = tenant_named(request, body)
+        if named is None:
+            raise self._unnamed()
+        return named
 
 
 class InSync(InProgram):
@@ -201,7 +223,38 @@ class InSync(InProgram):
         super().__init__(action, callers=callers, whole=whole, body=body, missing=_unknown)
 
 
+class OfCitizen(Policy):
+    """For citizens, about their own record. A request that names another one, wherever, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(Permission(Callers.CITIZEN))
+
+    async def __call__(self, request: Request, hub: CurrentHub) -> OwnRecord:
+        citizen = await hub.citizens.citizen(request.headers.get("authorization"))
+        structlog.contextvars.bind_contextvars(tenant_id=citizen.tenant_id[:100])
+        await account_known(request.scope, f"{citizen.tenant_id}:{citizen.label}")
+        own = citizen.own_record()
+        for guid in await _named_guids(request):
+            if guid != own.entity_guid:
+                raise NotOwnRecord()
+        return own
+
+
+async def _named_guids(request: Request) -> list[Any]:
+    named: list[Any] = [*request.query_params.getlist("entityGuid")]
+    if "entityGuid" in request.path_params:
+        named.append(request.path_params["entityGuid"])
+    if request.method not in ("GET", "HEAD") and (await read_body(request)).strip():
+        document = await read_json(request)
+        if isinstance(document, dict) and "entityGuid" in document:
+            named.append(document["entityGuid"])
+    return named
+
+
 PUBLIC = Depends(Public())
+
+CurrentCitizen = Annotated[OwnRecord, Depends(OfCitizen())]
+"""A citizen who is signed in, and the record that is theirs."""
 
 CurrentUser = Annotated[Actor, Depends(SignedIn())]
 """Any signed-in staff member."""

@@ -22,6 +22,9 @@ LINGER_SECONDS = 30.0
 LINGER_BYTES = 64 * 1024 * 1024
 """How long, and for how much, somebody who is still sending is listened to after the answer."""
 
+DRAIN_SECONDS = 5.0
+"""How long idle connections of a process that ends may bring one more request."""
+
 
 class MalformedHttp(InvalidRequest):
     """Invalid HTTP request received."""
@@ -205,6 +208,43 @@ class HubProtocol(HttpToolsProtocol):
     @property
     def is_lingering(self) -> bool:
         return self._linger_timer is not None
+
+
+class DrainingProtocol(HubProtocol):
+    """A connection of a process that others stand beside, and that one may take the place of.
+
+    Told to end, an idle connection takes one more request and tells with its answer that it was the last. Closed at once,
+    it would break off a request that is on its way: nobody could tell the client whether to send it again.
+    """
+
+    drain_seconds = DRAIN_SECONDS
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._drains = False
+        self._drain_timer: asyncio.TimerHandle | None = None
+
+    def shutdown(self) -> None:
+        self._drains = True
+        if self.is_lingering or not self._is_idle():
+            super().shutdown()
+        else:
+            self._drain_timer = self.loop.call_later(self.drain_seconds, self._drained)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._drains and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        super().connection_lost(exc)
+
+    def _drained(self) -> None:
+        # A head that is being read has a time limit of its own, and its answer closes.
+        if self._is_idle() and not self._reading_head and not self.transport.is_closing():
+            self.transport.close()
 
 
 class _GentlyClosed:

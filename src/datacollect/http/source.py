@@ -15,4 +15,9 @@ def source_of(request: Request) -> Source:
     )
 
 
-CurrentSource = Annotated[Source, Depends(source_of)]
+async def _current(request: Request) -> Source:
+    # A coroutine although nothing is awaited, as `get_hub`.
+    return source_of(request)
+
+
+CurrentSource = Annotated[Source, Depends(_current)]

@@ -25,6 +25,25 @@ def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> Tenant
     return tenant_id
 
 
+TenantIdParameter = Annotated[str | None, Query(alias="tenantId", description="The program.")]
+
+
+def tenant_named(request: Request, body: Mapping[str, Any] | None = None) -> TenantId | None:
+    """The `tenantId` of query and body, for routes that know no default; None when neither has one.
+
+    Raises `TenantMismatch` as `tenant_of` does, also when a `configId` names another program.
+    """
+    named = [*_named("tenantId", request, body), *_named("configId", request, body)]
+    if len(request.query_params.getlist("tenantId")) > 1 or any(name != named[0] for name in named):
+        raise TenantMismatch("The request names more than one tenantId. Send one, or the same everywhere.")
+    if not _named("tenantId", request, body) or named[0] == "":
+        return None
+    if not isinstance(named[0], str):
+        raise TenantMismatch("tenantId must be a string.")
+    structlog.contextvars.bind_contextvars(tenant_id=named[0][:100])
+    return TenantId(named[0])
+
+
 UNKNOWN_CALLER_BYTES = 10 * 1024 * 1024
 """The most that is read for somebody who cannot be known before it is read."""
 

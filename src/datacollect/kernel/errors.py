@@ -62,6 +62,10 @@ class IssueCode(StrEnum):
         "masked_secret",
         "Send the secret itself: none is stored for this address that the mask could stand for.",
     )
+    UNKNOWN_FIELD = "unknown_field", "Leave it out: the form does not ask for it."
+    FORM_MISMATCH = "form_mismatch", "Correct the value as the message says."
+    LOGIN_FACTOR = "login_factor", "Leave it as it is: citizens cannot change what they sign in with. Staff can."
+    NOT_WRITABLE = "not_writable", "Leave it out: citizens cannot set it."
     # Of the schemas behind the routes. Their library has more; what is not listed here is told as `invalid_value`.
     MISSING = "missing", "Send the member."
     STRING_TYPE = "string_type", "Send a text."
@@ -200,6 +204,20 @@ class BeyondReach(Forbidden):
 
     code = "BEYOND_REACH"
     help = "Ask somebody whose access is not limited to areas or kinds of entities."
+
+
+class SelfServiceOnly(Forbidden):
+    """Forbidden: self-service scope required"""
+
+    code = "SELF_SERVICE_ONLY"
+    help = "These routes are for citizens: sign in with a code, a national ID or an identity provider."
+
+
+class NotOwnRecord(Forbidden):
+    """Forbidden: cannot access other entities"""
+
+    code = "NOT_OWN_RECORD"
+    help = "A self-service token is for one record. Leave `entityGuid` out, or name the one in the token."
 
 
 class AdminRequired(Forbidden):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from datacollect.kernel.errors import AdminRequired, BeyondReach, InsufficientRole, TenantAccessDenied
+from datacollect.kernel.errors import AdminRequired, BeyondReach, InsufficientRole, NotOwnRecord, TenantAccessDenied
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import EVERYWHERE, Reach, RoleAssignment, united_reach
 
@@ -68,10 +68,12 @@ MINIMUM_ROLE: Mapping[Action, Role] = {
 class Actor:
     """An authenticated caller, as the database knows them now (not as their token remembers them)."""
 
-    kind: Literal["user", "provider", "system"]
-    """A provider's caller is someone whom a program's identity provider vouches for, and nobody elsewhere."""
+    kind: Literal["user", "provider", "citizen", "system"]
+    """A provider's caller is someone whom a program's identity provider vouches for, and nobody elsewhere. A citizen has
+    no role anywhere: what they may do is `OwnRecord`."""
     label: str
-    """Who this is in audit and log lines: the e-mail, `<type>:<sub>` of a provider's caller, `system`, `command line`."""
+    """Who this is in audit and log lines: the e-mail, `<type>:<sub>` of a provider's caller, `self-service:<identifier>`
+    of a citizen, `system`, `command line`."""
     user_id: UserId | None = None
     account_role: AccountRole = AccountRole.USER
     tenant_ids: frozenset[TenantId] = frozenset()
@@ -84,6 +86,8 @@ class Actor:
     def __post_init__(self) -> None:
         if self.kind == "provider" and (self.is_admin or len(self.tenant_ids) != 1):
             raise ValueError("a provider's caller belongs to exactly one program")
+        if self.kind == "citizen" and (self.is_admin or self.tenant_ids or self.assignments):
+            raise ValueError("a citizen is a member of no program")
 
     @property
     def is_admin(self) -> bool:
@@ -163,9 +167,64 @@ class TenantScope:
         if self.reach.is_bounded:
             raise BeyondReach()
 
+    def where_decided(self, system: str) -> "TenantScope":
+        """The hub's own permission, on the word of another system: it is what trails name."""
+        if self.actor.kind != "system":
+            raise ValueError("only the hub itself acts on the word of another system")
+        return replace(self, actor=Actor(kind="system", label=f"external:{system}"))
+
     def limited_to(self, reach: Reach) -> "TenantScope":
         """The same permission for a part of the tenant."""
         return replace(self, reach=reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Citizen:
+    """Somebody who has shown whose record is theirs, as the database knows their sign-in now."""
+
+    tenant_id: TenantId
+    entity_guid: str
+    identifier: str
+    """What they have signed in with: a phone number or an e-mail as it was typed, else the guid of their record."""
+    session: str
+
+    @property
+    def label(self) -> str:
+        """The `userId` of what they send."""
+        return f"{CITIZEN_PREFIX}{self.identifier}"
+
+    def own_record(self) -> "OwnRecord":
+        return OwnRecord(_KEY, self)
+
+
+CITIZEN_PREFIX = "self-service:"
+"""No account and no provider's caller has a label that begins with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecord:
+    """Permission to touch one entity: a citizen's. It opens no list, no search and nobody else's record."""
+
+    _key: object = field(repr=False)
+    citizen: Citizen
+
+    def __post_init__(self) -> None:
+        if self._key is not _KEY:
+            raise TypeError("an OwnRecord comes from Citizen.own_record")
+
+    @property
+    def tenant_id(self) -> TenantId:
+        return self.citizen.tenant_id
+
+    @property
+    def entity_guid(self) -> str:
+        return self.citizen.entity_guid
+
+    def about(self, entity_guid: str) -> TenantScope:
+        """A scope for statements about that entity and nothing else. Raises `NotOwnRecord` for any but the citizen's."""
+        if entity_guid != self.entity_guid:
+            raise NotOwnRecord()
+        return TenantScope(_KEY, self.tenant_id, Actor("citizen", self.citizen.label), Role.ENUMERATOR)
 
 
 SYSTEM = Actor(kind="system", label="system")
@@ -175,6 +234,9 @@ COMMAND_LINE = Actor(kind="system", label="command line", account_role=AccountRo
 
 Never reachable from a request's claims: see docs/decisions/0034-the-command-line.md.
 """
+
+LABELS_WITHOUT_ACCOUNT = frozenset({SYSTEM.label, COMMAND_LINE.label})
+"""Whom entries name that come from nobody who has signed in."""
 
 
 def system_scope(tenant_id: TenantId) -> TenantScope:

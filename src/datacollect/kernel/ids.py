@@ -24,10 +24,6 @@ def new_guid() -> str:
     return str(uuid.uuid4())
 
 
-def new_request_id() -> str:
-    return str(uuid.uuid4())
-
-
 def new_artifact_id() -> str:
     """32 hex characters nobody can guess: whoever knows it may read the program's onboarding file."""
     return secrets.token_hex(16)

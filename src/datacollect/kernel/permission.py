@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from datacollect.kernel.errors import Forbidden, InsufficientRole
+from datacollect.kernel.errors import Forbidden, InsufficientRole, SelfServiceOnly
 from datacollect.kernel.identity import MINIMUM_ROLE, AccountRole, Action, Actor, Role, TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -24,6 +24,8 @@ class Callers(StrEnum):
     """As STAFF, and tokens of the identity providers that the program names."""
     ADMIN = "administrators"
     """An access token of an account with role ADMIN."""
+    CITIZEN = "citizens"
+    """A self-service token, for the record that it names."""
 
 
 class Where(StrEnum):
@@ -31,6 +33,7 @@ class Where(StrEnum):
 
     NO_PROGRAM = "–"
     CONFIG_ID = "`configId`"
+    TENANT_ID = "`tenantId`"
     PATH = "the path"
     OBJECT = "what the path names"
     ANY_PROGRAM = "any of the caller's"
@@ -67,6 +70,8 @@ class Permission:
             raise self.denied() from None
 
     def _admit(self, actor: Actor, tenant_id: TenantId | None) -> TenantScope | None:
+        if self.callers is Callers.CITIZEN:
+            raise SelfServiceOnly()
         if self.callers is Callers.ADMIN:
             actor.require_admin()
         if self.action is None:
@@ -83,7 +88,7 @@ class Permission:
 
     def is_open_to(self, role: Role) -> bool:
         """Whether a member with that role, and with no limits, may call in their program."""
-        if self.callers is Callers.ADMIN:
+        if self.callers in (Callers.ADMIN, Callers.CITIZEN):
             return False
         return self.minimum_role is None or role.level >= self.minimum_role.level
 

@@ -159,8 +159,10 @@ class GuardedClient:
                 await response.aclose()
         except httpcore2.LocalProtocolError:
             raise UrlRefused("A header to be sent contains characters that HTTP does not allow") from None
-        except httpcore2.TimeoutException:
-            raise UpstreamTooSlow from None
+        except httpcore2.TimeoutException as error:
+            slow = UpstreamTooSlow()
+            slow.nothing_sent = isinstance(error, (httpcore2.ConnectTimeout, httpcore2.PoolTimeout))
+            raise slow from None
         except _BROKEN as error:
             raise _unavailable(error) from None
 
@@ -243,10 +245,14 @@ def _redirected(call: _Call, answer: Answer, rules: Rules) -> _Call:
 def _unavailable(error: Exception) -> UpstreamUnavailable:
     # The library keeps what it translates as an argument only.
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
-        return UpstreamUnavailable("The other system's certificate is not valid for its name, or not trusted.")
+        untrusted = UpstreamUnavailable("The other system's certificate is not valid for its name, or not trusted.")
+        untrusted.nothing_sent = True
+        return untrusted
     if isinstance(error, httpcore2.RemoteProtocolError):
         return UpstreamUnreadable()
-    return UpstreamUnavailable()
+    broken = UpstreamUnavailable()
+    broken.nothing_sent = isinstance(error, httpcore2.ConnectError)
+    return broken
 
 
 def _ms_since(started: float) -> int:

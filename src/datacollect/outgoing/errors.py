@@ -46,6 +46,8 @@ class UpstreamUnavailable(DataCollectError):
 
     status, code = 502, "UPSTREAM_UNAVAILABLE"
     help = "Check the URL and that the other system is up, then try again."
+    nothing_sent = False
+    """Whether there was no connection yet: else the other system may have done what it was asked for."""
 
 
 class UpstreamRedirected(UpstreamUnavailable):

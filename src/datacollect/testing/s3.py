@@ -51,7 +51,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     config.write_text(json.dumps({"identities": [identity]}))
     ports = _free_ports(9)
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(_command(folder, config, ports), stdout=log, stderr=log, preexec_fn=_end_with_parent)
+        process = subprocess.Popen(
+            _command(folder, config, ports),
+            env=os.environ | {"TMPDIR": str(folder)},
+            stdout=log,
+            stderr=log,
+            preexec_fn=_end_with_parent,
+        )
     url = f"http://127.0.0.1:{ports[0]}"
     try:
         _wait_for(url, process)
@@ -61,6 +67,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        _remove_sockets(ports)
 
 
 def _command(folder: Path, config: Path, ports: list[int]) -> list[str]:
@@ -88,6 +95,13 @@ def _command(folder: Path, config: Path, ports: list[int]) -> list[str]:
     }
     weed = Path(sys.executable).with_name("weed")
     return [str(weed), "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in options.items())]
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """It makes them in /tmp, whatever TMPDIR says."""
+    for port in ports:
+        for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
+            left.unlink(missing_ok=True)
 
 
 def _free_ports(count: int) -> list[int]:

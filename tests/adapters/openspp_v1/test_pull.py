@@ -217,7 +217,8 @@ async def test_a_record_that_cannot_be_read_is_named_and_the_others_are_told(
     page = await make().pull(None)
     assert len(page.records) == 1
     [failure] = page.failures
-    assert (failure.code, failure.retryable, str(bad) in failure.message) == ("PULL_TRANSFORM_FAILED", False, True)
+    assert (failure.code, failure.retryable, failure.external_id) == ("PULL_TRANSFORM_FAILED", False, str(bad))
+    assert str(bad) in failure.message
 
 
 @pytest.mark.parametrize(

@@ -257,16 +257,25 @@ async def test_odoo_s_false_that_became_a_text_is_not_sent_back(make: Make, odoo
 
 async def test_a_household_arrives_with_its_members_of_the_same_batch(make: Make, odoo: FakeOdoo) -> None:
     lan, minh = person(LAN), person(MINH)
-    roles = [
-        Member(guid=LAN, type=RecordType.INDIVIDUAL, link=None, role="HEAD"),
-        Member(guid=MINH, type=RecordType.INDIVIDUAL, link=None, role="cook"),
-    ]
-    [group, first, second] = await pushed(make(), household(HOME, lan, minh, members=roles), lan, minh)
+    [group, first, second] = await pushed(make(), household(HOME, lan, minh), lan, minh)
     there = odoo.partner(int(group.external_id))
     assert (there["is_group"], there["name"], there["ref"]) == (True, "Tran", HOME)
     assert set(odoo.members_of(there["id"])) == {int(first.external_id), int(second.external_id)}
+
+
+async def test_members_that_are_not_known_here_stay_and_so_do_the_kinds_of_all(make: Make, odoo: FakeOdoo) -> None:
+    adapter, lan = make(), person(LAN)
+    first, group = await pushed(adapter, lan, household(HOME, lan))
+    number, stranger = int(group.external_id), odoo.add_partner(name="Somchai")
+    odoo.write_partner(number, group_membership_ids=[[0, 0, {"individual": stranger, "kind": [[6, 0, [1]]]}]])
+    told = replace(group, state={**group.state, "members": [int(first.external_id), stranger]})
+    strange = frozenset({str(stranger)})
+    outgoing = replace(household(HOME, link=told, data={"name": "Renamed"}), members=[], strange_members=strange)
+    await pushed(adapter, outgoing)
+    assert odoo.partner(number)["name"] == "Renamed"
+    assert list(odoo.members_of(number)) == [stranger]
     kinds = {row["individual"]: row["kind"] for row in odoo.registry.models[MEMBERSHIP].rows.values()}
-    assert kinds == {int(first.external_id): [1], int(second.external_id): []}
+    assert kinds[stranger] == [1]
 
 
 async def test_members_join_and_leave_and_the_registry_s_own_stay(make: Make, odoo: FakeOdoo) -> None:

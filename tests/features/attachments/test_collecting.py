@@ -10,7 +10,7 @@ import pytest
 
 from datacollect.db import Database
 from datacollect.features.attachments.contents import queries
-from datacollect.features.attachments.contents.collecting import KIND, Rounds, doom
+from datacollect.features.attachments.contents.collecting import KIND, Rounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.http.hub import Hub
@@ -20,6 +20,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.objects import LocalStore, MemoryStore, ObjectKey, Spool, tenant_folder
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_program, new_id
+from tests.features.attachments.collector import Collector
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
 from tests.features.conftest import Alone, Installation
 from tests.features.purging.test_purge import purge
@@ -168,6 +169,7 @@ class Everybody:
         self.database, self.store, self.spool, self.scope = database, store, spool, scope
         self.clock = TurnableClock()
         self.contents = Contents(database, store, self.clock)
+        self.collector = Collector(database, store, self.clock, scope)
         self.photos = [a_photo(number) for number in (10, 20, 30)]
         self.attached: Counter[str] = Counter()
 
@@ -190,14 +192,6 @@ class Everybody:
             async with self.database.transaction(self.scope) as tx:
                 await self.contents.release(tx, self.scope, digest)
 
-    async def collect(self) -> None:
-        async with self.database.transaction(self.scope) as tx:
-            dying = await doom(tx, self.scope, now=self.clock.now())
-        for one in dying:
-            await self.store.delete(one.key(self.scope.tenant_id))
-        async with self.database.transaction(self.scope) as tx:
-            await queries.forget(tx, self.scope, dying)
-
     async def work(self, seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(12):
@@ -206,7 +200,7 @@ class Everybody:
     async def collect_again_and_again(self) -> None:
         for _ in range(15):
             self.clock.turn(seconds=0.6 * HOUR)
-            await self.collect()
+            await self.collector.collect()
 
 
 async def test_uploads_deletions_and_the_collector_at_once(
@@ -225,6 +219,6 @@ async def test_uploads_deletions_and_the_collector_at_once(
             async with await store.open(content.key(scope.tenant_id), content.size_bytes) as opened:
                 assert hashlib.sha256(b"".join([piece async for piece in opened])).hexdigest() == content.digest
     everybody.clock.turn(seconds=3 * HOUR)
-    await everybody.collect()
+    await everybody.collector.collect()
     left: set[ObjectKey | None] = {item.key async for item in store.list(tenant_folder(scope.tenant_id))}
     assert left == {content.key(scope.tenant_id) for content, refs in known if refs}

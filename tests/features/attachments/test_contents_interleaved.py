@@ -16,26 +16,20 @@ from sqlalchemy import delete
 
 from datacollect.db import Tx, Within
 from datacollect.features.attachments.contents import queries
-from datacollect.features.attachments.contents.collecting import CollectHandler
 from datacollect.features.attachments.contents.keeping import PUT_SECONDS, Contents
 from datacollect.features.attachments.contents.model import GRACE_MILLIS
 from datacollect.features.attachments.contents.tables import attachment_contents, attachment_loose
-from datacollect.jobs import Done, Job, JobId, JobState
-from datacollect.jobs.model import Progress
 from datacollect.kernel.clock import Clock, Millis
-from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import MemoryStore, ObjectKey, Spooled, StorageUnavailable
 from datacollect.testing.clock import SetClock
+from tests.features.attachments.collector import Collector
 from tests.memory import MemoryDatabase
 
 TENANT = TenantId("mini")
 SCOPE = system_scope(TENANT)
 CONTENTS = (b"one photo", b"another")
-
-
-async def nothing_to_tidy(tx: Tx, scope: TenantScope, *, after: str, now: Millis) -> None:
-    """Implements `Tidy`."""
 
 
 class Turns:
@@ -90,8 +84,9 @@ class TurnedStore(MemoryStore):
     """Puts in two turns: until the second one nothing is there. It ends in time, or not at all."""
 
     def __init__(self, turns: Turns, clock: Clock) -> None:
-        super().__init__(clock)
+        super().__init__()
         self._turns = turns
+        self._clock = clock
 
     async def put(self, key: ObjectKey, spooled: Spooled) -> None:
         began = self._clock.now()
@@ -118,7 +113,7 @@ class World:
         database.turns = self.turns
         self.store = TurnedStore(self.turns, self.clock)
         self.contents = Contents(self.database, self.store, self.clock)
-        self.collector = CollectHandler(self.store, self.clock, nothing_to_tidy)
+        self.collector = Collector(self.database, self.store, self.clock, SCOPE)
         self.attached: Counter[str] = Counter()
         """What has been acknowledged, and not deleted since."""
         self.spooled: list[Spooled] = []
@@ -146,20 +141,6 @@ class World:
                 self.attached[digest] -= 1
                 await self.contents.release(tx, SCOPE, digest)
 
-    async def collect(self) -> None:
-        job = _job()
-        while True:
-            deleted = await self.collector.call(SCOPE, job, self)
-            async with self.database.transaction(SCOPE) as tx:
-                if isinstance(await self.collector.step(tx, SCOPE, job, deleted), Done):
-                    return
-
-    is_ending = False
-
-    def transaction(self) -> Any:
-        """As a job's lease gives it."""
-        return self.database.transaction(SCOPE)
-
     async def check(self) -> None:
         """What an attachment has is there, and counted."""
         async with self.database.reading(SCOPE) as view:
@@ -179,31 +160,6 @@ class World:
             assert await queries.list_loose(view, SCOPE) == []
         assert {content.key(TENANT) for content, _ in known} == set(self.store.objects)
         assert {content.digest for content, _ in known} == set(+self.attached)
-
-
-def _job() -> Job:
-    now = Millis(0)
-    return Job(
-        id=JobId("j"),
-        tenant_id=TENANT,
-        kind="collect-attachments",
-        key="",
-        args={},
-        state=JobState.RUNNING,
-        checkpoint={"tidied": True},
-        progress=Progress(),
-        result=None,
-        attempt=1,
-        failures=0,
-        error_code=None,
-        is_called_off=False,
-        deadline=None,
-        due_at=now,
-        created_at=now,
-        started_at=now,
-        updated_at=now,
-        finished_at=None,
-    )
 
 
 MOVES = st.tuples(
@@ -253,7 +209,7 @@ async def _play(world: World, moves: list[tuple[str, int]]) -> None:
             await world.turns.go(0)
             await world.check()
         world.clock.turn(2 * GRACE_MILLIS)
-        await world.turns.start(world.collect())
+        await world.turns.start(world.collector.collect())
         while world.turns.waiting:
             await world.turns.go(0)
         await world.check_at_rest()
@@ -270,7 +226,7 @@ async def _move(world: World, move: str, number: int) -> None:
         case "delete":
             await turns.start(world.delete(number))
         case "collect":
-            await turns.start(world.collect())
+            await turns.start(world.collector.collect())
         case "turn":
             world.clock.turn(GRACE_MILLIS * (number + 2) // 4)
         case "go" if turns.waiting:

@@ -71,6 +71,8 @@ class Remote:
     opens: bool = False
     extra: list[Incoming] = field(default_factory=list)
     """What the next pull tells besides."""
+    unreadable: list[Failure] = field(default_factory=list)
+    """Records that the adapter cannot read, pull after pull."""
     on_push: Callable[[], Any] | None = None
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -165,7 +167,8 @@ class DoubleAdapter:
             return Pushed(link=self._link(twin) if twin else None)
         members = None
         if record.members is not None:
-            members = sorted(member.link.external_id for member in record.members if member.link)
+            listed = {member.link.external_id for member in record.members if member.link}
+            members = sorted(listed | (record.strange_members & set(twin.members or () if twin else ())))
         if twin is None:
             guid = record.guid if remote.keeps_guids else None
             twin = remote.make(record.data, type=record.type, guid=guid, members=members)
@@ -195,6 +198,7 @@ class DoubleAdapter:
             records=[*map(self._incoming, page), *told],
             mark=str(page[-1].changed if page else after),
             is_last=len(changed) <= self.remote.page_size,
+            failures=self.remote.unreadable,
         )
 
     def _incoming(self, twin: Twin) -> Incoming:

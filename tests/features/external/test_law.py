@@ -1,10 +1,6 @@
 """Whatever happens on either side and on the way, in the end both sides hold the same, and nobody twice."""
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,16 +8,11 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.registry import installed
-from datacollect.db import Database, Tx
-from datacollect.features.external.connecting import Connections
-from datacollect.features.external.runner import ExternalSync
-from datacollect.jobs import Continue, Done, GiveUp, Job, JobState, Retry, find_job
-from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId
 from tests.factories import make_event
-from tests.features.conftest import Alone, Installation
+from tests.features.conftest import Alone
+from tests.features.external.by_hand import Runner
 from tests.features.external.exchanging import Exchange, another_system, counts, make_exchange
+from tests.features.external.remote import Twin
 
 pytestmark = pytest.mark.anyio
 
@@ -33,95 +24,6 @@ PHASES = (Phase.explicit, Phase.generate)
 """What fails is not made smaller: each try is a program with several runs."""
 LONG_AGO = 1_700_000_000_000
 FIELDS = ("phone", "village", "height")
-
-
-class Crash(Exception):
-    """The process is gone."""
-
-
-@dataclass
-class Lease:
-    database: Database
-    scope: TenantScope
-    is_ending: bool = False
-
-    @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
-        async with self.database.transaction(self.scope) as tx:
-            yield tx
-
-
-@dataclass
-class Runner:
-    """Does a run's steps by hand, so that it can end anywhere."""
-
-    exchange: Exchange
-    crashes: list[int] = field(default_factory=list)
-    """How long each of the first calls may take, in turns of the event loop; 0 means that its answer is lost."""
-
-    async def run(self) -> dict[str, Any]:
-        exchange, hub = self.exchange, self.exchange.hub
-        scope = system_scope(TenantId(exchange.program))
-        job_id = await exchange.start()
-        failures = 0
-        handler = self._handler()
-        async with hub.db.reading(scope) as view:
-            job = await find_job(view, scope, job_id)
-        assert job is not None
-        while True:
-            step = await self._step(handler, scope, job)
-            if step is None:
-                handler = self._handler()  # another process goes on
-            elif isinstance(step, Continue):
-                job = _at(job, step)
-                failures = 0
-            elif isinstance(step, Retry) and failures < 2:
-                failures += 1
-            else:
-                break
-        async with hub.db.transaction(scope) as tx:
-            if isinstance(step, Retry):
-                await handler.ended(tx, scope, _discarded(job, step.code))
-            assert isinstance(step, Done | GiveUp | Retry)
-        async with hub.db.transaction(scope) as tx:
-            await hub.jobs.cancel(tx, scope, job.id)
-        return await exchange.job(job_id)
-
-    async def _step(self, handler: ExternalSync, scope: TenantScope, job: Job) -> Any:
-        """None if the process ended in it."""
-        database = self.exchange.hub.db
-        patience = self.crashes.pop() if self.crashes else None
-        call = asyncio.ensure_future(handler.call(scope, job, Lease(database, scope)))
-        for _ in range(patience or 0):
-            await asyncio.sleep(0.0002)
-            if call.done():
-                break
-        else:
-            if patience:
-                call.cancel()
-                await asyncio.gather(call, return_exceptions=True)
-                return None
-        result = await call
-        with contextlib.suppress(Crash):
-            async with database.transaction(scope) as tx:
-                step = await handler.step(tx, scope, job, result)
-                if patience == 0:
-                    raise Crash
-            return step
-        return None
-
-    def _handler(self) -> ExternalSync:
-        hub = self.exchange.hub
-        connections = Connections(hub.db, hub.tenants, hub.seals, hub.outgoing, hub.clock, installed)
-        return ExternalSync(hub.db, hub.log, hub.checks, connections, hub.clock)
-
-
-def _at(job: Job, step: Continue) -> Job:
-    return replace(job, checkpoint=dict(step.checkpoint))
-
-
-def _discarded(job: Job, code: str) -> Job:
-    return replace(job, state=JobState.DISCARDED, error_code=code)
 
 
 # -- what may happen
@@ -137,6 +39,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("enter"), value),
     st.tuples(st.just("change"), st.integers(0, 9), name, value, st.booleans()),
     st.tuples(st.just("end"), st.integers(0, 9)),
+    st.tuples(st.just("found"), st.lists(st.integers(0, 9), max_size=2)),
+    st.tuples(st.just("move"), st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("refuse"), person, st.booleans()),
     st.tuples(st.just("take"), person),
     st.tuples(st.just("away"), st.booleans()),
@@ -191,10 +95,26 @@ def act_there(exchange: Exchange, action: tuple[Any, ...]) -> None:
             if twins and not twins[number % len(twins)].is_gone:
                 at = LONG_AGO if is_old else None
                 remote.change(twins[number % len(twins)].key, **{field_: value_}, at=at)
+        case ("found", numbers):
+            remote.make(
+                {"entityName": "group", "name": f"There {len(twins)}"},
+                type="group",
+                members=sorted({twin.key for twin in _people(twins, numbers)}),
+            )
+        case ("move", group_, number):
+            groups = [twin for twin in twins if twin.type == "group" and not twin.is_gone]
+            for chosen in groups[group_ % len(groups) :][:1] if groups else ():
+                chosen.members = sorted(set(chosen.members or ()) ^ {twin.key for twin in _people(twins, [number])})
+                remote.touch(chosen)
         case ("end", number):
             if twins and not twins[number % len(twins)].is_gone:
                 twins[number % len(twins)].is_gone = True
                 remote.touch(twins[number % len(twins)])
+
+
+def _people(twins: list[Twin], numbers: list[int]) -> list[Twin]:
+    people = [twin for twin in twins if twin.type == "individual" and not twin.is_gone]
+    return [people[number % len(people)] for number in numbers if people]
 
 
 async def settle(exchange: Exchange) -> dict[str, Any]:
@@ -241,13 +161,6 @@ def _in_order(side: list[Any]) -> list[Any]:
         (kind, sorted((k, v) for k, v in data.items() if k != "externalId"), members) for kind, data, members in side
     ]
     return sorted(told, key=repr)
-
-
-@pytest.fixture
-async def unattended(installation: Installation) -> AsyncIterator[Alone]:
-    """A hub whose jobs nobody does but the test."""
-    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
-        yield Alone(app, client, installation.clock)
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=PHASES, database=None)

@@ -1,36 +1,18 @@
 """Whole runs with the mock registry, over a real socket: what each side has reaches the other, once, and as it was."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import create_app
 from datacollect.http.hub import Hub
-from datacollect.testing.clock import TurnableClock
 from datacollect.testing.mock_registry import MockRegistry
 from datacollect.testing.remote import DropAfter, RemoteSystem
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
 from tests.factories import make_event, make_program
 from tests.features.external.exchanging import Exchange, counts
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-async def calling_hub(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Hub, AsyncClient]]:
-    """One that may call this machine. On one engine: the exchange itself is tried on both elsewhere."""
-    folder: Path = tmp_path_factory.mktemp("mock-registry")
-    app = create_app(make_settings(folder, None, ALLOW_PRIVATE_ADAPTER_HOSTS=True), clock=TurnableClock())
-    async with app.router.lifespan_context(app), asgi_client(app) as client:
-        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-        client.headers.update(bearer(answer.json()["token"]))
-        yield app.state.hub, client
 
 
 @pytest.fixture
@@ -65,6 +47,11 @@ async def register_family(exchange: Exchange) -> None:
         ),
         make_event("add-member", entity="hh-tran", data={"members": [member]}),
     )
+
+
+async def edit(exchange: Exchange, group: str, event_type: str, **data: Any) -> None:
+    """Later than whatever a pull brings."""
+    await exchange.push(make_event(event_type, entity=group, data=data, timestamp="2035-01-01T00:00:00.000Z"))
 
 
 def data_of(entity: Any) -> dict[str, Any]:
@@ -148,6 +135,39 @@ async def test_joining_leaving_and_deleting_go_both_ways(exchange: Exchange, reg
     assert registry.persons() == []
     assert await exchange.entity(member) is None
     assert lan["uuid"] != ana["uuid"]
+
+
+async def test_roles_that_were_given_there_stay(
+    exchange: Exchange, registry: MockRegistry, system: RemoteSystem
+) -> None:
+    ana = registry.add_person(given_name="Ana")
+    cruz = registry.add_group("Cruz", members=[ana["uuid"]])
+    registry.join(cruz["uuid"], ana["uuid"], role="head")
+    await exchange.run()
+    [group] = [one for one in await exchange.entities() if one["type"] == "group"]
+    await edit(exchange, group["guid"], "update-group", name="Cruz & Co")
+    system.log.clear()
+    assert counts(await exchange.run()) == (1, 0, 0, 0)
+    [there] = registry.groups()
+    assert there["name"] == "Cruz & Co"
+    assert [(one["person_uuid"], one["role"]) for one in there["memberships"]] == [(ana["uuid"], "head")]
+    assert [one.path for one in system.log if one.path.endswith("/members")] == []
+
+
+async def test_a_member_that_could_not_be_taken_in_stays_in_the_group_there(
+    exchange: Exchange, registry: MockRegistry
+) -> None:
+    ana, ben = registry.add_person(given_name="Ana"), registry.add_person(given_name="Ben\0")
+    registry.add_group("Cruz", members=[ana["uuid"], ben["uuid"]])
+    await exchange.run()
+    [group] = [one for one in await exchange.entities() if one["type"] == "group"]
+    await edit(exchange, group["guid"], "update-group", name="Cruz & Co")
+    await exchange.run()
+    await edit(exchange, group["guid"], "remove-member", memberId=group["memberIds"][0])
+    await exchange.run()
+    [there] = registry.groups()
+    assert there["name"] == "Cruz & Co"
+    assert [one["person_uuid"] for one in there["memberships"]] == [ben["uuid"]]
 
 
 async def test_answers_that_are_lost_make_nobody_twice(

@@ -104,7 +104,7 @@ async def test_all_kinds_and_deletions_are_sent_once(
         "hh-1": "group",
         "re-1": "record",
     }
-    assert workflow.records["hh-1"]["members"] == [{"guid": "in-1", "role": None}]
+    assert workflow.records["hh-1"]["members"] == [{"guid": "in-1"}]
 
     assert moved(await program.run()) == ("success", 0, 0, 0)
     await program.save("in-2", type="delete-entity")

@@ -1,17 +1,14 @@
 """Whole runs with OpenSPP V1: people and households, from a device to the registry and back."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import create_app
 from datacollect.http.hub import Hub
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.remote import DropAfter, Request
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
 from tests.factories import make_event, make_program
 from tests.features.external.exchanging import Exchange, counts
 
@@ -25,18 +22,6 @@ MAPPINGS = [
     {"formField": "phone", "opensppField": "phone"},
     {"formField": "born", "opensppField": "birthdate", "transformer": {"type": "date"}},
 ]
-
-
-@pytest.fixture(scope="module")
-async def calling_hub(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Hub, AsyncClient]]:
-    """One that may call this machine. On one engine: the exchange itself is tried on both elsewhere."""
-    app = create_app(make_settings(tmp_path_factory.mktemp("openspp-v1"), None, ALLOW_PRIVATE_ADAPTER_HOSTS=True))
-    async with app.router.lifespan_context(app), asgi_client(app) as client:
-        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-        client.headers.update(bearer(answer.json()["token"]))
-        yield app.state.hub, client
 
 
 @pytest.fixture

@@ -1,37 +1,18 @@
 """Whole runs with OpenSPP V2: people, groups, enrolments and reviews, from a device to the registry and back."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import create_app
 from datacollect.http.hub import Hub
-from datacollect.testing.clock import TurnableClock
 from datacollect.testing.openspp_v2 import OpenSppV2Registry
-from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
 from tests.factories import make_event, make_program
 from tests.features.external.exchanging import Exchange, counts
 
 pytestmark = pytest.mark.anyio
 
 MARIA, ANA, SANTOS = (f"6f1c2d3e-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
-
-
-@pytest.fixture(scope="module")
-async def calling_hub(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Hub, AsyncClient]]:
-    """One that may call this machine. On one engine: the exchange itself is tried on both elsewhere."""
-    folder: Path = tmp_path_factory.mktemp("openspp-v2")
-    app = create_app(make_settings(folder, None, ALLOW_PRIVATE_ADAPTER_HOSTS=True), clock=TurnableClock())
-    async with app.router.lifespan_context(app), asgi_client(app) as client:
-        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
-        client.headers.update(bearer(answer.json()["token"]))
-        yield app.state.hub, client
 
 
 @pytest.fixture

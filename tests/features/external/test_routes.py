@@ -9,7 +9,8 @@ from httpx2 import AsyncClient
 from datacollect.adapters.errors import Failure
 from datacollect.features.external.runner import ExternalSync
 from datacollect.http.hub import Hub
-from datacollect.kernel.ids import new_guid
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId, new_guid
 from tests.accounts import assert_refused, bearer, login, make_person
 from tests.factories import make_program
 from tests.features.external.exchanging import Exchange, another_system, counts
@@ -126,14 +127,15 @@ async def test_a_run_that_cannot_go_on_is_tried_again_and_then_given_up(exchange
     exchange.remote.is_away = True
     job_id = await exchange.start()
     turned_at = 0
-    while (job := await exchange.job(job_id))["phase"] != "failed":
-        tried = exchange.remote.calls.count("push")
-        # Once for each try: a lease that ends by the clock is a lost one.
-        if tried > turned_at and await exchange.state(job_id) == "retryable":
-            turned_at = tried
-            clock.turn(seconds=70)
-            exchange.hub.jobs.wake()
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while (job := await exchange.job(job_id))["phase"] != "failed":
+            tried = exchange.remote.calls.count("push")
+            # Once for each try: a lease that ends by the clock is a lost one.
+            if tried > turned_at and await exchange.state(job_id) == "retryable":
+                turned_at = tried
+                clock.turn(seconds=70)
+                exchange.hub.jobs.wake()
+            await asyncio.sleep(0.02)
     assert (job["status"], job["phase"]) == ("failed", "failed")
     [error] = job["errors"]
     assert (error["code"], error["cause"]) == ("SYNC_ERROR", "SYSTEM_AWAY")
@@ -142,6 +144,20 @@ async def test_a_run_that_cannot_go_on_is_tried_again_and_then_given_up(exchange
 
     exchange.remote.is_away = False
     assert counts(await exchange.run()) == (1, 0, 0, 0)
+
+
+async def test_a_run_that_is_under_way_tells_how_far_it_has_come(exchange: Exchange) -> None:
+    for number in range(9):
+        await exchange.save(f"in-{number}", name=f"Person {number}")
+    told: list[tuple[str, int]] = []
+
+    async def look() -> None:
+        status = await exchange.admin.get("/api/sync/status", params={"configId": exchange.program})
+        told.append((status.json()["activeJob"]["phase"], status.json()["activeJob"]["pushed"]))
+
+    exchange.remote.on_push = look
+    assert counts(await exchange.run()) == (9, 0, 0, 0)
+    assert told == [("pushing", 0), ("pushing", 4), ("pushing", 8)]
 
 
 async def test_a_cancelled_run_keeps_what_it_has_done(exchange: Exchange) -> None:
@@ -272,10 +288,14 @@ async def test_credentials_of_a_start_are_dropped(exchange: Exchange, capsys: An
     body = {"configId": exchange.program, "credentials": {"username": "ann", "password": secret}}
     answer = await exchange.admin.post("/api/sync/external", json=body)
     job = await exchange.ended(answer.json()["jobId"])
-    async with exchange.hub.db.reading() as view:
-        jobs = [tuple(row) for row in await view.fetch("SELECT * FROM jobs")]
+    kept = []
+    async with exchange.hub.db.reading(system_scope(TenantId(exchange.program))) as view:
+        for table in ("jobs", "external_jobs", "external_runs"):
+            rows = await view.fetch(f"SELECT * FROM {table} WHERE tenant_id = '{exchange.program}'")
+            assert [row for row in rows if job["jobId"] in tuple(row)], table
+            kept += [str(tuple(row)) for row in rows]
     assert job["status"] == "success"
-    for text in (str(jobs), str(job), capsys.readouterr().out, caplog.text):
+    for text in (*kept, str(job), capsys.readouterr().out, caplog.text):
         assert secret not in text and SECRET not in text
 
 

@@ -7,16 +7,27 @@ import pytest
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.port import FollowUp, FollowUpEvent, Incoming, Link, RecordType
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.ids import new_guid
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId, derived_guid, new_guid
 from tests.factories import make_event
 from tests.features.external.exchanging import Exchange, counts
+from tests.features.external.remote import Twin
 
 pytestmark = pytest.mark.anyio
+
+
+LATE = "2035-01-01T00:00:00.000Z"
+"""After whatever a pull brings."""
 
 
 def told(external_id: str = "x-1", **changes: Any) -> Incoming:
     values = {"type": RecordType.INDIVIDUAL, "data": {"name": "Ana"}} | changes
     return Incoming(external_id=external_id, **values)
+
+
+def is_no_change(twin: Twin, **_: Any) -> None:
+    """In place of `Remote.touch`: what the hub sends has a version, and is not told back."""
+    twin.version += 1
 
 
 def codes(job: dict[str, Any]) -> list[str]:
@@ -115,6 +126,29 @@ async def test_a_record_of_another_type_is_refused(exchange: Exchange) -> None:
     assert [(entity["type"], entity["name"]) for entity in await exchange.entities()] == [("individual", "Ana")]
 
 
+async def test_of_two_records_that_say_they_are_the_same_one_the_first_is_it(exchange: Exchange) -> None:
+    guid = new_guid()
+    exchange.remote.extra = [told("x-1", guid=guid), told("x-2", guid=guid, data={"name": "Ben"})]
+    job = await exchange.run()
+    assert (codes(job), counts(job)) == (["LINK_CONFLICT"], (0, 1, 1, 0))
+    entity = await exchange.entity(guid)
+    assert (entity["name"], entity["externalId"]) == ("Ana", "x-1")
+    assert len(await exchange.entities()) == 1
+
+
+async def test_a_record_that_names_the_guid_of_one_told_beside_it_is_not_taken_for_it(exchange: Exchange) -> None:
+    await exchange.run()
+    async with exchange.hub.db.reading(system_scope(TenantId(exchange.program))) as view:
+        [[system]] = await view.fetch(f"SELECT system FROM external_current WHERE tenant_id = '{exchange.program}'")
+    guid = derived_guid(f"{exchange.program}:{system}", "external-entity", "x-1")
+    exchange.remote.extra = [told("x-1"), told("x-2", guid=guid, data={"name": "Ben"})]
+    job = await exchange.run()
+    assert (codes(job), counts(job)) == (["LINK_CONFLICT"], (0, 1, 1, 0))
+    assert [(one["guid"], one["name"], one["externalId"]) for one in await exchange.entities()] == [
+        (guid, "Ana", "x-1")
+    ]
+
+
 async def test_a_key_of_somebody_elses_twin_is_not_taken(exchange: Exchange) -> None:
     exchange.remote.keeps_guids = False
     await exchange.save("in-1", name="Ana")
@@ -189,6 +223,127 @@ async def test_a_member_that_comes_later_is_joined_then(exchange: Exchange) -> N
     [group] = [entity for entity in await exchange.entities() if entity["type"] == "group"]
     assert len(group["memberIds"]) == 2
     assert await exchange.failures() == []
+
+
+@pytest.mark.parametrize("tells_back", [True, False])
+async def test_a_member_that_is_not_known_here_stays_in_its_group_there(exchange: Exchange, tells_back: bool) -> None:
+    remote = exchange.remote
+    await exchange.save("hh", "group", name="Household")
+    await exchange.run()
+    group = remote.find("hh")
+    assert group
+    group.members = ["r-99"]
+    remote.touch(group)
+    assert codes(await exchange.run()) == ["MEMBER_UNKNOWN"]
+    if not tells_back:
+        remote.touch = is_no_change  # type: ignore[method-assign]
+    for name in ("One household", "Another household"):
+        await exchange.save("hh", "group", name=name)
+        await exchange.run()
+        assert (group.data["name"], group.members) == (name, ["r-99"])
+
+
+async def test_a_member_that_is_not_known_here_stays_when_a_group_is_sent_twice_in_a_run(exchange: Exchange) -> None:
+    remote = exchange.remote
+    await exchange.save("hh", "group", name="Household")
+    await exchange.run()
+    group = remote.find("hh")
+    assert group
+    group.members = ["r-99"]
+    remote.touch(group)
+    await exchange.run()
+    await exchange.save("hh-2", "group", name="Part of it")
+    listed = [{"guid": "hh-2", "name": "Part of it", "type": "group"}]
+    await exchange.push(make_event("add-member", entity="hh", data={"members": listed}))
+    remote.calls.clear()
+    await exchange.run()
+    part = remote.find("hh-2")
+    assert part
+    assert remote.calls.count("record hh") == 2, "its part had no twin at first"
+    assert group.members == sorted([part.key, "r-99"])
+
+
+async def test_a_member_that_is_not_known_here_is_missed_also_where_nothing_else_is_new(exchange: Exchange) -> None:
+    remote, make = exchange.remote, exchange.remote.make
+    # Somebody joins as soon as it is there, in a system whose versions do not tell of members.
+    remote.make = lambda data, **more: make(data, **more | {"members": ["x-1"]})  # type: ignore[method-assign]
+    await exchange.save("hh", "group", name="Household")
+    first = await exchange.run()
+    remote.extra = [told("x-1")]
+    await exchange.run()
+    await exchange.run()
+    assert codes(first) == ["MEMBER_UNKNOWN"]
+    assert len((await exchange.entity("hh"))["memberIds"]) == 1
+    assert await exchange.failures() == []
+
+
+async def test_a_group_that_waits_for_a_member_keeps_what_has_become_of_it(exchange: Exchange) -> None:
+    remote = exchange.remote
+    household = told("g-1", type=RecordType.GROUP, data={"name": "Household"}, members=["x-1", "x-9"], version="1")
+    remote.extra = [told("x-1", data={"name": "Ana"}), household]
+    await exchange.run()
+    [group] = [entity for entity in await exchange.entities() if entity["type"] == "group"]
+    remote.twins["g-1"] = twin = Twin("g-1", "group", {"name": "Household"}, ["x-1", "x-9"], None, 1, 0)
+    remote.touch = is_no_change  # type: ignore[method-assign]
+
+    await exchange.save("in-2", name="Ben")
+    for event_type, data in (
+        ("add-member", {"members": [{"guid": "in-2", "name": "Ben", "type": "individual"}]}),
+        ("remove-member", {"memberId": group["memberIds"][0]}),
+        ("update-group", {"name": "New name"}),
+    ):
+        await exchange.push(make_event(event_type, entity=group["guid"], data=data, timestamp=LATE))
+    # It tells what it got in words of its own; by its version that is no change.
+    echo = {"data": {"name": "NEW NAME"}, "members": ["r-1", "x-9"], "version": "2"}
+    remote.extra = [told("g-1", type=RecordType.GROUP, **echo)]
+    assert counts(await exchange.run()) == (2, 0, 0, 0)
+    for _ in range(2):
+        entity = await exchange.entity(group["guid"])
+        assert (entity["name"], entity["memberIds"]) == ("New name", ["in-2"])
+        assert (twin.data["name"], twin.members) == ("New name", ["r-1", "x-9"])
+        job = await exchange.run()
+        assert (job["status"], counts(job)) == ("success", (0, 0, 0, 0))
+    assert [event["type"] for event in await exchange.events() if event["userId"] == "double-sync"] == [
+        "create-individual",
+        "create-group",
+        "add-member",
+    ]
+
+
+async def test_a_group_that_waits_for_a_member_still_knows_who_else_is_in_it(exchange: Exchange) -> None:
+    group = {"type": RecordType.GROUP, "data": {"name": "Household"}}
+    exchange.remote.extra = [told("x-1"), told("g-1", members=["x-1", "x-9"], version="1", **group)]
+    await exchange.run()
+    await exchange.run()
+    exchange.remote.extra = [told("g-1", members=["x-9"], version="2", **group)]
+    await exchange.run()
+    [left] = [entity["memberIds"] for entity in await exchange.entities() if entity["type"] == "group"]
+    assert left == []
+
+
+async def test_a_record_that_the_adapter_cannot_read_is_listed_once_until_it_can(exchange: Exchange) -> None:
+    broken = Failure(code="UNREADABLE", message="It cannot be read.", retryable=False, external_id="x-1")
+    for name in ("Ben", "Eva"):
+        exchange.remote.unreadable = [broken]
+        exchange.remote.make({"name": name, "entityName": "individual"})
+        await exchange.run()
+    assert [one["code"] for one in await exchange.failures()] == ["UNREADABLE"]
+    exchange.remote.unreadable, exchange.remote.extra = [], [told("x-1")]
+    await exchange.run()
+    assert await exchange.failures() == []
+
+
+async def test_two_records_that_end_as_one_registrant_there_stay_two_and_hold_nothing_up(exchange: Exchange) -> None:
+    remote = exchange.remote
+    remote.opens, remote.keeps_guids = True, False
+    for guid in ("in-1", "in-2"):
+        await exchange.save(guid, name=guid)
+        remote.follow_ups[guid] = FollowUp(guid=guid, state={}, is_open=False, link=Link(external_id="r-9"))
+    job = await exchange.run()
+    assert (job["phase"], codes(job)) == ("completed", ["LINK_TAKEN"])
+    assert [(await exchange.entity(guid))["externalId"] for guid in ("in-1", "in-2")] == ["r-9", "r-2"]
+    remote.opens = False
+    assert (await exchange.run())["status"] == "success"
 
 
 async def test_what_ends_later_there_becomes_an_event_once(exchange: Exchange) -> None:

@@ -19,6 +19,7 @@ from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 TOLD_BY_UPLOADS = {"kept_from_stored", "secrets_removed", "seeds_removed", "seeds_not_seeded", "other_sync_server"}
+OF_A_HUB = {"no_way_to_send_codes"}
 
 
 def form(name: str = "household", *components: Any, **changes: Any) -> dict[str, Any]:
@@ -130,6 +131,7 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
         config(*TWO, form("club"), entityData=seeds(club=[item("c")], person=[item("p", "c")])),
     ),
     ("unknown_allowed_form", "selfService.allowedForms[0]", config(form(), selfService=service(allowedForms=["x"]))),
+    ("internal_field", "selfService.fields[1]", config(selfService=service(fields=["name", "address.externalId"]))),
     ("duplicate_area", "syncScope.areaIds[1]", config(syncScope={"areaIds": ["a", "a"]})),
     ("untidy_area", "syncScope.areaIds[0]", config(syncScope={"areaIds": ["a "]})),
     ("unknown_event_type", "customEventTypes[0]", config(customEventTypes=["x"])),
@@ -212,7 +214,16 @@ def test_each_rule_finds_its_example_and_nothing_else(code: str, place: str, doc
 
 
 def test_every_rule_has_an_example() -> None:
-    assert {code for code, _, _ in EXAMPLES} == RULES.keys() - TOLD_BY_UPLOADS
+    assert {code for code, _, _ in EXAMPLES} == RULES.keys() - TOLD_BY_UPLOADS - OF_A_HUB
+
+
+def test_what_a_hub_has_no_means_for_is_found_where_it_is_asked_for() -> None:
+    section = {"enabled": True, "authMethods": ["otp"], "allowedForms": [], "requireReview": True}
+    document = config(selfService=section)
+    assert lint(document) == []
+    [finding] = lint(document, sends_codes=False)
+    assert (finding.code, finding.text.partition(": ")[0]) == ("no_way_to_send_codes", "selfService.authMethods")
+    assert lint(config(selfService=section | {"authMethods": ["id"]}), sends_codes=False) == []
 
 
 def test_codes_of_rules_are_in_one_form_and_say_what_to_do() -> None:

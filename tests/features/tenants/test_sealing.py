@@ -38,7 +38,7 @@ SEALS, OTHERS = Seals([Key("one-secret-of-some-32-characters")]), Seals([Key("an
 KEY = {"SECRETS_KEY": "the-key-of-these-tests-0123456789"}
 NEW_KEY = {"SECRETS_KEY": "its-successor-0123456789-abcdefgh"}
 
-CANARIES = [f"CANARY{number}" for number in range(8)]
+CANARIES = [f"CANARY{number}" for number in range(9)]
 SECRETIVE = {
     "externalSync": {
         "type": "openspp-v2-adapter",
@@ -71,6 +71,7 @@ SECRETIVE = {
             "entityMapping": {"primaryClaim": "sub", "entityField": "nid"},
         },
     },
+    "reviewNotifications": {"url": "https://system.test/news", "secret": f"{CANARIES[8]}-of-16-letters"},
 }
 
 
@@ -87,6 +88,7 @@ CONFIGS = st.fixed_dictionaries(
         "syncServerUrl": st.sampled_from(["https://x.test", "https://u:p@x.test"]),
         "authConfigs": st.lists(st.fixed_dictionaries({"type": st.just("t"), "fields": FIELDS}), max_size=3),
         "selfService": st.fixed_dictionaries({"enabled": st.booleans()}, optional={"oidcConfig": FIELDS}),
+        "reviewNotifications": st.fixed_dictionaries({"url": st.just("https://x.test"), "secret": st.text(min_size=1)}),
     },
 )
 SYNCS = st.none() | st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3)
@@ -235,6 +237,7 @@ async def test_without_the_key_everything_but_the_secrets_is_there_and_nothing_i
             "authConfigs.0.fields.client_secret",
             "authConfigs.1.fields.key",
             "authConfigs.1.fields.odd",
+            "reviewNotifications.secret",
         }
         # Small edits do not touch what is sealed.
         assert (await admin.patch(f"{path}/programs", json={"programs": [{"id": 1, "name": "C"}]})).status_code == 200
@@ -371,7 +374,7 @@ async def test_what_an_older_hub_stored_is_sealed_at_the_start_and_has_a_history
     await (await before_versions(installation)).close()
     assert [line["event"] for line in await started(installation, **KEY)] == ["programs.adopted"]
     assert await started(installation, **KEY) == []
-    words = [*CANARIES, "CANARYURL"]
+    words = [*CANARIES[:8], "CANARYURL"]
     assert await found_in_database(installation, [*words, "Ana"]) == {"Ana"}
     async with running(installation, **KEY) as (_, admin):
         shown = (await admin.get("/api/apps/old")).json()

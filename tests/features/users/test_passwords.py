@@ -5,6 +5,8 @@ import pytest
 
 from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
 
+pytestmark = pytest.mark.usefixtures("dear_hashes")
+
 
 def bcrypt_hash(password: bytes) -> str:
     return bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()

@@ -16,7 +16,8 @@ from datacollect.features.users.tables import users
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import UserId
 from tests.accounts import Person, bearer, claims_of, login, make_person
-from tests.security.matrix.world import ARCHIVED, ELSEWHERE, OWN, PROGRAMS, World
+from tests.citizens import token_of
+from tests.security.matrix.world import ARCHIVED, ELSEWHERE, FOREIGN, OWN, PROGRAMS, World
 
 HOME = (OWN, ARCHIVED)
 LEVELS = {"": 0, "viewer": 20, "enumerator": 40, "supervisor": 60, "program-admin": 80, "system-admin": 100}
@@ -35,6 +36,8 @@ class Caller:
     """(program, role) of each membership."""
     is_limited: bool = False
     """To the area `north`."""
+    record: str = ""
+    """Of a citizen who is signed in: the program that has their record."""
     password_due: bool = False
     """Has to choose a password of their own before anything else."""
 
@@ -85,12 +88,24 @@ async def _without_a_good_token(world: World) -> list[Caller]:
 
 
 async def _citizens(world: World) -> list[Caller]:
-    """One with what citizens have, and one who claims an administrator's rights beside it."""
+    """Two whose tokens the database knows no sign-in of, one of whom claims an administrator's rights beside it; and
+    two who are signed in."""
     now, tokens = world.hub.clock.now(), world.hub.tokens
     plain = {"scope": "self-service", "identifier": "x", "tenantId": OWN, "entityGuid": world.objects[OWN].entity}
     admin_id = claims_of(world.admin.headers["Authorization"].removeprefix("Bearer "))
     signed = {"self-service": plain, "self-service and more": admin_id | plain | {"tenantIds": [OWN], "role": "ADMIN"}}
-    return [Caller(name, f"Bearer {tokens._sign(claims, now, 3600)}", "citizen") for name, claims in signed.items()]
+    made_up = [Caller(name, f"Bearer {tokens._sign(claims, now, 3600)}", "citizen") for name, claims in signed.items()]
+    homes = {"citizen": OWN, "citizen elsewhere": FOREIGN}
+    signed_in = [
+        Caller(
+            name,
+            bearer(await token_of(world.hub, home, world.objects[home].entity))["Authorization"],
+            "citizen",
+            record=home,
+        )
+        for name, home in homes.items()
+    ]
+    return made_up + signed_in
 
 
 async def _from_providers(world: World) -> list[Caller]:

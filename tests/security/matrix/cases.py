@@ -10,7 +10,7 @@ from httpx2 import Response
 from tests.security.matrix.callers import Caller
 from tests.security.matrix.contract import RULES, Rule, refusal, visible
 from tests.security.matrix.recipes import RECIPES, Recipe, place
-from tests.security.matrix.world import TARGETS, Objects, Sent, World, marks_in
+from tests.security.matrix.world import FOREIGN, OWN, TARGETS, Objects, Sent, World, marks_in
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,19 @@ class Case:
 
 
 def all_cases(callers: Iterable[Caller]) -> list[Case]:
+    """A token that is no good is so everywhere: whoever sends one tries their own program and a foreign one."""
     return [
         Case(operation, recipe, caller, program)
         for caller in callers
         for operation, recipes in RECIPES.items()
         for recipe in recipes
         if not recipe.once
-        for program in TARGETS
+        for program in (TARGETS if _could_be_somebody(caller) else (OWN, FOREIGN))
     ]
+
+
+def _could_be_somebody(caller: Caller) -> bool:
+    return caller.standing != "nobody" or caller.authorization is None
 
 
 async def run(world: World, cases: Iterable[Case]) -> list[str]:

@@ -13,12 +13,13 @@ from tests.security.matrix.world import ADMINS, PROGRAMS, RUNNING, UNKNOWN
 
 @dataclass(frozen=True)
 class Rule:
-    who: Literal["anybody", "staff", "admin", "member", "manager"]
-    """A manager manages the users of some program: a program-admin of it, or an administrator."""
+    who: Literal["anybody", "staff", "admin", "member", "manager", "reviewer", "citizen"]
+    """A manager manages the users of some program: a program-admin of it, or an administrator. A reviewer is a supervisor of
+    some program."""
     least: str = ""
     """Of members: the lowest role that may; "" for membership alone, whatever the role."""
-    at: Literal["query", "body", "path", "object", "job", "list", ""] = ""
-    """Where the request says which program it is about: `object` by an id that belongs to one, `list` in `tenantIds`;
+    at: Literal["query", "body", "tenant", "path", "object", "job", "list", ""] = ""
+    """Where the request says which program it is about: `tenant` as `tenantId`, `object` by an id that belongs to one, `list` in `tenantIds`;
     "" for none. A `job` is looked up before its program: one that is nowhere is so for everybody."""
     anywhere: bool = False
     """Whether there is an answer for programs that are not there, too: that there is nothing."""
@@ -51,9 +52,12 @@ _READ = Rule("member", "viewer", at="query", reveals="data north")
 _SYNC = Rule("member", "viewer", at="query", missing=400, guard="sync", reveals="data north")
 _CONFLICTS = Rule("member", "viewer", at="query", missing=400, guard="sync", whole=True, reveals="data")
 _QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, reveals="quarantine device data")
+_REVIEW = Rule("member", "supervisor", at="job", reveals="data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
+_CITIZEN = Rule("citizen")
+"""Self-service, 2: about the record in the token, and no other."""
 _ACCOUNT = Rule("manager", at="object", archived_too=True, foreign=404)
 _FILE = Rule("anybody", at="object", reveals="name form")
 
@@ -85,6 +89,20 @@ RULES: Mapping[str, Rule] = {
     "PUT /api/users/{idOrEmail}": _ACCOUNT,
     "DELETE /api/users/{idOrEmail}": _ACCOUNT,
     "GET /api/security-log": _ADMIN,
+    # Self-service, 1.
+    "POST /api/auth/otp/request": _PUBLIC,
+    "POST /api/auth/otp/verify": _PUBLIC,
+    "POST /api/auth/id/verify": _PUBLIC,
+    "POST /api/auth/oidc/nonce": _PUBLIC,
+    "POST /api/auth/oidc/exchange": _PUBLIC,
+    "POST /api/auth/self-service/logout": _CITIZEN,
+    # Self-service, 4: what is shown of the record, and nothing of anybody else's.
+    "GET /api/auth/self-service/entity": Rule("citizen", reveals="data"),
+    "POST /api/auth/self-service/submit": _CITIZEN,
+    "GET /api/auth/self-service/submissions": _CITIZEN,
+    "POST /api/auth/self-service/submissions/{id}/withdraw": _CITIZEN,
+    "GET /api/auth/self-service/export": Rule("citizen", reveals="data name"),
+    "GET /api/auth/self-service/access-log": Rule("citizen", reveals="name"),
     # Programs, 1 and 11: C19 lets system-admins of a program manage it, C20 hides archived ones from the public.
     "GET /api/apps": Rule("staff", about="mine", reveals="name", to_admins="secret"),
     "POST /api/apps": _ADMIN,
@@ -163,6 +181,8 @@ RULES: Mapping[str, Rule] = {
     "POST /api/potential-duplicates/resolve": Rule("member", "supervisor", at="body", whole=True),
     "POST /api/potential-duplicates/check": Rule("member", "viewer", at="body", reveals="data north"),
     "POST /api/potential-duplicates/sweep": Rule("member", "supervisor", at="query", whole=True),
+    # Ours: the outbox of codes and notices, with masked addresses.
+    "GET /api/messages": Rule("member", "program-admin", at="query", whole=True),
     "GET /api/admin/devices": _DEVICES,
     "POST /api/admin/devices/{deviceId}/revoke": _DEVICES,
     "POST /api/admin/devices/{deviceId}/restore": _DEVICES,
@@ -184,6 +204,21 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/discard": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
+    # Reviews, 7, R29 and R32.
+    "GET /api/reviews": Rule("member", "viewer", at="tenant", reveals="data"),
+    "POST /api/reviews/submit": Rule("member", "enumerator", at="tenant"),
+    "POST /api/reviews/bulk-approve": Rule("reviewer"),
+    "GET /api/reviews/{id}": Rule("member", "viewer", at="job", reveals="data"),
+    "POST /api/reviews/{id}/approve": _REVIEW,
+    "POST /api/reviews/{id}/reject": _REVIEW,
+    "POST /api/reviews/{id}/request-changes": _REVIEW,
+    "POST /api/reviews/{id}/assign": _REVIEW,
+    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job"),
+    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job"),
+    "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
+    "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
+    "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path"),
+    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path"),
     # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
     "POST /api/openspp-fields/parse": _STAFF,
     "POST /api/openspp-fields/parse-file": _STAFF,
@@ -194,8 +229,16 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+_OF_OURS = frozenset(
+    {"wrong type", "no type", "wrong issuer", "refresh", "deleted account", "ended session", "signed out"}
+)
+"""Callers whose tokens the hub has signed, for something else than self-service."""
+
+
 def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
     """The status that the caller must get; None if they may."""
+    if rule.who == "citizen":
+        return _refusal_by_citizens(caller)
     if rule.who != "anybody" and caller.standing == "nobody":
         return 401
     if rule.who != "anybody" and caller.standing == "citizen":
@@ -214,6 +257,13 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
     return rule.missing if is_missing else None
 
 
+def _refusal_by_citizens(caller: Caller) -> int | None:
+    """The scope of a token is looked at first: whoever has another one of ours is told so (403)."""
+    if caller.standing == "citizen":
+        return None if caller.record else 401
+    return 403 if caller.standing == "staff" or caller.name in _OF_OURS else 401
+
+
 def _is_vouched_for(rule: Rule, caller: Caller, program: str) -> bool:
     """Only to running programs that ask the caller's provider, and there on sync routes only."""
     return rule.guard == "sync" and program in RUNNING and caller.level_in(program) is not None
@@ -227,6 +277,8 @@ def _may(rule: Rule, caller: Caller, program: str) -> bool:
         return level is not None and level >= LEVELS[rule.least]
     if rule.who == "manager":
         return any(caller.manages(one) for one in PROGRAMS)
+    if rule.who == "reviewer":
+        return any((caller.level_in(one) or 0) >= LEVELS["supervisor"] for one in PROGRAMS)
     return True
 
 
@@ -234,7 +286,7 @@ def visible(rule: Rule, caller: Caller, program: str, *, permitted: bool) -> set
     """All marks, as (program, kind), that an answer to this caller may show."""
     if not permitted:
         return set()
-    programs = [program]
+    programs = [caller.record] if rule.who == "citizen" else [program]
     if rule.about == "mine":
         # The matrix makes programs with the marks of `UNKNOWN` too, when it tries whether one may.
         programs = [one for one in (*PROGRAMS, UNKNOWN) if caller.level_in(one) is not None]

@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from datacollect.eventstore.event import Event
 from datacollect.features.attachments.links import link_path
+from datacollect.features.reviews import service as reviews
+from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.accounts import PASSWORD, bearer, login, make_person
+from tests.accounts import PASSWORD, bearer, claims_of, login, make_person
 from tests.attachments import form_of
+from tests.citizens import token_of
 from tests.conftest import JWT_SECRET
 from tests.factories import make_audit_log, make_event
-from tests.security.matrix.callers import Caller
+from tests.security.matrix.callers import LEVELS, Caller
 from tests.security.matrix.world import (
     ARCHIVED,
     ELSEWHERE,
@@ -179,7 +184,7 @@ def _asked_before_saving(place: Place) -> Sent:
 
 
 async def _fresh_pair(world: World, place: Place) -> Place:
-    return replace(place, objects=replace(place.objects, pair=await world.make_pair(place.id, place.name)))
+    return replace(place, objects=replace(place.objects, pair=await world.fresh_pair(place.id, place.name)))
 
 
 async def _fresh_quarantined(world: World, place: Place) -> Place:
@@ -199,6 +204,32 @@ async def _waiting_run(world: World, place: Place) -> Place:
         return place
     await world.exchanged(place.id)
     return replace(place, objects=replace(place.objects, job=await world.make_waiting_run(place.id)))
+
+
+async def _fresh_review(world: World, place: Place) -> Place:
+    if place.name == UNKNOWN:
+        return place
+    return replace(place, objects=replace(place.objects, review=await world.make_review(place.id, place.name)))
+
+
+def _submitted(area: str) -> Build:
+    def build(place: Place) -> Sent:
+        event = make_event(data={"entityName": "individual", "name": "Leo", "area_id": area})
+        return Sent("POST", "/api/reviews/submit", body={"tenantId": place.id, "formData": event})
+
+    return build
+
+
+def _in_review(what: str, **body: Any) -> Build:
+    return _plain("POST", f"/api/reviews/{{review}}/{what}", lambda _: body)
+
+
+def _who_decides(caller: Caller) -> int:
+    return 200 if (caller.level_in(OWN) or 0) >= LEVELS["supervisor"] else 403
+
+
+def _asked_for_reviews(place: Place) -> Sent:
+    return Sent("GET", "/api/reviews", (("tenantId", place.id),))
 
 
 async def _no_run(world: World, place: Place) -> Place:
@@ -291,6 +322,46 @@ async def _fresh_id_token(world: World, place: Place) -> Place:
     return replace(place, refresh_token=token)
 
 
+async def _fresh_citizen(world: World, place: Place) -> Place:
+    """Somebody in `OWN` who can sign in in every way: their identifier is in the place of the e-mail."""
+    name = f"c-{uuid.uuid4().hex}"
+    data = {
+        "entityName": "individual",
+        "phone": name,
+        "nationalId": name,
+        "dateOfBirth": "1990-04-02",
+        "oidcSubject": name,
+    }
+    event = make_event(data=data)
+    await world.push(OWN, event, device="matrix")
+    asked = Sent("POST", "/api/auth/otp/request", body={"identifier": name, "tenantId": OWN})
+    code = (await world.send(asked, None)).json()["devCode"]
+    token = await token_of(world.hub, OWN, event["entityGuid"], phone=name)
+    return replace(place, account=(name, code), authorization=f"Bearer {token}")
+
+
+async def _citizen_who_waits(world: World, place: Place) -> Place:
+    place = await _fresh_citizen(world, place)
+    scope, now = system_scope(TenantId(OWN)), world.hub.clock.now()
+    tenant = await world.hub.tenants.find(scope.tenant_id)
+    assert tenant is not None and place.authorization is not None
+    guid = str(claims_of(place.authorization.removeprefix("Bearer "))["entityGuid"])
+    event = Event(str(uuid.uuid4()), guid, "update-individual", {"name": "Bo"}, now, "nobody")
+    sent = Submission(event, "nobody", citizen_key(guid), SubmissionOrigin.CITIZEN, at_least_internal=True)
+    async with world.hub.log.turn(scope), world.hub.db.transaction(scope) as tx:
+        review = await reviews.submit(tx, world.hub.log, scope, tenant, sent, now=now)
+    return replace(place, objects=replace(place.objects, review=review.id))
+
+
+async def _vouched_citizen(world: World, place: Place) -> Place:
+    place = await _fresh_citizen(world, place)
+    return replace(place, refresh_token=world.providers.home.id_token(place.account[0], aud="citizens"))
+
+
+def _nobody() -> str:
+    return f"nobody-{uuid.uuid4().hex}"
+
+
 def _is_staff(caller: Caller) -> int:
     return 200 if caller.standing == "staff" else 401
 
@@ -327,7 +398,122 @@ _SHARED = f"/api/entities/{SHARED}"
 _QUARANTINE = "/api/sync/quarantine"
 _QUARANTINED = f"{_QUARANTINE}/{{quarantined}}"
 
+_CITIZENS: dict[str, tuple[Recipe, ...]] = {
+    "POST /api/auth/otp/request": (
+        Recipe(
+            _plain("POST", "/api/auth/otp/request", lambda _: {"identifier": _nobody(), "tenantId": OWN}), writes=True
+        ),
+    ),
+    "POST /api/auth/otp/verify": (
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/otp/verify",
+                lambda _: {"identifier": _nobody(), "otp": "000000", "tenantId": OWN},
+            ),
+            ok=401,
+            name="no such code",
+            writes=True,
+        ),
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/otp/verify",
+                lambda p: {"identifier": p.account[0], "otp": p.account[1], "tenantId": OWN},
+            ),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/id/verify": (
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/id/verify",
+                lambda _: {"nationalId": _nobody(), "dateOfBirth": "1990-04-02", "tenantId": OWN},
+            ),
+            ok=401,
+            name="nobody",
+            writes=True,
+        ),
+        Recipe(
+            _plain(
+                "POST",
+                "/api/auth/id/verify",
+                lambda p: {"nationalId": p.account[0], "dateOfBirth": "1990-04-02", "tenantId": OWN},
+            ),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/oidc/nonce": (Recipe(_plain("POST", "/api/auth/oidc/nonce", lambda _: {"tenantId": OWN})),),
+    "POST /api/auth/oidc/exchange": (
+        Recipe(
+            _plain("POST", "/api/auth/oidc/exchange", lambda _: {"idToken": "a.b.c", "tenantId": OWN}),
+            ok=400,
+            name="no token",
+        ),
+        Recipe(
+            _plain("POST", "/api/auth/oidc/exchange", lambda p: {"idToken": p.refresh_token, "tenantId": OWN}),
+            prepare=_vouched_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+    "POST /api/auth/self-service/logout": (
+        Recipe(
+            _plain("POST", "/api/auth/self-service/logout", lambda _: {"entityGuid": "somebody-elses"}),
+            ok=403,
+            name="of somebody else",
+        ),
+        Recipe(
+            _plain("POST", "/api/auth/self-service/logout", lambda _: None),
+            prepare=_fresh_citizen,
+            once=True,
+            writes=True,
+        ),
+    ),
+}
+_OWN_DATA = "/api/auth/self-service"
+_WISH = {"formType": "update-individual", "formData": {"name": "Bo"}}
+_CITIZENS |= {
+    f"GET {_OWN_DATA}/{path}": (
+        Recipe(lambda _, path=path: Sent("GET", f"{_OWN_DATA}/{path}")),
+        Recipe(
+            lambda _, path=path: Sent("GET", f"{_OWN_DATA}/{path}", (("entityGuid", "somebody-elses"),)),
+            ok=403,
+            name="of somebody else",
+        ),
+    )
+    for path in ("entity", "submissions", "export", "access-log")
+}
+_CITIZENS |= {
+    f"POST {_OWN_DATA}/submit": (
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submit", lambda _: _WISH | {"entityGuid": "somebody-elses"}),
+            ok=403,
+            name="for somebody else",
+        ),
+        Recipe(_plain("POST", f"{_OWN_DATA}/submit", lambda _: _WISH), prepare=_fresh_citizen, once=True, writes=True),
+    ),
+    f"POST {_OWN_DATA}/submissions/{{id}}/withdraw": (
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submissions/{{review}}/withdraw", lambda _: None), ok=404, name="of the staff"
+        ),
+        Recipe(
+            _plain("POST", f"{_OWN_DATA}/submissions/{{review}}/withdraw", lambda _: None),
+            prepare=_citizen_who_waits,
+            once=True,
+            writes=True,
+        ),
+    ),
+}
+"""About `OWN`, whatever the case is about: these name no program of the caller's."""
+
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
+    **_CITIZENS,
     **{
         f"GET {path}": (Recipe(_get(path)),)
         for path in (
@@ -579,6 +765,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/potential-duplicates/sweep": (
         Recipe(_of("/api/potential-duplicates/sweep", method="POST"), ok=202, writes=True),
     ),
+    "GET /api/messages": (Recipe(_of("/api/messages")),),
     "GET /api/admin/devices": (Recipe(_of("/api/admin/devices", limit="1000")),),
     "POST /api/admin/devices/{deviceId}/revoke": (
         Recipe(_of("/api/admin/devices/{device}/revoke", method="POST"), prepare=_fresh_device, writes=True),
@@ -627,6 +814,37 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "POST /api/sync/quarantine/{id}/discard": (
         Recipe(_of(f"{_QUARANTINED}/discard", method="POST", body=_DISCARD), prepare=_fresh_quarantined, writes=True),
+    ),
+    "GET /api/reviews": (Recipe(_asked_for_reviews),),
+    "POST /api/reviews/submit": (
+        Recipe(_submitted("north"), writes=True),
+        Recipe(_submitted("south"), limited=422, writes=True, name="in the south"),
+    ),
+    "POST /api/reviews/bulk-approve": (
+        Recipe(_plain("POST", "/api/reviews/bulk-approve", lambda _: {"reviewIds": [str(uuid.uuid4())]})),
+    ),
+    "GET /api/reviews/{id}": (Recipe(_get("/api/reviews/{review}"), limited=404),),
+    "POST /api/reviews/{id}/approve": (Recipe(_in_review("approve"), limited=404, prepare=_fresh_review, writes=True),),
+    "POST /api/reviews/{id}/reject": (
+        Recipe(_in_review("reject", reason="no"), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/request-changes": (
+        Recipe(_in_review("request-changes", comment="?"), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/assign": (
+        Recipe(_in_review("assign", assignee=None), limited=404, prepare=_fresh_review, writes=True),
+    ),
+    "POST /api/reviews/{id}/withdraw": (Recipe(_in_review("withdraw"), ok=403, limited=404),),
+    "POST /api/reviews/{id}/take-back": (Recipe(_in_review("take-back"), ok=409, limited=404),),
+    "GET /api/reviews/{id}/comments": (Recipe(_get("/api/reviews/{review}/comments"), ok=_who_decides, limited=404),),
+    "POST /api/reviews/{id}/comments": (
+        Recipe(_in_review("comments", comment="?"), ok=_who_decides, limited=404, writes=True),
+    ),
+    "GET /api/reviews/config/{id}": (Recipe(_get("/api/reviews/config/{id}")),),
+    "PUT /api/reviews/config/{id}/{eventType}": (
+        Recipe(
+            _plain("PUT", "/api/reviews/config/{id}/create-record", lambda _: {"policy": "auto-approve"}), writes=True
+        ),
     ),
     "POST /api/openspp-fields/parse": (Recipe(_plain("POST", "/api/openspp-fields/parse", lambda _: {"name": "Lan"})),),
     "POST /api/openspp-fields/parse-file": (

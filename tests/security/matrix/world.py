@@ -18,7 +18,10 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from sqlalchemy import update
 
 from datacollect.app import create_app
+from datacollect.eventstore.event import Event
 from datacollect.features.external import service as external
+from datacollect.features.reviews import service as reviews
+from datacollect.features.reviews.service import Submission
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
 from datacollect.jobs.tables import jobs
@@ -28,6 +31,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
+from tests.citizens import self_service
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
 
@@ -50,6 +54,7 @@ ADMINS = "admins"
 PROGRAMS = (OWN, FOREIGN, ARCHIVED, SEALED, DEFAULT, ELSEWHERE)
 TARGETS = (OWN, FOREIGN, UNKNOWN, ARCHIVED, SEALED)
 RUNNING = frozenset({OWN, FOREIGN, DEFAULT, ELSEWHERE})
+_PAIRS_AT_ONCE = 20
 
 SHARED = "a-guid-that-all-programs-have"
 _SHARED_EVENT = "5b3c1f0e-9a0d-4c53-9f1e-0d2a7c1e4b11"
@@ -89,6 +94,8 @@ class Objects:
     north_attachment: str
     job: str
     """A run of an exchange, which has ended."""
+    review: str
+    """Of a change in the south that waits."""
     pair: tuple[str, str] = ("no-such-entity", "no-such-other")
     """Two that may be one, the one that came later first."""
 
@@ -96,6 +103,19 @@ class Objects:
 def likeness_of(name: str) -> dict[str, Any]:
     """Of those whom `make_pair` makes."""
     return {"entityName": "individual", "name": mark(name, "data"), "birthDate": "1990-04-02", "phone": "0771234567"}
+
+
+def stranger_of(name: str) -> dict[str, Any]:
+    """Of somebody whom nobody is like."""
+    number = uuid.uuid4().int
+    word = "".join(chr(ord("a") + number // 26**place % 26) for place in range(12))
+    return {
+        "entityName": "individual",
+        "name": f"{word[:6].title()} {word[6:].title()}",
+        "village": mark(name, "data"),
+        "birthDate": f"{1950 + number % 50}-{1 + number % 11:02}-{1 + number % 27:02}",
+        "phone": f"07{number % 10**8:08}",
+    }
 
 
 def nothing() -> Objects:
@@ -113,6 +133,7 @@ def nothing() -> Objects:
         attachment=str(uuid.uuid4()),
         north_attachment=str(uuid.uuid4()),
         job=str(uuid.uuid4()),
+        review=str(uuid.uuid4()),
     )
 
 
@@ -153,6 +174,15 @@ class Providers:
             {"type": "northerners", "fields": fields | {"default_area": "north"}},
         ]
 
+    def of_citizens(self, name: str) -> dict[str, Any]:
+        return {
+            "authority": (self.home if name in (OWN, ARCHIVED) else self.other).authority,
+            "redirectUri": "https://app.example/callback",
+            "clientId": "citizens",
+            "scope": "openid",
+            "entityMapping": {"primaryClaim": "sub", "entityField": "oidcSubject"},
+        }
+
 
 @dataclass
 class World:
@@ -175,6 +205,8 @@ class World:
     _transport: ASGITransport
     _client: AsyncClient
     _calls: Iterator[tuple[str, int]]
+    _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Fresh ones that nobody has taken yet, by program."""
 
     @property
     def hub(self) -> Hub:
@@ -212,7 +244,10 @@ class World:
         return str(config["id"])
 
     def config_of(self, name: str) -> dict[str, Any]:
-        return config_of(name) | {"authConfigs": self.providers.entries(name)}
+        return config_of(name) | {
+            "authConfigs": self.providers.entries(name),
+            "selfService": self_service(oidcConfig=self.providers.of_citizens(name)),
+        }
 
     async def push(self, config_id: str, *events: Any, device: str, **members: Any) -> Any:
         body = {"configId": config_id, "events": list(events)} | members
@@ -235,13 +270,28 @@ class World:
 
     async def make_pair(self, config_id: str, name: str) -> tuple[str, str]:
         """Two in the south that may be one, as the hub finds them."""
-        older, newer = (f"{letter}-{uuid.uuid4()}" for letter in "an")
-        data = likeness_of(name) | {"area_id": "south"}
-        for entity in (older, newer):
-            await self.push(config_id, make_event(entity=entity, data=data), device=mark(name, "device"))
+        [pair] = await self._find_pairs(config_id, name, [likeness_of(name)])
+        return pair
+
+    async def fresh_pair(self, config_id: str, name: str) -> tuple[str, str]:
+        """As above, and nobody else is like them. Many are made at once: looking for them costs the same."""
+        waiting = self._pairs.setdefault(config_id, [])
+        if not waiting:
+            likenesses = [stranger_of(name) for _ in range(_PAIRS_AT_ONCE)]
+            waiting += await self._find_pairs(config_id, name, likenesses)
+        return waiting.pop()
+
+    async def _find_pairs(self, config_id: str, name: str, likenesses: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        pairs = [(f"n-{uuid.uuid4()}", f"a-{uuid.uuid4()}") for _ in likenesses]
+        for position in (1, 0):
+            events = [
+                make_event(entity=pair[position], data=likeness | {"area_id": "south"})
+                for pair, likeness in zip(pairs, likenesses, strict=True)
+            ]
+            await self.push(config_id, *events, device=mark(name, "device"))
         await self.admin.post("/api/potential-duplicates/sweep", params={"configId": config_id})
         await self.hub.jobs.drain()
-        return newer, older
+        return pairs
 
     async def make_quarantined(self, config_id: str, name: str, kind: str = "quarantine") -> str:
         """A member that came before its group; the group follows, so that the event can be replayed."""
@@ -273,6 +323,17 @@ class World:
         assert answer.status_code == 202, answer.text
         await self.exchanged(config_id)
         return str(answer.json()["jobId"])
+
+    async def make_review(self, config_id: str, name: str) -> str:
+        """The id of a submission of somebody in the south, by nobody who calls, that waits."""
+        scope, now = system_scope(TenantId(config_id)), self.clock.now()
+        tenant = await self.hub.tenants.find(scope.tenant_id)
+        assert tenant is not None
+        data = {"entityName": "individual", "name": mark(name, "data"), "area_id": "south"}
+        event = Event(str(uuid.uuid4()), str(uuid.uuid4()), "create-individual", data, now, "nobody")
+        submission = Submission(event, "nobody", "user:0", at_least_internal=True)
+        async with self.hub.log.turn(scope), self.hub.db.transaction(scope) as tx:
+            return (await reviews.submit(tx, self.hub.log, scope, tenant, submission, now=now)).id
 
     async def make_waiting_run(self, config_id: str) -> str:
         """The job id of a run that no worker ever takes."""
@@ -369,7 +430,9 @@ async def _opened(
     registry: RemoteSystem,
 ) -> AsyncIterator[World]:
     staff = {"name": "office", "type": "keycloak", "authority": providers.home.authority, "client_id": "hub"}
-    settings = make_settings(folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+    settings = make_settings(
+        folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
+    )
     app = create_app(settings, clock=clock)
     transport = ASGITransport(app=app, raise_app_exceptions=False)
     seat = ASGITransport(app=app, client=("192.0.2.1", 1))
@@ -458,6 +521,7 @@ async def _fill(world: World, name: str) -> Objects:
         attachment=attachment,
         north_attachment=north_attachment,
         job=await world.make_run(name),
+        review=await world.make_review(name, name),
         pair=await world.make_pair(name, name),
     )
 

@@ -1,6 +1,6 @@
 """The adapter: how records reach the registry, and how its records are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -75,13 +75,13 @@ class _Twin:
     uuid: str
     version: str | None
     attributes: Mapping[str, Any]
-    members: Mapping[str, str | None]
+    members: Collection[str]
     is_read: bool = True
     """As opposed to: known from its link."""
 
     def link(self, sent: Mapping[str, Any], ours: Mapping[str, Any]) -> Link:
         """`sent` is what is known of it; `ours` the attributes that are ours to set."""
-        state = {"sent": sent, "members": dict(self.members), "others": bool(self.attributes.keys() - ours.keys())}
+        state = {"sent": sent, "members": sorted(self.members), "others": bool(self.attributes.keys() - ours.keys())}
         return Link(external_id=self.uuid, version=self.version, state=state)
 
 
@@ -178,13 +178,13 @@ class _Batch:
         if is_changed and (link.version is None or (changed.attributes and link.state.get("others"))):
             must_read = True
         if not must_read:
-            twin = _Twin(link.external_id, link.version, {}, members or {}, is_read=False)
+            twin = _Twin(link.external_id, link.version, {}, members or (), is_read=False)
         else:
             twin = await self._read(record, link.external_id)
             twin = replace(twin, members=twin.members if members is None else members)
         if is_changed:
             return await self._patch(record, body, changed, twin)
-        return replace(link, state={**link.state, "members": dict(twin.members)})
+        return replace(link, state={**link.state, "members": sorted(twin.members)})
 
     async def _read(self, record: Outgoing, uuid: str) -> _Twin:
         kind = KINDS[record.type]
@@ -224,34 +224,34 @@ class _Batch:
         return Pushed(link=record.link)
 
     async def _set_members(self, record: Outgoing, link: Link) -> Outcome:
-        """Let those join that have joined here, and those leave that have left here. Others it has there stay."""
-        was: dict[str, str | None] = dict(link.state.get("members") or {})
+        """Let those join that have joined here, and those leave that have left here. Others it has there stay, and all keep
+        the roles they have there: the hub knows none."""
+        was = set(link.state.get("members") or ())
         wanted, missing = self._wanted(record)
         version = link.version
         failure: Failure | None = None
         path = f"/v1/groups/{quote(link.external_id, safe='')}/members"
         try:
-            for person, role in wanted.items():
-                if was.get(person, ...) != role:
-                    await self._join(path, person, role)
-                    was[person] = role
-                    version = None  # others may have changed the group as well
-            for person in [] if missing else sorted(was.keys() - wanted.keys()):
+            for person in sorted(wanted - was):
+                await self._join(path, person)
+                was.add(person)
+                version = None  # others may have changed the group as well
+            for person in [] if missing else sorted(was - wanted - record.strange_members):
                 what = "take a member out of a group"
                 await self._api.call("DELETE", f"{path}/{quote(person, safe='')}", what=what, accept=(404, 410))
-                del was[person]
+                was.remove(person)
                 version = None
         except CallFailed as failed:
             failure, version = failed.failure("PUSH_FAILED", record.guid), None
-        link = Link(external_id=link.external_id, version=version, state={**link.state, "members": was})
+        link = Link(external_id=link.external_id, version=version, state={**link.state, "members": sorted(was)})
         if missing and failure is None:
             message = f"{missing} of the group's members are not in the registry yet."
             failure = Failure(code="MEMBER_NOT_LINKED", message=message, retryable=True, guid=record.guid)
         return Pushed(link=link) if failure is None else Failed(failure=failure, link=link)
 
-    def _wanted(self, record: Outgoing) -> tuple[dict[str, str | None], int]:
+    def _wanted(self, record: Outgoing) -> tuple[set[str], int]:
         """The persons in the group, and how many of its members have no twin yet. Groups in groups it does not know."""
-        wanted: dict[str, str | None] = {}
+        wanted: set[str] = set()
         missing = 0
         for member in record.members or ():
             if member.type is not RecordType.INDIVIDUAL:
@@ -260,13 +260,12 @@ class _Batch:
             if uuid is None:
                 missing += 1
             else:
-                wanted[uuid] = member.role
+                wanted.add(uuid)
         return wanted, missing
 
-    async def _join(self, path: str, person: str, role: str | None) -> None:
-        body = {"person_uuid": person} | ({"role": role} if role else {})
+    async def _join(self, path: str, person: str) -> None:
         what = "put a member into a group"
-        await self._api.call("POST", path, what=what, json=body, repeatable=True, accept=(409,))
+        await self._api.call("POST", path, what=what, json={"person_uuid": person}, repeatable=True, accept=(409,))
 
 
 def _without_version(record: Outgoing) -> Outgoing:

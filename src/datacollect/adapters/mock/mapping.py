@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from datacollect.adapters.mock.options import SYSTEM_ID, MockOptions
 from datacollect.adapters.port import Incoming, Outgoing, RecordType
-from datacollect.kernel.clock import Millis
+from datacollect.adapters.times import instant
 
 Kind = Literal["persons", "groups"]
 KINDS: Mapping[RecordType, Kind] = {RecordType.INDIVIDUAL: "persons", RecordType.GROUP: "groups"}
@@ -153,13 +152,15 @@ def changes(body: Mapping[str, Any], known: Mapping[str, str]) -> Changes:
     )
 
 
-def members_of(item: Mapping[str, Any]) -> dict[str, str | None]:
-    """Who belongs to a group now, with their roles."""
-    return {
-        one["person_uuid"]: one.get("role")
-        for one in _objects(item.get("memberships"))
-        if isinstance(one.get("person_uuid"), str) and not one.get("ended_at")
-    }
+def members_of(item: Mapping[str, Any]) -> list[str]:
+    """Who belongs to a group now."""
+    return sorted(
+        {
+            one["person_uuid"]
+            for one in _objects(item.get("memberships"))
+            if isinstance(one.get("person_uuid"), str) and not one.get("ended_at")
+        }
+    )
 
 
 def incoming(
@@ -181,11 +182,11 @@ def incoming(
         data=data,
         also_called=_ALSO_CALLED[kind],
         derived=derived,
-        occurred_at=moment(item.get("updated_at")),
+        occurred_at=instant(item.get("updated_at")),
         version=item["updated_at"] if isinstance(item.get("updated_at"), str) else None,
         state={"sent": fingerprints(_own(item, kind)), "others": len(ours) < len(attributes), "members": members},
         guid=_guid(item, options),
-        members=None if is_person else list(members),
+        members=None if is_person else members,
         is_deleted=bool(item.get("deleted_at")),
     )
 
@@ -258,18 +259,6 @@ def _guid(item: Mapping[str, Any], options: MockOptions) -> str | None:
     ]
     found.sort(key=lambda one: one.get("identifier_scheme_name") != _SCHEME_NAME)
     return found[0]["identifier_value"] if found else None
-
-
-def moment(text: Any) -> Millis | None:
-    """A time of the registry, at any offset; without one it is UTC."""
-    if not isinstance(text, str):
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    read = read.replace(tzinfo=UTC) if read.tzinfo is None else read
-    return Millis(int(read.timestamp() * 1000))
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -17,9 +17,10 @@ import msgspec
 
 from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Reply
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.mock.mapping import NAMES, Kind, incoming, moment
+from datacollect.adapters.mock.mapping import NAMES, Kind, incoming
 from datacollect.adapters.mock.options import MockOptions
 from datacollect.adapters.port import Incoming, Page
+from datacollect.adapters.times import instant
 from datacollect.kernel.clock import Millis, format_timestamp
 
 LIMIT = 100
@@ -102,13 +103,15 @@ class Puller:
         records: list[Incoming] = []
         failures: list[Failure] = []
         for item in unseen:
-            if _uuid(item) is None:
+            uuid = _uuid(item)
+            if uuid is None:
                 continue
             try:
                 records.append(incoming(item, mark.kind, self._options, self._form_types))
             except (TypeError, ValueError, KeyError, AttributeError):
                 message = f"A {NAMES[mark.kind]} of the registry could not be read."
-                failures.append(Failure(code=_CODES_OF_ONE[mark.kind], message=message, retryable=False))
+                code = _CODES_OF_ONE[mark.kind]
+                failures.append(Failure(code=code, message=message, retryable=False, external_id=uuid))
         mark = _read_times(mark, items)
         if has_more and mark.pages + 1 < _MOST_PAGES:
             back = mark.back if mark.start > 0 else 1
@@ -143,7 +146,7 @@ def _read_times(mark: _Mark, items: Sequence[Any]) -> _Mark:
 
 
 def _changed(item: Any) -> Millis | None:
-    return moment(item.get("updated_at")) if isinstance(item, Mapping) else None
+    return instant(item.get("updated_at")) if isinstance(item, Mapping) else None
 
 
 def _through(mark: _Mark) -> _Mark:

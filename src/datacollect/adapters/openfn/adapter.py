@@ -125,5 +125,7 @@ class OpenFnAdapter:
                 records.append(read_item(item, form_types=self._context.form_types, allowed=self._options.allowed))
             except Unreadable as reason:
                 message = f"An item ({named(item)}) was left out: {reason}."
-                failures.append(Failure(code="PULL_APPLY_FAILED", message=message, retryable=False))
+                failures.append(
+                    Failure(code="PULL_APPLY_FAILED", message=message, retryable=False, external_id=item.digest)
+                )
         return records, failures

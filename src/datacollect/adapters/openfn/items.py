@@ -7,10 +7,10 @@ not allowed. Whoever can answer under the webhook's address can therefore change
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from datacollect.adapters.port import Incoming, RecordType
+from datacollect.adapters.times import instant
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis, format_timestamp
 
@@ -23,8 +23,6 @@ ALLOWED = (*_TYPES,)
 KNOWN = (*_TYPES, DELETION)
 
 _ENVELOPE = frozenset({"type", "guid", "entityGuid", "id", "timestamp", "userId", "syncLevel", "version", "deleted"})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Unreadable(Exception):
@@ -107,16 +105,11 @@ def _text(value: Any) -> str | None:
 
 
 def _time_of(raw: Mapping[str, Any]) -> Millis | None:
-    """A time without a zone is one in UTC."""
     value = raw.get("timestamp")
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise Unreadable("its timestamp cannot be read") from None
-    return Millis((moment - _EPOCH) // _MILLISECOND)
+    time = instant(value)
+    if time is None and value is not None:
+        raise Unreadable("its timestamp cannot be read")
+    return time
 
 
 def _data_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:

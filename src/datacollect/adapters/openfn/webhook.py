@@ -69,7 +69,7 @@ def _payload(record: Outgoing) -> dict[str, Any]:
     if record.is_deleted:
         payload["deleted"] = True
     if record.members is not None:
-        payload["members"] = [{"guid": member.guid, "role": member.role} for member in record.members]
+        payload["members"] = [{"guid": member.guid} for member in record.members]
     return payload
 
 

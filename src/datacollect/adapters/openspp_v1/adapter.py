@@ -37,10 +37,6 @@ class OpenSppV1Adapter:
         self._registry: Registry | None = None
         self._has_pushed = False
 
-    @property
-    def requests(self) -> int:
-        return self._odoo.requests
-
     async def check(self) -> Health:
         """Signs in anew, with all that a run asks for before it exchanges anything, and reads a record."""
         odoo = self._connect(tries=1)

@@ -40,19 +40,19 @@ async def members_of(odoo: Odoo, model: MemberModel, groups: Collection[int]) ->
 def commands(
     model: MemberModel,
     *,
-    wanted: Mapping[int, str | None],
+    wanted: Collection[int],
     there: Rows,
     agreed: Collection[int],
     now: Millis,
 ) -> Sequence[Any]:
-    """What to write into the group. `wanted` gives the role of each member we have, `agreed` is who both sides had.
+    """What to write into the group. `wanted` are the members we have, `agreed` is who both sides had.
 
     Afterwards they agree on those that are wanted: who has left there is not brought back, and who has joined there is
     not agreed on before a pull brings it.
     """
     joining = [
-        [0, 0, {"individual": individual, **_kind(model, role)}]
-        for individual, role in wanted.items()
+        [0, 0, {"individual": individual}]
+        for individual in wanted
         if individual not in there and individual not in agreed
     ]
     leaving = [
@@ -61,11 +61,6 @@ def commands(
         if individual not in wanted and individual in agreed
     ]
     return [*joining, *leaving]
-
-
-def _kind(model: MemberModel, role: str | None) -> Mapping[str, Any]:
-    kind = model.kinds.get(role.strip().casefold()) if role else None
-    return {} if kind is None else {"kind": [[6, 0, [kind]]]}
 
 
 def _number(value: Any) -> int | None:

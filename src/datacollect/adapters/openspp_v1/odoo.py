@@ -81,10 +81,6 @@ class Odoo:
         self._password = password
         self._uid: int | None = None
 
-    @property
-    def requests(self) -> int:
-        return self._api.requests
-
     async def sign_in(self) -> int:
         """The user's number, asked for once. Raises `CallFailed` of kind `AUTH` if the credentials are not right."""
         if self._uid is None:

@@ -182,4 +182,4 @@ def _moved(second: str, seconds: int) -> str:
 
 def _unreadable(number: int) -> Failure:
     message = f"The registrant {number} holds values that cannot be read."
-    return Failure(code="PULL_TRANSFORM_FAILED", message=message, retryable=False)
+    return Failure(code="PULL_TRANSFORM_FAILED", message=message, retryable=False, external_id=str(number))

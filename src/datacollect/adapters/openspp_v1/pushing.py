@@ -297,17 +297,18 @@ class Push:
         model, told = self._registry.members, entry.record.members
         if model is None or told is None:
             return {}
-        wanted = {number: member.role for member in told if (number := self._number_of(member)) is not None}
+        wanted = sorted({number for member in told if (number := self._number_of(member)) is not None})
         state = entry.record.link.state if entry.record.link else {}
         agreed = state.get("members")
+        strange = entry.record.strange_members
         commands = members.commands(
             model,
             wanted=wanted,
             there=there,
-            agreed=agreed if isinstance(agreed, list) else (),
+            agreed=[one for one in agreed if str(one) not in strange] if isinstance(agreed, list) else (),
             now=self._clock.now(),
         )
-        entry.agreed_members = sorted(wanted)
+        entry.agreed_members = wanted
         return {MEMBERS_FIELD: list(commands)} if commands else {}
 
     def _number_of(self, member: Member) -> int | None:

@@ -22,8 +22,6 @@ class MemberModel:
     name: str
     keeps_ended: bool
     """Whether a membership that is over stays, with the time of its end."""
-    kinds: Mapping[str, int]
-    """The number of each kind of member, by its name in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +91,7 @@ def _problems(
 
 async def _member_model(odoo: Odoo, name: str) -> MemberModel | None:
     what = "read how the registry keeps members"
-    described = await odoo.fields_get(
-        name, ["group", "individual", "kind", "ended_date"], ["type", "relation"], what=what
-    )
+    described = await odoo.fields_get(name, ["group", "individual", "ended_date"], ["type"], what=what)
     if not {"group", "individual"} <= described.keys():
         return None
-    kinds: dict[str, int] = {}
-    kind_model = described["kind"].get("relation") if isinstance(described.get("kind"), dict) else None
-    if isinstance(kind_model, str):
-        rows = await odoo.search_read(kind_model, [], ["display_name"], what="read the kinds of members", limit=100)
-        kinds = {str(row["display_name"]).strip().casefold(): row["id"] for row in rows if row.get("display_name")}
-    return MemberModel(name, "ended_date" in described, kinds)
+    return MemberModel(name, "ended_date" in described)

@@ -17,7 +17,7 @@ from datacollect.adapters.openspp_v2.enrolments import Enrolments, Subject
 from datacollect.adapters.openspp_v2.identifiers import Identifiers
 from datacollect.adapters.openspp_v2.options import OpenSppV2Options
 from datacollect.adapters.openspp_v2.pulling import Pulling
-from datacollect.adapters.openspp_v2.requests import Asked, ChangeRequests
+from datacollect.adapters.openspp_v2.requests import APPLIED, REJECTED, REVISION, Asked, ChangeRequests
 from datacollect.adapters.openspp_v2.resources import Resources
 from datacollect.adapters.openspp_v2.reviewed import REQUEST, WAITING, Reviewed, State
 from datacollect.adapters.port import (
@@ -31,12 +31,14 @@ from datacollect.adapters.port import (
     Outcome,
     Outgoing,
     Page,
+    Proposed,
     Pushed,
     RecordType,
+    Ruling,
     Skipped,
+    Verdict,
 )
 
-MAX_FOLLOWED = 100
 ENOUGH_UNANSWERED = 3
 """Records in a row of which the registry says nothing: then it is away, and the others stay as they are."""
 
@@ -87,9 +89,30 @@ class OpenSppV2Adapter:
         """The longest under way first. When the registry is away, those not asked for stay as they are."""
         told: list[FollowUp] = []
         unanswered = 0
-        for one in sorted(followed, key=_asked_at)[:MAX_FOLLOWED]:
+        for one in sorted(followed, key=_asked_at):
             answer, failed = await self._follow(one)
             told.append(answer)
+            unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
+            if (failed and failed.is_systemic) or unanswered >= ENOUGH_UNANSWERED:
+                break
+        return told
+
+    @property
+    def decides(self) -> bool:
+        return self._options.uses_change_requests
+
+    async def propose(self, proposals: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """A change request for each, and nothing beside it: nobody is enrolled by what is not approved."""
+        if not proposals:
+            return []
+        return await push_each(proposals, self._propose_one, goes_first=lambda one: one.type is not RecordType.GROUP)
+
+    async def rulings(self, proposed: Sequence[Proposed]) -> Sequence[Ruling]:
+        told: list[Ruling] = []
+        unanswered = 0
+        for one in sorted(proposed, key=lambda one: _asked_at(one.followed)):
+            ruling, failed = await self._rule(one)
+            told.append(ruling)
             unanswered = unanswered + 1 if failed and failed.kind in enrolments.NO_ANSWER else 0
             if (failed and failed.is_systemic) or unanswered >= ENOUGH_UNANSWERED:
                 break
@@ -141,6 +164,45 @@ class OpenSppV2Adapter:
             return replace(outcome, delivery=standing.delivery)
         return Failed(failure=standing.failure, state=outcome.state, link=outcome.link)
 
+    async def _propose_one(self, proposal: Outgoing) -> Outcome:
+        if proposal.type is RecordType.RECORD:
+            return Skipped(reason="RECORD_TYPE_NOT_SUPPORTED")
+        try:
+            standing = await self._reviewed.put(proposal)
+        except Unfinished as unfinished:
+            return Failed(
+                failure=unfinished.failure,
+                state=unfinished.state,
+                link=unfinished.link,
+                is_uncertain=unfinished.is_uncertain,
+            )
+        if standing.failure is not None:
+            return Failed(failure=standing.failure, state=standing.state, link=standing.link)
+        is_open = _is_open(standing.state)
+        return Pushed(link=standing.link, state=standing.state, is_open=is_open, delivery=standing.delivery)
+
+    async def _rule(self, one: Proposed) -> tuple[Ruling, CallFailed | None]:
+        followed = one.followed
+        try:
+            standing = await self._reviewed.follow(followed)
+        except CallFailed as failed:
+            failure = failed.failure(codes.CR_POLL_FAILED, followed.guid)
+            return Ruling(key=one.key, state=followed.state, verdict=None, failure=failure), failed
+        asked = Asked.read(standing.state.get(REQUEST))
+        verdict = None if asked is None else _VERDICTS.get(asked.status)
+        if verdict is Verdict.APPROVED and standing.link is None:
+            verdict = None  # nobody can say yet what has come of it
+        reason = asked.reason if asked is not None and verdict is not Verdict.APPROVED else None
+        ruling = Ruling(
+            key=one.key,
+            state=standing.state,
+            verdict=verdict,
+            reason=reason,
+            link=standing.link,
+            failure=standing.failure if verdict is None else None,
+        )
+        return ruling, None
+
     async def _enrol(self, record: Outgoing, link: Link | None, state: State, warnings: list[Failure]) -> Pushed:
         subject = Subject(
             guid=record.guid, type=record.type, data=record.data, link=link, is_uncertain=record.is_uncertain
@@ -173,6 +235,9 @@ class OpenSppV2Adapter:
 
     def _linked(self, member: Member) -> Member:
         return replace(member, link=member.link or self._links.get(member.guid))
+
+
+_VERDICTS = {APPLIED: Verdict.APPROVED, REJECTED: Verdict.REJECTED, REVISION: Verdict.SENT_BACK}
 
 
 def _is_open(state: State) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import quote
@@ -93,11 +92,6 @@ class RegistryClient:
             ),
             sleep=sleep,
         )
-
-    @property
-    def requests(self) -> int:
-        """Made so far, sign-ins left out."""
-        return self._api.requests
 
     async def sign_in(self, *, fresh: bool = False) -> Sequence[str]:
         """The scopes granted. `fresh` asks the registry although a token is held (are these credentials still good?),
@@ -239,17 +233,6 @@ def document(reply: Reply) -> Mapping[str, Any]:
 
 def objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def instant(text: Any) -> Millis | None:
-    """A registry's time. Without a zone it is UTC: that is how Odoo keeps and writes its times."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return Millis(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def _studio_field(item: Mapping[str, Any]) -> StudioField:

@@ -9,7 +9,7 @@ from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, TYPE_KEY, Identifiers, Key
-from datacollect.adapters.openspp_v2.resources import ROLES, Resources, codings_of, concept, digest, digests, role
+from datacollect.adapters.openspp_v2.resources import Resources, codings_of, digest, digests
 from datacollect.adapters.port import Link, Member, Outgoing, RecordType
 
 MAX_VERSIONS_TRIED = 3
@@ -208,7 +208,7 @@ class Registrants:
 
 class Memberships:
     """Who is in which group. The registry is told of changes only: whom it has is kept with the group's link, so those
-    that it got elsewhere and that we have not seen stay."""
+    that it got elsewhere and that we have not seen stay. Roles are its own affair: the hub knows none."""
 
     def __init__(self, client: RegistryClient, identifiers: Identifiers) -> None:
         self._client, self._identifiers = client, identifiers
@@ -216,52 +216,31 @@ class Memberships:
     async def put(self, group: Outgoing, link: Link, members: Sequence[Member]) -> Link:
         """Tell it who has come and gone; the link with whom it has now. Raises `Unfinished` with what was told."""
         path = self._identifiers.text(self._identifiers.of_link(RecordType.GROUP, link))
-        told: dict[str, str | None] = {**link.state.get(MEMBERS, {})}
+        told = set(link.state.get(MEMBERS, ()))
         wanted = {
-            self._identifiers.reference(self._identifiers.of_link(RecordType.INDIVIDUAL, member.link)): role(
-                member.role
-            )
-            for member in members
-            if member.link and member.type is RecordType.INDIVIDUAL
+            self._reference(member.link) for member in members if member.link and member.type is RecordType.INDIVIDUAL
         }
+        strange = {self._reference(Link(external_id=one)) for one in group.strange_members}
         try:
-            for reference in [reference for reference in told if reference not in wanted]:
+            for reference in sorted(told - wanted - strange):
                 await self._remove(path, reference)
-                del told[reference]
-            for reference, code in wanted.items():
-                if reference not in told:
-                    await self._add(path, reference, code)
-                elif code is None or told[reference] == code:
-                    continue
-                else:
-                    await self._change_role(path, reference, code)
-                told[reference] = code
+                told.remove(reference)
+            for reference in sorted(wanted - told):
+                await self._add(path, reference)
+                told.add(reference)
         except CallFailed as failed:
             raise Unfinished(failed.failure(codes.PUSH_FAILED, group.guid), link=_with_members(link, told)) from None
         return _with_members(link, told)
 
-    async def _add(self, group: str, reference: str, code: str | None) -> None:
-        what = "add a member to a group"
-        body = {"entity": {"reference": reference}}
-        coded = {"role": concept(ROLES, code)} if code else {}
-        try:
-            await self._action(group, "$add-member", what, body | coded)
-        except CallFailed as failed:
-            if failed.kind is CallKind.CONFLICT:  # in it already
-                return
-            if failed.kind is not CallKind.REJECTED or not coded:
-                raise
-            # Roles are the registry's own vocabulary, and forms need not know it. Belonging counts for more.
-            await self._action(group, "$add-member", what, body)
+    def _reference(self, link: Link) -> str:
+        return self._identifiers.reference(self._identifiers.of_link(RecordType.INDIVIDUAL, link))
 
-    async def _change_role(self, group: str, reference: str, code: str) -> None:
-        member = reference.removeprefix("Individual/")
-        what = "change a member's role in a group"
-        body = {"role": concept(ROLES, code)}
+    async def _add(self, group: str, reference: str) -> None:
         try:
-            await self._client.call("PATCH", "Group", group, "member", member, what=what, json=body)
+            body = {"entity": {"reference": reference}}
+            await self._action(group, "$add-member", "add a member to a group", body)
         except CallFailed as failed:
-            if failed.kind not in (CallKind.REJECTED, CallKind.NOT_FOUND):
+            if failed.kind is not CallKind.CONFLICT:  # in it already
                 raise
 
     async def _remove(self, group: str, reference: str) -> None:
@@ -277,8 +256,8 @@ class Memberships:
         await self._client.call("POST", "Group", group, action, what=what, json=body, repeatable=True)
 
 
-def _with_members(link: Link, members: Mapping[str, str | None]) -> Link:
-    return replace(link, state={**link.state, MEMBERS: dict(members)})
+def _with_members(link: Link, members: Collection[str]) -> Link:
+    return replace(link, state={**link.state, MEMBERS: sorted(members)})
 
 
 def version_of(resource: Mapping[str, Any], reply: Reply | None = None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2 import codes
-from datacollect.adapters.openspp_v2.client import instant, objects
+from datacollect.adapters.openspp_v2.client import objects
 from datacollect.adapters.openspp_v2.identifiers import Identifiers
 from datacollect.adapters.openspp_v2.requests import (
     APPLIED,
@@ -26,6 +26,7 @@ from datacollect.adapters.openspp_v2.requests import (
 )
 from datacollect.adapters.openspp_v2.resources import digest
 from datacollect.adapters.port import FollowUpEvent, Link, RecordType
+from datacollect.adapters.times import instant
 from datacollect.kernel.clock import Clock, format_timestamp
 
 ENROLMENTS, SETTLED = "enrolments", "settledEnrolments"
@@ -67,13 +68,11 @@ class Enrolments:
         self._requests, self._identifiers, self._clock = requests, identifiers, clock
         self._code = request_types.get("enrol-in-program", _CODE)
 
-    async def put(self, subject: Subject, state: Mapping[str, Any]) -> Enrolling:
-        """Ask for those that are pending and have not been asked for, or were refused. What fails is tried again later."""
-        return await self._put(subject, state)
-
-    async def _put(
+    async def put(
         self, subject: Subject, state: Mapping[str, Any], *, again: bool = True, ended: Collection[str] = ()
     ) -> Enrolling:
+        """Ask for those that are pending and have not been asked for, or (`again`) were refused, but not for those that
+        have `ended` just now. What fails is tried again later."""
         result = Enrolling({**state})
         pending = [one for one in self._pending(subject, result) if one[0] not in ended]
         numbers = {number for number, _ in pending}
@@ -115,7 +114,7 @@ class Enrolments:
         ended = state.get(ENROLMENTS, {}).keys() - asked_for.keys()
         if result.failed:
             return result
-        again = await self._put(subject, result.state, again=False, ended=ended)
+        again = await self.put(subject, result.state, again=False, ended=ended)
         return Enrolling(again.state, result.events, result.failures + again.failures)
 
     def _pending(self, subject: Subject, result: Enrolling) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,6 @@ A registrant we create carries our record's guid under the configured type. One 
 identifier of that type, or else by the first one of the registry's own namespace. Foreign namespaces never count.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 from datacollect.adapters.openspp_v2.client import objects
 from datacollect.adapters.openspp_v2.options import OpenSppV2Options
 from datacollect.adapters.port import Link, RecordType
+from datacollect.kernel.ids import is_uuid_text
 
 RESOURCES = {RecordType.INDIVIDUAL: "Individual", RecordType.GROUP: "Group"}
 TYPE_KEY = "identifierType"
 """In a link's state: the code of the identifier's type."""
 _SYSTEM_ID = "system_id"
-
-# Values of registries' own numbering (national ids, household numbers) never look like this.
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,15 @@ class Identifiers:
         keys = self._keys(resource)
         configured = [key for key in keys if key.code == self._codes[type]]
         if configured:
-            return min(configured, key=lambda key: (not _UUID.fullmatch(key.value), key.value))
+            return min(configured, key=lambda key: (not is_uuid_text(key.value), key.value))
         return min(keys, key=lambda key: (key.code != _SYSTEM_ID, key.code, key.value), default=None)
 
     def guid(self, type: RecordType, resource: Mapping[str, Any]) -> str | None:
-        """Our record's guid, if the registrant carries one. What identifies people elsewhere is never taken for one."""
+        """Our record's guid, if the registrant carries one. What identifies people elsewhere is never taken for one: values
+        of registries' own numbering (national ids, household numbers) do not look like it."""
         codes = (self._codes[type], _SYSTEM_ID)
         values = [key.value for code in codes for key in self._keys(resource) if key.code == code]
-        return next((value for value in values if _UUID.fullmatch(value)), None)
+        return next((value for value in values if is_uuid_text(value)), None)
 
     def external_id(self, key: Key) -> str:
         """Unique in a program: with its type in front, unless that is the usual one."""

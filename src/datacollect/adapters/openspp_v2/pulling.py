@@ -17,11 +17,12 @@ import msgspec
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2 import codes
-from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document, instant
+from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document
 from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
-from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called, role_of
+from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called
 from datacollect.adapters.port import Incoming, Page, RecordType
+from datacollect.adapters.times import instant
 from datacollect.kernel.clock import Clock, Millis
 
 OVERLAP = 5
@@ -103,7 +104,7 @@ class Pulling:
             try:
                 record = self._record(mark.type, item)
             except (AttributeError, KeyError, TypeError, ValueError):
-                failures.append(_unreadable(mark.type, read, item))
+                failures.append(self._unreadable(mark.type, read, item))
                 continue
             if record is None:
                 skipped += 1
@@ -168,7 +169,7 @@ class Pulling:
         members = self._members(type, resource)
         state = link.state
         if members is not None:
-            state = {**state, MEMBERS: {self._identifiers.reference(key): name for key, name in members.items()}}
+            state = {**state, MEMBERS: sorted(map(self._identifiers.reference, members))}
         return Incoming(
             external_id=link.external_id,
             type=type,
@@ -183,19 +184,26 @@ class Pulling:
             is_deleted=resource.get("active") is False,
         )
 
-    def _members(self, type: RecordType, group: Mapping[str, Any]) -> Mapping[Key, str | None] | None:
-        """Who belongs to a group, with their roles. None if the registry does not tell, or tells one of them by an
-        identifier by which we know nobody: part of the members would read as if the others had left."""
+    def _unreadable(self, type: RecordType, read: _Read, item: Any) -> Failure:
+        resource = RESOURCES[type].lower()
+        message = f"A record cannot be read: number {read.offset + list(read.items).index(item)} of the registry's {resource}s."
+        key = self._identifiers.of_resource(type, item) if isinstance(item, dict) else None
+        name = _name(item) if key is None else self._identifiers.external_id(key)
+        return Failure(code=codes.PULL_FAILED, message=message, retryable=True, external_id=name)
+
+    def _members(self, type: RecordType, group: Mapping[str, Any]) -> Sequence[Key] | None:
+        """Who belongs to a group. None if the registry does not tell, or tells one of them by an identifier by which we
+        know nobody: part of the members would read as if the others had left."""
         told = group.get("member")
         if type is not RecordType.GROUP or not isinstance(told, list):
             return None
-        members = {}
+        members: list[Key] = []
         for one in told:
             if not one.get("inactive"):
                 key = self._identifiers.of_reference(one.get("entity", {}).get("reference"))
                 if key is None:
                     return None
-                members[key] = role_of(one)
+                members.append(key)
         return members
 
 
@@ -230,12 +238,6 @@ def _is_since(item: Any, since: str | None) -> bool:
     meta = item.get("meta") if isinstance(item, dict) else None
     at = instant(meta.get("lastUpdated")) if isinstance(meta, dict) else None
     return since is None or at is None or _day(at) >= since
-
-
-def _unreadable(type: RecordType, read: _Read, item: Any) -> Failure:
-    place = read.offset + list(read.items).index(item)
-    message = f"A record cannot be read: number {place} of the registry's {RESOURCES[type].lower()}s."
-    return Failure(code=codes.PULL_FAILED, message=message, retryable=True)
 
 
 def _day(at: int, *, less: timedelta = timedelta()) -> str:

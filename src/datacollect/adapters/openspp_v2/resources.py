@@ -19,7 +19,6 @@ from datacollect.adapters.transformers import reverse, transform
 
 EXTENSION = "extension."
 GENDERS = "urn:iso:std:iso:5218"
-ROLES = "urn:openspp:vocab:group-membership-type"
 
 _ADDRESS = ("line", "city", "district", "state", "postalCode", "country")
 _ADDRESS_PATHS = tuple(f"address.{part}" for part in _ADDRESS)
@@ -70,7 +69,6 @@ _GENDER_DISPLAYS = {"0": "Unknown", "1": "Male", "2": "Female", "9": "Not applic
 _GENDER_WORDS = {"1": "male", "2": "female", "9": "other"}
 _DAY = FieldMapping(form_field="", remote_field="birthDate", transformer="date")
 _DATA_URL = re.compile(r"data:[\w/+.-]*;base64,", re.ASCII)
-_ROLE = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 
 Codings = Mapping[str, str]
 """Of Studio fields whose values are codes: the system each one's codes are of."""
@@ -177,16 +175,6 @@ def digest(value: Any) -> str:
 
 def concept(system: str, code: str) -> dict[str, Any]:
     return {"coding": [{"system": system, "code": code}]}
-
-
-def role(name: str | None) -> str | None:
-    """A role in a group as a code of the registry's; None for what cannot be one."""
-    return name.lower() if name and _ROLE.fullmatch(name) else None
-
-
-def role_of(member: Mapping[str, Any]) -> str | None:
-    code = _first_coding(member.get("role")).get("code")
-    return code if isinstance(code, str) else None
 
 
 def also_called(type: RecordType) -> dict[str, Sequence[str]]:

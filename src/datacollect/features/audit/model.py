@@ -42,6 +42,7 @@ class Place(NamedTuple):
 
 
 BEGINNING = Place(0, 0)
+END = Place((1 << 63) - 1, (1 << 63) - 1)
 
 
 def parse_place(text: str) -> Place:

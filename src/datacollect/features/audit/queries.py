@@ -217,6 +217,29 @@ async def find_sources(view: Reading, scope: TenantScope, positions: Collection[
     return {row[0]: Source(row[1], row[2], row[3]) for row in rows}
 
 
+# -- who has read
+
+_READS_OF = {
+    "postgresql": f"""SELECT {_COLUMNS} FROM audit_log
+WHERE tenant_id = $1 AND entity_guid = $2 AND event_guid = '' AND action = ANY($3::text[])
+  AND (position, ordinal) < ($4, $5) ORDER BY position DESC, ordinal DESC LIMIT $6""",
+    "sqlite": f"""SELECT {_COLUMNS} FROM audit_log INDEXED BY ix_audit_log_tenant_id_entity_guid_position
+WHERE tenant_id = ?1 AND entity_guid = ?2 AND event_guid = '' AND action IN (SELECT value FROM json_each(?3))
+  AND (position, ordinal) < (?4, ?5) ORDER BY position DESC, ordinal DESC LIMIT ?6""",
+}
+
+
+async def list_reads(
+    view: Reading, scope: TenantScope, entity_guid: str, actions: Collection[str], *, before: Place, limit: int
+) -> Sequence[AuditEntry]:
+    """Notes of these reads, the latest first."""
+    asked = _list(view, sorted(actions))
+    return [
+        _entry(row)
+        for row in await view.fetch(_READS_OF[view.dialect], scope.tenant_id, entity_guid, asked, *before, limit)
+    ]
+
+
 # -- which events touched an entity: those about it, and those that wrote or deleted it along with another one
 
 MOST_BODIES = 10_000

@@ -11,6 +11,20 @@ from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
+READS = frozenset({
+    "read-entity", "read-events", "read-attachment", "link-attachment", "read-audit-trail",
+    "read-own-record", "read-own-submissions", "export-own-record", "read-access-log",
+    "read-review", "read-reviews",
+})  # fmt: skip
+"""What notes of reads are called that name one entity."""
+WIDE_READS = frozenset({
+    "read-events", "read-audit-trail", "read-all-entities", "search-entities", "read-duplicates", "check-duplicates",
+    "read-reviews", "export-begun",
+})  # fmt: skip
+"""Of those that took many entities at once."""
+MANY = ("*", "events")
+"""What they name in place of an entity's guid."""
+
 _log = structlog.get_logger(component="audit")
 
 

@@ -256,6 +256,7 @@ class _Members:
 
 # -- which events touched an entity
 
+list_reads = queries.list_reads
 MOST_BODIES = queries.MOST_BODIES
 bodies_touching = queries.read_touching_bodies
 events_touching = queries.read_touching

@@ -65,7 +65,7 @@ async def account_quota(view: Reading, email: str, origin: str, *, secret: bytes
     From where its account has signed in before it is counted apart, so that strangers cannot use the owner's up.
     """
     account = account_hash(email, secret=secret)
-    familiar = await queries.is_familiar(view, account, origin, since=Millis(now - _FAMILIAR_MILLIS))
+    familiar = await is_familiar(view, account, origin, now=now)
     return Quota(f"login:account:{account}:{origin}" if familiar else f"login:account:{account}", limit)
 
 
@@ -84,7 +84,16 @@ async def give_back(tx: Tx, counted: Sequence[Counted]) -> None:
 
 async def note_success(tx: Tx, email: str, origin: str, *, secret: bytes, now: Millis) -> None:
     """The account has signed in from there."""
-    await queries.note_familiar(tx, account_hash(email, secret=secret), origin, now=now)
+    await note_familiar(tx, account_hash(email, secret=secret), origin, now=now)
+
+
+async def is_familiar(view: Reading, account: str, origin: str, *, now: Millis) -> bool:
+    """Whether there was a sign-in from there lately. `account` is a keyed hash."""
+    return await queries.is_familiar(view, account, origin, since=Millis(now - _FAMILIAR_MILLIS))
+
+
+async def note_familiar(tx: Tx, account: str, origin: str, *, now: Millis) -> None:
+    await queries.note_familiar(tx, account, origin, now=now)
     await queries.forget_familiar(tx, before=Millis(now - _FAMILIAR_MILLIS))
 
 

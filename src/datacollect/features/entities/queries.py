@@ -36,6 +36,15 @@ async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEnt
     return found[0] if found else None
 
 
+async def find_data_and(
+    view: Reading, scope: TenantScope, guid: str, *also: ColumnElement[Any]
+) -> tuple[str, tuple[Any, ...]] | None:
+    """The data of a live entity, as JSON text, and in the same statement what somebody else wants to know."""
+    wanted = _live(scope).with_only_columns(cast(entities.c.data, Text), *also).where(entities.c.guid == guid)
+    row = (await view.execute(wanted)).one_or_none()
+    return None if row is None else (row[0], tuple(row[1:]))
+
+
 async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
     group = _live(scope).with_only_columns(entities.c.type).where(entities.c.guid == guid)
     return (await view.execute(group)).scalar() == Kind.GROUP
@@ -45,6 +54,15 @@ async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequenc
     """The members that exist, in the order in which they joined; at most `MOST_MEMBERS`."""
     joined = _live(scope).join(members, _is_member()).where(members.c.group_guid == group)
     return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
+
+
+async def list_groups_of(view: Reading, scope: TenantScope, member: str) -> Sequence[StoredEntity]:
+    """The groups that exist and have this entity as a member, by guid; at most `MOST_MEMBERS`."""
+    belongs = and_(
+        members.c.tenant_id == entities.c.tenant_id, members.c.group_guid == entities.c.guid, members.c.present
+    )
+    groups = _live(scope).join(members, belongs).where(members.c.member_guid == member)
+    return await _fetch(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))
 
 
 _MEMBERS = {

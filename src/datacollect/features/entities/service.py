@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from sqlalchemy import ColumnElement
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
 from datacollect.features.entities.around import Around as Around
@@ -18,21 +19,19 @@ from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
-from datacollect.features.entities.queries import (
-    StoredEntity,
-    find_entity,
-    is_group,
-    list_members,
-    member_guids,
-)
-from datacollect.features.entities.reach import is_within
+from datacollect.features.entities.queries import StoredEntity as StoredEntity
+from datacollect.features.entities.queries import find_entity as find_entity
+from datacollect.features.entities.queries import is_group, list_members, member_guids
+from datacollect.features.entities.reach import Find, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
 from datacollect.features.entities.states import States
-from datacollect.features.entities.touched import Touched
+from datacollect.features.entities.touched import Touched, parents_named
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+
+groups_of = queries.list_groups_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,14 @@ async def current_data(view: Reading, scope: TenantScope, guid: str) -> Mapping[
     """What is known of an entity now; None if there is no such entity, or it is deleted."""
     entity = await find_entity(view, scope, guid)
     return None if entity is None else msgspec.json.decode(entity.data)
+
+
+async def current_data_and(
+    view: Reading, scope: TenantScope, guid: str, *also: ColumnElement[Any]
+) -> tuple[Mapping[str, Any], tuple[Any, ...]] | None:
+    """As `current_data`, and in the same statement what a later slice wants to know."""
+    found = await queries.find_data_and(view, scope, guid, *also)
+    return None if found is None else (msgspec.json.decode(found[0]), found[1])
 
 
 async def entities_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Sequence[Entity]:
@@ -79,6 +86,11 @@ async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[
     """Those that exist."""
     states = await load(view, scope, Touched(guids=set(guids)))
     return [entity for entity in states.entities.values() if entity.is_live]
+
+
+async def entity_or_end(view: Reading, scope: TenantScope, guid: str) -> Entity | None:
+    """The entity, or what is left of it when it is deleted; None if nobody has ever written it."""
+    return (await load(view, scope, Touched(guids={guid}))).entities.get(guid)
 
 
 async def surroundings(
@@ -123,6 +135,23 @@ async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) 
     await load_parents(view, scope, states, ())
     find = states.entities.get
     return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find)}
+
+
+async def events_within_reach(view: Reading, scope: TenantScope, events: Sequence[Event]) -> Collection[str]:
+    """The guids of those events, not appended yet, that the caller could append as far as their reach goes."""
+    if not scope.reach.is_bounded:
+        return {event.guid for event in events}
+    states = await load(view, scope, Touched(guids={event.entity_guid for event in events}))
+    await load_parents(view, scope, states, parents_named(events))
+    return {event.guid for event in events if _may_touch(states.entities.get, event, scope)}
+
+
+def _may_touch(find: Find, event: Event, scope: TenantScope) -> bool:
+    try:
+        require_reach(find, event, scope.reach)
+    except EventRejected:
+        return False
+    return True
 
 
 async def begins_after(view: Reading, scope: TenantScope, guid: str) -> int | None:

@@ -25,13 +25,14 @@ from datacollect.features.external.model import (
 )
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pulling import Source
-from datacollect.features.external.pushing import is_external_id, stored, tell_groups
+from datacollect.features.external.pushing import LINK_TAKEN, is_external_id, stored, tell_groups
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import derived_guid
 from datacollect.kernel.tenancy import Tenant
 
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 20
+"""They are asked for one by one, and all within one call."""
 _KINDS = {kind.value: kind for kind in RecordType}
 
 
@@ -86,7 +87,11 @@ async def take_up(
         counts.pulled += len({event.entity_guid for event in appended.stored})
     twins = [link for one in known if (link := _twin(one)) is not None]
     taken = await links.links_to(tx, scope, source.system, {link.external_id for link in twins})
-    free = [link for link in twins if link.external_id not in taken or taken[link.external_id].guid == link.guid]
+    owners = {external_id: link.guid for external_id, link in taken.items()}
+    free = [link for link in twins if owners.setdefault(link.external_id, link.guid) == link.guid]
+    for link in twins:
+        if link not in free:
+            counts.fail(error_of(LINK_TAKEN, guid=link.guid))
     await links.keep_links(tx, scope, source.system, free)
     after = await take_picture(tx, scope, source.system, guids)
     kept = [_standing(records[one.guid], one, before, after, now=now) for one in known if one.guid not in refused]

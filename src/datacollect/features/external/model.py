@@ -200,7 +200,6 @@ class Record:
     is_open: bool = False
     code: str | None = None
     message: str | None = None
-    retryable: bool | None = None
     tries: int = 0
     updated_at: Millis = _NEVER
 
@@ -224,7 +223,6 @@ class Record:
             run_id=run_id,
             code=None,
             message=None,
-            retryable=None,
             updated_at=now,
         )
 
@@ -236,7 +234,6 @@ class Record:
             agreed_key=key,
             code=None,
             message=None,
-            retryable=None,
             tries=0,
         )
 
@@ -249,7 +246,6 @@ class Record:
             is_due=failure.retryable or is_uncertain,
             code=failure.code,
             message=failure.message[:LONGEST_MESSAGE],
-            retryable=failure.retryable,
             tries=self.tries + 1,
         )
 
@@ -294,6 +290,8 @@ def sending_key(guid: str, version: int, key: str) -> str:
 
 MEMBERS = "\1members"
 """Stands among the fields for who is in a group, as the other system's keys: no field of a form is called that."""
+MISSING = "\1missing"
+"""Stands among the fields for who else is in a group there, and not known here."""
 PUSHED = "\1pushed"
 """Stands among the fields while they are those that we sent, and not those that the other system told."""
 
@@ -328,7 +326,16 @@ def members_text(external_ids: Iterable[str]) -> str:
 
 def members_in(seen: Mapping[str, str] | None) -> frozenset[str] | None:
     """Who was in the group when we last knew; None if we never did."""
-    text = None if seen is None else seen.get(MEMBERS)
+    return _listed(seen, MEMBERS)
+
+
+def missing_in(seen: Mapping[str, str] | None) -> frozenset[str]:
+    """Who else is in the group there, and was not known here when we last knew."""
+    return _listed(seen, MISSING) or frozenset()
+
+
+def _listed(seen: Mapping[str, str] | None, name: str) -> frozenset[str] | None:
+    text = None if seen is None else seen.get(name)
     return None if text is None else frozenset(msgspec.json.decode(text))
 
 
@@ -419,7 +426,3 @@ def is_event_allowed(event_type: str, kind: RecordType) -> bool:
 
 
 FOLLOW_UP_EVENTS = frozenset({"program-enrolment-applied", "program-enrolment-rejected"})
-
-
-def shortened(errors: Sequence[RunError]) -> Sequence[RunError]:
-    return errors[:MOST_ERRORS]

@@ -42,7 +42,9 @@ class Picture:
         found = (self.links.get(member.guid) for member in self.members.get(guid, ()))
         return sorted(link.external_id for link in found if link is not None)
 
-    def outgoing(self, guid: str, key: str, *, is_uncertain: bool, state: Mapping[str, object]) -> Outgoing:
+    def outgoing(
+        self, guid: str, key: str, *, is_uncertain: bool, state: Mapping[str, object], strange_members: frozenset[str]
+    ) -> Outgoing:
         """The entity as adapters get it."""
         entity = self.entities[guid]
         members = None
@@ -62,6 +64,7 @@ class Picture:
             is_uncertain=is_uncertain,
             is_deleted=not entity.is_live,
             members=members,
+            strange_members=strange_members,
             state=dict(state),
         )
 

@@ -23,6 +23,7 @@ from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     LONGEST_MESSAGE,
     MEMBERS,
+    MISSING,
     MOST_FIELDS,
     PUSHED,
     Counts,
@@ -86,6 +87,8 @@ class _Item:
     joining: list[str] = field(default_factory=list)
     leaving: list[str] = field(default_factory=list)
     is_echo: bool = False
+    is_late: bool = False
+    """It only tells of members of a group that were not known here when the group was taken in."""
     events: list[Event] = field(default_factory=list)
     refused: Failure | None = None
     """Why an event of it was not stored."""
@@ -112,32 +115,51 @@ async def take_in(
     incoming: Sequence[Incoming],
     *,
     is_letter: bool,
+    late: Collection[str] = (),
     tells_missing: bool,
     now: Millis,
 ) -> Taken:
     """Store what these records say. The caller has locked the log, so that nothing changes meanwhile.
 
-    A letter is a record that could not be applied before. Members that are missing may still come in a later page.
+    A letter is a record that could not be applied before; `late` are the external ids of those whose members alone could
+    not. Members that are missing may still come in a later page.
     """
     counts, appended = Counts(), list[Appended]()
-    for some in _each_once(incoming):
-        ways = {"is_letter": is_letter, "tells_missing": tells_missing}
-        taken = await _take_in(tx, log, scope, tenant, source, some, counts, **ways, now=now)
+    for some in _each_once(scope, source, incoming):
+        taken = await _take_in(
+            tx,
+            log,
+            scope,
+            tenant,
+            source,
+            some,
+            counts,
+            is_letter=is_letter,
+            late=late,
+            tells_missing=tells_missing,
+            now=now,
+        )
         if taken is not None:
             appended.append(taken)
     return Taken(counts, appended)
 
 
-def _each_once(incoming: Sequence[Incoming]) -> Iterator[Sequence[Incoming]]:
-    """The records in their order, in parts that hold none twice: the second is about what the first has done."""
-    some: dict[str, Incoming] = {}
+def _each_once(scope: TenantScope, source: Source, incoming: Sequence[Incoming]) -> Iterator[Sequence[Incoming]]:
+    """The records in their order, in parts that hold none twice, by either key: the second is about what the first has
+    done."""
+    some: list[Incoming] = []
+    known: set[tuple[str, str]] = set()
     for one in incoming:
-        if one.external_id in some:
-            yield list(some.values())
-            some = {}
-        some[one.external_id] = one
+        names = {("there", one.external_id), ("here", _own_guid(scope, source, one))}
+        if one.guid is not None:
+            names.add(("here", one.guid))
+        if not known.isdisjoint(names):
+            yield some
+            some, known = [], set()
+        some.append(one)
+        known |= names
     if some:
-        yield list(some.values())
+        yield some
 
 
 async def _take_in(
@@ -150,6 +172,7 @@ async def _take_in(
     counts: Counts,
     *,
     is_letter: bool,
+    late: Collection[str],
     tells_missing: bool,
     now: Millis,
 ) -> Appended | None:
@@ -158,6 +181,7 @@ async def _take_in(
         counts.fail(RunError(letter.code, letter.message, letter.guid, retryable=False))
     items, picture, twins = await _look_up(tx, scope, source, sound)
     for item in items:
+        item.is_late = item.incoming.external_id in late
         _judge(item, picture)
     twins = twins | {item.incoming.external_id: item.guid for item in items if item.failure is None}
     for item in items:
@@ -287,6 +311,7 @@ def _compare(item: _Item, picture: Picture, twins: Mapping[str, str], *, is_lett
     if is_ours and link is not None and incoming.version is not None and incoming.version == link.version:
         # Nobody has touched it since we sent it: what differs is how the other system tells it.
         item.is_echo = True
+        item.missing = sorted(set(incoming.members or ()) - twins.keys())
         return
     item.changed = changed_fields(item.data, seen)
     if is_live and entity is not None:
@@ -310,7 +335,7 @@ def _compare_members(item: _Item, picture: Picture, twins: Mapping[str, str], se
     before = members_in(seen)
     wanted = {guid for key, guid in known.items() if before is None or key not in before}
     item.joining = sorted(wanted - now)
-    if before is not None:
+    if before is not None and not item.is_late:
         gone = before - told
         item.leaving = sorted(
             member.guid
@@ -333,7 +358,7 @@ def _make_events(scope: TenantScope, source: Source, item: _Item, picture: Pictu
                 maker.add("remove-member", {"memberId": member.guid})
             maker.add("delete-entity", {"reason": "deleted in the other system"})
         return
-    if not is_live and not item.is_echo and (item.changed or (entity is None and not item.data)):
+    if not is_live and not item.is_echo and not item.is_late and (item.changed or (entity is None and not item.data)):
         maker.add(f"create-{item.type}", item.data or {"entityName": item.type.value})
     elif item.changed:
         maker.add(f"update-{item.type}", item.changed)
@@ -406,13 +431,15 @@ async def _keep(
     changed = [
         StoredLink(item.guid, item.incoming.external_id, item.incoming.version, item.incoming.state)
         for item in sound
-        if not (item.incoming.is_deleted and item.link is None)
+        if not (item.incoming.is_deleted and item.link is None) and not item.is_late
     ]
-    await links.keep_links(tx, scope, source.system, [link for link in changed if before.links.get(link.guid) != link])
+    changed = [link for link in changed if before.links.get(link.guid) != link]
+    await links.keep_links(tx, scope, source.system, changed)
     after = before
-    if sound:
+    if stored or changed:
         after = await take_picture(tx, scope, source.system, [item.guid for item in sound])
-    kept = [record for item in sound if (record := _standing(item, source, before, after, now=now)) is not None]
+    standing = ((item.record, _standing(item, source, before, after, now=now)) for item in sound)
+    kept = [record for was, record in standing if record is not None and not _is_as_it_was(record, was)]
     await record_queries.keep_records(tx, scope, source.system, kept)
     adopted = [link.guid for link in changed if link.guid not in before.links and link.guid in before.entities]
     await tell_groups(tx, scope, source.system, adopted)
@@ -440,14 +467,25 @@ def _standing(item: _Item, source: Source, before: Picture, after: Picture, *, n
     return replace(record, is_due=True) if record.standing is Standing.AGREED else record
 
 
+def _is_as_it_was(record: Record, was: Record | None) -> bool:
+    """Systems tell again what they have told before: nothing of that is written anew."""
+    return was is not None and replace(record, updated_at=was.updated_at) == was
+
+
 def _seen(item: _Item) -> Mapping[str, str]:
     """What the other system is known to hold."""
     known = item.record.seen if item.record is not None and item.record.seen is not None else {}
     told = hashes_of(item.data)
-    seen = {name: value for name, value in without_done(known, told).items() if name != PUSHED} | told
+    seen = dict(known)
+    if not item.is_late:
+        seen = {name: value for name, value in without_done(known, told).items() if name != PUSHED} | told
     if item.incoming.members is not None:
-        # Of those who are missing here we know nothing until they come.
-        seen[MEMBERS] = members_text(set(item.incoming.members) - set(item.missing))
+        # Those who are missing here have not joined until they come, and are not taken out there either.
+        before = members_in(known) if item.is_late else None
+        seen[MEMBERS] = members_text(set(item.incoming.members) - set(item.missing) | (before or set()))
+        seen.pop(MISSING, None)
+        if item.missing:
+            seen[MISSING] = members_text(item.missing)
     return seen
 
 
@@ -481,7 +519,7 @@ async def _keep_letters(
                     source,
                     item.incoming.external_id,
                     item.guid,
-                    item.incoming,
+                    item.incoming if item.trouble else _of_members(item),
                     failure,
                     is_due=failure.retryable,
                     now=now,
@@ -496,6 +534,11 @@ def _missing(item: _Item) -> Failure | None:
         return None
     message = f"{len(item.missing)} of the group's members are not known here yet."
     return Failure(code=Trouble.MEMBER_UNKNOWN.value, message=message, retryable=True, guid=item.guid)
+
+
+def _of_members(item: _Item) -> Incoming:
+    """What of it has not been taken in: the rest may have changed on either side when those members come."""
+    return replace(item.incoming, data={}, state={}, version=None, members=item.missing)
 
 
 def _letter(
@@ -514,7 +557,14 @@ def _letter(
 
 def incoming_of(letter: Letter) -> Incoming:
     """The record that a letter is about."""
-    return _incoming.decode(letter.record)
+    incoming = _incoming.decode(letter.record)
+    # Letters of older versions hold all of the record.
+    return replace(incoming, data={}, state={}, version=None) if is_of_members(letter) else incoming
+
+
+def is_of_members(letter: Letter) -> bool:
+    """Whether only members of it could not be taken in."""
+    return letter.code == Trouble.MEMBER_UNKNOWN.value
 
 
 def _count(counts: Counts, item: _Item, stored: set[str], *, tells_missing: bool) -> None:
@@ -534,7 +584,7 @@ async def keep_unreadable(tx: Tx, scope: TenantScope, system: str, page: Page, *
     """Name the records that the adapter itself could not read: it does not give them again."""
     letters = [
         Letter(
-            failure.guid or derived_guid(system, "unreadable", f"{number}#{page.mark}"),
+            _key_of(failure) or derived_guid(system, "unreadable", f"{number}#{page.mark}"),
             failure.guid,
             "",
             failure.code,
@@ -547,6 +597,10 @@ async def keep_unreadable(tx: Tx, scope: TenantScope, system: str, page: Page, *
         for number, failure in enumerate(page.failures)
     ]
     await record_queries.keep_letters(tx, scope, system, list({one.external_id: one for one in letters}.values()))
+
+
+def _key_of(failure: Failure) -> str | None:
+    return next((key for key in (failure.external_id, failure.guid) if is_external_id(key)), None)
 
 
 def _failure(code: str, message: str) -> Failure:

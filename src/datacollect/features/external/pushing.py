@@ -7,6 +7,7 @@ the push has come (`settle`). So a record that was handed over and not answered 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from datacollect.adapters.errors import Failure
@@ -19,6 +20,7 @@ from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
     LONGEST_ID_BYTES,
     MEMBERS,
+    MISSING,
     PUSHED,
     Counts,
     Record,
@@ -28,6 +30,7 @@ from datacollect.features.external.model import (
     hashes_of,
     is_to_be_sent,
     members_text,
+    missing_in,
     stage_of,
     with_asked,
 )
@@ -38,6 +41,8 @@ from datacollect.kernel.identity import TenantScope
 
 _LOOKED_AT = 200
 """Entities that are looked at for one batch: most of them need not be sent after a large pull."""
+_PICTURED = 50
+"""Entities that are read at a time, at least: where all of them are to be sent, the others would be read in vain."""
 
 
 class Sweep(StrEnum):
@@ -132,18 +137,19 @@ async def _walked(
     found = await links.changed_page(
         view, scope, kind=stage.kind, after=marks.of(stage), through=place.through, limit=_LOOKED_AT
     )
-    guids = [guid for guid, _ in found]
-    known = await record_queries.find_records(view, scope, system, guids)
-    picture = await take_picture(view, scope, system, guids)
+    left = iter([guid for guid, _ in found])
     offers: list[Offer] = []
     looked_at = 0
-    for guid in guids:
-        looked_at += 1
-        offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, now=now)
-        if offer is not None:
-            offers.append(offer)
-            if len(offers) == at_once:
-                break
+    while len(offers) < at_once and (guids := list(islice(left, max(at_once, _PICTURED)))):
+        known = await record_queries.find_records(view, scope, system, guids)
+        picture = await take_picture(view, scope, system, guids)
+        for guid in guids:
+            looked_at += 1
+            offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, now=now)
+            if offer is not None:
+                offers.append(offer)
+                if len(offers) == at_once:
+                    break
     if looked_at == len(found) < _LOOKED_AT:
         # The next run begins behind all that this one has looked at, whatever is there.
         return Batch(offers, (), place.following(), (stage, (place.through + 1, "")))
@@ -167,7 +173,13 @@ def _made(
     picture: Picture, guid: str, stage: Stage, record: Record | None, key: str, *, run_id: int, now: Millis
 ) -> Offer:
     before = record or Record(guid, stage, Standing.SENDING, run_id)
-    outgoing = picture.outgoing(guid, key, is_uncertain=record is not None and before.is_uncertain, state=before.state)
+    outgoing = picture.outgoing(
+        guid,
+        key,
+        is_uncertain=record is not None and before.is_uncertain,
+        state=before.state,
+        strange_members=missing_in(before.seen),
+    )
     members = None if outgoing.members is None else picture.member_ids(guid)
     kept = replace(before.sending(key, run_id=run_id, now=now), stage=stage)
     return Offer(kept, outgoing, key, members)
@@ -255,7 +267,7 @@ def _keys_in(outcomes: Iterable[Outcome]) -> set[str]:
     return {link.external_id for link in found if link is not None}
 
 
-_LINK_TAKEN = Failure(
+LINK_TAKEN = Failure(
     code=Trouble.LINK_TAKEN.value,
     message="The other system gives it the key of a record that belongs to another entity here.",
     retryable=False,
@@ -275,7 +287,7 @@ def _checked(offer: Offer, outcome: Outcome, owners: dict[str, str]) -> Outcome:
     if not is_external_id(key):
         return Failed(failure=_BAD_KEY)
     if owners.setdefault(key, offer.outgoing.guid) != offer.outgoing.guid:
-        return Failed(failure=_LINK_TAKEN)
+        return Failed(failure=LINK_TAKEN)
     return outcome
 
 
@@ -319,6 +331,8 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
     seen: Mapping[str, str] = hashes_of(offer.outgoing.data) | {PUSHED: ""}
     if offer.members is not None:
         seen = {**seen, MEMBERS: members_text(offer.members)}
+        if strange := offer.outgoing.strange_members:
+            seen = {**seen, MISSING: members_text(strange)}
     return replace(agreed, seen=seen)
 
 

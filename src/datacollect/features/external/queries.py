@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -65,12 +65,6 @@ async def list_runs(view: Reading, scope: TenantScope, *, before: int | None, li
     if before is not None:
         found = found.where(_r.id < before)
     return [_run(row) for row in await view.execute(found.order_by(_r.id.desc()).limit(limit))]
-
-
-async def find_active_run(view: Reading, scope: TenantScope) -> Run | None:
-    """There is one at a time, and it is the latest."""
-    latest = await list_runs(view, scope, before=None, limit=1)
-    return latest[0] if latest and latest[0].phase.is_active else None
 
 
 async def store_run(tx: Tx, scope: TenantScope, run: Run) -> None:
@@ -145,18 +139,11 @@ async def find_marks(view: Reading, scope: TenantScope, system: str) -> Marks | 
     return None if row is None else Marks(_places.decode(row.push), row.pull)
 
 
-async def store_marks(tx: Tx, scope: TenantScope, system: str, adapter: str, marks: Marks) -> None:
-    values = {"adapter": adapter, "push": _text(marks.push), "pull": marks.pull}
+async def store_marks(tx: Tx, scope: TenantScope, system: str, marks: Marks) -> None:
+    values = {"push": _text(marks.push), "pull": marks.pull}
     insert_ = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_marks)
     upsert = insert_.values(tenant_id=scope.tenant_id, system=system, **values)
     await tx.execute(upsert.on_conflict_do_update(index_elements=[_m.tenant_id, _m.system], set_=values))
-
-
-async def forget_pull_mark(tx: Tx, scope: TenantScope, system: str) -> None:
-    """The next pull begins at the beginning."""
-    await tx.execute(
-        update(external_marks).where(_m.tenant_id == scope.tenant_id, _m.system == system).values(pull=text("NULL"))
-    )
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -19,7 +19,7 @@ _l = external_letters.c
 _seen = msgspec.json.Decoder(dict[str, str])
 _KEPT = (
     "stage", "status", "is_due", "sent_key", "agreed_key", "seen", "pulls", "state", "is_open", "code", "message",
-    "retryable", "tries", "run_id", "updated_ms",
+    "tries", "run_id", "updated_ms",
 )  # fmt: skip
 
 
@@ -109,7 +109,6 @@ def _values(scope: TenantScope, system: str, record: Record) -> dict[str, Any]:
         "is_open": record.is_open,
         "code": record.code,
         "message": record.message,
-        "retryable": record.retryable,
         "tries": record.tries,
         "run_id": record.run_id,
         "updated_ms": record.updated_at,
@@ -131,7 +130,6 @@ def _record(row: Any) -> Record:
         is_open=bool(row.is_open),
         code=row.code,
         message=row.message,
-        retryable=row.retryable,
         tries=row.tries,
         updated_at=Millis(row.updated_ms),
     )
@@ -210,13 +208,6 @@ async def drop_letters(tx: Tx, scope: TenantScope, system: str, external_ids: Co
 async def make_letters_due(tx: Tx, scope: TenantScope, system: str) -> int:
     wanted = and_(_about(scope, system), _l.is_due.is_(False), _l.record != "")
     return (await tx.execute(update(external_letters).where(wanted).values(is_due=true()))).rowcount
-
-
-async def count_failures(view: Reading, scope: TenantScope, system: str) -> tuple[int, int]:
-    """How many records have not arrived there, and how many have not here."""
-    there = select(func.count()).select_from(external_outcomes).where(_of(scope, system), _o.code.is_not(None))
-    here = select(func.count()).select_from(external_letters).where(_about(scope, system))
-    return (await view.execute(there)).scalar_one(), (await view.execute(here)).scalar_one()
 
 
 def _about(scope: TenantScope, system: str) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ a crash the next worker goes on at the batch that was under way, whose records a
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -86,6 +86,8 @@ class _Told:
 class _Letters:
     connection: Connection
     incoming: Sequence[Incoming]
+    late: frozenset[str]
+    """Those of them that are about members alone, by their external ids."""
     last: str | None
 
 
@@ -127,7 +129,10 @@ class _Work:
     scope: TenantScope
     job: Job
     run: Run
-    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Mapping[str, Any]:
+        return self.job.checkpoint
 
 
 class ExternalSync:
@@ -236,7 +241,8 @@ class ExternalSync:
                 view, scope, connection.system, after=after, limit=_LETTERS_AT_ONCE
             )
         last = letters[-1].external_id if len(letters) == _LETTERS_AT_ONCE else None
-        return _Letters(connection, [pulling.incoming_of(letter) for letter in letters if letter.record], last)
+        late = frozenset(letter.external_id for letter in letters if pulling.is_of_members(letter))
+        return _Letters(connection, [pulling.incoming_of(letter) for letter in letters if letter.record], late, last)
 
     async def _pull(self, scope: TenantScope, connection: Connection) -> _Result:
         async with self._database.reading(scope) as view:
@@ -252,7 +258,7 @@ class ExternalSync:
         run = await queries.find_run(tx, scope, job.id)
         if run is None or not run.phase.is_active:
             return Done()
-        work = _Work(tx, scope, job, run, job.checkpoint)
+        work = _Work(tx, scope, job, run)
         try:
             return await self._store(work, result)
         except TenantUnknown:
@@ -281,7 +287,7 @@ class ExternalSync:
     async def _store_beginning(self, work: _Work, begun: _Begun) -> Step:
         connection, now = begun.connection, self._clock.now()
         await links.set_current(work.tx, work.scope, connection.system)
-        await queries.store_marks(work.tx, work.scope, connection.system, connection.name, begun.marks)
+        await queries.store_marks(work.tx, work.scope, connection.system, begun.marks)
         run = replace(work.run, phase=Phase.PUSHING, adapter=connection.name, started_at=work.run.started_at or now)
         checkpoint = {"system": connection.system, "run": run.id}
         if connection.can(Capability.PUSH):
@@ -295,7 +301,7 @@ class ExternalSync:
         counts = await pushing.settle(tx, scope, system, sent.batch, sent.outcomes, now=self._clock.now())
         marks = await queries.find_marks(tx, scope, system) or _NO_MARKS
         if marks.push != sent.marks:
-            await queries.store_marks(tx, scope, system, sent.connection.name, replace(marks, push=sent.marks))
+            await queries.store_marks(tx, scope, system, replace(marks, push=sent.marks))
         if sent.batch.place is not None:
             return await self._go_on(work, _pushing(sent.batch.place), counts, len(sent.batch.offers))
         if isinstance(sent.connection.adapter, FollowsUp):
@@ -322,7 +328,9 @@ class ExternalSync:
 
     async def _store_letters(self, work: _Work, letters: _Letters) -> Step:
         again = bool(work.checkpoint["again"])
-        counts = await self._take_in(work, letters.connection, letters.incoming, is_letter=True, tell=again)
+        counts = await self._take_in(
+            work, letters.connection, letters.incoming, is_letter=True, late=letters.late, tell=again
+        )
         if letters.last is not None:
             return await self._go_on(work, _reading_letters(letters.last, again=again), counts, len(letters.incoming))
         if again:
@@ -337,7 +345,7 @@ class ExternalSync:
             counts.fail(error_of(failure))
         await pulling.keep_unreadable(work.tx, work.scope, system, page, run_id=work.run.id, now=self._clock.now())
         marks = await queries.find_marks(work.tx, work.scope, system) or _NO_MARKS
-        await queries.store_marks(work.tx, work.scope, system, got.connection.name, replace(marks, pull=page.mark))
+        await queries.store_marks(work.tx, work.scope, system, replace(marks, pull=page.mark))
         if not page.is_last:
             return await self._go_on(work, {"phase": "pull"}, counts, len(page.records))
         if not await record_queries.due_letters(work.tx, work.scope, system, after="", limit=1):
@@ -345,7 +353,14 @@ class ExternalSync:
         return await self._go_on(work, _reading_letters("", again=True), counts, len(page.records))
 
     async def _take_in(
-        self, work: _Work, connection: Connection, incoming: Sequence[Incoming], *, is_letter: bool, tell: bool
+        self,
+        work: _Work,
+        connection: Connection,
+        incoming: Sequence[Incoming],
+        *,
+        is_letter: bool,
+        late: frozenset[str] = frozenset(),
+        tell: bool,
     ) -> Counts:
         if not incoming:
             return Counts()
@@ -359,6 +374,7 @@ class ExternalSync:
             source,
             incoming,
             is_letter=is_letter,
+            late=late,
             tells_missing=tell,
             now=self._clock.now(),
         )

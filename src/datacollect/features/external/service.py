@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from datacollect.adapters.port import Decides
 from datacollect.db import Reading, Tx
 from datacollect.features.external import queries, record_queries
 from datacollect.features.external.codes import Trouble
@@ -210,6 +211,18 @@ class OtherSystems:
             await connection.adapter.close()
         code = None if health.is_healthy else Trouble.UNHEALTHY.value
         return Tested(connection.name, health.is_healthy, health.latency_ms, code, health.message)
+
+    async def deciders(self, scope: TenantScope, tenant: Tenant) -> Sequence[str]:
+        """The adapter's names, the right one first, if somebody in the program's other system decides about changes."""
+        try:
+            connection = await self._connections.make(scope, tenant)
+        except CannotConnect:
+            return ()
+        kind, adapter = connection.configured.kind, connection.adapter
+        try:
+            return (kind.name, *kind.aliases) if isinstance(adapter, Decides) and adapter.decides else ()
+        finally:
+            await connection.adapter.close()
 
     def kinds(self) -> Sequence[dict[str, Any]]:
         """Every kind of adapter, as a form for its settings is drawn from."""

@@ -52,7 +52,6 @@ external_marks = Table(
     metadata,
     Column("tenant_id", Text, nullable=False),
     Column("system", Text, nullable=False),
-    Column("adapter", Text, nullable=False),
     # How far entities of each kind have been looked at: `[position, guid]` by the stage of a push.
     Column("push", JsonText, nullable=False, server_default="{}"),
     # The adapter's own text; NULL before the first page.
@@ -83,7 +82,6 @@ external_outcomes = Table(
     Column("is_open", Boolean, nullable=False),
     Column("code", Text),
     Column("message", Text),
-    Column("retryable", Boolean),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("run_id", Integer, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),

@@ -30,7 +30,7 @@ class ProgramForms:
 
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = dict(definitions)
-        self._forms: dict[str, _Form | None] = {}
+        self._forms: dict[str, Form | None] = {}
 
     def mismatches(self, event: Event) -> Sequence[Mismatch]:
         """What in the event's data its form, and those of its members, would not have let pass; the first few."""
@@ -70,22 +70,23 @@ class ProgramForms:
             for inner, message in form.faults(data, complete=complete):
                 yield Mismatch(form.name, guid, (*path, *inner), message)
 
-    def _form(self, name: str) -> "_Form | None":
+    def _form(self, name: str) -> "Form | None":
         if name not in self._forms and name in self._definitions:
-            self._forms[name] = _compiled(name, self._definitions.pop(name))
+            self._forms[name] = compiled(name, self._definitions.pop(name))
         return self._forms.get(name)
 
 
-def _compiled(name: str, definition: Any) -> "_Form | None":
+def compiled(name: str, definition: Any) -> "Form | None":
+    """The form, ready to check data; None for one that cannot be read."""
     try:
-        return _Form(name, translate(definition))
+        return Form(name, translate(definition))
     except Exception as error:
         # A form may hold anything; one that cannot be read must not keep anybody's data out.
         _log.warning("form.not_translated", error=type(error).__name__)
         return None
 
 
-class _Form:
+class Form:
     """A form, ready to check data."""
 
     def __init__(self, name: str, form: FormSchema) -> None:

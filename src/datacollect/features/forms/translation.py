@@ -77,6 +77,11 @@ def translate(definition: Any) -> FormSchema:
     return FormSchema(schema, tuple(key for key in required if key not in TECHNICAL_KEYS))
 
 
+def components_of(components: Any) -> Iterator[Mapping[str, Any]]:
+    """The components in a list that give data, layout taken away; grids and containers as they are."""
+    return (component for component, _ in _Translation().fields(components, False, 0))
+
+
 @dataclass(slots=True)
 class _Translation:
     left: int = _MOST_COMPONENTS
@@ -86,7 +91,7 @@ class _Translation:
         """The schema of each value, by key, and the required ones; `optional` lets none be required."""
         properties: dict[str, Schema] = {}
         required: dict[str, None] = {}
-        for component, hideable in self._fields(components, optional, depth):
+        for component, hideable in self.fields(components, optional, depth):
             key = component.get("key")
             if not isinstance(key, str) or not key or "." in key:
                 continue  # a dotted key names a place deeper down; clients differ in what they make of it
@@ -99,7 +104,7 @@ class _Translation:
                 required[key] = None
         return properties, list(required)
 
-    def _fields(self, components: Any, optional: bool, depth: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    def fields(self, components: Any, optional: bool, depth: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
         """Components that give data, layout taken away, and whether something may hide them."""
         if not isinstance(components, Sequence) or isinstance(components, str) or depth > _DEEPEST:
             return
@@ -113,7 +118,7 @@ class _Translation:
             hideable = optional or _may_be_hidden(component)
             if isinstance(kind, str) and kind in _LAYOUT:
                 for inner in _inside(component, kind):
-                    yield from self._fields(inner, hideable, depth + 1)
+                    yield from self.fields(inner, hideable, depth + 1)
             elif not (isinstance(kind, str) and kind in _WITHOUT_DATA):
                 yield component, hideable
 

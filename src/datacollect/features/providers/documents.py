@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from datacollect.features.providers.errors import ProviderUnavailable
+from datacollect.features.providers.errors import Fault, ProviderUnavailable
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.jwks import PublicKeys
 from datacollect.kernel.oidc import Provider, TokenRefused, same_issuer, same_origin
@@ -35,8 +35,9 @@ _MOST_PROVIDERS = 1000
 class FetchFailed(Exception):
     """No document: the provider is away, answers with an error, or with what is no JSON. The argument says which."""
 
-    def __init__(self, reason: str, status: int | None = None) -> None:
+    def __init__(self, reason: str, status: int | None = None, *, fault: Fault = Fault.AWAY) -> None:
         super().__init__(reason)
+        self.fault = fault
         self.status = status
         """What it answered, if it did."""
 
@@ -61,6 +62,8 @@ class Published:
 class _Source:
     published: Published | None = None
     tried_at: Millis | None = None
+    fault: Fault = Fault.AWAY
+    """Of the last attempt that failed."""
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -82,7 +85,7 @@ class ProviderDocuments:
                     await self._ask(source, provider)
         published = source.published
         if published is None or not self._serves(source, key_id):
-            raise ProviderUnavailable(headers={"Retry-After": str(RETRY_MILLIS // 1000)})
+            raise ProviderUnavailable(headers={"Retry-After": str(RETRY_MILLIS // 1000)}, fault=source.fault)
         return published
 
     def _source(self, provider: Provider) -> _Source:
@@ -113,6 +116,7 @@ class ProviderDocuments:
         try:
             source.published = await self._fetched(provider)
         except (FetchFailed, TokenRefused) as failed:
+            source.fault = failed.fault if isinstance(failed, FetchFailed) else Fault.WRONG
             _log.warning("provider.unavailable", authority=provider.authority, reason=str(failed))
         finally:
             source.tried_at = self._clock.now()
@@ -120,15 +124,15 @@ class ProviderDocuments:
     async def _fetched(self, provider: Provider) -> Published:
         about = await self._fetcher.get_json(f"{provider.authority}/.well-known/openid-configuration")
         if not isinstance(about, dict) or not same_issuer(about.get("issuer"), provider.issuer):
-            raise FetchFailed("the discovery document is of another issuer")
+            raise FetchFailed("the discovery document is of another issuer", fault=Fault.WRONG)
         # Elsewhere could be inside our network, or somebody else's keys.
         jwks_uri = about.get("jwks_uri")
         if not isinstance(jwks_uri, str) or not same_origin(jwks_uri, provider.authority):
-            raise FetchFailed("jwks_uri is not where the authority is")
+            raise FetchFailed("jwks_uri is not where the authority is", fault=Fault.WRONG)
         userinfo = about.get("userinfo_endpoint")
         if not isinstance(userinfo, str) or not same_origin(userinfo, provider.authority):
             userinfo = None
         keys = PublicKeys.read(await self._fetcher.get_json(jwks_uri))
         if not keys.keys:
-            raise FetchFailed("there is no key that can be used")
+            raise FetchFailed("there is no key that can be used", fault=Fault.WRONG)
         return Published(about["issuer"], keys, userinfo, self._clock.now())

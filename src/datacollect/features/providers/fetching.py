@@ -3,8 +3,10 @@
 from typing import Any
 
 from datacollect.features.providers.documents import FetchFailed
+from datacollect.features.providers.errors import Fault
 from datacollect.kernel.errors import DataCollectError
 from datacollect.outgoing import GuardedClient
+from datacollect.outgoing.errors import UpstreamTooSlow
 
 TIMEOUT_SECONDS = 5.0
 _MOST_BYTES = 512 * 1024
@@ -28,4 +30,5 @@ class GuardedFetcher:
                 raise FetchFailed(f"status {answer.status}", answer.status)
             return answer.json()
         except DataCollectError as failed:
-            raise FetchFailed(failed.code) from None
+            fault = Fault.SLOW if isinstance(failed, UpstreamTooSlow) else Fault.AWAY
+            raise FetchFailed(failed.code, fault=fault) from None

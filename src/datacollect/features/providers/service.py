@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -82,6 +83,10 @@ class ProviderGate:
             _log.info("provider.login_refused", provider=name, reason="no account of a verified e-mail")
             raise ProviderLoginRefused()
         return user.id
+
+    async def citizen(self, provider: Provider, token: str, *, nonce: str | None) -> Mapping[str, Any]:
+        _, claims = await self.verifier.signed_in(provider, token, nonce=nonce)
+        return claims
 
     async def _providers(self, tenant: Tenant) -> Sequence[Provider]:
         entry = self._programs.get(tenant.id)

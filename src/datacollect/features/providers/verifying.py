@@ -83,12 +83,18 @@ class TokenVerifier:
 
     async def id_token(self, provider: Provider, token: str, *, nonce: str | None) -> Identity:
         """Who has just signed in at the provider. Raises `TokenRefused`, `ProviderUnavailable`."""
+        return (await self.signed_in(provider, token, nonce=nonce))[0]
+
+    async def signed_in(
+        self, provider: Provider, token: str, *, nonce: str | None
+    ) -> tuple[Identity, Mapping[str, Any]]:
+        """As `id_token`, with all that the provider says of them."""
         read = read_unverified(token)
         if read.type != "jwt":
             raise TokenRefused("kind of token")
         identity = check_id_token(read.claims, provider, nonce=nonce, now=self._clock.now())
         await self._check_signature(provider, read)
-        return identity
+        return identity, read.claims
 
     async def _check_signature(self, provider: Provider, token: Unverified) -> None:
         published = await self._documents.of(provider, key_id=token.key_id)

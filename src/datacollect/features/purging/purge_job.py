@@ -12,6 +12,7 @@ from datacollect.eventstore.anchors import AnchorsUnwritable, set_aside_anchors
 from datacollect.features.external import service as external
 from datacollect.features.purging import queries
 from datacollect.features.purging.model import Progress
+from datacollect.features.reviews import service as reviews
 from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import service as tenants
 from datacollect.features.users import service as users
@@ -90,6 +91,7 @@ class PurgeHandler:
 
     async def _finish(self, tx: Tx, scope: TenantScope, job: Job, progress: Progress) -> Done:
         await external.forget_jobs(tx, scope)
+        await reviews.forget_owners(tx, scope)
         await forget_ended(tx, scope)
         await tenants.end_purge(tx, scope)
         await record(

@@ -29,6 +29,14 @@ class SecurityAction(StrEnum):
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - what happened, not a password
     PASSWORD_REFUSED = "password.refused"  # noqa: S105
     """A wrong current password, where somebody wanted to change it."""
+    CITIZEN_SIGNED_IN = "citizen.signed_in"
+    CITIZEN_REFUSED = "citizen.refused"
+    """A wrong code, a wrong national id or date of birth, or nobody's ID token."""
+    CITIZEN_THROTTLED = "citizen.throttled"
+    """Too many codes were asked for, by an address or for an identifier; told once per window."""
+    CITIZEN_LOCKED = "citizen.locked"
+    """An identifier or a national id is locked for a while, after too many wrong tries."""
+    CITIZEN_SIGNED_OUT = "citizen.signed_out"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DELETED = "user.deleted"

@@ -14,6 +14,8 @@ from datacollect.kernel.ids import is_uuid_text
 _LONGEST_NAME = 512
 """Characters of an id, type or user id: what both databases can index, and far more than any producer uses."""
 
+_TEXTS = ("guid", "entityGuid", "type", "timestamp", "userId")
+
 _LARGEST_WHOLE = 2**53 - 1
 """The largest integer that every client reads back as it was."""
 
@@ -65,17 +67,9 @@ def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
     if not isinstance(item, dict):
         issues.append(_issue(IssueCode.INVALID_TYPE, ["events", index], "Expected object"))
         return None
-    known = len(issues)
-    for name in ("guid", "entityGuid", "type", "timestamp", "userId"):
-        _check_text(item, name, index, issues)
-    if not isinstance(item.get("data"), dict):
-        issues.append(_wrong_type(item, "data", "object", index))
-    if not _is_number(item.get("syncLevel")):
-        issues.append(_wrong_type(item, "syncLevel", "number", index))
     schema_version = item.get("schemaVersion")
-    if schema_version is not None and not _is_whole(schema_version):
-        issues.append(_wrong_type(item, "schemaVersion", "whole number", index))
-    if len(issues) > known:
+    if not _is_of_right_types(item, schema_version):
+        _name_wrong_types(item, index, schema_version, issues)
         return None
     occurred_at = _check_forms(item, index, issues)
     if occurred_at is None:
@@ -89,6 +83,26 @@ def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:
         user_id=item["userId"],
         schema_version=None if schema_version is None else int(schema_version),
     )
+
+
+def _is_of_right_types(item: Mapping[str, Any], schema_version: Any) -> bool:
+    for name in _TEXTS:
+        text = item.get(name)
+        if type(text) is not str or len(text) > _LONGEST_NAME:
+            return False
+    has_version = schema_version is None or _is_whole(schema_version)
+    return isinstance(item.get("data"), dict) and _is_number(item.get("syncLevel")) and has_version
+
+
+def _name_wrong_types(item: Mapping[str, Any], index: int, schema_version: Any, issues: list[Issue]) -> None:
+    for name in _TEXTS:
+        _check_text(item, name, index, issues)
+    if not isinstance(item.get("data"), dict):
+        issues.append(_wrong_type(item, "data", "object", index))
+    if not _is_number(item.get("syncLevel")):
+        issues.append(_wrong_type(item, "syncLevel", "number", index))
+    if schema_version is not None and not _is_whole(schema_version):
+        issues.append(_wrong_type(item, "schemaVersion", "whole number", index))
 
 
 def _check_forms(item: Mapping[str, Any], index: int, issues: list[Issue]) -> Millis | None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
+from datacollect.features.sync.answering import answer
 from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
 from datacollect.features.sync.payload import Push, read_push
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
@@ -30,8 +31,15 @@ LARGEST_PAGE = 5000
 MOST_AREAS = 1000
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
+_CACHING = {"none": None, "private": "private, no-cache", "shared": "public, no-cache"}
+"""What caches are told of full pages, by `CACHE_PAGES`. Never to give one out unasked: rights can be taken away."""
+
 _PREPARING = {503: "A large program is being prepared for limited scopes; come again after `Retry-After`."}
 _HASH_HEADER = {"X-Sync-Scope-Hash": {"description": "The same as `scope.hash`.", "schema": {"type": "string"}}}
+
+_TAG_HEADER = {
+    "ETag": {"description": "Of a full page, which never changes.", "schema": {"type": "string"}},
+}
 
 _DEVICE_HEADER: dict[str, Any] = {
     "parameters": [
@@ -66,7 +74,11 @@ Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(Pus
     "/pull",
     summary="Pull events",
     response_model=PullReply,
-    responses={200: {"headers": _HASH_HEADER}, **errors(400, texts=_PREPARING)},
+    responses={
+        200: {"headers": _HASH_HEADER | _TAG_HEADER},
+        304: {"description": "The caller has this page already (`If-None-Match`).", "headers": _TAG_HEADER},
+        **errors(400, texts=_PREPARING),
+    },
     openapi_extra=_DEVICE_HEADER,
 )
 async def pull(
@@ -93,18 +105,21 @@ async def pull(
         await _file(hub, scope, tenant, sync_scope)
     async with hub.db.reading(scope) as view:
         page = await service.pull(
-            view, hub.log, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
+            view, hub.log, hub.pages, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
         )
-    device.pulled(len(page.bodies), scope_hash=sync_scope.hash)
-    if page.bodies:
-        await hub.reads.note(scope, tenant, "read-events", "events", count=len(page.bodies), since=since)
-    tail: dict[str, Any] = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor)}
+    count = len(page)
+    device.pulled(count, scope_hash=sync_scope.hash)
+    if count:
+        await hub.reads.note(scope, tenant, "read-events", "events", count=count, since=since)
+    told: dict[str, Any] = {"nextCursor": None if page.next_cursor is None else str(page.next_cursor)}
     # Who sees a part of the program is not told what there is in the rest of it.
     if not sync_scope.is_limited and await hub.duplicates.has_open(scope):
-        tail["warnings"] = [_DUPLICATES]
-    tail["scope"] = sync_scope.to_wire()
-    body = f'{{"events":[{",".join(page.bodies)}],{msgspec.json.encode(tail)[1:].decode()}'
-    return Response(body, media_type="application/json", headers={"X-Sync-Scope-Hash": sync_scope.hash})
+        told["warnings"] = [_DUPLICATES]
+    told["scope"] = sync_scope.to_wire()
+    headers = {"X-Sync-Scope-Hash": sync_scope.hash}
+    # What a limited reader gets can change with the reach of others; it is nobody else's anyway.
+    caching = None if sync_scope.is_limited or areas else _CACHING[hub.settings.cache_pages]
+    return await answer(request, page, told, headers, caching=caching)
 
 
 @router.get(

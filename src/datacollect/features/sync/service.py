@@ -7,6 +7,7 @@ from typing import Any
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection
+from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
 from datacollect.features.forms.service import keep_findings, rejection, warning
 from datacollect.features.sync.errors import (
@@ -125,6 +126,7 @@ async def push(
 async def pull(
     view: Reading,
     log: EventLog,
+    pages: Pages,
     scope: TenantScope,
     sync_scope: SyncScope,
     since: str,
@@ -141,9 +143,9 @@ async def pull(
         cursor = parse_cursor(since)
     except ValueError as error:
         raise InvalidCursor() from error
-    after = await log.resolve(view, scope, cursor)
     part = part_for(sync_scope, areas)
     begins = sync_scope.begins(now)
     if part.is_whole and begins is None:
-        return await log.read(view, scope, after=after, limit=limit)
+        return await pages.read(view, scope, cursor, limit=limit)
+    after = await log.resolve(view, scope, cursor)
     return await read_part(view, log, scope, part, after=after, limit=limit, begins=begins)

@@ -37,12 +37,12 @@ class Accepted:
         return section
 
 
-def accept(sent: Any, *, https_only: bool = False) -> Accepted:
+def accept(sent: Any, *, https_only: bool = False, sends_codes: bool = True) -> Accepted:
     """Raises `InvalidConfig` with every issue there is, of each kind the first ones, and `InvalidConfigId`.
 
-    With `https_only` identity providers must be at https addresses.
+    With `https_only` identity providers must be at https addresses. Without `sends_codes` the hub has no way to send any.
     """
-    inspected = inspect(sent, https_only=https_only)
+    inspected = inspect(sent, https_only=https_only, sends_codes=sends_codes)
     if inspected.document is None:
         # The contract has an answer of its own for it.
         if any(finding.code == IssueCode.INVALID_CONFIG_ID for finding in inspected.errors):

@@ -44,12 +44,13 @@ class Inspected:
         return [finding for finding in self.findings if not finding.is_error]
 
 
-def lint(document: Any, *, https_only: bool = False) -> list[Finding]:
+def lint(document: Any, *, https_only: bool = False, sends_codes: bool = True) -> list[Finding]:
     """All findings of a config, as decoded from JSON. Of each kind the first ones, and how many more there are.
 
-    With `https_only` identity providers must be at https addresses, as on a hub in production.
+    With `https_only` identity providers must be at https addresses, as on a hub in production. Without
+    `sends_codes` it is for a hub that has no way to send any.
     """
-    return inspect(document, https_only=https_only).findings
+    return inspect(document, https_only=https_only, sends_codes=sends_codes).findings
 
 
 def lint_section(key: str, section: Any) -> list[Finding]:
@@ -60,7 +61,7 @@ def lint_section(key: str, section: Any) -> list[Finding]:
     return found.all()
 
 
-def inspect(sent: Any, *, https_only: bool = False) -> Inspected:
+def inspect(sent: Any, *, https_only: bool = False, sends_codes: bool = True) -> Inspected:
     """`lint`, and the document that would be stored."""
     found = Findings()
     tolerable = tolerated(sent, found) if isinstance(sent, dict) else sent
@@ -73,14 +74,15 @@ def inspect(sent: Any, *, https_only: bool = False) -> Inspected:
     if not is_config_id(config.id):
         found.add(INVALID_CONFIG_ID, ("id",), "must have letters, digits, hyphens and underscores only")
     document = stored_form(config)
-    _check(tolerable, document, found, https_only=https_only)
+    _check(tolerable, document, found)
+    check_sections(document, found, https_only=https_only, sends_codes=sends_codes)
     if found.has_errors:
         return Inspected(None, found.all())
     identify_seeds(document, found)
     return Inspected(document, found.all())
 
 
-def _check(sent: Mapping[str, Any], document: Mapping[str, Any], found: Findings, *, https_only: bool) -> None:
+def _check(sent: Mapping[str, Any], document: Mapping[str, Any], found: Findings) -> None:
     for path in _dropped(sent, document, ()):
         found.add(UNKNOWN_KEY, path, "there is no such key; it is ignored")
     forms, groups = document.get("entityForms", ()), document.get("entityData", ())
@@ -88,7 +90,6 @@ def _check(sent: Mapping[str, Any], document: Mapping[str, Any], found: Findings
     check_items(groups, found)
     if not found.has_errors:
         check_seeds(groups, forms, found)
-    check_sections(document, found, https_only=https_only)
 
 
 def stored_form(config: ProgramConfig) -> dict[str, Any]:

@@ -18,14 +18,14 @@ class Located:
     position: Position
 
 
-def lint_text(body: bytes, *, https_only: bool = False) -> list[Located]:
+def lint_text(body: bytes, *, https_only: bool = False, sends_codes: bool = True) -> list[Located]:
     """All findings of a file in the order of its lines; of what is no JSON the one that says so, where reading stopped."""
     try:
         document = strict_json(body)
     except InvalidJson as refused:
         finding = Finding(refused.code, Severity.ERROR, (), refused.message, refused.help)
         return [Located(finding, _stopped(body, refused))]
-    return placed(body.decode(), lint(document, https_only=https_only))
+    return placed(body.decode(), lint(document, https_only=https_only, sends_codes=sends_codes))
 
 
 def placed(text: str, findings: Sequence[Finding]) -> list[Located]:

@@ -106,6 +106,8 @@ def full(program: Program) -> dict[str, Any]:
     if program.locked:
         document["lockedSecrets"] = sorted(program.locked)
     document |= {key: config[key] for key in (*_OPTIONAL_SECTIONS, "syncServerUrl") if key in config}
+    if notifications := config.get("reviewNotifications"):
+        document["reviewNotifications"] = {k: MASK if v is None else v for k, v in notifications.items()}
     return document | {
         "archivedAt": None if program.archived_at is None else format_timestamp(program.archived_at),
         "createdAt": format_timestamp(program.created_at),
@@ -131,6 +133,8 @@ def hiding_secrets(document: Mapping[str, Any], hide: Hide = _mask) -> dict[str,
             provider | {"fields": {k: hide(v) if is_secret(k, v) else v for k, v in provider["fields"].items()}}
             for provider in document["authConfigs"]
         ]
+    if notifications := document.get("reviewNotifications"):
+        hidden["reviewNotifications"] = notifications | {"secret": hide(notifications["secret"])}
     for key in ("url", "syncServerUrl"):
         if base_holds_credentials(document.get(key) or ""):
             hidden[key] = hide(document[key])
@@ -270,6 +274,10 @@ def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[
             _filled(provider, same_provider(provider, old.get("authConfigs", ())), ["authConfigs", index], lost)
             for index, provider in enumerate(document["authConfigs"])
         ]
+    if new := document.get("reviewNotifications"):
+        before = old.get("reviewNotifications") or {}
+        kept = before if before.get("url") == new["url"] else {}
+        result["reviewNotifications"] = _filled(new, kept, ["reviewNotifications"], lost)
     return result, lost
 
 

@@ -22,7 +22,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
-from datacollect.kernel.tenancy import AttachmentRules, Tenant
+from datacollect.kernel.tenancy import AttachmentRules, MessageRules, OidcRules, SelfServiceRules, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,75 @@ class _Attachments(msgspec.Struct, rename="camel"):
         )
 
 
+class _Messages(msgspec.Struct, rename="camel"):
+    """What `selfService` says of messages."""
+
+    enabled: bool = False
+    auth_methods: frozenset[str] = frozenset()
+    messages_per_day: int | None = None
+    languages: tuple[str, ...] | None = None
+    message_texts: dict[str, dict[str, str]] | None = None
+
+    def message_rules(self) -> MessageRules:
+        texts = {
+            purpose: {language.lower(): text for language, text in words.items()}
+            for purpose, words in (self.message_texts or {}).items()
+        }
+        return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
+
+    @property
+    def sends_codes(self) -> bool:
+        return self.enabled and "otp" in self.auth_methods
+
+
+class _EntityMapping(msgspec.Struct, rename="camel"):
+    primary_claim: str
+    entity_field: str
+    fallback_claim: str | None = None
+    fallback_field: str | None = None
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        first = (self.primary_claim, self.entity_field)
+        if not self.fallback_claim and not self.fallback_field:
+            return (first,)
+        # Of the two, the one that is left out is that of the primary.
+        return (first, (self.fallback_claim or self.primary_claim, self.fallback_field or self.entity_field))
+
+
+class _Oidc(msgspec.Struct, rename="camel"):
+    authority: str
+    client_id: str
+    entity_mapping: _EntityMapping
+    require_nonce: bool | None = None
+
+
+class _SelfService(_Messages, rename="camel"):
+    """What a program's config says of citizens."""
+
+    enabled: bool = False
+    auth_methods: frozenset[str] = frozenset()
+    allowed_forms: tuple[str, ...] = ()
+    require_review: bool = False
+    oidc_config: _Oidc | None = None
+
+    def rules(self) -> SelfServiceRules | None:
+        if not self.enabled:
+            return None
+        oidc = self.oidc_config
+        return SelfServiceRules(
+            methods=self.auth_methods,
+            allowed_forms=self.allowed_forms,
+            languages=self.languages or ("en",),
+            require_review=self.require_review,
+            oidc=None
+            if oidc is None
+            else OidcRules(
+                oidc.authority, oidc.client_id, oidc.entity_mapping.pairs, require_nonce=bool(oidc.require_nonce)
+            ),
+        )
+
+
 class _RunningConfig(msgspec.Struct, rename="camel"):
     """What the hub needs of a config on every request; the rest (forms above all) is skipped, not decoded."""
 
@@ -66,6 +135,7 @@ class _RunningConfig(msgspec.Struct, rename="camel"):
     form_validation: str | bool | None = None
     audit_reads: bool | None = None
     attachments: _Attachments | None = None
+    self_service: _SelfService | None = None
 
 
 class _Form(msgspec.Struct):
@@ -75,6 +145,11 @@ class _Form(msgspec.Struct):
 
 class _Forms(msgspec.Struct, rename="camel"):
     entity_forms: list[_Form] = []
+
+
+class _ForCitizens(msgspec.Struct, rename="camel"):
+    entity_forms: list[dict[str, Any]] = []
+    self_service: dict[str, Any] | None = None
 
 
 class _Matching(_Forms, rename="camel"):
@@ -87,6 +162,7 @@ class _AuthConfigs(msgspec.Struct, rename="camel"):
 
 _running_config = msgspec.json.Decoder(_RunningConfig)
 _forms = msgspec.json.Decoder(_Forms)
+_for_citizens = msgspec.json.Decoder(_ForCitizens)
 _matching = msgspec.json.Decoder(_Matching)
 _auth_configs = msgspec.json.Decoder(_AuthConfigs)
 
@@ -97,6 +173,13 @@ _ALL = (
     _p.revision, _p.created_ms, _p.updated_ms,
 )  # fmt: skip
 """All of a program but its seeds."""
+
+
+async def count_sending_codes(view: Reading) -> int:
+    """How many running programs let citizens sign in by codes."""
+    found = select(programs.c.config).where(programs.c.archived_ms.is_(None), programs.c.config.contains('"otp"'))
+    sections = [_running_config.decode(row.config).self_service for row in await view.execute(found)]
+    return sum(1 for section in sections if section is not None and section.sends_codes)
 
 
 async def list_ids(view: Reading) -> Sequence[TenantId]:
@@ -247,6 +330,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
     config = _running_config.decode(row.config)
     # A program that is made anew counts from the start, but has another artifact.
     version = f"{row.artifact_id}.{row.revision}"
+    self_service = None if config.self_service is None else config.self_service.rules()
     return Tenant(
         tenant_id,
         row.name,
@@ -255,18 +339,32 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
         form_validation(config.form_validation),
         bool(config.audit_reads),
         attachments=(config.attachments or _Attachments()).rules(),
+        messages=(config.self_service or _Messages()).message_rules(),
         version=version,
+        self_service=self_service,
         searchable=known.searchable
         if known is not None and known.version == version
-        else searchable_fields(_definitions(row.config)),
+        else searchable_fields(_definitions(row.config), factors_of(self_service)),
     )
 
 
-async def lock_forms(tx: Tx, tenant_id: TenantId) -> dict[str, Any] | None:
-    """The Form.io definition of each form, which nobody changes until the transaction ends; None without a program."""
+async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
+    """The searchable fields, which nobody changes until the transaction ends; None without a program."""
     found = select(programs.c.config).where(programs.c.id == tenant_id).with_for_update(read=True)
     config = (await tx.execute(found)).scalar_one_or_none()
-    return None if config is None else _definitions(config)
+    if config is None:
+        return None
+    section = _running_config.decode(config).self_service
+    return searchable_fields(_definitions(config), factors_of(None if section is None else section.rules()))
+
+
+def factors_in(section: Any) -> tuple[str, ...]:
+    """What people are looked up by, of an accepted config's `selfService`."""
+    return factors_of(None if section is None else msgspec.convert(section, _SelfService).rules())
+
+
+def factors_of(rules: SelfServiceRules | None) -> tuple[str, ...]:
+    return () if rules is None else rules.indexed_factors
 
 
 async def find_config(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], int] | None:
@@ -280,6 +378,15 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     """The Form.io definition of each form, by name."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
     return {} if config is None else _definitions(config)
+
+
+async def find_for_citizens(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The config's `selfService` and `entityForms`; empty without a program."""
+    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    if config is None:
+        return {}, []
+    found = _for_citizens.decode(config)
+    return found.self_service or {}, found.entity_forms
 
 
 async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:

@@ -59,6 +59,7 @@ def completed(document: Mapping[str, Any], stored: Program, base_url: str | None
     if is_file:
         _keep_sync(result, stored, found)
         _keep_providers(result, stored, found)
+        _keep_notifications(result, stored, found)
         _forget_own_address(result, stored, base_url, found)
     keeps_seeds = is_file and stored.seed_digest is not None
     if keeps_seeds:
@@ -121,6 +122,13 @@ def _keep_providers(result: dict[str, Any], stored: Program, found: Findings) ->
         result["authConfigs"] = providers
 
 
+def _keep_notifications(result: dict[str, Any], stored: Program, found: Findings) -> None:
+    section = stored.config.get("reviewNotifications")
+    if section and "reviewNotifications" not in result:
+        result["reviewNotifications"] = section
+        _kept(found, ("reviewNotifications",), "an onboarding file does not have it; the stored one is kept")
+
+
 def _forget_own_address(result: dict[str, Any], stored: Program, base_url: str | None, found: Findings) -> None:
     """The address of this hub, which the file got because the program has none, must not become the program's own."""
     address = result.get("syncServerUrl")
@@ -138,6 +146,8 @@ def _lost(result: Mapping[str, Any], stored: Program) -> Iterator[Path]:
     for key in _SECRET_SYNC:
         if old.get(key) and not new.get(key):
             yield ("externalSync", key)
+    if stored.config.get("reviewNotifications") and not result.get("reviewNotifications"):
+        yield ("reviewNotifications",)
     for index, provider in enumerate(stored.config.get("authConfigs", ())):
         kept = same_provider(provider, result.get("authConfigs", ())).get("fields", {})
         for key, value in provider["fields"].items():

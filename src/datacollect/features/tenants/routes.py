@@ -447,10 +447,10 @@ async def _picture(request: Request, hub: Hub, artifact_id: str, picture: Pictur
 
 async def _prepared(hub: Hub, uploaded: Any) -> tuple[Accepted, SeedPlan]:
     """All that can be done with an upload without the database; with many seeds it takes seconds."""
-    https_only = hub.settings.providers_need_https
+    https_only, sends_codes = hub.settings.providers_need_https, hub.settings.sends_codes
 
     def prepare() -> tuple[Accepted, SeedPlan]:
-        accepted = accept(uploaded, https_only=https_only)
+        accepted = accept(uploaded, https_only=https_only, sends_codes=sends_codes)
         records = seed_records(accepted.document.get("entityForms", ()), accepted.entity_data)
         return accepted, plan_of(records, pause=breathe)
 

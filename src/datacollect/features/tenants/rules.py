@@ -128,10 +128,22 @@ PARENT_OF_OTHER_FORM = _warning(
     "an item's `parentId` names an item of another form than `dependsOn`",
     "Name an item of the form's parent form.",
 )
+NO_WAY_TO_SEND_CODES = _warning(
+    "no_way_to_send_codes",
+    "`selfService` lets citizens sign in by codes, and the hub has neither a mail server nor a gateway (an upload tells, "
+    "and `program lint --this-hub`)",
+    "Ask the hub's operator for `SMTP_URL` or `SMS_GATEWAY_URL`, or take `otp` out of `authMethods`.",
+)
 UNKNOWN_ALLOWED_FORM = _warning(
     "unknown_allowed_form",
-    "`selfService.allowedForms` names no form, neither by name nor by id; it allows nothing",
+    "`selfService.allowedForms` names no form, neither by name nor by id; clients have nothing to draw, and what is sent "
+    "is kept for review and changes no record",
     "Name a form, or remove the entry.",
+)
+INTERNAL_FIELD = _warning(
+    "internal_field",
+    "`selfService.fields` names what the hub keeps for itself or places the record in the program",
+    "Remove it: it is never shown to citizens.",
 )
 DUPLICATE_AREA = _warning("duplicate_area", "`syncScope.areaIds` names an area twice", "Remove one of them.")
 UNTIDY_AREA = _warning(

@@ -1,5 +1,6 @@
 """Wire models: the upload's schema, the small edits, and the answers. Source: the contract's programs, 3 and 8."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from datacollect.features.tenants import addresses
-from datacollect.features.tenants.published import is_published_auth_field
+from datacollect.features.tenants.published import MASK, is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
@@ -30,6 +31,9 @@ MOST_SMALL = 100
 
 
 _PUBLISHED = "must not hold a user name or password: it is published"
+
+_SHORTEST_SECRET = 16
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
 def _without_credentials(text: str) -> str:
@@ -153,6 +157,39 @@ class OidcConfig(Wire):
     scope: NonEmpty
     acr_values: str | None = None
     entity_mapping: EntityMapping
+    require_nonce: bool | None = Field(
+        None, description="Whether only ID tokens count that were asked for with a nonce of the hub's."
+    )
+
+
+MessageText = Annotated[str, Field(min_length=1, max_length=480)]
+
+
+def _holds_the_code(text: str) -> str:
+    if "{code}" not in text:
+        raise ValueError("must have a gap for the code: {code}")
+    return text
+
+
+def _is_language(tag: str) -> str:
+    if not _LANGUAGE.fullmatch(tag):
+        raise ValueError("must be a language tag, such as `fr` or `pt-BR`")
+    return tag
+
+
+Language = Annotated[str, AfterValidator(_is_language)]
+Words = Annotated[dict[Language, MessageText], BeforeValidator(_not_too_many)]
+
+
+class MessageTexts(Wire):
+    """What messages say in the program's own words, by language. `{program}` stands for the program's name."""
+
+    otp: Annotated[
+        dict[Language, Annotated[MessageText, AfterValidator(_holds_the_code)]] | None, BeforeValidator(_not_too_many)
+    ] = Field(None, description="With the code. Has to have `{code}`, may have `{minutes}`.")
+    review_decided: Words | None = Field(None, description="There is news about a request.")
+    review_due: Words | None = Field(None, description="Reviews are due.")
+    review_waiting: Words | None = Field(None, description="Requests wait for review.")
 
 
 class SelfService(Wire):
@@ -163,6 +200,25 @@ class SelfService(Wire):
     allowed_forms: list[str] = Field(max_length=2 * MOST_FORMS)
     languages: list[str] | None = Field(None, max_length=MOST_SMALL, description='Taken as `["en"]` when absent.')
     require_review: bool
+    fields: list[NonEmpty] | None = Field(
+        None,
+        max_length=MOST_ENTRIES,
+        description="What is shown of a record, as keys of its data; dots lead into objects. Without it, what the "
+        "record's own form and the allowed forms ask for, and `name`, `phone` and `email`.",
+    )
+    access_log: Literal["roles", "names"] | None = Field(
+        None, description="Whether citizens are told who of the staff has read their record, or (`roles`) only as what."
+    )
+    messages_per_day: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Text messages and mails that the hub may send for the program in a day (UTC). Without it, "
+        "`MESSAGES_PER_DAY`.",
+    )
+    message_texts: MessageTexts | None = Field(
+        None, description="What messages say, where it is not to be what the hub says."
+    )
     oidc_config: OidcConfig | None = None
 
 
@@ -262,6 +318,23 @@ class DuplicateSettings(Wire):
     )
 
 
+def _not_guessable(secret: str) -> str:
+    if len(secret) < _SHORTEST_SECRET and secret != MASK:
+        raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
+    return secret
+
+
+class ReviewNotifications(Wire):
+    """A system of the program's own that is told of news about reviews, by signed requests."""
+
+    url: WebAddress
+    secret: Annotated[str, AfterValidator(_not_guessable)] = Field(
+        max_length=256,
+        description="Requests are signed with it, as https://www.standardwebhooks.com has it. Sealed, and shown to "
+        "administrators only.",
+    )
+
+
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
@@ -282,6 +355,7 @@ class ProgramConfig(Wire):
         None, max_length=MOST_SMALL, description="Identity providers whose users may sign in."
     )
     self_service: SelfService | None = None
+    review_notifications: ReviewNotifications | None = None
     sync_scope: SyncScope | None = None
     programs: list[EnrolmentProgram] | None = Field(
         None, max_length=MOST_ENTRIES, description="Programmes of the external system, offered for enrolment."

@@ -1,7 +1,7 @@
 """What of a config is secret, and how it is stored: sealed, beside a config with holes where the secrets were.
 
-`externalSync` is sealed as a whole. Of the config, secret fields of identity providers and addresses with a user name or
-password are: they are taken out, which leaves null in their places, and sealed together. Forms are not looked through:
+`externalSync` is sealed as a whole. Of the config, secret fields of identity providers, addresses with a user name or
+password, and what notifications of reviews are signed with are: they are taken out, which leaves null in their places, and sealed together. Forms are not looked through:
 every device has them.
 """
 
@@ -111,6 +111,8 @@ def _secrets(config: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
     for key, value in oidc.items():
         if isinstance(value, str) and holds_credentials(value):
             yield ("selfService", "oidcConfig", key), value
+    if secret := (config.get("reviewNotifications") or {}).get("secret"):
+        yield ("reviewNotifications", "secret"), secret
 
 
 def _with(value: Any, path: _Path, leaf: Any) -> Any:

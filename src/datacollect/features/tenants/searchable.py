@@ -27,16 +27,20 @@ _YES = (True, "true", "yes", "1")
 _NO = (False, "false", "no", "0")
 
 
-def searchable_fields(forms: Mapping[str, Any]) -> tuple[str, ...]:
-    """The paths of a program's searchable fields. `forms` are Form.io definitions by the form's name."""
-    found = dict.fromkeys(ALWAYS)
+def searchable_fields(forms: Mapping[str, Any], factors: Sequence[str] = ()) -> tuple[str, ...]:
+    """The paths of a program's searchable fields. `forms` are Form.io definitions by the form's name.
+
+    `factors` are what citizens sign in by: they are among them whatever the forms say.
+    """
+    always = (*ALWAYS, *factors)
+    found = dict.fromkeys(always)
     denied: set[str] = set()
     for definition in forms.values():
         marked = marked_fields(definition)
         found |= dict.fromkeys(field for field, wanted in marked.items() if wanted)
         denied |= {field for field, wanted in marked.items() if not wanted}
     # A field that several forms have is one field: where one of them says no, it is none.
-    return tuple([field for field in found if field not in denied or field in ALWAYS][:MOST_FIELDS])
+    return tuple([field for field in found if field not in denied or field in always][:MOST_FIELDS])
 
 
 def marked_fields(definition: Any) -> dict[str, bool]:

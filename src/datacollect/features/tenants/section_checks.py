@@ -21,8 +21,10 @@ from datacollect.features.tenants.rules import (
     HIDDEN_AUTH_FIELD,
     HIDDEN_MAPPING_FIELD,
     INCOMPLETE_MAPPING,
+    INTERNAL_FIELD,
     INVALID_ADDRESS,
     ISSUER_WITHOUT_KEY,
+    NO_WAY_TO_SEND_CODES,
     ODD_ADDRESS,
     ODD_REDIRECT,
     PROVIDER_ACCEPTS_NOTHING,
@@ -41,12 +43,15 @@ _KNOWN_ADAPTERS = frozenset({"openspp-v1-adapter", "openspp-v2-adapter", "openfn
 _REDIRECTS = ("redirect_uri", "post_logout_redirect_uri", "silent_redirect_uri")
 
 
-def check_sections(document: Mapping[str, Any], found: Findings, *, https_only: bool) -> None:
+def check_sections(document: Mapping[str, Any], found: Findings, *, https_only: bool, sends_codes: bool = True) -> None:
     for key in ("url", "syncServerUrl"):
         _check_base_address(document.get(key), (key,), found)
     _check_external_sync(document.get("externalSync") or {}, found)
     _check_providers(document.get("authConfigs", ()), found, https_only=https_only)
     _check_allowed_forms(document, found)
+    _check_shown_fields(document, found)
+    if not sends_codes:
+        _check_codes(document.get("selfService", {}), found)
     _check_areas(document.get("syncScope", {}).get("areaIds") or (), found)
     _check_event_types(document.get("customEventTypes", ()), found)
     programs = [program["id"] for program in document.get("programs", ())]
@@ -148,12 +153,28 @@ def _why_nothing_is_accepted(type_: str, fields: Mapping[str, str]) -> str | Non
     return None
 
 
+_INTERNAL = frozenset({"externalId", "identifierType", "entityName", "parentId", "parentGuid", "members", "memberIds"})
+
+
+def _check_shown_fields(document: Mapping[str, Any], found: Findings) -> None:
+    for index, path in enumerate(document.get("selfService", {}).get("fields") or ()):
+        if any(step in _INTERNAL or step == "area_id" or step.startswith("_") for step in path.split(".")):
+            found.add(INTERNAL_FIELD, ("selfService", "fields", index), f"{quoted(path)} is never shown to citizens")
+
+
 def _check_allowed_forms(document: Mapping[str, Any], found: Findings) -> None:
     known = {form[key] for form in document.get("entityForms", ()) for key in ("name", "id")}
     for index, name in enumerate(document.get("selfService", {}).get("allowedForms", ())):
         if name not in known:
             path = ("selfService", "allowedForms", index)
             found.add(UNKNOWN_ALLOWED_FORM, path, f"there is no form {quoted(name)}")
+
+
+def _check_codes(section: Mapping[str, Any], found: Findings) -> None:
+    """For a hub that has no way to send any."""
+    if section.get("enabled") and "otp" in section.get("authMethods", ()):
+        message = "citizens are to sign in by codes, and this hub has no way to send them"
+        found.add(NO_WAY_TO_SEND_CODES, ("selfService", "authMethods"), message)
 
 
 def _check_areas(areas: Sequence[str], found: Findings) -> None:

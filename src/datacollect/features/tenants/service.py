@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
@@ -32,6 +32,7 @@ from datacollect.features.tenants.model import (
     ANYTHING,
     ArtifactStamp,
     Expected,
+    FormKind,
     Listed,
     ListQuery,
     Program,
@@ -60,12 +61,14 @@ __all__ = [
     "REINDEX",
     "CachedTenantDirectory",
     "Expected",
+    "ReviewNotifications",
     "adopt",
     "archive",
     "artifact_stamp",
     "begin_purge",
     "bridge_of",
     "compare_versions",
+    "count_sending_codes",
     "end_purge",
     "get_artifact",
     "get_public",
@@ -80,6 +83,7 @@ __all__ = [
     "reseal",
     "restore",
     "revert",
+    "review_notifications",
     "rotate_artifact",
     "states",
     "upload",
@@ -437,6 +441,22 @@ async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]
     return await queries.form_definitions(view, tenant_id)
 
 
+@dataclass(frozen=True, slots=True)
+class ForCitizens:
+    """What of a program's config citizens meet, in wire form."""
+
+    section: Mapping[str, Any]
+    """`selfService`; empty where there is none."""
+    forms: Sequence[Mapping[str, Any]]
+    kinds: Mapping[str, FormKind]
+    """By the form's name."""
+
+
+async def config_for_citizens(view: Reading, tenant_id: TenantId) -> ForCitizens:
+    section, forms = await queries.find_for_citizens(view, tenant_id)
+    return ForCitizens(section, forms, classify(forms))
+
+
 async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
     """What appending to a program needs of it, as it is in this transaction; None if it is not running."""
     return await queries.find_running(view, tenant_id)
@@ -489,8 +509,7 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
 
 async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
     """The program's searchable fields, which nobody changes until the transaction ends; None if there is none."""
-    forms = await queries.lock_forms(tx, tenant_id)
-    return None if forms is None else searchable_fields(forms)
+    return await queries.lock_searchable(tx, tenant_id)
 
 
 async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
@@ -504,6 +523,14 @@ async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[Ten
 async def every_program(view: Reading) -> Sequence[TenantId]:
     """The ids of all there are, archived ones too."""
     return await queries.list_ids(view)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewNotifications:
+    """Where news about reviews go, and what they are signed with."""
+
+    url: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,6 +552,22 @@ async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Brid
         raise CannotOpen()
     kinds = classify(program.config.get("entityForms", []))
     return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
+
+
+async def count_sending_codes(view: Reading) -> int:
+    """How many running programs let citizens sign in by codes."""
+    return await queries.count_sending_codes(view)
+
+
+async def review_notifications(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ReviewNotifications | None:
+    """Whom a running program wants to have told of reviews. Raises `CannotOpen` if no key of the hub opens the secret."""
+    program = await queries.find_program(view, seals, tenant_id)
+    section = None if program is None or program.archived_at is not None else program.config.get("reviewNotifications")
+    if not section:
+        return None
+    if section["secret"] is None:
+        raise CannotOpen()
+    return ReviewNotifications(section["url"], section["secret"])
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
@@ -647,7 +690,8 @@ async def _reindex(
 
 
 def _searchable_in(config: Mapping[str, Any]) -> tuple[str, ...]:
-    return searchable_fields({form["name"]: form["formio"] for form in config.get("entityForms") or ()})
+    forms = {form["name"]: form["formio"] for form in config.get("entityForms") or ()}
+    return searchable_fields(forms, queries.factors_in(config.get("selfService")))
 
 
 async def _record(

@@ -1,6 +1,6 @@
 """SQL of accounts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,6 +63,12 @@ async def find_user_and(view: Reading, user_id: UserId, also: ColumnElement[Any]
 async def find_user_by_email(view: Reading, email: str) -> User | None:
     """`email` is in its normal form."""
     return await _find(view, users.c.email == email)
+
+
+async def find_users(view: Reading, user_ids: Collection[UserId]) -> Mapping[UserId, User]:
+    """Those that there are."""
+    found = await view.execute(select(users).where(users.c.id.in_(sorted(user_ids))))
+    return {user.id: user for user in map(_user, found)}
 
 
 async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:

@@ -410,6 +410,9 @@ async def _record(
     )
 
 
+find_users = queries.find_users
+
+
 async def find_user_by_email(view: Reading, email: str) -> User | None:
     return await queries.find_user_by_email(view, normal_email(email))
 

@@ -12,7 +12,10 @@ from datacollect.app import event_store
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.projection import InlineProjection, ProjectionRun
+from datacollect.eventstore.sealer import Sealer
+from datacollect.eventstore.segments import Segment
 from datacollect.eventstore.store import (
     DeliveredEvent,
     EventStore,
@@ -20,6 +23,7 @@ from datacollect.eventstore.store import (
     HeldEvent,
     OpenLog,
     Page,
+    Place,
     Scoping,
     StoredEvent,
 )
@@ -48,6 +52,7 @@ class Core:
     store: EventStore
     projections: Sequence[InlineProjection]
     clock: Clock
+    pages: Pages
 
     def log(self, store: EventStore | None = None, projections: Sequence[InlineProjection] | None = None) -> EventLog:
         return EventLog(store or self.store, projections or self.projections, self.clock)
@@ -57,7 +62,8 @@ def new_core(database: Database, rule: Rule, clock: Clock) -> Core:
     store = event_store(database)
     if rule is Rule.REFERENCE_TIMESTAMPS:
         store = TimestampOrdered(store)
-    return Core(store, [EntityProjection([keep_entries, keep_conflicts])], clock)
+    pages = Pages(store, Sealer(database, store))
+    return Core(store, [EntityProjection([keep_entries, keep_conflicts])], clock, pages)
 
 
 class DelegatingStore:
@@ -94,7 +100,21 @@ class DelegatingStore:
         await self._inner.append(tx, scope, events, head)
 
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
-        return await self._inner.resolve(view, scope, cursor)
+        return (await self.locate(view, scope, cursor)).position
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+        return await self._inner.locate(view, scope, cursor)
+
+    async def segments(
+        self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
+    ) -> Sequence[Segment]:
+        return await self._inner.segments(view, scope, epoch=epoch, first=first, last=last)
+
+    async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
+        return await self._inner.sealed_to(view, scope)
+
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
+        await self._inner.keep_segment(tx, scope, segment, epoch=epoch)
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         return await self._inner.held(view, scope, guids)
@@ -121,17 +141,17 @@ class DelegatingStore:
 class TimestampOrdered(DelegatingStore):
     """The reference's rule: pages in the order of the devices' clocks, a cursor is a place in that order."""
 
-    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
         """How many events are not after the cursor: strictly after it is where the next page begins."""
         if cursor is None:
-            return 0
+            return Place(0, 0, "")
         e = stored_events.c
         passed = e.occurred_ms <= cursor.occurred_at
         if cursor.event_guid is not None:
             at_it = and_(e.occurred_ms == cursor.occurred_at, e.guid <= cursor.event_guid)
             passed = or_(e.occurred_ms < cursor.occurred_at, at_it)
         counted = await view.execute(select(func.count()).where(e.tenant_id == scope.tenant_id, passed))
-        return int(counted.scalar_one())
+        return Place(int(counted.scalar_one()), 0, "")
 
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         e = stored_events.c

@@ -360,11 +360,19 @@ class _CoreWire:
     async def _pull(self, query: dict[str, list[str]]) -> Answer:
         world, gate = self._world, self._participant.gate
         await gate.at(Point.PULL_ARRIVED)
-        log = world.cores[self._participant.spec.hub].log()
+        core = world.cores[self._participant.spec.hub]
         limit = int(query.get("limit", [str(DEFAULT_PAGE)])[0])
         since, everything = query.get("since", [""])[0], SyncScope()
         page = await service.pull(
-            world.view, log, self._scope, everything, since, areas=(), limit=limit, now=world.clock.now()
+            world.view,
+            core.log(),
+            core.pages,
+            self._scope,
+            everything,
+            since,
+            areas=(),
+            limit=limit,
+            now=world.clock.now(),
         )
         await gate.at(Point.READ)
         self._participant.received.update(dict.fromkeys(page.bodies))

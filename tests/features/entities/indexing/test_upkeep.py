@@ -183,3 +183,31 @@ async def test_without_an_index_nothing_is_kept_and_nothing_is_asked_until_there
         assert await terms(app.state.hub, scope) == {(WORD, "eva")}
         async with app.state.hub.db.reading(scope) as view:
             assert (await read_index(view, scope)).has_words_of(("externalId", "nationalId"))
+
+
+async def test_where_citizens_sign_in_what_they_sign_in_by_is_indexed(admin: AsyncClient, hub: Hub) -> None:
+    """Whatever the forms say of these fields; and each of other systems' names by itself."""
+    section = {"enabled": True, "authMethods": ["otp", "id"], "allowedForms": [], "requireReview": False}
+    hidden = forms("phone")
+    hidden[0]["formio"]["components"][0]["searchable"] = False
+    program = await make_program(admin, entityForms=hidden, selfService=section)
+    own = system_scope(TenantId(program))
+    named = [{"type": "national-id", "value": "N-1"}, {"type": "tax", "value": 7}, {"type": "odd", "value": True}, "x"]
+    await push(admin, program, make_event(entity="a", data={"name": "Ana", "phone": "+1", "identifiers": named}))
+    found = {(field, term) for field, term in await terms(hub, own) if field != WORD}
+    assert found == {("phone", "=+1"), ("identifiers", "=national-id:n-1"), ("identifiers", "=tax:7")}
+    changed = make_event("update-individual", entity="a", data={"identifiers": named[1:2]})
+    await push(admin, program, changed)
+    assert {term for field, term in await terms(hub, own) if field == "identifiers"} == {"=tax:7"}
+
+
+async def test_switching_self_service_on_has_the_factors_indexed(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    own = system_scope(TenantId(program))
+    await push(admin, program, make_event(entity="a", data={"name": "Ana", "email": "Ana@x.example"}))
+    assert ("email", "=ana@x.example") not in await terms(hub, own)
+    section = {"enabled": True, "authMethods": ["otp"], "allowedForms": [], "requireReview": False}
+    config = make_config(program, selfService=section)
+    assert (await admin.put(f"/api/apps/{program}", json=config)).status_code == 200
+    await hub.jobs.drain()
+    assert ("email", "=ana@x.example") in await terms(hub, own)

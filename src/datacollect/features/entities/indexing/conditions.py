@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, and_, exists, false, func, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, exists, false, or_, select
 
-from datacollect.db import Reading
 from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.features.entities.indexing.terms import WORDS
 from datacollect.features.entities.indexing.values import EMPTY, Op, Range, ranges_of
@@ -54,12 +53,6 @@ def found_by(scope: TenantScope, lookup: Lookup) -> Select[Any]:
 def is_found(scope: TenantScope, lookup: Lookup, guid: Column[str]) -> ColumnElement[bool]:
     """Whether a lookup finds the entity of that guid: quick for exact ones, for each entity by itself."""
     return exists().where(_where(scope, lookup), _terms.guid == guid)
-
-
-async def count_found(view: Reading, scope: TenantScope, lookup: Lookup, *, most: int) -> int:
-    """How many entities a lookup finds, `most` at most: whether it is worth beginning with."""
-    found = found_by(scope, lookup).limit(most).subquery()
-    return int((await view.execute(select(func.count()).select_from(found))).scalar_one())
 
 
 def _where(scope: TenantScope, lookup: Lookup) -> ColumnElement[bool]:

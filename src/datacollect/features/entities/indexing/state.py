@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 Fields = tuple[str, ...]
 
-RULES = 1
+RULES = 2
 """Names the rules by which terms are made (`words.py`, `values.py`, `terms.py`). To be raised when they give other terms
 for the same entity: all indexes are then made anew."""
 

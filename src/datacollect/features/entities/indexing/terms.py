@@ -7,6 +7,9 @@ from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.values import EMPTY, key_of, value_at
 from datacollect.features.entities.indexing.words import words_in
 
+IDENTIFIERS = "identifiers"
+"""The field of other systems' names of an entity: a list of `{type, value}`, each of which is kept."""
+
 WORDS = ""
 """The field under which words are kept."""
 
@@ -27,10 +30,26 @@ def terms_of(entity: Entity | None, fields: Sequence[str] | None) -> set[Term]:
     for field in fields:
         value = value_at(entity.data, field)
         if value is not None:
+            if field == IDENTIFIERS and isinstance(value, list):
+                found.update((field, key) for key in _identifier_keys(value))
             key = key_of(value)
             if key is not None and key != EMPTY:
                 found.add((field, key))
     return found
+
+
+def identifier_key(type: str, value: str) -> str | None:
+    """Under what an item of `identifiers` is kept."""
+    return key_of(f"{type}:{value}")
+
+
+def _identifier_keys(items: Sequence[Any]) -> Iterator[str]:
+    for item in items[:_MOST_ITEMS]:
+        match item:
+            case {"type": str(type), "value": str() | int() as value} if not isinstance(value, bool):
+                key = identifier_key(type, str(value))
+                if key is not None:
+                    yield key
 
 
 def has_same_terms(before: Entity, after: Entity, fields: Sequence[str]) -> bool:

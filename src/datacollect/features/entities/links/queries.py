@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -83,15 +83,6 @@ async def keep_links(tx: Tx, scope: TenantScope, system: str, links: Sequence[St
             for link in sorted(links, key=lambda link: link.guid)
         ],
     )
-
-
-async def drop_links(tx: Tx, scope: TenantScope, system: str, guids: Collection[str]) -> None:
-    if guids:
-        await tx.execute(
-            delete(external_links).where(
-                _l.tenant_id == scope.tenant_id, _l.system == system, _l.guid.in_(sorted(guids))
-            )
-        )
 
 
 async def set_current(tx: Tx, scope: TenantScope, system: str) -> None:

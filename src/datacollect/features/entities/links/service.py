@@ -7,7 +7,6 @@ from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.links.queries import (
     StoredLink,
     changed_page,
-    drop_links,
     groups_with,
     hand_over,
     keep_links,
@@ -26,7 +25,6 @@ __all__ = [
     "ListedMember",
     "StoredLink",
     "changed_page",
-    "drop_links",
     "groups_with",
     "hand_over",
     "keep_links",

@@ -1,0 +1,111 @@
+"""Sealing: what stands behind the head of a log becomes segments, beside the work of the process.
+
+A run is sealed when the log has grown past its end, or when somebody has read it from the table. Nobody waits for it, and
+what is cut off by the end of the process is sealed when it is read.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+
+from datacollect.db import Database
+from datacollect.eventstore.segments import SIZE, Segment, seal
+from datacollect.eventstore.store import EventStore, Head, Place
+from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+
+_log = structlog.get_logger(component="segments")
+
+_REST = 3
+"""Times as long as a segment took, so that sealing takes a quarter of one core while others push."""
+_MOST_TENANTS = 1000
+
+
+class Sealer:
+    """Seals the logs that have grown or been read, one segment at a time, the tenants in turn."""
+
+    def __init__(self, database: Database, store: EventStore) -> None:
+        self._database = database
+        self._store = store
+        self._waiting: dict[TenantId, None] = {}
+        self._turn = asyncio.Lock()
+        self._is_running = False
+        self._work: asyncio.Task[None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Seal what grows and what is read, until the block ends."""
+        self._is_running = True
+        try:
+            yield
+        finally:
+            self._is_running = False
+            if self._work is not None:
+                self._work.cancel()
+                await asyncio.wait([self._work])
+
+    def committed(self, tenant_id: TenantId, before: Head, after: Head) -> None:
+        """To be called when a log has grown from `before` to `after`."""
+        if before.position // SIZE != after.position // SIZE:
+            self.want(tenant_id)
+
+    def want(self, tenant_id: TenantId) -> None:
+        """There is a run of this log that is not sealed."""
+        if not self._is_running or len(self._waiting) >= _MOST_TENANTS:
+            return
+        self._waiting[tenant_id] = None
+        if self._work is None or self._work.done():
+            # In a context of its own: it is not the work of the request that happened to start it.
+            self._work = asyncio.get_running_loop().create_task(self._seal_all(), context=contextvars.Context())
+
+    async def settle(self) -> None:
+        """Seal all that is waiting now, without rest."""
+        while await self._seal_next():
+            pass
+
+    async def _seal_all(self) -> None:
+        is_more = True
+        while is_more:
+            begun = time.perf_counter()
+            try:
+                is_more = await self._seal_next()
+            except DataCollectError as error:  # the database is away: whoever reads next asks again
+                _log.warning("segments.not_sealed", code=error.code)
+            except Exception as error:
+                _log.error("segments.not_sealed", exc_info=error)
+            await asyncio.sleep(_REST * (time.perf_counter() - begun))
+
+    async def _seal_next(self) -> bool:
+        """False if nothing is waiting."""
+        async with self._turn:
+            tenant_id = next(iter(self._waiting), None)
+            if tenant_id is None:
+                return False
+            del self._waiting[tenant_id]
+            if await self._seal_one(system_scope(tenant_id)):
+                self._waiting[tenant_id] = None  # behind the others
+            return True
+
+    async def _seal_one(self, scope: TenantScope) -> bool:
+        """Seal the first run that is not; false if there is none."""
+        async with self._database.reading(scope) as view:
+            reached = await self._store.sealed_to(view, scope)
+            if reached is None:
+                return False
+            end, number = reached
+            if number >= end.head // SIZE:
+                return False
+            page = await self._store.read(view, scope, after=number * SIZE, limit=SIZE)
+        if len(page) != SIZE or page.last_position != (number + 1) * SIZE or page.next_cursor is None:
+            return False  # purged meanwhile, or damaged
+        await self._keep(scope, seal(number, page.bodies, page.next_cursor), end)
+        return True
+
+    async def _keep(self, scope: TenantScope, segment: Segment, end: Place) -> None:
+        async with self._database.transaction(scope) as tx:
+            await self._store.keep_segment(tx, scope, segment, epoch=end.epoch)

@@ -1,0 +1,1 @@
+"""Citizens: how they sign in, and what their token opens."""

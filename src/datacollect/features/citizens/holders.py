@@ -1,0 +1,77 @@
+"""Whose record holds what somebody has shown: one person or group of the program, by what it says now, or nobody.
+
+Source: the contract's self-service area, weak points R7 and R9.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datacollect.features.citizens.model import NATIONAL_ID_TYPE, Holder, normal, plain, values_of
+from datacollect.features.entities.finding.holding import Found, Registers, Sought, may_hold
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import BIRTH_DATES, IDENTIFIERS, NATIONAL_ID, OIDC_SUBJECT, OTP_FACTORS, OidcRules
+
+_VERIFIED_BY = {"email": "email_verified", "phone_number": "phone_number_verified"}
+"""Claims that providers let people write, and those by which they say that they have looked."""
+
+
+async def by_identifier(registers: Registers, scope: TenantScope, identifier: str) -> Holder | None:
+    """Of a phone number or an e-mail."""
+    typed = plain(identifier)
+    found = await may_hold(registers, scope, [Sought(field, typed) for field in OTP_FACTORS])
+    held = [(one, fields) for one in found if (fields := [f for f in OTP_FACTORS if typed in values_of(one.data, f)])]
+    if len(held) != 1:
+        return None
+    one, fields = held[0]
+    return Holder(one.guid, {fields[0]: typed}, address=str(one.data[fields[0]]).strip())
+
+
+async def by_national_id(registers: Registers, scope: TenantScope, national_id: str, birth_date: str) -> Holder | None:
+    """Of a national id, whose record has that date of birth as well."""
+    sought = [Sought(NATIONAL_ID, national_id), Sought(IDENTIFIERS, national_id, NATIONAL_ID_TYPE)]
+    found = await may_hold(registers, scope, sought)
+    held = [holder for one in found if (holder := _born_then(one, national_id, birth_date)) is not None]
+    return held[0] if len(held) == 1 else None
+
+
+def _born_then(one: Found, national_id: str, birth_date: str) -> Holder | None:
+    factors = {}
+    for fields, value in (((NATIONAL_ID, IDENTIFIERS), national_id), (BIRTH_DATES, birth_date)):
+        field = next((field for field in fields if value in values_of(one.data, field)), None)
+        if field is None:
+            return None
+        factors[field] = value
+    return Holder(one.guid, factors)
+
+
+async def by_claims(
+    registers: Registers, scope: TenantScope, rules: OidcRules, claims: Mapping[str, Any]
+) -> Holder | None:
+    """Of the first of the mapped claims that anybody's record holds; then of the subject."""
+    pairs = [(field, value) for claim, field in rules.mapping if (value := _claim(claims, claim))]
+    pairs.append((OIDC_SUBJECT, str(claims["sub"])))
+    found = await may_hold(registers, scope, [_sought(field, value) for field, value in pairs])
+    for field, value in pairs:
+        held = _holding(found, field, normal(field, value))
+        if held:
+            return held[0] if len(held) == 1 else None
+    return None
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> str | None:
+    """The text of a claim; None for one that whoever signs in may have written themselves."""
+    vouched_by = _VERIFIED_BY.get(name)
+    value = claims.get(name)
+    if vouched_by is not None and claims.get(vouched_by) is not True:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+def _sought(field: str, value: str) -> Sought:
+    return Sought(field, normal(field, value), NATIONAL_ID_TYPE if field == IDENTIFIERS else "")
+
+
+def _holding(found: Sequence[Found], field: str, value: str) -> list[Holder]:
+    return [Holder(one.guid, {field: value}) for one in found if value in values_of(one.data, field)]

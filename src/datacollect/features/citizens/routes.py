@@ -1,0 +1,291 @@
+"""Citizens signing in and out. Source: the contract's self-service area, 1 to 3.
+
+In this order: the limit of the caller's address, the body, whether the program lets citizens in that way, and the rest.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Depends, Header
+
+from datacollect.db import Tx
+from datacollect.features.auth import attempts
+from datacollect.features.auth.attempts import Counted
+from datacollect.features.citizens import codes, holders, identities, service, vouching
+from datacollect.features.citizens.codes import Asked, CodeSent
+from datacollect.features.citizens.errors import OidcNotConfigured, TooManyCodes, TooManyVerifications
+from datacollect.features.citizens.journal import Journal
+from datacollect.features.citizens.schemas import (
+    CitizenSignedIn,
+    Done,
+    IdVerification,
+    Nonce,
+    NonceRequest,
+    OidcExchange,
+    OtpRequest,
+    OtpSent,
+    OtpVerification,
+)
+from datacollect.features.entities.finding.holding import Registers
+from datacollect.features.messages.service import best_language
+from datacollect.features.security_log import service as security_log
+from datacollect.features.security_log.service import SecurityAction
+from datacollect.http.body import json_body
+from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.openapi import errors
+from datacollect.http.policy import PUBLIC, CurrentCitizen
+from datacollect.http.source import CurrentSource
+from datacollect.kernel.errors import DataCollectError, TooManyRequests
+from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope, system_scope
+from datacollect.kernel.ids import TenantId, is_config_id
+from datacollect.kernel.source import Source
+from datacollect.kernel.tenancy import OidcRules, SignIn, Tenant
+
+_log = structlog.get_logger(component="citizens")
+
+router = APIRouter(prefix="/api/auth", tags=["Self-Service"])
+
+_INVALID = "Invalid request"
+_AWAY = {
+    502: "The program's identity provider cannot be reached, or what it says of itself cannot be used.",
+    504: "The program's identity provider did not answer in time.",
+}
+
+
+async def _counted(hub: Hub, source: Source, bucket: str, *, limit: int, refused: type[TooManyRequests]) -> Counted:
+    """One more request of an address, before its body is read."""
+    key, now = f"{bucket}:ip:{source.origin}", hub.clock.now()
+    hub.throttle.check(key)
+    async with hub.db.transaction() as tx:
+        [counted] = await attempts.count_attempt(tx, attempts.Quota(key, limit), now=now)
+        if counted.is_first_refusal:
+            told = {"limit": "address", "bucket": bucket}
+            await security_log.record(tx, SecurityAction.CITIZEN_THROTTLED, source=source, now=now, details=told)
+        await security_log.forget_expired(tx, days=hub.settings.security_log_days, now=now)
+    if counted.allowance.exceeded:
+        raise hub.throttle.refuse(counted, refused)
+    return counted
+
+
+async def _count_request(hub: CurrentHub, source: CurrentSource) -> Counted:
+    limit = hub.settings.otp_request_rate_limit
+    return await _counted(hub, source, "citizen-request", limit=limit, refused=TooManyCodes)
+
+
+async def _count_verification(hub: CurrentHub, source: CurrentSource) -> Counted:
+    limit = hub.settings.otp_verify_rate_limit
+    return await _counted(hub, source, "citizen-verify", limit=limit, refused=TooManyVerifications)
+
+
+Requested = Annotated[Counted, Depends(_count_request)]
+Verified = Annotated[Counted, Depends(_count_verification)]
+
+
+async def _open(hub: Hub, tenant_id: str, method: SignIn) -> tuple[Tenant, TenantScope]:
+    """A program that lets citizens in that way. Raises `SelfServiceDisabled`."""
+    tenant = await hub.tenants.find(TenantId(tenant_id)) if is_config_id(tenant_id) else None
+    service.rules_of(tenant, method)
+    assert tenant is not None
+    structlog.contextvars.bind_contextvars(tenant_id=tenant.id)
+    # Nobody is signed in yet: it is the hub that looks for whose record it is.
+    return tenant, system_scope(tenant.id)
+
+
+def _registers(hub: Hub) -> Registers:
+    return Registers(hub.db, hub.settings.search_seconds, hub.turns)
+
+
+def _journal(hub: Hub, tx: Tx, scope: TenantScope, source: Source, method: SignIn) -> Journal:
+    return Journal(tx, scope, source, method.value, hub.clock.now(), hub.settings.token_secrets[0])
+
+
+@router.post(
+    "/otp/request",
+    summary="Ask for a code",
+    responses=errors(400, 403, 429),
+    dependencies=[PUBLIC],
+)
+async def request_code(
+    hub: CurrentHub,
+    source: CurrentSource,
+    counted: Requested,
+    body: Annotated[OtpRequest, json_body(OtpRequest, message=_INVALID)],
+    accept_language: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> OtpSent:
+    """Sends a code of six digits to the phone number or e-mail that a record has, and answers the same if none has it.
+
+    A code is good for five minutes and once. Asking again within a minute sends none, and the last one stays good; each
+    identifier gets five in 15 minutes."""
+    tenant, scope = await _open(hub, body.tenant_id, SignIn.OTP)
+    asked = Asked(body.identifier, source, best_language(tenant, accept_language))
+    async with hub.db.reading(scope) as view:
+        await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=False, now=hub.clock.now())
+    holder = await holders.by_identifier(_registers(hub), scope, body.identifier)
+    async with hub.db.transaction(scope) as tx:
+        outcome = await codes.send_code(
+            tx,
+            scope,
+            hub.peppers,
+            hub.messages,
+            tenant,
+            asked,
+            holder,
+            resend_seconds=hub.settings.otp_resend_seconds,
+            now=hub.clock.now(),
+        )
+    sent: CodeSent = _succeeded(outcome)
+    _log.info("citizen.code_requested")
+    shown = sent.code if hub.settings.otp_expose_dev_code else None
+    return OtpSent(expires_in=sent.expires_in, resend_in=sent.resend_in, dev_code=shown)
+
+
+@router.post("/otp/verify", summary="Sign in with a code", responses=errors(400, 401, 403, 429), dependencies=[PUBLIC])
+async def verify_code(
+    hub: CurrentHub,
+    source: CurrentSource,
+    counted: Verified,
+    body: Annotated[OtpVerification, json_body(OtpVerification, message=_INVALID)],
+) -> CitizenSignedIn:
+    """Whatever is wrong, the answer is the same. A code stands three wrong tries. After ten of an identifier in a row it
+    is locked for 15 minutes, then for longer; not for who has signed in from the same address before."""
+    _, scope = await _open(hub, body.tenant_id, SignIn.OTP)
+    asked = Asked(body.identifier, source)
+    async with hub.db.reading(scope) as view:
+        await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=True, now=hub.clock.now())
+    holder = await holders.by_identifier(_registers(hub), scope, body.identifier)
+    async with hub.db.transaction(scope) as tx:
+        outcome = await codes.sign_in(
+            tx,
+            scope,
+            hub.peppers,
+            hub.tokens,
+            asked,
+            body.otp,
+            holder,
+            journal=_journal(hub, tx, scope, source, SignIn.OTP),
+            now=hub.clock.now(),
+        )
+        await _give_back(tx, outcome, counted)
+    return _signed_in(outcome, body.identifier, SignIn.OTP)
+
+
+@router.post(
+    "/id/verify",
+    summary="Sign in with a national ID",
+    responses=errors(400, 401, 403, 429),
+    dependencies=[PUBLIC],
+)
+async def verify_national_id(
+    hub: CurrentHub,
+    source: CurrentSource,
+    counted: Verified,
+    body: Annotated[IdVerification, json_body(IdVerification, message=_INVALID)],
+) -> CitizenSignedIn:
+    """For programs that think it enough to know both. After five wrong tries in a row a national ID is locked for 15
+    minutes, then for longer, whether or not anybody has it."""
+    _, scope = await _open(hub, body.tenant_id, SignIn.ID)
+    async with hub.db.reading(scope) as view:
+        await identities.require_unlocked(
+            view, scope, hub.peppers, body.national_id, source=source, now=hub.clock.now()
+        )
+    holder = await holders.by_national_id(_registers(hub), scope, body.national_id, body.date_of_birth)
+    async with hub.db.transaction(scope) as tx:
+        outcome = await identities.sign_in(
+            tx,
+            scope,
+            hub.peppers,
+            hub.tokens,
+            body.national_id,
+            holder,
+            source=source,
+            journal=_journal(hub, tx, scope, source, SignIn.ID),
+            now=hub.clock.now(),
+        )
+        await _give_back(tx, outcome, counted)
+    return _signed_in(outcome, holder.guid if holder else "", SignIn.ID)
+
+
+@router.post("/oidc/nonce", summary="Begin a sign-in by a provider", responses=errors(400, 403), dependencies=[PUBLIC])
+async def make_nonce(
+    hub: CurrentHub, body: Annotated[NonceRequest, json_body(NonceRequest, message=_INVALID)]
+) -> Nonce:
+    """A nonce to send to the program's identity provider, so that the ID token it makes is good for this sign-in only."""
+    tenant, _ = await _open(hub, body.tenant_id, SignIn.OIDC)
+    _oidc_of(tenant)
+    nonce = vouching.new_nonce(hub.peppers, tenant.id, now=hub.clock.now())
+    return Nonce(nonce=nonce, expires_in=vouching.NONCE_SECONDS)
+
+
+@router.post(
+    "/oidc/exchange",
+    summary="Sign in by a provider",
+    responses=errors(400, 401, 403, 429, texts=_AWAY),
+    dependencies=[PUBLIC],
+)
+async def exchange_id_token(
+    hub: CurrentHub,
+    source: CurrentSource,
+    counted: Requested,
+    body: Annotated[OidcExchange, json_body(OidcExchange, message=_INVALID)],
+) -> CitizenSignedIn:
+    """Exchange an ID token of the program's identity provider, once and within ten minutes of its making. `entityMapping`
+    says by which claim a record is found; exactly one must have it."""
+    tenant, scope = await _open(hub, body.tenant_id, SignIn.OIDC)
+    rules = _oidc_of(tenant)
+    nonce = vouching.our_nonce(hub.peppers, tenant.id, rules, body.nonce, now=hub.clock.now())
+    claims: Mapping[str, Any] = await vouching.verified_claims(
+        hub.providers, rules, body.id_token, nonce=body.nonce, https_only=hub.settings.providers_need_https
+    )
+    holder = await holders.by_claims(_registers(hub), scope, rules, claims)
+    async with hub.db.transaction(scope) as tx:
+        outcome = await vouching.sign_in(
+            tx,
+            scope,
+            hub.peppers,
+            hub.tokens,
+            body.id_token,
+            nonce,
+            holder,
+            journal=_journal(hub, tx, scope, source, SignIn.OIDC),
+            now=hub.clock.now(),
+        )
+        await _give_back(tx, outcome, counted)
+    return _signed_in(outcome, holder.guid if holder else "", SignIn.OIDC)
+
+
+def _oidc_of(tenant: Tenant) -> OidcRules:
+    rules = service.rules_of(tenant).oidc
+    if rules is None:
+        raise OidcNotConfigured()
+    return rules
+
+
+async def _give_back(tx: Tx, outcome: str | DataCollectError, counted: Counted) -> None:
+    """A sign-in that succeeds does not count: many people may share one address."""
+    if isinstance(outcome, str):
+        await attempts.give_back(tx, [counted])
+
+
+def _succeeded(outcome: Any) -> Any:
+    """Raised only now, behind the commit."""
+    if isinstance(outcome, DataCollectError):
+        raise outcome
+    return outcome
+
+
+def _signed_in(outcome: str | DataCollectError, identifier: str, method: SignIn) -> CitizenSignedIn:
+    token: str = _succeeded(outcome)
+    _log.info("citizen.signed_in", by=method.value)
+    return CitizenSignedIn(username=f"{CITIZEN_PREFIX}{identifier}", token=token)
+
+
+@router.post("/self-service/logout", summary="Sign out", responses=errors(401, 403))
+async def logout(hub: CurrentHub, own: CurrentCitizen, source: CurrentSource) -> Done:
+    """Ends the sign-in the token belongs to: the token opens nothing any more."""
+    scope = own.about(own.entity_guid)
+    async with hub.db.transaction(scope) as tx:
+        if await service.sign_out(tx, scope, own.citizen, now=hub.clock.now()):
+            await Journal(tx, scope, source, "token", hub.clock.now()).signed_out(own.entity_guid)
+    _log.info("citizen.signed_out")
+    return Done(message="Signed out")

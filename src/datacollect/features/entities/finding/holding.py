@@ -1,0 +1,146 @@
+"""Who holds a value: people and groups by an exact value of a field, whether the search index knows it or not.
+
+The statements are as many, whoever is there or not. What they give need not hold the value: that is for the caller to
+see, who knows what an equal value is. They spare the hub most of the entities.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from datacollect.db import Database, Reading
+from datacollect.features.entities.finding.errors import SearchTooSlow
+from datacollect.features.entities.indexing.queries import TERMS, read_index
+from datacollect.features.entities.indexing.terms import IDENTIFIERS, identifier_key
+from datacollect.features.entities.indexing.values import LONGEST_KEY, key_of
+from datacollect.features.entities.rows import json_text
+from datacollect.kernel.errors import TookTooLong
+from datacollect.kernel.identity import TenantScope
+
+MOST_HOLDERS = 20
+"""Of one value: who shares it with so many is nobody's."""
+
+_ATTEMPTS = 3
+
+_BY_INDEX = {
+    "postgresql": f"""
+SELECT DISTINCT ON (found.guid) found.guid, found.data FROM unnest($2::text[], $3::text[]) AS asked (field, term)
+CROSS JOIN LATERAL (
+  SELECT e.guid, e.data::text AS data FROM {TERMS} t
+  CROSS JOIN LATERAL (
+    SELECT guid, data FROM entities WHERE tenant_id = $1 AND guid = t.guid AND NOT deleted AND type <> 'record' OFFSET 0) e
+  WHERE t.tenant_id = $1 AND t.field = asked.field AND t.term = asked.term LIMIT $4) found""",
+    "sqlite": f"""
+SELECT e.guid, e.data FROM json_each(?2) AS asked
+CROSS JOIN {TERMS} t ON t.tenant_id = ?1 AND t.field = asked.value ->> 0 AND t.term = asked.value ->> 1
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = t.guid AND e.deleted = 0 AND e.type <> 'record'
+GROUP BY e.guid LIMIT ?3""",
+}
+_BY_TEXT = {
+    "postgresql": """
+SELECT e.guid, e.data::text FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.type <> 'record'
+AND EXISTS (SELECT 1 FROM unnest($2::text[]) AS asked (text) WHERE strpos(lower(e.data::text COLLATE "C"), asked.text) > 0)
+LIMIT $3""",
+    "sqlite": """
+SELECT e.guid, e.data FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.type <> 'record'
+AND EXISTS (SELECT 1 FROM json_each(?2) AS asked WHERE instr(lower(e.data), asked.value) > 0) LIMIT ?3""",
+}
+"""Where no index knows the field: all entities are gone through for what holds the text anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A value, and the field that holds it; of `identifiers`, `type` says which of the items."""
+
+    field: str
+    value: str
+    type: str = ""
+
+    @property
+    def term(self) -> str | None:
+        return identifier_key(self.type, self.value) if self.field == IDENTIFIERS else key_of(self.value)
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether a record can hold it at all. A database takes no NUL, and half a character is none."""
+        return 0 < len(self.value) <= LONGEST_KEY and self.value.isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entity that may hold what is sought."""
+
+    guid: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """Where people are looked for: the database, how long that may take, and turns for what goes through a program."""
+
+    database: Database
+    seconds: float
+    turns: asyncio.Semaphore
+
+
+async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[Sought]) -> Sequence[Found]:
+    """People and groups that exist, among them all who hold one of the values, unless they are many.
+
+    Raises `SearchTooSlow` where no index helps and the program is large.
+    """
+    asked = [one for one in sought if one.is_askable]
+    for _ in range(_ATTEMPTS):
+        async with registers.database.reading(scope) as view:
+            index = await read_index(view, scope)
+            if not all(index.has(one.field) for one in sought):
+                break
+            found = await _by_index(view, scope, asked)
+            if index.tells_as(await read_index(view, scope)):
+                return found
+    return await _gone_through(registers, scope, asked)
+
+
+async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+    try:
+        async with asyncio.timeout(registers.seconds):
+            await registers.turns.acquire()
+    except TimeoutError:
+        raise SearchTooSlow() from None
+    try:
+        async with registers.database.reading(scope, seconds=registers.seconds) as view:
+            return await _by_text(view, scope, asked)
+    except TookTooLong:
+        raise SearchTooSlow() from None
+    finally:
+        registers.turns.release()
+
+
+async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+    fields = [one.field for one in asked]
+    terms = [one.term or "" for one in asked]
+    if view.dialect == "sqlite":
+        pairs = json_text(list(zip(fields, terms, strict=True)))
+        rows = await view.fetch(_BY_INDEX["sqlite"], scope.tenant_id, pairs, MOST_HOLDERS * len(asked))
+    else:
+        rows = await view.fetch(_BY_INDEX["postgresql"], scope.tenant_id, fields, terms, MOST_HOLDERS)
+    return _found(rows)
+
+
+async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+    texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
+    if view.dialect == "sqlite":
+        texts = json_text(texts)
+    return _found(await view.fetch(_BY_TEXT[view.dialect], scope.tenant_id, texts, MOST_HOLDERS * len(asked)))
+
+
+def _as_in_json(text: str) -> str:
+    """As the databases write it inside of JSON, and with ASCII letters in lower case, as they do."""
+    written = msgspec.json.encode(text).decode()[1:-1]
+    return "".join(letter.lower() if letter.isascii() else letter for letter in written)
+
+
+def _found(rows: Sequence[Sequence[Any]]) -> Sequence[Found]:
+    return [Found(row[0], msgspec.json.decode(row[1])) for row in rows]

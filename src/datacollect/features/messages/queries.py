@@ -1,0 +1,110 @@
+"""SQL of the outbox."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from datacollect.db import Reading, Tx
+from datacollect.features.messages.model import MessageId, Status, Stored
+from datacollect.features.messages.tables import message_days, messages
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import TenantScope
+from datacollect.messaging import Channel
+
+_columns = messages.c
+
+
+async def use_budget(tx: Tx, scope: TenantScope, day: str, *, cost: int) -> int:
+    """Count messages of a day; gives how many it are then. Who counts for the same day waits for the commit."""
+    made = (postgresql if tx.dialect == "postgresql" else sqlite).insert(message_days)
+    counted = made.values(tenant_id=scope.tenant_id, day=day, used=cost).on_conflict_do_update(
+        index_elements=[message_days.c.tenant_id, message_days.c.day],
+        set_={"used": message_days.c.used + cost},
+    )
+    return int((await tx.execute(counted.returning(message_days.c.used))).scalar_one())
+
+
+async def insert_message(tx: Tx, scope: TenantScope, message: Stored, content: str | None) -> None:
+    row = insert(messages).values(
+        tenant_id=scope.tenant_id,
+        id=message.id,
+        purpose=message.purpose,
+        channel=message.channel.value,
+        masked=message.masked,
+        content=content,
+        status=message.status.value,
+        code=message.code,
+        attempts=message.attempts,
+        unsure=message.unsure,
+        created_ms=message.created_at,
+        expires_ms=message.expires_at,
+        updated_ms=message.updated_at,
+    )
+    await tx.execute(row)
+
+
+async def find(view: Reading, scope: TenantScope, message_id: MessageId) -> tuple[Stored, str | None] | None:
+    """The message and its sealed content."""
+    row = (await view.execute(select(messages).where(*_named(scope, message_id)))).one_or_none()
+    return None if row is None else (_stored(row), row.content)
+
+
+async def store_outcome(tx: Tx, scope: TenantScope, message: Stored, *, keep_content: bool) -> None:
+    values: dict[str, Any] = {
+        "status": message.status.value,
+        "code": message.code,
+        "attempts": message.attempts,
+        "unsure": message.unsure,
+        "updated_ms": message.updated_at,
+    }
+    if not keep_content:
+        values["content"] = None
+    await tx.execute(update(messages).where(*_named(scope, message.id)).values(values))
+
+
+async def list_newest(
+    view: Reading, scope: TenantScope, *, status: Status | None, before: tuple[Millis, str] | None, limit: int
+) -> Sequence[Stored]:
+    found = select(messages).where(_columns.tenant_id == scope.tenant_id)
+    if status is not None:
+        found = found.where(_columns.status == status.value)
+    if before is not None:
+        found = found.where(tuple_(_columns.created_ms, _columns.id) < tuple_(*before))
+    page = found.order_by(_columns.created_ms.desc(), _columns.id.desc()).limit(limit)
+    return [_stored(row) for row in await view.execute(page)]
+
+
+async def used_on(view: Reading, scope: TenantScope, day: str) -> int:
+    found = select(message_days.c.used).where(message_days.c.tenant_id == scope.tenant_id, message_days.c.day == day)
+    return (await view.execute(found)).scalar_one_or_none() or 0
+
+
+async def forget(tx: Tx, scope: TenantScope, *, before: Millis, day: str, most: int) -> None:
+    """Delete some of the messages that are older, and the counts of older days."""
+    old = select(_columns.id).where(_columns.tenant_id == scope.tenant_id, _columns.created_ms < before)
+    oldest = old.order_by(_columns.created_ms, _columns.id).limit(most)
+    await tx.execute(delete(messages).where(_columns.tenant_id == scope.tenant_id, _columns.id.in_(oldest)))
+    days = message_days.c
+    await tx.execute(delete(message_days).where(days.tenant_id == scope.tenant_id, days.day < day))
+
+
+def _named(scope: TenantScope, message_id: MessageId) -> tuple[Any, Any]:
+    return _columns.tenant_id == scope.tenant_id, _columns.id == message_id
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        id=MessageId(row.id),
+        purpose=row.purpose,
+        channel=Channel(row.channel),
+        masked=row.masked,
+        status=Status(row.status),
+        code=row.code,
+        attempts=row.attempts,
+        unsure=row.unsure,
+        created_at=Millis(row.created_ms),
+        expires_at=Millis(row.expires_ms),
+        updated_at=Millis(row.updated_ms),
+    )

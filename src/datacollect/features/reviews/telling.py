@@ -1,0 +1,138 @@
+"""Telling whom it concerns that something has become of a review: by the program's webhook, by mail or text message.
+
+What there is to tell is a mark on the review, set with the change itself; a job takes it off in the transaction that puts the
+messages in the outbox. A message says that there is news, and nothing of anybody: who reads it signs in.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from datacollect.db import Tx
+from datacollect.features.entities.service import current_data
+from datacollect.features.messages.service import Channel, NewMessage, Outbox, Purpose, channel_of, compose
+from datacollect.features.reviews import queries
+from datacollect.features.reviews.model import News, Review, SubmissionOrigin
+from datacollect.features.reviews.service import TELLING
+from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants.service import ReviewNotifications
+from datacollect.features.users import service as users
+from datacollect.jobs import Continue, Done, Job, Step
+from datacollect.kernel.clock import Clock, Millis, format_timestamp
+from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope
+from datacollect.kernel.sealing import CannotOpen, Seals
+from datacollect.kernel.tenancy import Tenant
+
+AT_ONCE = 20
+_WORTH_MILLIS = timedelta(days=3) // timedelta(milliseconds=1)
+
+_DECIDED = (News.APPROVED, News.REJECTED, News.CHANGES_REQUESTED)
+_TO_BE_DONE = (News.REJECTED, News.CHANGES_REQUESTED)
+"""What staff are told of what they have submitted; what went as they wanted they see in the list."""
+_PURPOSES = {
+    News.ASSIGNED: Purpose.REVIEW_WAITING,
+    News.SUBMITTED: Purpose.REVIEW_WAITING,
+    News.DUE: Purpose.REVIEW_DUE,
+}
+
+_log = structlog.get_logger(component="reviews")
+
+
+class TellingHandler:
+    """Implements `Handler`: a step tells of some reviews."""
+
+    kind = TELLING
+
+    def __init__(self, outbox: Outbox, seals: Seals, clock: Clock) -> None:
+        self._outbox = outbox
+        self._seals = seals
+        self._clock = clock
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+        tenant = await tenants.find_running(tx, scope.tenant_id)
+        if tenant is None:
+            return Done()
+        now = self._clock.now()
+        found = await queries.list_news(tx, scope, now=now, limit=AT_ONCE)
+        webhook = await self._webhook(tx, scope) if found else None
+        messages: list[NewMessage] = []
+        for review, news in found:
+            if await queries.note_told(tx, scope, review, news):
+                messages += await self._messages(tx, scope, tenant, review, news, webhook, now=now)
+        for message in messages:
+            await self._outbox.enqueue(tx, scope, tenant, message, now=now)
+        return Continue({}, job.progress.done + len(found)) if found else Done()
+
+    async def _webhook(self, tx: Tx, scope: TenantScope) -> ReviewNotifications | None:
+        try:
+            return await tenants.review_notifications(tx, scope.tenant_id, seals=self._seals)
+        except CannotOpen:
+            _log.warning("reviews.webhook_locked", tenant_id=scope.tenant_id)
+            return None
+
+    async def _messages(
+        self,
+        tx: Tx,
+        scope: TenantScope,
+        tenant: Tenant,
+        review: Review,
+        news: News,
+        webhook: ReviewNotifications | None,
+        *,
+        now: Millis,
+    ) -> list[NewMessage]:
+        until = Millis(now + _WORTH_MILLIS)
+        purpose = _PURPOSES.get(news, Purpose.REVIEW_DECIDED)
+        told: list[NewMessage] = []
+        if webhook is not None:
+            document = msgspec.json.encode(_document(scope, review, news)).decode()
+            told.append(
+                NewMessage(Channel.WEBHOOK, webhook.url, purpose, document, expires_at=until, secret=webhook.secret)
+            )
+        address = await _address(tx, scope, review, news)
+        if address is not None and channel_of(address) in self._outbox.channels:
+            text = compose(tenant, purpose)
+            told.append(
+                NewMessage(channel_of(address), address, purpose, text.text, expires_at=until, subject=text.subject)
+            )
+        return told
+
+
+def _document(scope: TenantScope, review: Review, news: News) -> Mapping[str, Any]:
+    """Ids and states: who wants more asks for it."""
+    return {
+        "type": f"review.{news.value}",
+        "tenantId": scope.tenant_id,
+        "reviewId": review.id,
+        "submissionGuid": review.submission_guid,
+        "entityGuid": review.entity_guid,
+        "eventType": review.event_type,
+        "status": review.status.value,
+        "timestamp": format_timestamp(review.updated_at),
+    }
+
+
+async def _address(tx: Tx, scope: TenantScope, review: Review, news: News) -> str | None:
+    """Who is told in person; None for nobody."""
+    if news in (News.ASSIGNED, News.DUE):
+        return None if review.assigned_to is None else await _account(tx, review.assigned_to)
+    if review.origin is SubmissionOrigin.CITIZEN:
+        return await _citizen(tx, scope, review) if news in _DECIDED else None
+    return await _account(tx, review.submitted_by) if news in _TO_BE_DONE else None
+
+
+async def _account(tx: Tx, email: str) -> str | None:
+    """The address of an account that is still there."""
+    user = await users.find_user_by_email(tx, email)
+    return None if user is None else user.email
+
+
+async def _citizen(tx: Tx, scope: TenantScope, review: Review) -> str | None:
+    """What they have signed in with, if it is on their record now: a phone may be somebody else's by then."""
+    identifier = review.submitted_by.removeprefix(CITIZEN_PREFIX)
+    data = await current_data(tx, scope, review.entity_guid) or {}
+    held = {str(data[name]).strip().casefold() for name in ("phone", "email") if isinstance(data.get(name), str)}
+    return identifier if identifier.strip().casefold() in held else None

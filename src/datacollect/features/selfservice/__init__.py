@@ -1,0 +1,1 @@
+"""What citizens see, correct and take along: their own record, and nothing else."""

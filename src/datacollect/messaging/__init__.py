@@ -1,0 +1,6 @@
+"""Messages to people: what one is, and the ways out of the hub. Whoever wants to send one puts it in the outbox."""
+
+from datacollect.messaging.masking import masked
+from datacollect.messaging.port import Channel, Courier, Message, NotSent, Receipt, channel_of
+
+__all__ = ["Channel", "Courier", "Message", "NotSent", "Receipt", "channel_of", "masked"]

@@ -1,0 +1,138 @@
+"""Ten thousand guesses of one code from ten thousand addresses: what they get, and what they leave to the owner."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from datacollect.features.citizens import codes, holders
+from datacollect.features.citizens.codes import Asked
+from datacollect.features.citizens.errors import SignInLocked, WrongCode
+from datacollect.features.citizens.journal import Journal
+from datacollect.features.citizens.model import OTP_LOCK
+from datacollect.features.entities.finding.holding import Registers
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.source import Source
+from tests.accounts import assert_refused
+from tests.features.citizens.conftest import Street, anywhere, other_than
+
+pytestmark = pytest.mark.anyio
+
+GUESSES = 10_000
+AT_ONCE = 25
+LOCKED = (429, "Too many wrong attempts, please try again later", "SIGN_IN_LOCKED")
+WRONG = (401, "Invalid OTP", "OTP_INVALID")
+
+
+async def guess(street: Street, program: str, text: str) -> type[Exception] | None:
+    """What a guess from an address of its own gets, without the limit of addresses in front; None for a token."""
+    hub, scope = street.hub, system_scope(TenantId(program))
+    source = Source(anywhere())
+    asked = Asked("+1555", source)
+    try:
+        async with hub.db.reading(scope) as view:
+            await codes.require_unlocked(view, scope, hub.peppers, asked, guesses=True, now=hub.clock.now())
+    except SignInLocked:
+        return SignInLocked
+    holder = await holders.by_identifier(Registers(hub.db, 10, hub.turns), scope, "+1555")
+    async with hub.db.transaction(scope) as tx:
+        now = hub.clock.now()
+        outcome = await codes.sign_in(
+            tx,
+            scope,
+            hub.peppers,
+            hub.tokens,
+            asked,
+            text,
+            holder,
+            journal=Journal(tx, scope, source, "otp", now),
+            now=now,
+        )
+    return None if isinstance(outcome, str) else type(outcome)
+
+
+async def test_ten_thousand_guesses_of_one_code_get_no_further_than_ten_and_end_for_the_owner(
+    street: Street, measured: Callable[[str, object], None]
+) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    code = await street.code(program, "+1555", origin=home)
+    texts = [text for number in range(GUESSES) if (text := f"{number:06}") != code]
+    seen: Counter[type[Exception] | None] = Counter()
+    for begin in range(0, len(texts), AT_ONCE):
+        seen.update(await asyncio.gather(*(guess(street, program, text) for text in texts[begin : begin + AT_ONCE])))
+    guessed = seen.total()
+    assert guessed >= GUESSES - 1
+    assert seen == {WrongCode: OTP_LOCK.tries, SignInLocked: guessed - OTP_LOCK.tries}
+    measured(f"guesses judged of {guessed:,}", seen[WrongCode])
+    # A stranger is shut out with the right code too, and so is one who asks for another.
+    refused = await street.enter(program, "+1555", code)
+    assert_refused(refused, *LOCKED)
+    assert 0 < int(refused.headers["Retry-After"]) <= 900
+    assert_refused(await street.ask(program, "+1555"), *LOCKED)
+    # Whoever was sent the code where they are is in while it lasts: see below. Everybody else is once the lock ends.
+    street.clock.turn(seconds=901)
+    assert (await street.enter(program, "+1555", await street.code(program, "+1555"))).status_code == 200
+
+
+async def test_whoever_was_sent_a_code_where_they_are_gets_in_while_strangers_are_locked_out(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    code = await street.code(program, "+1555", origin=home)
+    for _ in range(OTP_LOCK.tries):
+        assert_refused(await street.enter(program, "+1555", other_than(code)), *WRONG)
+    assert_refused(await street.enter(program, "+1555", code), *LOCKED)
+    assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+
+
+async def test_whoever_has_signed_in_from_there_before_is_not_locked_out(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    await street.enter(program, "+1555", await street.code(program, "+1555"), origin=home)
+    street.clock.turn(seconds=61)
+    for _ in range(OTP_LOCK.tries):
+        await street.enter(program, "+1555", "000000")
+    assert_refused(await street.ask(program, "+1555"), *LOCKED)
+    code = await street.code(program, "+1555", origin=home)
+    assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+
+
+async def test_an_attacker_who_never_stops_gets_few_guesses_a_day_and_the_owner_gets_in(
+    street: Street, measured: Callable[[str, object], None]
+) -> None:
+    """Every lock is waited for, and a new code asked for whenever one may be: two days of it."""
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    assert (await street.enter(program, "+1555", await street.code(program, "+1555"), origin=home)).status_code == 200
+    began, judged, most = street.clock.now(), 0, 0
+    while street.clock.now() - began < 2 * 86_400_000:
+        await street.ask(program, "+1555")
+        answer = await street.enter(program, "+1555", "000000")
+        judged += answer.status_code == 401
+        if answer.status_code == 429:
+            wait = int(answer.headers["Retry-After"])
+            most = max(most, wait)
+            street.clock.turn(seconds=wait + 1)
+    assert most <= OTP_LOCK.most_millis / 1000
+    assert judged <= 2 * 150
+    measured("guesses judged in two days", judged)
+    code = await street.code(program, "+1555", origin=home)
+    assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+    street.clock.turn(seconds=OTP_LOCK.most_millis / 1000 + 1)
+    assert (await street.enter(program, "+1555", await street.code(program, "+1555"))).status_code == 200, (
+        "from anywhere"
+    )
+
+
+async def test_a_program_that_nobody_attacks_feels_nothing_of_it(street: Street) -> None:
+    attacked, other = await street.program("otp"), await street.program("otp")
+    for program in (attacked, other):
+        await street.person(program, phone="+1555")
+        await street.person(program, phone="+1556")
+    for _ in range(OTP_LOCK.tries + 1):
+        answer = await street.enter(attacked, "+1555", "000000")
+    assert_refused(answer, *LOCKED)
+    for program, phone in ((other, "+1555"), (attacked, "+1556")):
+        assert (await street.enter(program, phone, await street.code(program, phone))).status_code == 200

@@ -1,0 +1,91 @@
+"""Which language a citizen reads, and forms in it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datacollect.features.selfservice.languages import Translation, negotiated
+
+OFFERED = ("en", "fr", "pt-BR")
+
+
+@pytest.mark.parametrize(
+    ("asked", "header", "language"),
+    [
+        (None, None, "en"),
+        (None, "fr", "fr"),
+        (None, "fr-CA,fr;q=0.9", "fr"),
+        (None, "FR_ca", "fr"),
+        (None, "km, fr;q=0.5, en;q=0.8", "en"),
+        (None, "de", "en"),
+        (None, "pt", "pt-BR"),
+        (None, "fr;q=0, en;q=0.1", "en"),
+        (None, "*", "en"),
+        (None, "de;q=1, *;q=0.1", "en"),
+        (None, ";;;,,q=,fr", "fr"),
+        ("fr", "en", "fr"),
+        ("de", "fr", "fr"),
+    ],
+)
+def test_the_language_that_fits_best_is_taken(asked: str | None, header: str | None, language: str) -> None:
+    assert negotiated(OFFERED, asked=asked, header=header) == language
+
+
+def test_a_program_without_languages_speaks_english() -> None:
+    assert negotiated((), asked="fr", header=None) == "en"
+
+
+@given(st.text(), st.text())
+def test_whatever_is_asked_for_the_answer_is_one_that_is_offered(asked: str, header: str) -> None:
+    assert negotiated(OFFERED, asked=asked, header=header) in OFFERED
+
+
+FORM: dict[str, Any] = {
+    "title": "Person",
+    "components": [
+        {"type": "textfield", "key": "Name", "label": "Name", "defaultValue": "Name", "placeholder": "As on your card"},
+        {
+            "type": "select",
+            "key": "sex",
+            "label": "Sex",
+            "data": {"values": [{"label": "Female", "value": "Female"}]},
+            "validate": {"customMessage": "Choose one"},
+        },
+    ],
+    "i18n": {
+        "fr": {"Name": "Nom", "Female": "Femme", "Choose one": "Choisissez", "Person": "Personne", "Sex": 7},
+        "km": {"translation": {"Name": "ឈ្មោះ"}},
+        "de": None,
+    },
+}
+
+
+def test_a_form_is_given_in_the_language_without_its_translations() -> None:
+    shown = Translation(FORM, "fr").form(FORM)
+    name, sex = shown["components"]
+    assert "i18n" not in shown
+    assert (shown["title"], name["label"], name["placeholder"]) == ("Personne", "Nom", "As on your card")
+    assert sex["data"]["values"] == [{"label": "Femme", "value": "Female"}]
+    assert sex["validate"] == {"customMessage": "Choisissez"}
+
+
+def test_keys_and_values_are_never_translated() -> None:
+    name, sex = Translation(FORM, "fr").form(FORM)["components"]
+    assert (name["key"], name["defaultValue"]) == ("Name", "Name")
+    assert sex["label"] == "Sex"
+
+
+def test_the_layout_of_i18next_is_understood() -> None:
+    assert Translation(FORM, "km").text("Name") == "ឈ្មោះ"
+
+
+@pytest.mark.parametrize("language", ["de", "pt", "en"])
+def test_a_language_without_translations_gives_the_form_as_it_is(language: str) -> None:
+    assert Translation(FORM, language).form(FORM)["components"] == FORM["components"]
+
+
+@pytest.mark.parametrize("i18n", [None, 7, [], {"fr": []}, {"fr": {"translation": 3, "Name": {}}}])
+def test_translations_of_any_shape_break_nothing(i18n: Any) -> None:
+    assert Translation({"components": [], "i18n": i18n}, "fr").form({"components": []}) == {"components": []}

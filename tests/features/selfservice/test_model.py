@@ -1,0 +1,282 @@
+"""What citizens see of their record, and what they change in it."""
+
+from typing import Any
+
+import pytest
+
+from datacollect.features.selfservice.model import FALLBACK, Own, OwnForm, OwnForms, checked
+from datacollect.kernel.errors import IssueCode
+
+FACTORS = frozenset({"phone", "email", "nationalId", "contact", "contact.mobile"})
+
+
+def field(key: str, type: str = "textfield", **more: Any) -> dict[str, Any]:
+    return {"type": type, "key": key} | more
+
+
+PERSON: dict[str, Any] = {
+    "components": [
+        field("name"),
+        field("village"),
+        field("phone", "phoneNumber"),
+        field("score", "number", hidden=True),
+        field("pin", "password"),
+        field("address", "container", components=[field("street"), field("zip", disabled=True)]),
+        field("children", "datagrid", components=[field("age", "number", validate={"min": 0})]),
+        field("send", "button"),
+    ]
+}
+DATA: dict[str, Any] = {
+    "name": "Ana",
+    "village": "Hoa Binh",
+    "phone": "+1555",
+    "nationalId": "N1",
+    "score": 12,
+    "pin": "4711",
+    "area_id": "cedar-bay",
+    "entityName": "individual",
+    "externalId": "77",
+    "_displayName": "Ana",
+    "address": {"street": "Main", "zip": "100", "geo": [1, 2], "externalId": "x"},
+    "children": [{"age": 3, "secret": "s"}],
+    "notes": "not for her",
+}
+
+
+def forms(*allowed: OwnForm, **changes: Any) -> OwnForms:
+    return OwnForms(allowed=allowed, by_name={"individual": PERSON}, factors=FACTORS, **({"fields": None} | changes))
+
+
+def correction(definition: Any = PERSON, **changes: Any) -> OwnForm:
+    return OwnForm(
+        **(
+            {"type": "update", "label": "Update", "definition": definition, "name": "individual", "standalone": False}
+            | changes
+        )
+    )
+
+
+def own(**changes: Any) -> Own:
+    return Own("p-1", "individual", "individual", DATA | changes)
+
+
+def codes(result: Any) -> list[tuple[IssueCode, list[str | int]]]:
+    return [(issue["code"], issue["path"][1:]) for issue in result.issues]
+
+
+# -- seeing
+
+
+def test_what_the_forms_ask_for_is_shown_and_nothing_else() -> None:
+    assert forms().visible_in(DATA, "individual") == {
+        "name": "Ana",
+        "village": "Hoa Binh",
+        "phone": "+1555",
+        "address": {"street": "Main", "zip": "100"},
+        "children": [{"age": 3}],
+    }
+
+
+def test_a_record_of_no_form_shows_the_usual_fields() -> None:
+    assert forms().visible_in(DATA, None) == {"name": "Ana", "phone": "+1555"}
+
+
+def test_allowed_forms_add_what_they_ask_for_and_forms_that_change_no_record_do_not() -> None:
+    extra = correction({"components": [field("notes")]})
+    report = correction({"components": [field("nationalId")]}, standalone=True)
+    assert set(forms(extra, report).visible_in(DATA, None)) == {"name", "phone", "notes"}
+
+
+def test_a_field_that_one_form_hides_is_hidden() -> None:
+    assert "score" not in forms(correction({"components": [field("score")]})).visible_in(DATA, "individual")
+
+
+def test_a_programs_list_decides_and_never_shows_what_is_internal() -> None:
+    shown = forms(
+        fields=("nationalId", "address.street", "area_id", "externalId", "_displayName", "entityName", "gone")
+    )
+    assert shown.visible_in(DATA, "individual") == {"nationalId": "N1", "address": {"street": "Main"}}
+    assert forms(fields=("address",)).visible_in(DATA, None)["address"] == {
+        "street": "Main",
+        "zip": "100",
+        "geo": [1, 2],
+    }
+    assert forms(fields=()).visible_in(DATA, "individual") == {}
+
+
+# -- changing
+
+
+def test_what_differs_is_a_change_and_what_comes_back_is_none() -> None:
+    sent = forms().visible_in(DATA, "individual") | {
+        "village": "Da Lat",
+        "send": True,
+        "submit": True,
+        "externalId": "9",
+    }
+    result = checked(forms(), correction(), own(), sent)
+    assert codes(result) == []
+    assert result.data == {"village": "Da Lat"}
+
+
+def test_nothing_that_differs_is_taken_as_it_was_sent() -> None:
+    assert checked(forms(), correction(), own(), {"name": "Ana"}).data == {"name": "Ana"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({"phone": "+666"}, IssueCode.LOGIN_FACTOR),
+        ({"phone": ""}, IssueCode.LOGIN_FACTOR),
+        ({"nationalId": None}, IssueCode.LOGIN_FACTOR),
+        ({"nothing": None}, IssueCode.UNKNOWN_FIELD),
+        ({"nationalId": "N1"}, IssueCode.LOGIN_FACTOR),
+        ({"email": "a@b.test"}, IssueCode.LOGIN_FACTOR),
+        ({"area_id": "cedar-bay"}, IssueCode.NOT_WRITABLE),
+        ({"parentId": "hh"}, IssueCode.NOT_WRITABLE),
+        ({"members": []}, IssueCode.NOT_WRITABLE),
+        ({"_displayName": "Ana"}, IssueCode.NOT_WRITABLE),
+        ({"entitlements": [{"amount": 1}]}, IssueCode.NOT_WRITABLE),
+        ({"enrolledPrograms": [1]}, IssueCode.NOT_WRITABLE),
+        ({"notes": "not for her"}, IssueCode.UNKNOWN_FIELD),
+        ({"children": [{"age": -1}]}, IssueCode.FORM_MISMATCH),
+        ({"children": [{"wage": 1}]}, IssueCode.UNKNOWN_FIELD),
+        ({"address": {"geo": [1, 2]}}, IssueCode.UNKNOWN_FIELD),
+    ],
+)
+def test_what_is_not_theirs_to_set_is_refused_by_field(sent: dict[str, Any], code: IssueCode) -> None:
+    """Also where the value is the record's own, unless it was shown: the answer must not tell what it is."""
+    assert [found for found, _ in codes(checked(forms(), correction(), own(), sent))] == [code]
+
+
+def test_a_form_that_asks_for_a_login_factor_does_not_make_it_writable() -> None:
+    asks = correction({"components": [field("phone"), field("contact", "container", components=[field("mobile")])]})
+    result = checked(forms(asks), asks, own(contact={"mobile": "1"}), {"phone": "+666", "contact": {"mobile": "2"}})
+    assert [code for code, _ in codes(result)] == [IssueCode.LOGIN_FACTOR] * 2
+
+
+def test_a_field_that_is_taken_as_a_whole_takes_no_login_factor_along() -> None:
+    whole = correction({"components": [field("reach", "address")]})
+    taken = OwnForms(allowed=(whole,), by_name={}, factors=frozenset({"reach.mobile"}))
+    held = Own("p-1", "individual", None, {"reach": {"mobile": "1"}})
+    assert [code for code, _ in codes(checked(taken, whole, held, {"reach": {"mobile": "2"}}))] == [
+        IssueCode.LOGIN_FACTOR
+    ]
+
+
+@pytest.mark.parametrize("emptied", ["", None, 7])
+def test_an_object_that_holds_a_login_factor_cannot_be_emptied(emptied: Any) -> None:
+    asks = correction({"components": [field("reach", "container", components=[field("street"), field("mobile")])]})
+    taken = OwnForms(allowed=(asks,), by_name={}, factors=frozenset({"reach.mobile"}))
+    held = Own("p-1", "individual", None, {"reach": {"street": "Main", "mobile": "1"}})
+    assert IssueCode.NOT_WRITABLE in [code for code, _ in codes(checked(taken, asks, held, {"reach": emptied}))]
+
+
+def test_an_object_keeps_what_is_not_the_forms_to_write() -> None:
+    result = checked(forms(), correction(), own(), {"address": {"street": "Side", "zip": "666"}})
+    assert codes(result) == []
+    assert result.data == {"address": DATA["address"] | {"street": "Side"}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "written"),
+    [
+        ([{"age": 4}], [{"age": 4, "secret": "s"}]),
+        ([{"age": 9}, {"age": 3}], [{"age": 9}, {"age": 3, "secret": "s"}]),
+        ([{"age": 4}, {"age": 5}], [{"age": 4}, {"age": 5}]),
+        ([], []),
+    ],
+)
+def test_rows_keep_what_is_not_shown_of_them(rows: list[Any], written: list[Any]) -> None:
+    result = checked(forms(), correction(), own(), {"children": rows})
+    assert codes(result) == []
+    assert result.data == {"children": written}
+
+
+def test_rows_that_look_alike_stay_themselves() -> None:
+    twins = [{"age": 3, "secret": "a"}, {"age": 3, "secret": "b"}]
+    result = checked(forms(), correction(), own(children=twins), {"children": [{"age": 3}, {"age": 3}, {"age": 9}]})
+    assert result.data == {"children": [*twins, {"age": 9}]}
+
+
+def test_a_login_factor_that_the_record_does_not_show_comes_back_empty() -> None:
+    """As a form sends it that asks for one."""
+    result = checked(forms(fields=("name",)), correction(), own(), {"phone": "", "village": "Hue"})
+    assert (codes(result), result.data) == ([], {"village": "Hue"})
+
+
+def test_a_secret_in_an_object_is_kept_by_who_does_not_see_it() -> None:
+    asks = correction({"components": [field("safe", "container", components=[field("pin", "password"), field("box")])]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    held = Own("p-1", "individual", None, {"safe": {"pin": "4711", "box": "A"}})
+    assert checked(taken, asks, held, {"safe": {"box": "B"}}).data == {"safe": {"pin": "4711", "box": "B"}}
+    assert taken.visible_in(held.data, None) == {"safe": {"box": "A"}}
+
+
+def test_a_form_that_asks_for_what_is_internal_does_not_show_it() -> None:
+    asks = correction({"components": [field("area_id"), field("members"), field("name")]})
+    assert forms(asks).visible_in(DATA | {"members": [1]}, None) == {"name": "Ana", "phone": "+1555"}
+
+
+def test_rows_that_a_program_does_not_show_can_be_written() -> None:
+    result = checked(forms(fields=("name",)), correction(), own(), {"children": [{"age": 4}]})
+    assert (codes(result), result.data) == ([], {"children": [{"age": 4, "secret": "s"}]})
+
+
+def test_hidden_fields_are_dropped_and_secrets_are_taken() -> None:
+    result = checked(forms(), correction(), own(), {"score": 99, "pin": "4711"})
+    assert codes(result) == []
+    assert result.data == {"pin": "4711"}
+
+
+def test_a_report_is_kept_as_the_form_asks_for_it_and_must_be_complete() -> None:
+    report = correction({"components": [field("what", validate={"required": True}), field("phone")]}, standalone=True)
+    complete = checked(forms(report), report, own(), {"what": "Birth", "phone": "+666", "submit": True})
+    assert (codes(complete), complete.data) == ([], {"what": "Birth", "phone": "+666"})
+    assert codes(checked(forms(report), report, own(), {"phone": "1"})) == [(IssueCode.FORM_MISMATCH, ["what"])]
+    assert codes(checked(forms(report), report, own(), {"what": "x", "more": 1})) == [
+        (IssueCode.UNKNOWN_FIELD, ["more"])
+    ]
+
+
+def test_a_report_without_a_form_keeps_what_is_sent() -> None:
+    report = correction(None, standalone=True)
+    assert checked(forms(report), report, own(), {"what": {"x": 1, "externalId": "7"}}).data == {"what": {"x": 1}}
+
+
+def test_many_mistakes_are_told_up_to_a_limit() -> None:
+    assert len(checked(forms(), correction(), own(), {f"x{n}": 1 for n in range(200)}).issues) == 50
+
+
+# -- the form of a program that allows none
+
+
+def test_the_fallback_is_the_records_own_form_without_what_nobody_may_change_here() -> None:
+    [fallback] = forms().of(own())
+    shown = fallback.shown("en")
+    keys = [component["key"] for component in shown["formio"]["components"]]
+    assert (shown["type"], shown["label"]) == (FALLBACK, "Update Profile")
+    assert keys == ["name", "village", "score", "pin", "address", "children", "send"]
+    assert checked(forms(), fallback, own(), {"village": "Da Lat"}).data == {"village": "Da Lat"}
+    assert codes(checked(forms(), fallback, own(), {"phone": "+666"}))[0][0] is IssueCode.LOGIN_FACTOR
+
+
+def test_login_factors_are_taken_out_of_the_fallback_wherever_the_layout_has_them() -> None:
+    layout = {"components": [{"type": "columns", "columns": [{"components": [field("phone"), field("name")]}]}]}
+    taken = OwnForms(allowed=(), by_name={"individual": layout}, factors=FACTORS)
+    [fallback] = taken.of(own())
+    assert set(fallback.fields.below) == {"name"}
+
+
+def test_a_record_without_a_form_has_a_line_for_each_text_it_shows() -> None:
+    bare = OwnForms(allowed=(), by_name={}, factors=FACTORS)
+    [fallback] = bare.of(Own("p-1", "individual", None, {"name": "Ana", "phone": "+1555", "age": 4}))
+    assert fallback.shown("en")["formio"]["components"] == [
+        {"type": "textfield", "key": "name", "label": "Name", "input": True}
+    ]
+
+
+def test_there_is_no_fallback_where_nothing_can_be_changed_or_forms_are_allowed() -> None:
+    assert OwnForms(allowed=(), by_name={}, factors=FACTORS).of(Own("p", "group", None, {"phone": "1"})) == ()
+    allowed = correction()
+    assert forms(allowed).of(own()) == (allowed,)
