@@ -270,9 +270,11 @@ def _questions(program: _Program, count: int) -> list[bytes]:
 async def _push(bench: Bench, database: Database, program: _Program, total: int) -> None:
     """Pushes with detection on and off in turn; of those with detection, what is used until all of it was looked at."""
     newcomers = _newcomers()
+    # Fewer than are there, so that a turn changes little of what is measured.
+    pushed = min(_PUSHED, max(_PUSH_BATCH, total // 10))
     for detects in (False, True):
         await program.store(bench, detects=detects)
-        await _push_some(bench, program, newcomers, Samples())
+        await _push_some(bench, program, newcomers, Samples(), events=pushed)
     await _until_looked_at(database, program)
     taken: dict[bool, list[float]] = {False: [], True: []}
     cpu: dict[bool, list[float]] = {False: [], True: []}
@@ -281,7 +283,7 @@ async def _push(bench: Bench, database: Database, program: _Program, total: int)
         for detects in (False, True) if turn % 2 else (True, False):
             await program.store(bench, detects=detects)
             begun, used = time.perf_counter(), usage(bench.options.pid or 0).cpu_seconds
-            await _push_some(bench, program, newcomers, samples[detects])
+            await _push_some(bench, program, newcomers, samples[detects], events=pushed)
             taken[detects].append(time.perf_counter() - begun)
             if detects:
                 await _until_looked_at(database, program)
@@ -292,7 +294,7 @@ async def _push(bench: Bench, database: Database, program: _Program, total: int)
                 await _push_some(bench, program, newcomers, Samples(), events=_PUSH_BATCH)
                 await _until_looked_at(database, program)
     on, off = sum(taken[True]), sum(taken[False])
-    events = _ROUNDS * _PUSHED
+    events = _ROUNDS * pushed
     bench.record(
         f"duplicates/people{total}/push", bench.meter(), events=events,
         events_per_s_on=rate(events, on), events_per_s_off=rate(events, off), ratio=round(off / on, 3),
@@ -311,7 +313,7 @@ def _newcomers() -> Iterator[dict[str, Any]]:
 
 
 async def _push_some(
-    bench: Bench, program: _Program, newcomers: Iterator[dict[str, Any]], samples: Samples, *, events: int = _PUSHED
+    bench: Bench, program: _Program, newcomers: Iterator[dict[str, Any]], samples: Samples, *, events: int
 ) -> None:
     for _ in range(events // _PUSH_BATCH):
         answer = await bench.client.push(push_body(list(islice(newcomers, _PUSH_BATCH)), program.id))

@@ -95,6 +95,27 @@ def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> No
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
 
 
+def test_looking_for_duplicates_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --people 80 --samples 6 --max-minutes 3 --out={out} --work-dir={tmp_path}"
+    assert main(["duplicates", *options.split()]) == 0
+    cells = {cell["key"].rpartition("/")[2]: cell for cell in json.loads(out.read_text())["cells"]}
+    assert list(cells) == ["fill", "sweep", "check", "found", "push"]
+    assert cells["fill"]["people"] >= 80 and cells["sweep"]["entities"] > cells["fill"]["people"]
+    assert cells["sweep"]["peak_rss_mib"] > 10
+    assert cells["check"]["outcomes"] == {"200": 6} and cells["check"]["matched"] >= 3
+    assert cells["push"]["ratio"] > 0 and cells["push"]["hub_cpu_ms_per_event_on"] > 0
+
+
+def test_checks_can_be_measured_without_a_sweep(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --people 80 --samples 6 --max-minutes 3 --keys-only --out={out} --work-dir={tmp_path}"
+    assert main(["duplicates", *options.split()]) == 0
+    cells = {cell["key"].rpartition("/")[2]: cell for cell in json.loads(out.read_text())["cells"]}
+    assert list(cells) == ["fill", "keys", "check"]
+    assert cells["check"]["matched"] >= 3 and cells["keys"]["rows"] > 800
+
+
 def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--records 100 --kills 1 --spread 0.1 --remotes mock --max-minutes 2 --out={out} --work-dir={tmp_path}"
