@@ -277,6 +277,24 @@ async def test_the_history_has_what_they_sent_and_nobody_else(
     assert [one["data"] for one in await ana.submissions()] == [{"village": "Da Lat"}]
 
 
+async def test_the_history_shows_nothing_that_the_record_hides(citizen: MakeCitizen, admin: AsyncClient) -> None:
+    home = {"type": "container", "key": "home", "components": [{"type": "number", "key": "rooms"}]}
+    person = PERSON | {"formio": {"components": [{"type": "textfield", "key": "name"}, home]}}
+    one = await citizen(
+        config={"entityForms": [person | {"dependsOn": None}]},
+        data={"home": {"rooms": 3, "suspicion": "ghost household"}},
+        allowedForms=["individual"],
+        requireReview=True,
+    )
+    assert (await one.entity())["entity"]["data"]["home"] == {"rooms": 3}
+    sent = (await one.submit(name="Anna", home={"rooms": 4})).json()
+    [told] = await one.submissions()
+    assert told["data"] == {"name": "Anna", "home": {"rooms": 4}}
+    assert "ghost" not in (await one.get("export")).text
+    taken_back = await one.client.post(f"/api/auth/self-service/submissions/{sent['reviewId']}/withdraw")
+    assert taken_back.json()["submission"]["data"] == told["data"]
+
+
 async def test_the_history_has_pages(citizen: MakeCitizen, clock: TurnableClock) -> None:
     ana = await citizen(requireReview=True)
     for number in range(5):
