@@ -209,8 +209,10 @@ async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, n
     return replace(review, assigned_to=assignee, updated_at=now)
 
 
-async def take_back(tx: Tx, scope: TenantScope, id: str, *, now: Millis) -> Review:
+async def take_back(tx: Tx, log: EventLog, scope: TenantScope, id: str, *, now: Millis) -> Review:
     """Leave it to people of the program, whatever the other system says later. Raises `ReviewNotPending`."""
+    # As the job does that stores what the other system says: it writes what it has read under the lock.
+    await log.lock(tx, scope)
     review = await looking.get(tx, scope, id)
     if review.status is not Status.PENDING or not await queries.take_back(
         tx, scope, id, code=DelegationCode.TAKEN_BACK, now=now

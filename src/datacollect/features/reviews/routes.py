@@ -426,8 +426,8 @@ async def take_back(
 ) -> dict[str, Any]:
     """People of the program decide then. What was asked for there stays asked for: withdraw it there, too."""
     await _running(hub, scope, body.tenant_id)
-    async with hub.db.transaction(scope) as tx:
-        review = await deciding.take_back(tx, scope, id, now=hub.clock.now())
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        review = await deciding.take_back(tx, hub.log, scope, id, now=hub.clock.now())
     return {"review": await _told(hub, scope, review)}
 
 
