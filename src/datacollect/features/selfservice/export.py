@@ -51,6 +51,7 @@ async def exported(
         "submissions": [
             submission_view(one, tenant.id, record, forms, asked=sent.asked.get(one.id)) for one in sent.found
         ],
+        "submissionsAreComplete": sent.next_key is None,
         "attachments": [_file(file) for file in files],
     }
 

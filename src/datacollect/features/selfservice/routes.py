@@ -130,8 +130,7 @@ async def list_submissions(
     await hub.reads.note(scope, here.tenant, "read-own-submissions", here.own.entity_guid, count=len(page.found))
     answer = {
         "submissions": [
-            submission_view(one, here.tenant.id, record, here.forms, asked=page.asked.get(one.id))
-            for one in page.found
+            submission_view(one, here.tenant.id, record, here.forms, asked=page.asked.get(one.id)) for one in page.found
         ],
         "nextCursor": None if page.next_key is None else f"{page.next_key[0]}|{page.next_key[1]}",
     }
