@@ -63,7 +63,7 @@ class OidcProvider:
         self.discovery: dict[str, Any] = {}
         """Members of the discovery document that are to differ."""
         self.people: dict[str, dict[str, Any] | str] = {}
-        """What userinfo says, by opaque token: as JSON, or a text as the token it is (`application/jwt`)."""
+        """What userinfo says, by opaque token: as JSON, or a text as a token to who takes one (`application/jwt`)."""
         self.clients: dict[str, RSAKey] = {}
         """The public keys of those that may redeem codes, by client id."""
         self.answers: dict[str, tuple[str, Any]] = {}
@@ -191,7 +191,7 @@ class OidcProvider:
                 self._news.notify_all()
             if self.held is not None:
                 await self.held.wait()
-            is_token = isinstance(document, str)
+            is_token = isinstance(document, str) and "application/jwt" in _header(head, "accept")
             body = (document if is_token else json.dumps(document)).encode()
             kind = "application/jwt; charset=UTF-8" if is_token else "application/json"
             writer.write(

@@ -37,7 +37,7 @@ class OidcExchange(Wire):
                 {"tenantId": "household-registry", "idToken": "eyJhbGciOi….eyJpc3MiOi….c2lnbmF0…", "nonce": "dch1.…"},
                 {
                     "tenantId": "household-registry",
-                    "code": "SplxlOBeZQQYbYS6WxSbIA",
+                    "code": "SplxlOBe-ZQQYbYS6WxSbIA",
                     "redirectUri": "https://portal.example.org/callback",
                     "codeVerifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
                     "nonce": "dch1.…",
