@@ -363,12 +363,13 @@ async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
 async def _stop(driver: aiosqlite.Connection) -> None:
     """End what a reader that gave up has left running, and wait for that: the next one on this connection would
     stand behind it, for as long as it takes."""
-    with contextlib.suppress(*_BROKEN):
-        idle = asyncio.ensure_future(driver.rollback())  # behind it; there is nothing to undo
-        while not idle.done():
-            # More than once: what stands in line is not interrupted before it has begun.
+    idle = asyncio.ensure_future(driver.rollback())  # behind it; there is nothing to undo
+    while not idle.done():
+        # More than once: what stands in line is not interrupted before it has begun.
+        with contextlib.suppress(*_BROKEN):
             await driver.interrupt()
-            await asyncio.wait([idle], timeout=0.05)
+        await asyncio.wait([idle], timeout=0.05)
+    with contextlib.suppress(*_BROKEN):  # it may have been closed meanwhile
         await idle
 
 

@@ -65,12 +65,13 @@ class _Messages(msgspec.Struct, rename="camel"):
     auth_methods: frozenset[str] = frozenset()
     messages_per_day: int | None = None
     languages: tuple[str, ...] | None = None
-    message_texts: dict[str, dict[str, str]] | None = None
+    message_texts: dict[str, dict[str, str] | None] | None = None
 
     def message_rules(self) -> MessageRules:
         texts = {
             purpose: {language.lower(): text for language, text in words.items()}
             for purpose, words in (self.message_texts or {}).items()
+            if words is not None
         }
         return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
 
