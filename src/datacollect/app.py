@@ -307,15 +307,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            rounds = Rounds(hub.db, hub.clock, programs_with_attachments)
-            reviewing = ReviewRounds(hub.db, hub.clock)
-            async with (
-                hub.devices.running(),
-                hub.jobs.running(),
-                rounds.running(),
-                reviewing.running(),
-                sealing(hub),
-            ):
+            async with hub.devices.running(), hub.jobs.running(), going_round(hub), sealing(hub):
                 yield
         finally:
             await hub.others.aclose()
@@ -335,6 +327,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(pages_router(ApiDescription(app)))
     require_policies(app)
     return app
+
+
+@contextlib.asynccontextmanager
+async def going_round(hub: Hub) -> AsyncIterator[None]:
+    """Look for what has come due, now and then, while the block lasts."""
+    async with contextlib.AsyncExitStack() as going:
+        if hub.settings.rounds:
+            await going.enter_async_context(Rounds(hub.db, hub.clock, programs_with_attachments).running())
+            await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
+        yield
 
 
 def sealing(hub: Hub) -> AbstractAsyncContextManager[None]:

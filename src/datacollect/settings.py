@@ -279,6 +279,14 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds without a sign of life after which a background job is gone on with by another process.",
     )
+    rounds: bool = Field(
+        True,
+        alias="ROUNDS",
+        description=(
+            "Whether a server process looks, now and then, for what has come due: files that nobody names any more,"
+            " reviews to tell of. Turn it off only where another process does."
+        ),
+    )
     attachments_store: Literal["local", "s3", "memory"] = Field(
         "local",
         alias="ATTACHMENTS_STORE",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from datacollect.app import create_app
 from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.pages import Pages
 from datacollect.kernel.clock import format_timestamp
 from datacollect.testing.devices import Device, Generation, SyncFailed
 from datacollect.testing.simulation.rules import TimestampOrdered
@@ -315,8 +316,9 @@ async def reference_fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Asy
     async with database_url(request.param, request) as url:
         app = create_app(make_settings(tmp_path, url))
         hub = app.state.hub
-        log = EventLog(TimestampOrdered(hub.log._store), hub.log._projections, hub.clock)
-        app.state.hub = replace(hub, log=log)
+        store = TimestampOrdered(hub.log._store)
+        log = EventLog(store, hub.log._projections, hub.clock)
+        app.state.hub = replace(hub, log=log, pages=Pages(store, hub.sealer))
         async with app.router.lifespan_context(app), asgi_client(app) as client:
             answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
             yield await _new_fleet(app, answer.json()["token"])

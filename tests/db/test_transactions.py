@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -297,6 +298,31 @@ async def test_a_snapshot_shows_what_was_there_when_it_was_opened_and_keeps_nobo
     assert "tx-snapshot-after" in await written(database)
     async with database.snapshot(EVERY_TENANT) as view:
         assert "tx-snapshot-after" in {row[0] for row in await view.fetch(heads)}
+
+
+async def test_a_reader_that_is_cancelled_leaves_nothing_running_for_the_next_one(small: SqliteDatabase) -> None:
+    begun, endless, drivers = asyncio.Event(), _SLOW.replace(" WHERE n < 100000", ""), list[Any]()
+
+    async def read() -> None:
+        async with small.reading(seconds=3600) as view:
+            drivers.append((await view.connection.get_raw_connection()).driver_connection)
+            begun.set()
+            await view.fetch(endless)
+
+    try:
+        for _ in range(4):
+            begun.clear()
+            reader = asyncio.create_task(read())
+            await begun.wait()
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+        for _ in range(8):
+            async with asyncio.timeout(20), small.reading() as view:
+                assert [tuple(row) for row in await view.fetch("SELECT 1")] == [(1,)]
+    finally:
+        for driver in drivers:  # or a failure here would never end
+            await driver.interrupt()
 
 
 async def test_a_snapshot_that_is_given_up_leaves_its_connection_sound(database: Database) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from datacollect.app import event_store
-from datacollect.db import EVERY_TENANT, Database
+from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
-from datacollect.eventstore.segments import SIZE, seal
+from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, seal
 from datacollect.eventstore.store import EventStore, Page
 from datacollect.eventstore.verification import verify
 from datacollect.kernel.clock import Millis
@@ -20,6 +20,7 @@ from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.eventstore import append, event_at
+from datacollect.testing.simulation.rules import DelegatingStore
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +149,34 @@ async def test_reading_what_is_not_sealed_has_it_sealed(database: Database, stor
         await sealer.settle()
         page = await pages.read(view, scope, None, limit=1000)
     assert [(part.segment.number, len(part)) for part in page.sealed] == [(0, SIZE), (1, SIZE)]
+
+
+class Watched(DelegatingStore):
+    """Remembers how much text was read at once."""
+
+    most_read = 0
+
+    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+        page = await super().read(view, scope, after=after, limit=limit)
+        self.most_read = max(self.most_read, sum(map(len, page.bodies)))
+        return page
+
+
+async def test_a_run_that_is_too_large_is_left_to_the_table_without_being_read(
+    database: Database, store: EventStore
+) -> None:
+    half = [replace(event_at(SIZE), data={"photo": "x" * (MOST_TEXT_BYTES // 2)}) for _ in range(3)]
+    watched, scope = Watched(store), await new_log(database, store, range(SIZE - 2))
+    await append(database, store, scope, half[:2])
+    async with database.reading(scope) as view:
+        cursor = (await store.read(view, scope, after=SIZE - 1, limit=1)).next_cursor
+    await append(database, store, scope, [*map(event_at, range(SIZE - 1)), half[2]])
+    await sealed(database, watched, scope)
+    assert watched.most_read < MOST_TEXT_BYTES
+    async with database.reading(scope) as view:
+        place = await store.locate(view, scope, None)
+        first, second = await store.segments(view, scope, epoch=place.epoch, first=0, last=1)
+    assert (first.is_left_to_table, first.last, second.is_left_to_table) == (True, cursor, False)
 
 
 async def test_a_log_that_took_the_place_of_another_gives_nothing_of_the_old_one(

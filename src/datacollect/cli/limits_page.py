@@ -28,8 +28,8 @@ from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
-from datacollect.http.body import MAXIMUM_DEPTH
 from datacollect.http.limits import CLASSES
+from datacollect.kernel.canonical import MAXIMUM_DEPTH
 from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
 from datacollect.settings import Settings
 

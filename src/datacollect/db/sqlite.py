@@ -284,8 +284,12 @@ class SqliteDatabase(Database):
         with _unavailable():
             async with self._read_engine.connect() as connection:
                 driver = await _driver(connection)
-                with _interrupting(driver, seconds):
-                    yield _SqliteReading(connection, self.statements, driver)
+                try:
+                    with _interrupting(driver, seconds):
+                        yield _SqliteReading(connection, self.statements, driver)
+                except (asyncio.CancelledError, Exception):  # of a time limit in the block, for one
+                    await _to_the_end(_stop(driver))
+                    raise
 
     @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
@@ -354,6 +358,19 @@ async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def _stop(driver: aiosqlite.Connection) -> None:
+    """End what a reader that gave up has left running, and wait for that: the next one on this connection would
+    stand behind it, for as long as it takes."""
+    idle = asyncio.ensure_future(driver.rollback())  # behind it; there is nothing to undo
+    while not idle.done():
+        # More than once: what stands in line is not interrupted before it has begun.
+        with contextlib.suppress(*_BROKEN):
+            await driver.interrupt()
+        await asyncio.wait([idle], timeout=0.05)
+    with contextlib.suppress(*_BROKEN):  # it may have been closed meanwhile
+        await idle
 
 
 @contextlib.contextmanager

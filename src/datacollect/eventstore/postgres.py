@@ -123,6 +123,10 @@ SELECT head.position, head.epoch, (
   SELECT s.number FROM log_segments s WHERE s.tenant_id = $1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
 FROM log_heads head WHERE head.tenant_id = $1"""
 
+# Of what PostgreSQL has moved out of the row it knows the length without fetching it.
+_TEXT_BYTES = """
+SELECT COALESCE(sum(octet_length(body)), 0) FROM events WHERE tenant_id = $1 AND position > $2 AND position <= $3"""
+
 # The head's row is held against a purge, which takes it away first: it waits, or this finds none.
 _KEEP_SEGMENT = f"""
 INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
@@ -206,6 +210,10 @@ class PostgresEventStore:
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         rows = await view.fetch(_SEALED_TO, scope.tenant_id)
         return place_and_count(rows[0]) if rows else None
+
+    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
+        rows = await view.fetch(_TEXT_BYTES, scope.tenant_id, after, after + limit)
+        return int(rows[0][0])
 
     async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
         await tx.run(_KEEP_SEGMENT, scope.tenant_id, epoch, *segment_values(segment))

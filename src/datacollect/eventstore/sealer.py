@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from datacollect.db import Database
-from datacollect.eventstore.segments import SIZE, Segment, seal
+from datacollect.db import Database, Reading
+from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, left_to_table, seal
 from datacollect.eventstore.store import EventStore, Head, Place
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -69,11 +69,10 @@ class Sealer:
             pass
 
     async def _seal_all(self) -> None:
-        is_more = True
-        while is_more:
+        while self._waiting:  # also what has come while it rested
             begun = time.perf_counter()
             try:
-                is_more = await self._seal_next()
+                await self._seal_next()
             except DataCollectError as error:  # the database is away: whoever reads next asks again
                 _log.warning("segments.not_sealed", code=error.code)
             except Exception as error:
@@ -100,11 +99,22 @@ class Sealer:
             end, number = reached
             if number >= end.head // SIZE:
                 return False
-            page = await self._store.read(view, scope, after=number * SIZE, limit=SIZE)
-        if len(page) != SIZE or page.last_position != (number + 1) * SIZE or page.next_cursor is None:
-            return False  # purged meanwhile, or damaged
-        await self._keep(scope, seal(number, page.bodies, page.next_cursor), end)
+            segment = await self._segment(view, scope, number)
+        if segment is None:
+            return False
+        await self._keep(scope, segment, end)
         return True
+
+    async def _segment(self, view: Reading, scope: TenantScope, number: int) -> Segment | None:
+        """None if the run is not whole: purged meanwhile, or damaged."""
+        begin, end = number * SIZE, (number + 1) * SIZE
+        # A push may bring events of many megabytes: 500 of them must not meet in memory because somebody read ten.
+        is_small = await self._store.text_bytes(view, scope, after=begin, limit=SIZE) <= MOST_TEXT_BYTES
+        first = begin if is_small else end - 1
+        page = await self._store.read(view, scope, after=first, limit=end - first)
+        if len(page) != end - first or page.last_position != end or page.next_cursor is None:
+            return None
+        return seal(number, page.bodies, page.next_cursor) if is_small else left_to_table(number, page.next_cursor)
 
     async def _keep(self, scope: TenantScope, segment: Segment, end: Place) -> None:
         async with self._database.transaction(scope) as tx:

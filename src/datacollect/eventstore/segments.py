@@ -142,7 +142,7 @@ def seal(number: int, bodies: Sequence[str], last: Cursor, *, most_bytes: int = 
     encoded = [body.encode() for body in bodies]
     text = b",".join(encoded)
     if len(text) > most_bytes:
-        return Segment(number, b"", b"", 0, b"", last)
+        return left_to_table(number, last)
     return Segment(
         number=number,
         packed=deflated(text, level=_LEVEL),
@@ -151,6 +151,11 @@ def seal(number: int, bodies: Sequence[str], last: Cursor, *, most_bytes: int = 
         digest=digest_of([text]),
         last=last,
     )
+
+
+def left_to_table(number: int, last: Cursor) -> Segment:
+    """In the place of a run that is too large."""
+    return Segment(number, b"", b"", 0, b"", last)
 
 
 def deflated(data: bytes, *, level: int) -> bytes:

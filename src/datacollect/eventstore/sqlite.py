@@ -134,6 +134,9 @@ SELECT head.position, head.epoch, (
   SELECT s.number FROM log_segments s WHERE s.tenant_id = ?1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
 FROM log_heads head WHERE head.tenant_id = ?1"""
 
+_TEXT_BYTES = """
+SELECT COALESCE(sum(length(CAST(body AS BLOB))), 0) FROM events WHERE tenant_id = ?1 AND position > ?2 AND position <= ?3"""
+
 _KEEP_SEGMENT = f"""
 INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
 SELECT ?1, head.epoch, ?3, ?4, ?5, ?6, ?7, ?8, ?9
@@ -208,6 +211,10 @@ class SqliteEventStore:
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         rows = await view.fetch(_SEALED_TO, scope.tenant_id)
         return place_and_count(rows[0]) if rows else None
+
+    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
+        rows = await view.fetch(_TEXT_BYTES, scope.tenant_id, after, after + limit)
+        return int(rows[0][0])
 
     async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
         await tx.run(_KEEP_SEGMENT, scope.tenant_id, epoch, *segment_values(segment))

@@ -203,6 +203,9 @@ class EventStore(Protocol):
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         """Where the log ends, and how many segments are sealed of it; None if there is no log."""
 
+    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
+        """About how long the texts of the next `limit` events are together, without bringing them here."""
+
     async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
         """Keep a segment, unless it is there or the log has another history by now. What is purged stays purged."""
 

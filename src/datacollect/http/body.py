@@ -14,10 +14,8 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
+from datacollect.kernel.canonical import MAXIMUM_DEPTH
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue, IssueCode, PayloadTooLarge
-
-MAXIMUM_DEPTH = 64
-"""Nested arrays and objects. Real forms nest to about 10."""
 
 _LARGEST_DOUBLE = int(sys.float_info.max)
 

@@ -15,11 +15,12 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.jobs import Worker
+from datacollect.kernel.client_assertions import ClientKey
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.identity import Actor, Citizen, TenantScope
 from datacollect.kernel.ids import TenantId, UserId
-from datacollect.kernel.oidc import Provider
+from datacollect.kernel.oidc import Code, Provider, Redeemed
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
@@ -91,6 +92,12 @@ class IdentityProviders(Protocol):
 
         Raises `TokenRefused`, and `ProviderUnavailable`.
         """
+
+    async def redeem(self, provider: Provider, code: Code, key: ClientKey) -> Redeemed:
+        """What the provider gives for a code, to the client with that key. Raises the same two."""
+
+    async def told_of(self, provider: Provider, access_token: str, *, subject: str) -> Mapping[str, Any]:
+        """What its userinfo endpoint says of the subject. Raises the same two."""
 
 
 class DeviceCall(Protocol):

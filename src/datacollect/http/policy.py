@@ -27,7 +27,7 @@ from datacollect.kernel.errors import (
     TenantNotFound,
     TenantUnknown,
 )
-from datacollect.kernel.identity import Action, Actor, OwnRecord, TenantScope
+from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor, OwnRecord, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.permission import Callers, Permission, Where
 from datacollect.kernel.tenancy import Tenant
@@ -232,7 +232,8 @@ class OfCitizen(Policy):
     async def __call__(self, request: Request, hub: CurrentHub) -> OwnRecord:
         citizen = await hub.citizens.citizen(request.headers.get("authorization"))
         structlog.contextvars.bind_contextvars(tenant_id=citizen.tenant_id[:100])
-        await account_known(request.scope, f"{citizen.tenant_id}:{citizen.label}")
+        # Not what they have typed at the sign-in: one record, one share, however it is spelled.
+        await account_known(request.scope, f"{citizen.tenant_id}:{CITIZEN_PREFIX}{citizen.entity_guid}")
         own = citizen.own_record()
         for guid in await _named_guids(request):
             if guid != own.entity_guid:

@@ -15,6 +15,25 @@ import msgspec
 _sorted = msgspec.json.Encoder(order="sorted")
 _ASTRAL = "\U00010000"
 
+MAXIMUM_DEPTH = 64
+"""Nested arrays and objects that the hub takes from anybody. Real forms nest to about 10."""
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether arrays and objects are nested deeper than that. Depth costs no stack."""
+    level = [value]
+    for _ in range(levels):
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                below.extend(node.values())
+            elif isinstance(node, list):
+                below.extend(node)
+        if not below:
+            return False
+        level = below
+    return any(isinstance(node, dict | list) for node in level)
+
 
 def canonical_json(value: Any) -> bytes:
     """The canonical text of a JSON value, UTF-8 encoded. Raises `ValueError` for NaN and infinities."""

@@ -5,7 +5,7 @@ Sources: OpenID Connect Core 3.1.3.7, RFC 8725, RFC 9068; the contract's authent
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -77,6 +77,24 @@ class Identity:
     email: str | None
     """Only if the provider has verified it."""
     expires_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a provider sends somebody back with who has signed in, for one client to redeem."""
+
+    code: str = field(repr=False)
+    redirect_uri: str
+    verifier: str | None = field(default=None, repr=False)
+    """Of PKCE, if the code was asked for with a challenge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a code was redeemed for."""
+
+    id_token: str = field(repr=False)
+    access_token: str | None = field(repr=False)
 
 
 def provider_of(type: str, fields: Mapping[str, str]) -> Provider | None:
@@ -193,6 +211,21 @@ def check_id_token(claims: Mapping[str, Any], provider: Provider, *, nonce: str 
 def check_userinfo(claims: Mapping[str, Any], provider: Provider, *, expires_at: Millis) -> Identity:
     """Whom a provider's answer about a token is about. Raises `TokenRefused`."""
     return _identity(claims, provider, expires_at)
+
+
+def check_told_of(claims: Mapping[str, Any], provider: Provider, *, subject: str, now: Millis) -> None:
+    """Whether what userinfo says is about whom the ID token is about. Raises `TokenRefused`.
+
+    The provider need not say for whom it is and for how long; if it does, it must be for us, and now.
+    """
+    if claims.get("sub") != subject:
+        raise TokenRefused("userinfo of somebody else")
+    if "iss" in claims:
+        _check_issuer(claims, provider)
+    if "aud" in claims and provider.client_id not in _audiences(claims):
+        raise TokenRefused("audience of userinfo")
+    if "exp" in claims:
+        _check_times(claims, now)
 
 
 def same_issuer(said: object, expected: str) -> bool:

@@ -53,6 +53,9 @@ class OidcRules:
     """(claim, field), tried in this order."""
     require_nonce: bool = False
     """Whether only ID tokens count that were asked for with a nonce of the hub's."""
+    redirect_uri: str = ""
+    userinfo: bool = False
+    """Whether claims are what the userinfo endpoint says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ class Tokens:
     def read_self_service(self, token: str) -> SelfServiceClaims | None:
         """None for a valid token of another kind. Raises `TokenInvalid`."""
         claims = self._verified(token)
+        if claims.get("typ") == "refresh":
+            raise TokenInvalid
         if claims.get("scope") != SELF_SERVICE:
             return None
         if not _is_meant_as(claims, SELF_SERVICE, _SELF_SERVICE_AUDIENCE):

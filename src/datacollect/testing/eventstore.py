@@ -284,6 +284,17 @@ class EventStoreContract:
         async with database.reading(scope) as view:
             assert await store.head(view, stranger) is None
 
+    async def test_the_length_of_a_run_is_told_without_reading_it(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        events = [event_at(time) for time in range(4)]
+        await append(database, store, scope, events)
+        lengths = [len(event.body().encode()) for event in events]
+        async with database.reading(scope) as view:
+            assert await store.text_bytes(view, scope, after=1, limit=2) == sum(lengths[1:3])
+            assert await store.text_bytes(view, scope, after=0, limit=500) == sum(lengths)
+            assert await store.text_bytes(view, scope, after=4, limit=500) == 0
+
     async def test_whole_rows_come_back_in_position_order_as_they_were_appended(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:

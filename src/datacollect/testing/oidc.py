@@ -1,9 +1,11 @@
 """A small identity provider on a real socket: discovery, keys, userinfo, and tokens of every kind, bad ones too.
 
+To clients that are registered with a public key it gives tokens for codes, as eSignet does (`private_key_jwt`).
+
     async with OidcProvider.running() as idp:
         token = idp.access_token("ada", audience="hub", email="ada@example.org")
 
-It serves nothing but GET, one request per connection, and counts what it is asked.
+It takes one request per connection, and counts what it is asked.
 """
 
 import asyncio
@@ -16,16 +18,27 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 _REGISTRY = JWSRegistry(algorithms=["RS256", "PS256", "ES256"], strict_check_header=False)
 
-
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    client_id: str
+    redirect_uri: str
+    challenge: str | None
+    tokens: Mapping[str, Any]
 
 
 class OidcProvider:
@@ -42,15 +55,21 @@ class OidcProvider:
         self._news = asyncio.Condition()
         self._port = 0
         self.requests: Counter[str] = Counter()
-        """How often each of `discovery`, `keys` and `userinfo` was asked for."""
+        """How often each of `discovery`, `keys`, `token` and `userinfo` was asked for."""
         self.held: asyncio.Event | None = None
         """While there is one that is not set, answers wait for it: a slow provider."""
         self.broken = False
         """Whether it answers everything with 500."""
         self.discovery: dict[str, Any] = {}
         """Members of the discovery document that are to differ."""
-        self.people: dict[str, dict[str, Any]] = {}
-        """What userinfo says, by opaque token."""
+        self.people: dict[str, dict[str, Any] | str] = {}
+        """What userinfo says, by opaque token: as JSON, or a text as a token to who takes one (`application/jwt`)."""
+        self.clients: dict[str, RSAKey] = {}
+        """The public keys of those that may redeem codes, by client id."""
+        self.answers: dict[str, tuple[str, Any]] = {}
+        """What is answered instead, by name: status and document."""
+        self._grants: dict[str, _Grant] = {}
+        self._proofs: set[str] = set()
         self._signing: dict[str, RSAKey | ECKey] = {}
         self._published: list[RSAKey | ECKey] = []
         self._stranger = RSAKey.generate_key(2048)
@@ -121,6 +140,14 @@ class OidcProvider:
     def id_token(self, subject: str = "ada", *, alg: str = "RS256", **claims: Any) -> str:
         return self.sign({"typ": "ID", "sub": subject, **claims}, alg=alg)
 
+    def grant(
+        self, client_id: str, redirect_uri: str, tokens: Mapping[str, Any], *, challenge: str | None = None
+    ) -> str:
+        """A code, as somebody brings it back who has signed in. It is good for `tokens` once."""
+        code = secrets.token_urlsafe(16)
+        self._grants[code] = _Grant(client_id, redirect_uri, challenge, tokens)
+        return code
+
     def sign(self, claims: Mapping[str, Any], *, alg: str = "RS256", header: Mapping[str, Any] | None = None) -> str:
         """A token for five minutes. `header` members are changed or added likewise."""
         key = self._signing[alg]
@@ -158,41 +185,77 @@ class OidcProvider:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status, document = self._answer(head)
+            sent = await reader.readexactly(int(_header(head, "content-length") or 0))
+            status, document = self._answer(head, dict(parse_qsl(sent.decode(), strict_parsing=bool(sent))))
             async with self._news:
                 self._news.notify_all()
             if self.held is not None:
                 await self.held.wait()
-            body = json.dumps(document).encode()
+            is_token = isinstance(document, str) and "application/jwt" in _header(head, "accept")
+            body = (document if is_token else json.dumps(document)).encode()
+            kind = "application/jwt; charset=UTF-8" if is_token else "application/json"
             writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
                 "Connection: close\r\n\r\n".encode()
                 + body
             )
             await writer.drain()
         writer.close()
 
-    def _answer(self, head: str) -> tuple[str, Any]:
-        path = head.split(" ", 2)[1]
+    def _answer(self, head: str, form: Mapping[str, str]) -> tuple[str, Any]:
+        method, path, _ = head.split(" ", 2)
         named = {
             f"{self._path}/.well-known/openid-configuration": ("discovery", self._about),
             f"{self._path}/keys": ("keys", self._keys),
             f"{self._path}/userinfo": ("userinfo", lambda: self.people.get(_bearer(head))),
+            f"{self._path}/token": ("token", lambda: None),
         }
-        if path not in named:
+        if path not in named or method != ("POST" if named[path][0] == "token" else "GET"):
             return "404 Not Found", {}
         name, answer = named[path]
         self.requests[name] += 1
         if self.broken:
             return "500 Internal Server Error", {}
+        if name in self.answers:
+            return self.answers[name]
+        if name == "token":
+            return self._redeem(form)
         document = answer()
         return ("401 Unauthorized", {}) if document is None else ("200 OK", document)
+
+    def _redeem(self, form: Mapping[str, str]) -> tuple[str, Any]:
+        """RFC 6749, 4.1.3 and 5.2; RFC 7523, 3; RFC 7636, 4.6."""
+        if not self._is_client(form):
+            return "401 Unauthorized", {"error": "invalid_client"}
+        if form.get("grant_type") != "authorization_code":
+            return "400 Bad Request", {"error": "unsupported_grant_type"}
+        grant = self._grants.pop(form.get("code", ""), None)
+        if grant is None or (grant.client_id, grant.redirect_uri) != (form["client_id"], form.get("redirect_uri")):
+            return "400 Bad Request", {"error": "invalid_grant"}
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        if grant.challenge not in (None, _base64(digest)):
+            return "400 Bad Request", {"error": "invalid_grant"}
+        return "200 OK", {"token_type": "Bearer", "expires_in": 300} | dict(grant.tokens)
+
+    def _is_client(self, form: Mapping[str, str]) -> bool:
+        key = self.clients.get(form.get("client_id", ""))
+        if key is None or form.get("client_assertion_type") != _ASSERTION_TYPE:
+            return False
+        try:
+            claims = jwt.decode(form.get("client_assertion", ""), key, algorithms=["RS256"]).claims
+        except (JoseError, ValueError):
+            return False
+        is_fresh = claims["iat"] <= self.time < claims["exp"] <= self.time + 300 and claims["jti"] not in self._proofs
+        self._proofs.add(claims["jti"])
+        names = [claims[name] for name in ("iss", "sub", "aud")]
+        return is_fresh and names == [form["client_id"], form["client_id"], f"{self.authority}/token"]
 
     def _about(self) -> dict[str, Any]:
         return {
             "issuer": self.issuer,
             "jwks_uri": f"{self.authority}/keys",
             "userinfo_endpoint": f"{self.authority}/userinfo",
+            "token_endpoint": f"{self.authority}/token",
         } | self.discovery
 
     def _keys(self) -> dict[str, Any]:
@@ -200,10 +263,14 @@ class OidcProvider:
 
 
 def _bearer(head: str) -> str:
+    return _header(head, "authorization").removeprefix("Bearer ")
+
+
+def _header(head: str, wanted: str) -> str:
     for line in head.split("\r\n"):
         name, _, value = line.partition(":")
-        if name.lower() == "authorization":
-            return value.strip().removeprefix("Bearer ")
+        if name.lower() == wanted:
+            return value.strip()
     return ""
 
 

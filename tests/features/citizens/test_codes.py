@@ -98,6 +98,23 @@ async def test_a_program_in_whose_index_the_field_is_not_yet_finds_people_too(st
         assert claims_of(entered.json()["token"])["entityGuid"] == guid
 
 
+async def test_r7_nobody_is_let_in_where_too_many_records_would_have_to_be_looked_at(street: Street) -> None:
+    """Without an index, records are gone through for the text: what two people have must not seem to be one's."""
+    program = await street.program("otp")
+    many = [
+        make_event(
+            entity=f"e-{number:03}",
+            data={"name": "Ana", "entityName": "individual", "note": "near 4711"}
+            | ({"phone": "4711"} if number in (0, 299) else {}),
+        )
+        for number in range(300)
+    ]
+    assert (await push(street.admin, program, *many)).status_code == 200
+    async with street.hub.db.transaction(EVERY_TENANT) as tx:
+        await tx.run("DELETE FROM search_indexes")
+    assert_refused(await street.enter(program, "4711", await street.code(program, "4711")), *WRONG)
+
+
 # -- what is refused before
 
 

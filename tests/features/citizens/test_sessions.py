@@ -1,15 +1,17 @@
 """What a citizen's token opens, and what ends it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient, Response
 
+from datacollect.app import create_app
 from datacollect.http.hub import Hub
 from datacollect.kernel.tenancy import SignIn
 from tests.accounts import assert_refused, bearer, claims_of
 from tests.citizens import change_citizen, make_citizen, make_open_program, self_service, token_of
-from tests.conftest import asgi_client
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
 from tests.factories import make_config, make_event, push
 from tests.features.conftest import Alone
 
@@ -154,3 +156,18 @@ async def test_a_national_id_in_the_list_of_identifiers_is_looked_at_there(
     for national_id, status in (("N-1", 401), ("N-2", 200)):
         token = await token_of(hub, program, guid, method=SignIn.ID, identifiers=national_id, dateOfBirth="1990-04-02")
         assert (await opens(client, token)).status_code == status
+
+
+async def test_one_record_has_one_share_of_the_hub_however_its_owner_signs_in(tmp_path: Path) -> None:
+    app = create_app(make_settings(tmp_path, None, REQUEST_RATE_LIMIT=50))
+    async with app.router.lifespan_context(app), asgi_client(app) as admin, asgi_client(app) as client:
+        answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+        admin.headers.update(bearer(answer.json()["token"]))
+        program = await make_open_program(admin)
+        guid = await make_citizen(admin, program, phone="+1555", email="ana@x.example")
+        left = []
+        for typed in ("+1555", " +1555", "ana@x.example", "ANA@x.example"):
+            token = await token_of(app.state.hub, program, guid, identifier=typed, phone="+1555")
+            told = await client.get("/api/auth/self-service/entity", headers=bearer(token))
+            left.append(told.headers["ratelimit"].partition(";t=")[0])
+        assert left == [f'"account";r={number}' for number in (49, 48, 47, 46)]

@@ -94,3 +94,9 @@ async def test_it_takes_a_program_administrator(post: Post, role: str, status: i
     tokens = await login(post.admin, person)
     answer = await post.admin.get("/api/messages", params={"configId": box.program}, headers=bearer(tokens["token"]))
     assert answer.status_code == status, answer.text
+
+
+async def test_a_program_may_leave_its_own_words_out_by_null(post: Post) -> None:
+    words = {"otp": {}, "reviewDecided": {"FR": "Du nouveau"}, "reviewDue": None, "reviewWaiting": None}
+    box = await post.box(messageTexts=words, languages=None, fields=None, accessLog=None, messagesPerDay=None)
+    assert (await listed(post, box))["messages"] == []

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import func, select, text
 
 from datacollect.db.metadata import metadata
+from datacollect.features.messages import queries
 from datacollect.features.messages.model import Status
 from datacollect.features.messages.service import KIND
 from datacollect.features.messages.tables import message_days, messages
 from datacollect.jobs import JobNotRetryable, JobState, find_latest
+from datacollect.kernel.clock import Millis
 from datacollect.messaging import Channel
 from datacollect.testing.remote import Answer, DropAfter, Instead, Late
 from tests.features.messages.outbox import CODE, MAIL, MINUTES_5, PHONE, Box, Post
@@ -324,3 +326,20 @@ async def _everything_in(post: Post) -> str:
         await tx.execute(text("SET LOCAL datacollect.every_tenant = 'on'"))
         tables = [await tx.execute(select(table)) for table in metadata.sorted_tables]
         return repr([rows.all() for rows in tables])
+
+
+async def test_forgetting_waits_for_nobody(post: Post) -> None:
+    """Two jobs that delete the same old messages at the same time, in another order each, would end in a deadlock."""
+    if post.hub.db.dialect == "sqlite":
+        pytest.skip("there is one writer at a time")
+    box = await post.box()
+    kept, gone = await box.put(), await box.put()
+    soon = Millis(post.hub.clock.now() + 1)
+    async with post.hub.db.transaction(box.scope) as holding:
+        message, _ = await box.look(kept)
+        await queries.store_outcome(holding, box.scope, message, keep_content=True)
+        async with asyncio.timeout(10), post.hub.db.transaction(box.scope) as tx:
+            await queries.forget(tx, box.scope, before=soon, day="9999", most=100)
+    async with post.hub.db.reading(box.scope) as view:
+        assert await queries.find(view, box.scope, kept) is not None
+        assert await queries.find(view, box.scope, gone) is None

@@ -1,5 +1,6 @@
 """Decisions that the program's other system makes: a change request there for what is submitted here."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.app import create_app
+from datacollect.features.reviews import queries
+from datacollect.features.reviews.model import Status
 from datacollect.features.reviews.rounds import ReviewRounds
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_latest
@@ -217,6 +220,46 @@ async def test_people_do_not_decide_about_it_unless_it_is_taken_back(
         registry.apply(reference)
     await delegated.asked()
     assert len(await pull_all(delegated.admin, delegated.program)) == 1
+
+
+async def test_what_is_taken_back_while_an_answer_is_stored_stays_taken_back(
+    delegated: Delegated, registry: OpenSppV2Registry
+) -> None:
+    review = await delegated.agent.submitted(maria())
+    await delegated.idle()
+    manager = await make_staff(delegated.admin, delegated.admin, (delegated.program, "program-admin"))
+    hub, scope = delegated.hub, system_scope(TenantId(delegated.program))
+    async with hub.db.transaction(scope) as tx:
+        # What the job does with an answer.
+        await hub.log.lock(tx, scope)
+        [known] = (await queries.find_delegations(tx, scope, [review["id"]])).values()
+        taking_back = asyncio.create_task(manager.done(review, "take-back"))
+        await asyncio.wait([taking_back], timeout=1)
+        await queries.store_delegation(tx, scope, known)
+    taken = (await taking_back)["review"]
+    assert taken["delegation"]["status"] == "failed"
+    assert (await delegated.review(review))["delegation"]["status"] == "failed"
+
+
+async def test_what_is_withdrawn_in_the_moment_of_an_answer_costs_no_other_answer(
+    delegated: Delegated, registry: OpenSppV2Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    review = await delegated.agent.submitted(maria())
+    await delegated.idle()
+    registry.apply(next(iter(registry.requests)))
+    capsys.readouterr()
+    hub, scope = delegated.hub, system_scope(TenantId(delegated.program))
+    async with hub.db.transaction(scope) as tx:
+        now, withdrawn = hub.clock.now(), Status.WITHDRAWN.value
+        await queries.change(tx, scope, review["id"], found_in={Status.PENDING}, now=now, status=withdrawn)
+        asking = asyncio.create_task(delegated.asked())
+        await asyncio.wait([asking], timeout=1)
+    await asking
+    await delegated.idle()
+    told = await delegated.review(review)
+    assert (told["status"], told["delegation"]["status"]) == ("withdrawn", "ended")
+    assert "job.step_failed" not in capsys.readouterr().out
+    assert await pull_all(delegated.admin, delegated.program) == []
 
 
 async def test_what_is_withdrawn_is_not_applied_whatever_is_said_there(

@@ -256,14 +256,17 @@ async def test_reviews_that_are_not_there_are_not_found(world: World) -> None:
     assert_refused(await world.supervisor.do(new_id(), "reject", reason="x"), 404, "Review not found")
 
 
+@pytest.mark.parametrize("signed_in_with", ["the mail", "the mail, typed with a space", "the phone"])
 async def test_who_signed_in_as_a_citizen_with_the_mail_of_their_account_does_not_decide_either(
-    hub: Hub, world: World
+    hub: Hub, world: World, signed_in_with: str
 ) -> None:
-    await stored(world, "e")
+    mail = world.supervisor.email
+    labels = {"the mail": mail.upper(), "the mail, typed with a space": f" {mail}", "the phone": "+1555"}
+    await stored(world, "e", **({"email": mail.upper(), "phone": "+1555"} if signed_in_with == "the phone" else {}))
     scope = system_scope(TenantId(world.program))
     tenant = await hub.tenants.find(scope.tenant_id)
     assert tenant is not None
-    label = f"self-service:{world.supervisor.email.upper()}"
+    label = f"self-service:{labels[signed_in_with]}"
     event = Event(new_guid(), "e", "update-individual", {"phone": "1"}, parse_timestamp(LATE), label)
     one = Submission(event, label, citizen_key("e"), SubmissionOrigin.CITIZEN)
     async with hub.log.turn(scope), hub.db.transaction(scope) as tx:

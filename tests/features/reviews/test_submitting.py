@@ -58,7 +58,7 @@ async def test_what_somebody_must_look_at_waits_without_a_policy(hub: Hub, admin
     assert [event["entityGuid"] for event in await pull_all(admin, program)] == ["e"]
     async with hub.db.reading(scope_of(program)) as view:
         assert await service.find(view, scope_of(program), review.id) == review
-        assert await service.list_of_entity(view, scope_of(program), "e", before=None, limit=9) == [review]
+        assert await service.list_of_entity(view, scope_of(program), "e", before=None, limit=9) == ([review], False)
 
 
 async def test_what_stands_by_itself_is_never_approved_by_nobody(hub: Hub, admin: AsyncClient) -> None:

@@ -211,6 +211,7 @@ def test_a_secret_in_an_object_is_kept_by_who_does_not_see_it() -> None:
     held = Own("p-1", "individual", None, {"safe": {"pin": "4711", "box": "A"}})
     assert checked(taken, asks, held, {"safe": {"box": "B"}}).data == {"safe": {"pin": "4711", "box": "B"}}
     assert taken.visible_in(held.data, None) == {"safe": {"box": "A"}}
+    assert taken.sent_in({"safe": {"pin": "4711", "box": "B"}, "age": 3}, None) == {"safe": {"box": "B"}, "age": 3}
 
 
 def test_a_form_that_asks_for_what_is_internal_does_not_show_it() -> None:

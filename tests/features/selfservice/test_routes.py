@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.features.reviews import queries
 from datacollect.features.selfservice.service import SUBMISSIONS
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
@@ -277,6 +278,24 @@ async def test_the_history_has_what_they_sent_and_nobody_else(
     assert [one["data"] for one in await ana.submissions()] == [{"village": "Da Lat"}]
 
 
+async def test_the_history_shows_nothing_that_the_record_hides(citizen: MakeCitizen, admin: AsyncClient) -> None:
+    home = {"type": "container", "key": "home", "components": [{"type": "number", "key": "rooms"}]}
+    person = PERSON | {"formio": {"components": [{"type": "textfield", "key": "name"}, home]}}
+    one = await citizen(
+        config={"entityForms": [person | {"dependsOn": None}]},
+        data={"home": {"rooms": 3, "suspicion": "ghost household"}},
+        allowedForms=["individual"],
+        requireReview=True,
+    )
+    assert (await one.entity())["entity"]["data"]["home"] == {"rooms": 3}
+    sent = (await one.submit(name="Anna", home={"rooms": 4})).json()
+    [told] = await one.submissions()
+    assert told["data"] == {"name": "Anna", "home": {"rooms": 4}}
+    assert "ghost" not in (await one.get("export")).text
+    taken_back = await one.client.post(f"/api/auth/self-service/submissions/{sent['reviewId']}/withdraw")
+    assert taken_back.json()["submission"]["data"] == told["data"]
+
+
 async def test_the_history_has_pages(citizen: MakeCitizen, clock: TurnableClock) -> None:
     ana = await citizen(requireReview=True)
     for number in range(5):
@@ -292,6 +311,30 @@ async def test_the_history_has_pages(citizen: MakeCitizen, clock: TurnableClock)
     assert sorted(seen) == [f"V{number}" for number in range(5)]
     for query in ({"limit": "0"}, {"limit": "x"}, {"cursor": "nonsense"}):
         assert (await ana.get("submissions", params=query)).status_code == 400
+
+
+async def test_large_submissions_come_in_pages_that_a_hub_can_hold(
+    citizen: MakeCitizen, admin: AsyncClient, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One citizen who sends the most that a body may be, again and again, must not use the hub's memory up."""
+    monkeypatch.setattr(queries, "MOST_BYTES", 150_000)
+    one = await citizen(requireReview=True, allowedForms=["complaint"])
+    sent = []
+    for _ in range(5):
+        clock.turn(seconds=1)
+        answer = await one.submit("complaint", text="x" * 60_000)
+        sent.append(answer.json()["reviewId"])
+    assert [told["id"] for told in await one.submissions()] == sent[:1:-1]
+    page = (await one.get("submissions")).json()
+    rest = (await one.get("submissions", params={"cursor": page["nextCursor"]})).json()
+    assert [told["id"] for told in rest["submissions"]] == sent[1::-1]
+    assert rest["nextCursor"] is None
+    assert (await one.get("export")).json()["submissionsAreComplete"] is False
+    queue = (await admin.get("/api/reviews", params={"tenantId": one.program})).json()
+    assert [told["id"] for told in queue["reviews"]] == sent[:3]
+    more = {"tenantId": one.program, "cursor": queue["nextCursor"]}
+    queue = (await admin.get("/api/reviews", params=more)).json()
+    assert ([told["id"] for told in queue["reviews"]], queue["nextCursor"]) == (sent[3:], None)
 
 
 async def test_a_pending_submission_can_be_taken_back_once(citizen: MakeCitizen) -> None:

@@ -81,13 +81,17 @@ FIELDS = st.dictionaries(
     st.sampled_from(["authority", "client_id", "client_secret", "odd", "userinfo", "scope"]),
     st.sampled_from(["x", "https://u:p@x.test", "https://x.test", ""]),
 )
+OIDC = st.dictionaries(
+    st.sampled_from(["authority", "clientId", "privateKey", "scope"]),
+    st.sampled_from(["x", "https://u:p@x.test", "https://x.test", ""]),
+)
 CONFIGS = st.fixed_dictionaries(
     {"name": st.just("P")},
     optional={
         "url": st.sampled_from(["https://x.test", "https://u:p@x.test", "//[", ""]),
         "syncServerUrl": st.sampled_from(["https://x.test", "https://u:p@x.test"]),
         "authConfigs": st.lists(st.fixed_dictionaries({"type": st.just("t"), "fields": FIELDS}), max_size=3),
-        "selfService": st.fixed_dictionaries({"enabled": st.booleans()}, optional={"oidcConfig": FIELDS}),
+        "selfService": st.fixed_dictionaries({"enabled": st.booleans()}, optional={"oidcConfig": OIDC}),
         "reviewNotifications": st.fixed_dictionaries({"url": st.just("https://x.test"), "secret": st.text(min_size=1)}),
     },
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from datacollect.adapters.port import Incoming, RecordType
 from datacollect.adapters.times import instant
-from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, is_deeper
 from datacollect.kernel.clock import Millis, format_timestamp
 
 DELETION = "delete-entity"
@@ -45,10 +45,9 @@ class Item:
 
 
 def as_item(raw: Any) -> Item:
-    try:
-        digest = hashlib.sha256(canonical_json(raw)).hexdigest()[:32]
-    except RecursionError:
+    if is_deeper(raw, MAXIMUM_DEPTH):
         return Item(None, None, "0" * 32)
+    digest = hashlib.sha256(canonical_json(raw)).hexdigest()[:32]
     try:
         time = _time_of(raw) if isinstance(raw, dict) else None
     except Unreadable:

@@ -67,6 +67,27 @@ class OidcNotConfigured(InvalidRequest):
     help = "An administrator can set `selfService.oidcConfig` in the program's config."
 
 
+class CodesNotRedeemed(InvalidRequest):
+    """This tenant does not redeem authorization codes"""
+
+    code = "OIDC_WITHOUT_KEY"
+    help = "Send the ID token. An administrator can set `selfService.oidcConfig.privateKey` in the program's config."
+
+
+class WrongRedirect(InvalidRequest):
+    """Redirect URI does not match tenant configuration"""
+
+    code = "OIDC_REDIRECT_URI"
+    help = "Send the `redirectUri` that the program's config has, and that the code was asked for with."
+
+
+class AccessTokenMissing(InvalidRequest):
+    """Access token missing"""
+
+    code = "ACCESS_TOKEN_MISSING"
+    help = "Send the access token that came with the ID token: the program's provider tells who it is only for that."
+
+
 class IdTokenFormat(InvalidRequest):
     """Invalid ID token format"""
 

@@ -14,7 +14,14 @@ from datacollect.features.auth import attempts
 from datacollect.features.auth.attempts import Counted
 from datacollect.features.citizens import codes, holders, identities, service, vouching
 from datacollect.features.citizens.codes import Asked, CodeSent
-from datacollect.features.citizens.errors import OidcNotConfigured, TooManyCodes, TooManyVerifications
+from datacollect.features.citizens.errors import (
+    CodesNotRedeemed,
+    OidcNotConfigured,
+    ProviderMisconfigured,
+    TooManyCodes,
+    TooManyVerifications,
+    WrongRedirect,
+)
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.schemas import (
     CitizenSignedIn,
@@ -31,14 +38,18 @@ from datacollect.features.entities.finding.holding import Registers
 from datacollect.features.messages.service import best_language
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
+from datacollect.features.tenants import service as tenants
 from datacollect.http.body import json_body
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, CurrentCitizen
 from datacollect.http.source import CurrentSource
-from datacollect.kernel.errors import DataCollectError, TooManyRequests
+from datacollect.kernel.client_assertions import ClientKey
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, TooManyRequests
 from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, is_config_id
+from datacollect.kernel.oidc import Code
+from datacollect.kernel.sealing import CannotOpen
 from datacollect.kernel.source import Source
 from datacollect.kernel.tenancy import OidcRules, SignIn, Tenant
 
@@ -229,14 +240,14 @@ async def exchange_id_token(
     counted: Requested,
     body: Annotated[OidcExchange, json_body(OidcExchange, message=_INVALID)],
 ) -> CitizenSignedIn:
-    """Exchange an ID token of the program's identity provider, once and within ten minutes of its making. `entityMapping`
-    says by which claim a record is found; exactly one must have it."""
+    """Exchange an ID token of the program's identity provider, once and within ten minutes of its making, or a code that the
+    hub redeems for one. `entityMapping` says by which claim a record is found; exactly one must have it."""
+    if issues := list(body.issues()):
+        raise InvalidPayload(issues, _INVALID)
     tenant, scope = await _open(hub, body.tenant_id, SignIn.OIDC)
     rules = _oidc_of(tenant)
     nonce = vouching.our_nonce(hub.peppers, tenant.id, rules, body.nonce, now=hub.clock.now())
-    claims: Mapping[str, Any] = await vouching.verified_claims(
-        hub.providers, rules, body.id_token, nonce=body.nonce, https_only=hub.settings.providers_need_https
-    )
+    id_token, claims = await _vouched(hub, tenant, rules, body)
     holder = await holders.by_claims(_registers(hub), scope, rules, claims)
     async with hub.db.transaction(scope) as tx:
         outcome = await vouching.sign_in(
@@ -244,7 +255,7 @@ async def exchange_id_token(
             scope,
             hub.peppers,
             hub.tokens,
-            body.id_token,
+            id_token,
             nonce,
             holder,
             journal=_journal(hub, tx, scope, source, SignIn.OIDC),
@@ -252,6 +263,39 @@ async def exchange_id_token(
         )
         await _give_back(tx, outcome, counted)
     return _signed_in(outcome, holder.guid if holder else "", SignIn.OIDC)
+
+
+async def _vouched(hub: Hub, tenant: Tenant, rules: OidcRules, body: OidcExchange) -> tuple[str, Mapping[str, Any]]:
+    """The ID token, which has been verified, and what the provider says of its subject."""
+    providers, https_only = hub.providers, hub.settings.providers_need_https
+    if body.id_token is not None:
+        id_token, access_token = body.id_token, body.access_token
+        claims = await vouching.verified_claims(providers, rules, id_token, nonce=body.nonce, https_only=https_only)
+    else:
+        got = await vouching.redeemed(
+            providers, rules, _code_of(rules, body), await _key_of(hub, tenant), https_only=https_only
+        )
+        id_token, access_token = got.id_token, got.access_token
+        claims = await vouching.claims_of_redeemed(providers, rules, id_token, nonce=body.nonce, https_only=https_only)
+    return id_token, await vouching.told_claims(providers, rules, claims, access_token, https_only=https_only)
+
+
+def _code_of(rules: OidcRules, body: OidcExchange) -> Code:
+    if body.redirect_uri != rules.redirect_uri:
+        raise WrongRedirect()
+    return Code(body.code or "", rules.redirect_uri, body.code_verifier)
+
+
+async def _key_of(hub: Hub, tenant: Tenant) -> ClientKey:
+    try:
+        async with hub.db.reading() as view:
+            key = await tenants.oidc_key(view, tenant.id, seals=hub.seals)
+    except CannotOpen:
+        _log.warning("citizen.key_locked")
+        raise ProviderMisconfigured() from None
+    if key is None:
+        raise CodesNotRedeemed()
+    return key
 
 
 def _oidc_of(tenant: Tenant) -> OidcRules:

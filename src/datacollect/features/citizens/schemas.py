@@ -1,11 +1,13 @@
 """Wire models of citizens' sign-ins."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from datacollect.http.wire import NonEmpty, Wire
+from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.jwks import LONGEST_TOKEN
 
 _Short = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -27,10 +29,58 @@ class IdVerification(Wire):
 
 
 class OidcExchange(Wire):
-    id_token: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TOKEN)]
-    access_token: str | None = Field(None, max_length=LONGEST_TOKEN, description="Not looked at.")
+    """What the provider has given the app: an ID token, or a code that the hub is to redeem."""
+
+    model_config = Wire.model_config | ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"tenantId": "household-registry", "idToken": "eyJhbGciOi….eyJpc3MiOi….c2lnbmF0…", "nonce": "dch1.…"},
+                {
+                    "tenantId": "household-registry",
+                    "code": "SplxlOBe-ZQQYbYS6WxSbIA",
+                    "redirectUri": "https://portal.example.org/callback",
+                    "codeVerifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+                    "nonce": "dch1.…",
+                },
+            ]
+        }
+    )
+
+    code: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2048,
+        description="The authorisation code, in place of `idToken`: for programs with `oidcConfig.privateKey`.",
+    )
+    id_token: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TOKEN)] | None = Field(
+        None, description="Required without `code`, and not to be sent with it."
+    )
+    redirect_uri: str | None = Field(
+        None,
+        max_length=2048,
+        description="Required with `code`: what it was asked for with, which has to be the config's.",
+    )
+    code_verifier: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9._~-]{43,128}$",
+        description="Of PKCE, if the code was asked for with a challenge.",
+    )
+    access_token: str | None = Field(
+        None,
+        max_length=LONGEST_TOKEN,
+        description="Looked at only with `idToken` in programs with `oidcConfig.userinfo`, which require it.",
+    )
     tenant_id: NonEmpty = Field(description="The program.", examples=["household-registry"])
-    nonce: str | None = Field(None, max_length=500, description="What the ID token was asked for with.")
+    nonce: str | None = Field(None, max_length=500, description="What the provider was asked with.")
+
+    def issues(self) -> Iterator[Issue]:
+        """What is missing or too much, of members that depend on each other."""
+        if self.id_token is None and self.code is None:
+            yield Issue(code=IssueCode.MISSING, path=["idToken"], message="Field required")
+        if self.id_token is not None and self.code is not None:
+            yield Issue(code=IssueCode.VALUE_ERROR, path=["idToken"], message="must not be sent with a code")
+        if self.redirect_uri is None and self.code is not None:
+            yield Issue(code=IssueCode.MISSING, path=["redirectUri"], message="Field required")
 
 
 class NonceRequest(Wire):

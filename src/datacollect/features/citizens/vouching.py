@@ -1,15 +1,16 @@
 """Signing in by an identity provider. Source: the contract's self-service area, 3.4; its weak points R9 to R11.
 
-An ID token signs somebody in once, within ten minutes of its making. With a nonce of the hub's, which is good for as long
+Apps bring an ID token, or a code that the hub redeems as a client with a key of its own. An ID token signs somebody in once, within ten minutes of its making. With a nonce of the hub's, which is good for as long
 and once as well, nobody can use a token that was made for another sign-in.
 """
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import structlog
 from datacollect.db import Tx
 from datacollect.features.auth import attempts
 from datacollect.features.citizens.errors import (
+    AccessTokenMissing,
     AuthenticationFailed,
     DiscoveryFailed,
     DiscoveryTooSlow,
@@ -35,11 +37,12 @@ from datacollect.features.citizens.model import Holder
 from datacollect.features.citizens.service import begin_session
 from datacollect.features.providers.errors import Fault, ProviderUnavailable
 from datacollect.http.hub import IdentityProviders
+from datacollect.kernel.client_assertions import ClientKey
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import DataCollectError, InvalidRequest
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.oidc import Provider, TokenRefused, address_problem, same_issuer
+from datacollect.kernel.oidc import Code, Provider, Redeemed, TokenRefused, address_problem, same_issuer
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tenancy import OidcRules, SignIn
 from datacollect.kernel.tokens import Tokens
@@ -93,24 +96,77 @@ async def verified_claims(
     claims = _read(id_token)
     if not claims.get("iss") or not isinstance(claims["iss"], str):
         raise IdTokenWithoutIssuer()
-    authority = rules.authority.rstrip("/")
     # Before anybody is asked: whoever sends tokens does not choose whom the hub calls.
-    if not same_issuer(claims["iss"], authority):
+    if not same_issuer(claims["iss"], rules.authority):
         raise ForeignIssuer()
+    provider = _provider(rules, https_only=https_only)
+    with _faults_told():
+        try:
+            return await providers.citizen(provider, id_token, nonce=nonce)
+        except TokenRefused as refused:
+            if str(refused) != "nonce" and not claims.get("sub"):
+                raise IdTokenWithoutSubject() from None
+            raise
+
+
+async def redeemed(
+    providers: IdentityProviders, rules: OidcRules, code: Code, key: ClientKey, *, https_only: bool
+) -> Redeemed:
+    """What the program's provider gives for a code. Raises as `verified_claims`."""
+    with _faults_told():
+        got = await providers.redeem(_provider(rules, https_only=https_only), code, key)
+    if rules.userinfo and got.access_token is None:
+        _log.warning("citizen.access_token_missing")
+        raise ProviderMisconfigured()
+    return got
+
+
+async def claims_of_redeemed(
+    providers: IdentityProviders, rules: OidcRules, id_token: str, *, nonce: str | None, https_only: bool
+) -> Mapping[str, Any]:
+    """As `verified_claims`, of a token that the provider itself has sent: its form is nothing the app can mend."""
+    try:
+        return await verified_claims(providers, rules, id_token, nonce=nonce, https_only=https_only)
+    except InvalidRequest as odd:
+        _log.info("citizen.id_token_refused", reason=odd.code)
+        raise IdTokenRefused() from None
+
+
+async def told_claims(
+    providers: IdentityProviders,
+    rules: OidcRules,
+    claims: Mapping[str, Any],
+    access_token: str | None,
+    *,
+    https_only: bool,
+) -> Mapping[str, Any]:
+    """What a record is found by: the claims of an ID token that has been verified, or what userinfo says of its subject."""
+    if not rules.userinfo:
+        return claims
+    if access_token is None:
+        raise AccessTokenMissing()
+    with _faults_told():
+        provider = _provider(rules, https_only=https_only)
+        return await providers.told_of(provider, access_token, subject=str(claims["sub"]))
+
+
+def _provider(rules: OidcRules, *, https_only: bool) -> Provider:
+    authority = rules.authority.rstrip("/")
     if address_problem(authority, https_only=https_only):
         raise ProviderMisconfigured()
-    provider = Provider("oidc", authority, authority, client_id=rules.client_id)
+    return Provider("oidc", authority, authority, client_id=rules.client_id)
+
+
+@contextlib.contextmanager
+def _faults_told() -> Iterator[None]:
+    """What goes wrong with a provider, as the contract tells it."""
     try:
-        return await providers.citizen(provider, id_token, nonce=nonce)
+        yield
     except ProviderUnavailable as unavailable:
         raise _FAULTS[unavailable.fault](headers=unavailable.headers) from None
     except TokenRefused as refused:
         _log.info("citizen.id_token_refused", reason=str(refused))
-        if str(refused) == "nonce":
-            raise WrongNonce() from None
-        if not claims.get("sub"):
-            raise IdTokenWithoutSubject() from None
-        raise IdTokenRefused() from None
+        raise (WrongNonce() if str(refused) == "nonce" else IdTokenRefused()) from None
 
 
 def _read(id_token: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.port import RecordType
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
-from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, is_deeper
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 
@@ -375,9 +375,11 @@ _STRUCTURE = frozenset(
 
 def readable(value: Any) -> Any:
     """The value as JSON gives it back. Raises `ValueError` for what cannot be stored."""
+    if is_deeper(value, MAXIMUM_DEPTH):
+        raise ValueError("is nested too deeply")
     try:
         text = msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise ValueError("is no JSON") from error
     if len(text) > LARGEST_RECORD_BYTES:
         raise ValueError("is too large")

@@ -82,12 +82,15 @@ async def used_on(view: Reading, scope: TenantScope, day: str) -> int:
 
 
 async def forget(tx: Tx, scope: TenantScope, *, before: Millis, day: str, most: int) -> None:
-    """Delete some of the messages that are older, and the counts of older days."""
+    """Delete some of the messages that are older, and the counts of older days; without waiting for anybody: two jobs
+    that wait for each other would end in a deadlock, and what was sent would be sent again."""
     old = select(_columns.id).where(_columns.tenant_id == scope.tenant_id, _columns.created_ms < before)
-    oldest = old.order_by(_columns.created_ms, _columns.id).limit(most)
+    oldest = old.order_by(_columns.created_ms, _columns.id).limit(most).with_for_update(skip_locked=True)
     await tx.execute(delete(messages).where(_columns.tenant_id == scope.tenant_id, _columns.id.in_(oldest)))
     days = message_days.c
-    await tx.execute(delete(message_days).where(days.tenant_id == scope.tenant_id, days.day < day))
+    ended = select(days.day).where(days.tenant_id == scope.tenant_id, days.day < day)
+    ended = ended.with_for_update(skip_locked=True)
+    await tx.execute(delete(message_days).where(days.tenant_id == scope.tenant_id, days.day.in_(ended)))
 
 
 def _named(scope: TenantScope, message_id: MessageId) -> tuple[Any, Any]:

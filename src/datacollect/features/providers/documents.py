@@ -5,6 +5,7 @@ Whoever sends a token chooses the key it names, so nothing here may happen as of
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,9 +36,13 @@ _MOST_PROVIDERS = 1000
 class FetchFailed(Exception):
     """No document: the provider is away, answers with an error, or with what is no JSON. The argument says which."""
 
-    def __init__(self, reason: str, status: int | None = None, *, fault: Fault = Fault.AWAY) -> None:
+    def __init__(
+        self, reason: str, status: int | None = None, *, fault: Fault = Fault.AWAY, error: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.fault = fault
+        self.error = error
+        """The word that it has for what is wrong: anything, and not for logs."""
         self.status = status
         """What it answered, if it did."""
 
@@ -45,6 +50,12 @@ class FetchFailed(Exception):
 class Fetcher(Protocol):
     async def get_json(self, url: str, *, bearer: str | None = None) -> Any:
         """The document there, within a few seconds and of a bounded size. Raises `FetchFailed`."""
+
+    async def get_claims(self, url: str, *, bearer: str) -> Any:
+        """As `get_json`; the text of a token for what calls itself one (`application/jwt`)."""
+
+    async def post_form(self, url: str, fields: Mapping[str, str]) -> Any:
+        """The JSON that is answered to a form. Raises `FetchFailed`, with the `error` that OAuth has for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class Published:
     """To the letter as its tokens have it."""
     keys: PublicKeys
     userinfo_endpoint: str | None
+    token_endpoint: str | None
     fetched_at: Millis
 
 
@@ -129,10 +141,13 @@ class ProviderDocuments:
         jwks_uri = about.get("jwks_uri")
         if not isinstance(jwks_uri, str) or not same_origin(jwks_uri, provider.authority):
             raise FetchFailed("jwks_uri is not where the authority is", fault=Fault.WRONG)
-        userinfo = about.get("userinfo_endpoint")
-        if not isinstance(userinfo, str) or not same_origin(userinfo, provider.authority):
-            userinfo = None
+        userinfo, token = (_address(about, name, provider) for name in ("userinfo_endpoint", "token_endpoint"))
         keys = PublicKeys.read(await self._fetcher.get_json(jwks_uri))
         if not keys.keys:
             raise FetchFailed("there is no key that can be used", fault=Fault.WRONG)
-        return Published(about["issuer"], keys, userinfo, self._clock.now())
+        return Published(about["issuer"], keys, userinfo, token, self._clock.now())
+
+
+def _address(about: Mapping[str, Any], name: str, provider: Provider) -> str | None:
+    address = about.get(name)
+    return address if isinstance(address, str) and same_origin(address, provider.authority) else None

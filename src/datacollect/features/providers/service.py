@@ -10,15 +10,17 @@ from datacollect.db import Database
 from datacollect.features.providers.documents import Fetcher
 from datacollect.features.providers.errors import ProviderLoginRefused, ProviderUnavailable
 from datacollect.features.providers.model import provider_actor
+from datacollect.features.providers.redeeming import CodeRedeemer
 from datacollect.features.providers.verifying import TokenVerifier
 from datacollect.features.tenants.service import auth_configs
 from datacollect.features.users import service as users
 from datacollect.features.users.service import User
+from datacollect.kernel.client_assertions import ClientKey
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import Unauthenticated
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import TenantId, UserId, is_config_id
-from datacollect.kernel.oidc import Identity, Provider, TokenRefused, provider_of
+from datacollect.kernel.oidc import Code, Identity, Provider, Redeemed, TokenRefused, provider_of
 from datacollect.kernel.tenancy import Tenant, TenantDirectory
 
 __all__ = ["ProviderGate", "TokenVerifier"]
@@ -42,6 +44,7 @@ class ProviderGate:
     ) -> None:
         """`staff` are the operator's own providers, by name: a program's never sign anybody in."""
         self.verifier = TokenVerifier(fetcher, clock)
+        self._redeemer = CodeRedeemer(fetcher, self.verifier, clock)
         self._database = database
         self._tenants = tenants
         self._programs: OrderedDict[TenantId, tuple[str, Sequence[Provider]]] = OrderedDict()
@@ -87,6 +90,12 @@ class ProviderGate:
     async def citizen(self, provider: Provider, token: str, *, nonce: str | None) -> Mapping[str, Any]:
         _, claims = await self.verifier.signed_in(provider, token, nonce=nonce)
         return claims
+
+    async def redeem(self, provider: Provider, code: Code, key: ClientKey) -> Redeemed:
+        return await self._redeemer.redeem(provider, code, key)
+
+    async def told_of(self, provider: Provider, access_token: str, *, subject: str) -> Mapping[str, Any]:
+        return await self._redeemer.told_of(provider, access_token, subject=subject)
 
     async def _providers(self, tenant: Tenant) -> Sequence[Provider]:
         entry = self._programs.get(tenant.id)

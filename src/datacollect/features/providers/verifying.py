@@ -1,16 +1,14 @@
 """Whether a provider vouches for a token, and for whom."""
 
-import asyncio
-import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from datacollect.features.providers.documents import Fetcher, FetchFailed, ProviderDocuments
 from datacollect.features.providers.errors import ProviderUnavailable
 from datacollect.features.providers.model import Remembered
+from datacollect.features.providers.questions import RETRY_SECONDS, Questions
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.jwks import LONGEST_TOKEN, Unverified, is_jws, read_unverified
 from datacollect.kernel.oidc import (
@@ -27,39 +25,24 @@ VERIFIED_MILLIS = 30_000
 
 USERINFO_MILLIS = 60_000
 USERINFO_REFUSED_MILLIS = 10_000
-_RETRY_SECONDS = "10"
-
 _MOST_TOKENS = 10_000
-_MOST_QUESTIONS = 4
-"""At once, to one provider, about tokens that only it can read."""
 
-_MOST_WAITING = 32
-"""For a place to ask; more are told to come again."""
-
-_SENDABLE = re.compile(r"[!-~]+")
+SENDABLE = re.compile(r"[!-~]+")
 """What can be passed on as a token: RFC 9110's visible characters."""
 
 _Key = tuple[Provider, bytes]
-
-
-@dataclass(slots=True)
-class _Places:
-    """Questions to one provider: under way, and waiting."""
-
-    taken: int = 0
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_QUESTIONS))
 
 
 class TokenVerifier:
     """Checks tokens of providers, and remembers those it has checked. One per process."""
 
     def __init__(self, fetcher: Fetcher, clock: Clock) -> None:
-        self._documents = ProviderDocuments(fetcher, clock)
+        self.documents = ProviderDocuments(fetcher, clock)
         self._fetcher = fetcher
         self._clock = clock
         self._known: Remembered[_Key, Identity] = Remembered(clock, most=_MOST_TOKENS)
         self._refused: Remembered[_Key, str] = Remembered(clock, most=_MOST_TOKENS)
-        self._asking: dict[str, _Places] = {}
+        self.questions = Questions()
 
     async def access(self, provider: Provider, token: str) -> Identity:
         """Whom an access token is about. Raises `TokenRefused`, `ProviderUnavailable`.
@@ -97,7 +80,7 @@ class TokenVerifier:
         return identity, read.claims
 
     async def _check_signature(self, provider: Provider, token: Unverified) -> None:
-        published = await self._documents.of(provider, key_id=token.key_id)
+        published = await self.documents.of(provider, key_id=token.key_id)
         if token.claims["iss"] != published.issuer:
             raise TokenRefused("issuer")
         published.keys.check(token)
@@ -105,7 +88,7 @@ class TokenVerifier:
     async def _asked(self, key: _Key, token: str) -> Identity:
         """As the provider says, about a token that only it can read; if the program lets it be asked."""
         provider = key[0]
-        if not provider.userinfo or not _SENDABLE.fullmatch(token):
+        if not provider.userinfo or not SENDABLE.fullmatch(token):
             raise TokenRefused("form")
         reason = self._refused.get(key)
         if reason is not None:
@@ -120,34 +103,19 @@ class TokenVerifier:
         return identity
 
     async def _userinfo(self, provider: Provider, token: str) -> Mapping[str, Any]:
-        endpoint = (await self._documents.of(provider)).userinfo_endpoint
+        endpoint = (await self.documents.of(provider)).userinfo_endpoint
         if endpoint is None:
             raise TokenRefused("no userinfo endpoint")
         try:
-            async with self._question(endpoint):
+            async with self.questions.to(endpoint):
                 claims = await self._fetcher.get_json(endpoint, bearer=token)
         except FetchFailed as failed:
             if failed.status in (400, 401, 403):
                 raise TokenRefused("userinfo") from failed
-            raise ProviderUnavailable(headers={"Retry-After": _RETRY_SECONDS}) from failed
+            raise ProviderUnavailable(headers={"Retry-After": RETRY_SECONDS}) from failed
         if not isinstance(claims, dict):
             raise TokenRefused("userinfo")
         return claims
-
-    @contextlib.asynccontextmanager
-    async def _question(self, endpoint: str) -> AsyncIterator[None]:
-        """A place to ask a provider. Anybody can make up tokens, so the line for one has an end."""
-        places = self._asking.setdefault(endpoint, _Places())
-        if places.taken >= _MOST_QUESTIONS + _MOST_WAITING:
-            raise ProviderUnavailable(headers={"Retry-After": _RETRY_SECONDS})
-        places.taken += 1
-        try:
-            async with places.turns:
-                yield
-        finally:
-            places.taken -= 1
-            if not places.taken:
-                del self._asking[endpoint]
 
     def _soon(self, identity: Identity, millis: int) -> Millis:
         return min(identity.expires_at, Millis(self._clock.now() + millis))

@@ -11,7 +11,7 @@ from datacollect.eventstore.checks import Mismatch
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.service import entity_or_end
+from datacollect.features.entities.service import current_data, entity_or_end
 from datacollect.features.forms.service import keep_findings
 from datacollect.features.reviews import looking, queries
 from datacollect.features.reviews.errors import (
@@ -37,6 +37,7 @@ from datacollect.features.reviews.model import (
     PolicyRow,
     Review,
     Status,
+    SubmissionOrigin,
     conflicts_of,
     fields_of,
     is_gone,
@@ -208,8 +209,10 @@ async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, n
     return replace(review, assigned_to=assignee, updated_at=now)
 
 
-async def take_back(tx: Tx, scope: TenantScope, id: str, *, now: Millis) -> Review:
+async def take_back(tx: Tx, log: EventLog, scope: TenantScope, id: str, *, now: Millis) -> Review:
     """Leave it to people of the program, whatever the other system says later. Raises `ReviewNotPending`."""
+    # As the job does that stores what the other system says: it writes what it has read under the lock.
+    await log.lock(tx, scope)
     review = await looking.get(tx, scope, id)
     if review.status is not Status.PENDING or not await queries.take_back(
         tx, scope, id, code=DelegationCode.TAKEN_BACK, now=now
@@ -233,7 +236,8 @@ async def _to_decide(
     required = required_role(review, await queries.find_policy(tx, scope, review.event_type))
     if scope.role.level < required.level:
         raise ReviewRoleTooLow(requiredRole=required.value)
-    if is_submitter(review, scope.actor):
+    is_citizens = review.origin is SubmissionOrigin.CITIZEN
+    if is_submitter(review, scope.actor, await current_data(tx, scope, review.entity_guid) if is_citizens else None):
         raise OwnSubmission()
     if review.status not in found_in:
         raise ReviewNotPending()

@@ -38,7 +38,7 @@ from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pushing import is_external_id, stored
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.deciding import approved
-from datacollect.features.reviews.errors import ReviewedEntityGone, SubmissionReused
+from datacollect.features.reviews.errors import ReviewedEntityGone, ReviewNotPending, SubmissionReused
 from datacollect.features.reviews.model import (
     CommentKind,
     Decision,
@@ -261,7 +261,16 @@ class DelegatingHandler:
         self, tx: Tx, scope: TenantScope, tenant: Tenant, name: str, kept: Delegation, ruling: Ruling
     ) -> Delegation:
         """Carry out what was decided there. What cannot be carried out is left to people of the program."""
-        ended = replace(kept, status=DelegationStatus.ENDED, code=None, message=None)
+        try:
+            return await self._carried_out(tx, scope, tenant, name, kept, ruling)
+        except ReviewNotPending:
+            # Withdrawn in this moment. Nothing is written yet, and the others' answers are not to be lost.
+            return _ended(kept)
+
+    async def _carried_out(
+        self, tx: Tx, scope: TenantScope, tenant: Tenant, name: str, kept: Delegation, ruling: Ruling
+    ) -> Delegation:
+        ended = _ended(kept)
         review = await queries.find(tx, scope, kept.review_id)
         if review is None or review.status is not Status.PENDING:
             return ended
@@ -325,6 +334,10 @@ def _after(kept: Delegation, outcome: Outcome) -> Delegation:
             if not failure.retryable:
                 return _failed(told, failure.code, failure.message)
             return replace(told, code=failure.code, message=failure.message)
+
+
+def _ended(kept: Delegation) -> Delegation:
+    return replace(kept, status=DelegationStatus.ENDED, code=None, message=None)
 
 
 def _failed(kept: Delegation, code: str, message: str) -> Delegation:

@@ -48,20 +48,20 @@ class Page:
 
 
 async def list_reviews(view: Reading, scope: TenantScope, filters: Filters, *, after: Key | None, limit: int) -> Page:
-    """A page, the oldest first. Who is limited to areas gets what they could apply, and what they have submitted; for
+    """A page, the oldest first; shorter than asked for where submissions are large. Who is limited to areas gets what they could apply, and what they have submitted; for
     them it is read on until the page is full, or so many have been looked at that they have to ask again."""
     reviews: list[Review] = []
     looked_at, following = 0, None
     while True:
         wanted = limit + 1 - len(reviews) if not scope.reach.is_bounded else max(_EXAMINED, limit + 1)
-        found = await queries.list_oldest(view, scope, filters, after=after, limit=wanted)
+        found, is_cut = await queries.list_oldest(view, scope, filters, after=after, limit=wanted)
         visible = await visible_of(view, scope, found)
         reviews += [review for review in found if review.id in visible]
         looked_at += len(found)
-        if len(reviews) > limit or len(found) < wanted:
+        if len(reviews) > limit or (len(found) < wanted and not is_cut):
             break
         after = (found[-1].created_at, found[-1].id)
-        if looked_at >= _MOST_EXAMINED:
+        if is_cut or looked_at >= _MOST_EXAMINED:
             following = after
             break
     page = reviews[:limit]

@@ -194,11 +194,20 @@ def citizen_key(entity_guid: str) -> str:
     return f"citizen:{entity_guid}"
 
 
-def is_submitter(review: Review, actor: Actor) -> bool:
+def is_submitter(review: Review, actor: Actor, record: Mapping[str, Any] | None = None) -> bool:
     """Whether the two are the same person, as far as the hub can tell: also somebody who submitted as a citizen and signed
-    in with the e-mail of their account."""
-    own_address = f"{CITIZEN_PREFIX}{actor.label}".casefold()
-    return review.submitter_key == staff_key(actor) or review.submitted_by.casefold() == own_address
+    in with the e-mail of their account, or with something else of a record (`record`, as it is now) that has that e-mail."""
+    if review.submitter_key == staff_key(actor):
+        return True
+    if review.origin is not SubmissionOrigin.CITIZEN:
+        return False
+    addresses = (review.submitted_by.removeprefix(CITIZEN_PREFIX), (record or {}).get("email"))
+    mine = _plain_address(actor.label)
+    return any(isinstance(address, str) and _plain_address(address) == mine for address in addresses)
+
+
+def _plain_address(text: str) -> str:
+    return text.strip().casefold()
 
 
 # -- which way it goes

@@ -40,6 +40,18 @@ _UNDER_WAY = (DelegationStatus.WAITING.value, DelegationStatus.ASKED.value)
 Key = tuple[Millis, str]
 """When a review was made, and its id: what lists are sorted by."""
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Of submissions that are held in memory at the same time; one more may be begun. What citizens send fills lists."""
+
+
+class Listed(NamedTuple):
+    """A part of a list."""
+
+    found: Sequence[Review]
+    is_cut: bool
+    """Whether there were more to give, but for their size."""
+
+
 # -- reviews
 
 
@@ -78,15 +90,13 @@ async def find_by_submission(view: Reading, scope: TenantScope, guid: str) -> Re
     return None if row is None else _review(row)
 
 
-async def list_oldest(
-    view: Reading, scope: TenantScope, filters: Filters, *, after: Key | None, limit: int
-) -> Sequence[Review]:
-    wanted = _narrowed(_of(scope), filters).order_by(_r.created_ms, _r.id).limit(limit)
+async def list_oldest(view: Reading, scope: TenantScope, filters: Filters, *, after: Key | None, limit: int) -> Listed:
+    wanted = _narrowed(_of(scope), filters).limit(limit)
     if after is not None:
         at, id = after
         # In this form both engines begin at the page, and not at the oldest row.
         wanted = wanted.where(_r.created_ms >= at, or_(_r.created_ms > at, _r.id > id))
-    return [_review(row) for row in await view.execute(wanted)]
+    return await _listed(view, scope, wanted, newest_first=False)
 
 
 async def list_newest_of_entity(
@@ -97,15 +107,38 @@ async def list_newest_of_entity(
     before: Key | None,
     limit: int,
     submitter_key: str | None = None,
-) -> Sequence[Review]:
+) -> Listed:
     wanted = _of(scope).where(_r.entity_guid == entity_guid)
     if submitter_key is not None:
         wanted = wanted.where(_r.submitter_key == submitter_key)
-    wanted = wanted.order_by(_r.created_ms.desc(), _r.id.desc()).limit(limit)
+    wanted = wanted.limit(limit)
     if before is not None:
         at, id = before
         wanted = wanted.where(_r.created_ms <= at, or_(_r.created_ms < at, _r.id < id))
-    return [_review(row) for row in await view.execute(wanted)]
+    return await _listed(view, scope, wanted, newest_first=True)
+
+
+async def _listed(view: Reading, scope: TenantScope, wanted: Select[Any], *, newest_first: bool) -> Listed:
+    """Those that are wanted, in order, as far as there is room for them: in one statement."""
+
+    def order(columns: Any) -> Sequence[Any]:
+        keys = (columns.created_ms, columns.id)
+        return [key.desc() for key in keys] if newest_first else keys
+
+    # On PostgreSQL the one that does not unpack the text.
+    length = func.octet_length if view.dialect == "postgresql" else func.length
+    size = (length(_r.body) + func.coalesce(length(_r.base), 0)).label("size")
+    page = wanted.with_only_columns(_r.id, _r.created_ms, size).order_by(*order(_r)).subquery()
+    upto = func.sum(page.c.size).over(order_by=order(page.c), rows=(None, 0))
+    sized = select(page.c.id, (upto - page.c.size).label("before"), func.count().over().label("number")).subquery()
+    rows = (
+        select(submission_reviews, sized.c.number)
+        .join(sized, _r.id == sized.c.id)
+        .where(_r.tenant_id == scope.tenant_id, sized.c.before < MOST_BYTES)
+        .order_by(*order(_r))
+    )
+    found: Sequence[Any] = (await view.execute(rows)).all()
+    return Listed([_review(row) for row in found], bool(found) and found[0].number > len(found))
 
 
 class Sent(NamedTuple):

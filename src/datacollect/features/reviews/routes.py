@@ -189,7 +189,8 @@ async def list_reviews(
     limit: Annotated[str | None, Query(description="At most this many, 1-500.")] = None,
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
 ) -> dict[str, Any]:
-    """The oldest first, all in one answer unless `limit` or `cursor` is sent; a program with more than 5,000 has pages.
+    """The oldest first, all in one answer unless `limit` or `cursor` is sent; a program with more than 5,000, or
+    with more than 16 MiB of them, has pages.
 
     Members who may not decide get them masked, but for what they have submitted. Who is limited to areas sees what they
     could apply there.
@@ -426,8 +427,8 @@ async def take_back(
 ) -> dict[str, Any]:
     """People of the program decide then. What was asked for there stays asked for: withdraw it there, too."""
     await _running(hub, scope, body.tenant_id)
-    async with hub.db.transaction(scope) as tx:
-        review = await deciding.take_back(tx, scope, id, now=hub.clock.now())
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        review = await deciding.take_back(tx, hub.log, scope, id, now=hub.clock.now())
     return {"review": await _told(hub, scope, review)}
 
 

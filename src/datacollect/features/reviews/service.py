@@ -36,7 +36,7 @@ from datacollect.features.reviews.model import (
     citizen_key,
     way_of,
 )
-from datacollect.features.reviews.queries import Key
+from datacollect.features.reviews.queries import Key, Listed
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -219,7 +219,7 @@ async def list_of_entity(
     before: Key | None,
     limit: int,
     submitter_key: str | None = None,
-) -> Sequence[Review]:
+) -> Listed:
     """The reviews about one entity, the latest first; with `submitter_key` those that they have submitted."""
     return await queries.list_newest_of_entity(
         view, scope, entity_guid, before=before, limit=limit, submitter_key=submitter_key

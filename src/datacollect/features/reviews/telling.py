@@ -131,8 +131,9 @@ async def _account(tx: Tx, email: str) -> str | None:
 
 
 async def _citizen(tx: Tx, scope: TenantScope, review: Review) -> str | None:
-    """What they have signed in with, if it is on their record now: a phone may be somebody else's by then."""
-    identifier = review.submitted_by.removeprefix(CITIZEN_PREFIX)
+    """What they have signed in with, if it is on their record now: a phone may be somebody else's by then. As the record
+    has it: what was typed may only look like it."""
+    identifier = review.submitted_by.removeprefix(CITIZEN_PREFIX).strip().casefold()
     data = await current_data(tx, scope, review.entity_guid) or {}
-    held = {str(data[name]).strip().casefold() for name in ("phone", "email") if isinstance(data.get(name), str)}
-    return identifier if identifier.strip().casefold() in held else None
+    held = (str(data[name]).strip() for name in ("phone", "email") if isinstance(data.get(name), str | int))
+    return next((address for address in held if address.casefold() == identifier), None)

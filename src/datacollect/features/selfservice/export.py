@@ -49,9 +49,9 @@ async def exported(
         "events": [_event(one, log, record, forms, people, tenant) for one in touchings],
         "eventsAreComplete": len(touchings) < MOST_EVENTS,
         "submissions": [
-            submission_view(one, tenant.id, names_staff=forms.names_staff, asked=sent.asked.get(one.id))
-            for one in sent.found
+            submission_view(one, tenant.id, record, forms, asked=sent.asked.get(one.id)) for one in sent.found
         ],
+        "submissionsAreComplete": sent.next_key is None,
         "attachments": [_file(file) for file in files],
     }
 

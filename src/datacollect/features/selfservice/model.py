@@ -127,6 +127,16 @@ class OwnForms:
                 _copy(shown, data, steps)
         return without_server_managed(shown)
 
+    def sent_in(self, data: Mapping[str, Any], form: str | None) -> dict[str, Any]:
+        """What its citizen sees of a change that they have sent. An object or a list is stored with what the record held
+        in it besides (`checked`): of that they see no more than in the record."""
+        shown = self.visible_in(data, form)
+        return {
+            key: shown[key] if _has_parts(value) else value
+            for key, value in data.items()
+            if key in shown or not _has_parts(value)
+        }
+
     def _shown_by_forms(self, form: str | None) -> Sequence[Fields]:
         names = Fields(dict.fromkeys(USUAL_FIELDS))
         own = self.by_name.get(form) if form else None
@@ -172,6 +182,10 @@ def _seen_inside(value: Any, asked: Sequence[Fields]) -> Any:
     if isinstance(value, list):
         return [_seen_inside(item, asked) for item in value]
     return value
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
 
 
 def _copy(shown: dict[str, Any], data: Mapping[str, Any], steps: Sequence[str]) -> None:

@@ -125,12 +125,12 @@ async def list_submissions(
     """What the citizen has sent and what has become of it, the latest first."""
     scope, before = here.scope, _key(cursor)
     async with hub.db.reading(scope) as view:
+        record = service.own_of(await service.read_record(view, scope, here.own.entity_guid))
         page = await service.list_submissions(view, scope, here.own, before=before, limit=_limit(limit))
     await hub.reads.note(scope, here.tenant, "read-own-submissions", here.own.entity_guid, count=len(page.found))
     answer = {
         "submissions": [
-            submission_view(one, here.tenant.id, names_staff=here.forms.names_staff, asked=page.asked.get(one.id))
-            for one in page.found
+            submission_view(one, here.tenant.id, record, here.forms, asked=page.asked.get(one.id)) for one in page.found
         ],
         "nextCursor": None if page.next_key is None else f"{page.next_key[0]}|{page.next_key[1]}",
     }
@@ -147,8 +147,9 @@ async def withdraw(id: str, hub: CurrentHub, here: InOwnRecord) -> Response:
     """What nobody has decided yet is not decided any more. Only the citizen's own."""
     scope = here.scope
     async with hub.db.transaction(scope) as tx:
+        record = service.own_of(await service.read_record(tx, scope, here.own.entity_guid))
         review = await service.withdraw(tx, scope, here.own, id, now=hub.clock.now())
-    return _json({"submission": submission_view(review, here.tenant.id, names_staff=here.forms.names_staff)})
+    return _json({"submission": submission_view(review, here.tenant.id, record, here.forms)})
 
 
 @router.get(

@@ -149,15 +149,15 @@ class SubmissionPage:
 async def list_submissions(
     view: Reading, scope: TenantScope, own: OwnRecord, *, before: Key | None, limit: int
 ) -> SubmissionPage:
-    """What the citizen has sent, whatever they had signed in with, and nobody else."""
+    """What the citizen has sent, whatever they had signed in with, and nobody else. Fewer where they are large."""
     guid = own.entity_guid
-    found = await reviews.list_of_entity(
+    found, is_cut = await reviews.list_of_entity(
         view, scope, guid, before=before, limit=limit + 1, submitter_key=citizen_key(guid)
     )
     page = found[:limit]
     waiting = [one.id for one in page if one.status is Status.CHANGES_REQUESTED]
     asked = await reviews.asked_changes(view, scope, waiting) if waiting else {}
-    return SubmissionPage(page, asked, (page[-1].created_at, page[-1].id) if len(found) > limit else None)
+    return SubmissionPage(page, asked, (page[-1].created_at, page[-1].id) if is_cut or len(found) > limit else None)
 
 
 async def withdraw(tx: Tx, scope: TenantScope, own: OwnRecord, id: str, *, now: Millis) -> Review:

@@ -1,6 +1,5 @@
 """What citizens are told, in wire form."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,9 +22,11 @@ def entity_view(entity: StoredEntity, own: Own, forms: OwnForms) -> dict[str, An
     }
 
 
-def submission_view(review: Review, tenant_id: str, *, names_staff: bool, asked: str | None = None) -> dict[str, Any]:
+def submission_view(
+    review: Review, tenant_id: str, own: Own, forms: OwnForms, *, asked: str | None = None
+) -> dict[str, Any]:
     reviewer = review.reviewed_by
-    if reviewer not in (None, SYSTEM_REVIEWER) and not names_staff:
+    if reviewer not in (None, SYSTEM_REVIEWER) and not forms.names_staff:
         reviewer = STAFF
     return {
         "id": review.id,
@@ -39,13 +40,15 @@ def submission_view(review: Review, tenant_id: str, *, names_staff: bool, asked:
         "eventType": review.event_type,
         "entityGuid": review.entity_guid,
         "createdAt": format_timestamp(review.created_at),
-        "data": _sent(review.event.data),
+        "data": _sent(review, own, forms),
         "requestedChanges": asked,
     }
 
 
-def _sent(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in data.items() if key != "entityName"}
+def _sent(review: Review, own: Own, forms: OwnForms) -> dict[str, Any]:
+    data = {key: value for key, value in review.event.data.items() if key != "entityName"}
+    # A report holds what was sent, and nothing of the record.
+    return data if review.standalone else forms.sent_in(data, own.form)
 
 
 def json_of(answer: Any) -> bytes:

@@ -15,6 +15,9 @@ from datacollect.kernel.oidc import HUB_FIELDS
 MASK = "********"
 """Stands for a secret that the reader may not see; sent back, it leaves the stored value as it is."""
 
+OIDC_KEY = "privateKey"
+"""Of `selfService.oidcConfig`: what the hub proves with which client it is."""
+
 Hide = Callable[[Any], Any]
 """What is shown in place of a secret."""
 
@@ -85,7 +88,10 @@ def artifact(program: Program, base_url: str | None) -> dict[str, Any]:
 def portable(tenant_id: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """What another installation may take the program up from. Systems that this one works with are left out."""
     keys = ("name", "description", "version", "entityForms", *_OPTIONAL_SECTIONS)
-    return {"id": tenant_id} | {key: config[key] for key in keys if config.get(key) is not None}
+    document = {"id": tenant_id} | {key: config[key] for key in keys if config.get(key) is not None}
+    if "selfService" in document:
+        document["selfService"] = _published_self_service(document["selfService"])
+    return document
 
 
 def full(program: Program) -> dict[str, Any]:
@@ -106,6 +112,8 @@ def full(program: Program) -> dict[str, Any]:
     if program.locked:
         document["lockedSecrets"] = sorted(program.locked)
     document |= {key: config[key] for key in (*_OPTIONAL_SECTIONS, "syncServerUrl") if key in config}
+    if OIDC_KEY in (oidc := _oidc_of(config)) and oidc[OIDC_KEY] is None:
+        document["selfService"] = _with_oidc(config["selfService"], {**oidc, OIDC_KEY: MASK})
     if notifications := config.get("reviewNotifications"):
         document["reviewNotifications"] = {k: MASK if v is None else v for k, v in notifications.items()}
     return document | {
@@ -133,6 +141,8 @@ def hiding_secrets(document: Mapping[str, Any], hide: Hide = _mask) -> dict[str,
             provider | {"fields": {k: hide(v) if is_secret(k, v) else v for k, v in provider["fields"].items()}}
             for provider in document["authConfigs"]
         ]
+    if (oidc := _oidc_of(document)).get(OIDC_KEY):
+        hidden["selfService"] = _with_oidc(document["selfService"], {**oidc, OIDC_KEY: hide(oidc[OIDC_KEY])})
     if notifications := document.get("reviewNotifications"):
         hidden["reviewNotifications"] = notifications | {"secret": hide(notifications["secret"])}
     for key in ("url", "syncServerUrl"):
@@ -197,13 +207,24 @@ def without_secrets(value: Any) -> Any:
 
 
 def _published_self_service(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Without addresses that hold credentials: configs from before uploads were looked through may have some."""
+    """Without the key, and addresses that hold credentials: configs from before uploads were looked through may have
+    some."""
     published = dict(section)
     if oidc := section.get("oidcConfig"):
         published["oidcConfig"] = {
-            key: value for key, value in oidc.items() if not (isinstance(value, str) and holds_credentials(value))
+            key: value
+            for key, value in oidc.items()
+            if key != OIDC_KEY and not (isinstance(value, str) and holds_credentials(value))
         }
     return published
+
+
+def _oidc_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (document.get("selfService") or {}).get("oidcConfig") or {}
+
+
+def _with_oidc(section: Mapping[str, Any], oidc: Mapping[str, Any]) -> dict[str, Any]:
+    return {**section, "oidcConfig": oidc}
 
 
 def _published_auth(provider: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +280,7 @@ def _masked(value: Any, key: str, hide: Hide) -> Any:
 def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[str, Any], list[Sequence[str | int]]]:
     """The document with each mask replaced by the stored value; and the places of masks that stand for nothing.
 
-    A section that now points somewhere else (`type` or `url`; `authority` of a provider) keeps nothing: otherwise an
+    A section that now points somewhere else (`type` or `url`; `authority` of a provider, `clientId` of citizens') keeps nothing: otherwise an
     editor who may not see a secret could have it sent to an address of theirs.
     """
     old = stored.document if stored else {}
@@ -274,11 +295,21 @@ def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[
             _filled(provider, same_provider(provider, old.get("authConfigs", ())), ["authConfigs", index], lost)
             for index, provider in enumerate(document["authConfigs"])
         ]
+    if OIDC_KEY in (oidc := _oidc_of(document)):
+        stored_oidc = stored_client(oidc, old)
+        filled = _filled(oidc, stored_oidc, ["selfService", "oidcConfig"], lost)
+        result["selfService"] = _with_oidc(document["selfService"], filled)
     if new := document.get("reviewNotifications"):
         before = old.get("reviewNotifications") or {}
         kept = before if before.get("url") == new["url"] else {}
         result["reviewNotifications"] = _filled(new, kept, ["reviewNotifications"], lost)
     return result, lost
+
+
+def stored_client(oidc: Mapping[str, Any], stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The stored `oidcConfig`, if it is of the same client at the same provider."""
+    before = _oidc_of(stored)
+    return before if all(before.get(key) == oidc.get(key) for key in ("authority", "clientId")) else {}
 
 
 def same_provider(provider: Mapping[str, Any], stored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from datacollect.db import Reading, Tx
 from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
-from datacollect.features.tenants.sealing import Sealed, open_sealed, open_sync
+from datacollect.features.tenants.sealing import Sealed, open_oidc_key, open_sealed, open_sync
 from datacollect.features.tenants.searchable import searchable_fields
 from datacollect.features.tenants.seeding_tables import seedings
 from datacollect.features.tenants.tables import programs, purges
@@ -65,12 +65,13 @@ class _Messages(msgspec.Struct, rename="camel"):
     auth_methods: frozenset[str] = frozenset()
     messages_per_day: int | None = None
     languages: tuple[str, ...] | None = None
-    message_texts: dict[str, dict[str, str]] | None = None
+    message_texts: dict[str, dict[str, str] | None] | None = None
 
     def message_rules(self) -> MessageRules:
         texts = {
             purpose: {language.lower(): text for language, text in words.items()}
             for purpose, words in (self.message_texts or {}).items()
+            if words is not None
         }
         return MessageRules(self.messages_per_day, self.languages or MessageRules().languages, texts)
 
@@ -99,6 +100,8 @@ class _Oidc(msgspec.Struct, rename="camel"):
     client_id: str
     entity_mapping: _EntityMapping
     require_nonce: bool | None = None
+    redirect_uri: str | None = None
+    userinfo: bool | None = None
 
 
 class _SelfService(_Messages, rename="camel"):
@@ -122,7 +125,12 @@ class _SelfService(_Messages, rename="camel"):
             oidc=None
             if oidc is None
             else OidcRules(
-                oidc.authority, oidc.client_id, oidc.entity_mapping.pairs, require_nonce=bool(oidc.require_nonce)
+                oidc.authority,
+                oidc.client_id,
+                oidc.entity_mapping.pairs,
+                require_nonce=bool(oidc.require_nonce),
+                redirect_uri=oidc.redirect_uri or "",
+                userinfo=bool(oidc.userinfo),
             ),
         )
 
@@ -406,6 +414,12 @@ async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any
     """The program's identity providers, without secrets: the hub needs none of them."""
     config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
     return [] if config is None else [_without_holes(each) for each in _auth_configs.decode(config).auth_configs]
+
+
+async def oidc_key(view: Reading, seals: Seals, tenant_id: TenantId) -> str | None:
+    """Raises `CannotOpen`."""
+    secrets = select(programs.c.config_secrets).where(programs.c.id == tenant_id, programs.c.archived_ms.is_(None))
+    return open_oidc_key(seals, tenant_id, (await view.execute(secrets)).scalar_one_or_none())
 
 
 async def list_programs(

@@ -11,7 +11,14 @@ from typing import Any
 
 from datacollect.features.tenants.findings import Finding, Findings, Path
 from datacollect.features.tenants.model import Program
-from datacollect.features.tenants.published import is_published, is_secret, same_provider, without_secrets
+from datacollect.features.tenants.published import (
+    OIDC_KEY,
+    is_published,
+    is_secret,
+    same_provider,
+    stored_client,
+    without_secrets,
+)
 from datacollect.features.tenants.rules import (
     KEPT_FROM_STORED,
     OTHER_SYNC_SERVER,
@@ -59,6 +66,7 @@ def completed(document: Mapping[str, Any], stored: Program, base_url: str | None
     if is_file:
         _keep_sync(result, stored, found)
         _keep_providers(result, stored, found)
+        _keep_oidc_key(result, stored, found)
         _keep_notifications(result, stored, found)
         _forget_own_address(result, stored, base_url, found)
     keeps_seeds = is_file and stored.seed_digest is not None
@@ -122,6 +130,16 @@ def _keep_providers(result: dict[str, Any], stored: Program, found: Findings) ->
         result["authConfigs"] = providers
 
 
+def _keep_oidc_key(result: dict[str, Any], stored: Program, found: Findings) -> None:
+    section = result.get("selfService") or {}
+    new = section.get("oidcConfig") or {}
+    key = stored_client(new, stored.config).get(OIDC_KEY)
+    if new and key and OIDC_KEY not in new:
+        result["selfService"] = section | {"oidcConfig": new | {OIDC_KEY: key}}
+        path = ("selfService", "oidcConfig", OIDC_KEY)
+        _kept(found, path, "an onboarding file does not have it; the stored one is kept")
+
+
 def _keep_notifications(result: dict[str, Any], stored: Program, found: Findings) -> None:
     section = stored.config.get("reviewNotifications")
     if section and "reviewNotifications" not in result:
@@ -148,8 +166,14 @@ def _lost(result: Mapping[str, Any], stored: Program) -> Iterator[Path]:
             yield ("externalSync", key)
     if stored.config.get("reviewNotifications") and not result.get("reviewNotifications"):
         yield ("reviewNotifications",)
+    if _oidc_key(stored.config) and not _oidc_key(result):
+        yield ("selfService", "oidcConfig", OIDC_KEY)
     for index, provider in enumerate(stored.config.get("authConfigs", ())):
         kept = same_provider(provider, result.get("authConfigs", ())).get("fields", {})
         for key, value in provider["fields"].items():
             if value and is_secret(key, value) and key not in kept:
                 yield ("authConfigs", index, "fields", key)
+
+
+def _oidc_key(document: Mapping[str, Any]) -> Any:
+    return ((document.get("selfService") or {}).get("oidcConfig") or {}).get(OIDC_KEY)

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.published import MASK, is_published_auth_field
 from datacollect.http.wire import NonEmpty, SyncScope, Wire
+from datacollect.kernel.client_assertions import LONGEST_KEY
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
 
@@ -159,6 +160,16 @@ class OidcConfig(Wire):
     entity_mapping: EntityMapping
     require_nonce: bool | None = Field(
         None, description="Whether only ID tokens count that were asked for with a nonce of the hub's."
+    )
+    private_key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="The client's private RSA key, as PEM or as the text of a JWK: with it the hub redeems authorisation "
+        "codes (`private_key_jwt`, as eSignet asks for). Sealed, shown to administrators only.",
+    )
+    userinfo: bool | None = Field(
+        None, description="Whether the claims of `entityMapping` are what the provider's userinfo endpoint says."
     )
 
 

@@ -1,8 +1,9 @@
 """What of a config is secret, and how it is stored: sealed, beside a config with holes where the secrets were.
 
-`externalSync` is sealed as a whole. Of the config, secret fields of identity providers, addresses with a user name or
-password, and what notifications of reviews are signed with are: they are taken out, which leaves null in their places, and sealed together. Forms are not looked through:
-every device has them.
+`externalSync` is sealed as a whole. Of the config, secret fields of identity providers, the key by which the hub redeems
+citizens' sign-ins, addresses with a user name or password, and what notifications of reviews are signed with are: they
+are taken out, which leaves null in their places, and sealed together. Forms are not looked through: every device has
+them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from datacollect.features.tenants.addresses import base_holds_credentials, holds_credentials
-from datacollect.features.tenants.published import is_secret
+from datacollect.features.tenants.published import OIDC_KEY, is_secret
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals, is_sealed
 
@@ -74,6 +75,16 @@ def open_sealed(
     return Opened(config, sync, frozenset(locked))
 
 
+def open_oidc_key(seals: Seals, tenant_id: TenantId, config_secrets: str | None) -> str | None:
+    """`selfService.oidcConfig.privateKey`. Raises `CannotOpen`."""
+    if not config_secrets:
+        return None
+    for path, value in msgspec.json.decode(seals.open(config_secrets, _place(tenant_id, _CONFIG))):
+        if tuple(path) == ("selfService", "oidcConfig", OIDC_KEY):
+            return str(value)
+    return None
+
+
 def open_sync(seals: Seals, tenant_id: TenantId, external_sync: str | None) -> Mapping[str, Any] | None:
     """Raises `CannotOpen`."""
     if external_sync is None:
@@ -109,7 +120,7 @@ def _secrets(config: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
                 yield ("authConfigs", index, "fields", key), value
     oidc = config.get("selfService", {}).get("oidcConfig") or {}
     for key, value in oidc.items():
-        if isinstance(value, str) and holds_credentials(value):
+        if isinstance(value, str) and value and (key == OIDC_KEY or holds_credentials(value)):
             yield ("selfService", "oidcConfig", key), value
     if secret := (config.get("reviewNotifications") or {}).get("secret"):
         yield ("reviewNotifications", "secret"), secret

@@ -9,7 +9,7 @@ from datacollect.adapters.transformers import TRANSFORMERS
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.findings import Findings, Path
 from datacollect.features.tenants.form_checks import quoted
-from datacollect.features.tenants.published import is_secret_auth_field, is_secret_name
+from datacollect.features.tenants.published import MASK, OIDC_KEY, is_secret_auth_field, is_secret_name
 from datacollect.features.tenants.rules import (
     ADAPTER_CANNOT_START,
     ADDRESS_WITHOUT_SCHEME,
@@ -35,6 +35,7 @@ from datacollect.features.tenants.rules import (
     UNKNOWN_TRANSFORMER,
     UNTIDY_AREA,
 )
+from datacollect.kernel.client_assertions import UnusableKey, read_client_key
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.oidc import KNOWN_TYPES, is_scheme, provider_problems
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
@@ -50,6 +51,7 @@ def check_sections(document: Mapping[str, Any], found: Findings, *, https_only: 
     _check_providers(document.get("authConfigs", ()), found, https_only=https_only)
     _check_allowed_forms(document, found)
     _check_shown_fields(document, found)
+    _check_oidc_key(document.get("selfService", {}).get("oidcConfig") or {}, found)
     if not sends_codes:
         _check_codes(document.get("selfService", {}), found)
     _check_areas(document.get("syncScope", {}).get("areaIds") or (), found)
@@ -168,6 +170,16 @@ def _check_allowed_forms(document: Mapping[str, Any], found: Findings) -> None:
         if name not in known:
             path = ("selfService", "allowedForms", index)
             found.add(UNKNOWN_ALLOWED_FORM, path, f"there is no form {quoted(name)}")
+
+
+def _check_oidc_key(section: Mapping[str, Any], found: Findings) -> None:
+    key = section.get(OIDC_KEY)
+    if not key or key == MASK:
+        return
+    try:
+        read_client_key(key)
+    except UnusableKey as unusable:
+        found.add_issue(IssueCode.INVALID_STRING, ("selfService", "oidcConfig", OIDC_KEY), str(unusable))
 
 
 def _check_codes(section: Mapping[str, Any], found: Findings) -> None:

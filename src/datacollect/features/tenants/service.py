@@ -48,6 +48,7 @@ from datacollect.features.tenants.searchable import REINDEX, searchable_fields
 from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.jobs import enqueue
+from datacollect.kernel.client_assertions import ClientKey, read_client_key
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
@@ -75,6 +76,7 @@ __all__ = [
     "hold",
     "list_versions",
     "locked_programs",
+    "oidc_key",
     "read_program",
     "read_revision",
     "read_version",
@@ -568,6 +570,15 @@ async def review_notifications(view: Reading, tenant_id: TenantId, *, seals: Sea
     if section["secret"] is None:
         raise CannotOpen()
     return ReviewNotifications(section["url"], section["secret"])
+
+
+async def oidc_key(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ClientKey | None:
+    """By which a running program redeems what its citizens' provider gives them; None if it has none.
+
+    Raises `CannotOpen` if no key of the hub opens it.
+    """
+    text = await queries.oidc_key(view, seals, tenant_id)
+    return None if text is None else read_client_key(text, is_checked=True)
 
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:

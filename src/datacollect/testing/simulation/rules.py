@@ -113,6 +113,9 @@ class DelegatingStore:
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         return await self._inner.sealed_to(view, scope)
 
+    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
+        return await self._inner.text_bytes(view, scope, after=after, limit=limit)
+
     async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
         await self._inner.keep_segment(tx, scope, segment, epoch=epoch)
 

@@ -23,6 +23,9 @@ from datacollect.kernel.identity import TenantScope
 MOST_HOLDERS = 20
 """Of one value: who shares it with so many is nobody's."""
 
+_MOST_TEXTS = 200
+"""Where no index helps: entities that hold the text somewhere. Of more than that nobody can say who holds the value."""
+
 _ATTEMPTS = 3
 
 _BY_INDEX = {
@@ -133,7 +136,9 @@ async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -
     texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
     if view.dialect == "sqlite":
         texts = json_text(texts)
-    return _found(await view.fetch(_BY_TEXT[view.dialect], scope.tenant_id, texts, MOST_HOLDERS * len(asked)))
+    rows = await view.fetch(_BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS)
+    # Cut off, it might be one of two who hold it: whoever takes them for the only one would let them in.
+    return _found(rows) if len(rows) < _MOST_TEXTS else ()
 
 
 def _as_in_json(text: str) -> str:
