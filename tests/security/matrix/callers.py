@@ -155,8 +155,10 @@ async def _members(world: World) -> list[Caller]:
 async def _other_accounts(world: World) -> list[Caller]:
     plain = await make_person(world.admin, tenantIds=list(HOME))
     mighty = [{"tenantId": ELSEWHERE, "role": "system-admin"}]
+    administrator = await make_person(world.admin, role="ADMIN")
+    world.administrator = str(administrator.id)
     return [
-        await _signed_in(world, "admin", await make_person(world.admin, role="ADMIN"), is_admin=True),
+        await _signed_in(world, "admin", administrator, is_admin=True),
         # Counts as an enumerator: decision 19 of the contract.
         await _signed_in(world, "member without assignment", plain, "enumerator"),
         await _signed_in(world, "stranger", await make_person(world.admin)),

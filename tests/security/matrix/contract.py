@@ -213,8 +213,8 @@ RULES: Mapping[str, Rule] = {
     "POST /api/reviews/{id}/reject": _REVIEW,
     "POST /api/reviews/{id}/request-changes": _REVIEW,
     "POST /api/reviews/{id}/assign": _REVIEW,
-    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job"),
-    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job"),
+    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job", reveals="data"),
+    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job", reveals="data"),
     "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
     "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
     "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path"),
@@ -229,10 +229,8 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-_OF_OURS = frozenset(
-    {"wrong type", "no type", "wrong issuer", "refresh", "deleted account", "ended session", "signed out"}
-)
-"""Callers whose tokens the hub has signed, for something else than self-service."""
+_OF_OURS = frozenset({"wrong type", "no type", "wrong issuer", "deleted account", "ended session", "signed out"})
+"""Callers whose tokens the hub has signed, for something else than self-service. A refresh token opens nothing anywhere."""
 
 
 def refusal(rule: Rule, caller: Caller, program: str) -> int | None:

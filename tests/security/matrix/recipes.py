@@ -62,6 +62,9 @@ class Place:
 Build = Callable[[Place], Sent]
 
 
+Prepare = Callable[[World, Place], Awaitable[Place]]
+
+
 @dataclass(frozen=True)
 class Recipe:
     build: Build
@@ -69,7 +72,7 @@ class Recipe:
     """The status for whom the contract lets pass."""
     limited: int | None = None
     """And for those of them who are limited to the north, if it is another one."""
-    prepare: Callable[[World, Place], Awaitable[Place]] | None = None
+    prepare: Prepare | None = None
     """Makes what the request will use up, for requests that are to be let pass; the others are about what is there."""
     once: bool = False
     """The caller is an account that `prepare` makes."""
@@ -206,10 +209,22 @@ async def _waiting_run(world: World, place: Place) -> Place:
     return replace(place, objects=replace(place.objects, job=await world.make_waiting_run(place.id)))
 
 
-async def _fresh_review(world: World, place: Place) -> Place:
-    if place.name == UNKNOWN:
-        return place
-    return replace(place, objects=replace(place.objects, review=await world.make_review(place.id, place.name)))
+def _fresh_review_of(by_the_administrator: bool = False, *, delegated: bool = False) -> Prepare:
+    async def prepare(world: World, place: Place) -> Place:
+        if place.name == UNKNOWN:
+            return place
+        by = world.administrator if by_the_administrator else "0"
+        review = await world.make_review(place.id, place.name, by=by, delegated=delegated)
+        return replace(place, objects=replace(place.objects, review=review))
+
+    return prepare
+
+
+_fresh_review = _fresh_review_of()
+
+
+def _who_submitted(caller: Caller) -> int:
+    return 200 if caller.name == "admin" else 403
 
 
 def _submitted(area: str) -> Build:
@@ -834,8 +849,12 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "POST /api/reviews/{id}/assign": (
         Recipe(_in_review("assign", assignee=None), limited=404, prepare=_fresh_review, writes=True),
     ),
-    "POST /api/reviews/{id}/withdraw": (Recipe(_in_review("withdraw"), ok=403, limited=404),),
-    "POST /api/reviews/{id}/take-back": (Recipe(_in_review("take-back"), ok=409, limited=404),),
+    "POST /api/reviews/{id}/withdraw": (
+        Recipe(_in_review("withdraw"), ok=_who_submitted, limited=404, prepare=_fresh_review_of(True), writes=True),
+    ),
+    "POST /api/reviews/{id}/take-back": (
+        Recipe(_in_review("take-back"), limited=404, prepare=_fresh_review_of(delegated=True), writes=True),
+    ),
     "GET /api/reviews/{id}/comments": (Recipe(_get("/api/reviews/{review}/comments"), ok=_who_decides, limited=404),),
     "POST /api/reviews/{id}/comments": (
         Recipe(_in_review("comments", comment="?"), ok=_who_decides, limited=404, writes=True),

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import asyncpg
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from datacollect.app import create_app
 from datacollect.eventstore.event import Event
 from datacollect.features.external import service as external
 from datacollect.features.reviews import service as reviews
 from datacollect.features.reviews.service import Submission
+from datacollect.features.reviews.tables import review_delegations
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
 from datacollect.jobs.tables import jobs
@@ -207,6 +208,8 @@ class World:
     _calls: Iterator[tuple[str, int]]
     _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Fresh ones that nobody has taken yet, by program."""
+    administrator: str = "0"
+    """The id of the account that the caller `admin` has."""
 
     @property
     def hub(self) -> Hub:
@@ -324,16 +327,21 @@ class World:
         await self.exchanged(config_id)
         return str(answer.json()["jobId"])
 
-    async def make_review(self, config_id: str, name: str) -> str:
-        """The id of a submission of somebody in the south, by nobody who calls, that waits."""
+    async def make_review(self, config_id: str, name: str, *, by: str = "0", delegated: bool = False) -> str:
+        """The id of a submission about somebody in the south that waits, for another system if it is delegated; by
+        that account, or by nobody who calls."""
         scope, now = system_scope(TenantId(config_id)), self.clock.now()
         tenant = await self.hub.tenants.find(scope.tenant_id)
         assert tenant is not None
         data = {"entityName": "individual", "name": mark(name, "data"), "area_id": "south"}
         event = Event(str(uuid.uuid4()), str(uuid.uuid4()), "create-individual", data, now, "nobody")
-        submission = Submission(event, "nobody", "user:0", at_least_internal=True)
+        submission = Submission(event, "nobody", f"user:{by}", at_least_internal=True)
         async with self.hub.log.turn(scope), self.hub.db.transaction(scope) as tx:
-            return (await reviews.submit(tx, self.hub.log, scope, tenant, submission, now=now)).id
+            review = await reviews.submit(tx, self.hub.log, scope, tenant, submission, now=now)
+            if delegated:
+                waiting = {"tenant_id": scope.tenant_id, "review_id": review.id, "status": "waiting", "updated_ms": now}
+                await tx.execute(insert(review_delegations).values(waiting))
+            return review.id
 
     async def make_waiting_run(self, config_id: str) -> str:
         """The job id of a run that no worker ever takes."""
