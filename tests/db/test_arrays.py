@@ -9,7 +9,27 @@ from datacollect.db.arrays import array_text
 
 pytestmark = pytest.mark.anyio
 
-PIECES = ("", " ", '"', "\\", "{", "}", ",", "'", "\n", "\t", "\x01", "\x7f", "NULL", "null", "n", "[1]", "é", "𐌀", '""')
+PIECES = (
+    "",
+    " ",
+    '"',
+    "\\",
+    "{",
+    "}",
+    ",",
+    "'",
+    "\n",
+    "\t",
+    "\x01",
+    "\x7f",
+    "NULL",
+    "null",
+    "n",
+    "[1]",
+    "é",
+    "𐌀",
+    '""',
+)
 TEXTS = ["".join(pieces) for pieces in product(PIECES, repeat=3)]
 
 
