@@ -19,7 +19,7 @@ from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
-from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.collecting import CollectHandler, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper, programs_with_attachments
 from datacollect.features.attachments.tidying import Tidier
@@ -307,7 +307,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), going_round(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
                 yield
         finally:
             await hub.others.aclose()
@@ -330,11 +330,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
 
 @contextlib.asynccontextmanager
-async def going_round(hub: Hub) -> AsyncIterator[None]:
+async def rounds(hub: Hub) -> AsyncIterator[None]:
     """Look for what has come due, now and then, while the block lasts."""
     async with contextlib.AsyncExitStack() as going:
         if hub.settings.rounds:
-            await going.enter_async_context(Rounds(hub.db, hub.clock, programs_with_attachments).running())
+            await going.enter_async_context(CollectRounds(hub.db, hub.clock, programs_with_attachments).running())
             await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
         yield
 
