@@ -93,14 +93,6 @@ class FormKind:
     parent_is_group: bool
 
     @property
-    def create_type(self) -> str:
-        return f"create-{self.entity_type}"
-
-    @property
-    def update_type(self) -> str:
-        return f"update-{self.entity_type}"
-
-    @property
     def category(self) -> Literal["entity", "record"]:
         return "record" if self.entity_type == "record" else "entity"
 
