@@ -79,9 +79,10 @@ from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
+from datacollect.features.tenants.adoption import adopt, locked_programs
+from datacollect.features.tenants.asked import count_sending_codes
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.service import DELEGATING, TELLING
-from datacollect.features.tenants.service import find_running
+from datacollect.features.tenants.asked import find_running
 from datacollect.jobs import enqueue, going_round
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import system_scope
