@@ -19,7 +19,7 @@ from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
-from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.collecting import CollectHandler, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper, programs_with_attachments
 from datacollect.features.attachments.tidying import Tidier
@@ -79,9 +79,10 @@ from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
+from datacollect.features.tenants.adoption import adopt, locked_programs
+from datacollect.features.tenants.asked import count_sending_codes
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -307,7 +308,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), going_round(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
                 yield
         finally:
             await hub.others.aclose()
@@ -330,11 +331,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
 
 @contextlib.asynccontextmanager
-async def going_round(hub: Hub) -> AsyncIterator[None]:
+async def rounds(hub: Hub) -> AsyncIterator[None]:
     """Look for what has come due, now and then, while the block lasts."""
     async with contextlib.AsyncExitStack() as going:
         if hub.settings.rounds:
-            await going.enter_async_context(Rounds(hub.db, hub.clock, programs_with_attachments).running())
+            await going.enter_async_context(CollectRounds(hub.db, hub.clock, programs_with_attachments).running())
             await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
         yield
 

@@ -16,7 +16,7 @@ from datacollect.features.discovery.service import CALLS_OUT, MOST_OPTIONS, MOST
 from datacollect.features.discovery.uploading import LARGEST_FILE_BYTES
 from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
 from datacollect.features.entities.queries import MOST_MEMBERS
-from datacollect.features.exports.answering import MOST_SECONDS, STALL_SECONDS
+from datacollect.features.exports.answering import MOST_SECONDS
 from datacollect.features.forms.routes import MOST_LISTED as FINDINGS_PAGE
 from datacollect.features.forms.translation import LIMITS as FORM_LIMITS
 from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE
@@ -29,6 +29,7 @@ from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.limits import CLASSES
+from datacollect.http.sending import STALL_SECONDS
 from datacollect.kernel.canonical import MAXIMUM_DEPTH
 from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
 from datacollect.settings import Settings

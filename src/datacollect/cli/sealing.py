@@ -6,8 +6,7 @@ import typer
 
 from datacollect.cli.database import has_table, open_configured, require_reachable
 from datacollect.db.database import closing
-from datacollect.features.tenants.adoption import Resealed
-from datacollect.features.tenants.service import adopt, reseal
+from datacollect.features.tenants.adoption import Resealed, adopt, reseal
 from datacollect.features.tenants.tables import program_versions
 from datacollect.kernel.errors import StartupError
 from datacollect.settings import check_keys, load_settings

@@ -38,7 +38,7 @@ from datacollect.features.entities.finding.holding import Registers
 from datacollect.features.messages.service import best_language
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.http.body import json_body
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors

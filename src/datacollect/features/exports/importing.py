@@ -30,7 +30,8 @@ from datacollect.features.entities.walking import walk_named
 from datacollect.features.exports.errors import FileContradictsItself, ProgramNotEmpty, StateDiffers
 from datacollect.features.exports.reading import Metadata, ReadEvent, read_entities, read_events, read_metadata
 from datacollect.features.exports.writing import pair_of
-from datacollect.features.tenants.service import lock_searchable, take_up
+from datacollect.features.tenants.asked import lock_searchable
+from datacollect.features.tenants.service import take_up
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown

@@ -12,10 +12,11 @@ from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_man
 from datacollect.features.forms.fields import Fields, fields_of, unsaved_keys
 from datacollect.features.forms.model import Form, compiled
 from datacollect.features.forms.translation import TECHNICAL_KEYS
-from datacollect.features.selfservice.languages import DEFAULT_LANGUAGES, Translation
+from datacollect.features.selfservice.translations import Translation
 from datacollect.features.tenants.form_checks import COUNTED_KEYS, MANAGED_KEYS
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.errors import Issue, IssueCode
+from datacollect.kernel.languages import DEFAULT_LANGUAGES
 
 FALLBACK, FALLBACK_LABEL = "update-individual", "Update Profile"
 """The one form of a program that allows none: made from what the record holds."""
