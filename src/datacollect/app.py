@@ -421,6 +421,11 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
         app.add_middleware(ClientAddress, trusted=trusted)
 
 
+def create_event_log(database: Database, clock: Clock) -> EventLog:
+    """For what is done to logs without appending events that change anything."""
+    return EventLog(event_store(database), [], clock)
+
+
 def create_rebuilder(database: Database) -> Rebuilder:
     return Rebuilder(database, event_store(database), SystemClock(), followers=FOLLOWERS)
 
