@@ -9,7 +9,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
-from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Place, Scoping, StoredEvent
 from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.cursor import Cursor
@@ -196,8 +196,8 @@ class EventLog:
                 tx.after_commit(partial(self._on_growth, scope.tenant_id, opened.head, head))
         return batch.result
 
-    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
-        return await self._store.resolve(view, scope, cursor)
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+        return await self._store.locate(view, scope, cursor)
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         return await self._store.held(view, scope, guids)
@@ -205,8 +205,10 @@ class EventLog:
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         return await self._store.read(view, scope, after=after, limit=limit)
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
-        return await self._store.read_at(view, scope, positions)
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
+        return await self._store.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._store.position_at(view, scope, instant)
