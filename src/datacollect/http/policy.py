@@ -140,8 +140,8 @@ Missing = Callable[[TenantId], DataCollectError]
 """What a route answers for a program that is unknown or does not run."""
 
 
-def _unknown(_: TenantId) -> DataCollectError:
-    return TenantUnknown()
+def _unknown(tenant_id: TenantId) -> DataCollectError:
+    return TenantUnknown(tenant_id)
 
 
 class InProgram(Policy):
