@@ -38,7 +38,7 @@ from datacollect.features.entities.finding.holding import Registers
 from datacollect.features.messages.service import best_language
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.http.body import json_body
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
@@ -158,8 +158,8 @@ async def verify_otp(
     counted: Verified,
     body: Annotated[OtpVerification, json_body(OtpVerification, message=_INVALID)],
 ) -> CitizenSignedIn:
-    """Whatever is wrong, the answer is the same. A code stands three wrong tries. After ten of an identifier in a row it
-    is locked for 15 minutes, then for longer; not for who has signed in from the same address before."""
+    """Whatever is wrong, the answer is the same. A code stands three wrong tries. After ten in a row of an identifier's codes
+    it is locked for 15 minutes, then for longer; not for who has signed in from the same address before."""
     _, scope = await _open(hub, body.tenant_id, SignIn.OTP)
     asked = Asked(body.identifier, source)
     async with hub.db.reading(scope) as view:

@@ -1,7 +1,6 @@
 """`/api/openspp-fields` and `/api/openspp`: what fields and programs a registry has."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Depends, Request
@@ -34,6 +33,7 @@ from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentAdmin, CurrentUser
 from datacollect.kernel.errors import InvalidPayload
+from datacollect.outgoing import host_of
 
 _log = structlog.get_logger(component="discovery")
 
@@ -176,7 +176,7 @@ async def discover_programs(
     asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)
     _log.info(
         "discovery.programs",
-        host=urlsplit(body.url).hostname,
+        host=host_of(body.url),
         client_id=body.client_id,
         status=asked.status,
         target_type=asked.target_type,

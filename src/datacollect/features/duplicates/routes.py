@@ -144,8 +144,10 @@ async def check_for_duplicates(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
             area=text_in(body.data, "area_id"),
             now=hub.clock.now(),
         )
-    if found.matches:
-        await hub.reads.note(scope, asker.tenant, "check-duplicates", "*", count=len(found.matches))
+    if found.matches or found.elsewhere:
+        # Also where nobody is shown: to learn that somebody is there is to learn something of them.
+        told = {"elsewhere": True} if found.elsewhere else {}
+        await hub.reads.note(scope, asker.tenant, "check-duplicates", "*", count=len(found.matches), **told)
     return {
         "status": "success",
         "matches": [

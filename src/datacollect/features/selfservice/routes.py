@@ -10,7 +10,6 @@ from datacollect.features.audit.model import END, Place, parse_place
 from datacollect.features.citizens.errors import SelfServiceDisabled
 from datacollect.features.selfservice import access, export, service
 from datacollect.features.selfservice.errors import InvalidListQuery, InvalidSubmission, NoEntity
-from datacollect.features.selfservice.languages import negotiated
 from datacollect.features.selfservice.model import OwnForms
 from datacollect.features.selfservice.schemas import (
     OWN_DATA,
@@ -28,6 +27,7 @@ from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentCitizen
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import OwnRecord, TenantScope
+from datacollect.kernel.languages import negotiated
 from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/auth/self-service", tags=["Self-Service"])

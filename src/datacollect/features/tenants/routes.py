@@ -18,7 +18,8 @@ from datacollect.features.tenants.errors import (
     ProgramAccessDenied,
 )
 from datacollect.features.tenants.linting import lint_section
-from datacollect.features.tenants.model import ListQuery, Progress
+from datacollect.features.tenants.listing import Line, list_page
+from datacollect.features.tenants.model import ListQuery, Progress, status_of
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
     CHANGED,
@@ -120,7 +121,7 @@ async def list_apps(
         include_archived=include_archived == "true",
     )
     async with hub.db.reading(EVERY_TENANT) as view:
-        found = await service.list_page(view, actor, query, seals=hub.seals)
+        found = await list_page(view, actor, query, seals=hub.seals)
     meta = schemas.ListMeta(
         total=found.total,
         page=found.page,
@@ -472,7 +473,7 @@ async def _patch(
     return done({key: section if shown is None else shown}, revision, warnings)
 
 
-def _line(line: service.Line) -> schemas.ProgramLine:
+def _line(line: Line) -> schemas.ProgramLine:
     program = line.program
     return schemas.ProgramLine(
         id=program.id,
@@ -483,7 +484,7 @@ def _line(line: service.Line) -> schemas.ProgramLine:
         external_sync=dict(line.external_sync),
         entities_count=line.entities_count,
         archived_at=None if program.archived_at is None else format_timestamp(program.archived_at),
-        status=service.status_of(program.archived_at),
+        status=status_of(program.archived_at),
         seeding=_progress(program.seeding),
     )
 
