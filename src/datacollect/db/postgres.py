@@ -142,6 +142,7 @@ class PostgresDatabase(Database):
         super().__init__()
         self._has_wall = row_level_security
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
+        self._is_closed = False
         self._engine = create_async_engine(
             _driver_url(url),
             isolation_level="AUTOCOMMIT",
@@ -213,6 +214,8 @@ class PostgresDatabase(Database):
     @contextlib.asynccontextmanager
     async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
+        if self._is_closed:
+            raise Unavailable()
         with _unavailable():
             async with self._engine.connect() as connection:
                 driver = await self._usable_driver(connection)
@@ -233,6 +236,10 @@ class PostgresDatabase(Database):
                         if not is_sound:
                             await connection.invalidate()
                     raise
+                finally:
+                    if self._is_closed and not connection.invalidated:
+                        # The pool that it would go back to has been given up: nobody else would close it.
+                        await connection.invalidate()
 
     async def _usable_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
         # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
@@ -270,6 +277,7 @@ class PostgresDatabase(Database):
             await connection.run_sync(migrate)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._engine.dispose()
 
 

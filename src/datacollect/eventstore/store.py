@@ -10,10 +10,11 @@ The log's running values (position, chain, latest event time) are one row per te
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
+from datacollect.eventstore.epochs import mark_of, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment, Slice
 from datacollect.kernel.clock import Millis
@@ -107,6 +108,32 @@ class Place:
     head: int
     epoch: str
     """Names the history that the positions are of."""
+    is_known: bool = True
+    """Whether the log holds the event that the cursor names; a time alone names none."""
+    sealed: Mapping[int, bytes] | None = None
+    """By number, the digests of the segments there are of what comes next. None if nobody asked, or where the cursor
+    names no event of the log."""
+
+    @property
+    def was_put_back(self) -> bool:
+        """Whether readers may be ahead of the log, for a reason that the operator has named."""
+        return put_back_at(self.epoch) is not None
+
+    def give_out(self, cursor: Cursor | None) -> Cursor | None:
+        """The cursor as a reader of this history is given it."""
+        mark = mark_of(self.epoch)
+        return replace(cursor, mark=mark) if mark and cursor is not None else cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The events that a segment is made of, as the database has them."""
+
+    epoch: str
+    chain_hash: bytes
+    """Of the last one, and so of all before it."""
+    text_bytes: int
+    """About how long their texts are together."""
 
 
 class HeldEvent(NamedTuple):
@@ -177,7 +204,8 @@ class EventStore(Protocol):
         """Replace the running counts of a log that is held."""
 
     async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
-        """Note that the history up to this position was put in the place of another one. The caller holds the log."""
+        """Note that the history up to this position was put in the place of another one that had it too, and more. The
+        caller holds the log. Where an earlier one ended before, it stays: there are devices of that one, too."""
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""
@@ -189,34 +217,48 @@ class EventStore(Protocol):
         made anew may have other events under the same guids (seeds). A plain time T is just before the first event
         with exactly that time, or, if there is none, just before the first event in log order later than T. An
         unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
-        (the epoch): delivering twice is free, skipping is not.
+        (the epoch): delivering twice is free, skipping is not. The same goes for an event behind the epoch that the
+        history before can have had too, unless the cursor was given out in this one (`epochs.py`).
         """
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
-        """Where a reader with this cursor stands, by one statement. Without a log: at the beginning of nothing."""
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
+        """Where a reader with this cursor stands, by one statement. Without a log: at the beginning of nothing.
+
+        It tells which segments there are of the next `reach` events.
+        """
 
     async def segments(
         self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
     ) -> Sequence[Segment]:
-        """The sealed segments of these numbers that there are of this history, in order."""
+        """The sealed segments of these numbers that there are of this history, in order; none if it is replaced."""
 
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         """Where the log ends, and how many segments are sealed of it; None if there is no log."""
 
-    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
-        """About how long the texts of the next `limit` events are together, without bringing them here."""
+    async def run(self, view: Reading, scope: TenantScope, number: int) -> Run | None:
+        """What is known of the run of this number without reading its events; None if the log does not go so far."""
 
-    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
-        """Keep a segment, unless it is there or the log has another history by now. What is purged stays purged."""
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, run: Run) -> None:
+        """Keep a segment of the run, unless one is there or the log has another history by now.
+
+        What is purged stays purged, and what a database has lost that another took over from is not brought back.
+        """
+
+    async def drop_segment(self, tx: Tx, scope: TenantScope, number: int) -> None:
+        """Delete a segment; harmless if there is none."""
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         """Those of the events that the log holds, by guid."""
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        """The next events in position order."""
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
+        """The next events in position order; with an `epoch`, none if the log has another history by now."""
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
-        """The events at these positions, in position order."""
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
+        """The events at these positions, in position order; with an `epoch`, none as in `read`."""
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         """The first position recorded at `instant` or later; one behind the head if there is none."""

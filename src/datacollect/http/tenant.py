@@ -7,11 +7,15 @@ import structlog
 from fastapi import Query, Request
 
 from datacollect.http.body import read_body, read_json
+from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
-ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
-"""Documents the query parameter; `tenant_of` is what reads it, together with the body."""
+ConfigId = Annotated[
+    str | None, Query(alias="configId", description="The program; `default` if the body names none either.")
+]
+"""Documents the query parameter; `tenant_of` is what reads it, together with the body. It shows no default: generated
+clients send those, and one in the query beside another program in the body is refused."""
 
 
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:
@@ -44,7 +48,7 @@ def tenant_named(request: Request, body: Mapping[str, Any] | None = None) -> Ten
     return TenantId(named[0])
 
 
-UNKNOWN_CALLER_BYTES = 10 * 1024 * 1024
+UNKNOWN_CALLER_BYTES = LARGEST_STRANGE_BODY_BYTES
 """The most that is read for somebody who cannot be known before it is read."""
 
 

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.http.wire import examples
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
@@ -55,7 +57,7 @@ class EventOut(_Wire):
 class PushRequest(_Wire):
     model_config = _example({"configId": "household-registry", "events": [_EVENT]})
 
-    config_id: str = Field(default="default", description="The program.")
+    config_id: str | None = Field(default=None, description="The program; `default` if the query names none either.")
     events: list[EventIn]
     atomic: bool = Field(
         default=True,
@@ -115,4 +117,6 @@ class PullReply(_Wire):
 
 
 class CallbackReply(_Wire):
+    model_config = examples({"status": "not implemented"})
+
     status: Literal["not implemented"]
