@@ -26,7 +26,8 @@ from datacollect.features.duplicates import detecting
 from datacollect.features.duplicates.comparing import compare_all
 from datacollect.features.duplicates.detecting import DetectingHandler
 from datacollect.features.entities.projection import EntityProjection
-from datacollect.features.tenants.service import find_running, matching_of, take_up
+from datacollect.features.tenants.asked import find_running, matching_of
+from datacollect.features.tenants.service import take_up
 from datacollect.jobs import Continue, Job, enqueue, find_active
 from datacollect.kernel.clock import SystemClock, parse_timestamp
 from datacollect.kernel.identity import TenantScope, system_scope

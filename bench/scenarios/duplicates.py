@@ -30,7 +30,7 @@ from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, keys_of, subjects_among
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.service import entities_changed
-from datacollect.features.tenants.service import matching_of
+from datacollect.features.tenants.asked import matching_of
 from datacollect.kernel.clock import SystemClock, format_timestamp, parse_timestamp
 from datacollect.kernel.cursor import write_place
 from datacollect.kernel.identity import TenantScope, system_scope

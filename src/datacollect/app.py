@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
@@ -19,7 +20,7 @@ from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.attachments import feature as attachments
-from datacollect.features.attachments.contents.collecting import CollectHandler, Rounds
+from datacollect.features.attachments.contents.collecting import CollectHandler, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper, programs_with_attachments
 from datacollect.features.attachments.tidying import Tidier
@@ -79,9 +80,10 @@ from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync import feature as sync
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants import feature as tenants
+from datacollect.features.tenants.adoption import adopt, locked_programs
+from datacollect.features.tenants.asked import count_sending_codes
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding_job import SeedingHandler
-from datacollect.features.tenants.service import adopt, count_sending_codes, locked_programs
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import HASHING_THREADS, ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
@@ -90,12 +92,14 @@ from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Authenticator, Hub
 from datacollect.http.limits import RequestLimits
+from datacollect.http.openapi import operation_id
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
@@ -148,6 +152,11 @@ _LOCKED = (
 _NO_WAY_OUT = (
     "Programs let citizens sign in by codes, and this hub has no way to send them. Set SMTP_URL or SMS_GATEWAY_URL:"
     " docs/how-to/send-codes-by-mail-and-sms.md."
+)
+
+_NO_STORAGE = (
+    "Attachments are answered with 503 until their store is back; syncing goes on. Check S3_ENDPOINT, S3_BUCKET and its keys,"
+    " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
 
 _ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
@@ -282,9 +291,16 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
             secret_access_key=secret.get_secret_value() if secret else None,
             virtual_hosted=settings.s3_virtual_hosted,
             allow_http=settings.s3_http_allowed,
-            root_certificate=settings.s3_ca_file.read_bytes() if settings.s3_ca_file else None,
+            root_certificate=_certificates(settings.s3_ca_file),
         )
     )
+
+
+def _certificates(file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"S3_CA_FILE {file} cannot be read ({error.strerror}).") from error
 
 
 def _all(told: Sequence[OnGrowth]) -> OnGrowth:
@@ -307,7 +323,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), going_round(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
                 yield
         finally:
             await hub.others.aclose()
@@ -317,24 +333,32 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             hub.duplicates.stop()
             await hub.db.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
+    # Not by `include_router`: it builds every route once more for each application, and looks for each request's twice.
     for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
-            app.include_router(feature.router)
-    app.include_router(pages_router(ApiDescription(app)))
+            app.router.routes.extend(feature.router.routes)
+    app.router.routes.extend(pages_router(ApiDescription(app)).routes)
     require_policies(app)
     return app
 
 
 @contextlib.asynccontextmanager
-async def going_round(hub: Hub) -> AsyncIterator[None]:
+async def rounds(hub: Hub) -> AsyncIterator[None]:
     """Look for what has come due, now and then, while the block lasts."""
     async with contextlib.AsyncExitStack() as going:
         if hub.settings.rounds:
-            await going.enter_async_context(Rounds(hub.db, hub.clock, programs_with_attachments).running())
+            await going.enter_async_context(CollectRounds(hub.db, hub.clock, programs_with_attachments).running())
             await going.enter_async_context(ReviewRounds(hub.db, hub.clock).running())
         yield
 
@@ -399,7 +423,7 @@ async def _open_storage(hub: Hub) -> None:
     with contextlib.suppress(StorageUnavailable):
         await hub.objects.health()
         return
-    _log.warning("storage.unreachable", store=hub.settings.attachments_store)
+    _log.warning("storage.unreachable", store=hub.settings.attachments_store, help=_NO_STORAGE)
 
 
 def _add_middleware(app: FastAPI, hub: Hub) -> None:
@@ -419,6 +443,11 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
     trusted = trust_rule(settings.trust_proxy)
     if trusted is not None:
         app.add_middleware(ClientAddress, trusted=trusted)
+
+
+def create_event_log(database: Database, clock: Clock) -> EventLog:
+    """For what is done to logs without appending events that change anything."""
+    return EventLog(event_store(database), [], clock)
 
 
 def create_rebuilder(database: Database) -> Rebuilder:

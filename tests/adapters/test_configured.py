@@ -1,6 +1,6 @@
 """`externalSync` is read in every form that configs in use have, and what is wrong is named without being quoted."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from datacollect.adapters.configured import Configured, options_of, read_external_sync
 from datacollect.adapters.errors import Misconfigured, UnknownAdapter
 from datacollect.adapters.kinds import AdapterKind, Capability
-from datacollect.adapters.options import HIDDEN, AdapterOptions, TextMap, filled_in, form_fields
+from datacollect.adapters.options import HIDDEN, AdapterOptions, FromJson, filled_in, form_fields
 from datacollect.adapters.registry import AdapterRegistry
 
 
@@ -20,7 +20,7 @@ class Options(AdapterOptions):
     is_strict: bool = True
     submit_via: Literal["direct", "change-request"] = "direct"
     namespace: str = Field("urn:x", validation_alias=AliasChoices("namespace", "identifierSystem"))
-    types: TextMap = Field(default_factory=dict, json_schema_extra=HIDDEN)
+    types: Annotated[dict[str, str], FromJson] = Field(default_factory=dict, json_schema_extra=HIDDEN)
 
 
 KIND = AdapterKind(

@@ -2,13 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-from sqlalchemy import Select, select
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import asyncpg
 
 from datacollect.app import event_store
 from datacollect.db import EVERY_TENANT, Tx
@@ -16,12 +12,12 @@ from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PLANNED_ONCE, UNSORTED, PostgresDatabase
 from datacollect.eventstore import postgres
+from datacollect.features.entities.finding.statements import Sql, indexed
 from datacollect.features.entities.indexing.checking import faults_of
-from datacollect.features.entities.indexing.conditions import found_by, is_found, lookup_of, lookups_of_search
+from datacollect.features.entities.indexing.lookups import Lookup, lookups_of_words
 from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
-from datacollect.features.entities.indexing.values import Op
+from datacollect.features.entities.indexing.values import Range, equal_to
 from datacollect.features.entities.rebuilt import expect_growth
-from datacollect.features.entities.tables import entities
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -232,11 +228,10 @@ async def test_every_statement_of_a_limited_caller_finds_its_rows_by_key(
 
 
 LOOKUPS = {
-    "words": lookups_of_search("ana ok")[0],
-    "equal text": lookup_of("phone", Op.EQ, "0912"),
-    "equal number": lookup_of("phone", Op.EQ, 31),
-    "above": lookup_of("phone", Op.GTE, 31),
-    "before": lookup_of("phone", Op.LT, "2024-01-01"),
+    "words": lookups_of_words(["ana"])[0],
+    "equal text": Lookup("phone", [Range("=0912", "=0912")]),
+    "equal number or text": Lookup("phone", [one for one in (equal_to(31), equal_to("x")) if one is not None]),
+    "dates before": Lookup("phone", [Range("=", "=2024-01-01~")]),
 }
 TERMS_BY_KEY = {
     "sqlite": re.compile(
@@ -249,32 +244,13 @@ TERMS_BY_KEY = {
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", LOOKUPS)
 async def test_the_search_index_is_asked_by_key(hub: Hub, name: str) -> None:
-    scope, lookup = system_scope(TenantId("p")), LOOKUPS[name]
-    assert lookup is not None
-    for statement in (found_by(scope, lookup), found_by(scope, lookup).limit(5)):
-        plan = await plan_of(hub, statement)
+    found = indexed(Sql(hub.db.dialect, system_scope(TenantId("p"))), LOOKUPS[name])
+    explain = _explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres
+    for statement in (found, f"{found} LIMIT 5"):
+        async with hub.db.transaction(EVERY_TENANT) as tx:
+            plan = await explain(tx, statement)
         assert any(TERMS_BY_KEY[hub.db.dialect].search(step) for step in plan), plan
         assert not [step for step in plan if "SCAN" in step or "Seq Scan" in step or "Sort" in step], plan
-
-
-@pytest.mark.usefixtures("filled")
-async def test_one_entity_is_looked_up_in_the_index_by_its_whole_key(hub: Hub) -> None:
-    scope, lookup = system_scope(TenantId("p")), LOOKUPS["equal text"]
-    assert lookup is not None
-    newest = select(entities.c.guid).where(
-        entities.c.tenant_id == scope.tenant_id, ~entities.c.deleted, is_found(scope, lookup, entities.c.guid)
-    )
-    plan = await plan_of(hub, newest.order_by(entities.c.changed_position.desc()).limit(50))
-    assert any("search_terms" in step and "guid" in step for step in plan), plan
-    assert not [step for step in plan if WALKS_THROUGH_A_TENANT[hub.db.dialect].search(step) and "_newest" not in step]
-
-
-async def plan_of(hub: Hub, statement: Select[Any]) -> list[str]:
-    """Of a statement that SQLAlchemy writes."""
-    dialect = asyncpg.dialect() if hub.db.dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
-    sql = str(statement.compile(dialect=dialect))
-    async with hub.db.transaction(EVERY_TENANT) as tx:
-        return await (_explain_sqlite if hub.db.dialect == "sqlite" else _explain_postgres)(tx, sql)
 
 
 @pytest.mark.usefixtures("filled")

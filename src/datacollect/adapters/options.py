@@ -51,8 +51,6 @@ def _read_json(value: Any) -> Any:
 FromJson = BeforeValidator(_read_json)
 """`Annotated[dict[str, str], FromJson]`: an object, or its JSON as a text, which is what forms can enter."""
 
-TextMap = Annotated[dict[str, str], FromJson]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:

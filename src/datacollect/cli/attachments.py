@@ -14,7 +14,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
 from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.features.attachments.transfer import read_manifest
-from datacollect.features.tenants.service import every_program
+from datacollect.features.tenants.asked import every_program
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import NotFound
 from datacollect.kernel.identity import TenantScope, system_scope

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.showing import print_json
-from datacollect.features.tenants import service
 from datacollect.features.tenants.errors import InvalidConfigId
+from datacollect.features.tenants.model import ANYTHING, Expected
+from datacollect.features.tenants.service import Stored
 from datacollect.kernel.identity import COMMAND_LINE, Action, Actor, Role, TenantScope
 from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.sync_scope import RoleAssignment
@@ -35,11 +36,11 @@ def reader_of(program_id: str) -> TenantScope:
     return reader.in_tenant(tenant_id, Action.READ)
 
 
-def expected_revision(revision: int | None) -> service.Expected:
-    return service.ANYTHING if revision is None else service.Expected(frozenset({revision}), exists=True)
+def expected_revision(revision: int | None) -> Expected:
+    return ANYTHING if revision is None else Expected(frozenset({revision}), exists=True)
 
 
-def saved(scope: TenantScope, stored: service.Stored, seeding: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def saved(scope: TenantScope, stored: Stored, seeding: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What is told of a change. `seeding` is how far it is, if that is known better than when it was stored."""
     if seeding is None and stored.seeding is not None:
         seeding = {"state": "running", "total": stored.seeding.total, "done": stored.seeding.tally.done}

@@ -28,7 +28,8 @@ from datacollect.eventstore.figures import figures_of
 from datacollect.features.tenants import service
 from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.artifacts import Picture, artifact_qr, public_base_url, qr_code
-from datacollect.features.tenants.model import ListQuery, classify
+from datacollect.features.tenants.listing import Line, list_page
+from datacollect.features.tenants.model import ANYTHING, Expected, ListQuery, classify
 from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
 from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.features.tenants.seeding import plan_of, seed_records
@@ -77,7 +78,7 @@ def create_program(
         accepted = _accepted(file, hub)
         plan = plan_of(seed_records(accepted.document.get("entityForms", ()), accepted.entity_data))
         scope = editor_of(accepted.document["id"])
-        expected = service.ANYTHING if or_update else service.Expected(exists=False)
+        expected = ANYTHING if or_update else Expected(exists=False)
         async with hub.db.transaction(scope) as tx:
             stored = await service.upload(
                 tx,
@@ -165,7 +166,7 @@ def list_programs(
                 query = ListQuery(
                     page=page, page_size=_PAGE, sort_by="id", search=search.strip().lower(), include_archived=archived
                 )
-                listed = await service.list_page(view, COMMAND_LINE, query, seals=hub.seals)
+                listed = await list_page(view, COMMAND_LINE, query, seals=hub.seals)
                 found += map(_line, listed.lines)
                 if page >= listed.total_pages:
                     break
@@ -284,7 +285,7 @@ def _is_seeding(document: Mapping[str, Any]) -> bool:
     return (document.get("seeding") or {}).get("state") == "running"
 
 
-def _line(line: service.Line) -> dict[str, Any]:
+def _line(line: Line) -> dict[str, Any]:
     program = line.program
     return {
         "id": program.id,

@@ -24,6 +24,7 @@ from datacollect.jobs.model import (
     Step,
 )
 from datacollect.jobs.queue import enqueue, find_active, find_job, find_latest, forget_ended, list_jobs, stop_all
+from datacollect.jobs.rounds import going_round
 from datacollect.jobs.worker import Worker
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "find_job",
     "find_latest",
     "forget_ended",
+    "going_round",
     "list_jobs",
     "stop_all",
 ]

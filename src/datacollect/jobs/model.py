@@ -14,8 +14,6 @@ from datacollect.kernel.ids import TenantId
 JobId = NewType("JobId", str)
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
 
 _LONGEST_ASKED_SECONDS = 3600
 """Another system that wants us back in a year is asked in an hour."""

@@ -8,7 +8,6 @@ from typing import NewType
 TenantId = NewType("TenantId", str)
 """A program's `configId`: the boundary of all data."""
 
-EntityGuid = NewType("EntityGuid", str)
 EventGuid = NewType("EventGuid", str)
 UserId = NewType("UserId", int)
 

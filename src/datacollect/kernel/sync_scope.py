@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from datacollect.kernel.canonical import canonical_json
@@ -54,7 +55,7 @@ class Reach:
 EVERYWHERE = Reach()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SyncScope:
     """Which entities a device is to hold. A dimension that is None is not limited."""
 
@@ -83,7 +84,7 @@ class SyncScope:
         """Entities that did not change at or after this are not delivered."""
         return None if self.time_window is None else Millis(_begins(self.time_window, now))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The same on every replica and after every restart; a client that sees another one pulls afresh."""
         document = {

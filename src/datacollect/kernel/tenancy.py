@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from datacollect.kernel.filetypes import DEFAULT_FILE_TYPES, MOST_FILE_BYTES, MOST_PER_ENTITY
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.languages import DEFAULT_LANGUAGES
 
 CUSTOM_EVENT_TYPES = frozenset({"record-attendance", "grant-entitlement", "redeem-entitlement", "void-redemption"})
 """Event types that a program has to switch on, by `customEventTypes`."""
@@ -60,13 +61,10 @@ class OidcRules:
 
 @dataclass(frozen=True, slots=True)
 class SelfServiceRules:
-    """What a program lets citizens do."""
+    """How a program lets citizens in."""
 
     methods: frozenset[str]
     """`SignIn`s, by name."""
-    allowed_forms: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ("en",)
-    require_review: bool = False
     oidc: OidcRules | None = None
 
     @property
@@ -96,7 +94,7 @@ class MessageRules:
 
     per_day: int | None = None
     """None: what the hub's operator has set."""
-    languages: tuple[str, ...] = ("en",)
+    languages: tuple[str, ...] = DEFAULT_LANGUAGES
     """The first is the program's own."""
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Words of its own, by purpose (`reviewDecided`) and language (in lower case)."""

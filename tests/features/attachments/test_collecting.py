@@ -10,7 +10,7 @@ import pytest
 
 from datacollect.db import Database
 from datacollect.features.attachments.contents import queries
-from datacollect.features.attachments.contents.collecting import KIND, Rounds
+from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.http.hub import Hub
@@ -37,7 +37,7 @@ async def stored(hub: Hub, program: str) -> Sequence[str]:
 
 
 async def collect(hub: Hub) -> None:
-    await Rounds(hub.db, hub.clock, programs_with_attachments).look()
+    await CollectRounds(hub.db, hub.clock, programs_with_attachments).look()
     await hub.jobs.drain()
 
 

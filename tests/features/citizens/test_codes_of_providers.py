@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.providers import fetching
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.features.tenants.tables import programs
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import Key, Seals

@@ -26,7 +26,8 @@ from datacollect.features.duplicates.service import Decision, Resolution
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
-from datacollect.features.tenants.service import find_running, take_up
+from datacollect.features.tenants.asked import find_running
+from datacollect.features.tenants.service import take_up
 from datacollect.jobs import Continue, Job, enqueue, find_active
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope, system_scope

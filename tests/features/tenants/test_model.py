@@ -66,9 +66,8 @@ def test_the_parent_is_a_group_by_type_or_by_standing_on_top():
     assert classify([form("a"), form("b", "a", "group"), form("c", "b")])["c"].parent_is_group is True
 
 
-def test_a_kind_names_its_events_and_category():
-    record = FormKind("record", parent_is_group=False)
-    assert (record.create_type, record.update_type, record.category) == ("create-record", "update-record", "record")
+def test_a_kind_names_its_category():
+    assert FormKind("record", parent_is_group=False).category == "record"
     assert FormKind("group", parent_is_group=False).category == "entity"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.features.tenants.service import ReviewNotifications, review_notifications
+from datacollect.features.tenants.asked import ReviewNotifications, review_notifications
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Key, Seals

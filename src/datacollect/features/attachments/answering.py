@@ -4,7 +4,6 @@ What goes wrong before the first byte is an error like any other, so that bytes 
 Later the connection is closed before the length that was promised.
 """
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
@@ -13,12 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from datacollect.features.attachments.contents.model import Content
 from datacollect.features.attachments.model import Part
-from datacollect.http.guard import TookTooLong
+from datacollect.http.sending import STALL_SECONDS, send_piece, send_while_read
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import ObjectStore, Opened
-
-STALL_SECONDS = 60.0
-"""A reader that takes nothing for so long has gone."""
 
 _log = structlog.get_logger(component="attachments")
 
@@ -52,31 +48,11 @@ class FileAnswer(Response):
         del scope
         end = self._part.last + 1
         async with await self._objects.open(self._key, self._size_bytes, start=self._part.first, end=end) as opened:
-            sending = asyncio.create_task(self._send(opened, send))
-            leaving = asyncio.create_task(_left(receive))
-            try:
-                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    sending.result()
-                else:
-                    _log.info("attachment.download_abandoned")
-            finally:
-                sending.cancel()
-                leaving.cancel()
-                await asyncio.wait((sending, leaving))
+            if not await send_while_read(self._send(opened, send), receive):
+                _log.info("attachment.download_abandoned")
 
     async def _send(self, opened: Opened, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for piece in opened:
-            try:
-                async with asyncio.timeout(self._stall_seconds):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except TimeoutError as error:
-                raise TookTooLong() from error
+            await send_piece(send, piece, stall_seconds=self._stall_seconds)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    """Returns when the reader has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -34,9 +34,6 @@ class Problem(StrEnum):
     """More or fewer attachments have the content than is noted."""
 
 
-LOST = (Problem.MISSING, Problem.DAMAGED)
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     problem: Problem

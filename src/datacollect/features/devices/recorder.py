@@ -11,7 +11,7 @@ import structlog
 from datacollect.db import Database, Tx
 from datacollect.features.devices import queries
 from datacollect.features.devices.model import Activity, ClockSamples, DeviceKey, Tally
-from datacollect.features.tenants.service import hold
+from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId

@@ -23,7 +23,7 @@ from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind, parents_in
 from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
-from datacollect.features.tenants.service import find_running, matching_of
+from datacollect.features.tenants.asked import find_running, matching_of
 from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope, system_scope

@@ -17,7 +17,7 @@ from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.service import entities_by_guid, within_reach
-from datacollect.features.tenants.service import matching_of
+from datacollect.features.tenants.asked import matching_of
 from datacollect.jobs import JobId, enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope

@@ -15,11 +15,10 @@ from datacollect.features.exports.model import Order
 from datacollect.features.exports.service import Export
 from datacollect.http.guard import TookTooLong
 from datacollect.http.hub import Exports
+from datacollect.http.sending import STALL_SECONDS, send_piece, send_while_read
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
-STALL_SECONDS = 60.0
-"""A reader that takes nothing for so long has gone."""
 MOST_SECONDS = 2 * 3600.0
 """As long as an export may keep the database from tidying up behind it."""
 
@@ -49,18 +48,8 @@ class ExportAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        working = asyncio.create_task(self._work(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
-            else:
-                _log.info("export.abandoned")
-        finally:
-            working.cancel()
-            leaving.cancel()
-            await asyncio.wait((working, leaving))
+        if not await send_while_read(self._work(send), receive):
+            _log.info("export.abandoned")
 
     async def _work(self, send: Send) -> None:
         try:
@@ -76,16 +65,5 @@ class ExportAnswer(Response):
         piece: bytes | None = await anext(export.pieces, b"")
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         while piece is not None:
-            try:
-                async with asyncio.timeout(self._stall_seconds):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except TimeoutError as error:
-                # Here already: to the database's side a timeout is the database's.
-                raise TookTooLong() from error
+            await send_piece(send, piece, stall_seconds=self._stall_seconds)
             piece = await anext(export.pieces, None)
-
-
-async def _left(receive: Receive) -> None:
-    """Returns when the reader has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

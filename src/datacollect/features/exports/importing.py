@@ -30,12 +30,13 @@ from datacollect.features.entities.walking import walk_named
 from datacollect.features.exports.errors import FileContradictsItself, ProgramNotEmpty, StateDiffers
 from datacollect.features.exports.reading import Metadata, ReadEvent, read_entities, read_events, read_metadata
 from datacollect.features.exports.writing import pair_of
-from datacollect.features.tenants.service import lock_searchable, take_up
+from datacollect.features.tenants.asked import lock_searchable
+from datacollect.features.tenants.service import take_up
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.kernel.ids import TenantId
 
 BATCH = 2000
 """Events, or entities, in memory at once."""
@@ -104,7 +105,7 @@ class Importer:
                 await self._apply(tx, scope, intake, batch)
                 told.add(len(batch))
             head = intake.finish(metadata)
-            await self._store.renew(tx, scope, epoch=new_guid(), position=head.position)
+            await self._log.renew(tx, scope, position=head.position)
             entities = await self._compare(tx, scope, file, sum(head.figures.values()), told)
             # What comes later counts from here: the trail must say where these events come from.
             source = {"from": metadata.config_id, "exportedAt": metadata.exported_at, "events": head.position}

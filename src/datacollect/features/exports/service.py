@@ -18,7 +18,7 @@ from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Orde
 from datacollect.features.exports.places import ExportPlaces
 from datacollect.features.exports.source import Source
 from datacollect.features.exports.writing import written
-from datacollect.features.tenants.service import portable_program
+from datacollect.features.tenants.asked import portable_program
 from datacollect.kernel.clock import Clock, format_timestamp
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope

@@ -12,7 +12,7 @@ from datacollect.features.audit.service import Told, pull
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.service import iterate
 from datacollect.features.entities.walking import FORMLESS, Form, Walked, keys_by_form, walk_page
-from datacollect.features.tenants.service import form_definitions
+from datacollect.features.tenants.asked import form_definitions
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 

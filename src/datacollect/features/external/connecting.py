@@ -15,7 +15,7 @@ from datacollect.adapters.port import Adapter
 from datacollect.adapters.registry import AdapterRegistry
 from datacollect.db import Database
 from datacollect.features.external.codes import Trouble
-from datacollect.features.tenants.service import Bridge, bridge_of
+from datacollect.features.tenants.asked import Bridge, bridge_of
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope

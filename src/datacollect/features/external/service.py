@@ -16,7 +16,7 @@ from datacollect.features.external.errors import InstanceNotFound, NoActiveJob, 
 from datacollect.features.external.model import Run
 from datacollect.features.external.record_queries import Letter
 from datacollect.features.external.runner import KIND
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.jobs import JobId, Worker, enqueue
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope

@@ -10,7 +10,7 @@ from datacollect.features.forms import queries
 from datacollect.features.forms.errors import FormMismatch, InvalidFindingsQuery
 from datacollect.features.forms.model import ProgramForms
 from datacollect.features.forms.queries import Finding, Place
-from datacollect.features.tenants.service import form_definitions
+from datacollect.features.tenants.asked import form_definitions
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from datacollect.features.messages.model import Purpose
+from datacollect.kernel.languages import negotiated
 from datacollect.kernel.tenancy import Tenant
 
 _DEFAULT_LANGUAGE = "en"
 
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 _MOST_PROGRAM_NAME = 60
-_TAG = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?")
-_MOST_TAGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,7 @@ def compose(tenant: Tenant, purpose: Purpose, *, language: str | None = None, **
 
 def best_language(tenant: Tenant, accepted: str | None) -> str:
     """Of the program's languages the one that an `Accept-Language` header likes best; without one, the first."""
-    wanted = sorted(_tags(accepted or ""), key=lambda tag: -tag[1])
-    for tag, weight in wanted:
-        for language in tenant.messages.languages if weight > 0 else ():
-            if _is_of(language, tag):
-                return language
-    return next(iter(tenant.messages.languages), _DEFAULT_LANGUAGE)
+    return negotiated(tenant.messages.languages, asked=None, header=accepted)
 
 
 def _words(tenant: Tenant, purpose: Purpose, language: str | None) -> Text:
@@ -116,16 +110,6 @@ def _from_narrow_to_wide(tag: str) -> Iterator[str]:
     while tag:
         yield tag
         tag = tag.rpartition("-")[0]
-
-
-def _is_of(language: str, tag: str) -> bool:
-    return tag == "*" or tag in _from_narrow_to_wide(language) or language.lower() in _from_narrow_to_wide(tag)
-
-
-def _tags(header: str) -> Iterator[tuple[str, float]]:
-    for part in header.split(",", _MOST_TAGS)[:_MOST_TAGS]:
-        if found := _TAG.fullmatch(part):
-            yield found[1].lower(), float(found[2] or 1)
 
 
 def _filled(text: str, gaps: Mapping[str, str]) -> str:

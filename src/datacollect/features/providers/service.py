@@ -12,7 +12,7 @@ from datacollect.features.providers.errors import ProviderLoginRefused, Provider
 from datacollect.features.providers.model import provider_actor
 from datacollect.features.providers.redeeming import CodeRedeemer
 from datacollect.features.providers.verifying import TokenVerifier
-from datacollect.features.tenants.service import auth_configs
+from datacollect.features.tenants.asked import auth_configs
 from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.client_assertions import ClientKey

@@ -20,7 +20,7 @@ from datacollect.features.quarantine.model import (
     event_to_replay,
     quarantine_id,
 )
-from datacollect.features.tenants.service import hold
+from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant

@@ -10,7 +10,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.errors import CannotDelegate, MissingRequiredRole, NoSuchReviewer
 from datacollect.features.reviews.model import Policy, PolicyRow, Review
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.features.users import service as users
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantNotFound

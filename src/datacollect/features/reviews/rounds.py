@@ -1,23 +1,16 @@
 """Looks, now and then, in which programs there is something to do about reviews. Several processes may."""
 
-import asyncio
-import contextlib
-import random
-from collections.abc import AsyncIterator
-
-import structlog
+from contextlib import AbstractAsyncContextManager
 
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.service import DELEGATING, TELLING
-from datacollect.features.tenants.service import find_running
-from datacollect.jobs import enqueue
+from datacollect.features.tenants.asked import find_running
+from datacollect.jobs import enqueue, going_round
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import system_scope
 
-ROUND_SECONDS = 120
-
-_log = structlog.get_logger(component="reviews")
+_ROUND_SECONDS = 120
 
 
 class ReviewRounds:
@@ -25,14 +18,8 @@ class ReviewRounds:
         self._database = database
         self._clock = clock
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        going_round = asyncio.get_running_loop().create_task(self._go_round())
-        try:
-            yield
-        finally:
-            going_round.cancel()
-            await asyncio.gather(going_round, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return going_round(self.look, seconds=_ROUND_SECONDS, name="reviews")
 
     async def look(self) -> None:
         """Have other systems asked, and asked after, wherever they decide; and have told what is due."""
@@ -49,12 +36,3 @@ class ReviewRounds:
                     # Of an archived program nothing is asked and told; who restores it finds all as it was.
                     if await find_running(tx, tenant_id) is not None:
                         await enqueue(tx, scope, kind, {}, now=now)
-
-    async def _go_round(self) -> None:
-        while True:
-            # Not all processes at the same moment, and not in the moment of the start.
-            await asyncio.sleep(ROUND_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                await self.look()
-            except Exception as error:
-                _log.warning("reviews.round_failed", exc_info=error)

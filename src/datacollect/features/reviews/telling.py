@@ -17,8 +17,8 @@ from datacollect.features.messages.service import Channel, NewMessage, Outbox, P
 from datacollect.features.reviews import queries
 from datacollect.features.reviews.model import News, Review, SubmissionOrigin
 from datacollect.features.reviews.service import TELLING
-from datacollect.features.tenants import service as tenants
-from datacollect.features.tenants.service import ReviewNotifications
+from datacollect.features.tenants import asked as tenants
+from datacollect.features.tenants.asked import ReviewNotifications
 from datacollect.features.users import service as users
 from datacollect.jobs import Continue, Done, Job, Step
 from datacollect.kernel.clock import Clock, Millis, format_timestamp

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datacollect.db import Database
-from datacollect.features.selfservice.languages import DEFAULT_LANGUAGES
 from datacollect.features.selfservice.model import OwnForm, OwnForms
-from datacollect.features.tenants.service import ForCitizens, config_for_citizens
+from datacollect.features.tenants.asked import ForCitizens, config_for_citizens
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.languages import DEFAULT_LANGUAGES
 from datacollect.kernel.tenancy import Tenant, login_factors
 
 _MOST_PROGRAMS = 500

@@ -73,10 +73,10 @@ Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(Pus
 
 
 async def _pull_at_once(request: Request) -> Response:
-    """`pull`, with what FastAPI would give it."""
+    """`pull_events`, with what FastAPI would give it."""
     hub, asked = await get_hub(request), request.query_params
     puller = await _PULLING.enter(request, hub)
-    return await pull(request, hub, puller, asked.get("since", ""), asked.get("limit"), asked.get("areaIds"))
+    return await pull_events(request, hub, puller, asked.get("since", ""), asked.get("limit"), asked.get("areaIds"))
 
 
 @router.get(
@@ -91,7 +91,7 @@ async def _pull_at_once(request: Request) -> Response:
     openapi_extra=_DEVICE_HEADER,
 )
 @directly(_pull_at_once)
-async def pull(
+async def pull_events(
     request: Request,
     hub: CurrentHub,
     puller: Puller,
@@ -156,7 +156,7 @@ async def pull_callback(puller: Puller) -> dict[str, str]:
     },
     openapi_extra=_DEVICE_HEADER,
 )
-async def push(
+async def push_events(
     request: Request,
     hub: CurrentHub,
     pusher: Pusher,

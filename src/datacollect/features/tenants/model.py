@@ -93,14 +93,6 @@ class FormKind:
     parent_is_group: bool
 
     @property
-    def create_type(self) -> str:
-        return f"create-{self.entity_type}"
-
-    @property
-    def update_type(self) -> str:
-        return f"update-{self.entity_type}"
-
-    @property
     def category(self) -> Literal["entity", "record"]:
         return "record" if self.entity_type == "record" else "entity"
 
@@ -209,3 +201,8 @@ def page_of(total: int, query: ListQuery) -> tuple[int, int]:
     """The page that is delivered, and how many there are; of nothing, it is page 1 of 0."""
     pages = -(-total // query.page_size)
     return min(query.page, max(pages, 1)), pages
+
+
+def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:
+    """Whether devices sync with the program."""
+    return "running" if archived_at is None else "archived"

@@ -10,6 +10,7 @@ from typing import Any
 from datacollect.features.tenants.addresses import base_holds_credentials, holds_credentials
 from datacollect.features.tenants.model import Program
 from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.languages import DEFAULT_LANGUAGES
 from datacollect.kernel.oidc import HUB_FIELDS
 
 MASK = "********"
@@ -170,7 +171,7 @@ def login_screen(program: Program) -> dict[str, Any]:
         shown["selfService"] = {
             "enabled": self_service["enabled"],
             "authMethods": self_service["authMethods"],
-            "languages": self_service.get("languages") or ["en"],
+            "languages": self_service.get("languages") or list(DEFAULT_LANGUAGES),
         }
         if oidc := self_service.get("oidcConfig"):
             keys = ("authority", "clientId", "redirectUri", "scope", "acrValues")

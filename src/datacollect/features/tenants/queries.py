@@ -109,8 +109,6 @@ class _SelfService(_Messages, rename="camel"):
 
     enabled: bool = False
     auth_methods: frozenset[str] = frozenset()
-    allowed_forms: tuple[str, ...] = ()
-    require_review: bool = False
     oidc_config: _Oidc | None = None
 
     def rules(self) -> SelfServiceRules | None:
@@ -119,9 +117,6 @@ class _SelfService(_Messages, rename="camel"):
         oidc = self.oidc_config
         return SelfServiceRules(
             methods=self.auth_methods,
-            allowed_forms=self.allowed_forms,
-            languages=self.languages or ("en",),
-            require_review=self.require_review,
             oidc=None
             if oidc is None
             else OidcRules(

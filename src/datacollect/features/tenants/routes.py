@@ -18,7 +18,8 @@ from datacollect.features.tenants.errors import (
     ProgramAccessDenied,
 )
 from datacollect.features.tenants.linting import lint_section
-from datacollect.features.tenants.model import ListQuery, Progress
+from datacollect.features.tenants.listing import Line, list_page
+from datacollect.features.tenants.model import ListQuery, Progress, status_of
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
     CHANGED,
@@ -120,7 +121,7 @@ async def list_apps(
         include_archived=include_archived == "true",
     )
     async with hub.db.reading(EVERY_TENANT) as view:
-        found = await service.list_page(view, actor, query, seals=hub.seals)
+        found = await list_page(view, actor, query, seals=hub.seals)
     meta = schemas.ListMeta(
         total=found.total,
         page=found.page,
@@ -242,7 +243,7 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
     responses=errors(404, 429),
     dependencies=[PUBLIC],
 )
-async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
+async def get_app_login(hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
     async with hub.db.reading() as view:
         program = await service.get_public(view, TenantId(program_id), seals=hub.seals)
@@ -252,7 +253,7 @@ async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
 @apps.delete(
     "/{id}",
     summary="Archive a program",
-    response_model=schemas.Done,
+    response_model=schemas.ProgramReply,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
 async def archive_app(
@@ -270,7 +271,7 @@ async def archive_app(
 @apps.post(
     "/{id}/restore",
     summary="Restore a program",
-    response_model=schemas.Done,
+    response_model=schemas.ProgramReply,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
 async def restore_app(
@@ -392,7 +393,7 @@ async def rotate_artifact(request: Request, hub: CurrentHub, manager: Manager, p
     "/{artifactId}.json",
     summary="Onboarding file",
     response_class=Response,
-    responses=_file_doc({"application/json": {"schema": {"type": "object"}}}),
+    responses=_file_doc({"application/json": {"schema": schemas.ONBOARDING_FILE}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
@@ -416,7 +417,7 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
     "/{artifactId}.png",
     summary="QR code of the onboarding file",
     response_class=Response,
-    responses=_file_doc({"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}),
+    responses=_file_doc({"image/png": {"schema": {"type": "string", "format": "binary"}}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
@@ -472,7 +473,7 @@ async def _patch(
     return done({key: section if shown is None else shown}, revision, warnings)
 
 
-def _line(line: service.Line) -> schemas.ProgramLine:
+def _line(line: Line) -> schemas.ProgramLine:
     program = line.program
     return schemas.ProgramLine(
         id=program.id,
@@ -483,7 +484,7 @@ def _line(line: service.Line) -> schemas.ProgramLine:
         external_sync=dict(line.external_sync),
         entities_count=line.entities_count,
         archived_at=None if program.archived_at is None else format_timestamp(program.archived_at),
-        status=service.status_of(program.archived_at),
+        status=status_of(program.archived_at),
         seeding=_progress(program.seeding),
     )
 

@@ -1,19 +1,16 @@
-"""Programs: storing an uploaded config, its seed data, small edits, archiving, listing."""
+"""Programs: storing an uploaded config, its seed data, small edits, archiving, and reading them for their editors."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.figures import figures_of
 from datacollect.eventstore.log import EventLog
 from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import queries, seeding_job, versions_queries
 from datacollect.features.tenants.accepting import Accepted, accept
-from datacollect.features.tenants.adoption import adopt, locked_programs, reseal
 from datacollect.features.tenants.differences import Comparison, changes_between, seed_changes
-from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.errors import (
     ArtifactNotFound,
     ConfigIdMismatch,
@@ -26,70 +23,20 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
-from datacollect.features.tenants.matchable import Matching as Matching
-from datacollect.features.tenants.matchable import read_matching
-from datacollect.features.tenants.model import (
-    ANYTHING,
-    ArtifactStamp,
-    Expected,
-    FormKind,
-    Listed,
-    ListQuery,
-    Program,
-    classify,
-    matching,
-    ordered,
-    page_of,
-)
-from datacollect.features.tenants.published import MASK, full, masked, masked_sync, portable, unmasked
+from datacollect.features.tenants.model import ANYTHING, ArtifactStamp, Expected, Program, status_of
+from datacollect.features.tenants.published import MASK, full, masked, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.searchable import REINDEX, searchable_fields
 from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.jobs import enqueue
-from datacollect.kernel.client_assertions import ClientKey, read_client_key
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import Actor, Role, TenantScope, system_scope
+from datacollect.kernel.identity import Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
-from datacollect.kernel.sealing import CannotOpen, Seals
+from datacollect.kernel.sealing import Seals
 from datacollect.kernel.source import Source
-from datacollect.kernel.tenancy import Tenant
-
-__all__ = [
-    "ANYTHING",
-    "REINDEX",
-    "CachedTenantDirectory",
-    "Expected",
-    "ReviewNotifications",
-    "adopt",
-    "archive",
-    "artifact_stamp",
-    "begin_purge",
-    "bridge_of",
-    "compare_versions",
-    "count_sending_codes",
-    "end_purge",
-    "get_artifact",
-    "get_public",
-    "hold",
-    "list_versions",
-    "locked_programs",
-    "oidc_key",
-    "read_program",
-    "read_revision",
-    "read_version",
-    "replace_program",
-    "replace_section",
-    "reseal",
-    "restore",
-    "revert",
-    "review_notifications",
-    "rotate_artifact",
-    "states",
-    "upload",
-]
 
 _RECORDED = {
     VersionAction.CREATED: SecurityAction.PROGRAM_CREATED,
@@ -127,23 +74,6 @@ class Shown:
     revision: int
     is_whole: bool
     """Whether it changes with its revision only: not while seeds are still to come, or a secret cannot be opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A program in the list, as the reader may see it."""
-
-    program: Listed
-    external_sync: Mapping[str, Any]
-    entities_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    lines: list[Line]
-    total: int
-    page: int
-    total_pages: int
 
 
 async def upload(
@@ -299,14 +229,6 @@ async def end_purge(tx: Tx, scope: TenantScope) -> None:
     await queries.delete_purge(tx, scope)
 
 
-async def hold(tx: Tx, scope: TenantScope) -> bool:
-    """Whether there is such a program; if so, it is not taken away before `tx` ends.
-
-    For what is written of a program apart from its log, whose lock does the same: else it could be left behind.
-    """
-    return await queries.hold_program(tx, scope)
-
-
 async def revert(
     tx: Tx,
     scope: TenantScope,
@@ -438,58 +360,6 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
     return program
 
 
-async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
-    """The Form.io definition of each of the program's forms, by the form's name."""
-    return await queries.form_definitions(view, tenant_id)
-
-
-@dataclass(frozen=True, slots=True)
-class ForCitizens:
-    """What of a program's config citizens meet, in wire form."""
-
-    section: Mapping[str, Any]
-    """`selfService`; empty where there is none."""
-    forms: Sequence[Mapping[str, Any]]
-    kinds: Mapping[str, FormKind]
-    """By the form's name."""
-
-
-async def config_for_citizens(view: Reading, tenant_id: TenantId) -> ForCitizens:
-    section, forms = await queries.find_for_citizens(view, tenant_id)
-    return ForCitizens(section, forms, classify(forms))
-
-
-async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
-    """What appending to a program needs of it, as it is in this transaction; None if it is not running."""
-    return await queries.find_running(view, tenant_id)
-
-
-async def matching_of(view: Reading, tenant_id: TenantId) -> Matching | None:
-    """How duplicates are looked for in a program; None if there is none."""
-    found = await queries.find_matching(view, tenant_id)
-    if found is None:
-        return None
-    forms, section = found
-    return read_matching(forms, section)
-
-
-@dataclass(frozen=True, slots=True)
-class Portable:
-    """A program's config as it may leave the hub: without secrets, people, or ties to other systems."""
-
-    document: Mapping[str, Any]
-    revision: int
-
-
-async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
-    """Archived ones too. Raises `ProgramNotFound`."""
-    found = await queries.find_config(view, tenant_id)
-    if found is None:
-        raise ProgramNotFound()
-    config, revision = found
-    return Portable(portable(tenant_id, config), revision)
-
-
 async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[str, Any], *, now: Millis) -> bool:
     """Create the program from what `portable_program` gave, without seeds; false if it is there already.
 
@@ -509,119 +379,12 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
     return True
 
 
-async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
-    """The program's searchable fields, which nobody changes until the transaction ends; None if there is none."""
-    return await queries.lock_searchable(tx, tenant_id)
-
-
-async def states(view: Reading, tenant_ids: Collection[TenantId]) -> Mapping[TenantId, Literal["running", "archived"]]:
-    """Of those of the programs that exist."""
-    if not tenant_ids:
-        return {}
-    archived = await queries.archived_flags(view, tenant_ids)
-    return {tenant_id: "archived" if is_archived else "running" for tenant_id, is_archived in archived.items()}
-
-
-async def every_program(view: Reading) -> Sequence[TenantId]:
-    """The ids of all there are, archived ones too."""
-    return await queries.list_ids(view)
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewNotifications:
-    """Where news about reviews go, and what they are signed with."""
-
-    url: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """What the hub needs of a program to exchange with the system that it names."""
-
-    external_sync: Mapping[str, Any] | None
-    """The section with its secrets: not for answers, and not for logs."""
-    form_types: Mapping[str, str]
-    """What entities of each form are."""
-
-
-async def bridge_of(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Bridge | None:
-    """Of a running program; None if there is none. Raises `CannotOpen` if no key of the hub opens the section."""
-    program = await queries.find_program(view, seals, tenant_id)
-    if program is None or program.archived_at is not None:
-        return None
-    if "externalSync" in program.locked:
-        raise CannotOpen()
-    kinds = classify(program.config.get("entityForms", []))
-    return Bridge(program.external_sync, {name: kind.entity_type for name, kind in kinds.items()})
-
-
-async def count_sending_codes(view: Reading) -> int:
-    """How many running programs let citizens sign in by codes."""
-    return await queries.count_sending_codes(view)
-
-
-async def review_notifications(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ReviewNotifications | None:
-    """Whom a running program wants to have told of reviews. Raises `CannotOpen` if no key of the hub opens the secret."""
-    program = await queries.find_program(view, seals, tenant_id)
-    section = None if program is None or program.archived_at is not None else program.config.get("reviewNotifications")
-    if not section:
-        return None
-    if section["secret"] is None:
-        raise CannotOpen()
-    return ReviewNotifications(section["url"], section["secret"])
-
-
-async def oidc_key(view: Reading, tenant_id: TenantId, *, seals: Seals) -> ClientKey | None:
-    """By which a running program redeems what its citizens' provider gives them; None if it has none.
-
-    Raises `CannotOpen` if no key of the hub opens it.
-    """
-    text = await queries.oidc_key(view, seals, tenant_id)
-    return None if text is None else read_client_key(text, is_checked=True)
-
-
-async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
-    """The program's identity providers: each a `type` and its `fields`."""
-    return await queries.auth_configs(view, tenant_id)
-
-
-async def list_page(view: Reading, actor: Actor, query: ListQuery, *, seals: Seals) -> ListPage:
-    """One page of the programs the reader may see, in three statements at most."""
-    only = None if actor.is_admin else actor.tenant_ids
-    visible = await queries.list_programs(view, only, include_archived=query.include_archived)
-    found = matching(visible, query.search)
-    counts = await _counts(view, found) if query.by_count else {}
-    number, pages = page_of(len(found), query)
-    begin = (number - 1) * query.page_size
-    shown = ordered(found, query, counts)[begin : begin + query.page_size]
-    if shown and not query.by_count:
-        counts = await _counts(view, shown)
-    bridges = await queries.external_syncs(view, seals, [program.id for program in shown]) if shown else {}
-    lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id, 0)) for program in shown]
-    return ListPage(lines, len(found), number, pages)
-
-
-def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:
-    """Whether devices sync with the program."""
-    return "running" if archived_at is None else "archived"
-
-
 async def _shown(view: Reading, scope: TenantScope, program: Program) -> dict[str, Any]:
     if scope.role is not Role.SYSTEM_ADMIN:
         # Seeds are people: members get them by sync, as far as their scope reaches.
         return masked(program)
     program = replace(program, entity_data=await versions_queries.read_seeds(view, scope, program.seed_digest))
     return full(program) if scope.actor.is_admin else masked(program)
-
-
-def _shown_sync(external_sync: Mapping[str, Any] | None, actor: Actor) -> Mapping[str, Any]:
-    return (external_sync if actor.is_admin else masked_sync(external_sync)) or {}
-
-
-async def _counts(view: Reading, programs: Sequence[Listed]) -> dict[TenantId, int]:
-    figures = await figures_of(view, [program.id for program in programs])
-    return {tenant_id: sum(counts.values()) for tenant_id, counts in figures.items()}
 
 
 async def _locked(tx: Tx, scope: TenantScope, expected: Expected) -> queries.Locked:

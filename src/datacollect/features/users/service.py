@@ -6,7 +6,7 @@ from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.features.security_log.service import SecurityAction, record
-from datacollect.features.tenants import service as tenants
+from datacollect.features.tenants import asked as tenants
 from datacollect.features.users import queries
 from datacollect.features.users.delegation import (
     admitted,

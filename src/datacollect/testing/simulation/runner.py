@@ -21,7 +21,6 @@ from datacollect.testing.simulation.schedule import NAMES, Schedule, make_schedu
 from datacollect.testing.simulation.shrinking import shrink
 from datacollect.testing.simulation.world import Breach, LawBroken, Sync, World
 
-ENGINES = ("sqlite", "postgres")
 _LANES = {"sqlite": 4, "postgres": 6}
 """Schedules under way at once: on SQLite each has a database of its own, whose one writer it may hold for long."""
 _HANGS_SECONDS = 60.0

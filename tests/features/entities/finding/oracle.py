@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from datacollect.features.entities.indexing.values import Op, is_true
+from datacollect.features.entities.indexing.values import equal_to, key_of
 
 OWN = ("guid", "type", "lastUpdated")
 
@@ -58,7 +58,8 @@ def _at(data: dict[str, Any], path: str) -> Any:
 
 def _equal(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, str | bool):
-        return is_true(Op.EQ, value, wanted)
+        key, equal = key_of(value), equal_to(wanted)
+        return key is not None and equal is not None and equal.holds(key)
     number = _number(value)
     return number is not None and number == wanted
 

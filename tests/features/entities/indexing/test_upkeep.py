@@ -10,7 +10,7 @@ from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.reindexing import enqueue_missing
 from datacollect.features.entities.indexing.state import RULES
 from datacollect.features.entities.indexing.tables import search_indexes, search_terms
-from datacollect.features.tenants.service import REINDEX
+from datacollect.features.tenants.searchable import REINDEX
 from datacollect.http.hub import Hub
 from datacollect.jobs import find_active
 from datacollect.kernel.identity import TenantScope, system_scope

@@ -1,17 +1,13 @@
 """The job that deletes bytes nothing refers to, and the rounds that put it in line."""
 
-import asyncio
-import contextlib
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
-
-import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.model import GRACE_MILLIS, Loose
-from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, enqueue, find_latest
+from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, enqueue, find_latest, going_round
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -23,8 +19,6 @@ AT_ONCE = 100
 _CALL_SECONDS = 300
 _ROUND_SECONDS = 600
 _TIDY_EVERY_MILLIS = 20 * 60 * 60 * 1000
-
-_log = structlog.get_logger(component="attachments")
 
 
 class Tidy(Protocol):
@@ -88,7 +82,7 @@ def _is_tidied(job: Job) -> bool:
     return bool(job.checkpoint.get("tidied"))
 
 
-class Rounds:
+class CollectRounds:
     """Looks in which programs there is something to collect, now and then. Several processes may."""
 
     def __init__(self, database: Database, clock: Clock, programs: Programs) -> None:
@@ -96,14 +90,8 @@ class Rounds:
         self._clock = clock
         self._programs = programs
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        going_round = asyncio.get_running_loop().create_task(self._go_round())
-        try:
-            yield
-        finally:
-            going_round.cancel()
-            await asyncio.gather(going_round, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return going_round(self.look, seconds=_ROUND_SECONDS, name="attachments")
 
     async def look(self) -> None:
         """Put the job in line for each program in which bytes wait to be deleted, or nobody has tidied for a day."""
@@ -119,12 +107,3 @@ class Rounds:
             if tenant_id in due or not is_tidy:
                 async with self._database.transaction(scope) as tx:
                     await enqueue(tx, scope, KIND, {}, now=now)
-
-    async def _go_round(self) -> None:
-        while True:
-            # Not all processes at the same moment, and not in the moment of the start.
-            await asyncio.sleep(_ROUND_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                await self.look()
-            except Exception as error:
-                _log.warning("attachments.round_failed", exc_info=error)

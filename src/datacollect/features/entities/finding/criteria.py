@@ -23,7 +23,7 @@ from datacollect.features.entities.finding.values import (
     texts_in,
     time_of,
 )
-from datacollect.features.entities.indexing.values import Op, Range, key_of, ranges_of
+from datacollect.features.entities.indexing.values import Range, at_least, at_most, equal_to, key_of
 
 MOST_CRITERIA = 10
 LONGEST_STRING = 200
@@ -144,7 +144,7 @@ def _equal(path: str, attribute: Attribute | None, operands: Sequence[Any], *, a
         guids = tuple(one for one in operands if isinstance(one, str))
         return Criterion(path, lambda value: value in guids, Hint.PRESENT, attribute=attribute, guids=guids)
     times = [time for one in operands if as_time and (time := time_of(one)) is not None]
-    ranges = [found for one in operands for found in ranges_of(Op.EQ, one) or ()]
+    ranges = [equal for one in operands if (equal := equal_to(one)) is not None]
     ranges += [Range(f"={date_near(time, -2)}", f"={date_near(time, 2)}~") for time in times]
     is_numeric = any(not isinstance(one, str | bool) for one in operands)
     since = min(times) // 1000 if attribute is Attribute.LAST_UPDATED and len(times) == len(operands) else None
@@ -175,7 +175,7 @@ def _text(operand: Any) -> str:
 def _equals(operands: Sequence[Any], *, as_time: bool) -> Judge:
     # Exactly, where the index compares as doubles.
     numbers = [one for one in operands if not isinstance(one, str | bool)]
-    ranges = [found for one in operands if isinstance(one, str | bool) for found in ranges_of(Op.EQ, one) or ()]
+    ranges = [equal for one in operands if isinstance(one, str | bool) and (equal := equal_to(one)) is not None]
     times = {time_of(one) for one in operands} - {None} if as_time else set()
 
     def judge(value: Any) -> bool:
@@ -237,9 +237,9 @@ def _read_comparison(path: str, attribute: Attribute | None, name: str, operand:
             return found is not None and compare(found, number)
 
         # The index compares as doubles: equal ones are looked at.
-        ranges = ranges_of(Op.GTE if rising else Op.LTE, number)
+        known = at_least(number) if rising else at_most(number)
         bounds = (number, None) if rising else (None, number)
-        return Criterion(path, is_so, Hint.NUMBER, (), bounds, attribute, None if ranges is None else tuple(ranges))
+        return Criterion(path, is_so, Hint.NUMBER, (), bounds, attribute, None if known is None else (known,))
     if time is None:
         raise _invalid(f"{name} takes a number, or a date such as 2026-03-01")
 

@@ -14,7 +14,7 @@ from datacollect.features.entities.finding import statements
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.pages import Key, Order, Sort
 from datacollect.features.entities.finding.statements import More, Source, Sql, Wanted, no_more
-from datacollect.features.entities.indexing.conditions import Lookup
+from datacollect.features.entities.indexing.lookups import Lookup
 from datacollect.features.entities.keys import form_key
 from datacollect.http.hub import EntityMark
 from datacollect.kernel.clock import Millis

@@ -20,11 +20,11 @@ from datacollect.features.entities.finding.planning import FEW, Way, choose_way,
 from datacollect.features.entities.finding.scanning import AnswersWords, Deadline, Judges, MeetsCriteria, scan
 from datacollect.features.entities.finding.scanning import key_in as key_of_scanned
 from datacollect.features.entities.finding.values import caseless
-from datacollect.features.entities.indexing.conditions import Lookup
+from datacollect.features.entities.indexing.lookups import Lookup, lookups_of_words
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.state import IndexState
-from datacollect.features.entities.indexing.terms import WORDS, words_of
-from datacollect.features.entities.indexing.values import Range, number_of
+from datacollect.features.entities.indexing.terms import words_of
+from datacollect.features.entities.indexing.values import number_of
 from datacollect.features.entities.indexing.words import answers
 from datacollect.features.entities.links.queries import guids_linked_to
 from datacollect.features.entities.queries import StoredEntity
@@ -34,7 +34,6 @@ from datacollect.kernel.errors import TookTooLong
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
-_LAST = "\U0010ffff"
 _LATEST = 20_000
 """Changes that are gone through before indexes with many entities are intersected."""
 
@@ -107,7 +106,7 @@ async def _plan_list(
     if not index.has_words_of(tenant.searchable):
         judges = AnswersWords(filters.words, tenant.searchable)
         return _Plan(await choose_way(view, scope, filters, order, few=few), judges, None)
-    lookups = [Lookup(WORDS, [Range(word, word + _LAST)]) for word in filters.words]
+    lookups = lookups_of_words(filters.words)
     way = await choose_way(view, scope, filters, order, lookups, few=few)
     # What the index finds answers the word; whether it answers the others as well has to be seen.
     is_exact = way.is_counted and way.is_by_lookup and len(lookups) == 1

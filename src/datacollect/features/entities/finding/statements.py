@@ -13,7 +13,7 @@ from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.pages import Key, Order
-from datacollect.features.entities.indexing.conditions import Lookup
+from datacollect.features.entities.indexing.lookups import Lookup
 from datacollect.features.entities.indexing.values import Range
 from datacollect.features.entities.keys import form_key
 from datacollect.features.entities.links.shown import external_id_of
@@ -266,8 +266,7 @@ def indexed(sql: Sql, lookup: Lookup) -> str:
 def _term_within(sql: Sql, one: Range) -> str:
     if one.is_one:
         return f"t.term = {sql.bind(one.low)}"
-    low, high = ">=" if one.low_itself else ">", "<=" if one.high_itself else "<"
-    return f"(t.term {low} {sql.bind(one.low)} AND t.term {high} {sql.bind(one.high)})"
+    return f"(t.term >= {sql.bind(one.low)} AND t.term < {sql.bind(one.high)})"
 
 
 # -- sources

@@ -10,7 +10,8 @@ from datacollect.features.entities.indexing.queries import add_terms, find_index
 from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
 from datacollect.features.entities.indexing.upkeep import Rows, note
 from datacollect.features.entities.rebuilt import expect_growth
-from datacollect.features.tenants.service import REINDEX, lock_searchable
+from datacollect.features.tenants.asked import lock_searchable
+from datacollect.features.tenants.searchable import REINDEX
 from datacollect.jobs import Continue, Done, Job, Step, enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope, system_scope

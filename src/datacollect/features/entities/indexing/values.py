@@ -3,9 +3,8 @@
 - Texts are compared without regard to case, by their first `LONGEST_KEY` characters.
 - A number, and a text that is a plain numeral (`_NUMERAL`), are compared as numbers with numbers.
 - A number and a boolean also have a text: what JSON writes. So `"31"` equals 31, and `true` equals `"True"`.
-- Greater and less than a text goes by code points, among texts that are no numerals (dates, as ISO 8601 writes them);
-  than a text that is a numeral, by number.
-- The empty text equals itself, and is neither greater nor less than anything.
+- Greater and less go by number. Texts that are no numerals sort by code points, and so dates by time, as ISO 8601 writes
+  them.
 - A list, an object, null and what is not there equal nothing, and are neither greater nor less than anything.
 
 A value's *key* is one text that stands for all of this: keys of equal values begin alike, and those of greater ones sort
@@ -16,9 +15,8 @@ text.
 import re
 import struct
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 LONGEST_KEY = 200
@@ -32,33 +30,19 @@ _TOO_LARGE = 10**100
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
-class Op(StrEnum):
-    """The comparisons that the index answers."""
-
-    EQ = "$eq"
-    GT = "$gt"
-    GTE = "$gte"
-    LT = "$lt"
-    LTE = "$lte"
-    IN = "$in"
-
-
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Keys from `low` to `high`."""
+    """The keys from `low` on that come before `high`; where both are the same, that one key."""
 
     low: str
     high: str
-    low_itself: bool = True
-    high_itself: bool = False
 
     @property
     def is_one(self) -> bool:
         return self.low == self.high
 
     def holds(self, key: str) -> bool:
-        above = key >= self.low if self.low_itself else key > self.low
-        return above and (key <= self.high if self.high_itself else key < self.high)
+        return key == self.low if self.is_one else self.low <= key < self.high
 
 
 def value_at(data: Mapping[str, Any], path: str) -> Any:
@@ -104,55 +88,26 @@ def key_of(value: Any) -> str | None:
     return f"={text}" if number is None else f"#{_sortable(number)}={text}"
 
 
-def ranges_of(op: Op, operand: Any) -> Sequence[Range] | None:
-    """The ranges of keys that a comparison is true of; None for an operand that nothing compares with."""
-    if op is Op.IN:
-        if not isinstance(operand, list):
-            return None
-        each = [ranges_of(Op.EQ, item) for item in operand]
-        found = [found for ranges in each for found in ranges or ()]
-        return list(dict.fromkeys(found))
-    key = key_of(operand)
+def equal_to(operand: Any) -> Range | None:
+    """The keys of the values that equal it; None for what nothing equals."""
+    key, number = key_of(operand), number_of(operand)
     if key is None:
         return None
+    if number is None or isinstance(operand, str):
+        return Range(key, key)
+    return Range(f"#{_sortable(number)}=", f"#{_sortable(number)}>")
+
+
+def at_least(operand: int | float) -> Range | None:
+    """The keys of the numbers from there on; None for what nothing is compared with."""
     number = number_of(operand)
-    if number is not None and not (op is Op.EQ and isinstance(operand, str)):
-        return [_of_number(op, _sortable(number))]
-    if op is Op.EQ:
-        return [Range(key, key, high_itself=True)]
-    return None if isinstance(operand, bool) else [_of_text(op, key)]
+    return None if number is None else Range(f"#{_sortable(number)}=", "$")
 
 
-def is_true(op: Op, value: Any, operand: Any) -> bool:
-    """Whether the comparison is true of a value; what the index answers, for one entity."""
-    key, ranges = key_of(value), ranges_of(op, operand)
-    return key is not None and ranges is not None and any(one.holds(key) for one in ranges)
-
-
-def _of_number(op: Op, digits: str) -> Range:
-    match op:
-        case Op.GT:
-            return Range(f"#{digits}>", "$")
-        case Op.GTE:
-            return Range(f"#{digits}=", "$")
-        case Op.LT:
-            return Range("#", f"#{digits}=")
-        case Op.LTE:
-            return Range("#", f"#{digits}>")
-        case _:
-            return Range(f"#{digits}=", f"#{digits}>")
-
-
-def _of_text(op: Op, key: str) -> Range:
-    match op:
-        case Op.GT:
-            return Range(key, ">", low_itself=False)
-        case Op.GTE:
-            return Range(key, ">")
-        case Op.LT:
-            return Range("=", key, low_itself=False)
-        case _:
-            return Range("=", key, low_itself=False, high_itself=True)
+def at_most(operand: int | float) -> Range | None:
+    """The keys of the numbers up to it; None for what nothing is compared with."""
+    number = number_of(operand)
+    return None if number is None else Range("#", f"#{_sortable(number)}>")
 
 
 def _sortable(number: float) -> str:

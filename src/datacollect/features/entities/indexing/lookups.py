@@ -1,0 +1,25 @@
+"""What the search index is asked for.
+
+It may be asked for what `IndexState` says that it knows, in a view in which nothing of it changes: see `read_index`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from datacollect.features.entities.indexing.terms import WORDS
+from datacollect.features.entities.indexing.values import Range
+
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A field, and the terms that will do."""
+
+    field: str
+    ranges: Sequence[Range]
+
+
+def lookups_of_words(words: Iterable[str]) -> Sequence[Lookup]:
+    """All of them must find an entity that has words beginning like these, which are as `asked_in` gives them."""
+    return [Lookup(WORDS, [Range(word, word + _LAST)]) for word in words]

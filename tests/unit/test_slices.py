@@ -1,0 +1,64 @@
+"""A thing is found by the name of its file, whichever slice it is in. What import-linter cannot see."""
+
+import ast
+import importlib
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import datacollect.features
+from datacollect.app import FEATURES
+from datacollect.kernel.errors import DataCollectError
+
+SLICES = Path(datacollect.features.__path__[0])
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def layers() -> Iterator[set[str]]:
+    """The slices, the first ones first; those that stand beside each other together."""
+    contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
+    [slices] = [one for one in contracts if one["name"].startswith("Slices: a later one")]
+    for layer in reversed(slices["layers"]):
+        yield {name.strip().removeprefix("datacollect.features.") for name in layer.split("|")}
+
+
+def files_but(*stems: str) -> Iterator[Path]:
+    """Those of all slices, but for `routes.py` and `versions_routes.py` where the stem is `routes`."""
+    for file in sorted(SLICES.rglob("*.py")):
+        if file.stem.rpartition("_")[2] not in stems:
+            yield file
+
+
+def test_every_slice_is_listed_in_the_order_of_the_layers() -> None:
+    names = [feature.name for feature in FEATURES]
+    assert set(names) == {folder.name for folder in SLICES.iterdir() if (folder / "__init__.py").exists()}
+    for name, feature in zip(names, FEATURES, strict=True):
+        assert importlib.import_module(f"datacollect.features.{name}.feature").FEATURE is feature
+        assert (SLICES / name / "routes.py").exists()
+    rest = iter(names)
+    for layer in layers():
+        assert {next(rest) for _ in layer} == layer
+
+
+@pytest.mark.parametrize(("kind", "stem"), [(DataCollectError, "errors"), (BaseModel, "schemas")])
+def test_errors_and_wire_models_are_where_their_names_say(kind: type, stem: str) -> None:
+    for file in files_but(stem):
+        name = ".".join(("datacollect.features", *file.relative_to(SLICES).with_suffix("").parts))
+        module = importlib.import_module(name.removesuffix(".__init__"))
+        classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, kind)]
+        assert not [one for one in classes if one.__module__ == module.__name__], file
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "stems"),
+    [("fastapi", "APIRouter", ("routes", "feature")), ("sqlalchemy", "Table", ("tables", "queries"))],
+)
+def test_routes_and_tables_are_where_their_names_say(package: str, name: str, stems: tuple[str, ...]) -> None:
+    for file in files_but(*stems):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == package:
+                assert name not in {alias.name for alias in node.names}, file
