@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
@@ -91,12 +92,14 @@ from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Authenticator, Hub
 from datacollect.http.limits import RequestLimits
+from datacollect.http.openapi import operation_id
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
 from datacollect.jobs import AnyHandler, Worker
 from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
@@ -149,6 +152,11 @@ _LOCKED = (
 _NO_WAY_OUT = (
     "Programs let citizens sign in by codes, and this hub has no way to send them. Set SMTP_URL or SMS_GATEWAY_URL:"
     " docs/how-to/send-codes-by-mail-and-sms.md."
+)
+
+_NO_STORAGE = (
+    "Attachments are answered with 503 until their store is back; syncing goes on. Check S3_ENDPOINT, S3_BUCKET and its keys,"
+    " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
 
 _ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
@@ -283,9 +291,16 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
             secret_access_key=secret.get_secret_value() if secret else None,
             virtual_hosted=settings.s3_virtual_hosted,
             allow_http=settings.s3_http_allowed,
-            root_certificate=settings.s3_ca_file.read_bytes() if settings.s3_ca_file else None,
+            root_certificate=_certificates(settings.s3_ca_file),
         )
     )
+
+
+def _certificates(file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"S3_CA_FILE {file} cannot be read ({error.strerror}).") from error
 
 
 def _all(told: Sequence[OnGrowth]) -> OnGrowth:
@@ -318,7 +333,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             hub.duplicates.stop()
             await hub.db.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
@@ -400,7 +422,7 @@ async def _open_storage(hub: Hub) -> None:
     with contextlib.suppress(StorageUnavailable):
         await hub.objects.health()
         return
-    _log.warning("storage.unreachable", store=hub.settings.attachments_store)
+    _log.warning("storage.unreachable", store=hub.settings.attachments_store, help=_NO_STORAGE)
 
 
 def _add_middleware(app: FastAPI, hub: Hub) -> None:
@@ -420,6 +442,11 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
     trusted = trust_rule(settings.trust_proxy)
     if trusted is not None:
         app.add_middleware(ClientAddress, trusted=trusted)
+
+
+def create_event_log(database: Database, clock: Clock) -> EventLog:
+    """For what is done to logs without appending events that change anything."""
+    return EventLog(event_store(database), [], clock)
 
 
 def create_rebuilder(database: Database) -> Rebuilder:

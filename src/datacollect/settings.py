@@ -505,6 +505,8 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
         first = invalid.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise StartupError(f"{place}: {first['msg']}") from None
+    except (OSError, UnicodeDecodeError):
+        raise StartupError(f"{env_file} cannot be read as UTF-8 text. Correct it, or remove it.") from None
 
 
 def check_startup(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Units of work on both engines, and the group commit of SQLite."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from datacollect.db import EVERY_TENANT, Database, Tx
+from datacollect.db import EVERY_TENANT, Database, Tx, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.sqlite import SqliteDatabase
 from datacollect.eventstore.tables import log_heads
 from datacollect.kernel.errors import StartupError, Unavailable
+from tests.conftest import ENGINES, Migrated
 
 pytestmark = pytest.mark.anyio
 
@@ -346,3 +348,38 @@ async def test_a_snapshot_that_is_given_up_leaves_its_connection_sound(database:
             await write(tx, f"tx-given-up-{number}")
         async with database.snapshot(EVERY_TENANT) as view:
             assert f"tx-given-up-{number}" in {row[0] for row in await view.fetch(heads)}
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["that ends", "that is cancelled"])
+@pytest.mark.parametrize("kind", ["reading", "snapshot", "transaction"])
+async def test_no_connection_outlives_a_database_that_is_closed_under_somebody(
+    request: pytest.FixtureRequest, migrated_once: Migrated, engine: str, tmp_path: Path, kind: str, is_cancelled: bool
+) -> None:
+    async with migrated_once.database(engine, request, tmp_path) as url:
+        await _close_under_somebody(open_database(url, data_dir=tmp_path, pool_size=2), kind, is_cancelled=is_cancelled)
+    gc.collect()  # what is left open says so when it goes
+
+
+async def _close_under_somebody(database: Database, kind: str, *, is_cancelled: bool) -> None:
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    async def use() -> None:
+        async with getattr(database, kind)(EVERY_TENANT) as view:
+            await view.fetch(heads)
+            begun.set()
+            await going_on.wait()
+
+    using = asyncio.create_task(use())
+    await begun.wait()
+    ending = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    if is_cancelled:
+        using.cancel()
+    going_on.set()
+    await asyncio.wait((using, ending))
+    for unit in (database.transaction, database.reading, database.snapshot):
+        with pytest.raises(Unavailable):
+            async with unit(EVERY_TENANT) as view:
+                await view.fetch(heads)

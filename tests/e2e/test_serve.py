@@ -2,6 +2,7 @@ import contextlib
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
         ((), {"WEB_CONCURRENCY": "2"}, "SQLite serves from one process"),
         ((), {"TRUST_PROXY": "everyone"}, "TRUST_PROXY: 'everyone' is neither"),
         ((), {"SYNC_SERVER_PORT": "http"}, "SYNC_SERVER_PORT"),
+        ((), {"SMS_GATEWAY_URL": "gateway.example"}, "SMS_GATEWAY_URL must be an absolute http or https URL"),
+        (
+            (),
+            {"ATTACHMENTS_STORE": "s3", "S3_BUCKET": "b", "S3_CA_FILE": "/nowhere.pem"},
+            "S3_CA_FILE /nowhere.pem cannot be read",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_exit_code_1(
@@ -50,6 +57,48 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_code_1(
     assert ended.stderr.count("\n") == 1
     assert "Traceback" not in ended.stdout + ended.stderr
     assert "hidden-word" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (
+            b"no database " * 100,
+            "hub.sqlite3 in DATA_DIR cannot be used (sqlite3.DatabaseError: file is not a database)",
+        ),
+        (
+            "CREATE TABLE users (id)",
+            "The tables cannot be made or changed (sqlite3.OperationalError: table users already",
+        ),
+        (
+            "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('9999')",
+            "The database has schema 9999, which this release does not know",
+        ),
+    ],
+)
+def test_a_database_that_is_not_the_hubs_is_left_as_it_is(
+    run: Run, environment: dict[str, str], found: bytes | str, text: str
+) -> None:
+    folder = Path(environment["DATA_DIR"])
+    folder.mkdir()
+    file = folder / "hub.sqlite3"
+    if isinstance(found, bytes):
+        file.write_bytes(found)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.executescript(found)
+    ended = run("serve", "--port", "0")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"datacollect: {text}")
+    assert ended.stderr.count("\n") == 1
+    if isinstance(found, str):
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            assert len(database.execute("SELECT name FROM sqlite_schema").fetchall()) == 1
+
+
+def test_an_env_file_that_is_no_text_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    assert run("serve").stderr == "datacollect: .env cannot be read as UTF-8 text. Correct it, or remove it.\n"
 
 
 def test_a_port_in_use_is_named(run_anew: Run) -> None:

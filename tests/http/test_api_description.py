@@ -1,4 +1,8 @@
+import importlib
 import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -6,14 +10,18 @@ import pytest
 import yaml
 from httpx2 import AsyncClient
 from openapi_spec_validator import validate
+from pydantic import BaseModel
 
+from datacollect import features
 from datacollect.app import create_app
 from datacollect.http.pages import ApiDescription
 from datacollect.settings import Settings
+from tests.description import Document, json_schema_of
 from tests.http.conftest import OpenHub
 
 pytestmark = pytest.mark.anyio
 
+_EITHER = [{}, {"BearerAuth": []}]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 
 
@@ -38,6 +46,7 @@ def test_the_document_is_valid_and_names_the_contract(document: dict[str, Any]) 
     assert document["info"]["title"] == "ID PASS DataCollect Backend API"
     assert document["info"]["version"] == "2.0.0"
     assert {"BearerAuth", "SelfServiceAuth"} <= set(document["components"]["securitySchemes"])
+    assert all("security" in operation for operation in operations(document).values())
 
 
 def test_every_operation_has_summary_description_tag_and_a_name_of_its_own(document: dict[str, Any]) -> None:
@@ -46,7 +55,67 @@ def test_every_operation_has_summary_description_tag_and_a_name_of_its_own(docum
     poor = [name for name, o in found.items() if not (o.get("summary") and o.get("description"))]
     assert poor == []
     assert [name for name, o in found.items() if not set(o.get("tags", ())) & tags] == []
-    assert len({o["operationId"] for o in found.values()}) == len(found)
+    names = [o["operationId"] for o in found.values()]
+    assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z0-9]*)*", name)] == []
+    assert len(set(names)) == len(found)
+
+
+def test_every_parameter_and_header_is_described(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        headers = [one for response in operation["responses"].values() for one in response.get("headers", {}).values()]
+        assert all(one.get("description") for one in (*operation.get("parameters", ()), *headers)), name
+
+
+def test_models_of_one_name_are_one_model(document: dict[str, Any]) -> None:
+    """Of two models of one name generated clients get one, or none."""
+    assert [name for name in document["components"]["schemas"] if "__" in name] == []
+    modules = (importlib.import_module(f"datacollect.features.{one}") for one in _schema_modules())
+    models = [
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+    ]
+    assert len(models) > 200
+    assert [name for name, times in Counter(models).items() if times > 1 and not name.startswith("_")] == []
+
+
+def _schema_modules() -> list[str]:
+    slices = Path(features.__file__).parent
+    return [".".join(file.relative_to(slices).with_suffix("").parts) for file in slices.rglob("*schemas.py")]
+
+
+def test_every_json_body_and_answer_has_an_example(document: dict[str, Any]) -> None:
+    read = Document(document)
+    without = [
+        f"{name} {part}"
+        for name, operation in operations(document).items()
+        for part, media in _shown_json(operation)
+        if not read.examples_of(json_schema_of(media))
+    ]
+    assert without == []
+
+
+def _shown_json(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    parts = {"body": operation.get("requestBody", {})} | operation["responses"]
+    for part, shown in parts.items():
+        if part < "300" or part == "body":
+            media = shown.get("content", {})
+            if "application/json" in media:
+                yield part, media
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    read = Document(document)
+    found = list(read.schemas_with_examples())
+    assert len(found) > 100
+    wrong = {
+        place: problems
+        for place, schema in found
+        for example in schema["examples"]
+        if (problems := read.problems(schema, example))
+    }
+    assert wrong == {}
 
 
 def test_every_operation_tells_its_statuses(document: dict[str, Any]) -> None:
@@ -54,7 +123,7 @@ def test_every_operation_tells_its_statuses(document: dict[str, Any]) -> None:
         statuses = set(operation["responses"])
         assert "500" in statuses, name
         assert any(status.startswith("2") for status in statuses), name
-        if operation.get("security"):
+        if operation["security"] not in ([], _EITHER):
             assert {"401", "403"} <= statuses, name
         if "requestBody" in operation:
             assert {"400", "408", "413", "415"} <= statuses, name
@@ -71,7 +140,7 @@ def test_every_error_has_the_shared_schema(document: dict[str, Any]) -> None:
 
 
 def test_api_routes_need_a_token_unless_listed_here(document: dict[str, Any]) -> None:
-    public = {name for name, o in operations(document).items() if "/api/" in name and not o.get("security")}
+    public = {name for name, o in operations(document).items() if "/api/" in name and o["security"] in ([], _EITHER)}
     assert public == {
         "POST /api/users/login",
         "POST /api/users/login/provider",
@@ -92,6 +161,12 @@ def test_routes_of_citizens_take_their_tokens_and_no_others_do(document: dict[st
     citizens = {name for name, o in operations(document).items() if o.get("security") == [{"SelfServiceAuth": []}]}
     assert citizens == {name for name in operations(document) if " /api/auth/self-service/" in name}
     assert citizens
+
+
+def test_routes_of_devices_take_tokens_of_the_program_s_providers_too(document: dict[str, Any]) -> None:
+    both = {name for name, o in operations(document).items() if {"ProviderAuth": []} in o["security"]}
+    assert {"GET /api/sync/pull", "POST /api/sync/push", "GET /api/conflicts"} <= both
+    assert "GET /api/users/me" not in both
 
 
 async def test_all_addresses_give_the_same_document(open_hub: OpenHub) -> None:

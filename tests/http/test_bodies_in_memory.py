@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.guard import MOST_PARAMETERS, RequestGuard
-from datacollect.http.receiving import BodyMemory
+from datacollect.http.receiving import STRANGERS, BodyLimit, BodyMemory
 from tests.http.conftest import OpenHub
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +77,34 @@ async def test_a_body_of_unknown_length_is_refused_when_it_does_not_fit_any_more
     guard = RequestGuard(read_all, development=False, memory=memory)
     assert (await call(guard, [b"x" * MIB] * 4))[1]["code"] == "HUB_BUSY"
     assert (await call(guard, [b"x" * MIB] * 3))[:2] == (200, 3 * MIB)
+
+
+def test_neither_an_account_nor_all_whom_nobody_knows_take_the_room_of_others() -> None:
+    """Whoever sends slowly holds what has arrived for as long as they like."""
+    memory = BodyMemory(256 * MIB)
+    memory.take(128 * MIB, "slow")
+    memory.take(64 * MIB, STRANGERS)
+    assert not memory.has_room_for(1, "slow")
+    assert not memory.has_room_for(1, STRANGERS)
+    assert memory.has_room_for(50 * MIB, "other")
+    memory.give_back(128 * MIB, "slow")
+    memory.give_back(64 * MIB, STRANGERS)
+    assert memory.has_room_for(128 * MIB, "slow") and memory.held_bytes == 0
+    # A small memory still has room for the largest body there may be.
+    assert BodyMemory(64 * MIB).has_room_for(50 * MIB, "one")
+    assert BodyMemory(32 * MIB).has_room_for(10 * MIB, STRANGERS)
+
+
+@pytest.mark.parametrize("path", ["/api/users/login", "/api/auth/otp/request", "/api/auth/oidc/nonce", "/anything"])
+async def test_a_body_of_whom_nobody_knows_has_to_come_soon(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datacollect.http.guard._OPEN", BodyLimit(MIB, most_seconds=0.1))
+    guard = RequestGuard(read_all, development=False, memory=BodyMemory(MIB))
+
+    async def now_and_then() -> None:
+        await anyio.sleep(0.02)
+
+    status, body, _ = await call(guard, [b"x"] * 1000, before_each=now_and_then, path=path)
+    assert (status, body["code"]) == (408, "BODY_TOO_SLOW")
 
 
 async def test_the_memory_of_a_body_is_free_again_whatever_became_of_its_request() -> None:
@@ -218,7 +246,7 @@ async def test_a_connection_ends_rather_than_take_a_long_body_that_nobody_wants(
     async with open_hub(extend) as client:
         answer = await client.post("/api/sync/ignore", content=content)
         streamed = await client.post("/api/sync/ignore", content=endless())
-        read = await client.post("/api/users/login", content=content[: MIB // 2])
+        read = await client.post("/api/users/login", content=content[: 32 * 1024])
     assert (answer.headers.get("connection") == "close") is closes
     assert streamed.headers["connection"] == "close"
     assert "connection" not in read.headers

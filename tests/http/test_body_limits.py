@@ -29,7 +29,7 @@ def extend(app: FastAPI) -> None:
             return "swallowed"
         return "read"
 
-    for path in ("/try", "/api/sync/try", "/api/apps/try"):
+    for path in ("/try", "/api/try", "/api/sync/try", "/api/apps/try"):
         app.add_api_route(path, size, methods=["POST"])
     app.add_api_route("/swallow", swallow, methods=["POST"])
 
@@ -43,10 +43,11 @@ async def in_chunks(size: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("path", "content_type", "limit"),
     [
-        ("/try", "application/json", MIB),
+        ("/try", "application/json", 64 * KIB),
+        ("/api/try", "application/json", MIB),
         ("/api/apps/try", "application/json", 10 * MIB + 64 * KIB),
         ("/api/apps/try", MULTIPART, 10 * MIB + 64 * KIB),
-        ("/try", MULTIPART, MIB),
+        ("/api/try", MULTIPART, MIB),
         ("/api/sync/try", "application/json", 50 * MIB),
     ],
 )

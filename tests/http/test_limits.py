@@ -297,6 +297,58 @@ async def test_sign_ins_take_only_a_part_of_the_hub(tmp_path: Path, monkeypatch:
         assert (await home.get_as_admin("/api/users/me")).status_code == 200
 
 
+async def test_an_address_that_nobody_knows_takes_no_more_than_its_own_places(tmp_path: Path) -> None:
+    """However slowly it reads what it is sent."""
+    async with house(tmp_path, ACCOUNT_REQUESTS_AT_ONCE=2, REQUESTS_AT_ONCE=4) as home:
+        calls = [asyncio.ensure_future(home.get("/wait")) for _ in range(30)]
+        await home.until_inside(2)
+        assert (await home.get("/openapi.json", "192.0.2.2")).status_code == 200
+        assert (await home.get_as_admin("/api/users/me")).status_code == 200
+        home.doors.set()
+        assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
+        assert home.most_inside == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/users/login", {}),
+        # Whose it is may stand in the body only, so it is read for anybody.
+        ("/api/sync/push", {"Authorization": "auth0 x"}),
+    ],
+)
+async def test_who_sends_slowly_keeps_nobody_else_out(
+    path: str, headers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ADDRESS_SIGN_INS_AT_ONCE", "SIGN_INS_AT_ONCE"):
+        monkeypatch.setattr(f"datacollect.http.limits.{name}", 1 + (name == "SIGN_INS_AT_ONCE"))
+    async with house(tmp_path, ACCOUNT_REQUESTS_AT_ONCE=1, REQUESTS_AT_ONCE=2) as home, home.client() as slow:
+
+        async def never_whole() -> AsyncIterator[bytes]:
+            yield b"{"
+            home.entered.set()
+            await home.doors.wait()
+
+        calls = [asyncio.ensure_future(slow.post(path, content=never_whole(), headers=headers)) for _ in range(5)]
+        await home.entered.wait()
+        async with home.client("192.0.2.2") as client:
+            assert (await client.post(path, content=b"{}", headers=headers)).status_code == 401
+        assert (await home.get_as_admin("/api/users/me", "192.0.2.3")).status_code == 200
+        home.doors.set()
+        assert {answer.status_code for answer in await asyncio.gather(*calls)} == {400}
+
+
+async def test_an_address_with_too_long_a_line_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datacollect.http.limits.ACCOUNT_LINE", 0)
+    async with house(tmp_path, ACCOUNT_REQUESTS_AT_ONCE=1) as home:
+        call = asyncio.ensure_future(home.get("/wait"))
+        await home.until_inside(1)
+        assert_refused(await home.get("/openapi.json"), 429, "TOO_MANY_AT_ONCE_FROM_ADDRESS")
+        home.doors.set()
+        assert (await call).status_code == 200
+        assert (await home.get("/openapi.json")).status_code == 200
+
+
 async def test_places_are_given_back_whatever_becomes_of_a_request(tmp_path: Path) -> None:
     async with house(tmp_path, ACCOUNT_REQUESTS_AT_ONCE=1, REQUESTS_AT_ONCE=1) as home:
         for _ in range(3):

@@ -17,6 +17,7 @@ from datacollect.cli import (
     program,
     rebuild,
     reference,
+    restored,
     sealing,
     serve,
     simulate,
@@ -36,6 +37,7 @@ app.command("serve")(serve.serve)
 app.command("migrate")(database.migrate_database)
 app.command("verify")(integrity.verify_logs)
 app.command("simulate")(simulate.simulate)
+app.command("restored")(restored.note_restored)
 app.command("rebuild")(rebuild.rebuild_state)
 app.command("export")(files.export_program)
 app.command("import")(files.import_program)

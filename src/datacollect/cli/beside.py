@@ -46,7 +46,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
         hub = create_hub(settings)
         try:
             await require_reachable(hub.db)
-            await _require_current(hub.db)
+            await require_current(hub.db)
             return await work(hub)
         finally:
             hub.duplicates.stop()
@@ -112,7 +112,7 @@ def as_json_text(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-async def _require_current(database: Database) -> None:
+async def require_current(database: Database) -> None:
     """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub."""
     async with database.reading() as view:
         if await has_table(view, _applied):

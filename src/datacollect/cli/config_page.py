@@ -120,7 +120,13 @@ def _type(choice: Mapping[str, Any], models: Mapping[str, Any]) -> str:
         return ", ".join(f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in choice["enum"])
     if choice.get("type") == "array":
         return f"list of {_type(_resolved(choice['items'], models), models)}"
-    words = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "object"}
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "object": "object",
+    }
     return words.get(choice.get("type", ""), "object" if "oneOf" in choice else "anything")
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import typer
 from sqlalchemy import TableClause, inspect
+from sqlalchemy.exc import DBAPIError
 
 from datacollect.db import Database, Reading, open_database
 from datacollect.db.database import closing
@@ -20,7 +21,7 @@ def migrate_database() -> None:
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
-            await migrate(database)
+            await bring_up_to_date(database)
 
     asyncio.run(work())
     typer.echo("The database is up to date.")
@@ -38,8 +39,24 @@ async def require_reachable(database: Database) -> None:
     except StartupError:
         raise
     except Exception as error:
+        if database.dialect == "sqlite":
+            raise StartupError(
+                f"hub.sqlite3 in DATA_DIR cannot be used ({reason_of(error)}). Check DATA_DIR; if the file is damaged, restore a"
+                " backup: docs/how-to/restore-a-backup.md."
+            ) from error
         raise StartupError(
             f"The database cannot be reached ({reason_of(error)}). Check POSTGRES or DATABASE_URL."
+        ) from error
+
+
+async def bring_up_to_date(database: Database) -> None:
+    """Migrate. Raises `StartupError` with the reason if the database does not let us, or holds tables of something else."""
+    try:
+        await migrate(database)
+    except DBAPIError as error:
+        raise StartupError(
+            f"The tables cannot be made or changed ({reason_of(error)}). The hub needs a database that its user owns and may"
+            " write to, with nothing else in it. Nothing was changed."
         ) from error
 
 

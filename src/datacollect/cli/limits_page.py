@@ -23,6 +23,8 @@ from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE
 from datacollect.features.history.service import MOST_EVENTS
 from datacollect.features.quarantine.routes import MOST_LISTED as QUARANTINE_PAGE
 from datacollect.features.quarantine.schemas import MOST_AT_ONCE
+from datacollect.features.selfservice import export as own_data
+from datacollect.features.sync.payload import MOST_ISSUES
 from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
@@ -115,7 +117,7 @@ def _rates() -> list[_Limit]:
             "401 `OTP_INVALID`",
         ),
         _Limit(
-            "wrong tries of one phone number or e-mail in a row",
+            "wrong tries in a row of the codes of one phone number or e-mail",
             _told(citizens.OTP_LOCK),
             "",
             "429 `SIGN_IN_LOCKED`",
@@ -158,9 +160,28 @@ def _at_once() -> list[_Limit]:
             "`ACCOUNT_REQUESTS_AT_ONCE`",
             "429 `TOO_MANY_AT_ONCE`",
         ),
+        _Limit(
+            "requests of an address to open routes, and of those whom only a program's provider knows, per process",
+            f"{line}{limits.ACCOUNT_PATIENCE_SECONDS:.0f} s",
+            "`ACCOUNT_REQUESTS_AT_ONCE`",
+            "429 `TOO_MANY_AT_ONCE_FROM_ADDRESS`",
+        ),
+        _Limit(
+            "sign-ins and refreshes of an address, per process",
+            f"{limits.ADDRESS_SIGN_INS_AT_ONCE}; {limits.SIGN_IN_LINE} more wait up to "
+            f"{limits.SIGN_IN_PATIENCE_SECONDS:.0f} s",
+            "",
+            "429 `TOO_MANY_AT_ONCE_FROM_ADDRESS`",
+        ),
         _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
         _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
         _Limit("bodies in memory, per process", f"{_default('body_memory')} MiB", "`BODY_MEMORY`", "503 `HUB_BUSY`"),
+        _Limit(
+            "of them those of one account, and all of those whom nobody knows yet",
+            f"1/{receiving.ACCOUNT_SHARE}, 1/{receiving.STRANGERS_SHARE}",
+            "",
+            "503 `HUB_BUSY`",
+        ),
         _Limit("exports of an account, per process", "1", "", "429 `EXPORT_UNDER_WAY`"),
         _Limit("exports, per process", str(_default("exports_at_once")), "`EXPORTS_AT_ONCE`", "503 `EXPORTS_BUSY`"),
         _Limit(
@@ -221,8 +242,10 @@ def _requests() -> list[_Limit]:
         _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("its providers, their fields, languages, templates", f"{MOST_SMALL:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("findings of one kind in the answer to its upload", str(MOST_OF_A_KIND), "", "the first so many"),
+        _Limit("body of a sign-in or to an open route", f"{guard.OPEN_BYTES // _KIB} KiB", "", too_large),
+        _Limit("time for it", f"{guard.OPEN_SECONDS:.0f} s", "", "408 `BODY_TOO_SLOW`"),
         _Limit("any other body", f"{guard.OTHER_BYTES // _MIB} MiB", "", too_large),
-        _Limit("time for a body", pace, "", "408 `BODY_TOO_SLOW`"),
+        _Limit("time for any other body", pace, "", "408 `BODY_TOO_SLOW`"),
         _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),
         _Limit("what a compressed body inflates to", inflated, "", "413 `BODY_INFLATES_TOO_MUCH`"),
         _Limit("nesting of JSON", f"{MAXIMUM_DEPTH} levels", "", "400 `JSON_TOO_DEEP`"),
@@ -248,9 +271,12 @@ def _pages() -> list[_Limit]:
         "entities": (ENTITIES_PAGE, "the first so many"),
         "programs": (100, "the first so many"),
         "events of an entity": (MOST_EVENTS, "the latest so many; its history has pages"),
+        "events of a citizen's own download": (own_data.MOST_EVENTS, "the first so many; it says so"),
+        "MiB that they tell": (own_data.MOST_BYTES // _MIB, "the first so many; it says so"),
         "members of a group": (MOST_MEMBERS, "the first so many"),
         "relations of a registry whose options are looked up": (MOST_RELATIONS, "the others come without"),
         "options of a relation": (MOST_OPTIONS, "with more it comes without"),
+        "issues of a push": (MOST_ISSUES, "the first so many"),
         "events of one replay or discard": (MOST_AT_ONCE, "400"),
     }
     return [_Limit(f"{what} at once", f"{most:,}", "", answer) for what, (most, answer) in paged.items()]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import signal
 import socket
@@ -17,7 +18,8 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from datacollect.app import create_app, create_hub, prepare
-from datacollect.cli.database import require_reachable
+from datacollect.cli.database import bring_up_to_date, require_reachable
+from datacollect.cli.showing import counted
 from datacollect.db import Database
 from datacollect.http.protocol import DrainingProtocol, HubProtocol
 from datacollect.kernel.errors import StartupError
@@ -27,6 +29,7 @@ from datacollect.settings import Settings, check_startup, load_settings
 _log = structlog.get_logger(component="server")
 
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
+_PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 _SHUTDOWN_SECONDS = 30
 _WORKER_SECONDS = 60
 """How long a process may take to start, or to say that it lives, on a machine that is busy."""
@@ -77,6 +80,7 @@ async def _prepare_once(settings: Settings, processes: int) -> None:
     try:
         await require_reachable(hub.db)
         await _require_connections(hub.db, settings, processes)
+        await bring_up_to_date(hub.db)
         await prepare(hub)
     finally:
         await hub.db.close()
@@ -90,7 +94,7 @@ async def _require_connections(database: Database, settings: Settings, processes
     wanted = at_once * settings.db_pool_size
     if most is not None and wanted > most:
         raise StartupError(
-            f"The database gives {most} connections, and {at_once} processes with {settings.db_pool_size} each (DB_POOL_SIZE) could"
+            f"The database gives {most} connections, and {counted(at_once, 'process', 'processes')} with {settings.db_pool_size} each (DB_POOL_SIZE) could"
             f" ask for {wanted}. Lower DB_POOL_SIZE or WEB_CONCURRENCY, or raise the database's max_connections."
         )
 
@@ -170,9 +174,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise StartupError(
-                f"Cannot listen on {host}:{port} ({error.strerror}). Set SYNC_SERVER_PORT to a free port."
-            ) from error
+            advice = "Set SYNC_SERVER_PORT to a free port." if error.errno in _PORT_TAKEN else "Check --host."
+            raise StartupError(f"Cannot listen on {host}:{port} ({error.strerror}). {advice}") from error
         listener.set_inheritable(True)
         yield listener
 

@@ -104,6 +104,7 @@ class PostgresDatabase(Database):
         """Without `row_level_security` connections pass the second wall: units name nothing, and cost less."""
         super().__init__()
         self._has_wall = row_level_security
+        self._is_closed = False
         self._engine = create_async_engine(
             _driver_url(url),
             isolation_level="AUTOCOMMIT",
@@ -159,6 +160,8 @@ class PostgresDatabase(Database):
     @contextlib.asynccontextmanager
     async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
+        if self._is_closed:
+            raise Unavailable()
         try:
             async with self._engine.connect() as connection:
                 driver = await self._usable_driver(connection)
@@ -179,6 +182,10 @@ class PostgresDatabase(Database):
                         if not is_sound:
                             await connection.invalidate()
                     raise
+                finally:
+                    if self._is_closed and not connection.invalidated:
+                        # The pool that it would go back to has been given up: nobody else would close it.
+                        await connection.invalidate()
         except _LOST as lost:
             raise Unavailable() from lost
         except exc.DBAPIError as error:
@@ -222,6 +229,7 @@ class PostgresDatabase(Database):
             await connection.run_sync(migrate)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._engine.dispose()
 
 

@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
 
+_SECONDS_TO_END = 5
+
 _AWAY = frozenset(
     (
         sqlite3.SQLITE_BUSY,
@@ -153,6 +155,7 @@ class SqliteDatabase(Database):
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._busy = False
         self._group: _Group | None = None
+        self._is_closed = False
 
     # -- writing
 
@@ -227,10 +230,10 @@ class SqliteDatabase(Database):
 
     async def _give_up(self, group: _Group, error: Exception) -> NoReturn:
         """Undo the whole group, and raise for everyone in it."""
-        assert self._writer is not None
         self._group = None
-        with contextlib.suppress(*_BROKEN):
-            await self._writer.run("ROLLBACK")
+        if self._writer is not None:  # else it has been closed
+            with contextlib.suppress(*_BROKEN):
+                await self._writer.run("ROLLBACK")
         failure = error
         if not isinstance(error, sqlite3.IntegrityError):
             failure = Unavailable()
@@ -267,6 +270,8 @@ class SqliteDatabase(Database):
         return bool(self._waiting)
 
     async def _open_writer(self) -> _SqliteTx:
+        if self._is_closed:
+            raise Unavailable()
         if self._writer is None or self._writer.connection.invalidated:
             connection = await self._write_engine.connect()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
@@ -282,8 +287,7 @@ class SqliteDatabase(Database):
     ) -> AsyncIterator[Reading]:
         del within, in_order
         with _unavailable():
-            async with self._read_engine.connect() as connection:
-                driver = await _driver(connection)
+            async with self._reader(self._read_engine) as (connection, driver):
                 try:
                     with _interrupting(driver, seconds):
                         yield _SqliteReading(connection, self.statements, driver)
@@ -295,8 +299,7 @@ class SqliteDatabase(Database):
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
         del within
         with _unavailable():
-            async with self._snapshot_engine.connect() as connection:
-                driver = await _driver(connection)
+            async with self._reader(self._snapshot_engine) as (connection, driver):
                 view = _SqliteReading(connection, self.statements, driver)
                 try:
                     await driver.execute("BEGIN")
@@ -305,6 +308,18 @@ class SqliteDatabase(Database):
                 finally:
                     with contextlib.suppress(*_BROKEN):
                         await _to_the_end(driver.rollback())
+
+    @contextlib.asynccontextmanager
+    async def _reader(self, engine: AsyncEngine) -> AsyncIterator[tuple[AsyncConnection, aiosqlite.Connection]]:
+        if self._is_closed:
+            raise Unavailable()
+        async with engine.connect() as connection:
+            try:
+                yield connection, await _driver(connection)
+            finally:
+                if self._is_closed:
+                    # The pool that it would go back to has been given up: nobody else would close it.
+                    await _to_the_end(connection.invalidate())
 
     async def check(self) -> None:
         async with self.reading() as view:
@@ -326,6 +341,12 @@ class SqliteDatabase(Database):
             await tx.connection.run_sync(migrate)
 
     async def close(self) -> None:
+        if self._writer is not None:
+            # Those in line are let through. One that does not end loses its connection under its feet.
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(_SECONDS_TO_END), self.transaction():
+                    pass
+        self._is_closed = True
         if self._writer is not None:
             await self._writer.connection.close()
             self._writer = None

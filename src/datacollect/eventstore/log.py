@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from datacollect.db import Reading, Tx
+from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
 from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Scoping, StoredEvent
 from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
-from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import SYSTEM, TenantScope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.kernel.tenancy import Tenant
@@ -196,8 +196,9 @@ class EventLog:
                 tx.after_commit(partial(self._on_growth, scope.tenant_id, opened.head, head))
         return batch.result
 
-    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
-        return await self._store.resolve(view, scope, cursor)
+    async def renew(self, tx: Tx, scope: TenantScope, *, position: int) -> None:
+        """Note that the log was put back now to what it is up to this position. The caller holds it."""
+        await self._store.renew(tx, scope, epoch=epoch_put_back(self._clock.now()), position=position)
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         return await self._store.held(view, scope, guids)

@@ -26,6 +26,11 @@ rows costs less than a segment, but a reader who walks through the log comes fif
 _REMEMBERED_BYTES = 16 * 1024 * 1024
 _REMEMBERED_TOUCHES = 1000
 
+_BEHIND = (
+    "A device has seen an event that this log does not hold. If the database was put back from a backup, run"
+    " `datacollect restored`: docs/how-to/restore-a-backup.md. If it was not, look for who else writes to it."
+)
+
 _Key = tuple[TenantId, str, int]
 
 
@@ -39,12 +44,14 @@ class Pages:
         self._held_bytes = 0
         self._segments: OrderedDict[_Key, Segment] = OrderedDict()
         self._touched: OrderedDict[_Key, None] = OrderedDict()
+        self._ahead: set[str] = set()
+        """Histories with readers ahead of them, which was said once."""
 
     async def read(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
         if cursor is None and limit < WORTH_FETCHING:
             return await self._store.read(view, scope, after=0, limit=limit)
-        place = await self._store.locate(view, scope, cursor)
+        place = await self.locate(view, scope, cursor)
         after, slices = place.position, list[Slice]()
         end = after + limit
         for number, segment in (await self._segments_for(view, scope, place, limit)).items():
@@ -52,9 +59,17 @@ class Pages:
             slices.append(part)
             after += len(part)
         if slices and after == end:
-            return Page((), slices[-1].last, after, slices)
+            return Page((), place.give_out(slices[-1].last), after, slices)
         rest = await self._store.read(view, scope, after=after, limit=end - after)
-        return Page(rest.bodies, rest.next_cursor, rest.last_position, slices)
+        return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, slices)
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+        """Where a reader with this cursor stands. Says so if that is ahead of the log, as after a restore."""
+        place = await self._store.locate(view, scope, cursor)
+        if not place.is_known and not place.was_put_back and place.epoch not in self._ahead:
+            self._ahead.add(place.epoch)
+            _log.warning("log.behind_its_readers", tenant_id=scope.tenant_id, help=_BEHIND)
+        return place
 
     async def _segments_for(self, view: Reading, scope: TenantScope, place: Place, limit: int) -> Mapping[int, Segment]:
         """The segments with which the page begins, without a gap."""

@@ -60,7 +60,10 @@ _HOLD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
 
 _SET_FIGURES = "UPDATE log_heads SET figures = $1 WHERE tenant_id = $2"
 
-_RENEW = "UPDATE log_heads SET epoch = $1, epoch_position = $2 WHERE tenant_id = $3"
+_RENEW = """
+UPDATE log_heads SET epoch = $1,
+  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN least(epoch_position, $2::bigint) ELSE $2 END
+WHERE tenant_id = $3"""
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
 
@@ -109,7 +112,7 @@ SELECT
             CASE WHEN e.max_occurred_ms > $2 THEN e.position ELSE high END
      FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
-  head.position, head.epoch_position, head.epoch
+  head.position, head.epoch_position, head.recorded_ms, head.epoch
 FROM log_heads head WHERE head.tenant_id = $1"""
 
 _START = "SELECT position, epoch FROM log_heads WHERE tenant_id = $1"

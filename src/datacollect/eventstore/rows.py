@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from datacollect.eventstore.epochs import mark_of, may_be_of_before, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment
 from datacollect.eventstore.store import Head, HeadUnreadable, Page, Place, RowUnreadable, Scoping, StoredEvent
@@ -126,26 +127,27 @@ def place_from_row(row: Sequence[Any], cursor: Cursor) -> Place:
     """Where a cursor stands, from what the store knows of it.
 
     The row holds: the position of the event with the cursor's guid; the first position with exactly its time; the
-    first position in log order with a later time; the head's position; the epoch's position; the epoch.
+    first position in log order with a later time; the head's position; the epoch's position; when the last event was
+    recorded; the epoch.
     """
-    *known, epoch = row
-    return Place(_resolved_position(known, cursor), row[3], epoch)
+    position = _resolved_position(row, cursor)
+    return Place(position, row[3], row[6], is_known=cursor.event_guid is None or row[0] is not None)
 
 
 def _resolved_position(row: Sequence[Any], cursor: Cursor) -> int:
-    by_guid, exact, later, head, epoch = row
+    by_guid, exact, later, head, unbroken, last_recorded, epoch = row
+    # In the history before, the event may have stood in front of events that its holder has never seen.
+    doubtful = cursor.mark != mark_of(epoch) and may_be_of_before(
+        epoch, cursor.occurred_at, last_recorded_at=last_recorded
+    )
     if by_guid is not None:
-        return int(by_guid)
+        return min(int(by_guid), int(unbroken)) if doubtful else int(by_guid)
     if exact is not None:
         by_time = int(exact) - 1
     elif later is not None:
         by_time = int(later) - 1
     else:
         by_time = int(head)
-    if cursor.event_guid is not None:
-        # This store never delivered that event: it belongs to a history that was replaced.
-        return min(by_time, int(epoch))
-    if exact is None and epoch:
-        # The same may be true of the event that had this time.
-        return min(by_time, int(epoch))
-    return by_time
+    # An event that is named, and one that had this time, must have been of a history that was replaced.
+    is_gone = cursor.event_guid is not None or (exact is None and (unbroken or put_back_at(epoch) is not None))
+    return min(by_time, int(unbroken)) if is_gone or doubtful else by_time

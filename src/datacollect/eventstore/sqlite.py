@@ -51,7 +51,10 @@ WHERE tenant_id = ?"""
 
 _SET_FIGURES = "UPDATE log_heads SET figures = ? WHERE tenant_id = ?"
 
-_RENEW = "UPDATE log_heads SET epoch = ?, epoch_position = ? WHERE tenant_id = ?"
+_RENEW = """
+UPDATE log_heads SET epoch = ?1,
+  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN min(epoch_position, ?2) ELSE ?2 END
+WHERE tenant_id = ?3"""
 
 _SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
 
@@ -120,7 +123,7 @@ SELECT
      FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
      WHERE low < high)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
-  head.position, head.epoch_position, head.epoch
+  head.position, head.epoch_position, head.recorded_ms, head.epoch
 FROM log_heads head WHERE head.tenant_id = ?1"""
 
 _START = "SELECT position, epoch FROM log_heads WHERE tenant_id = ?1"

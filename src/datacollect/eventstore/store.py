@@ -10,10 +10,11 @@ The log's running values (position, chain, latest event time) are one row per te
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
+from datacollect.eventstore.epochs import mark_of, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment, Slice
 from datacollect.kernel.clock import Millis
@@ -107,6 +108,18 @@ class Place:
     head: int
     epoch: str
     """Names the history that the positions are of."""
+    is_known: bool = True
+    """Whether the log holds the event that the cursor names; a time alone names none."""
+
+    @property
+    def was_put_back(self) -> bool:
+        """Whether readers may be ahead of the log, for a reason that the operator has named."""
+        return put_back_at(self.epoch) is not None
+
+    def give_out(self, cursor: Cursor | None) -> Cursor | None:
+        """The cursor as a reader of this history is given it."""
+        mark = mark_of(self.epoch)
+        return replace(cursor, mark=mark) if mark and cursor is not None else cursor
 
 
 class HeldEvent(NamedTuple):
@@ -177,7 +190,8 @@ class EventStore(Protocol):
         """Replace the running counts of a log that is held."""
 
     async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
-        """Note that the history up to this position was put in the place of another one. The caller holds the log."""
+        """Note that the history up to this position was put in the place of another one that had it too, and more. The
+        caller holds the log. Where an earlier one ended before, it stays: there are devices of that one, too."""
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         """Add events behind the opened head; `head` is the new one. Positions follow on from the old head."""
@@ -189,7 +203,8 @@ class EventStore(Protocol):
         made anew may have other events under the same guids (seeds). A plain time T is just before the first event
         with exactly that time, or, if there is none, just before the first event in log order later than T. An
         unknown guid is resolved by its time, but never beyond where this store's history is known to be unbroken
-        (the epoch): delivering twice is free, skipping is not.
+        (the epoch): delivering twice is free, skipping is not. The same goes for an event behind the epoch that the
+        history before can have had too, unless the cursor was given out in this one (`epochs.py`).
         """
 
     async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:

@@ -7,20 +7,25 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
+from datacollect.http.limits import Limited, class_of
 from datacollect.http.multipart import ENVELOPE_BYTES
-from datacollect.http.receiving import IDLE_SECONDS, BodyLimit, BodyMemory, Incoming
+from datacollect.http.receiving import IDLE_SECONDS, LARGEST_BODY_BYTES, BodyLimit, BodyMemory, Incoming
 from datacollect.http.upload import FileTooLarge
 from datacollect.kernel.errors import DataCollectError, InvalidRequest, Unavailable
 
 _log = structlog.get_logger(component="http")
 
 _MEBIBYTE = 1024 * 1024
-SYNC_BYTES = 50 * _MEBIBYTE
+SYNC_BYTES = LARGEST_BODY_BYTES
 # The file may have 10 MB (the route looks); the rest is room for the multipart envelope.
 CONFIG_UPLOAD_BYTES = 10 * _MEBIBYTE + ENVELOPE_BYTES
 ATTACHMENT_BYTES = 50 * _MEBIBYTE
 FIELD_FILE_BYTES = CONFIG_UPLOAD_BYTES
 OTHER_BYTES = _MEBIBYTE
+OPEN_BYTES = 64 * 1024
+OPEN_SECONDS = 30.0
+"""For a body of whom nobody knows: two tokens have room in it. Who could send one for an hour would hold a place that all
+others sign in by."""
 
 MOST_PARAMETERS = 100
 WORK_SECONDS = 300.0
@@ -55,6 +60,7 @@ _CONFIG_UPLOAD = BodyLimit(CONFIG_UPLOAD_BYTES)
 _FIELD_FILE = BodyLimit(FIELD_FILE_BYTES)
 _ATTACHMENT = BodyLimit(ATTACHMENT_BYTES + ENVELOPE_BYTES, FileTooLarge, passes_through=True)
 _OTHER = BodyLimit(OTHER_BYTES)
+_OPEN = BodyLimit(OPEN_BYTES, most_seconds=OPEN_SECONDS)
 
 
 def body_limit(scope: Scope) -> BodyLimit:
@@ -67,7 +73,7 @@ def body_limit(scope: Scope) -> BodyLimit:
         return _FIELD_FILE
     if path == "/api/attachments/upload":
         return _ATTACHMENT
-    return _OTHER
+    return _OPEN if class_of(path).limited in (Limited.BY_ADDRESS, Limited.IN_THE_DATABASE) else _OTHER
 
 
 class RequestGuard:

@@ -2,7 +2,8 @@
 
 `CLASSES` says for every route which limits it has. Callers are counted by their account once that is known, else by
 where they come from. Syncing has no rate: a device fetches a whole programme in thousands of requests one after the
-other. What is limited there, as for everything an account does, is how many of its requests are worked on at once.
+other. What is limited there, as for everything an account does, is how many of its requests are worked on at once. So is
+what an address does while nobody knows whose it is: whoever sends or reads slowly takes no more than their own places.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ _MOST_CREDENTIALS = 10_000
 ACCOUNT_LINE = 512
 ACCOUNT_PATIENCE_SECONDS = 15.0
 SIGN_INS_AT_ONCE = 32
+ADDRESS_SIGN_INS_AT_ONCE = 8
+"""Of one address: an office's agents sign in one after the other anyway."""
 SIGN_IN_LINE = 400
 SIGN_IN_PATIENCE_SECONDS = 15.0
 LINE = 2000
@@ -57,6 +60,13 @@ class TooManyAtOnce(TooManyRequests):
     help = "Send fewer requests at the same time; send this one again after `Retry-After`."
 
 
+class TooManyFromAddress(TooManyRequests):
+    """Too many requests from your address are waiting to be worked on."""
+
+    code = "TOO_MANY_AT_ONCE_FROM_ADDRESS"
+    help = "Send fewer requests at the same time; send this one again after `Retry-After`."
+
+
 class HubBusy(Unavailable):
     """The hub has more to do than it can take on just now."""
 
@@ -68,8 +78,8 @@ class Limited(Enum):
     """What limits a class of routes, beside the number of requests that the hub works on at once."""
 
     NOT = "not at all: it must answer when nothing else does"
-    IN_THE_DATABASE = "attempts per address and account, counted in the database; the work under way together"
-    BY_ADDRESS = "requests per address"
+    IN_THE_DATABASE = "attempts per address and account, counted in the database; how many of an address, and together, are worked on at once"
+    BY_ADDRESS = "requests per address, and how many of it are worked on at once"
     BY_ACCOUNT = "requests per account, and how many of it are worked on at once; failures per address"
     AT_ONCE = "how many requests of an account are worked on at once; failures per address"
 
@@ -178,6 +188,28 @@ class Gate:
         self.inside -= 1
 
 
+class Gates:
+    """A gate for each key, kept as long as somebody is inside or waits."""
+
+    def __init__(self, capacity: int, *, line: int, patience_seconds: float) -> None:
+        self._capacity = capacity
+        self._line = line
+        self._patience_seconds = patience_seconds
+        self._open: dict[str, Gate] = {}
+
+    def of(self, key: str) -> Gate:
+        gate = self._open.get(key)
+        if gate is None:
+            gate = Gate(self._capacity, line=self._line, patience_seconds=self._patience_seconds)
+            self._open[key] = gate
+        return gate
+
+    def left(self, key: str, gate: Gate) -> None:
+        gate.leave()
+        if gate.is_empty:
+            self._open.pop(key, None)
+
+
 class RequestLimits:
     """Middleware. Refuses before anything else is looked at, so that what is too much costs little."""
 
@@ -186,10 +218,11 @@ class RequestLimits:
     ) -> None:
         self._app = app
         self.clock = clock
-        self._account_at_once = account_at_once
+        self.accounts = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
+        self.addresses = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
+        self.signing_in = Gates(ADDRESS_SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
         self._hub = Gate(at_once, line=LINE, patience_seconds=PATIENCE_SECONDS)
         self._sign_ins = Gate(SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
-        self._accounts: dict[str, Gate] = {}
         self._credentials: OrderedDict[int, None] = OrderedDict()
         per_minute = rates(requests_per_minute)
         self._by_account = _windows(per_minute, "account")
@@ -212,18 +245,6 @@ class RequestLimits:
             await render(scope, refused.error)(scope, receive, send)
         finally:
             ticket.leave()
-
-    def of_account(self, account: str) -> Gate:
-        gate = self._accounts.get(account)
-        if gate is None:
-            gate = Gate(self._account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
-            self._accounts[account] = gate
-        return gate
-
-    def left(self, account: str, gate: Gate) -> None:
-        gate.leave()
-        if gate.is_empty:
-            self._accounts.pop(account, None)
 
     def remember(self, authorization: bytes) -> None:
         """These credentials were good: they are let through when others from their address are not any more."""
@@ -280,15 +301,17 @@ class Refused(Exception):
 class Ticket:
     """One request's way through the limits."""
 
-    __slots__ = ("_account", "_account_gate", "_allowance", "_held", "_limits", "_scope", "route_class")
+    __slots__ = ("_account_gate", "_address_gate", "_allowance", "_held", "_limits", "_scope", "account", "route_class")
 
     def __init__(self, limits: RequestLimits, scope: Scope) -> None:
         self.route_class = class_of(scope["path"])
         self._limits = limits
         self._scope = scope
         self._held: list[Gate] = []
-        self._account: str | None = None
+        self.account: str | None = None
+        """Whose request it is, once that is known."""
         self._account_gate: Gate | None = None
+        self._address_gate: Gate | None = None
         self._allowance: Allowance | None = None
 
     @property
@@ -299,24 +322,30 @@ class Ticket:
         """Raises `Refused`."""
         if self._awaits_account:
             self._refuse_strangers()
+            if _is_of_a_provider(_authorization(self._scope)):
+                # Whose it is may stand in the body only: until that is there, it takes the places of its address.
+                await self._enter_address()
         elif self.route_class.limited is Limited.BY_ADDRESS:
             self._allowance = self._limits.count_address(self.route_class, self._origin())
             if self._allowance is not None and self._allowance.exceeded:
                 raise Refused(TooManyRequests(headers=self._allowance.headers()))
+        if not self._awaits_account:
+            await self._enter_address()
         for gate in self._limits.gates_of(self.route_class):
             await self._pass(gate)
 
     async def belongs_to(self, account: str) -> None:
         """The caller is known now. Raises `TooManyRequests` or, when nothing became free in time, `TooManyAtOnce`."""
-        if self._account is not None or not self._awaits_account:
+        if self.account is not None or not self._awaits_account:
             return
-        self._account = account
+        self.account = account
+        self._leave_address()
         self._limits.remember(_authorization(self._scope))
         if self.route_class.limited is Limited.BY_ACCOUNT:
             self._allowance = self._limits.count_account(account)
             if self._allowance is not None and self._allowance.exceeded:
                 raise TooManyRequests(headers=self._allowance.headers())
-        gate = self._limits.of_account(account)
+        gate = self._limits.accounts.of(account)
         if not gate.try_enter():
             await self._wait_at(gate)
         self._account_gate = gate
@@ -345,9 +374,25 @@ class Ticket:
 
     def leave(self) -> None:
         self._let_go()
-        if self._account is not None and self._account_gate is not None:
-            self._limits.left(self._account, self._account_gate)
+        self._leave_address()
+        if self.account is not None and self._account_gate is not None:
+            self._limits.accounts.left(self.account, self._account_gate)
             self._account_gate = None
+
+    async def _enter_address(self) -> None:
+        gate = self._gates_of_addresses().of(self._origin())
+        if not gate.try_enter() and not await gate.enter():
+            raise Refused(TooManyFromAddress(headers={"Retry-After": "1"}))
+        self._address_gate = gate
+
+    def _leave_address(self) -> None:
+        if self._address_gate is not None:
+            self._gates_of_addresses().left(self._origin(), self._address_gate)
+            self._address_gate = None
+
+    def _gates_of_addresses(self) -> Gates:
+        signs_in = self.route_class.limited is Limited.IN_THE_DATABASE
+        return self._limits.signing_in if signs_in else self._limits.addresses
 
     def _let_go(self) -> None:
         while self._held:
@@ -355,7 +400,7 @@ class Ticket:
 
     def _answered(self, message: Message) -> None:
         # What fails on our side (a database or an identity provider that is away) is no fault of the caller's.
-        if self._awaits_account and self._account is None and message["status"] < 500:
+        if self._awaits_account and self.account is None and message["status"] < 500:
             self._limits.count_failure(self._origin())
         if self._allowance is not None and message["status"] != TooManyRequests.status:
             told = [(name.lower().encode(), value.encode()) for name, value in self._allowance.headers().items()]
@@ -376,9 +421,15 @@ class Ticket:
         return origin_of(client[0]) if client else "unknown"
 
 
+def ticket_of(scope: Scope) -> Ticket | None:
+    """None outside the middleware, and for what has no limits."""
+    ticket: Ticket | None = scope.get("state", {}).get("ticket")
+    return ticket
+
+
 async def account_known(scope: Scope, account: str) -> None:
     """For the guards of routes: this is whose request it is. Raises `TooManyRequests`, `TooManyAtOnce`, `HubBusy`."""
-    ticket: Ticket | None = scope.get("state", {}).get("ticket")
+    ticket = ticket_of(scope)
     if ticket is not None:
         await ticket.belongs_to(account)
 
@@ -389,3 +440,9 @@ def _authorization(scope: Scope) -> bytes:
         if name == b"authorization":
             found = value
     return bytes(found)
+
+
+def _is_of_a_provider(authorization: bytes) -> bool:
+    """Whether it may be a token of a program's provider: `Bearer` is the hub's own word."""
+    scheme, _, token = authorization.partition(b" ")
+    return bool(token) and scheme.lower() != b"bearer"

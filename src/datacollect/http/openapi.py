@@ -1,17 +1,19 @@
 """The OpenAPI document: generated from the routes, completed with what FastAPI cannot see.
 
-That is: request bodies read by `json_body`, which guard a route has, and the one shape of errors.
+That is: request bodies read by `json_body`, which guard a route has, the one shape of errors, and nulls in examples,
+which it would leave out. A model's examples stand beside it, in the slice's `schemas.py`; a test sends and checks them.
 """
 
 import http
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from datacollect.http.body import JsonBody
 from datacollect.http.limits import Limited, class_of
@@ -22,6 +24,10 @@ from datacollect.kernel.permission import Callers
 
 TITLE = "ID PASS DataCollect Backend API"
 VERSION = "2.0.0"
+
+_LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+_CONTACT = {"name": "Whoever runs this hub"}
+_SERVERS = [{"url": "/", "description": "The hub that this description is of."}]
 
 TAGS = [
     {"name": "Meta", "description": "Health of the hub and its machine-readable description."},
@@ -55,9 +61,14 @@ _SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "Access token of a staff account, valid for one hour. Routes of devices (sync and conflicts) "
-        "also take `Authorization: <type> <token>` with an access token of an identity provider that the program has "
-        "configured under that type.",
+        "description": "Access token of a staff account, valid for one hour: `Authorization: Bearer <token>`.",
+    },
+    "ProviderAuth": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "`<type> <token>`: an access token of an identity provider that the program has configured in "
+        "`authConfigs` under that type. For routes of devices (sync and conflicts) only.",
     },
     "SelfServiceAuth": {
         "type": "http",
@@ -65,6 +76,15 @@ _SECURITY_SCHEMES = {
         "bearerFormat": "JWT",
         "description": "Token of a citizen, for the self-service routes only.",
     },
+}
+
+_STAFF = [{"BearerAuth": list[str]()}]
+_SECURITY = {
+    Callers.ANYBODY: [],
+    Callers.STAFF: _STAFF,
+    Callers.ADMIN: _STAFF,
+    Callers.SYNC: [*_STAFF, {"ProviderAuth": list[str]()}],
+    Callers.CITIZEN: [{"SelfServiceAuth": list[str]()}],
 }
 
 _ERROR = {
@@ -181,10 +201,23 @@ def _error_response(status: int, description: str) -> dict[str, Any]:
     return response
 
 
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call an operation: the name of the route's function, so that is one of its own."""
+    return to_camel(route.name)
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The whole document. Takes a moment; the caller keeps it."""
     document = get_openapi(
-        title=TITLE, version=VERSION, description=_DESCRIPTION, routes=app.routes, tags=TAGS, openapi_version="3.1.0"
+        title=TITLE,
+        version=VERSION,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        tags=TAGS,
+        openapi_version="3.1.0",
+        license_info=_LICENSE,
+        contact=_CONTACT,
+        servers=_SERVERS,
     )
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY_SCHEMES
@@ -193,20 +226,38 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     used: set[str] = set()
-    for path, operation, dependant in _operations(app, document):
-        _complete(path, operation, dependant, schemas)
+    operations = list(_operations(app, document))
+    for _, _, route in operations:
+        for model in _answers(route):
+            _define(model, "serialization", schemas)
+    for path, operation, route in operations:
+        _complete(path, operation, route.dependant, schemas)
         used.update(operation.get("tags", ()))
     document["tags"] = [tag for tag in TAGS if tag["name"] in used]
     components["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
-def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Dependant]]:
+def _operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], RouteContext]]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
                 path = str(context.path_format)
-                yield path, document["paths"][path][method.lower()], context.dependant
+                yield path, document["paths"][path][method.lower()], context
+
+
+def _answers(route: RouteContext) -> Iterator[Any]:
+    """The models of a route's answers."""
+    models = [route.response_model, *(response.get("model") for response in (route.responses or {}).values())]
+    return (model for model in models if model is not None)
+
+
+def _define(model: Any, mode: Literal["serialization", "validation"], schemas: dict[str, Any]) -> None:
+    """Add the schemas of a model and of what it holds."""
+    schema = _without_null_defaults(TypeAdapter(model).json_schema(mode=mode, ref_template=_REF))
+    schemas.update(schema.pop("$defs", {}))
+    if "title" in schema and isinstance(model, type):
+        schemas[model.__name__] = schema
 
 
 def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schemas: dict[str, Any]) -> None:
@@ -219,10 +270,9 @@ def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schema
     needed = [500]
     if class_of(path).limited is not Limited.NOT:
         needed += [429, 503]
-    guards = {call.permission.callers for call in calls if isinstance(call, Policy)} - {Callers.ANYBODY}
-    if guards:
-        scheme = "SelfServiceAuth" if Callers.CITIZEN in guards else "BearerAuth"
-        operation.setdefault("security", [{scheme: []}])
+    [callers] = {call.permission.callers for call in calls if isinstance(call, Policy)}
+    operation.setdefault("security", _SECURITY[callers])
+    if callers is not Callers.ANYBODY:
         needed += [401, 403]
     for body in _bodies(calls):
         operation["requestBody"] = _request_body(body, schemas)
@@ -242,12 +292,10 @@ def _bodies(calls: Iterable[Any]) -> Iterator[JsonBody]:
 
 def _request_body(body: JsonBody, schemas: dict[str, Any]) -> dict[str, Any]:
     model = body.model
-    schema = _without_null_defaults(TypeAdapter(model).json_schema(mode="validation", ref_template=_REF))
-    schemas.update(schema.pop("$defs", {}))
-    schemas[model.__name__] = schema
+    _define(model, "validation", schemas)
     content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     if isinstance(body, JsonUpload):
-        file = {"type": "string", "contentMediaType": "application/json", "description": "The document as a file."}
+        file = {"type": "string", "format": "binary", "description": "The document as a file, `application/json`."}
         content["multipart/form-data"] = {
             "schema": {"type": "object", "required": [body.field], "properties": {body.field: file}},
             "encoding": {body.field: {"contentType": "application/json"}},

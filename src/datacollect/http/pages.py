@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import FileResponse, RedirectResponse
 
 from datacollect.http.frame import CONTENT_SECURITY_POLICY
-from datacollect.http.openapi import describe
+from datacollect.http.openapi import TITLE, VERSION, describe
 from datacollect.http.policy import PUBLIC
 
 _STATIC = Path(__file__).with_name("static")
@@ -24,6 +24,12 @@ _ASSET_HEADERS = {"Cache-Control": "public, max-age=86400"}
 
 _DUMPER: type[yaml.CSafeDumper] | type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """Of libyaml where it is there: it is quicker, and the event loop waits for it."""
+
+
+_DOCUMENT = {
+    "type": "object",
+    "examples": [{"openapi": "3.1.0", "info": {"title": TITLE, "version": VERSION}, "paths": {}}],
+}
 
 
 class ApiDescription:
@@ -56,10 +62,10 @@ def pages_router(description: ApiDescription) -> APIRouter:
     async def get_openapi_yaml(request: Request) -> Response:
         return _cacheable(request, description.as_yaml, "application/yaml")
 
-    for path, endpoint, media_type in (
-        ("/openapi.json", get_openapi_json, "application/json"),
-        ("/api-docs/openapi.json", get_openapi_json, "application/json"),
-        ("/openapi.yaml", get_openapi_yaml, "application/yaml"),
+    for path, endpoint, media_type, name in (
+        ("/openapi.json", get_openapi_json, "application/json", "getOpenapiJson"),
+        ("/api-docs/openapi.json", get_openapi_json, "application/json", "getOpenapiJsonBesideThePage"),
+        ("/openapi.yaml", get_openapi_yaml, "application/yaml", "getOpenapiYaml"),
     ):
         router.add_api_route(
             path,
@@ -67,10 +73,10 @@ def pages_router(description: ApiDescription) -> APIRouter:
             methods=["GET"],
             summary=f"This description ({path.rpartition('.')[2].upper()})",
             description="The OpenAPI document of this hub. `ETag` and `If-None-Match` are understood.",
-            operation_id=path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_"),
+            operation_id=name,
             response_class=Response,
             responses={
-                200: {"description": "The document.", "content": {media_type: {"schema": {"type": "object"}}}},
+                200: {"description": "The document.", "content": {media_type: {"schema": _DOCUMENT}}},
                 304: {"description": "The caller has this version already."},
             },
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope
 
 from datacollect.http.inflating import Inflater, inflater_for
-from datacollect.http.limits import HubBusy
+from datacollect.http.limits import HubBusy, ticket_of
 from datacollect.kernel.errors import DataCollectError, PayloadTooLarge
 
 IDLE_SECONDS = 60.0
@@ -21,21 +21,51 @@ class BodyTooSlow(DataCollectError):
     help = "Send again, over a better connection or in smaller parts."
 
 
+STRANGERS = ""
+"""Stands for all whom nobody knows yet."""
+
+ACCOUNT_SHARE = 2
+STRANGERS_SHARE = 4
+"""One account may hold this part of the memory of bodies, and all whom nobody knows together that part."""
+
+LARGEST_BODY_BYTES = 50 * 1024 * 1024
+LARGEST_STRANGE_BODY_BYTES = 10 * 1024 * 1024
+"""A share has room for one body at least: of a program's provider, who is behind it may stand in it only."""
+
+
 class BodyMemory:
-    """The bytes of all bodies that a process holds. Kept from the first byte of a body to the end of its request."""
+    """The bytes of all bodies that a process holds. Kept from the first byte of a body to the end of its request.
+
+    Whoever sends slowly holds theirs for long: so one account, or all strangers together, have a share and not the whole.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
+        self._held_by: dict[str, int] = {}
         self.held_bytes = 0
 
-    def has_room_for(self, count: int) -> bool:
-        return self.held_bytes + count <= self._most_bytes
+    def has_room_for(self, count: int, holder: str | None = None) -> bool:
+        """`holder` is an account, or `STRANGERS`; None is held to no share."""
+        if self.held_bytes + count > self._most_bytes:
+            return False
+        return holder is None or self._held_by.get(holder, 0) + count <= self._share_of(holder)
 
-    def take(self, count: int) -> None:
+    def take(self, count: int, holder: str | None = None) -> None:
         self.held_bytes += count
+        if holder is not None:
+            self._held_by[holder] = self._held_by.get(holder, 0) + count
 
-    def give_back(self, count: int) -> None:
+    def give_back(self, count: int, holder: str | None = None) -> None:
         self.held_bytes -= count
+        if holder is not None and count:
+            self._held_by[holder] -= count
+            if not self._held_by[holder]:
+                del self._held_by[holder]
+
+    def _share_of(self, holder: str) -> int:
+        if holder == STRANGERS:
+            return max(self._most_bytes // STRANGERS_SHARE, LARGEST_STRANGE_BODY_BYTES)
+        return max(self._most_bytes // ACCOUNT_SHARE, LARGEST_BODY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +76,8 @@ class BodyLimit:
     refused: type[PayloadTooLarge] = PayloadTooLarge
     passes_through: bool = False
     """Whether the route lets go of each piece before it asks for the next, so that the body takes no memory."""
+    most_seconds: float | None = None
+    """For all of it, where nobody knows who sends it: meanwhile it holds a place that others wait for."""
 
 
 class Incoming:
@@ -70,6 +102,7 @@ class Incoming:
         self._arrived_bytes = 0
         self._given_bytes = 0
         self._held_bytes = 0
+        self._holder: str | None = None
         self._all_arrived = False
         self._complete = False
         self.refused: DataCollectError | None = None
@@ -90,12 +123,14 @@ class Incoming:
 
     def end(self) -> None:
         """The request is over, and so nothing holds its body any more."""
-        self._memory.give_back(self._held_bytes)
+        self._memory.give_back(self._held_bytes, self._holder)
         self._held_bytes = 0
 
     def _begin(self) -> None:
         """Before the first byte is asked for: until then, nobody has sent the body of a large request."""
         self._began = asyncio.get_running_loop().time()
+        ticket = ticket_of(self._scope)
+        self._holder = None if ticket is None else ticket.account or STRANGERS
         encodings = []
         for name, value in self._scope["headers"]:
             if name == b"content-encoding":
@@ -129,7 +164,7 @@ class Incoming:
     async def _arriving(self) -> Message:
         """What the server has received next, compressed or not."""
         try:
-            async with asyncio.timeout(self._idle_seconds):
+            async with asyncio.timeout(self._patience_seconds()):
                 message = await self._receive()
         except TimeoutError:
             raise BodyTooSlow() from None
@@ -141,20 +176,29 @@ class Incoming:
             self._require_pace()
         return message
 
-    def _require_pace(self) -> None:
+    def _patience_seconds(self) -> float:
+        """For the next piece."""
+        if self._limit.most_seconds is None:
+            return self._idle_seconds
+        return max(0.0, min(self._idle_seconds, self._limit.most_seconds - self._seconds()))
+
+    def _seconds(self) -> float:
         assert self._began is not None
-        seconds = asyncio.get_running_loop().time() - self._began
+        return asyncio.get_running_loop().time() - self._began
+
+    def _require_pace(self) -> None:
+        seconds = self._seconds()
         if seconds > self._idle_seconds and self._arrived_bytes < seconds * LEAST_BYTES_PER_SECOND:
             raise BodyTooSlow()
 
     def _has_room_for(self, count: int) -> bool:
-        return self._limit.passes_through or self._memory.has_room_for(count)
+        return self._limit.passes_through or self._memory.has_room_for(count, self._holder)
 
     def _hold(self, count: int) -> None:
         self._given_bytes += count
         if not self._limit.passes_through:
             self._held_bytes += count
-            self._memory.take(count)
+            self._memory.take(count, self._holder)
         if self._given_bytes > self._limit.most_bytes:
             raise self._limit.refused()
         if not self._has_room_for(0):

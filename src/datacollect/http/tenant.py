@@ -7,6 +7,7 @@ import structlog
 from fastapi import Query, Request
 
 from datacollect.http.body import read_body, read_json
+from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
@@ -44,7 +45,7 @@ def tenant_named(request: Request, body: Mapping[str, Any] | None = None) -> Ten
     return TenantId(named[0])
 
 
-UNKNOWN_CALLER_BYTES = 10 * 1024 * 1024
+UNKNOWN_CALLER_BYTES = LARGEST_STRANGE_BODY_BYTES
 """The most that is read for somebody who cannot be known before it is read."""
 
 

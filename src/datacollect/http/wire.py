@@ -1,11 +1,21 @@
 """Wire models that several slices share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from datacollect.kernel.clock import parse_timestamp
+
+
+def examples(*values: Any) -> ConfigDict:
+    """`model_config = examples({…})`: what the API description shows of a model.
+
+    All examples are of one hub: `tests/features/test_api_examples.py` sends those of requests, and checks the others
+    against their schemas.
+    """
+    return ConfigDict(json_schema_extra={"examples": list(values)})
+
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 

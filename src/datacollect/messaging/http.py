@@ -24,6 +24,7 @@ from datacollect.outgoing import (
 
 _MOST_ANSWER_BYTES = 100_000
 _MOST_DEPTH = 20
+_ABSOLUTE = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _GAP = re.compile(r"\{(to|text|id|expires)\}")
 _NUMBER = re.compile(r"\+?[0-9]{3,20}")
 _BETWEEN_DIGITS = re.compile(r"[ \u00a0().\-/\u2010-\u2015]+")
@@ -56,6 +57,8 @@ def read_gateway(
     secret: str | None,
 ) -> GatewayOptions:
     """Raises `StartupError` for what cannot work, without quoting it: most of it may be secret."""
+    if not _ABSOLUTE.match(url):
+        raise StartupError("SMS_GATEWAY_URL must be an absolute http or https URL")
     template = _document("SMS_GATEWAY_BODY", body)
     if format == "form" and not (isinstance(template, dict) and all(isinstance(v, str) for v in template.values())):
         raise StartupError("SMS_GATEWAY_BODY must be a JSON object of texts for SMS_GATEWAY_FORMAT=form")

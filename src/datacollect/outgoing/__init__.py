@@ -12,6 +12,7 @@ from datacollect.outgoing.errors import (
     UpstreamUnreadable,
     UrlRefused,
 )
+from datacollect.outgoing.urls import host_of
 
 __all__ = [
     "Answer",
@@ -25,5 +26,6 @@ __all__ = [
     "UpstreamUnavailable",
     "UpstreamUnreadable",
     "UrlRefused",
+    "host_of",
     "read_rules",
 ]

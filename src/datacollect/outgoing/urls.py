@@ -90,6 +90,14 @@ def read_url(text: str, rules: Rules) -> Target:
     return Target(scheme, host, port, quote(rest, safe=_PRINTABLE), address)
 
 
+def host_of(text: str) -> str | None:
+    """Whom a URL names, for logs; None for one that the hub does not read. Nothing is judged."""
+    try:
+        return read_url(text, Rules(allow_private=True)).host
+    except UrlRefused:
+        return None
+
+
 def _check_characters(text: str) -> None:
     if len(text) > MAX_URL_LENGTH:
         raise UrlRefused("The URL is too long")

@@ -209,8 +209,9 @@ async def test_a_payload_that_is_wrong_calls_nobody(boss: AsyncClient, spp: Fake
 
 
 async def test_no_url_is_no_url_of_a_registry(boss: AsyncClient, spp: FakeSpp) -> None:
-    answer = await boss.post(DISCOVER, json=discovery(spp, url="not a url"))
-    assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
+    for url in ("not a url", "http://[", "https://[::1", "http://a]b/"):
+        answer = await boss.post(DISCOVER, json=discovery(spp, url=url))
+        assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
 
 
 # -- what goes wrong

@@ -269,8 +269,11 @@ async def test_somebody_is_found_before_they_are_saved(admin: AsyncClient, hub: 
     assert other.json() == {"status": "success", "matches": [], "elsewhere": False}
 
 
-async def test_whom_the_caller_may_not_see_is_not_shown(admin: AsyncClient, client: AsyncClient, hub: Hub) -> None:
-    program = await make_program(admin)
+async def test_whom_the_caller_may_not_see_is_not_shown_and_that_somebody_asked_is_noted(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    """That there is somebody of that number, in whichever area, is something that can be found out by asking."""
+    program = await make_program(admin, auditReads=True)
     await push(admin, program, make_event(data=RUDO | {"area_id": "north"}))
     await look(admin, hub, program)
     assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": {"areaIds": ["south"]}}
@@ -279,6 +282,9 @@ async def test_whom_the_caller_may_not_see_is_not_shown(admin: AsyncClient, clie
     asked = {"configId": program, "data": RUDO | {"area_id": "south"}}
     answer = await client.post("/api/potential-duplicates/check", json=asked, headers=bearer(token))
     assert answer.json() == {"status": "success", "matches": [], "elsewhere": True}
+    trail = (await admin.get("/api/sync/pull/audit-logs", params={"configId": program, "limit": 500})).json()
+    [noted] = [entry for entry in trail if entry["action"] == "check-duplicates"]
+    assert noted["changes"] == {"count": 0, "elsewhere": True}
 
 
 async def test_another_program_is_neither_compared_nor_shown(admin: AsyncClient, hub: Hub) -> None:

@@ -344,8 +344,8 @@ async def test_a_device_goes_on_from_its_cursor(place: Place, tmp_path: Path) ->
     await place.importer.take_in(file, tenant_id=copy.tenant_id)
     async with place.database.reading(copy) as view:
         known = Cursor(Millis(2_000), document["events"][1]["guid"])
-        assert await place.log.resolve(view, copy, known) == 2
-        assert await place.log.resolve(view, copy, Cursor(Millis(99_000), "lost")) == 4
+        assert await place.store.resolve(view, copy, known) == 2
+        assert await place.store.resolve(view, copy, Cursor(Millis(99_000), "lost")) == 4
         epoch = select(log_heads.c.epoch, log_heads.c.epoch_position).where(log_heads.c.tenant_id == copy.tenant_id)
         renewed = (await view.execute(epoch)).one()
     async with place.database.reading(EVERY_TENANT) as view:

@@ -10,6 +10,7 @@ from httpx2 import AsyncClient
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
+from datacollect.features.audit import queries
 from datacollect.features.entities.model import EVENT_TYPES
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.touched import Touched
@@ -354,6 +355,19 @@ async def test_a_long_history_is_read_in_batches_of_constant_size(
     whole = await history_of(admin, program, "e", limit=LARGEST_PAGE)
     assert await history_of(admin, program, "e", limit=7) == whole
     assert [entry["version"] for entry in whole] == list(range(1, 47))
+
+
+async def test_a_history_of_large_events_is_read_in_pieces_and_told_whole(
+    admin: AsyncClient, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(admin, program, person())
+    for number in range(6):
+        await send(admin, program, make_event("update-individual", entity="e", data={"n": f"{number}" + "ä" * 30_000}))
+    whole = await history_of(admin, program, "e")
+    assert len(whole) == 7
+    monkeypatch.setattr(queries, "MOST_TOUCHING_BYTES", 100_000)
+    assert await history_of(admin, program, "e") == whole
+    assert await history_of(admin, program, "e", limit=4) == whole
 
 
 async def test_a_page_takes_a_constant_number_of_statements(admin: AsyncClient, hub: Hub, program: str) -> None:

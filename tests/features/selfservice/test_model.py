@@ -199,6 +199,14 @@ def test_rows_that_look_alike_stay_themselves() -> None:
     assert result.data == {"children": [*twins, {"age": 9}]}
 
 
+def test_a_mebibyte_of_rows_is_not_held_against_each_row_of_the_record() -> None:
+    """Each with each, it would take most of an hour."""
+    rows = [{"age": age} for age in range(2000)]
+    changed = [{"age": -1 - age} for age in range(60_000)]
+    result = checked(forms(), correction(), own(children=rows), {"children": [*changed, *rows]})
+    assert result.data["children"][60_000:] == rows
+
+
 def test_a_login_factor_that_the_record_does_not_show_comes_back_empty() -> None:
     """As a form sends it that asks for one."""
     result = checked(forms(fields=("name",)), correction(), own(), {"phone": "", "village": "Hue"})

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.features.audit import queries as audit_queries
 from datacollect.features.reviews import queries
+from datacollect.features.selfservice import export
 from datacollect.features.selfservice.service import SUBMISSIONS
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
@@ -416,6 +418,28 @@ async def test_a_program_that_switches_it_off_shuts_everybody_out(citizen: MakeC
 
 
 # -- taking it along
+
+
+async def test_the_export_of_a_record_with_large_events_is_cut_and_says_so(
+    citizen: MakeCitizen, admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may push could make one citizen's download cost the hub its memory."""
+    ana = await citizen()
+    for number in range(6):
+        data = {"village": f"{number}" + "x" * 60_000, "score": "y" * 60_000}
+        assert (await push(admin, ana.program, make_event("update-individual", entity=ana.guid, data=data))).is_success
+    whole = (await ana.get("export")).json()
+    assert (len(whole["events"]), whole["eventsAreComplete"]) == (7, True)
+    # Read in more than one piece, it is the same.
+    monkeypatch.setattr(audit_queries, "MOST_TOUCHING_BYTES", 150_000)
+    in_pieces = (await ana.get("export")).json()
+    assert (in_pieces["events"], in_pieces["eventsAreComplete"]) == (whole["events"], True)
+    # What the file leaves out does not count.
+    monkeypatch.setattr(export, "MOST_BYTES", 150_000)
+    cut = (await ana.get("export")).json()
+    assert cut["eventsAreComplete"] is False
+    assert cut["events"] == whole["events"][: len(cut["events"])]
+    assert 3 <= len(cut["events"]) <= 5
 
 
 async def test_the_export_holds_what_the_program_holds_about_them_and_nobody_else(

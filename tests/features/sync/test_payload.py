@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
 from datacollect.features.sync.errors import InvalidPush
-from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.payload import MOST_ISSUES, read_push
 from datacollect.kernel.clock import format_timestamp
 from tests.factories import make_event
 
@@ -48,6 +48,11 @@ def test_a_body_that_is_no_object_is_refused(document: Any) -> None:
 @pytest.mark.parametrize("events", [None, {}, "x", 1])
 def test_events_must_be_an_array(events: Any) -> None:
     assert issues_of({"events": events}) == [("invalid_type", ["events"])]
+
+
+def test_of_very_many_issues_the_first_are_told() -> None:
+    """What tells of one takes a hundred times the room that it takes to make one."""
+    assert issues_of({"events": [0] * 1_000_000}) == [("invalid_type", ["events", n]) for n in range(MOST_ISSUES)]
 
 
 @pytest.mark.parametrize("name", ["guid", "entityGuid", "type", "data", "timestamp", "userId", "syncLevel"])

@@ -76,8 +76,10 @@ _NOT_THERE = {
     503: "The storage cannot be reached just now.",
 }
 _TAG = {"ETag": {"description": "The file's SHA-256.", "schema": {"type": "string"}}}
-_BYTES = {"schema": {"type": "string", "format": "binary"}}
-_BINARY: dict[str, Any] = dict.fromkeys(sorted(FILE_TYPES), _BYTES)
+_BINARY: dict[str, Any] = {
+    media_type: {"schema": {"type": "string"} | ({} if media_type.startswith("text/") else {"format": "binary"})}
+    for media_type in sorted(FILE_TYPES)
+}
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -141,7 +143,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
         ),
     },
 )
-async def upload(hub: CurrentHub, sender: Sender, response: Response) -> Uploaded:
+async def upload_attachment(hub: CurrentHub, sender: Sender, response: Response) -> Uploaded:
     """Store one file. When this answers 201, it is stored for good, whole and once.
 
     A retry with the same `guid` and content is answered 200 with what is there. With `hash` a file that was spoilt on
@@ -162,7 +164,7 @@ async def upload(hub: CurrentHub, sender: Sender, response: Response) -> Uploade
     response_model=Changes,
     responses=errors(400, texts={404: _NO_PROGRAM}),
 )
-async def list_changes(
+async def list_attachments(
     hub: CurrentHub,
     reader: Reader,
     since: Annotated[
@@ -191,7 +193,7 @@ async def list_changes(
     response_model=Pending,
     responses=errors(400, texts={404: _NO_PROGRAM}),
 )
-async def list_pending(
+async def list_pending_attachments(
     hub: CurrentHub,
     reader: WholeReader,
     since: Annotated[str, Query(description="The `nextCursor` of the page before.")] = "",
@@ -213,8 +215,10 @@ async def list_pending(
     response_model=AttachmentList,
     responses=errors(400, texts={404: _NO_PROGRAM}),
 )
-async def list_of_entity(
-    hub: CurrentHub, reader: Reader, entity_guid: Annotated[str, Path(alias="entityGuid")]
+async def list_attachments_of_entity(
+    hub: CurrentHub,
+    reader: Reader,
+    entity_guid: Annotated[str, Path(alias="entityGuid", description="The entity's guid.")],
 ) -> AttachmentList:
     """By time; none of an entity that is unknown, deleted or beyond the reader's reach."""
     scope = reader.scope
@@ -229,7 +233,7 @@ async def list_of_entity(
     response_model=Uploaded,
     responses=errors(400, texts={404: _NO_SUCH}),
 )
-async def get_metadata(guid: Guid, hub: CurrentHub, reader: Reader) -> Uploaded:
+async def get_attachment_metadata(guid: Guid, hub: CurrentHub, reader: Reader) -> Uploaded:
     """Everything but its bytes."""
     async with hub.db.reading(reader.scope) as view:
         found = await service.get(view, reader.scope, guid)
@@ -242,7 +246,7 @@ async def get_metadata(guid: Guid, hub: CurrentHub, reader: Reader) -> Uploaded:
     response_class=Response,
     responses=_FILE | errors(400, texts={404: _NO_SUCH, **_NOT_THERE}),
 )
-async def download(guid: Guid, request: Request, hub: CurrentHub, reader: Reader) -> Response:
+async def download_attachment(guid: Guid, request: Request, hub: CurrentHub, reader: Reader) -> Response:
     """The file. One `Range` of it may be asked for, with `If-Range` as long as it is the same file."""
     found, answer = await _file(request, hub, reader.scope, guid)
     # A part may be all of the file but a byte.
@@ -257,7 +261,7 @@ async def download(guid: Guid, request: Request, hub: CurrentHub, reader: Reader
     response_class=Response,
     responses={200: {"description": "It is.", "headers": _TAG}, **errors(400, texts={404: _NO_SUCH, **_NOT_THERE})},
 )
-async def look(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
+async def look_for_attachment(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The headers of the download, if its bytes are there."""
     found, content = await _located(hub, reader.scope, guid)
     if await hub.objects.stat(content.key(reader.scope.tenant_id)) != found.size_bytes:
@@ -268,7 +272,7 @@ async def look(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
 @router.delete(
     "/{guid}", summary="Delete an attachment", response_model=Deleted, responses=errors(400, texts={404: _NO_SUCH})
 )
-async def delete(guid: Guid, hub: CurrentHub, deleter: Deleter) -> Deleted:
+async def delete_attachment(guid: Guid, hub: CurrentHub, deleter: Deleter) -> Deleted:
     """It is gone at once and for good. Any role but viewer."""
     await hub.attachments.delete(deleter.scope, guid)
     return Deleted()
@@ -280,7 +284,7 @@ async def delete(guid: Guid, hub: CurrentHub, deleter: Deleter) -> Deleted:
     response_model=Link,
     responses=errors(400, texts={404: _NO_SUCH}),
 )
-async def make_link(guid: Guid, hub: CurrentHub, sharer: Sharer) -> Link:
+async def make_attachment_link(guid: Guid, hub: CurrentHub, sharer: Sharer) -> Link:
     """An address that opens this one file for a short time without a token, for `<a>` and `<img>`."""
     scope = sharer.scope
     wanted: LinkWanted = sharer.body
@@ -300,7 +304,7 @@ async def make_link(guid: Guid, hub: CurrentHub, sharer: Sharer) -> Link:
     dependencies=[PUBLIC],
     responses=_FILE | errors(400, texts={403: "The link is not valid, or not any more.", 404: _NO_SUCH, **_NOT_THERE}),
 )
-async def download_by_link(
+async def download_attachment_by_link(
     guid: Guid,
     request: Request,
     hub: CurrentHub,

@@ -7,11 +7,12 @@ from pydantic.alias_generators import to_camel
 
 from datacollect.features.attachments.links import MOST_SECONDS, SECONDS
 from datacollect.features.attachments.model import Attachment
+from datacollect.http.wire import Wire, examples
 from datacollect.kernel.clock import format_timestamp
 
 _EXAMPLE: Any = {
     "guid": "0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11",
-    "entityGuid": "7d0f3c1e-9a55-4c55-8b7e-3f4f0a3f9c22",
+    "entityGuid": "p-001",
     "filename": "id_card.jpg",
     "originalName": "id card.jpg",
     "mimeType": "image/jpeg",
@@ -20,7 +21,16 @@ _EXAMPLE: Any = {
     "createdAt": "2026-03-01T08:00:00.000Z",
     "createdBy": "7",
     "syncStatus": "uploaded",
-    "tenantId": "mini",
+    "tenantId": "household-registry",
+}
+
+
+_LINK = "/api/attachments/0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11/file?configId=household-registry&expires=…&signature=…"
+_GONE: Any = {
+    "guid": "1c7e2a1f-6c40-4e1f-8a2b-3a7a8a1a8b22",
+    "entityGuid": "p-001",
+    "deletedAt": "2026-03-02T08:00:00.000Z",
+    "tenantId": "household-registry",
 }
 
 
@@ -31,7 +41,7 @@ class _Out(BaseModel):
 class AttachmentOut(_Out):
     """A file of an entity."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = examples(_EXAMPLE)
 
     guid: str
     entity_guid: str
@@ -58,17 +68,25 @@ class Gone(_Out):
 
 
 class Uploaded(_Out):
+    model_config = examples({"status": "success", "attachment": _EXAMPLE})
+
     status: Literal["success"] = "success"
     attachment: AttachmentOut
 
 
 class AttachmentList(_Out):
+    model_config = examples({"status": "success", "attachments": [_EXAMPLE]})
+
     status: Literal["success"] = "success"
     attachments: list[AttachmentOut]
 
 
 class Changes(_Out):
     """Attachments by their last change."""
+
+    model_config = examples(
+        {"status": "success", "attachments": [_EXAMPLE], "deleted": [_GONE], "nextCursor": "1204", "hasMore": False}
+    )
 
     status: Literal["success"] = "success"
     attachments: list[AttachmentOut]
@@ -78,29 +96,35 @@ class Changes(_Out):
 
 
 class Pending(_Out):
+    model_config = examples(
+        {"status": "success", "attachments": [_EXAMPLE | {"syncStatus": "pending"}], "nextCursor": None}
+    )
+
     status: Literal["success"] = "success"
     attachments: list[AttachmentOut]
     next_cursor: str | None = Field(description="Send it as `since` for the next page; null on the last one.")
 
 
 class Deleted(_Out):
+    model_config = examples({"status": "success", "message": "Attachment deleted"})
+
     status: Literal["success"] = "success"
     message: str = "Attachment deleted"
 
 
-class LinkWanted(BaseModel):
+class LinkWanted(Wire):
     """For how long; and the program, if the query does not name it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
+    model_config = examples({"configId": "household-registry", "seconds": 300})
 
     config_id: str | None = None
     seconds: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="How long the link is to be good for.")
 
 
-class Target(BaseModel):
+class Target(Wire):
     """The program, if the query does not name it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
+    model_config = examples({"configId": "household-registry"})
 
     config_id: str | None = None
 
@@ -108,10 +132,18 @@ class Target(BaseModel):
 class Link(_Out):
     """Whoever has it can fetch the file until it ends: show it to nobody else, and store it nowhere."""
 
+    model_config = examples(
+        {
+            "status": "success",
+            "url": f"https://hub.example.org{_LINK}",
+            "path": _LINK,
+            "expiresAt": "2026-03-01T08:05:00.000Z",
+        }
+    )
+
     status: Literal["success"] = "success"
     url: str = Field(
         description="With the hub's address, where that is known (`PUBLIC_BASE_URL`); else as `path`.",
-        examples=["https://hub.example/api/attachments/0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11/file?configId=mini&…"],
     )
     path: str
     expires_at: str

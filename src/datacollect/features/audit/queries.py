@@ -243,6 +243,8 @@ async def list_reads(
 # -- which events touched an entity: those about it, and those that wrote or deleted it along with another one
 
 MOST_BODIES = 10_000
+MOST_TOUCHING_BYTES = 16 * 1024 * 1024
+"""Of events that are held in memory at the same time; one more may be begun."""
 
 _MADE = f"FROM {{made}} WHERE tenant_id = {{tenant}} AND entity_guid = {{entity}} AND ordinal < {FIRST_PUSHED}"
 _OWN = "FROM {own} WHERE tenant_id = {tenant} AND entity_guid = {entity} AND origin <> 'snapshot'"
@@ -253,19 +255,23 @@ SELECT body FROM (
   SELECT e.occurred_ms, e.position, e.body FROM (SELECT DISTINCT position {_MADE}) AS made
   CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = made.position AND e.entity_guid <> {{entity}}
 ) AS touching ORDER BY occurred_ms DESC, position DESC LIMIT {MOST_BODIES}"""
-# Neither part reads more positions than are asked for.
+# Neither part reads more positions than are asked for. What is too much to be held at once is weighed first, and not read.
 _TOUCHES = f"""
-SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, touched.cascade FROM (
-  SELECT position, max(cascade) AS cascade FROM (
-    SELECT * FROM (
-      SELECT position, CAST(NULL AS text) AS cascade {_OWN} AND position > {{after}}
-      ORDER BY position LIMIT {{limit}}) AS own
-    UNION ALL
-    SELECT * FROM (
-      SELECT position, max(CASE action WHEN '{CASCADE}' THEN changes END) AS cascade {_MADE} AND position > {{after}}
-      GROUP BY position ORDER BY position LIMIT {{limit}}) AS made) AS parts
-  GROUP BY position ORDER BY position LIMIT {{limit}}) AS touched
-CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = touched.position ORDER BY touched.position"""
+SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, weighed.cascade FROM (
+  SELECT position, cascade, sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - size AS before FROM (
+    SELECT touched.position, touched.cascade, {{size}} AS size FROM (
+      SELECT position, max(cascade) AS cascade FROM (
+        SELECT * FROM (
+          SELECT position, CAST(NULL AS text) AS cascade {_OWN} AND position > {{after}}
+          ORDER BY position LIMIT {{limit}}) AS own
+        UNION ALL
+        SELECT * FROM (
+          SELECT position, max(CASE action WHEN '{CASCADE}' THEN changes END) AS cascade {_MADE} AND position > {{after}}
+          GROUP BY position ORDER BY position LIMIT {{limit}}) AS made) AS parts
+      GROUP BY position ORDER BY position LIMIT {{limit}}) AS touched
+    CROSS JOIN events w WHERE w.tenant_id = {{tenant}} AND w.position = touched.position) AS sized) AS weighed
+CROSS JOIN events e WHERE e.tenant_id = {{tenant}} AND e.position = weighed.position AND weighed.before < {{most}}
+ORDER BY weighed.position"""
 _TOUCHED_BY = {
     "postgresql": "SELECT position, entity_guid, action FROM audit_log"
     f" WHERE tenant_id = $1 AND position = ANY($2::bigint[]) AND ordinal < {FIRST_PUSHED}",
@@ -276,7 +282,15 @@ _TOUCHED_BY = {
 
 def _of_stream(statement: str) -> Mapping[Dialect, str]:
     def written(mark: str, by_entity: str) -> str:
-        names = {"tenant": f"{mark}1", "entity": f"{mark}2", "after": f"{mark}3", "limit": f"{mark}4"}
+        names = {
+            "tenant": f"{mark}1",
+            "entity": f"{mark}2",
+            "after": f"{mark}3",
+            "limit": f"{mark}4",
+            "most": f"{mark}5",
+        }
+        # On PostgreSQL the one that does not unpack the text.
+        names["size"] = "octet_length(w.body)" if mark == "$" else "length(CAST(w.body AS BLOB))"
         own, made = (table + by_entity.format(table=table) for table in ("events", "audit_log"))
         return statement.format(own=own, made=made, **names)
 
@@ -297,9 +311,18 @@ async def read_touching_bodies(view: Reading, scope: TenantScope, entity_guid: s
 async def read_touching(
     view: Reading, scope: TenantScope, entity_guid: str, *, after: int, limit: int
 ) -> Sequence[Touching]:
-    """The next ones in log order."""
-    rows = await view.fetch(_READ_TOUCHES[view.dialect], scope.tenant_id, entity_guid, after, limit)
+    """The next ones in log order, at most so many, and fewer where they are large: see `are_cut`."""
+    rows = await view.fetch(
+        _READ_TOUCHES[view.dialect], scope.tenant_id, entity_guid, after, limit, MOST_TOUCHING_BYTES
+    )
     return [_touching(row) for row in rows]
+
+
+def are_cut(found: Sequence[Touching]) -> bool:
+    """Whether there may be more than `read_touching` has given, although it was fewer than were asked for."""
+    if 4 * sum(len(one.body) for one in found) < MOST_TOUCHING_BYTES:
+        return False  # whatever letters they are of
+    return sum(len(one.body.encode()) for one in found) >= MOST_TOUCHING_BYTES
 
 
 def _touching(row: Sequence[Any]) -> Touching:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Instant, Wire
+from datacollect.http.wire import Instant, Wire, examples
 
 _Name = Annotated[str, StringConstraints(max_length=512)]
 
@@ -62,12 +62,23 @@ class AuditWarning(_Out):
 
 
 class AuditLogPushReply(_Out):
+    model_config = examples({"status": "success"})
+
     status: Literal["success"]
     warnings: list[AuditWarning] | None = Field(default=None, description="Present only when not empty.")
 
 
 class AuditLogView(_Out):
     """One entry of the audit trail."""
+
+    model_config = examples(
+        _ENTRY
+        | {
+            "actor": "12",
+            "recordedAt": "2026-11-18T17:02:11.480Z",
+            "deviceId": "tablet-07",
+        }
+    )
 
     guid: str
     timestamp: str = Field(description="When the hub applied it; of an entry that a device pushed, what that claims.")

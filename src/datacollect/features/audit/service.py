@@ -260,4 +260,5 @@ list_reads = queries.list_reads
 MOST_BODIES = queries.MOST_BODIES
 bodies_touching = queries.read_touching_bodies
 events_touching = queries.read_touching
+are_cut = queries.are_cut
 touched_by = queries.find_touched

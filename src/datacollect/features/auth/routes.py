@@ -22,7 +22,6 @@ from datacollect.features.auth.errors import (
 )
 from datacollect.features.auth.model import LiveSession
 from datacollect.features.auth.schemas import (
-    Done,
     Ended,
     LoginRequest,
     LogoutRequest,
@@ -30,6 +29,7 @@ from datacollect.features.auth.schemas import (
     RefreshRequest,
     Renewed,
     SessionOut,
+    SessionReply,
     SignedIn,
 )
 from datacollect.features.security_log import service as security_log
@@ -224,9 +224,10 @@ async def _refused_login(
     "/refresh",
     summary="Renew tokens",
     responses={200: {"model": Renewed}, **errors(400, 401, 429)},
+    openapi_extra={"security": [{}, {"BearerAuth": []}]},
     dependencies=[PUBLIC, Depends(_count_refresh)],
 )
-async def refresh(
+async def refresh_tokens(
     request: Request,
     hub: CurrentHub,
     source: CurrentSource,
@@ -286,14 +287,14 @@ async def _note_unreadable(hub: Hub, source: Source, refused: DataCollectError) 
 @router.post("/logout", summary="Sign out", responses=errors(400, 401), dependencies=[PUBLIC])
 async def logout(
     hub: CurrentHub, source: CurrentSource, body: Annotated[LogoutRequest, json_body(LogoutRequest)]
-) -> Done:
+) -> SessionReply:
     """Ends the sign-in the refresh token belongs to, with its access token."""
     claims = _refresh_claims(hub, body.refresh_token)
     async with hub.db.transaction() as tx:
         await service.sign_out(tx, claims, source=source, now=hub.clock.now())
     hub.auth.forget(UserId(claims.user_id))
     _log.info("auth.signed_out", user_id=claims.user_id)
-    return Done(message="Signed out")
+    return SessionReply(message="Signed out")
 
 
 @router.post(
@@ -304,7 +305,7 @@ async def change_password(
     actor: AnyAccount,
     source: CurrentSource,
     body: Annotated[PasswordChange, Depends(_NewPasswordBody(PasswordChange))],
-) -> Done:
+) -> SessionReply:
     """Ends every session of the account, this one too: sign in again with the new password. A wrong current password
     counts as a failed login does."""
     async with hub.db.reading() as view:
@@ -333,7 +334,7 @@ async def change_password(
         await security_log.record(tx, SecurityAction.PASSWORD_CHANGED, source=source, now=now, **told)
     hub.auth.forget(user.id)
     _log.info("auth.password_changed", user_id=user.id)
-    return Done(message="Password changed successfully")
+    return SessionReply(message="Password changed successfully")
 
 
 async def _count_guess(hub: Hub, quota: Quota, user_id: UserId, source: Source) -> Sequence[Counted]:
@@ -398,7 +399,7 @@ async def end_session(
 
 
 @router.delete("/{id}/sessions", summary="End an account's sessions", responses=errors(401, 403, 404))
-async def end_sessions_of(
+async def end_user_sessions(
     hub: CurrentHub,
     actor: CurrentAdmin,
     source: CurrentSource,

@@ -5,42 +5,61 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.http.wire import examples
+
+_ACCESS = "eyJhbGciOi….eyJzdWIiOi….c2lnbmF0…"
+_REFRESH = "dcr1.…"
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
 
 class LoginRequest(_Wire):
+    model_config = examples({"email": "agent@example.org", "password": "Sunny-Kettle-31"})
+
     email: str = Field(examples=["agent@example.org"])
     password: str = Field(examples=["Correct-Horse-7"])
 
 
 class RefreshRequest(_Wire):
+    model_config = examples({"refreshToken": _REFRESH}, {})
+
     refresh_token: str | None = Field(None, description="Left out, a valid access token in the header is renewed.")
 
 
 class LogoutRequest(_Wire):
+    model_config = examples({"refreshToken": _REFRESH})
+
     refresh_token: str
 
 
 class PasswordChange(_Wire):
+    model_config = examples({"currentPassword": "Sunny-Kettle-31", "newPassword": "Rainy-Teapot-58"})
+
     current_password: str
     new_password: str
 
 
 class SignedIn(_Wire):
+    model_config = examples({"token": _ACCESS, "refreshToken": _REFRESH, "userId": 12})
+
     token: str = Field(description="Access token for one hour.")
     refresh_token: str = Field(description="Refresh token for 30 days; each one can be used once.")
     user_id: int
 
 
 class Renewed(_Wire):
+    model_config = examples({"token": _ACCESS, "refreshToken": _REFRESH, "userId": 12})
+
     token: str = Field(description="Access token for one hour.")
     refresh_token: str | None = Field(None, description="Only in exchange for a refresh token.")
     user_id: int
 
 
-class Done(_Wire):
+class SessionReply(_Wire):
+    model_config = examples({"message": "Signed out"})
+
     message: str
 
 
@@ -70,5 +89,7 @@ class SessionOut(_Wire):
 
 
 class Ended(_Wire):
+    model_config = examples({"message": "Sessions ended", "ended": 2})
+
     message: str
     ended: int = Field(description="How many sessions that were.")

@@ -138,7 +138,8 @@ async def sign_in(
     right = [code for code in tried if peppers.matches(code.hash, *_told(scope, asked, code.id, guess))]
     if holder is None or not any(code.entity_guid == holder.guid for code in right):
         await queries.store_tries(tx, scope, [code.tried_from(origin) for code in tried])
-        locks = locked is None and await standing.note_wrong(tx, scope, now=now)
+        # What no code was there for cannot have been right. Were it counted, anybody could lock out whose number they know.
+        locks = locked is None and bool(tried) and await standing.note_wrong(tx, scope, now=now)
         await journal.refused(asked.claimed.value, locks=locks)
         return WrongCode()
     await queries.spend_codes(tx, scope, identifier_hash)

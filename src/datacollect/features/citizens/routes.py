@@ -25,7 +25,7 @@ from datacollect.features.citizens.errors import (
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.schemas import (
     CitizenSignedIn,
-    Done,
+    CitizenSignedOut,
     IdVerification,
     Nonce,
     NonceRequest,
@@ -117,7 +117,7 @@ def _journal(hub: Hub, tx: Tx, scope: TenantScope, source: Source, method: SignI
     responses=errors(400, 403, 429),
     dependencies=[PUBLIC],
 )
-async def request_code(
+async def request_otp(
     hub: CurrentHub,
     source: CurrentSource,
     counted: Requested,
@@ -152,14 +152,14 @@ async def request_code(
 
 
 @router.post("/otp/verify", summary="Sign in with a code", responses=errors(400, 401, 403, 429), dependencies=[PUBLIC])
-async def verify_code(
+async def verify_otp(
     hub: CurrentHub,
     source: CurrentSource,
     counted: Verified,
     body: Annotated[OtpVerification, json_body(OtpVerification, message=_INVALID)],
 ) -> CitizenSignedIn:
-    """Whatever is wrong, the answer is the same. A code stands three wrong tries. After ten of an identifier in a row it
-    is locked for 15 minutes, then for longer; not for who has signed in from the same address before."""
+    """Whatever is wrong, the answer is the same. A code stands three wrong tries. After ten in a row of an identifier's codes
+    it is locked for 15 minutes, then for longer; not for who has signed in from the same address before."""
     _, scope = await _open(hub, body.tenant_id, SignIn.OTP)
     asked = Asked(body.identifier, source)
     async with hub.db.reading(scope) as view:
@@ -218,7 +218,7 @@ async def verify_national_id(
 
 
 @router.post("/oidc/nonce", summary="Begin a sign-in by a provider", responses=errors(400, 403), dependencies=[PUBLIC])
-async def make_nonce(
+async def make_oidc_nonce(
     hub: CurrentHub, body: Annotated[NonceRequest, json_body(NonceRequest, message=_INVALID)]
 ) -> Nonce:
     """A nonce to send to the program's identity provider, so that the ID token it makes is good for this sign-in only."""
@@ -325,11 +325,11 @@ def _signed_in(outcome: str | DataCollectError, identifier: str, method: SignIn)
 
 
 @router.post("/self-service/logout", summary="Sign out", responses=errors(401, 403))
-async def logout(hub: CurrentHub, own: CurrentCitizen, source: CurrentSource) -> Done:
+async def sign_citizen_out(hub: CurrentHub, own: CurrentCitizen, source: CurrentSource) -> CitizenSignedOut:
     """Ends the sign-in the token belongs to: the token opens nothing any more."""
     scope = own.about(own.entity_guid)
     async with hub.db.transaction(scope) as tx:
         if await service.sign_out(tx, scope, own.citizen, now=hub.clock.now()):
             await Journal(tx, scope, source, "token", hub.clock.now()).signed_out(own.entity_guid)
     _log.info("citizen.signed_out")
-    return Done(message="Signed out")
+    return CitizenSignedOut(message="Signed out")

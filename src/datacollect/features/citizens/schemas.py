@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import NonEmpty, Wire
+from datacollect.http.wire import NonEmpty, Wire, examples
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.jwks import LONGEST_TOKEN
 
@@ -14,15 +14,23 @@ _Short = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class OtpRequest(Wire):
+    model_config = examples({"identifier": "+49151123456", "tenantId": "household-registry"})
+
     identifier: _Short = Field(description="Phone number or e-mail, as the record has it.", examples=["+49151123456"])
     tenant_id: NonEmpty = Field(description="The program.", examples=["household-registry"])
 
 
 class OtpVerification(OtpRequest):
+    model_config = examples({"identifier": "+49151123456", "tenantId": "household-registry", "otp": "012345"})
+
     otp: str = Field(min_length=6, max_length=6, description="The code that was sent.", examples=["012345"])
 
 
 class IdVerification(Wire):
+    model_config = examples(
+        {"nationalId": "N-1990-0042", "dateOfBirth": "1990-04-02", "tenantId": "household-registry"}
+    )
+
     national_id: _Short = Field(examples=["N-1990-0042"])
     date_of_birth: _Short = Field(description="As the record has it: `YYYY-MM-DD`.", examples=["1990-04-02"])
     tenant_id: NonEmpty = Field(description="The program.", examples=["household-registry"])
@@ -84,6 +92,8 @@ class OidcExchange(Wire):
 
 
 class NonceRequest(Wire):
+    model_config = examples({"tenantId": "household-registry"})
+
     tenant_id: NonEmpty = Field(description="The program.", examples=["household-registry"])
 
 
@@ -92,6 +102,8 @@ class _Answer(BaseModel):
 
 
 class OtpSent(_Answer):
+    model_config = examples({"success": True, "expiresIn": 300, "resendIn": 60})
+
     success: Literal[True] = True
     expires_in: int = Field(description="Seconds for which the code is good that was sent last.", examples=[300])
     resend_in: int = Field(description="Seconds until asking again sends another code.", examples=[60])
@@ -104,6 +116,8 @@ class OtpSent(_Answer):
 
 
 class CitizenSignedIn(_Answer):
+    model_config = examples({"username": "self-service:+49151123456", "token": "eyJhbGciOi….eyJzY29wZSI6….c2lnbmF0…"})
+
     username: str = Field(
         description="`self-service:` and what they have signed in with.", examples=["self-service:+49151123456"]
     )
@@ -111,10 +125,14 @@ class CitizenSignedIn(_Answer):
 
 
 class Nonce(_Answer):
+    model_config = examples({"nonce": "dch1.…", "expiresIn": 600})
+
     nonce: str = Field(description="For one sign-in at the program's provider.")
     expires_in: int = Field(description="Seconds.", examples=[600])
 
 
-class Done(BaseModel):
+class CitizenSignedOut(BaseModel):
+    model_config = examples({"status": "success", "message": "Signed out"})
+
     status: Literal["success"] = "success"
     message: str

@@ -3,12 +3,12 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 
 from datacollect.features.conflicts import service
 from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidResolution
 from datacollect.features.conflicts.model import ConflictRecord, Resolution
-from datacollect.features.conflicts.schemas import ConflictList, ConflictReply, Resolve, ResolveReply
+from datacollect.features.conflicts.schemas import ConflictDecision, ConflictList, ConflictReply, ConflictResolved
 from datacollect.http.body import ProgramBody
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
@@ -26,8 +26,9 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 
 Reader = Annotated[Entered, Depends(InSync(Action.READ, whole=True))]
 Judge = Annotated[
-    Entered, Depends(InSync(Action.APPROVE, whole=True, body=ProgramBody(Resolve, refused=InvalidResolution)))
+    Entered, Depends(InSync(Action.APPROVE, whole=True, body=ProgramBody(ConflictDecision, refused=InvalidResolution)))
 ]
+Guid = Annotated[str, Path(description="The conflict's guid.")]
 
 
 @router.get("", summary="List conflicts", response_model=ConflictList, responses=errors(400))
@@ -55,7 +56,7 @@ async def list_conflicts(
     response_model=ConflictReply,
     responses=errors(400, texts={404: "There is no such conflict in this program."}),
 )
-async def get_conflict(guid: str, hub: CurrentHub, reader: Reader) -> dict[str, Any]:
+async def get_conflict(guid: Guid, hub: CurrentHub, reader: Reader) -> dict[str, Any]:
     """A conflict, decided or not."""
     scope = reader.scope
     async with hub.db.reading(scope) as view:
@@ -66,14 +67,14 @@ async def get_conflict(guid: str, hub: CurrentHub, reader: Reader) -> dict[str, 
 @router.post(
     "/{guid}/resolve",
     summary="Decide a conflict",
-    response_model=ResolveReply,
+    response_model=ConflictResolved,
     responses=errors(
         400,
         texts={404: "There is no such conflict in this program.", 409: "Somebody has decided it already."},
     ),
 )
-async def resolve(
-    guid: str,
+async def resolve_conflict(
+    guid: Guid,
     hub: CurrentHub,
     judge: Judge,
 ) -> dict[str, Any]:

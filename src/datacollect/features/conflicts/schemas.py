@@ -6,18 +6,41 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from datacollect.http.wire import Wire
+from datacollect.http.wire import Wire, examples
 from datacollect.kernel.errors import IssueCode
 
+_CONFLICT: dict[str, Any] = {
+    "guid": "c1a5b0de-3a39-5e6c-9a3d-6f0f8a4b7c11",
+    "entityGuid": "in-lan",
+    "tenantId": "household-registry",
+    "localEventGuid": "a5f1c2d4-0b6e-4a53-8a5e-9a7b0c6f2d20",
+    "remoteEventGuid": "3f0e5b8a-52a7-4d0c-9a34-6d1f6a0c7e11",
+    "localVersion": {"name": "Lan Tran", "village": "Ben Tre"},
+    "remoteVersion": {"village": "Hoa Binh"},
+    "fields": ["village"],
+    "detectedAt": "2026-11-18T17:02:11.480Z",
+    "resolvedAt": None,
+    "resolution": None,
+    "resolvedBy": None,
+    "mergedData": None,
+}
+_DECIDED = _CONFLICT | {
+    "resolvedAt": "2026-11-19T09:00:00.000Z",
+    "resolution": "remote",
+    "resolvedBy": "supervisor@example.org",
+}
 
-class Resolve(Wire):
+
+class ConflictDecision(Wire):
     """How to decide a conflict."""
+
+    model_config = examples({"resolution": "remote"}, {"resolution": "merged", "mergedData": {"village": "Hoa Binh"}})
 
     resolution: Literal["local", "remote", "merged"] = Field(examples=["remote"])
     merged_data: dict[str, Any] | None = Field(None, description="The outcome; required, and only used, for `merged`.")
 
     @model_validator(mode="after")
-    def _merged_has_data(self) -> "Resolve":
+    def _merged_has_data(self) -> "ConflictDecision":
         if self.resolution == "merged" and not self.merged_data:
             raise PydanticCustomError(IssueCode.MISSING.value, "mergedData must be an object with the outcome's fields")
         return self
@@ -46,14 +69,20 @@ class ConflictView(_Out):
 
 
 class ConflictList(_Out):
+    model_config = examples({"conflicts": [_CONFLICT], "unresolvedCount": 1})
+
     conflicts: list[ConflictView]
     unresolved_count: int
 
 
 class ConflictReply(_Out):
+    model_config = examples({"conflict": _CONFLICT})
+
     conflict: ConflictView
 
 
-class ResolveReply(_Out):
+class ConflictResolved(_Out):
+    model_config = examples({"status": "success", "conflict": _DECIDED})
+
     status: Literal["success"]
     conflict: ConflictView

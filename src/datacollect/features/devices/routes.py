@@ -105,7 +105,7 @@ async def list_devices(
     response_model=RevocationReply,
     responses=errors(400),
 )
-async def revoke(
+async def revoke_device(
     hub: CurrentHub,
     manager: Manager,
     device_id: DeviceId,
@@ -130,7 +130,7 @@ async def revoke(
     response_model=RevocationReply,
     responses=errors(400),
 )
-async def restore(
+async def restore_device(
     hub: CurrentHub,
     manager: Manager,
     device_id: DeviceId,

@@ -1,7 +1,6 @@
 """`/api/openspp-fields` and `/api/openspp`: what fields and programs a registry has."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Depends, Request
@@ -22,7 +21,7 @@ from datacollect.features.discovery.schemas import (
     FieldList,
     OdooConnection,
     ProgramFilter,
-    Programs,
+    RegistryPrograms,
     SppConnection,
     StudioFields,
 )
@@ -34,6 +33,7 @@ from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentAdmin, CurrentUser
 from datacollect.kernel.errors import InvalidPayload
+from datacollect.outgoing import host_of
 
 _log = structlog.get_logger(component="discovery")
 
@@ -75,7 +75,7 @@ class _OdooBody(_Body):
     response_model_exclude_none=True,
     responses=errors(400),
 )
-async def parse(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleBody())]) -> Any:
+async def parse_sample(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleBody())]) -> Any:
     """Of an array the first item counts. Keys that name the record itself (`id`, `externalId`, `__…`) are left out."""
     return {"fields": [_field(field) for field in fields_of_sample(sample)]}
 
@@ -87,7 +87,7 @@ async def parse(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(Sample
     response_model_exclude_none=True,
     responses=errors(400, 413),
 )
-async def parse_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleFile())]) -> Any:
+async def parse_sample_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleFile())]) -> Any:
     """Multipart part `payload`: a JSON file of at most 10 MB. It is read in memory and kept nowhere."""
     return {"fields": [_field(field) for field in fields_of_sample(sample)]}
 
@@ -99,7 +99,9 @@ async def parse_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(S
     response_model_exclude_none=True,
     responses=errors(400, 429, 502),
 )
-async def fetch(hub: CurrentHub, actor: CurrentAdmin, body: Annotated[OdooConnection, Depends(_OdooBody())]) -> Any:
+async def fetch_model_fields(
+    hub: CurrentHub, actor: CurrentAdmin, body: Annotated[OdooConnection, Depends(_OdooBody())]
+) -> Any:
     """Signs in and asks, with the credentials given; they are not stored. The answer is kept for a minute for whoever
     asks the same with the same credentials."""
     asked = OdooAsked(
@@ -123,7 +125,7 @@ async def fetch(hub: CurrentHub, actor: CurrentAdmin, body: Annotated[OdooConnec
     response_model_exclude_none=True,
     responses=errors(400, 429),
 )
-async def try_connection(
+async def try_registry_connection(
     request: Request,
     hub: CurrentHub,
     actor: CurrentAdmin,
@@ -147,7 +149,7 @@ async def try_connection(
     response_model_exclude_none=True,
     responses=errors(400, 429, 502),
 )
-async def studio_fields(
+async def list_studio_fields(
     hub: CurrentHub,
     actor: CurrentAdmin,
     body: Annotated[SppConnection, Depends(_Body(SppConnection, InvalidConnection))],
@@ -162,11 +164,11 @@ async def studio_fields(
 @router.post(
     "/api/openspp/programs/discover",
     summary="Ask an OpenSPP V2 for its programs",
-    response_model=Programs,
+    response_model=RegistryPrograms,
     response_model_exclude_none=True,
     responses=errors(400, 429, 502),
 )
-async def discover(
+async def discover_programs(
     hub: CurrentHub, actor: CurrentAdmin, body: Annotated[Discover, Depends(_Body(Discover, InvalidDiscover))]
 ) -> Any:
     """At most 100 programs; `truncated` says that there are more, and `filter.name` finds them. Kept for a minute."""
@@ -174,7 +176,7 @@ async def discover(
     asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)
     _log.info(
         "discovery.programs",
-        host=urlsplit(body.url).hostname,
+        host=host_of(body.url),
         client_id=body.client_id,
         status=asked.status,
         target_type=asked.target_type,

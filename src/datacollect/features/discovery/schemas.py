@@ -213,7 +213,7 @@ class Connection(_Out):
     request_id: str | None = None
 
 
-class ProgramOut(_Out):
+class RegistryProgram(_Out):
     """A program of the registry."""
 
     identifier: str | None = Field(None, description="Its durable key, `system|value`.")
@@ -224,7 +224,7 @@ class ProgramOut(_Out):
     target_type: str
 
 
-class Programs(_Out):
+class RegistryPrograms(_Out):
     model_config = _Out.model_config | ConfigDict(
         json_schema_extra={
             "examples": [
@@ -246,6 +246,6 @@ class Programs(_Out):
         }
     )
 
-    programs: list[ProgramOut]
+    programs: list[RegistryProgram]
     total: int = Field(description="How many are in this answer.")
     truncated: bool = Field(description="Whether the registry has more; ask by name for fewer.")

@@ -11,11 +11,11 @@ from datacollect.features.duplicates import service
 from datacollect.features.duplicates.errors import GuidsRequired, InvalidCheck, InvalidDecision, InvalidPairsQuery
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.schemas import (
-    Check,
-    CheckReply,
+    DuplicateCheck,
+    DuplicateCheckReply,
+    PairDecision,
+    PairResolved,
     PairView,
-    Resolve,
-    ResolveReply,
     SweepReply,
 )
 from datacollect.features.duplicates.service import Decision, Resolution
@@ -46,9 +46,9 @@ _NO_PROGRAM = errors(400, texts={404: "There is no running program of that id."}
 
 Reader = Annotated[Entered, Depends(InProgram(Action.READ, whole=True))]
 Judge = Annotated[
-    Entered, Depends(InProgram(Action.APPROVE, whole=True, body=ProgramBody(Resolve, refused=InvalidDecision)))
+    Entered, Depends(InProgram(Action.APPROVE, whole=True, body=ProgramBody(PairDecision, refused=InvalidDecision)))
 ]
-Asker = Annotated[Entered, Depends(InProgram(Action.READ, body=ProgramBody(Check, refused=InvalidCheck)))]
+Asker = Annotated[Entered, Depends(InProgram(Action.READ, body=ProgramBody(DuplicateCheck, refused=InvalidCheck)))]
 Sweeper = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True))]
 
 
@@ -58,7 +58,7 @@ Sweeper = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True))]
     response_model=list[PairView],
     responses={200: {"headers": _PAGING}, **_NO_PROGRAM},
 )
-async def list_pairs(
+async def list_potential_duplicates(
     request: Request,
     response: Response,
     hub: CurrentHub,
@@ -98,7 +98,7 @@ async def list_pairs(
 @router.post(
     "/resolve",
     summary="Decide about a potential duplicate",
-    response_model=ResolveReply,
+    response_model=PairResolved,
     responses=errors(
         400,
         texts={
@@ -107,7 +107,7 @@ async def list_pairs(
         },
     ),
 )
-async def resolve(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
+async def resolve_potential_duplicate(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """Keep both, delete one, or merge one into the other. The order of the two guids in the list does not matter.
 
     What is decided is appended as events of types that every client knows, so that every device reaches it with its
@@ -124,10 +124,10 @@ async def resolve(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
 @router.post(
     "/check",
     summary="Ask whether somebody is there already",
-    response_model=CheckReply,
+    response_model=DuplicateCheckReply,
     responses=_NO_PROGRAM,
 )
-async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
+async def check_for_duplicates(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
     """Compare a form that is being filled in with everybody in the program, before it is saved.
 
     Whom the caller may not see is not shown: `elsewhere` tells that there is somebody, and nothing else.
@@ -144,8 +144,10 @@ async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
             area=text_in(body.data, "area_id"),
             now=hub.clock.now(),
         )
-    if found.matches:
-        await hub.reads.note(scope, asker.tenant, "check-duplicates", "*", count=len(found.matches))
+    if found.matches or found.elsewhere:
+        # Also where nobody is shown: to learn that somebody is there is to learn something of them.
+        told = {"elsewhere": True} if found.elsewhere else {}
+        await hub.reads.note(scope, asker.tenant, "check-duplicates", "*", count=len(found.matches), **told)
     return {
         "status": "success",
         "matches": [
@@ -171,14 +173,14 @@ async def check(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
     response_model=SweepReply,
     responses=_NO_PROGRAM,
 )
-async def sweep(hub: CurrentHub, sweeper: Sweeper) -> dict[str, Any]:
+async def sweep_for_duplicates(hub: CurrentHub, sweeper: Sweeper) -> dict[str, Any]:
     """Compare everybody in the program once more, in the background. What has been decided stays decided."""
     async with hub.db.transaction(sweeper.scope) as tx:
         job_id = await service.sweep(tx, hub.log, sweeper.scope, now=hub.clock.now())
     return {"status": "success", "jobId": job_id}
 
 
-def _decision(body: Resolve) -> Decision:
+def _decision(body: PairDecision) -> Decision:
     merged, kept = (body.new_item or "").strip(), (body.existing_item or "").strip()
     if not merged or not kept:
         raise GuidsRequired()

@@ -5,13 +5,53 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Wire
+from datacollect.http.wire import Wire, examples
 
 StatusName = Literal["open", "not-a-duplicate", "merged", "deleted"]
 
 
-class Resolve(Wire):
+_REASONS = [
+    {"about": "name", "found": "close", "bits": 7.4},
+    {"about": "birthDate", "found": "same", "bits": 9.1},
+    {"about": "phone", "found": "same", "bits": 6.0},
+]
+_FIRST: dict[str, Any] = {
+    "guid": "p-1",
+    "type": "individual",
+    "entityName": "individual",
+    "name": "Rudo Moyo",
+    "areaId": "cedar-bay",
+    "lastUpdated": "2026-11-02T07:12:09.120Z",
+}
+_PAIR: dict[str, Any] = {
+    "entityGuid": "p-2",
+    "duplicateGuid": "p-1",
+    "status": "open",
+    "score": 22.5,
+    "reasons": _REASONS,
+    "detectedAt": "2026-11-16T08:30:02.000Z",
+    "decidedAt": None,
+    "decidedBy": None,
+    "survivorGuid": None,
+    "entity": _FIRST | {"guid": "p-2", "name": "Ruddo Moyo", "lastUpdated": "2026-11-16T08:30:00.000Z"},
+    "duplicate": _FIRST,
+}
+_MERGED = _PAIR | {
+    "status": "merged",
+    "decidedAt": "2026-11-17T09:00:00.000Z",
+    "decidedBy": "12",
+    "survivorGuid": "p-1",
+}
+
+
+class PairDecision(Wire):
     """What is to become of a pair."""
+
+    model_config = examples(
+        {"newItem": "p-2", "existingItem": "p-1", "resolution": "merge", "mergedData": {"phone": "+26377000111"}},
+        {"newItem": "p-2", "existingItem": "p-1", "resolution": "keep-both"},
+        {"newItem": "p-2", "existingItem": "p-1", "shouldDeleteNewItem": True},
+    )
 
     new_item: str | None = Field(
         None, description="One of the two: the one that is deleted, or merged into the other.", examples=["p-2"]
@@ -30,8 +70,12 @@ class Resolve(Wire):
     )
 
 
-class Check(Wire):
+class DuplicateCheck(Wire):
     """A form that is being filled in."""
+
+    model_config = examples(
+        {"type": "individual", "data": {"name": "Rudo Moyo", "birthDate": "1990-04-02", "entityName": "individual"}}
+    )
 
     type: Literal["individual", "group"] = Field("individual", examples=["individual"])
     entity_name: str | None = Field(None, description="The form's name; else the data's `entityName`.")
@@ -68,6 +112,8 @@ class EntitySummary(_Out):
 class PairView(_Out):
     """Two entities that may be one."""
 
+    model_config = examples(_PAIR)
+
     entity_guid: str = Field(description="The one that came later.")
     duplicate_guid: str = Field(description="The one that was there.")
     status: StatusName
@@ -81,7 +127,9 @@ class PairView(_Out):
     duplicate: EntitySummary | None
 
 
-class ResolveReply(_Out):
+class PairResolved(_Out):
+    model_config = examples({"status": "success", "pair": _MERGED})
+
     status: Literal["success"]
     pair: PairView
 
@@ -98,12 +146,32 @@ class MatchView(_Out):
     reasons: list[EvidenceView]
 
 
-class CheckReply(_Out):
+class DuplicateCheckReply(_Out):
+    model_config = examples(
+        {
+            "status": "success",
+            "matches": [
+                {
+                    "guid": "p-1",
+                    "name": "Rudo Moyo",
+                    "type": "individual",
+                    "entityName": "individual",
+                    "score": 22.5,
+                    "likelihood": "probable",
+                    "reasons": _REASONS,
+                }
+            ],
+            "elsewhere": False,
+        }
+    )
+
     status: Literal["success"]
     matches: list[MatchView]
     elsewhere: bool = Field(description="Whether there is one that the caller may not see; no more is told of it.")
 
 
 class SweepReply(_Out):
+    model_config = examples({"status": "success", "jobId": "1f0c8e14-3f0d-4a39-9a5b-7b1c6d2f9e10"})
+
     status: Literal["success"]
     job_id: str

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from datacollect.features.entities import service
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
@@ -16,13 +16,14 @@ from datacollect.kernel.identity import Action
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
 Reader = Annotated[Entered, Depends(InProgram(Action.READ))]
+Guid = Annotated[str, Path(description="The entity's guid.")]
 
 _NO_PROGRAM = errors(400, texts={404: "There is no such program."})
 _NO_ENTITY = errors(400, texts={404: "There is no such program, or no such entity in it."})
 
 
 @router.get("/count", summary="Number of entities", response_model=EntityCount, responses=_NO_PROGRAM)
-async def count(hub: CurrentHub, reader: Reader) -> Response:
+async def count_entities(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities the program has, deleted ones left out."""
     scope = reader.scope
     async with hub.db.reading(scope) as view:
@@ -31,7 +32,7 @@ async def count(hub: CurrentHub, reader: Reader) -> Response:
 
 
 @router.get("/count-by-form", summary="Number of entities per form", response_model=CountByForm, responses=_NO_PROGRAM)
-async def count_by_form(hub: CurrentHub, reader: Reader) -> Response:
+async def count_entities_by_form(hub: CurrentHub, reader: Reader) -> Response:
     """How many entities came from each form, deleted ones left out; `Unknown` counts those without a form."""
     scope = reader.scope
     async with hub.db.reading(scope) as view:
@@ -40,7 +41,7 @@ async def count_by_form(hub: CurrentHub, reader: Reader) -> Response:
 
 
 @router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NO_ENTITY)
-async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
+async def get_entity(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The entity as it is now, a group with its members."""
     scope = reader.scope
     async with hub.db.reading(scope) as view:
@@ -50,7 +51,7 @@ async def get_entity(guid: str, hub: CurrentHub, reader: Reader) -> Response:
 
 
 @router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
-async def list_members(guid: str, hub: CurrentHub, reader: Reader) -> Response:
+async def list_members(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The group's members in the order in which they joined, at most 10,000."""
     scope = reader.scope
     async with hub.db.reading(scope) as view:

@@ -36,7 +36,7 @@ from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.kernel.ids import TenantId
 
 BATCH = 2000
 """Events, or entities, in memory at once."""
@@ -105,7 +105,7 @@ class Importer:
                 await self._apply(tx, scope, intake, batch)
                 told.add(len(batch))
             head = intake.finish(metadata)
-            await self._store.renew(tx, scope, epoch=new_guid(), position=head.position)
+            await self._log.renew(tx, scope, position=head.position)
             entities = await self._compare(tx, scope, file, sum(head.figures.values()), told)
             # What comes later counts from here: the trail must say where these events come from.
             source = {"from": metadata.config_id, "exportedAt": metadata.exported_at, "events": head.position}

@@ -1,5 +1,6 @@
 """`/api/entities/export`: a program's data as a file."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -24,9 +25,30 @@ _FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
 _AS_IN_LISTS = "Only these entities, as in `GET /api/entities`."
 _SEVERAL = "May be given several times: any of them."
 
+_PERSON = {"guid": "p-001", "entityName": "individual", "type": "individual", "data": {"name": "Ana Rivera"}}
+_SCHEMAS = {
+    "json": {
+        "type": "object",
+        "description": "`metadata`, and as `what` says `entities`, `events` or `audit`.",
+        "examples": [
+            {
+                "metadata": {"format": "datacollect-export", "configId": "household-registry", "what": "entities"},
+                "entities": [{"guid": "p-001", "modified": _PERSON}],
+            }
+        ],
+    },
+    "ndjson": {
+        "type": "string",
+        "description": "One JSON object on each line.",
+        "examples": [f"{json.dumps(_PERSON)}\n"],
+    },
+    "csv": {"type": "string"},
+    "zip": {"type": "string", "format": "binary"},
+    "xlsx": {"type": "string", "format": "binary"},
+}
 _FILE = {
     "description": "The file. One that breaks off ends without the last chunk that HTTP asks for: it is not whole.",
-    "content": {media_type.partition(";")[0]: {} for media_type in MEDIA_TYPES.values()},
+    "content": {media_type.partition(";")[0]: {"schema": _SCHEMAS[kind]} for kind, media_type in MEDIA_TYPES.items()},
     "headers": {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}},
 }
 
@@ -37,7 +59,7 @@ _FILE = {
     response_class=Response,
     responses={200: _FILE, **errors(400, 429, 503, texts={404: "There is no such program."})},
 )
-async def export(
+async def export_entities(
     request: Request,
     hub: CurrentHub,
     taker: Taker,

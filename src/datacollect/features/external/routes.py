@@ -92,7 +92,7 @@ _NO_JOB = {404: "There is no such run."}
     response_model_exclude_unset=True,
     responses=errors(400),
 )
-async def sync_status(hub: CurrentHub, scope: Watcher) -> dict[str, Any]:
+async def get_external_sync_status(hub: CurrentHub, scope: Watcher) -> dict[str, Any]:
     """The run that waits or is under way, and the latest one. Of a program that is unknown there is neither."""
     async with hub.db.reading(scope) as view:
         found = await service.situation(view, scope)
@@ -111,7 +111,7 @@ async def sync_status(hub: CurrentHub, scope: Watcher) -> dict[str, Any]:
     response_model_exclude_unset=True,
     responses=errors(400),
 )
-async def list_events(
+async def list_external_syncs(
     hub: CurrentHub, scope: Watcher, limit: Limit = str(EVENTS), cursor: Cursor = None
 ) -> dict[str, Any]:
     """The latest first."""
@@ -134,7 +134,7 @@ async def list_events(
     response_model_exclude_unset=True,
     responses=errors(texts=_NO_JOB),
 )
-async def get_job(job_id: JobIdInPath, hub: CurrentHub, scope: Follower) -> dict[str, Any]:
+async def get_external_sync(job_id: JobIdInPath, hub: CurrentHub, scope: Follower) -> dict[str, Any]:
     """How far it is, or how it ended."""
     async with hub.db.reading(scope) as view:
         run = await service.find_run(view, scope, job_id)
@@ -149,7 +149,7 @@ async def get_job(job_id: JobIdInPath, hub: CurrentHub, scope: Follower) -> dict
     response_model=schemas.LostRecords,
     responses=errors(400, texts=_NO_JOB),
 )
-async def list_errors(
+async def list_external_sync_errors(
     job_id: JobIdInPath,
     hub: CurrentHub,
     scope: Reviewer,
@@ -174,7 +174,7 @@ async def list_errors(
     response_model=schemas.Started,
     responses=errors(400, texts=_NO_INSTANCE | _BUSY),
 )
-async def start(hub: CurrentHub, starter: Starter) -> dict[str, Any]:
+async def start_external_sync(hub: CurrentHub, starter: Starter) -> dict[str, Any]:
     """Put a run in line: what changed here goes there, then what changed there comes here. Needs a program-admin.
 
     The answer waits for nothing; `GET /api/sync/external/{jobId}` tells how far it is. A program without another system
@@ -198,7 +198,7 @@ async def start(hub: CurrentHub, starter: Starter) -> dict[str, Any]:
     response_model=schemas.Cancelling,
     responses=errors(texts={404: "There is no such run, or it has ended."}),
 )
-async def cancel(job_id: JobIdInPath, hub: CurrentHub, scope: Canceller) -> dict[str, Any]:
+async def cancel_external_sync(job_id: JobIdInPath, hub: CurrentHub, scope: Canceller) -> dict[str, Any]:
     """The run ends with the batch that is under way; what has been done stays. Needs a program-admin."""
     async with hub.db.transaction(scope) as tx:
         await service.cancel(tx, hub.jobs, scope, job_id)
@@ -212,7 +212,7 @@ async def cancel(job_id: JobIdInPath, hub: CurrentHub, scope: Canceller) -> dict
     response_model=schemas.Started,
     responses=errors(texts={404: "There is no such run, or its program does not run any more."} | _BUSY),
 )
-async def retry(job_id: JobIdInPath, hub: CurrentHub, scope: Repeater) -> dict[str, Any]:
+async def retry_external_sync(job_id: JobIdInPath, hub: CurrentHub, scope: Repeater) -> dict[str, Any]:
     """A new run of the same program, however the old one ended. Needs a program-admin."""
     if await hub.tenants.find(scope.tenant_id) is None:
         raise InstanceNotFound()
@@ -237,7 +237,7 @@ async def retry(job_id: JobIdInPath, hub: CurrentHub, scope: Repeater) -> dict[s
     response_model=schemas.LostRecords,
     responses=errors(400, texts=_NO_INSTANCE),
 )
-async def list_failures(
+async def list_lost_records(
     hub: CurrentHub, operator: Operator, limit: Limit = str(RECORDS), cursor: Cursor = None
 ) -> dict[str, Any]:
     """All records that have not arrived in the other system, then those that have not arrived here. Needs a program-admin.
@@ -253,7 +253,7 @@ async def list_failures(
     response_model=schemas.Retried,
     responses=errors(400, texts=_NO_INSTANCE),
 )
-async def retry_failures(hub: CurrentHub, operator: Operator) -> dict[str, Any]:
+async def retry_lost_records(hub: CurrentHub, operator: Operator) -> dict[str, Any]:
     """The next run offers them once more, also those that it had given up. Needs a program-admin."""
     scope = operator.scope
     system = await hub.others.system_of(scope)
@@ -273,7 +273,7 @@ async def retry_failures(hub: CurrentHub, operator: Operator) -> dict[str, Any]:
     response_model=schemas.ConnectionTest,
     responses=errors(400, 429, texts=_NO_INSTANCE),
 )
-async def test_connection(hub: CurrentHub, operator: Operator, response: Response) -> dict[str, Any]:
+async def try_external_connection(hub: CurrentHub, operator: Operator, response: Response) -> dict[str, Any]:
     """Sign in to the other system with the program's settings, and ask whether it would take and give. Nothing is
     exchanged. Needs a program-admin; a program may be tested six times a minute."""
     allowance = _TESTS.count(operator.scope.tenant_id, now=hub.clock.now())

@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from datacollect.features.external.model import Run
 from datacollect.features.external.service import Lost, Tested
-from datacollect.http.wire import NonEmpty, Wire
+from datacollect.http.wire import NonEmpty, Wire, examples
 from datacollect.kernel.clock import Millis, format_timestamp
 
 _JOB_ID = "1f0c8e14-3f0d-4a39-9a5b-7b1c6d2f9e10"
@@ -59,6 +59,8 @@ class Credentials(Wire):
 
 class StartSync(Wire):
     """May be left out: then it is about the default program."""
+
+    model_config = examples({"configId": "household-registry"})
 
     config_id: str | None = Field(None, description="The program; may be in the query instead.")
     credentials: Credentials | None = Field(

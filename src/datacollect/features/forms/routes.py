@@ -29,7 +29,7 @@ Reader = Annotated[Entered, Depends(InSync(Action.APPROVE, whole=True))]
     response_model=FindingList,
     responses=errors(400),
 )
-async def list_findings(
+async def list_form_findings(
     hub: CurrentHub,
     reader: Reader,
     entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,

@@ -3,12 +3,14 @@
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.http.wire import examples
+
 
 class _Out(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class FindingView(_Out):
+class FormFinding(_Out):
     """A value in a stored event that the program's form would not have let pass."""
 
     event_guid: str
@@ -21,5 +23,22 @@ class FindingView(_Out):
 
 
 class FindingList(_Out):
-    findings: list[FindingView]
+    model_config = examples(
+        {
+            "findings": [
+                {
+                    "eventGuid": "6f1d7a52-0b7e-4c7f-9c35-2f0f6f1f4a01",
+                    "entityGuid": "in-lan",
+                    "form": "individual",
+                    "path": ["data", "phone"],
+                    "code": "FORM_MISMATCH",
+                    "message": "must be a text",
+                    "recordedAt": "2026-11-18T17:02:11.480Z",
+                }
+            ],
+            "nextCursor": None,
+        }
+    )
+
+    findings: list[FormFinding]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")

@@ -57,5 +57,5 @@ router.add_api_route(
     description="Whether requests should be sent here: 200 when the database answers, else 503.",
     response_model=Health,
     responses={503: _DEGRADED},
-    operation_id="get_readiness",
+    operation_id="getReadiness",
 )

@@ -2,15 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from datacollect.http.wire import examples
 
 
 class Health(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"status": "ok", "database": "connected", "timestamp": "2026-01-01T00:00:00.000Z"}
-        }
-    )
+    model_config = examples({"status": "ok", "database": "connected", "timestamp": "2026-01-01T00:00:00.000Z"})
 
     status: Literal["ok", "degraded"]
     database: Literal["connected", "disconnected"]
@@ -19,4 +17,6 @@ class Health(BaseModel):
 
 
 class Liveness(BaseModel):
+    model_config = examples({"status": "ok"})
+
     status: Literal["ok"] = "ok"

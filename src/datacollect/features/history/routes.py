@@ -4,13 +4,13 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.history import FieldChange
 from datacollect.features.history import service
 from datacollect.features.history.errors import InvalidHistoryQuery
-from datacollect.features.history.schemas import EventView, History
+from datacollect.features.history.schemas import EntityHistory, EventView
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
@@ -20,6 +20,7 @@ from datacollect.kernel.identity import Action
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
 Reader = Annotated[Entered, Depends(InProgram(Action.READ))]
+Guid = Annotated[str, Path(description="The entity's guid.")]
 
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
@@ -33,7 +34,7 @@ _CURSOR = re.compile(r"[0-9]{1,18}")
     response_model=list[EventView],
     responses=errors(400, texts={404: "There is no such program."}),
 )
-async def list_events(guid: str, hub: CurrentHub, reader: Reader) -> Response:
+async def list_entity_events(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The events that touched the entity, each once, oldest first by the device's clock; none if it is unknown. Of more
     than 10,000 the latest; its history has pages.
 
@@ -51,11 +52,11 @@ async def list_events(guid: str, hub: CurrentHub, reader: Reader) -> Response:
 @router.get(
     "/{guid}/history",
     summary="What each event did to an entity",
-    response_model=History,
+    response_model=EntityHistory,
     responses=errors(400, texts={404: "There is no such program, or no event has touched such an entity in it."}),
 )
-async def get_history(
-    guid: str,
+async def get_entity_history(
+    guid: Guid,
     hub: CurrentHub,
     reader: Reader,
     limit: Annotated[str, Query(description="Events per page, 1-1000.")] = str(DEFAULT_PAGE),

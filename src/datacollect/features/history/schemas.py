@@ -103,7 +103,7 @@ class HistoryEntry(_Out):
     lost: list[LostValue] = Field(description="Empty unless the event came later than one that was made after it.")
 
 
-class History(_Out):
+class EntityHistory(_Out):
     """Events in the order in which the hub took them."""
 
     model_config = _Out.model_config | ConfigDict(

@@ -111,7 +111,7 @@ async def _touches(
                 touching,
                 Touch(event, context, along and buried_by is None, buried_by, touched.get(touching.position, {})),
             )
-        if len(batch) < limit:
+        if len(batch) < limit and not audit.are_cut(batch):
             return
         limit, reached = BATCH, batch[-1].position
 

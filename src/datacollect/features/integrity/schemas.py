@@ -5,12 +5,17 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.http.wire import examples
+
+_HEAD = "v3:398a872adfd302e34b2a6455db974bac81c7a1d1f52a09709c476babd93d6a11"
+_CHECKED = "v3:0c4f0e5d5f3b4c1f8d8c2e0f7a9b6d3e1c5a7f9b2d4e6f8091a3b5c7d9e1f203"
+
 
 class _Out(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class FindingView(_Out):
+class VerificationFinding(_Out):
     """The first thing that was wrong."""
 
     code: str = Field(examples=["CONTENT_CHANGED"])
@@ -26,7 +31,7 @@ class VerificationView(_Out):
     ok: bool
     position: int = Field(description="The last event up to which everything was in order.")
     head: str = Field(description="The chain hash there; empty if there is none.")
-    finding: FindingView | None
+    finding: VerificationFinding | None
 
 
 class AnchorView(_Out):
@@ -39,6 +44,26 @@ class AnchorView(_Out):
 
 class IntegrityReply(_Out):
     """Where a program's log ends, and how far that is confirmed."""
+
+    model_config = examples(
+        {
+            "status": "success",
+            "configId": "household-registry",
+            "algorithm": "v3",
+            "head": _HEAD,
+            "count": 1204,
+            "position": 1204,
+            "recordedAt": "2026-11-18T17:02:11.480Z",
+            "lastVerification": {
+                "verifiedAt": "2026-11-18T02:00:00.000Z",
+                "ok": True,
+                "position": 1000,
+                "head": _CHECKED,
+                "finding": None,
+            },
+            "lastAnchor": {"position": 1000, "head": _CHECKED, "writtenAt": "2026-11-17T11:20:31.004Z"},
+        }
+    )
 
     status: Literal["success"]
     config_id: str

@@ -10,9 +10,15 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.anchors import Anchor, AnchorsUnreadable, last_anchor
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
+from datacollect.features.audit.service import note
 from datacollect.features.integrity import queries
 from datacollect.features.integrity.model import LastVerification
+from datacollect.kernel.clock import Millis
+from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
+
+RESTORED = "restored"
+"""In the audit trail."""
 
 _log = structlog.get_logger(component="integrity")
 
@@ -38,6 +44,20 @@ async def newest_anchor(data_dir: Path, scope: TenantScope) -> Anchor | None:
     except AnchorsUnreadable:
         _log.warning("anchors.unreadable", tenant_id=scope.tenant_id)
         return None
+
+
+async def put_back(tx: Tx, log: EventLog, scope: TenantScope, *, backup_at: Millis | None, now: Millis) -> int:
+    """Note that the log was put back from a backup; how many of its events were in that.
+
+    Without the time of the backup all that it holds now were. Raises `TenantUnknown`.
+    """
+    head = await log.hold(tx, scope)
+    if head is None:
+        raise TenantUnknown()
+    kept = head.position if backup_at is None else await log.position_at(tx, scope, backup_at) - 1
+    await log.renew(tx, scope, position=kept)
+    await note(tx, log, scope, RESTORED, "*", {"events": kept}, now=now)
+    return kept
 
 
 async def keep_verification(tx: Tx, scope: TenantScope, last: LastVerification) -> None:

@@ -1,9 +1,9 @@
 """SQL of the outbox."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, insert, not_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -11,6 +11,7 @@ from datacollect.features.messages.model import MessageId, Status, Stored
 from datacollect.features.messages.tables import message_days, messages
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 from datacollect.messaging import Channel
 
 _columns = messages.c
@@ -91,6 +92,30 @@ async def forget(tx: Tx, scope: TenantScope, *, before: Millis, day: str, most: 
     ended = select(days.day).where(days.tenant_id == scope.tenant_id, days.day < day)
     ended = ended.with_for_update(skip_locked=True)
     await tx.execute(delete(message_days).where(days.tenant_id == scope.tenant_id, days.day.in_(ended)))
+
+
+class SealedMessage(NamedTuple):
+    """A message that is still to be sent, or has not been given up."""
+
+    tenant_id: TenantId
+    id: MessageId
+    content: str
+
+
+async def sealed_otherwise(view: Reading, prefix: str, *, after: tuple[str, str], limit: int) -> list[SealedMessage]:
+    """The next messages of all programs, by program and id, whose content does not begin with the prefix."""
+    found = select(_columns.tenant_id, _columns.id, _columns.content).where(
+        _columns.content.is_not(None), not_(_columns.content.startswith(prefix))
+    )
+    found = found.where(tuple_(_columns.tenant_id, _columns.id) > tuple_(*after))
+    rows = await view.execute(found.order_by(_columns.tenant_id, _columns.id).limit(limit))
+    return [SealedMessage(TenantId(row.tenant_id), MessageId(row.id), row.content) for row in rows]
+
+
+async def replace_content(tx: Tx, old: SealedMessage, content: str) -> None:
+    """Does nothing if the message has been sent meanwhile."""
+    ours = (_columns.tenant_id == old.tenant_id, _columns.id == old.id, _columns.content == old.content)
+    await tx.execute(update(messages).where(*ours).values(content=content))
 
 
 def _named(scope: TenantScope, message_id: MessageId) -> tuple[Any, Any]:

@@ -26,6 +26,7 @@ from datacollect.features.messages.model import (
     day_of,
     place_of,
 )
+from datacollect.features.messages.resealing import reseal
 from datacollect.features.messages.texts import Text, best_language, compose
 from datacollect.jobs import enqueue as enqueue_job
 from datacollect.kernel.clock import Millis
@@ -50,6 +51,7 @@ __all__ = [
     "compose",
     "get",
     "newest",
+    "reseal",
     "used_today",
 ]
 

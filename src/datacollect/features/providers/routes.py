@@ -47,7 +47,7 @@ async def _note_refusal(hub: Hub, source: Source, provider: str) -> None:
 
 
 @router.get("/providers", summary="Ways to sign in", response_model=LoginProviders, dependencies=[PUBLIC])
-async def list_providers(hub: CurrentHub) -> dict[str, Any]:
+async def list_login_providers(hub: CurrentHub) -> dict[str, Any]:
     """The identity providers by which staff can sign in, as the operator has set them; for the login page."""
     return {
         "providers": [

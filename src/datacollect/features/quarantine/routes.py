@@ -126,10 +126,10 @@ async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> d
 @router.post(
     "/replay",
     summary="Replay several events",
-    response_model=schemas.BulkReply,
+    response_model=schemas.BulkVerdicts,
     responses=errors(400),
 )
-async def replay_several(
+async def replay_several_quarantined(
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.BulkReplay)],
 ) -> dict[str, Any]:
@@ -144,10 +144,10 @@ async def replay_several(
 @router.post(
     "/discard",
     summary="Discard several events",
-    response_model=schemas.BulkReply,
+    response_model=schemas.BulkVerdicts,
     responses=errors(400),
 )
-async def discard_several(
+async def discard_several_quarantined(
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.BulkDiscard)],
 ) -> dict[str, Any]:
@@ -168,7 +168,7 @@ async def discard_several(
         texts=_DECIDED | {422: "It still cannot be applied; `code`, `path` and `message` say why. It stays open."},
     ),
 )
-async def replay(
+async def replay_quarantined(
     id: QuarantinedId,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.Replay, required=False)],
@@ -192,7 +192,7 @@ async def replay(
     response_model=schemas.DecisionReply,
     responses=errors(400, texts=_DECIDED),
 )
-async def discard(
+async def discard_quarantined(
     id: QuarantinedId,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.Discard)],

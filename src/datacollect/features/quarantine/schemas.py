@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import NonEmpty, Wire
+from datacollect.http.wire import NonEmpty, Wire, examples
 
 MOST_AT_ONCE = 500
 
 _ID = "0d0f6a0c-3a39-5e6c-9a3d-6f0f8a4b7c11"
+_WHY = "Entered twice; the other form is right."
 _EVENT = {
     "guid": "6f1d7a52-0b7e-4c7f-9c35-2f0f6f1f4a01",
     "entityGuid": "hh-12",
@@ -49,12 +50,14 @@ _Ids = Annotated[
 _Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
-    Field(description="Why, for whoever asks later.", examples=["Entered twice; the other form is right."]),
+    Field(description="Why, for whoever asks later.", examples=[_WHY]),
 ]
 
 
 class Replay(Wire):
     """May be left out: then the event is applied as it came."""
+
+    model_config = examples({}, {"event": _EVENT})
 
     event: dict[str, Any] | None = Field(
         None,
@@ -65,14 +68,20 @@ class Replay(Wire):
 
 
 class Discard(Wire):
+    model_config = examples({"reason": _WHY})
+
     reason: _Reason
 
 
 class BulkReplay(Wire):
+    model_config = examples({"ids": [_ID]})
+
     ids: _Ids
 
 
 class BulkDiscard(Wire):
+    model_config = examples({"ids": [_ID], "reason": _WHY})
+
     ids: _Ids
     reason: _Reason
 
@@ -146,7 +155,7 @@ class VerdictOut(_Out):
     path: list[str | int] | None = None
 
 
-class BulkReply(_Out):
+class BulkVerdicts(_Out):
     model_config = _example({"status": "success", "done": 1, "results": [{"id": _ID, "outcome": "replayed"}]})
 
     status: Literal["success", "partial"] = Field(description="`partial`: not all of them were done.")

@@ -120,7 +120,7 @@ PolicyWriter = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG))]
     response_model_exclude_none=True,
     responses=errors(texts={404: "There is no such program, or it is archived."}),
 )
-async def list_policies(hub: CurrentHub, scope: PolicyReader) -> dict[str, Any]:
+async def list_review_policies(hub: CurrentHub, scope: PolicyReader) -> dict[str, Any]:
     """What has been set, by type of event. For all other types what is submitted is applied at once."""
     await _running(hub, scope)
     async with hub.db.reading(scope) as view:
@@ -141,7 +141,7 @@ async def list_policies(hub: CurrentHub, scope: PolicyReader) -> dict[str, Any]:
         },
     ),
 )
-async def set_policy(
+async def set_review_policy(
     hub: CurrentHub,
     scope: PolicyWriter,
     event_type: Annotated[str, Path(alias="eventType", description="Such as `update-individual`.")],
@@ -179,10 +179,14 @@ async def list_reviews(
     hub: CurrentHub,
     lister: Lister,
     status: Annotated[str | None, Query(description="Only those in this state.")] = None,
-    event_type: Annotated[str | None, Query(alias="eventType")] = None,
-    entity_guid: Annotated[str | None, Query(alias="entityGuid")] = None,
-    submitted_by: Annotated[str | None, Query(alias="submittedBy")] = None,
-    assigned_to: Annotated[str | None, Query(alias="assignedTo")] = None,
+    event_type: Annotated[str | None, Query(alias="eventType", description="Only events of this type.")] = None,
+    entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only about this entity.")] = None,
+    submitted_by: Annotated[
+        str | None, Query(alias="submittedBy", description="Only what this one has submitted.")
+    ] = None,
+    assigned_to: Annotated[
+        str | None, Query(alias="assignedTo", description="Only what this one is to decide, by e-mail.")
+    ] = None,
     since: Annotated[str | None, Query(alias="from", description="Submitted at or after this time.")] = None,
     until: Annotated[str | None, Query(alias="to", description="Submitted at or before this time.")] = None,
     due: Annotated[str | None, Query(description="Due at or before this time, or `overdue`.")] = None,
@@ -237,7 +241,7 @@ async def list_reviews(
         },
     ),
 )
-async def submit(hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
+async def submit_form(hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
     """Applied at once, or kept until somebody decides, as the program's policy for the event's type says.
 
     The same event again gives the review that it has. Creating and changing takes an enumerator, deleting and deciding
@@ -269,8 +273,8 @@ def _read_event(form_data: Mapping[str, Any], tenant: Tenant) -> Any:
     return pushed.events[0]
 
 
-@router.post("/bulk-approve", summary="Approve many", response_model=schemas.BulkReply, responses=errors(400))
-async def bulk_approve(
+@router.post("/bulk-approve", summary="Approve many", response_model=schemas.BulkApproved, responses=errors(400))
+async def approve_several_reviews(
     hub: CurrentHub,
     actor: Anybody,
     body: Annotated[schemas.BulkApprove, _body(schemas.BulkApprove)],
@@ -301,7 +305,7 @@ async def get_review(id: ReviewId, hub: CurrentHub, scope: Reader) -> dict[str, 
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | _CONFLICT),
 )
-async def approve(
+async def approve_review(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reviewer,
@@ -338,7 +342,7 @@ async def approve(
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | {409: _CONFLICT[409]}),
 )
-async def reject(
+async def reject_review(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reviewer,
@@ -360,7 +364,7 @@ async def reject(
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | {409: _CONFLICT[409]}),
 )
-async def request_changes(
+async def request_review_changes(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reviewer,
@@ -379,7 +383,7 @@ async def request_changes(
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | {409: _CONFLICT[409]}),
 )
-async def withdraw(
+async def withdraw_review(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reader,
@@ -399,7 +403,7 @@ async def withdraw(
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | {409: _CONFLICT[409]}),
 )
-async def assign(
+async def assign_review(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reviewer,
@@ -419,7 +423,7 @@ async def assign(
     response_model=schemas.ReviewReply,
     responses=errors(400, texts=_NOT_FOUND | {409: "The other system does not decide about it, or has."}),
 )
-async def take_back(
+async def take_review_back(
     id: ReviewId,
     hub: CurrentHub,
     scope: Operator,
@@ -441,7 +445,7 @@ async def take_back(
     response_model=schemas.CommentList,
     responses=errors(400, texts=_NOT_FOUND),
 )
-async def list_comments(
+async def list_review_comments(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reader,
@@ -468,7 +472,7 @@ async def list_comments(
     response_model=schemas.CommentReply,
     responses=errors(400, texts=_NOT_FOUND),
 )
-async def comment(
+async def comment_on_review(
     id: ReviewId,
     hub: CurrentHub,
     scope: Reader,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Wire
+from datacollect.http.wire import Wire, examples
 
 LONGEST_TEXT = 4000
 MOST_AT_ONCE = 500
@@ -14,6 +14,7 @@ StatusName = Literal["pending", "approved", "rejected", "changes-requested", "wi
 PolicyName = Literal["auto-approve", "internal-review", "external-delegate"]
 RoleName = Literal["viewer", "enumerator", "supervisor", "program-admin", "system-admin"]
 
+_ID = "0b0f5f3e-6f0e-4a53-8f4e-0a9d4f8a5a11"
 _EVENT = {
     "guid": "7d6f2a34-5a0e-4b0c-9a63-1f5f9f0e7b11",
     "entityGuid": "p-001",
@@ -25,8 +26,54 @@ _EVENT = {
 }
 
 
+_REVIEW: dict[str, Any] = {
+    "id": _ID,
+    "submissionGuid": _EVENT["guid"],
+    "tenantId": "household-registry",
+    "status": "pending",
+    "submittedBy": "agent@example.org",
+    "reviewedBy": None,
+    "reviewedAt": None,
+    "rejectionReason": None,
+    "eventType": "update-individual",
+    "entityGuid": "p-001",
+    "formData": _EVENT,
+    "createdAt": "2026-01-01T08:00:02.000Z",
+    "updatedAt": "2026-01-01T08:00:02.000Z",
+    "policy": "internal-review",
+    "requiredRole": "supervisor",
+    "externalAdapterType": None,
+    "origin": "staff",
+    "standalone": False,
+    "dueAt": "2026-01-08T08:00:02.000Z",
+    "isOverdue": False,
+    "assignedTo": None,
+    "replaces": None,
+    "replacedBy": None,
+    "masked": False,
+    "conflicts": [{"field": "phone", "before": "+49151123456", "now": "+49151123457", "submitted": "+26377000111"}],
+    "isGone": False,
+    "delegation": None,
+}
+_COMMENT = {
+    "id": "5f3e0b0f-4a53-4e0a-9d4f-8a5a110b0f5f",
+    "kind": "comment",
+    "author": "supervisor@example.org",
+    "text": "Which of the two numbers is right?",
+    "createdAt": "2026-01-02T09:00:00.000Z",
+}
+_POLICY: dict[str, Any] = {
+    "eventType": "update-individual",
+    "policy": "internal-review",
+    "requiredRole": "supervisor",
+    "dueDays": 7,
+}
+
+
 class Submit(Wire):
     """A form that may have to be reviewed."""
+
+    model_config = examples({"tenantId": "household-registry", "formData": _EVENT})
 
     tenant_id: str | None = Field(None, description="The program.", examples=["program-a"])
     form_data: dict[str, Any] | None = Field(
@@ -40,11 +87,17 @@ class Submit(Wire):
 class AboutReview(Wire):
     """Older clients name the program; the review says which it is."""
 
+    model_config = examples({"tenantId": "household-registry"})
+
     tenant_id: str | None = None
 
 
 class Approve(AboutReview):
     """How to apply it."""
+
+    model_config = examples(
+        {"comment": "Checked by telephone."}, {"fields": {"phone": "submitted", "name": "current"}}, {}
+    )
 
     force: bool = Field(False, description="What is submitted wins wherever the record was changed since.")
     fields: dict[str, Literal["submitted", "current"]] = Field(
@@ -59,17 +112,23 @@ class Approve(AboutReview):
 class Reject(AboutReview):
     """Why it is refused."""
 
+    model_config = examples({"reason": "The number belongs to somebody else."})
+
     reason: str | None = Field(None, max_length=LONGEST_TEXT, examples=["The number belongs to somebody else."])
 
 
 class Say(AboutReview):
     """What is to be said."""
 
+    model_config = examples({"comment": "Which of the two numbers is right?"})
+
     comment: str = Field(min_length=1, max_length=LONGEST_TEXT, examples=["Which of the two numbers is right?"])
 
 
 class Assign(AboutReview):
     """Who is to decide."""
+
+    model_config = examples({"assignee": "supervisor@example.org"}, {"assignee": None})
 
     assignee: str | None = Field(
         description="The e-mail of an account that may; null takes the assignment back.",
@@ -81,12 +140,16 @@ class Assign(AboutReview):
 class BulkApprove(AboutReview):
     """What to approve."""
 
+    model_config = examples({"reviewIds": [_ID]})
+
     review_ids: list[str] | None = Field(None, max_length=MOST_AT_ONCE)
     force: bool = Field(False, description="As for one.")
 
 
 class SetPolicy(Wire):
     """Which way submissions of a type of event go."""
+
+    model_config = examples({"policy": "internal-review", "requiredRole": "supervisor", "dueDays": 7})
 
     policy: PolicyName | None = Field(None, examples=["internal-review"])
     required_role: RoleName | None = Field(
@@ -102,7 +165,7 @@ class _Out(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class ConflictView(_Out):
+class FieldConflict(_Out):
     """A field that was changed since. A side that is left out is not there."""
 
     field: str
@@ -145,7 +208,7 @@ class ReviewView(_Out):
     replaces: str | None
     replaced_by: str | None
     masked: bool = Field(description="Whether what it says of people is left out: for members who do not decide.")
-    conflicts: list[ConflictView] = Field(
+    conflicts: list[FieldConflict] = Field(
         description="Of what is pending: what was changed since in the fields it is about."
     )
     is_gone: bool = Field(description="Whether what it is about was deleted since.")
@@ -161,20 +224,28 @@ class CommentView(_Out):
 
 
 class ReviewList(_Out):
+    model_config = examples({"reviews": [_REVIEW], "nextCursor": None})
+
     reviews: list[ReviewView]
     next_cursor: str | None
 
 
 class ReviewReply(_Out):
+    model_config = examples({"review": _REVIEW})
+
     review: ReviewView
 
 
 class CommentList(_Out):
+    model_config = examples({"comments": [_COMMENT], "nextCursor": None})
+
     comments: list[CommentView]
     next_cursor: str | None
 
 
 class CommentReply(_Out):
+    model_config = examples({"comment": _COMMENT})
+
     comment: CommentView
 
 
@@ -184,7 +255,21 @@ class BulkError(_Out):
     code: str
 
 
-class BulkReply(_Out):
+class BulkApproved(_Out):
+    model_config = examples(
+        {
+            "approved": 1,
+            "failed": 1,
+            "errors": [
+                {
+                    "reviewId": "5a110b0f-5f3e-4f0e-8a53-0a9d4f8a5a22",
+                    "error": "Review not found",
+                    "code": "REVIEW_NOT_FOUND",
+                }
+            ],
+        }
+    )
+
     approved: int
     failed: int
     errors: list[BulkError]
@@ -206,9 +291,18 @@ class StoredPolicyView(PolicyView):
 
 
 class PolicyList(_Out):
+    model_config = examples({"configs": [_POLICY]})
+
     configs: list[PolicyView]
 
 
 class PolicyReply(_Out):
+    model_config = examples(
+        {
+            "status": "success",
+            "config": _POLICY | {"id": "8f4e0a9d-4f8a-4a11-8b0f-5f3e6f0e4a53", "tenantId": "household-registry"},
+        }
+    )
+
     status: Literal["success"]
     config: StoredPolicyView

@@ -28,7 +28,7 @@ Text = str | None
 
 
 @router.get("", summary="The security log", response_model=SecurityLogPage, responses=errors(400))
-async def list_entries(
+async def list_security_log(
     hub: CurrentHub,
     _: CurrentAdmin,
     action: Annotated[Text, Query(description=f"Only this: {_ACTIONS}.")] = None,

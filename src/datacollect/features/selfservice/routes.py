@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from datacollect.features.audit.model import END, Place, parse_place
 from datacollect.features.citizens.errors import SelfServiceDisabled
@@ -12,6 +12,7 @@ from datacollect.features.selfservice import access, export, service
 from datacollect.features.selfservice.errors import InvalidListQuery, InvalidSubmission, NoEntity
 from datacollect.features.selfservice.model import OwnForms
 from datacollect.features.selfservice.schemas import (
+    OWN_DATA,
     AccessLog,
     OwnEntityAnswer,
     SubmissionAnswer,
@@ -56,6 +57,7 @@ async def _here(own: CurrentCitizen, hub: CurrentHub) -> Here:
 
 
 InOwnRecord = Annotated[Here, Depends(_here)]
+SubmissionId = Annotated[str, Path(description="The submission's `id`.")]
 Limit = Annotated[str, Query(description="At most this many, 1-1000.")]
 Cursor = Annotated[str, Query(description="`nextCursor` of the page before.")]
 
@@ -64,12 +66,15 @@ _NO_RECORD = errors(400, texts={404: "The record is not there any more."})
 
 
 @router.get("/entity", summary="The own record", response_model=OwnEntityAnswer, responses=_NO_RECORD)
-async def get_entity(
+async def get_own_record(
     hub: CurrentHub,
     here: InOwnRecord,
     response: Response,
     lang: Annotated[str | None, Query(description="The language of the forms, before `Accept-Language`.")] = None,
-    accept_language: Annotated[str | None, Header()] = None,
+    accept_language: Annotated[
+        str | None,
+        Header(description="Which of the program's languages the forms are to be in, where `lang` says nothing."),
+    ] = None,
 ) -> Response:
     """The record as far as the program shows it, and the forms to change it with, in one of the program's languages."""
     async with hub.db.reading(here.scope) as view:
@@ -98,7 +103,7 @@ async def get_entity(
         },
     ),
 )
-async def submit(hub: CurrentHub, here: InOwnRecord, sent: Annotated[Sent, Depends(_SENT)]) -> Response:
+async def submit_own_change(hub: CurrentHub, here: InOwnRecord, sent: Annotated[Sent, Depends(_SENT)]) -> Response:
     """Applied at once, or kept until somebody of the program has looked at it.
 
     Only fields that the form asks for can be set, and none that citizens sign in with: an attempt is refused field by
@@ -119,7 +124,7 @@ async def submit(hub: CurrentHub, here: InOwnRecord, sent: Annotated[Sent, Depen
 
 
 @router.get("/submissions", summary="What was sent", response_model=SubmissionList, responses=errors(400))
-async def list_submissions(
+async def list_own_submissions(
     hub: CurrentHub, here: InOwnRecord, limit: Limit = str(DEFAULT_PAGE), cursor: Cursor = ""
 ) -> Response:
     """What the citizen has sent and what has become of it, the latest first."""
@@ -143,7 +148,7 @@ async def list_submissions(
     response_model=SubmissionAnswer,
     responses=errors(404, texts={409: "It is decided already."}),
 )
-async def withdraw(id: str, hub: CurrentHub, here: InOwnRecord) -> Response:
+async def withdraw_own_submission(id: SubmissionId, hub: CurrentHub, here: InOwnRecord) -> Response:
     """What nobody has decided yet is not decided any more. Only the citizen's own."""
     scope = here.scope
     async with hub.db.transaction(scope) as tx:
@@ -159,8 +164,8 @@ async def withdraw(id: str, hub: CurrentHub, here: InOwnRecord) -> Response:
     responses={
         200: {
             "description": "A JSON file: the record, its groups, the events about it, submissions, attachments.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-            "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
+            "content": {"application/json": {"schema": OWN_DATA}},
+            "headers": {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}},
         },
         **_NO_RECORD,
     },
@@ -176,7 +181,7 @@ async def export_own_data(hub: CurrentHub, here: InOwnRecord) -> Response:
 
 
 @router.get("/access-log", summary="Who has looked at the record", response_model=AccessLog, responses=errors(400))
-async def list_accesses(
+async def list_own_access_log(
     hub: CurrentHub,
     here: InOwnRecord,
     limit: Limit = str(DEFAULT_PAGE),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import NonEmpty, Wire
+from datacollect.http.wire import NonEmpty, Wire, examples
 
 _ENTITY: dict[str, Any] = {
     "entity": {
@@ -37,6 +37,26 @@ _ACCESS: dict[str, Any] = {
     "action": "read-entity",
     "by": {"kind": "staff", "role": "supervisor", "program": "Household registry"},
     "wide": False,
+}
+
+
+OWN_DATA: dict[str, Any] = {
+    "type": "object",
+    "examples": [
+        {
+            "format": "datacollect-own-data",
+            "version": 1,
+            "exportedAt": "2026-01-02T00:00:00.000Z",
+            "program": {"id": "household-registry", "name": "Household registry"},
+            "entity": _ENTITY["entity"],
+            "memberships": [],
+            "events": [],
+            "eventsAreComplete": True,
+            "submissions": [],
+            "submissionsAreComplete": True,
+            "attachments": [],
+        }
+    ],
 }
 
 
@@ -135,11 +155,15 @@ class SubmissionView(_Out):
 
 
 class SubmissionList(_Out):
+    model_config = examples({"submissions": [_SUBMISSION], "nextCursor": None})
+
     submissions: list[SubmissionView]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
 
 
 class SubmissionAnswer(_Out):
+    model_config = examples({"submission": _SUBMISSION | {"status": "withdrawn"}})
+
     submission: SubmissionView
 
 
@@ -167,6 +191,15 @@ class Access(_Out):
 
 class AccessLog(_Out):
     """Who has looked at the record, the latest first."""
+
+    model_config = examples(
+        {
+            "isKept": True,
+            "note": "These are all who have read it since the program began to note that.",
+            "accesses": [_ACCESS],
+            "nextCursor": None,
+        }
+    )
 
     is_kept: bool = Field(description="Whether the program notes who reads records. If not, nobody can tell.")
     note: str

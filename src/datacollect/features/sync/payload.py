@@ -16,6 +16,9 @@ _LONGEST_NAME = 512
 
 _TEXTS = ("guid", "entityGuid", "type", "timestamp", "userId")
 
+MOST_ISSUES = 1000
+"""Told of one push: a push of fifty million zeros has as many, and what tells of one takes more room than it."""
+
 _LARGEST_WHOLE = 2**53 - 1
 """The largest integer that every client reads back as it was."""
 
@@ -31,7 +34,7 @@ class Push:
 
 
 def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
-    """Check a push body's shape. Raises `InvalidPush` with all issues, not only the first.
+    """Check a push body's shape. Raises `InvalidPush` with all issues, not only the first; of very many with the first.
 
     Unknown members are dropped (clients add their own running `id` to each event); `configId` is read by the route.
     `reserved` are the keys that no form may write in this program.
@@ -50,6 +53,8 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
     ignored: dict[int, Sequence[Path]] = {}
     if isinstance(wire, list):
         for index, item in enumerate(wire):
+            if len(issues) >= MOST_ISSUES:
+                break
             event = _read_event(item, index, issues)
             if event is not None:
                 data, paths = without_reserved(event.type, event.data, reserved)

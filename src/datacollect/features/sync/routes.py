@@ -81,7 +81,7 @@ Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(Pus
     },
     openapi_extra=_DEVICE_HEADER,
 )
-async def pull(
+async def pull_events(
     request: Request,
     hub: CurrentHub,
     puller: Puller,
@@ -146,7 +146,7 @@ async def pull_callback(puller: Puller) -> dict[str, str]:
     },
     openapi_extra=_DEVICE_HEADER,
 )
-async def push(
+async def push_events(
     request: Request,
     hub: CurrentHub,
     pusher: Pusher,

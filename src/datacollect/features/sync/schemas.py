@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from datacollect.http.wire import examples
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
@@ -115,4 +117,6 @@ class PullReply(_Wire):
 
 
 class CallbackReply(_Wire):
+    model_config = examples({"status": "not implemented"})
+
     status: Literal["not implemented"]

@@ -147,5 +147,6 @@ async def pull(
     begins = sync_scope.begins(now)
     if part.is_whole and begins is None:
         return await pages.read(view, scope, cursor, limit=limit)
-    after = await log.resolve(view, scope, cursor)
-    return await read_part(view, log, scope, part, after=after, limit=limit, begins=begins)
+    place = await pages.locate(view, scope, cursor)
+    page = await read_part(view, log, scope, part, after=place.position, limit=limit, begins=begins)
+    return replace(page, next_cursor=place.give_out(page.next_cursor))

@@ -243,7 +243,7 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
     responses=errors(404, 429),
     dependencies=[PUBLIC],
 )
-async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
+async def get_app_login(hub: CurrentHub, program_id: ProgramId) -> Response:
     """Open to everybody, 60 times in 15 minutes: name, languages and ways to sign in of a running program."""
     async with hub.db.reading() as view:
         program = await service.get_public(view, TenantId(program_id), seals=hub.seals)
@@ -253,7 +253,7 @@ async def get_public(hub: CurrentHub, program_id: ProgramId) -> Response:
 @apps.delete(
     "/{id}",
     summary="Archive a program",
-    response_model=schemas.Done,
+    response_model=schemas.ProgramReply,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
 async def archive_app(
@@ -271,7 +271,7 @@ async def archive_app(
 @apps.post(
     "/{id}/restore",
     summary="Restore a program",
-    response_model=schemas.Done,
+    response_model=schemas.ProgramReply,
     responses={**REVISED, **errors(400, 404, texts={412: CHANGED})},
 )
 async def restore_app(
@@ -393,7 +393,7 @@ async def rotate_artifact(request: Request, hub: CurrentHub, manager: Manager, p
     "/{artifactId}.json",
     summary="Onboarding file",
     response_class=Response,
-    responses=_file_doc({"application/json": {"schema": {"type": "object"}}}),
+    responses=_file_doc({"application/json": {"schema": schemas.ONBOARDING_FILE}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
@@ -417,7 +417,7 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
     "/{artifactId}.png",
     summary="QR code of the onboarding file",
     response_class=Response,
-    responses=_file_doc({"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}),
+    responses=_file_doc({"image/png": {"schema": {"type": "string", "format": "binary"}}}),
     dependencies=[PUBLIC],
 )
 async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:

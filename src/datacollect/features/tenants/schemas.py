@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.published import MASK, is_published_auth_field
-from datacollect.http.wire import NonEmpty, SyncScope, Wire
+from datacollect.http.wire import NonEmpty, SyncScope, Wire, examples
 from datacollect.kernel.client_assertions import LONGEST_KEY
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
@@ -72,6 +72,122 @@ def _base_without_credentials(text: str) -> str:
 
 
 PublishedAddress = Annotated[str, AfterValidator(_base_without_credentials)]
+
+
+_ARTIFACT = "f134ddcc311dd73a871084f675bf4026"
+_CLAIM169: dict[str, Any] = {
+    "enabled": True,
+    "trustedIssuers": [
+        {
+            "issuerId": "https://issuer.example.org",
+            "publicKey": {"ed25519": "MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+        }
+    ],
+}
+_INJI: dict[str, Any] = {
+    "enabled": True,
+    "trustedIssuers": [
+        {
+            "issuerId": "did:web:issuer.example.org",
+            "publicKey": {"ed25519": "MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            "kid": "key-1",
+        }
+    ],
+    "credentialTemplates": [
+        {"id": "farmer", "matchTypes": ["FarmerCredential"], "expectedFormat": "jwt-vc", "claimLabel": "Farmer"}
+    ],
+}
+_PROGRAM: dict[str, Any] = {
+    "id": "household-registry",
+    "name": "Household registry",
+    "description": "Households and the people who live in them.",
+    "version": "1.0.0",
+    "entityForms": [
+        {
+            "id": "household",
+            "name": "household",
+            "title": "Household",
+            "nameField": "name",
+            "formio": {"components": [{"type": "textfield", "key": "name", "label": "Name", "input": True}]},
+        },
+        {
+            "id": "individual",
+            "name": "individual",
+            "title": "Person",
+            "dependsOn": "household",
+            "nameField": "name",
+            "formio": {
+                "components": [
+                    {"type": "textfield", "key": "name", "label": "Name", "input": True},
+                    {"type": "textfield", "key": "village", "label": "Village", "input": True},
+                    {"type": "phoneNumber", "key": "phone", "label": "Phone", "input": True},
+                    {"type": "textfield", "key": "nationalId", "label": "National ID", "input": True},
+                    {"type": "datetime", "key": "dateOfBirth", "label": "Date of birth", "input": True},
+                ]
+            },
+        },
+    ],
+    "entityData": [
+        {"name": "household", "data": [{"id": "hh-001", "name": "Rivera household"}]},
+        {
+            "name": "individual",
+            "parentId": "hh-001",
+            "data": [
+                {
+                    "id": "p-001",
+                    "name": "Ana Rivera",
+                    "phone": "+49151123456",
+                    "nationalId": "N-1990-0042",
+                    "dateOfBirth": "1990-04-02",
+                },
+                {"id": "p-002", "name": "Inés Rivera"},
+            ],
+        },
+    ],
+    "selfService": {
+        "enabled": True,
+        "authMethods": ["otp", "id"],
+        "allowedForms": ["individual"],
+        "languages": ["en"],
+        "requireReview": True,
+    },
+}
+
+
+_LINE: dict[str, Any] = {
+    "id": "household-registry",
+    "artifactId": _ARTIFACT,
+    "name": "Household registry",
+    "version": "1.0.0",
+    "description": "Households and the people who live in them.",
+    "externalSync": {},
+    "entitiesCount": 3,
+    "archivedAt": None,
+    "status": "running",
+}
+_META = {
+    "total": 1,
+    "page": 1,
+    "pageSize": 20,
+    "totalPages": 1,
+    "sortBy": "createdAt",
+    "sortOrder": "desc",
+    "search": "",
+}
+
+ONBOARDING_FILE: dict[str, Any] = {
+    "type": "object",
+    "description": "The config without secrets and seeds, with where to sync.",
+    "examples": [
+        {
+            "id": "household-registry",
+            "name": "Household registry",
+            "version": "1.0.0",
+            "syncServerUrl": "https://hub.example.org",
+            "entityForms": _PROGRAM["entityForms"],
+        }
+    ],
+}
 
 
 class EntityForm(Wire):
@@ -288,6 +404,16 @@ def _validation(value: Any) -> Any:
     return value
 
 
+FormValidation = Annotated[
+    Literal["off", "warn", "reject", True, False] | None,
+    BeforeValidator(_validation),
+    # Of an enumeration of texts and truths many a generator of clients makes nothing.
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "enum": ["off", "warn", "reject"]}, {"type": "boolean"}, {"type": "null"}]}
+    ),
+]
+
+
 def _file_type(name: str) -> str:
     if name not in FILE_TYPES:
         raise PydanticCustomError(
@@ -349,6 +475,8 @@ class ReviewNotifications(Wire):
 class ProgramConfig(Wire):
     """A program's config as it is uploaded."""
 
+    model_config = examples(_PROGRAM)
+
     id: str = Field(description="Letters, digits, hyphen and underscore.")
     name: NonEmpty
     description: str | None = None
@@ -380,12 +508,10 @@ class ProgramConfig(Wire):
     duplicates: DuplicateSettings | None = Field(
         None, description="How the hub looks for people who are registered twice."
     )
-    form_validation: Annotated[Literal["off", "warn", "reject", True, False] | None, BeforeValidator(_validation)] = (
-        Field(
-            None,
-            description="Check pushed events against the forms: `warn` (or true) keeps and flags what does not match, "
-            "`reject` refuses it.",
-        )
+    form_validation: FormValidation = Field(
+        None,
+        description="Check pushed events against the forms: `warn` (or true) keeps and flags what does not match, "
+        "`reject` refuses it.",
     )
     attachments: Attachments | None = None
     # Accepted, so that a downloaded file can be uploaded again, then ignored.
@@ -394,18 +520,28 @@ class ProgramConfig(Wire):
 
 
 class SyncScopePatch(Wire):
+    model_config = examples(
+        {"syncScope": {"areaIds": ["cedar-bay"], "entityTypes": ["group", "individual"]}}, {"syncScope": None}
+    )
+
     sync_scope: SyncScope | None
 
 
 class ProgramsPatch(Wire):
+    model_config = examples({"programs": [{"id": 3, "name": "Widow Disability Support", "code": "widow-disability"}]})
+
     programs: list[EnrolmentProgram] | None = Field(max_length=MOST_ENTRIES)
 
 
 class Claim169Patch(Wire):
+    model_config = examples({"claim169": _CLAIM169})
+
     claim169: Claim169 | None
 
 
 class InjiPatch(Wire):
+    model_config = examples({"inji": _INJI})
+
     inji: Inji | None
 
 
@@ -445,7 +581,9 @@ class SeedingOut(Wire):
 class Saved(BaseModel):
     """The program is stored. `warnings` is present when there is something to know."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True) | examples(
+        {"status": "success", "artifactId": _ARTIFACT}
+    )
 
     status: Literal["success"] = "success"
     artifact_id: str
@@ -453,7 +591,9 @@ class Saved(BaseModel):
     warnings: list[str] | None = None
 
 
-class Done(BaseModel):
+class ProgramReply(BaseModel):
+    model_config = examples({"status": "success"})
+
     status: Literal["success"] = "success"
 
 
@@ -487,6 +627,8 @@ class ListMeta(BaseModel):
 
 
 class ProgramList(BaseModel):
+    model_config = examples({"data": [_LINE], "meta": _META})
+
     data: list[ProgramLine]
     meta: ListMeta
 
@@ -499,23 +641,48 @@ class _Patched(BaseModel):
 
 
 class SyncScopePatched(_Patched):
+    model_config = examples(
+        {"status": "success", "syncScope": {"areaIds": ["cedar-bay"], "entityTypes": ["group", "individual"]}}
+    )
+
     sync_scope: dict[str, Any] | None
 
 
 class ProgramsPatched(_Patched):
+    model_config = examples(
+        {"status": "success", "programs": [{"id": 3, "name": "Widow Disability Support", "code": "widow-disability"}]}
+    )
+
     programs: list[dict[str, Any]]
 
 
 class Claim169Patched(_Patched):
+    model_config = examples({"status": "success", "claim169": _CLAIM169})
+
     claim169: dict[str, Any] | None
 
 
 class InjiPatched(_Patched):
+    model_config = examples({"status": "success", "inji": _INJI})
+
     inji: dict[str, Any] | None
 
 
 class ProgramOut(ProgramConfig):
     """A stored program. Sections without a value are null or, if optional, absent."""
+
+    model_config = examples(
+        _PROGRAM
+        | {
+            "artifactId": _ARTIFACT,
+            "archivedAt": None,
+            "createdAt": "2026-11-02T07:12:09.120Z",
+            "updatedAt": "2026-11-16T08:30:00.000Z",
+            "revision": 3,
+            "status": "running",
+            "syncServerUrl": None,
+        }
+    )
 
     artifact_id: str
     archived_at: str | None
@@ -544,14 +711,22 @@ class LoginSelfService(Wire):
     oidc_config: LoginOidc | None = None
 
 
-class LoginProvider(Wire):
+class ProgramLoginProvider(Wire):
     type: str
 
 
 class ProgramLogin(Wire):
     """What a login screen needs."""
 
+    model_config = examples(
+        {
+            "name": "Household registry",
+            "selfService": {"enabled": True, "authMethods": ["otp", "id"], "languages": ["en"]},
+            "authConfigs": [{"type": "keycloak"}],
+        }
+    )
+
     name: str
     description: str | None = None
     self_service: LoginSelfService | None = None
-    auth_configs: list[LoginProvider] | None = None
+    auth_configs: list[ProgramLoginProvider] | None = None

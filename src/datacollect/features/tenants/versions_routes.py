@@ -31,7 +31,7 @@ _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 @versions.get(
     "", summary="The versions of a program", response_model=versions_schemas.VersionList, responses=errors(404)
 )
-async def list_versions(
+async def list_app_versions(
     hub: CurrentHub,
     manager: Manager,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="At most this many.")] = DEFAULT_LISTED,
@@ -49,7 +49,7 @@ async def list_versions(
 @versions.get(
     "/{revision}", summary="An old version of a program", response_model=schemas.ProgramOut, responses=errors(404)
 )
-async def get_version(hub: CurrentHub, manager: Manager, revision: Revision) -> Response:
+async def get_app_version(hub: CurrentHub, manager: Manager, revision: Revision) -> Response:
     """The whole config as it was, in the form in which a program is read. Who is not an ADMIN sees secrets as `********`."""
     async with hub.db.reading(manager) as view:
         document = await service.read_version(view, manager, revision, seals=hub.seals)
@@ -62,7 +62,7 @@ async def get_version(hub: CurrentHub, manager: Manager, revision: Revision) -> 
     response_model=versions_schemas.VersionDiff,
     responses=errors(404),
 )
-async def get_diff(
+async def get_app_version_diff(
     hub: CurrentHub,
     manager: Manager,
     revision: Revision,
@@ -86,7 +86,7 @@ async def get_diff(
     response_model=schemas.Saved,
     responses={**REVISED, **errors(404, texts={412: CHANGED})},
 )
-async def restore_version(
+async def restore_app_version(
     request: Request, hub: CurrentHub, manager: Manager, source: CurrentSource, revision: Revision
 ) -> Response:
     """Make the content of that version the program's again, secrets included, as a new revision.

@@ -7,6 +7,22 @@ from pydantic.alias_generators import to_camel
 
 from datacollect.features.tenants.differences import Kind
 from datacollect.features.tenants.versions_model import VersionAction
+from datacollect.http.wire import examples
+
+_LINE: dict[str, Any] = {
+    "revision": 2,
+    "action": "replaced",
+    "at": "2026-11-16T08:30:00.000Z",
+    "by": {"id": 1, "label": "admin@example.org"},
+    "archived": False,
+}
+_CHANGE: dict[str, Any] = {
+    "path": ["version"],
+    "text": 'version: "1.0.0" -> "1.1.0"',
+    "kind": "changed",
+    "before": "1.0.0",
+    "after": "1.1.0",
+}
 
 
 class _Out(BaseModel):
@@ -33,6 +49,8 @@ class VersionLine(_Out):
 
 
 class VersionList(_Out):
+    model_config = examples({"versions": [_LINE], "nextCursor": None})
+
     versions: list[VersionLine]
     next_cursor: str | None = Field(description="For `cursor`, to get what is older; null at the end.")
 
@@ -60,6 +78,15 @@ class SeedDifference(_Out):
 
 
 class VersionDiff(_Out):
+    model_config = examples(
+        {
+            "revision": 2,
+            "against": 1,
+            "changes": [_CHANGE],
+            "seedData": [{"form": "individual", "added": 1, "removed": 0, "changed": 0}],
+        }
+    )
+
     revision: int
     against: int | None = Field(description="Null: there is no version before, so everything is added.")
     changes: list[ProgramDifference]

@@ -12,9 +12,9 @@ from datacollect.features.users import service
 from datacollect.features.users.errors import InvalidAccount, InvalidUserQuery, UserNotFound
 from datacollect.features.users.model import ListQuery, normal_email, password_issues
 from datacollect.features.users.schemas import (
+    AccountReply,
     Admission,
     Assignment,
-    Done,
     Me,
     UserCreate,
     UserDetail,
@@ -82,9 +82,9 @@ class _AccountBody(JsonBody):
     response_model_exclude_none=True,
     responses=errors(401, 403),
 )
-async def check_token(actor: CurrentUser) -> Done:
+async def check_token(actor: CurrentUser) -> AccountReply:
     """Answers 200 as long as the token opens routes."""
-    return Done(message="Token is valid")
+    return AccountReply(message="Token is valid")
 
 
 @router.get(
@@ -94,7 +94,7 @@ async def check_token(actor: CurrentUser) -> Done:
     response_model_exclude_unset=True,
     responses=errors(401, 403, 404),
 )
-async def me(hub: CurrentHub, actor: AnyAccount) -> dict[str, Any]:
+async def get_me(hub: CurrentHub, actor: AnyAccount) -> dict[str, Any]:
     """The account as the database has it now, with the actions it may do in each program, what it is there, how far
     that reaches, and a `hint` if it can do nothing."""
     async with hub.db.reading() as view:
@@ -152,7 +152,7 @@ async def create_user(
     manager: Manager,
     source: CurrentSource,
     body: Annotated[UserCreate, Depends(_AccountBody(UserCreate))],
-) -> Done:
+) -> AccountReply:
     """E-mails are trimmed and compared without regard to case. All broken password rules are reported at once. An
     assignment makes the account a member of its program. Every program must exist.
 
@@ -175,7 +175,7 @@ async def admit_user(
     manager: Manager,
     source: CurrentSource,
     body: Annotated[Admission, json_body(Admission)],
-) -> Done:
+) -> AccountReply:
     """For an account that exists, by its e-mail: it keeps what it has and becomes a member of the programs named. It
     must not belong to them yet. Administrators' accounts, and those without any program, are not found by others than
     administrators."""
@@ -211,7 +211,7 @@ async def update_user(
     source: CurrentSource,
     key: IdOrEmail,
     body: Annotated[UserUpdate, Depends(_AccountBody(UserUpdate))],
-) -> Done:
+) -> AccountReply:
     """What is left out stays as it is, with one exception: the two lists are kept in step. `tenantIds` alone takes the
     roles in all other programs away; `roleAssignments` alone puts the account out of programs where it had a role and
     has none now. A new role takes effect at once; a new password ends all sessions.
@@ -231,13 +231,13 @@ async def update_user(
     response_model_exclude_none=True,
     responses=errors(401, 403, 404, 409),
 )
-async def delete_user(hub: CurrentHub, manager: Manager, source: CurrentSource, key: IdOrEmail) -> Done:
+async def delete_user(hub: CurrentHub, manager: Manager, source: CurrentSource, key: IdOrEmail) -> AccountReply:
     """By id (all digits) or e-mail. Its tokens stop working at once. Accounts that belong to programs whose users you
     do not manage stay; take them out of yours by changing them."""
     async with hub.db.transaction() as tx:
         deleted = await service.delete_user(tx, manager, key, source=source, now=hub.clock.now())
     hub.auth.forget(deleted)
-    return Done(message="User deleted successfully")
+    return AccountReply(message="User deleted successfully")
 
 
 async def _account(body: UserUpdate) -> service.Account:
@@ -271,8 +271,8 @@ def _extra_of_scope(assignment: Assignment) -> set[str]:
     return set() if scope is None else set(scope.model_extra or ())
 
 
-def _done(message: str, assignments: Sequence[Assignment] | None) -> Done:
-    return Done(message=message, warnings=unknown_members(assignments or ()) or None)
+def _done(message: str, assignments: Sequence[Assignment] | None) -> AccountReply:
+    return AccountReply(message=message, warnings=unknown_members(assignments or ()) or None)
 
 
 def _list_query(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from datacollect.http.wire import SyncScope, Wire
+from datacollect.http.wire import SyncScope, Wire, examples
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.identity import AccountRole, Role
 
@@ -27,6 +27,26 @@ _MOST_WARNINGS = 20
 
 MOST_AREAS = 50_000
 """A district may have thousands of villages."""
+
+
+_ASSIGNMENT: dict[str, Any] = {"tenantId": "household-registry", "role": "enumerator"}
+
+
+_ACCOUNT: dict[str, Any] = {
+    "id": 12,
+    "email": "agent@example.org",
+    "role": "USER",
+    "tenantIds": ["household-registry"],
+    "roleAssignments": [_ASSIGNMENT],
+}
+_STANDING: dict[str, Any] = {
+    "tenantId": "household-registry",
+    "state": "running",
+    "role": "enumerator",
+    "areaIds": None,
+    "entityTypes": None,
+    "timeWindow": None,
+}
 
 
 class PersonScope(SyncScope):
@@ -75,6 +95,10 @@ Email = Annotated[str, Field(max_length=320, examples=["agent@example.org"]), Af
 class UserUpdate(Wire):
     """What is absent stays as it is."""
 
+    model_config = examples(
+        {"email": "agent@example.org", "role": "USER", "roleAssignments": [_ASSIGNMENT | {"areaId": "cedar-bay"}]}
+    )
+
     email: Email
     role: _AccountRole
     password: str | None = Field(None, examples=["Correct-Horse-7"])
@@ -88,6 +112,16 @@ class UserUpdate(Wire):
 
 
 class UserCreate(UserUpdate):
+    model_config = examples(
+        {
+            "email": "agent@example.org",
+            "password": "Sunny-Kettle-31",
+            "role": "USER",
+            "tenantIds": ["household-registry"],
+            "roleAssignments": [_ASSIGNMENT],
+        }
+    )
+
     password: str = Field(
         description="At least 8 characters, with an uppercase and a lowercase letter, a number and a special character.",
         examples=["Correct-Horse-7"],
@@ -97,6 +131,8 @@ class UserCreate(UserUpdate):
 class UserOut(Wire):
     """An account. Never its password hash."""
 
+    model_config = examples(_ACCOUNT)
+
     id: int
     email: str
     role: _AccountRole
@@ -105,11 +141,15 @@ class UserOut(Wire):
 
 
 class UserDetail(UserOut):
+    model_config = examples(_ACCOUNT | {"mustChangePassword": False})
+
     must_change_password: bool
 
 
 class Admission(Wire):
     """Which account becomes a member of which programs."""
+
+    model_config = examples({"email": "agent@example.org", "roleAssignments": [_ASSIGNMENT]})
 
     email: Email
     tenant_ids: list[ProgramId] | None = Field(None, max_length=MOST_PROGRAMS)
@@ -128,11 +168,22 @@ class Standing(Wire):
 
 
 class Me(UserDetail):
+    model_config = examples(
+        _ACCOUNT
+        | {
+            "mustChangePassword": False,
+            "permissions": {"household-registry": ["create", "read", "update"]},
+            "programs": [_STANDING],
+        }
+    )
+
     permissions: dict[str, list[str]] = Field(description="Actions allowed, per program; `*` for administrators.")
     programs: list[Standing] = Field(description="Empty for administrators: they may do everything everywhere.")
     hint: str | None = Field(None, description="Why the account can do nothing; absent if it can.")
 
 
-class Done(Wire):
+class AccountReply(Wire):
+    model_config = examples({"message": "Token is valid"}, {"message": "User created successfully"})
+
     message: str
     warnings: list[str] | None = Field(None, description="What was not stored as it was sent.")

@@ -131,7 +131,7 @@ async def list_entities(
     response_model=list[ListedEntity],
     responses=_ERRORS | {200: {"headers": {"X-Next-Cursor": _NEXT_CURSOR}}},
 )
-async def search(hub: CurrentHub, searcher: Searcher) -> Response:
+async def search_entities(hub: CurrentHub, searcher: Searcher) -> Response:
     """The entities whose current state meets all criteria, those that changed last first.
 
     A key is a field of the data, also written as `data.age`; dots lead into objects. `type`, `guid` and `lastUpdated`

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _EXAMPLE: dict[str, Any] = {
     "configId": "household-registry",
-    "criteria": [{"name": {"$contains": "smith"}}, {"data.age": {"$gte": 18}}],
+    "criteria": [{"name": {"$contains": "rivera"}}, {"data.dateOfBirth": {"$lt": "2008-01-01"}}],
     "limit": 20,
 }
 

@@ -1,0 +1,71 @@
+"""The command that tells the logs that they were put back."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from datacollect.app import create_event_log
+from datacollect.cli.beside import require_current
+from datacollect.cli.database import open_configured, require_reachable
+from datacollect.cli.serve import alone_in
+from datacollect.cli.showing import counted, shown
+from datacollect.db import EVERY_TENANT, Database
+from datacollect.db.database import closing
+from datacollect.eventstore.verification import logs
+from datacollect.features.integrity.service import put_back
+from datacollect.kernel.clock import Millis, SystemClock, parse_timestamp
+from datacollect.kernel.errors import InvalidRequest, NotFound
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.settings import load_settings
+
+
+def note_restored(
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Program that was restored; may be repeated. All if left out.")
+    ] = None,
+    backup_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When the backup was made (2026-11-26T03:00:00Z), if a hub ran on the restored database already.",
+        ),
+    ] = None,
+) -> None:
+    """After a restore from a backup, before the hub starts: devices that have seen more than the backup miss nothing then."""
+    settings, backup_at = load_settings(), _instant(backup_time)
+
+    async def work() -> None:
+        async with closing(open_configured(settings)) as database:
+            await require_reachable(database)
+            await require_current(database)
+            async with database.reading(EVERY_TENANT) as view:
+                known = await logs(view)
+            for name in _chosen(known, tenant or []):
+                typer.echo(await _note_one(database, name, backup_at))
+
+    with alone_in(settings):
+        asyncio.run(work())
+
+
+def _instant(text: str | None) -> Millis | None:
+    try:
+        return None if text is None else parse_timestamp(text)
+    except ValueError:
+        raise InvalidRequest("--backup-time must be a time in UTC, as in 2026-11-26T03:00:00Z.") from None
+
+
+def _chosen(known: Sequence[TenantId], asked: Sequence[str]) -> Sequence[TenantId]:
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise NotFound(f"There is no log of {shown(unknown[0])}.")
+    return [TenantId(name) for name in dict.fromkeys(asked)] or known
+
+
+async def _note_one(database: Database, tenant_id: TenantId, backup_at: Millis | None) -> str:
+    clock, scope = SystemClock(), system_scope(tenant_id)
+    async with database.transaction(scope) as tx:
+        kept = await put_back(tx, create_event_log(database, clock), scope, backup_at=backup_at, now=clock.now())
+    return f"{shown(tenant_id)}: put back to its first {counted(kept, 'event')}."
