@@ -344,10 +344,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)
+    # Not by `include_router`: it builds every route once more for each application, and looks for each request's twice.
     for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
-            app.include_router(feature.router)
-    app.include_router(pages_router(ApiDescription(app)))
+            app.router.routes.extend(feature.router.routes)
+    app.router.routes.extend(pages_router(ApiDescription(app)).routes)
     require_policies(app)
     return app
 

@@ -61,7 +61,15 @@ class Hammer(threading.Thread):
 
 
 def children_of(pid: int) -> set[str]:
-    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    """None once it has ended."""
+    try:
+        return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+
+
+def is_running(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def signed_in(url: str) -> tuple[str, str]:
@@ -107,7 +115,29 @@ def test_processes_are_replaced_without_a_failed_request(serve: Serve, postgres_
         )
         stored = [event["guid"] for event in answer.json()["events"]]
         assert sorted(stored) == sorted(guid for hammer in hammers for guid in hammer.pushed)
-        assert hub.stop() == 0
+        workers = children_of(hub.process.pid)
+        hub.process.kill()
+        # Nobody would replace them or tell them to end any more.
+        wait_until(lambda: not any(map(is_running, workers)))
+
+
+def test_told_to_end_in_the_middle_of_it_the_hub_ends_and_leaves_nobody_behind(serve: Serve, postgres_url: str) -> None:
+    with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2", DB_POOL_SIZE="5") as hub:
+        wait_until(lambda: httpx2.get(f"{hub.url}/health").status_code == 200)
+        before = children_of(hub.process.pid)
+        hub.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(children_of(hub.process.pid) - before))
+        seen = children_of(hub.process.pid)
+        hub.process.send_signal(signal.SIGTERM)
+
+        def ended() -> bool:
+            # No other process is replaced any more.
+            assert children_of(hub.process.pid) <= seen
+            return hub.process.poll() is not None
+
+        wait_until(ended)
+        assert hub.process.wait() == 0
+        wait_until(lambda: not any(map(is_running, before | seen)))
 
 
 def test_more_connections_than_the_database_gives_are_refused_at_the_start(run: Run, postgres_url: str) -> None:

@@ -2,20 +2,25 @@
 
 import itertools
 import random
+import struct
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import structlog.testing
 
 from datacollect.app import event_store
 from datacollect.db import EVERY_TENANT, Database, Reading
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
-from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, seal
-from datacollect.eventstore.store import EventStore, Page
+from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, seal
+from datacollect.eventstore.store import EventStore, Page, Place, Run
 from datacollect.eventstore.verification import verify
-from datacollect.kernel.clock import Millis
+from datacollect.features.sync.parts import Part, read_part
+from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
@@ -156,8 +161,10 @@ class Watched(DelegatingStore):
 
     most_read = 0
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        page = await super().read(view, scope, after=after, limit=limit)
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
+        page = await super().read(view, scope, after=after, limit=limit, epoch=epoch)
         self.most_read = max(self.most_read, sum(map(len, page.bodies)))
         return page
 
@@ -193,31 +200,148 @@ async def test_a_log_that_took_the_place_of_another_gives_nothing_of_the_old_one
         assert not (await pages.read(view, scope, None, limit=SIZE)).sealed
 
 
+async def a_segment(database: Database, store: EventStore, scope: TenantScope) -> tuple[Segment, Run]:
+    """The first one of a log, not kept yet."""
+    async with database.reading(scope) as view:
+        run = await store.run(view, scope, 0)
+        page = await store.read(view, scope, after=0, limit=SIZE)
+    assert run is not None
+    assert page.next_cursor is not None
+    return seal(0, page.bodies, page.next_cursor), run
+
+
+async def lose(database: Database, scope: TenantScope, *, after: int) -> None:
+    """As when a standby takes over that has not received the last commits: the log goes on from an earlier end."""
+    ours = f"tenant_id = '{scope.tenant_id}'"
+    async with database.transaction(scope) as tx:
+        await tx.run(f"DELETE FROM events WHERE {ours} AND position > {after}")
+        await tx.run(f"DELETE FROM log_segments WHERE {ours} AND (number + 1) * {SIZE} > {after}")
+        last = f"FROM events WHERE {ours} AND position = {after}"
+        await tx.run(
+            f"UPDATE log_heads SET position = {after}, chain_hash = (SELECT chain_hash {last}),"
+            f" max_occurred_ms = (SELECT max_occurred_ms {last}) WHERE {ours}"
+        )
+
+
+async def test_what_is_remembered_of_lost_events_is_not_served_in_the_place_of_new_ones(
+    database: Database, store: EventStore
+) -> None:
+    scope = await new_log(database, store, range(2 * SIZE + 5))
+    sealer = await sealed(database, store, scope)
+    pages = Pages(store, sealer)
+    async with database.reading(scope) as view:
+        rows = await store.read_rows(view, scope, after=0, limit=SIZE)
+    cursors = [None, *(Cursor(rows[at].occurred_at, rows[at].guid) for at in (3, SIZE - 12, SIZE - 5))]
+    assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > SIZE
+    await lose(database, scope, after=SIZE - 10)
+    await append(database, store, scope, [event_at(time) for time in range(SIZE, 3 * SIZE)])
+    await expect_pages_of_the_table(database, store, pages, scope, cursors)
+    async with sealer.running():
+        sealer.want(scope.tenant_id)
+        await sealer.settle()
+    assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > SIZE
+
+
+async def test_a_segment_of_lost_events_is_not_kept(database: Database, store: EventStore) -> None:
+    scope = await new_log(database, store, range(SIZE))
+    segment, run = await a_segment(database, store, scope)
+    await lose(database, scope, after=SIZE - 10)
+    for more in (0, 10):
+        await append(database, store, scope, [event_at(time) for time in range(more)])
+        async with database.transaction(scope) as tx:
+            await store.keep_segment(tx, scope, segment, run)
+        async with database.reading(scope) as view:
+            assert await store.segments(view, scope, epoch=run.epoch, first=0, last=0) == []
+
+
+class Replaced(DelegatingStore):
+    """Has the log purged and made anew behind a reader who has just been told where it stands."""
+
+    def __init__(self, inner: EventStore, database: Database, events: Sequence[Event]) -> None:
+        super().__init__(inner)
+        self._database, self._events = database, events
+        self.epochs = 0
+
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
+        place = await super().locate(view, scope, cursor, reach=reach)
+        if not self.epochs:
+            self.epochs += 1
+            async with self._database.transaction(scope) as tx:
+                for table in ("log_heads", "events", "log_segments"):
+                    await tx.run(f"DELETE FROM {table} WHERE tenant_id = '{scope.tenant_id}'")
+                await self._inner.create(tx, scope, epoch=new_guid(), now=Millis(0))
+            await append(self._database, self._inner, scope, self._events)
+        return place
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+@pytest.mark.parametrize(("reached", "limit"), [(0, 1000), (0, SIZE), (SIZE + 7, 10), (SIZE + 7, 100), (7, 500)])
+async def test_a_log_that_is_replaced_under_a_reader_is_read_from_its_beginning_and_nothing_of_the_old_one(
+    database: Database, store: EventStore, reached: int, limit: int, is_remembered: bool
+) -> None:
+    scope = await new_log(database, store, range(SIZE + 20))
+    sealer, new = await sealed(database, store, scope), [event_at(time) for time in range(SIZE + 60)]
+    replacing = Replaced(store, database, new)
+    pages = Pages(replacing, sealer)
+    async with database.reading(scope) as view:
+        rows = await store.read_rows(view, scope, after=0, limit=SIZE + 20)
+        cursor = Cursor(rows[reached - 1].occurred_at, rows[reached - 1].guid) if reached else None
+        if is_remembered:
+            replacing.epochs = 1
+            await pages.read(view, scope, None, limit=SIZE)
+            replacing.epochs = 0
+    async with database.reading(scope) as view:
+        page = await pages.read(view, scope, cursor, limit=limit)
+    if is_remembered and reached == 0 and limit == SIZE:
+        # All of it was there when the reader was told so: the page is that of the moment before.
+        assert bodies_of(page) == [row.body for row in rows[:SIZE]]
+    else:
+        assert bodies_of(page) == [event.body() for event in new[:limit]]
+
+
+async def test_a_reader_of_a_part_gets_nothing_of_a_log_that_is_replaced_and_comes_again(
+    database: Database, store: EventStore
+) -> None:
+    scope, new = await new_log(database, store, range(20)), [event_at(time) for time in range(30)]
+    replacing = Replaced(store, database, new)
+    log = EventLog(replacing, [], SystemClock())
+    seen: list[Page] = []
+    async with database.reading(scope) as view:
+        last = (await store.read(view, scope, after=0, limit=5)).next_cursor
+    for _ in range(2):
+        async with database.reading(scope) as view:
+            place = await replacing.locate(view, scope, last)
+            seen.append(await read_part(view, log, scope, Part(), place=place, limit=9, begins=None))
+    assert [len(page) for page in seen] == [0, 9]
+    assert (seen[0].next_cursor, list(seen[1].bodies)) == (None, [event.body() for event in new[:9]])
+
+
 async def test_a_segment_is_kept_only_while_the_log_has_the_history_it_was_sealed_of(
     database: Database, store: EventStore
 ) -> None:
     scope = await new_log(database, store, range(SIZE))
-    async with database.reading(scope) as view:
-        reached = await store.sealed_to(view, scope)
-        page = await store.read(view, scope, after=0, limit=SIZE)
-    assert reached is not None
-    assert reached[1] == 0
-    assert page.next_cursor is not None
-    segment = seal(0, page.bodies, page.next_cursor)
+    segment, run = await a_segment(database, store, scope)
+    renewed = replace(run, epoch="renewed")
     async with database.transaction(scope) as tx:
-        await store.keep_segment(tx, scope, segment, epoch="another")
+        await store.keep_segment(tx, scope, segment, replace(run, epoch="another"))
     async with database.transaction(scope) as tx:
         await store.renew(tx, scope, epoch="renewed", position=SIZE)
-        await store.keep_segment(tx, scope, segment, epoch=reached[0].epoch)
+        await store.keep_segment(tx, scope, segment, run)
     async with database.reading(scope) as view:
-        assert await store.sealed_to(view, scope) == (replace(reached[0], epoch="renewed"), 0)
+        reached = await store.sealed_to(view, scope)
+    assert reached is not None
+    assert (reached[0].epoch, reached[1]) == ("renewed", 0)
     async with database.transaction(scope) as tx:
-        await store.keep_segment(tx, scope, segment, epoch="renewed")
-        await store.keep_segment(tx, scope, replace(segment, packed=b"other"), epoch="renewed")
-        await tx.run(f"DELETE FROM log_heads WHERE tenant_id = '{scope.tenant_id}'")
-        await store.keep_segment(tx, scope, replace(segment, number=1), epoch="renewed")
+        await store.keep_segment(tx, scope, segment, renewed)
+        await store.keep_segment(tx, scope, replace(segment, packed=b"other"), renewed)
     async with database.reading(scope) as view:
         assert await store.segments(view, scope, epoch="renewed", first=0, last=9) == [segment]
+    async with database.transaction(scope) as tx:
+        await tx.run(f"DELETE FROM log_heads WHERE tenant_id = '{scope.tenant_id}'")
+        await store.drop_segment(tx, scope, 0)
+        await store.keep_segment(tx, scope, segment, renewed)
+    async with database.reading(scope) as view:
+        assert await view.fetch(f"SELECT 1 FROM log_segments WHERE tenant_id = '{scope.tenant_id}'") == []
 
 
 async def test_one_tenants_segments_are_not_read_for_another(database: Database, store: EventStore) -> None:
@@ -234,38 +358,69 @@ async def test_one_tenants_segments_are_not_read_for_another(database: Database,
             assert bool((await pages.read(view, scope, None, limit=SIZE)).sealed) is is_sealed
 
 
-async def test_damaged_segments_are_left_and_verification_tells_of_every_kind(
-    database: Database, store: EventStore
-) -> None:
-    scope = await new_log(database, store, range(2 * SIZE + 5))
-    await sealed(database, store, scope)
-    async with database.reading(scope) as view:
-        segments = await store.segments(
-            view, scope, epoch=(await store.locate(view, scope, None)).epoch, first=0, last=1
-        )
-        assert (await verify(view, store, scope)).ok
-    zero, one = segments
-    for changed in (
+def damaged(zero: Segment, one: Segment) -> list[Segment]:
+    """What can have become of the segment `one`."""
+    lengths = list(struct.unpack(f"<{SIZE}I", one.lengths))
+    lengths[7:9] = lengths[7] - 3, lengths[8] + 3
+    other = replace(one, packed=zero.packed, checksum=zero.checksum, lengths=zero.lengths)
+    return [
         replace(one, packed=one.packed[:-9]),
-        replace(one, packed=zero.packed, checksum=zero.checksum, lengths=zero.lengths),
-        replace(one, packed=zero.packed, checksum=zero.checksum, lengths=zero.lengths, digest=zero.digest),
+        other,
+        replace(other, digest=zero.digest, last=zero.last),
         replace(one, last=zero.last),
         replace(one, digest=zero.digest),
         replace(one, checksum=7),
-    ):
-        async with database.transaction(scope) as tx:
-            await tx.run(f"DELETE FROM log_segments WHERE tenant_id = '{scope.tenant_id}' AND number = 1")
-            place = await store.locate(tx, scope, None)
-            await store.keep_segment(tx, scope, changed, epoch=place.epoch)
-        async with database.reading(scope) as view:
-            outcome = await verify(view, store, scope)
-            page = await Pages(store, Sealer(database, store)).read(view, scope, None, limit=1000)
-        assert outcome.finding is not None
-        assert (outcome.finding.code, outcome.finding.position) == ("SEGMENT_DIFFERS", SIZE + 1)
-        if not changed.is_sound():
-            assert bodies_of(page) == list((await read_all(database, store, scope)).bodies)[:1000]
+        replace(one, lengths=struct.pack(f"<{SIZE}I", *lengths)),
+    ]
 
 
-async def read_all(database: Database, store: EventStore, scope: TenantScope) -> Page:
+async def test_damaged_segments_are_told_of_left_and_made_anew(database: Database, store: EventStore) -> None:
+    scope = await new_log(database, store, range(2 * SIZE + 5))
+    sealer = await sealed(database, store, scope)
     async with database.reading(scope) as view:
-        return await store.read(view, scope, after=0, limit=10_000)
+        run = await store.run(view, scope, 1)
+        assert run is not None
+        zero, one = segments = await store.segments(view, scope, epoch=run.epoch, first=0, last=1)
+        expected = await store.read(view, scope, after=0, limit=1000)
+        assert (await verify(view, store, scope)).ok
+    for changed in damaged(zero, one):
+        async with database.transaction(scope) as tx:
+            await store.drop_segment(tx, scope, 1)
+            await store.keep_segment(tx, scope, changed, run)
+        async with database.reading(scope) as view:
+            finding = (await verify(view, store, scope)).finding
+        assert finding is not None
+        assert (finding.code, finding.position) == ("SEGMENT_DIFFERS", SIZE + 1)
+        if changed.is_sound():
+            continue  # of other events: only `verify` can know
+        async with sealer.running(), database.reading(scope) as view:
+            with structlog.testing.capture_logs() as lines:
+                page = await Pages(store, sealer).read(view, scope, None, limit=1000)
+                await sealer.settle()
+            assert bodies_of(page) == list(expected.bodies)
+            assert page.next_cursor == expected.next_cursor
+            assert await store.segments(view, scope, epoch=run.epoch, first=0, last=1) == segments
+        told, healed = lines
+        assert told.pop("help")
+        positions = {"first_position": SIZE + 1, "last_position": 2 * SIZE}
+        assert told == positions | {
+            "component": "segments",
+            "event": "segments.damaged",
+            "log_level": "error",
+            "tenant_id": scope.tenant_id,
+        }
+        assert (healed["event"], healed["number"]) == ("segments.made_anew", 1)
+
+
+async def test_a_segment_that_is_missing_among_others_is_made_when_a_reader_meets_it(
+    database: Database, store: EventStore
+) -> None:
+    scope = await new_log(database, store, range(3 * SIZE))
+    sealer = await sealed(database, store, scope)
+    async with database.transaction(scope) as tx:
+        await store.drop_segment(tx, scope, 1)
+    pages = Pages(store, sealer)
+    async with sealer.running(), database.reading(scope) as view:
+        assert [part.segment.number for part in (await pages.read(view, scope, None, limit=5000)).sealed] == [0]
+        await sealer.settle()
+        assert [part.segment.number for part in (await pages.read(view, scope, None, limit=5000)).sealed] == [0, 1, 2]

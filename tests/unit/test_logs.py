@@ -12,10 +12,10 @@ from datacollect.logs import configure_logging, describe_exception
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, before = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def logged(capfdbinary: pytest.CaptureFixture[bytes]) -> list[dict[str, object]]:

@@ -15,11 +15,11 @@ import structlog
 import typer
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from datacollect.app import create_app, create_hub, prepare
 from datacollect.cli.database import bring_up_to_date, require_reachable
 from datacollect.cli.showing import counted
+from datacollect.cli.supervisor import Supervisor
 from datacollect.db import Database
 from datacollect.http.protocol import DrainingProtocol, HubProtocol
 from datacollect.kernel.errors import StartupError
@@ -30,6 +30,7 @@ _log = structlog.get_logger(component="server")
 
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 _SHUTDOWN_SECONDS = 30
 _WORKER_SECONDS = 60
 """How long a process may take to start, or to say that it lives, on a machine that is busy."""
@@ -58,6 +59,7 @@ def serve(
 
 def worker_app() -> FastAPI:
     """The application of one server process among several; each reads the environment again."""
+    _end_with_the_parent()
     settings = load_settings()
     configure_logging(settings.log_level)
     _give_back_large_blocks()
@@ -72,6 +74,12 @@ def _give_back_large_blocks() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
+
+
+def _end_with_the_parent() -> None:
+    """Have Linux send SIGTERM when the parent ends: killed, it tells nobody, and nobody would replace or end what it left."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _prepare_once(settings: Settings, processes: int) -> None:
@@ -114,13 +122,12 @@ def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        timeout_worker_healthcheck=_WORKER_SECONDS,
     )
     address, port = listener.getsockname()[:2]
     _log.info("server.starting", address=address, port=port, processes=processes)
     typer.echo(f"DataCollect Hub listens on http://{_reachable(address)}:{port} (API page: /api-docs)", err=True)
     if processes > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, [listener], worker_seconds=_WORKER_SECONDS).run()
     else:
         _run_here(config, listener)
     _log.info("server.stopped")

@@ -206,8 +206,10 @@ class EventLog:
     async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
         return await self._store.read(view, scope, after=after, limit=limit)
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
-        return await self._store.read_at(view, scope, positions)
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
+        return await self._store.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._store.position_at(view, scope, instant)

@@ -1,17 +1,18 @@
 """Pages of a whole log: from sealed segments as far as there are any, from the table behind them.
 
-The same events come in the same pages either way. Where the reader stands, and of which history, is asked of the database
-for every page, so what is remembered here is never served for a log that has taken another one's place.
+The same events come in the same pages either way. Where the reader stands, in which history, and which segments there are
+of what comes next is asked of the database for every page, in one statement. So what is remembered here is never served
+for a log that has taken another one's place, nor when the database has lost events and given their positions to others.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
-from datacollect.eventstore.segments import SIZE, Segment, Slice
+from datacollect.eventstore.segments import SIZE, Segment, Slice, is_sound
 from datacollect.eventstore.store import EventStore, Page, Place
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
@@ -31,7 +32,13 @@ _BEHIND = (
     " `datacollect restored`: docs/how-to/restore-a-backup.md. If it was not, look for who else writes to it."
 )
 
-_Key = tuple[TenantId, str, int]
+_Key = tuple[TenantId, int, bytes]
+"""The digest is of what the segment holds, and the database says which one there is."""
+
+_DAMAGED = (
+    "Pulls get these events from the log, and the segment is made anew if SEAL_SEGMENTS is on. If it happens again,"
+    " look for faults of the disk, and run `datacollect verify`."
+)
 
 
 class Pages:
@@ -51,21 +58,34 @@ class Pages:
         """The next events for a reader that has come as far as `cursor`."""
         if cursor is None and limit < WORTH_FETCHING:
             return await self._store.read(view, scope, after=0, limit=limit)
-        place = await self.locate(view, scope, cursor)
+        place = await self.locate(view, scope, cursor, reach=limit)
+        while True:
+            page = await self._page(view, scope, place, limit)
+            if page.last_position >= min(place.position + limit, place.head):
+                return page
+            # The log went further. Rows are missing, or it was purged since: another one may have taken its place.
+            now = await self._store.locate(view, scope, cursor, reach=limit)
+            if now.epoch == place.epoch:
+                return page
+            place = now
+
+    async def _page(self, view: Reading, scope: TenantScope, place: Place, limit: int) -> Page:
         after, slices = place.position, list[Slice]()
         end = after + limit
         for number, segment in (await self._segments_for(view, scope, place, limit)).items():
             part = segment.slice(after - number * SIZE, end - after)
             slices.append(part)
             after += len(part)
-        if slices and after == end:
+        if after == end:
             return Page((), place.give_out(slices[-1].last), after, slices)
-        rest = await self._store.read(view, scope, after=after, limit=end - after)
+        if after >= place.head:
+            return Page((), None, after, slices)
+        rest = await self._store.read(view, scope, after=after, limit=end - after, epoch=place.epoch)
         return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, slices)
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
         """Where a reader with this cursor stands. Says so if that is ahead of the log, as after a restore."""
-        place = await self._store.locate(view, scope, cursor)
+        place = await self._store.locate(view, scope, cursor, reach=reach)
         if not place.is_known and not place.was_put_back and place.epoch not in self._ahead:
             self._ahead.add(place.epoch)
             _log.warning("log.behind_its_readers", tenant_id=scope.tenant_id, help=_BEHIND)
@@ -73,29 +93,48 @@ class Pages:
 
     async def _segments_for(self, view: Reading, scope: TenantScope, place: Place, limit: int) -> Mapping[int, Segment]:
         """The segments with which the page begins, without a gap."""
+        if place.sealed is None:
+            return {}
         first = place.position // SIZE
         last = min((place.position + limit - 1) // SIZE, place.head // SIZE - 1)
-        if first > last:
-            return {}
-        keys = [(scope.tenant_id, place.epoch, number) for number in range(first, last + 1)]
+        keys: list[_Key] = []
+        for number in range(first, last + 1):
+            if number not in place.sealed:
+                self._sealer.want(scope.tenant_id, range(number, last + 1))
+                break
+            if not place.sealed[number]:  # left to the table
+                break
+            keys.append((scope.tenant_id, number, place.sealed[number]))
         found = {key: segment for key in keys if (segment := self._remembered(key)) is not None}
-        # One after another: a small page that has its first segment would not fetch the second one either.
-        if len(found) < len(keys) and self._is_worth_it(keys[0], limit):
-            stored = await self._store.segments(view, scope, epoch=place.epoch, first=first, last=last)
-            if len(stored) < len(keys):
-                self._sealer.want(scope.tenant_id)
-            for segment in stored:
-                key = (scope.tenant_id, place.epoch, segment.number)
-                if segment.is_sound():
-                    found[key] = self._remember(key, segment)
-                else:
-                    _log.error("segments.damaged", tenant_id=scope.tenant_id, number=segment.number)
+        lacking = [key for key in keys if key not in found]
+        if lacking and self._is_worth_it(lacking[0], limit):
+            found |= await self._fetched(view, scope, place.epoch, lacking)
         usable: dict[int, Segment] = {}
         for key in keys:
-            if key not in found or found[key].is_left_to_table:
+            if key not in found:
                 break
-            usable[key[2]] = found[key]
+            usable[key[1]] = found[key]
         return usable
+
+    async def _fetched(
+        self, view: Reading, scope: TenantScope, epoch: str, keys: Sequence[_Key]
+    ) -> Mapping[_Key, Segment]:
+        """Those of the segments that are sound; they are remembered."""
+        found: dict[_Key, Segment] = {}
+        for segment in await self._store.segments(view, scope, epoch=epoch, first=keys[0][1], last=keys[-1][1]):
+            key = (scope.tenant_id, segment.number, segment.digest)
+            if key not in keys:
+                continue  # remembered, or made anew in this very moment
+            if await is_sound(segment):
+                found[key] = self._remember(key, segment)
+            else:
+                self._tell_of_damage(scope.tenant_id, segment.number)
+        return found
+
+    def _tell_of_damage(self, tenant_id: TenantId, number: int) -> None:
+        positions = {"first_position": number * SIZE + 1, "last_position": (number + 1) * SIZE}
+        _log.error("segments.damaged", tenant_id=tenant_id, **positions, help=_DAMAGED)
+        self._sealer.want(tenant_id, [number])
 
     def _is_worth_it(self, key: _Key, limit: int) -> bool:
         if limit >= WORTH_FETCHING:

@@ -8,7 +8,7 @@ import msgspec
 from datacollect.eventstore.epochs import mark_of, may_be_of_before, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment
-from datacollect.eventstore.store import Head, HeadUnreadable, Page, Place, RowUnreadable, Scoping, StoredEvent
+from datacollect.eventstore.store import Head, HeadUnreadable, Page, Place, RowUnreadable, Run, Scoping, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
@@ -123,15 +123,42 @@ def place_and_count(row: Sequence[Any]) -> tuple[Place, int]:
     return Place(position, position, epoch), 0 if last is None else last + 1
 
 
+def run_from_row(row: Sequence[Any]) -> Run:
+    epoch, chain_hash, text_bytes = row
+    return Run(epoch, chain_hash, int(text_bytes))
+
+
+def start_from_row(row: Sequence[Any]) -> Place:
+    """From (the head's position, the epoch, the digests of segments)."""
+    head, epoch, digests = row
+    return Place(0, head, epoch, sealed=_digests(digests))
+
+
 def place_from_row(row: Sequence[Any], cursor: Cursor) -> Place:
     """Where a cursor stands, from what the store knows of it.
 
     The row holds: the position of the event with the cursor's guid; the first position with exactly its time; the
     first position in log order with a later time; the head's position; the epoch's position; when the last event was
-    recorded; the epoch.
+    recorded; the epoch; and the digests of the segments from the event with the guid on.
     """
-    position = _resolved_position(row, cursor)
-    return Place(position, row[3], row[6], is_known=cursor.event_guid is None or row[0] is not None)
+    *known, digests = row
+    is_there = row[0] is not None
+    return Place(
+        _resolved_position(known, cursor),
+        row[3],
+        row[6],
+        is_known=cursor.event_guid is None or is_there,
+        sealed=_digests(digests) if is_there else None,
+    )
+
+
+def _digests(text: str | None) -> Mapping[int, bytes]:
+    """From `number:digest number:digest`."""
+    found = {}
+    for entry in (text or "").split():
+        number, _, digest = entry.partition(":")
+        found[int(number)] = bytes.fromhex(digest)
+    return found
 
 
 def _resolved_position(row: Sequence[Any], cursor: Cursor) -> int:

@@ -21,11 +21,23 @@ from datacollect.eventstore.rows import (
     page_from_rows,
     place_and_count,
     place_from_row,
+    run_from_row,
     segment_values,
     segments_from_rows,
+    start_from_row,
 )
-from datacollect.eventstore.segments import Segment
-from datacollect.eventstore.store import DeliveredEvent, Head, HeldEvent, OpenLog, Page, Place, Scoping, StoredEvent
+from datacollect.eventstore.segments import SIZE, Segment
+from datacollect.eventstore.store import (
+    DeliveredEvent,
+    Head,
+    HeldEvent,
+    OpenLog,
+    Page,
+    Place,
+    Run,
+    Scoping,
+    StoredEvent,
+)
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -64,10 +76,13 @@ _HELD = """
 SELECT e.guid, e.occurred_ms, e.content_hash
 FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value"""
 
-_READ_AT = """
+# Of the history that a reader was located in: the program may have been purged and made anew since.
+_STILL = "EXISTS (SELECT 1 FROM log_heads h WHERE h.tenant_id = ?1 AND (?3 IS NULL OR h.epoch = ?3))"
+
+_READ_AT = f"""
 SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
 FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value
-ORDER BY e.position"""
+WHERE {_STILL} ORDER BY e.position"""
 
 # Halves the range of positions until it holds one: the time of recording never falls.
 _POSITION_AT = """
@@ -80,8 +95,9 @@ WITH RECURSIVE search (low, high) AS (
   WHERE low < high)
 SELECT low FROM search WHERE low = high"""
 
-_READ = """
-SELECT position, occurred_ms, guid, body FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
+_READ = f"""
+SELECT position, occurred_ms, guid, body FROM events
+WHERE tenant_id = ?1 AND position > ?2 AND {_STILL} ORDER BY position LIMIT ?4"""
 
 _NUMBERS = frozenset(("position", "occurred_ms", "max_occurred_ms", "recorded_ms"))
 _HASHES = frozenset(("content_hash", "chain_hash"))
@@ -107,15 +123,20 @@ FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
 _HEAD = f"""
 SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHERE tenant_id = ?"""
 
+_DIGESTS = "group_concat(s.number || ':' || hex(s.digest), ' ')"
+
 # `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
 # looked for when an event itself tells the place, as it does at nearly every pull.
-_RESOLVE = """
+_RESOLVE = f"""
+WITH named (position, first, last) AS MATERIALIZED (
+  SELECT position, position / {SIZE}, (position + ?4 - 1) / {SIZE} FROM events
+  WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2)
 SELECT
-  (SELECT position FROM events WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2) AS by_guid,
+  (SELECT position FROM named) AS by_guid,
   (SELECT position FROM events WHERE tenant_id = ?1 AND occurred_ms = ?2 ORDER BY position LIMIT 1) AS exact,
   (WITH RECURSIVE search (low, high) AS (
      SELECT 1, head.position + 1
-     WHERE NOT EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2)
+     WHERE NOT EXISTS (SELECT 1 FROM named)
        AND NOT EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND occurred_ms = ?2)
      UNION ALL
      SELECT CASE WHEN e.max_occurred_ms > ?2 THEN low ELSE e.position + 1 END,
@@ -123,31 +144,41 @@ SELECT
      FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
      WHERE low < high)
    SELECT CASE WHEN low > head.position THEN NULL ELSE low END FROM search WHERE low = high) AS later,
-  head.position, head.epoch_position, head.recorded_ms, head.epoch
+  head.position, head.epoch_position, head.recorded_ms, head.epoch,
+  (SELECT {_DIGESTS} FROM named CROSS JOIN log_segments s
+   WHERE s.tenant_id = ?1 AND s.number BETWEEN named.first AND named.last AND s.epoch = head.epoch)
 FROM log_heads head WHERE head.tenant_id = ?1"""
 
-_START = "SELECT position, epoch FROM log_heads WHERE tenant_id = ?1"
+_START = f"""
+SELECT position, epoch, (
+  SELECT {_DIGESTS} FROM log_segments s WHERE s.tenant_id = ?1 AND s.number <= ?2 AND s.epoch = head.epoch)
+FROM log_heads head WHERE head.tenant_id = ?1"""
 
 _SEGMENTS = f"""
 SELECT {SEGMENT_COLUMNS} FROM log_segments
-WHERE tenant_id = ?1 AND number BETWEEN ?2 AND ?3 AND epoch = ?4 ORDER BY number"""
+WHERE tenant_id = ?1 AND number BETWEEN ?2 AND ?4 AND epoch = ?3 AND {_STILL} ORDER BY number"""
 
 _SEALED_TO = """
 SELECT head.position, head.epoch, (
   SELECT s.number FROM log_segments s WHERE s.tenant_id = ?1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
 FROM log_heads head WHERE head.tenant_id = ?1"""
 
-_TEXT_BYTES = """
-SELECT COALESCE(sum(length(CAST(body AS BLOB))), 0) FROM events WHERE tenant_id = ?1 AND position > ?2 AND position <= ?3"""
+_RUN = """
+SELECT head.epoch, last.chain_hash, (
+  SELECT sum(length(CAST(body AS BLOB))) FROM events WHERE tenant_id = ?1 AND position > ?2 AND position <= ?3)
+FROM log_heads head CROSS JOIN events last ON last.tenant_id = ?1 AND last.position = ?3 WHERE head.tenant_id = ?1"""
 
 _KEEP_SEGMENT = f"""
 INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
-SELECT ?1, head.epoch, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-FROM (SELECT epoch FROM log_heads WHERE tenant_id = ?1 AND epoch = ?2) AS head WHERE true
+SELECT ?1, head.epoch, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+FROM (SELECT epoch FROM log_heads WHERE tenant_id = ?1 AND epoch = ?2) AS head
+WHERE EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND position = ?4 AND chain_hash = ?3)
 ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = excluded.packed,
   lengths = excluded.lengths, checksum = excluded.checksum, digest = excluded.digest,
   last_occurred_ms = excluded.last_occurred_ms, last_guid = excluded.last_guid
 WHERE log_segments.epoch <> excluded.epoch"""
+
+_DROP_SEGMENT = "DELETE FROM log_segments WHERE tenant_id = ?1 AND number = ?2"
 
 
 class SqliteEventStore:
@@ -199,41 +230,49 @@ class SqliteEventStore:
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         return 0 if cursor is None else (await self.locate(view, scope, cursor)).position
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
         if cursor is None:
-            started = await view.fetch(_START, scope.tenant_id)
-            return Place(0, *started[0]) if started else NOWHERE
-        rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid)
+            rows = await view.fetch(_START, scope.tenant_id, (reach - 1) // SIZE)
+            return start_from_row(rows[0]) if rows else NOWHERE
+        rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid, reach)
         return place_from_row(rows[0], cursor) if rows else NOWHERE
 
     async def segments(
         self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
     ) -> Sequence[Segment]:
-        return segments_from_rows(await view.fetch(_SEGMENTS, scope.tenant_id, first, last, epoch))
+        return segments_from_rows(await view.fetch(_SEGMENTS, scope.tenant_id, first, epoch, last))
 
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         rows = await view.fetch(_SEALED_TO, scope.tenant_id)
         return place_and_count(rows[0]) if rows else None
 
-    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
-        rows = await view.fetch(_TEXT_BYTES, scope.tenant_id, after, after + limit)
-        return int(rows[0][0])
+    async def run(self, view: Reading, scope: TenantScope, number: int) -> Run | None:
+        rows = await view.fetch(_RUN, scope.tenant_id, number * SIZE, (number + 1) * SIZE)
+        return run_from_row(rows[0]) if rows else None
 
-    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
-        await tx.run(_KEEP_SEGMENT, scope.tenant_id, epoch, *segment_values(segment))
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, run: Run) -> None:
+        end = (segment.number + 1) * SIZE
+        await tx.run(_KEEP_SEGMENT, scope.tenant_id, run.epoch, run.chain_hash, end, *segment_values(segment))
+
+    async def drop_segment(self, tx: Tx, scope: TenantScope, number: int) -> None:
+        await tx.run(_DROP_SEGMENT, scope.tenant_id, number)
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         rows = await view.fetch(_HELD, scope.tenant_id, msgspec.json.encode(guids).decode()) if guids else ()
         return {row[0]: HeldEvent(row[1], row[2]) for row in rows}
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        rows = await view.fetch(_READ, scope.tenant_id, after, limit)
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
+        rows = await view.fetch(_READ, scope.tenant_id, after, epoch, limit)
         return page_from_rows(rows, after=after, limit=limit)
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
         if not positions:
             return ()
-        rows = await view.fetch(_READ_AT, scope.tenant_id, msgspec.json.encode(positions).decode())
+        rows = await view.fetch(_READ_AT, scope.tenant_id, msgspec.json.encode(positions).decode(), epoch)
         return [DeliveredEvent(*row) for row in rows]
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:

@@ -110,6 +110,9 @@ class Place:
     """Names the history that the positions are of."""
     is_known: bool = True
     """Whether the log holds the event that the cursor names; a time alone names none."""
+    sealed: Mapping[int, bytes] | None = None
+    """By number, the digests of the segments there are of what comes next. None if nobody asked, or where the cursor
+    names no event of the log."""
 
     @property
     def was_put_back(self) -> bool:
@@ -120,6 +123,17 @@ class Place:
         """The cursor as a reader of this history is given it."""
         mark = mark_of(self.epoch)
         return replace(cursor, mark=mark) if mark and cursor is not None else cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The events that a segment is made of, as the database has them."""
+
+    epoch: str
+    chain_hash: bytes
+    """Of the last one, and so of all before it."""
+    text_bytes: int
+    """About how long their texts are together."""
 
 
 class HeldEvent(NamedTuple):
@@ -207,31 +221,44 @@ class EventStore(Protocol):
         history before can have had too, unless the cursor was given out in this one (`epochs.py`).
         """
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
-        """Where a reader with this cursor stands, by one statement. Without a log: at the beginning of nothing."""
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
+        """Where a reader with this cursor stands, by one statement. Without a log: at the beginning of nothing.
+
+        It tells which segments there are of the next `reach` events.
+        """
 
     async def segments(
         self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
     ) -> Sequence[Segment]:
-        """The sealed segments of these numbers that there are of this history, in order."""
+        """The sealed segments of these numbers that there are of this history, in order; none if it is replaced."""
 
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         """Where the log ends, and how many segments are sealed of it; None if there is no log."""
 
-    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
-        """About how long the texts of the next `limit` events are together, without bringing them here."""
+    async def run(self, view: Reading, scope: TenantScope, number: int) -> Run | None:
+        """What is known of the run of this number without reading its events; None if the log does not go so far."""
 
-    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
-        """Keep a segment, unless it is there or the log has another history by now. What is purged stays purged."""
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, run: Run) -> None:
+        """Keep a segment of the run, unless one is there or the log has another history by now.
+
+        What is purged stays purged, and what a database has lost that another took over from is not brought back.
+        """
+
+    async def drop_segment(self, tx: Tx, scope: TenantScope, number: int) -> None:
+        """Delete a segment; harmless if there is none."""
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         """Those of the events that the log holds, by guid."""
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        """The next events in position order."""
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
+        """The next events in position order; with an `epoch`, none if the log has another history by now."""
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
-        """The events at these positions, in position order."""
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
+        """The events at these positions, in position order; with an `epoch`, none as in `read`."""
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         """The first position recorded at `instant` or later; one behind the head if there is none."""

@@ -105,6 +105,8 @@ def strict_json(body: bytes) -> Any:
     them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, anything else
     that is not JSON.
     """
+    if not body.strip():
+        raise InvalidJson("The body is empty.")
     if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
         raise NulCharacter()
     try:

@@ -54,7 +54,7 @@ class ApiDescription:
 
 def pages_router(description: ApiDescription) -> APIRouter:
     router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
-    pages = APIRouter(include_in_schema=False, default_response_class=Response)
+    pages = APIRouter(include_in_schema=False, default_response_class=Response, dependencies=[PUBLIC])
 
     async def get_openapi_json(request: Request) -> Response:
         return _cacheable(request, description.as_json, "application/json")
@@ -95,7 +95,7 @@ def pages_router(description: ApiDescription) -> APIRouter:
 
     for name in sorted(_ASSETS):
         pages.add_api_route(f"/api-docs/{name}", _asset(name), methods=["GET"])
-    router.include_router(pages)
+    router.routes.extend(pages.routes)
     return router
 
 

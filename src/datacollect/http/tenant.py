@@ -11,8 +11,11 @@ from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
-ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
-"""Documents the query parameter; `tenant_of` is what reads it, together with the body."""
+ConfigId = Annotated[
+    str | None, Query(alias="configId", description="The program; `default` if the body names none either.")
+]
+"""Documents the query parameter; `tenant_of` is what reads it, together with the body. It shows no default: generated
+clients send those, and one in the query beside another program in the body is refused."""
 
 
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:

@@ -17,7 +17,8 @@ import pytest
 from datacollect.db import Database
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.integrity import hash_event
-from datacollect.eventstore.store import EventStore, Head, StoredEvent
+from datacollect.eventstore.segments import SIZE
+from datacollect.eventstore.store import EventStore, Head, Run, StoredEvent
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
@@ -284,16 +285,31 @@ class EventStoreContract:
         async with database.reading(scope) as view:
             assert await store.head(view, stranger) is None
 
-    async def test_the_length_of_a_run_is_told_without_reading_it(
+    async def test_a_run_is_told_of_without_reading_it_once_the_log_holds_all_of_it(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
-        events = [event_at(time) for time in range(4)]
-        await append(database, store, scope, events)
-        lengths = [len(event.body().encode()) for event in events]
+        events = [event_at(time) for time in range(2 * SIZE - 1)]
+        head = await append(database, store, scope, events[:SIZE])
+        await append(database, store, scope, events[SIZE:])
+        length = sum(len(event.body().encode()) for event in events[:SIZE])
         async with database.reading(scope) as view:
-            assert await store.text_bytes(view, scope, after=1, limit=2) == sum(lengths[1:3])
-            assert await store.text_bytes(view, scope, after=0, limit=500) == sum(lengths)
-            assert await store.text_bytes(view, scope, after=4, limit=500) == 0
+            assert await store.run(view, scope, 0) == Run("first", head.chain_hash, length)
+            assert await store.run(view, scope, 1) is None
+
+    async def test_nothing_is_read_of_another_history_than_the_one_that_was_located(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        await append(database, store, scope, [event_at(1), event_at(2)])
+        for epoch, count in (("first", 2), ("renewed", 0), (None, 2)):
+            async with database.reading(scope) as view:
+                assert len(await store.read(view, scope, after=0, limit=9, epoch=epoch)) == count
+                assert len(await store.read_at(view, scope, [1, 2], epoch=epoch)) == count
+        async with database.transaction(scope) as tx:
+            await store.hold(tx, scope)
+            await store.renew(tx, scope, epoch="renewed", position=2)
+        async with database.reading(scope) as view:
+            assert await store.read_at(view, scope, [1, 2], epoch="first") == []
+            assert len(await store.read(view, scope, after=0, limit=9, epoch="renewed")) == 2
 
     async def test_whole_rows_come_back_in_position_order_as_they_were_appended(
         self, database: Database, store: EventStore, scope: TenantScope

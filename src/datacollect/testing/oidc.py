@@ -10,6 +10,7 @@ It takes one request per connection, and counts what it is asked.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -31,6 +32,21 @@ _REGISTRY = JWSRegistry(algorithms=["RS256", "PS256", "ES256"], strict_check_hea
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+_SPARE: list[RSAKey] = []
+"""Keys of providers that are no more. To find the primes of one takes longer than all else that a test does with it."""
+
+
+def _rsa_key() -> RSAKey:
+    """A key, with a name of its own, that no other provider has which is running."""
+    key = _SPARE.pop() if _SPARE else RSAKey.generate_key(2048)
+    return RSAKey.import_key(key.raw_value, {"kid": secrets.token_hex(8), "use": "sig"})
+
+
+@functools.cache
+def _stranger() -> RSAKey:
+    """A key of no provider's."""
+    return RSAKey.generate_key(2048)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class OidcProvider:
         self._proofs: set[str] = set()
         self._signing: dict[str, RSAKey | ECKey] = {}
         self._published: list[RSAKey | ECKey] = []
-        self._stranger = RSAKey.generate_key(2048)
+        self._own: list[RSAKey] = []
         self.rotate()
 
     @property
@@ -89,6 +105,7 @@ class OidcProvider:
             yield provider
         finally:
             await provider.stop()
+            _SPARE.extend(provider._own)
 
     async def start(self) -> None:
         """Listen; after `stop` at the same address again."""
@@ -128,7 +145,8 @@ class OidcProvider:
 
     def rotate(self, *, keep: bool = False) -> None:
         """Sign with new keys; the old ones are published no longer, unless they are to be kept beside."""
-        rsa = RSAKey.generate_key(2048, {"kid": secrets.token_hex(8), "use": "sig"})
+        rsa = _rsa_key()
+        self._own.append(rsa)
         elliptic = ECKey.generate_key("P-256", {"kid": secrets.token_hex(8), "use": "sig", "alg": "ES256"})
         self._published = [rsa, elliptic, *(self._published if keep else ())]
         self._signing = {"RS256": rsa, "PS256": rsa, "ES256": elliptic}
@@ -168,7 +186,7 @@ class OidcProvider:
     def forged(self, claims: Mapping[str, Any], *, key_id: str | None = None) -> str:
         """Signed with a key that the provider does not have, under the id of one it has or another."""
         head = {"alg": "RS256", "kid": key_id or self._signing["RS256"].kid}
-        return jwt.encode(head, self._told(claims), self._stranger, registry=_REGISTRY)
+        return jwt.encode(head, self._told(claims), _stranger(), registry=_REGISTRY)
 
     @staticmethod
     def signed_anew(token: str) -> str:

@@ -7,7 +7,7 @@ from datacollect.features.entities.routes import router
 from datacollect.http.feature import Feature
 
 _routes = APIRouter()
-_routes.include_router(finding)
-_routes.include_router(router)
+for _part in (finding, router):
+    _routes.routes.extend(_part.routes)
 
 FEATURE = Feature(name="entities", router=_routes)

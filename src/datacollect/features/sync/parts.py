@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from datacollect.db import Reading
 from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.store import DeliveredEvent, Page
+from datacollect.eventstore.store import DeliveredEvent, Page, Place
 from datacollect.features.entities.service import guids_of_entities
 from datacollect.features.sync.places import places_within, read_places
 from datacollect.kernel.clock import Millis
@@ -46,11 +46,18 @@ async def read_part(
     scope: TenantScope,
     part: Part,
     *,
-    after: int,
+    place: Place,
     limit: int,
     begins: Millis | None,
 ) -> Page:
-    """The next events of a part. `begins` leaves out entities that have not changed since, with all their events."""
+    """The next events of a part. `begins` leaves out entities that have not changed since, with all their events.
+
+    Of a program that is purged meanwhile, and maybe made anew, there is nothing: the reader begins with the new one
+    when it comes again.
+    """
+    after = place.position
+    if after >= place.head:
+        return Page((), None, after)
     first_in_window = 1 if begins is None else await log.position_at(view, scope, begins)
     sieved = first_in_window > 1 or bool(part.wanted_areas)
     look_at = max(limit, _EXAMINED) if sieved else limit
@@ -58,7 +65,7 @@ async def read_part(
         positions = await read_places(view, scope, places_within(part.reach), after=after, limit=look_at)
     else:
         positions = list(range(after + 1, after + 1 + look_at))
-    looked_at = await log.read_at(view, scope, positions)
+    looked_at = await log.read_at(view, scope, positions, epoch=place.epoch)
     kept = looked_at
     if sieved and looked_at:
         guids = await guids_of_entities(

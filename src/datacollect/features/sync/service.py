@@ -148,5 +148,5 @@ async def pull(
     if part.is_whole and begins is None:
         return await pages.read(view, scope, cursor, limit=limit)
     place = await pages.locate(view, scope, cursor)
-    page = await read_part(view, log, scope, part, after=place.position, limit=limit, begins=begins)
+    page = await read_part(view, log, scope, part, place=place, limit=limit, begins=begins)
     return replace(page, next_cursor=place.give_out(page.next_cursor))

@@ -7,8 +7,7 @@ from datacollect.features.tenants.versions_routes import versions
 from datacollect.http.feature import Feature
 
 _router = APIRouter()
-_router.include_router(apps)
-_router.include_router(versions)
-_router.include_router(artifacts)
+for _part in (apps, versions, artifacts):
+    _router.routes.extend(_part.routes)
 
 FEATURE = Feature(name="tenants", router=_router)

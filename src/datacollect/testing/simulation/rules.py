@@ -24,6 +24,7 @@ from datacollect.eventstore.store import (
     OpenLog,
     Page,
     Place,
+    Run,
     Scoping,
     StoredEvent,
 )
@@ -102,8 +103,8 @@ class DelegatingStore:
     async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
         return (await self.locate(view, scope, cursor)).position
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
-        return await self._inner.locate(view, scope, cursor)
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
+        return await self._inner.locate(view, scope, cursor, reach=reach)
 
     async def segments(
         self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
@@ -113,20 +114,27 @@ class DelegatingStore:
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         return await self._inner.sealed_to(view, scope)
 
-    async def text_bytes(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> int:
-        return await self._inner.text_bytes(view, scope, after=after, limit=limit)
+    async def run(self, view: Reading, scope: TenantScope, number: int) -> Run | None:
+        return await self._inner.run(view, scope, number)
 
-    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, *, epoch: str) -> None:
-        await self._inner.keep_segment(tx, scope, segment, epoch=epoch)
+    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, run: Run) -> None:
+        await self._inner.keep_segment(tx, scope, segment, run)
+
+    async def drop_segment(self, tx: Tx, scope: TenantScope, number: int) -> None:
+        await self._inner.drop_segment(tx, scope, number)
 
     async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
         return await self._inner.held(view, scope, guids)
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
-        return await self._inner.read(view, scope, after=after, limit=limit)
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
+        return await self._inner.read(view, scope, after=after, limit=limit, epoch=epoch)
 
-    async def read_at(self, view: Reading, scope: TenantScope, positions: Sequence[int]) -> Sequence[DeliveredEvent]:
-        return await self._inner.read_at(view, scope, positions)
+    async def read_at(
+        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
+    ) -> Sequence[DeliveredEvent]:
+        return await self._inner.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         return await self._inner.position_at(view, scope, instant)
@@ -141,22 +149,27 @@ class DelegatingStore:
         return await self._inner.head(view, scope)
 
 
+_UNKNOWN_HEAD = 2**62
+
+
 class TimestampOrdered(DelegatingStore):
     """The reference's rule: pages in the order of the devices' clocks, a cursor is a place in that order."""
 
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> Place:
+    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
         """How many events are not after the cursor: strictly after it is where the next page begins."""
         if cursor is None:
-            return Place(0, 0, "")
+            return Place(0, _UNKNOWN_HEAD, "")
         e = stored_events.c
         passed = e.occurred_ms <= cursor.occurred_at
         if cursor.event_guid is not None:
             at_it = and_(e.occurred_ms == cursor.occurred_at, e.guid <= cursor.event_guid)
             passed = or_(e.occurred_ms < cursor.occurred_at, at_it)
         counted = await view.execute(select(func.count()).where(e.tenant_id == scope.tenant_id, passed))
-        return Place(int(counted.scalar_one()), 0, "")
+        return Place(int(counted.scalar_one()), _UNKNOWN_HEAD, "")
 
-    async def read(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Page:
+    async def read(
+        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+    ) -> Page:
         e = stored_events.c
         by_time = select(e.occurred_ms, e.guid, e.body).where(e.tenant_id == scope.tenant_id)
         found = await view.execute(by_time.order_by(e.occurred_ms, e.guid).offset(after).limit(limit))

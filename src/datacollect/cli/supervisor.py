@@ -1,0 +1,109 @@
+"""The parent of several server processes: starts them, replaces them on SIGHUP, ends them on SIGTERM and SIGINT.
+
+uvicorn's, but for what happens when it is told to end while it waits for a process: there it hears of that when the last
+process has been replaced, which can take minutes, and who ends hubs (systemd, Kubernetes) does not wait so long.
+"""
+
+import signal
+import socket
+import threading
+import time
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+_log = structlog.get_logger(component="server")
+
+_POLL_SECONDS = 0.1
+_END_SECONDS = 45.0
+"""How long a process that was told to end may take: what is under way in it has 30 seconds."""
+_UNREADY_SECONDS = 10.0
+"""The same for one that has not begun to serve, as far as anybody knows."""
+
+
+class Supervisor(Multiprocess):
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, worker_seconds: float) -> None:
+        """`worker_seconds` is how long a process may take to start, or to say that it lives."""
+        super().__init__(config, sockets)
+        self.should_exit = _Asked(self.signal_queue)
+        self._worker_seconds = worker_seconds
+        self._ending: list[tuple[Process, float]] = []
+        """Those that were told to end and have no place among the processes any more, and how long they may take."""
+
+    def restart_all(self) -> None:
+        for index, old in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            new = self._started()
+            if not new.wait_until_ready(self._worker_seconds, self.should_exit):
+                self._give_up(new)
+                return
+            self.processes[index] = new
+            self._tell_to_end(old, _END_SECONDS)
+            while old.process.is_alive() and not self.should_exit.is_set():
+                old.process.join(_POLL_SECONDS)
+
+    def keep_subprocess_alive(self) -> None:
+        for index, process in enumerate(self.processes):
+            if self._lives(process):
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:
+                _log.error("server.process_failed_to_start", pid=process.pid)
+                self.should_exit.set()
+                return
+            _log.error("server.process_died", pid=process.pid)
+            self.processes[index] = self._started()
+
+    def join_all(self) -> None:
+        for process, seconds in [*((process, _END_SECONDS) for process in self.processes), *self._ending]:
+            process.process.join(seconds)
+            if process.process.is_alive():
+                _log.error("server.process_killed", pid=process.pid)
+                process.process.kill()
+                process.process.join()
+
+    def _started(self) -> Process:
+        process = Process(self.config, self.sockets)
+        process.start()
+        return process
+
+    def _give_up(self, new: Process) -> None:
+        if self.should_exit.is_set():
+            self._tell_to_end(new, _UNREADY_SECONDS)  # it may just have begun to serve
+            return
+        new.kill()
+        new.join()
+        _log.error("server.replacement_given_up", seconds=self._worker_seconds)
+
+    def _tell_to_end(self, process: Process, seconds: float) -> None:
+        self._ending.append((process, seconds))
+        process.terminate()
+
+    def _lives(self, process: Process) -> bool:
+        """In many short waits: in one long wait nobody would hear that the hub is to end. It is then told to, alive or not."""
+        deadline = time.monotonic() + self._worker_seconds
+        while not self.should_exit.is_set() and time.monotonic() < deadline:
+            if process.is_alive(timeout=_POLL_SECONDS):
+                return True
+            if not process.process.is_alive():
+                return False
+        return self.should_exit.is_set()
+
+
+class _Asked(threading.Event):
+    """Set as soon as a signal to end has come in.
+
+    The handler only notes the signal: it may run in the middle of anything, such as this event's own lock.
+    """
+
+    def __init__(self, signals: list[int]) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        return super().is_set() or signal.SIGTERM in self._signals or signal.SIGINT in self._signals
