@@ -30,8 +30,8 @@ _STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
 class _Named(msgspec.Struct):
     """The members of a body by which somebody says what program they are of."""
 
-    configId: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
-    tenantId: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+    configId: msgspec.Raw = msgspec.Raw(b"null")
+    tenantId: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _NAMED = msgspec.json.Decoder(_Named)
