@@ -30,8 +30,8 @@ _STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
 class _Named(msgspec.Struct):
     """The members of a body by which somebody says what program they are of."""
 
-    configId: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
-    tenantId: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+    configId: msgspec.Raw = msgspec.Raw(b"null")
+    tenantId: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _NAMED = msgspec.json.Decoder(_Named)
@@ -166,7 +166,7 @@ def programs_named(body: bytes) -> Mapping[str, Any]:
 
 
 def _text_of(raw: msgspec.Raw) -> str | int | None:
-    start = memoryview(raw)[:1]
+    start = memoryview(raw)[:1].tobytes()
     if start == b'"':
         return msgspec.json.decode(raw, type=str)
     return None if start == b"n" else 0
