@@ -72,9 +72,10 @@ def _settings_page() -> Iterator[str]:
 def _errors_page() -> Iterator[str]:
     yield "# Errors"
     yield ""
-    yield "Every error body has `error` and `message` (the same text, for people), `code` (for programs) and `requestId` (names the"
-    yield "request in the hub's log), besides what the route adds. With `Accept: application/problem+json` the same error is an RFC 9457"
-    yield "document. A code never changes its meaning; texts may be reworded. Made by `datacollect reference errors`."
+    yield "Every error body has `error` and `message` (the same text, for people), `code` (for programs), `help` (what to do: the last"
+    yield "column below) and `requestId` (names the request in the hub's log), besides what the route adds. With"
+    yield "`Accept: application/problem+json` the same error is an RFC 9457 document. A code never changes its meaning; texts may be"
+    yield "reworded. Made by `datacollect reference errors`."
     yield ""
     yield "Any other status that the web framework answers by itself has the status's name as its code, such as `IM_A_TEAPOT`."
     yield ""

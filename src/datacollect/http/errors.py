@@ -1,7 +1,7 @@
 """The one renderer of everything the hub refuses.
 
 Two representations of the same error: the reference's JSON body by default, the RFC 9457 document when the caller
-accepts `application/problem+json`. Both carry `error`, `message`, `code` and `requestId`.
+accepts `application/problem+json`. Both carry `error`, `message`, `code`, `requestId`, and in `help` what to do.
 """
 
 import http
@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound, Unavailable
 
 _log = structlog.get_logger(component="http")
 
@@ -45,6 +45,7 @@ def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
     body |= error.extra | members
     if isinstance(error, InvalidPayload):
         body.setdefault("details", error.issues)
+    body.setdefault("help", error.help)
     body["requestId"] = request_id(scope)
     media_type = "application/json"
     if _accepts_problem(scope):
@@ -80,7 +81,10 @@ def _accepts_problem(scope: Scope) -> bool:
 async def _render_known(request: Request, error: Exception) -> Response:
     assert isinstance(error, DataCollectError)
     if error.status >= 500:
-        _log.warning("request.refused", code=error.code, exc_info=error.__cause__)
+        cause = error.__cause__
+        _log.warning(
+            "request.refused", code=error.code, exc_info=error if cause and isinstance(error, Unavailable) else cause
+        )
     return render(request.scope, error)
 
 
@@ -97,6 +101,8 @@ class MethodNotAllowed(DataCollectError):
 
 class _FrameworkError(DataCollectError):
     """The framework refused the request for a reason of its own."""
+
+    help = "Change the request as the message says."
 
     def __init__(self, refused: HTTPException) -> None:
         super().__init__(str(refused.detail), headers=refused.headers, success=False)

@@ -19,7 +19,7 @@ from datacollect.http.body import JsonBody
 from datacollect.http.limits import Limited, class_of
 from datacollect.http.policy import InProgram, Policy, calls_of
 from datacollect.http.upload import JsonUpload
-from datacollect.kernel.errors import IssueCode
+from datacollect.kernel.errors import IssueCode, Unauthenticated
 from datacollect.kernel.permission import Callers
 
 TITLE = "ID PASS DataCollect Backend API"
@@ -50,7 +50,7 @@ Offline-first registration: devices collect events, push them, and pull everybod
 
 Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer carries `X-Request-Id`; every error \
 also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
-errors are RFC 9457 documents.
+errors are RFC 9457 documents. `help` says what to do.
 
 Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`; pulls come compressed to who takes gzip. Every 429 and 503 says in `Retry-After` when \
 to come back; answers that count against a rate tell what is left of it in `RateLimit`.
@@ -98,6 +98,7 @@ _ERROR = {
         "message": {"type": "string", "description": "The same text as `error`."},
         "code": {"type": "string", "description": "What went wrong, for programs.", "pattern": "^[A-Z][A-Z0-9_]*$"},
         "requestId": {"type": "string", "description": "Names this request in the hub's log."},
+        "help": {"type": "string", "description": "What to do about it."},
         "details": {
             "type": "array",
             "description": "Every issue of an invalid payload.",
@@ -108,6 +109,7 @@ _ERROR = {
         "error": "Invalid token",
         "message": "Invalid token",
         "code": "UNAUTHENTICATED",
+        "help": Unauthenticated.help,
         "requestId": "0b0f5f3e-6f0e-4a53-8f4e-0a9d4f8a5a11",
     },
 }
@@ -201,11 +203,6 @@ def _error_response(status: int, description: str) -> dict[str, Any]:
     return response
 
 
-def operation_id(route: APIRoute) -> str:
-    """What generated clients call an operation: the name of the route's function, so that is one of its own."""
-    return to_camel(route.name)
-
-
 def describe(app: FastAPI) -> dict[str, Any]:
     """The whole document. Takes a moment; the caller keeps it."""
     document = get_openapi(
@@ -231,6 +228,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for model in _answers(route):
             _define(model, "serialization", schemas)
     for path, operation, route in operations:
+        # What generated clients call it: routes' functions have names of their own.
+        operation["operationId"] = route.operation_id or to_camel(route.name or "")
         _complete(path, operation, route.dependant, schemas)
         used.update(operation.get("tags", ()))
     document["tags"] = [tag for tag in TAGS if tag["name"] in used]

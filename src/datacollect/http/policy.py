@@ -95,7 +95,7 @@ class AboutProgram(Policy):
         super().__init__(Permission(Callers.STAFF, action, Where.CONFIG_ID))
         self._unnamed = unnamed
 
-    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = "default") -> TenantScope:
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
         scope = _entered(self.permission, actor, tenant_of(request))
         if not request.query_params.get("configId"):
@@ -140,8 +140,8 @@ Missing = Callable[[TenantId], DataCollectError]
 """What a route answers for a program that is unknown or does not run."""
 
 
-def _unknown(_: TenantId) -> DataCollectError:
-    return TenantUnknown()
+def _unknown(tenant_id: TenantId) -> DataCollectError:
+    return TenantUnknown(tenant_id)
 
 
 class InProgram(Policy):
@@ -165,7 +165,7 @@ class InProgram(Policy):
         self.body = body
         self._missing = missing
 
-    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = "default") -> Entered:
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> Entered:
         return await self.enter(request, hub)
 
     def require_named(self, request: Request) -> None:

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
-from datacollect.http.body import read_body, read_json
+from datacollect.http.body import programs_named, read_body
 from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
 
-ConfigId = Annotated[str, Query(alias="configId", description="The program.")]
-"""Documents the query parameter; `tenant_of` is what reads it, together with the body."""
+ConfigId = Annotated[
+    str | None, Query(alias="configId", description="The program; `default` if the body names none either.")
+]
+"""Documents the query parameter; `tenant_of` is what reads it, together with the body. It shows no default: generated
+clients send those, and one in the query beside another program in the body is refused."""
 
 
 def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> TenantId:
@@ -53,13 +56,12 @@ async def claimed_tenant(request: Request) -> TenantId:
     """The program that a caller says they belong to, for those whom only that program's provider knows.
 
     The query tells, and the body is left alone; without it there, the body has to. Raises as `tenant_of` and
-    `strict_json`, and `PayloadTooLarge`.
+    `programs_named`, and `PayloadTooLarge`.
     """
     if "configId" in request.query_params or request.method in ("GET", "HEAD"):
         return tenant_of(request)
     body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
-    document = await read_json(request) if body.strip() else None
-    return tenant_of(request, document if isinstance(document, dict) else None)
+    return tenant_of(request, programs_named(body) if body.strip() else None)
 
 
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:

@@ -42,6 +42,8 @@ class UnexpectedField(InvalidRequest):
 class NotAJsonFile(UnsupportedMedia):
     """Only JSON files are allowed"""
 
+    help = "Declare the body, or the file in the form, as `application/json`; curl: `-F 'config=@app.json;type=application/json'`."
+
     members: ClassVar[Mapping[str, Any]] = {"success": False}
 
 

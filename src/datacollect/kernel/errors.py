@@ -150,7 +150,7 @@ class InvalidPayload(InvalidRequest):
     """Invalid payload"""
 
     code = "INVALID_PAYLOAD"
-    help = "Correct every issue in `details`; each names its place and a code of the table below."
+    help = "Correct every issue in `details`: each names its place, and what is expected there."
 
     def __init__(self, issues: Sequence[Issue], message: str | None = None, **members: Any) -> None:
         self.issues = list(issues)
@@ -168,14 +168,22 @@ class TenantUnknown(InvalidRequest):
     """App instance not found"""
 
     code = "TENANT_UNKNOWN"
-    help = "Check `configId`; a program that is archived must be restored first."
+    help = "Check `configId`; without one it is `default`. A program that is archived must be restored first."
+
+    def __init__(self, tenant_id: str | None = None) -> None:
+        super().__init__()
+        if tenant_id is not None:
+            self.extra["configId"] = tenant_id
 
 
 class Unauthenticated(DataCollectError):
     """Invalid token"""
 
     status, code = 401, "UNAUTHENTICATED"
-    help = "Sign in and send the access token as `Authorization: Bearer <token>`."
+    help = (
+        "Send the access token as `Authorization: Bearer <token>`. It is good for an hour: refresh it with "
+        "`POST /api/users/refresh`, or sign in again."
+    )
 
 
 class Forbidden(DataCollectError):
@@ -238,14 +246,14 @@ class NotFound(DataCollectError):
     """Not found"""
 
     status, code = 404, "NOT_FOUND"
-    help = "Check the address; `/openapi.json` lists all routes."
+    help = "Check the address, also for a slash at its end; `/openapi.json` lists all routes."
 
 
 class TenantNotFound(NotFound):
     """Tenant not found"""
 
     code = "TENANT_NOT_FOUND"
-    help = "Check `configId`; a program that is archived must be restored first."
+    help = "Check `configId`; without one it is `default`. A program that is archived must be restored first."
 
     def __init__(self, tenant_id: str) -> None:
         super().__init__(configId=tenant_id)

@@ -42,7 +42,7 @@ class InUpload(InProgram):
     def __init__(self) -> None:
         super().__init__(Action.CREATE)
 
-    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = "default") -> AsyncIterator[Entered]:  # type: ignore[override]
+    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> AsyncIterator[Entered]:  # type: ignore[override]
         actor = await self.caller(request, hub)
         if "configId" in request.query_params:
             await self.let_in(request, hub, actor, Sent(None, None))

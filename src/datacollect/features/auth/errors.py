@@ -14,7 +14,7 @@ class SchemeUnknown(Unauthenticated):
     """Invalid authentication type"""
 
     code = "AUTHENTICATION_TYPE_UNKNOWN"
-    help = "Send a token that this program accepts."
+    help = "Put the word `Bearer` in front of a token of this hub; in front of a provider's, its type in the program."
 
 
 class WrongCredentials(Unauthenticated):

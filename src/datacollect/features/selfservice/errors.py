@@ -14,7 +14,7 @@ class InvalidSubmission(InvalidPayload):
     """Invalid request"""
 
     code = "INVALID_SUBMISSION"
-    help = "Correct every issue in `details`; each names its field under `formData` and a code of the table below."
+    help = "Correct every issue in `details`; each names its field under `formData`, and what is expected there."
 
 
 class FormTypeNotAllowed(Forbidden):

@@ -57,7 +57,7 @@ class EventOut(_Wire):
 class PushRequest(_Wire):
     model_config = _example({"configId": "household-registry", "events": [_EVENT]})
 
-    config_id: str = Field(default="default", description="The program.")
+    config_id: str | None = Field(default=None, description="The program; `default` if the query names none either.")
     events: list[EventIn]
     atomic: bool = Field(
         default=True,

@@ -16,7 +16,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    config_id: Any = Field("default", alias="configId", description="The program.")
+    config_id: Any = Field(None, alias="configId", description="The program; `default` if the query names none either.")
     criteria: Any = Field(
         default_factory=list,
         description="At most 10 objects, each of a field and what its value must meet: a text (whatever its case), a "
