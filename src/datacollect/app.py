@@ -92,7 +92,6 @@ from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Authenticator, Hub
 from datacollect.http.limits import RequestLimits
-from datacollect.http.openapi import operation_id
 from datacollect.http.pages import ApiDescription, pages_router
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
@@ -333,14 +332,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             hub.duplicates.stop()
             await hub.db.close()
 
-    app = FastAPI(
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        generate_unique_id_function=operation_id,
-    )
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub
     install_error_handlers(app)
     _add_middleware(app, hub)

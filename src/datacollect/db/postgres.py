@@ -217,8 +217,7 @@ class PostgresDatabase(Database):
         if self._is_closed:
             raise Unavailable()
         with _unavailable():
-            async with self._engine.connect() as connection:
-                driver = await self._usable_driver(connection)
+            async with self._connected() as (connection, driver):
                 try:
                     if begin is not None:
                         await driver.execute(begin)
@@ -240,6 +239,17 @@ class PostgresDatabase(Database):
                     if self._is_closed and not connection.invalidated:
                         # The pool that it would go back to has been given up: nobody else would close it.
                         await connection.invalidate()
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                connection = await held.enter_async_context(self._engine.connect())
+                driver = await self._usable_driver(connection)
+            except exc.DBAPIError as error:
+                # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
+                raise Unavailable() from error
+            yield connection, driver
 
     async def _usable_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
         # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
@@ -293,7 +303,11 @@ def _unavailable() -> Iterator[None]:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, _LOST) or (isinstance(error, exc.DBAPIError) and error.connection_invalidated)
+    if isinstance(error, _LOST):
+        return True
+    return isinstance(error, exc.DBAPIError) and (
+        error.connection_invalidated or isinstance(_said_by_driver(error), _LOST)
+    )
 
 
 async def _commit(driver: "asyncpg.Connection[Any]") -> None:
@@ -307,6 +321,10 @@ async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
         # What the caller must see is why, not that a lost connection cannot be rolled back either.
         with contextlib.suppress(*_LOST, asyncpg.PostgresError):
             await driver.execute("ROLLBACK")
+
+
+def _said_by_driver(error: exc.DBAPIError) -> BaseException | None:
+    return error.orig and error.orig.__cause__
 
 
 def _naming(within: Within) -> str:

@@ -203,11 +203,6 @@ def _error_response(status: int, description: str) -> dict[str, Any]:
     return response
 
 
-def operation_id(route: APIRoute) -> str:
-    """What generated clients call an operation: the name of the route's function, so that is one of its own."""
-    return to_camel(route.name)
-
-
 def describe(app: FastAPI) -> dict[str, Any]:
     """The whole document. Takes a moment; the caller keeps it."""
     document = get_openapi(
@@ -233,6 +228,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for model in _answers(route):
             _define(model, "serialization", schemas)
     for path, operation, route in operations:
+        # What generated clients call it: routes' functions have names of their own.
+        operation["operationId"] = route.operation_id or to_camel(route.name or "")
         _complete(path, operation, route.dependant, schemas)
         used.update(operation.get("tags", ()))
     document["tags"] = [tag for tag in TAGS if tag["name"] in used]
