@@ -121,15 +121,19 @@ class Lined:
             await write(tx, self.scope, 1)
             await self._go.wait()
 
-    async def _second(self, sql: str) -> None:
+    async def _second(self, sql: str, ends_with: Exception | None) -> None:
         async with self.database.in_turn(self.scope) as tx:
             await write(tx, self.scope, 2)
             self.is_second.set()
             await tx.fetch(sql)
+            if ends_with is not None:
+                raise ends_with
 
-    async def begin(self, sql: str) -> tuple[asyncio.Task[None], asyncio.Task[None]]:
+    async def begin(
+        self, sql: str, *, ends_with: Exception | None = None
+    ) -> tuple[asyncio.Task[None], asyncio.Task[None]]:
         first = asyncio.create_task(self._first())
-        second = asyncio.create_task(self._second(sql))
+        second = asyncio.create_task(self._second(sql, ends_with))
         await asyncio.sleep(0)
         self._go.set()
         await self.is_second.wait()
@@ -180,6 +184,16 @@ async def test_a_lost_connection_is_an_error_for_all_who_were_to_be_committed_to
         *await lined.begin("SELECT pg_terminate_backend(pg_backend_pid())"), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+    assert await lined.written() == []
+
+
+async def test_a_unit_that_has_waited_too_long_for_the_server_ends_all_who_were_to_be_committed_with_it(
+    postgres: PostgresDatabase,
+) -> None:
+    """Nobody knows whether the server has ended its statement, or will end the next one instead."""
+    lined = Lined(postgres)
+    first, second = await lined.begin("SELECT 1", ends_with=TimeoutError())
+    assert [type(end) for end in await asyncio.gather(first, second, return_exceptions=True)] == [Unavailable] * 2
     assert await lined.written() == []
 
 

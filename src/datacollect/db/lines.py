@@ -104,10 +104,10 @@ class Line:
             yield tx
         except BaseException as error:
             seat.ended.set_result(error)
-            await asyncio.shield(seat.outcome)
+            await seat.outcome
             raise
         seat.ended.set_result(None)
-        await asyncio.shield(seat.outcome)
+        await seat.outcome
 
     async def _lead(self) -> None:
         try:
