@@ -195,9 +195,9 @@ def clock(hub_clock: TurnableClock) -> TurnableClock:
     return hub_clock
 
 
-def asgi_client(app: FastAPI, token: str | None = None) -> AsyncClient:
+def asgi_client(app: FastAPI, token: str | None = None, *, address: str = "127.0.0.1") -> AsyncClient:
     # A crash is an answer here too, as it is for a real client.
-    transport = ASGITransport(app=app, raise_app_exceptions=False)
+    transport = ASGITransport(app=app, raise_app_exceptions=False, client=(address, 123))
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return AsyncClient(transport=transport, base_url="http://hub.test", headers=headers)
 

@@ -15,7 +15,7 @@ from bench.scenarios.exporting import export
 from bench.scenarios.external import dead, external
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.programs import programs
-from bench.scenarios.reading import entities, page, pull
+from bench.scenarios.reading import entities, page, pull, sealed
 from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.seeding import seeding
 from bench.scenarios.suite import suite
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "growth": growth,
     "pull": pull,
     "page": page,
+    "sealed": sealed,
     "login": login,
     "entities": entities,
     "hot": hot,

@@ -1,16 +1,27 @@
 """Scenarios that read: a cold client's whole pull, single pages, and the entity routes."""
 
 import asyncio
+import itertools
+import sys
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import aiohttp
 import msgspec
+from yarl import URL
 
 from bench.client import BenchError
-from bench.runner import Bench, Store, get_repeatedly, store
+from bench.runner import Bench, Store, get_repeatedly, store, work_side_by_side
 from bench.scenarios.finding import find
 from bench.stats import Samples, rate
+
+_DEFAULT_LIMIT = 10
+_SEALED_AT = 500
+_SEALING_SECONDS = 3
+_SEALED_SECONDS = 5
+_WARMING_PAGES = 50
+_MOST_CURSORS = 100
 
 
 class _Seen(msgspec.Struct):
@@ -113,11 +124,11 @@ async def page_cells(bench: Bench, filled: Store) -> None:
             )
 
 
-async def _walk(bench: Bench, config_id: str) -> list[str]:
+async def _walk(bench: Bench, config_id: str, *, limit: int = 500, most: int = sys.maxsize) -> list[str]:
     """The cursors a client meets on its way through, the last of them before the last page."""
     cursors, deadline = [""], time.perf_counter() + max(300.0, bench.options.seconds)
-    while time.perf_counter() < deadline:
-        answer = await bench.client.pull(config_id, since=cursors[-1], limit=500)
+    while time.perf_counter() < deadline and len(cursors) <= most:
+        answer = await bench.client.pull(config_id, since=cursors[-1], limit=limit)
         if answer.outcome != "200":
             raise BenchError(f"a pull for the cursors failed: {answer.outcome}")
         following = msgspec.json.decode(answer.body, type=_Page).nextCursor
@@ -126,6 +137,52 @@ async def _walk(bench: Bench, config_id: str) -> list[str]:
         cursors.append(following)
     # The very last page can be empty when the store holds a multiple of the page size.
     return cursors[:-1] or cursors
+
+
+async def sealed(bench: Bench) -> None:
+    """Full pages, for each page size (--limit) and number of clients, which count the bytes and do not unpack them."""
+    async with store(bench, bench.held) as filled:
+        await _walk(bench, filled.config_id)  # what is read has itself sealed
+        if filled.size >= _SEALED_AT:
+            await asyncio.sleep(_SEALING_SECONDS)
+        for limit in bench.options.limit:
+            for clients in bench.options.clients:
+                await _sealed_cell(bench, filled, limit, clients)
+
+
+async def _sealed_cell(bench: Bench, filled: Store, limit: int, clients: int) -> None:
+    size = limit or _DEFAULT_LIMIT
+    # A page is as long as `limit` says when it is full: those before the last cursor are.
+    cursors = await _walk(bench, filled.config_id, limit=size, most=_MOST_CURSORS)
+    pages = itertools.cycle([f"/api/sync/pull?since={one}&configId={filled.config_id}&limit={size}" for one in cursors])
+    session = aiohttp.ClientSession(headers={**bench.client.signed, "Accept-Encoding": "gzip"}, auto_decompress=False)
+    samples, received = Samples(), 0
+
+    async def step() -> bool:
+        nonlocal received
+        begun = time.perf_counter()
+        async with session.get(URL(bench.options.url + next(pages), encoded=True)) as response:
+            received += len(await response.read())
+        samples.add(str(response.status), time.perf_counter() - begun)
+        return True
+
+    async with session:
+        for _ in range(_WARMING_PAGES):
+            await step()
+        samples, received, meter = Samples(), 0, bench.meter()
+        seconds = min(bench.options.seconds, _SEALED_SECONDS)
+        elapsed, _ = await work_side_by_side(clients, step, seconds=seconds, grace=bench.options.grace)
+    taken = samples.outcomes["200"]
+    used = meter.read().get("server", {}).get("cpu_seconds", 0.0)
+    bench.record(
+        f"sealed/held{filled.size}/{_limit_name(limit)}/clients{clients}",
+        meter,
+        events_per_s=rate(taken * size, elapsed),
+        hub_cpu_ms_per_page=round(1000 * used / taken, 3) if taken else None,
+        mib=round(received / 2**20, 2),
+        seconds=round(elapsed, 3),
+        **samples.summary(),
+    )
 
 
 async def entities(bench: Bench) -> None:

@@ -13,6 +13,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from datacollect.kernel.errors import Unavailable
+
 NAME = "datacollect-hub"
 
 _SILENT = logging.CRITICAL + 10
@@ -77,9 +79,19 @@ def _add_exception(_logger: object, _method: str, event: EventDict) -> EventDict
     if found is True:
         found = sys.exc_info()
     error = found[1] if isinstance(found, tuple) else found
-    if isinstance(error, BaseException):
+    if isinstance(error, Unavailable):
+        # As long as the database is away this is said again and again, and where it was noticed says nothing.
+        event["reason"] = reason_of(error)
+    elif isinstance(error, BaseException):
         event["exception"] = describe_exception(error)
     return event
+
+
+def reason_of(error: BaseException) -> str:
+    """One line: the driver's own word ("connection refused") is the innermost cause, the outer ones are wrapping."""
+    while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = cause
+    return describe_exception(error).rpartition("\n")[2]
 
 
 def describe_exception(error: BaseException) -> str:

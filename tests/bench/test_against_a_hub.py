@@ -74,6 +74,15 @@ def test_crowds_and_ceilings_are_measured_without_an_error(scenario: str, keys: 
         assert result["cells"][1]["rows_per_event"] > 2
 
 
+def test_pages_are_measured_as_they_lie(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --events 60 --limit 7 --clients 1 --seconds 0.5 --out={out} --work-dir={tmp_path}"
+    assert main(["sealed", *options.split()]) == 0
+    [cell] = json.loads(out.read_text())["cells"]
+    assert (cell["key"], set(cell["outcomes"])) == ("sealed/held60/limit7/clients1", {"200"})
+    assert cell["events_per_s"] > 0 and cell["hub_cpu_ms_per_page"] > 0
+
+
 def test_a_profile_of_the_hub_is_kept(tmp_path: Path) -> None:
     out, profile = tmp_path / "result.json", tmp_path / "hub.profile"
     options = f"growth --serve sqlite --sizes 0 --samples 2 --max-minutes 5 --out={out} --profile={profile}"

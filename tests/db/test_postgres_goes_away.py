@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import Unavailable
@@ -78,6 +80,29 @@ async def test_a_unit_whose_commit_is_cut_is_not_reported_as_done(url: str) -> N
             await cut_all_connections(url)
     async with database.reading() as view:
         assert await view.fetch("SELECT id FROM notes") == []
+    await database.close()
+
+
+async def test_a_server_that_lets_nobody_in_is_said_to_be_unavailable(url: str, postgres_server: str) -> None:
+    """As one that starts or stops does, which is there and answers."""
+    database = PostgresDatabase(url, pool_size=2)
+    name = urlsplit(url).path.removeprefix("/")
+    server = await asyncpg.connect(postgres_server)
+    await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    with pytest.raises(Unavailable):
+        await database.check()
+    await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    await server.close()
+    await database.check()
+    await database.close()
+
+
+async def test_a_core_statement_for_which_there_is_no_room_is_no_mistake_of_ours(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=1)
+    with pytest.raises(Unavailable):
+        async with database.transaction() as tx:
+            await tx.execute(text("DO $$ BEGIN RAISE disk_full; END $$"))
+    await database.check()
     await database.close()
 
 

@@ -20,7 +20,7 @@ async def test_a_look_that_fails_is_told_and_the_next_one_comes_all_the_same() -
 
     with structlog.testing.capture_logs() as logs:
         async with going_round(look, seconds=0, name="reviews"):
-            await again.wait()
+            await asyncio.wait_for(again.wait(), 30)
     assert [(line["event"], line["component"]) for line in logs] == [("round.failed", "reviews")]
     seen = looks
     await asyncio.sleep(0)

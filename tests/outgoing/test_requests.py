@@ -199,6 +199,14 @@ async def test_a_body_in_an_encoding_that_was_not_asked_for_or_is_broken_is_unre
         await outgoing.request("GET", served.url())
 
 
+async def test_an_answer_of_very_many_arrays_is_not_built(outgoing: GuardedClient, upstream: Upstreams) -> None:
+    """5 MB of nested ones held the hub for seconds, and whoever sets up a connection also says where it leads."""
+    served = await upstream(ok(b"[" + b"[[[]]]," * 100_000 + b"0]"))
+    answer = await outgoing.request("GET", served.url())
+    with pytest.raises(UpstreamUnreadable):
+        answer.json()
+
+
 async def test_an_answer_without_a_body_may_name_an_encoding(outgoing: GuardedClient, upstream: Upstreams) -> None:
     async def no_body(_: Upstream, writer: asyncio.StreamWriter, __: bytes) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9000000\r\n\r\n")

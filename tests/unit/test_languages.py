@@ -20,6 +20,7 @@ OFFERED = ("en", "fr", "pt-BR")
         (None, "de", "en"),
         (None, "pt", "pt-BR"),
         (None, "fr;q=0, en;q=0.1", "en"),
+        (None, "fr;q=0", "en"),
         (None, "*", "en"),
         (None, "de;q=1, *;q=0.1", "en"),
         (None, ";;;,,q=,fr", "fr"),

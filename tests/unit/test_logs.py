@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 import structlog
 
+from datacollect.kernel.errors import Unavailable
 from datacollect.logs import configure_logging, describe_exception
 
 
@@ -54,6 +55,21 @@ def test_parameters_of_statements_are_never_logged(library: str, capfdbinary: py
     for write in (logging.getLogger(library).debug, logging.getLogger(library).info):
         write("executing %s", "INSERT INTO users ... ('$argon2id$...',)")
     assert logged(capfdbinary) == []
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_that_the_database_is_away_is_one_line_with_the_drivers_word(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    configure_logging("info")
+    try:
+        try:
+            raise asyncpg.CannotConnectNowError("the database system is starting up")
+        except asyncpg.PostgresError as error:
+            raise Unavailable() from error
+    except Unavailable as unavailable:
+        structlog.get_logger(component="test").warning("work.put_off", exc_info=unavailable)
+    [line] = logged(capfdbinary)
+    assert line["reason"] == "asyncpg.exceptions.CannotConnectNowError: the database system is starting up"
+    assert "exception" not in line
 
 
 def test_of_an_exception_only_the_first_line_is_told() -> None:

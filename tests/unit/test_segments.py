@@ -15,6 +15,7 @@ from datacollect.http.compressing import GzipBody, takes_gzip
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.cursor import Cursor
 
+LENGTHS = struct.Struct(f"<{SIZE}I")
 BODIES = [
     f'{{"guid":"g-{index}","data":{{"name":"Zoë {index * 7919 % 1000}"}},"timestamp":"{format_timestamp(Millis(index))}"}}'
     for index in range(SIZE)
@@ -45,6 +46,12 @@ def test_it_prints_nothing_of_what_it_holds() -> None:
     assert repr(Slice(SEGMENT, 0, 2)) == "Slice(segment=Segment(3), begin=0, end=2)"
 
 
+def moved(at: int) -> bytes:
+    """The lengths, with a border between two events put elsewhere."""
+    lengths = list(LENGTHS.unpack(SEGMENT.lengths))
+    return LENGTHS.pack(*lengths[:at], lengths[at] - 1, lengths[at + 1] + 1, *lengths[at + 2 :])
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -53,6 +60,9 @@ def test_it_prints_nothing_of_what_it_holds() -> None:
         replace(SEGMENT, packed=deflated(b"x" * len(SEGMENT.text), level=1)),
         replace(SEGMENT, checksum=SEGMENT.checksum ^ 1),
         replace(SEGMENT, lengths=SEGMENT.lengths[:-4]),
+        replace(SEGMENT, lengths=moved(7)),
+        replace(SEGMENT, last=Cursor(LAST.occurred_at, "g-1")),
+        replace(SEGMENT, digest=bytes(16)),
         replace(SEGMENT, lengths=struct.pack("<I", 99999) + SEGMENT.lengths[4:]),
     ],
 )

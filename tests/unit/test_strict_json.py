@@ -4,13 +4,14 @@ import contextlib
 import json
 import sys
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.http.body import MAXIMUM_DEPTH, strict_json
+from datacollect.http.body import MAXIMUM_DEPTH, programs_named, strict_json
 from datacollect.kernel.errors import InvalidJson
 
 
@@ -51,6 +52,8 @@ def code_of(body: bytes) -> str:
         (b"[" * 65 + b"]" * 65, "JSON_TOO_DEEP"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "JSON_TOO_DEEP"),
         (b"[" * 100_000, "JSON_TOO_DEEP"),
+        (b"[" + b"[]," * 100_000 + b"0]", "JSON_TOO_DENSE"),
+        (b"[" + b'{"a":1,"b":2},' * 100_000 + b"0]", "JSON_TOO_DENSE"),
     ],
 )
 def test_each_refusal_has_its_own_code(body: bytes, code: str) -> None:
@@ -161,3 +164,63 @@ def test_the_largest_number_a_double_holds_and_long_digits_in_text_are_fine() ->
     largest = int(sys.float_info.max)
     body = f'{{"n":{largest},"text":"{"9" * 400}"}}'.encode()
     assert strict_json(body) == {"n": largest, "text": "9" * 400}
+
+
+# -- what much of nothing costs
+
+
+@pytest.mark.parametrize("text", ["[]," * 99_998, '{"a":12,"bc":34},' * 110_000, "[" * 60 + "]" * 60 + ","])
+def test_as_many_objects_as_a_body_is_worth_are_taken(text: str) -> None:
+    assert strict_json(f"[{text}0]".encode())
+
+
+def test_a_strangers_body_is_not_built_to_see_whose_they_say_they_are() -> None:
+    """Of 9 MB of nested arrays the hub made half a gigabyte, and served nobody else for 13 seconds."""
+    body = b'{"configId":"mine","x":[' + (b"[" * 60 + b"]" * 60 + b",") * 75_000 + b"0]}"
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        assert programs_named(body) == {"configId": "mine", "tenantId": None}
+        took = time.process_time() - started
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert took < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "config", "tenant"),
+    [
+        (b"{}", None, None),
+        (b' { "x" : 1 , "configId" : "a" , "tenantId" :\n"b" } ', "a", "b"),
+        (b'{"configId":null,"tenantId": null}', None, None),
+        (b'{"configId":7,"tenantId":{"a":[1]}}', 0, 0),
+        (b'{"configId":[],"tenantId":true}', 0, 0),
+        (b'{"configId":"\\u00e4\\"","tenantId":""}', 'ä"', ""),
+        (b'{"config\\u0049d":"a"}', "a", None),
+    ],
+)
+def test_the_programs_that_a_body_names(body: bytes, config: Any, tenant: Any) -> None:
+    assert programs_named(body) == {"configId": config, "tenantId": tenant}
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"1", b'"configId"', b"null", b"true"])
+def test_what_is_no_object_names_no_program(body: bytes) -> None:
+    assert programs_named(body) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"configId":"a"', "INVALID_JSON"),
+        (b'{"configId":"a"}x', "INVALID_JSON"),
+        (b'{"configId":"\xff"}', "INVALID_UTF8"),
+        (b'{"configId":"a\\u0000"}', "NUL_CHARACTER"),
+        (b'{"tenantId":"\\ud800"}', "INVALID_JSON"),
+        (b'{"x":' + b"[" * 100_000, "JSON_TOO_DEEP"),
+    ],
+)
+def test_a_body_that_names_no_program_readably_is_refused(body: bytes, code: str) -> None:
+    with pytest.raises(InvalidJson) as refused:
+        programs_named(body)
+    assert refused.value.code == code

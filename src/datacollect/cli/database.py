@@ -10,7 +10,7 @@ from datacollect.db import Database, Reading, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.kernel.errors import StartupError
-from datacollect.logs import describe_exception
+from datacollect.logs import reason_of
 from datacollect.settings import Settings, load_settings
 
 
@@ -60,16 +60,5 @@ async def bring_up_to_date(database: Database) -> None:
         ) from error
 
 
-def reason_of(error: BaseException) -> str:
-    """One line: the driver's own word ("connection refused") is the innermost cause, the outer ones are wrapping."""
-    return describe_exception(_innermost(error)).rpartition("\n")[2]
-
-
 async def has_table(view: Reading, table: TableClause) -> bool:
     return await view.connection.run_sync(lambda connection: inspect(connection).has_table(table.name))
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error

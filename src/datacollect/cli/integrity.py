@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datacollect.app import event_store
-from datacollect.cli.database import has_table, open_configured, reason_of, require_reachable
+from datacollect.cli.database import has_table, open_configured, require_reachable
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
@@ -29,6 +29,7 @@ from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.logs import reason_of
 from datacollect.settings import load_settings
 
 _WRONG = 3

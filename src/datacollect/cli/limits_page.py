@@ -32,7 +32,7 @@ from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_
 from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.limits import CLASSES
 from datacollect.http.sending import STALL_SECONDS
-from datacollect.kernel.canonical import MAXIMUM_DEPTH
+from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, MOST_CONTAINERS
 from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
 from datacollect.settings import Settings
 
@@ -249,6 +249,12 @@ def _requests() -> list[_Limit]:
         _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),
         _Limit("what a compressed body inflates to", inflated, "", "413 `BODY_INFLATES_TOO_MUCH`"),
         _Limit("nesting of JSON", f"{MAXIMUM_DEPTH} levels", "", "400 `JSON_TOO_DEEP`"),
+        _Limit(
+            "arrays and objects in JSON",
+            f"{MOST_CONTAINERS:,}; more if there are {LEAST_BYTES_OF_CONTAINER} bytes for each",
+            "",
+            "400 `JSON_TOO_DENSE`",
+        ),
         _Limit(
             "parts of a multipart form",
             f"{upload.MOST_FILES} files and {upload.MOST_FIELDS} fields are read; one file is used",

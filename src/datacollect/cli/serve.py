@@ -28,6 +28,7 @@ from datacollect.settings import Settings, check_startup, load_settings
 
 _log = structlog.get_logger(component="server")
 
+_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
@@ -59,11 +60,21 @@ def serve(
 
 def worker_app() -> FastAPI:
     """The application of one server process among several; each reads the environment again."""
-    _end_with_the_parent()
+    _end_with_parent()
     settings = load_settings()
     configure_logging(settings.log_level)
     _give_back_large_blocks()
     return create_app(settings)
+
+
+def _end_with_parent() -> None:
+    """Have the system send SIGTERM when the process that started this one is gone, where the system is Linux.
+
+    It may be killed (out of memory, `kill -9`) and can then end nobody: what is left would serve on, with old settings, and
+    keep the port from the hub that is started in its place.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _give_back_large_blocks() -> None:
@@ -74,12 +85,6 @@ def _give_back_large_blocks() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
-
-
-def _end_with_the_parent() -> None:
-    """Have Linux send SIGTERM when the parent ends: killed, it tells nobody, and nobody would replace or end what it left."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _prepare_once(settings: Settings, processes: int) -> None:

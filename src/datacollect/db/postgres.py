@@ -162,9 +162,11 @@ class PostgresDatabase(Database):
         """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
         if self._is_closed:
             raise Unavailable()
+        is_connected = False
         try:
             async with self._engine.connect() as connection:
                 driver = await self._usable_driver(connection)
+                is_connected = True
                 try:
                     if begin is not None:
                         await driver.execute(begin)
@@ -189,7 +191,8 @@ class PostgresDatabase(Database):
         except _LOST as lost:
             raise Unavailable() from lost
         except exc.DBAPIError as error:
-            if error.connection_invalidated:
+            # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
+            if not is_connected or error.connection_invalidated or isinstance(_said_by_driver(error), _LOST):
                 raise Unavailable() from error
             raise
 
@@ -244,6 +247,10 @@ async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
         # What the caller must see is why, not that a lost connection cannot be rolled back either.
         with contextlib.suppress(*_LOST, asyncpg.PostgresError):
             await driver.execute("ROLLBACK")
+
+
+def _said_by_driver(error: exc.DBAPIError) -> BaseException | None:
+    return error.orig and error.orig.__cause__
 
 
 def _naming(within: Within) -> str:

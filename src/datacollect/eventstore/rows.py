@@ -142,13 +142,13 @@ def place_from_row(row: Sequence[Any], cursor: Cursor) -> Place:
     recorded; the epoch; and the digests of the segments from the event with the guid on.
     """
     *known, digests = row
-    is_there = row[0] is not None
+    by_guid, position = row[0], _resolved_position(known, cursor)
     return Place(
-        _resolved_position(known, cursor),
+        position,
         row[3],
         row[6],
-        is_known=cursor.event_guid is None or is_there,
-        sealed=_digests(digests) if is_there else None,
+        is_known=cursor.event_guid is None or by_guid is not None,
+        sealed=_digests(digests) if position == by_guid else None,
     )
 
 

@@ -7,6 +7,7 @@ instead: dependencies run in the order of the parameters. The OpenAPI document f
 
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from datacollect.kernel.canonical import MAXIMUM_DEPTH
+from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, is_too_dense
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, Issue, IssueCode, PayloadTooLarge
 
 _LARGEST_DOUBLE = int(sys.float_info.max)
@@ -24,6 +25,16 @@ _M = TypeVar("_M", bound=BaseModel)
 # The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
+
+
+class _Named(msgspec.Struct):
+    """The members of a body by which somebody says what program they are of."""
+
+    configId: msgspec.Raw = msgspec.Raw(b"null")
+    tenantId: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_NAMED = msgspec.json.Decoder(_Named)
 
 
 class BodyInterrupted(InvalidRequest):
@@ -68,6 +79,13 @@ class JsonTooDeep(InvalidJson):
     help = f"Nest arrays and objects at most {MAXIMUM_DEPTH} levels deep."
 
 
+class JsonTooDense(InvalidJson):
+    """The body has too many arrays and objects for its size."""
+
+    code = "JSON_TOO_DENSE"
+    help = f"Send fewer arrays and objects at once, or such that have {LEAST_BYTES_OF_CONTAINER} bytes each on the average."
+
+
 async def read_body(request: Request, *, most: int | None = None) -> bytes:
     """The whole body. Its size has been limited by the middleware; `most` limits it further.
 
@@ -102,13 +120,15 @@ def strict_json(body: bytes) -> Any:
     """Decode JSON that means the same to every reader.
 
     Raises `InvalidJson` with a code of its own for: bytes that are not UTF-8, NUL characters (PostgreSQL cannot store
-    them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, anything else
-    that is not JSON.
+    them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, more arrays and
+    objects than its size is worth (see `is_too_dense`), anything else that is not JSON.
     """
     if not body.strip():
         raise InvalidJson("The body is empty.")
     if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
         raise NulCharacter()
+    if is_too_dense(body):
+        raise JsonTooDense()
     try:
         value = msgspec.json.decode(body)
     except UnicodeDecodeError:
@@ -123,6 +143,35 @@ def strict_json(body: bytes) -> Any:
     if not _keys_are_unique(body, members):
         raise DuplicateKey()
     return value
+
+
+def programs_named(body: bytes) -> Mapping[str, Any]:
+    """The `configId` and `tenantId` of a body whose sender nobody knows yet; of what is no text, 0.
+
+    Nothing else of it is built, and most is not checked: whoever takes the body in reads it by `strict_json`. Raises
+    `InvalidJson`.
+    """
+    try:
+        named = _NAMED.decode(body)
+        found = {"configId": _text_of(named.configId), "tenantId": _text_of(named.tenantId)}
+    except UnicodeDecodeError:
+        raise InvalidUtf8() from None
+    except msgspec.ValidationError:
+        return {}  # no object
+    except msgspec.DecodeError as malformed:
+        raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if any("\x00" in text for text in found.values() if isinstance(text, str)):
+        raise NulCharacter()
+    return found
+
+
+def _text_of(raw: msgspec.Raw) -> str | int | None:
+    start = memoryview(raw)[:1].tobytes()
+    if start == b'"':
+        return msgspec.json.decode(raw, type=str)
+    return None if start == b"n" else 0
 
 
 def _count_members(value: Any) -> int:

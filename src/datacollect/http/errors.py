@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound
+from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound, Unavailable
 
 _log = structlog.get_logger(component="http")
 
@@ -81,7 +81,10 @@ def _accepts_problem(scope: Scope) -> bool:
 async def _render_known(request: Request, error: Exception) -> Response:
     assert isinstance(error, DataCollectError)
     if error.status >= 500:
-        _log.warning("request.refused", code=error.code, exc_info=error.__cause__)
+        cause = error.__cause__
+        _log.warning(
+            "request.refused", code=error.code, exc_info=error if cause and isinstance(error, Unavailable) else cause
+        )
     return render(request.scope, error)
 
 

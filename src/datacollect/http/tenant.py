@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
-from datacollect.http.body import read_body, read_json
+from datacollect.http.body import programs_named, read_body
 from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId
@@ -56,13 +56,12 @@ async def claimed_tenant(request: Request) -> TenantId:
     """The program that a caller says they belong to, for those whom only that program's provider knows.
 
     The query tells, and the body is left alone; without it there, the body has to. Raises as `tenant_of` and
-    `strict_json`, and `PayloadTooLarge`.
+    `programs_named`, and `PayloadTooLarge`.
     """
     if "configId" in request.query_params or request.method in ("GET", "HEAD"):
         return tenant_of(request)
     body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
-    document = await read_json(request) if body.strip() else None
-    return tenant_of(request, document if isinstance(document, dict) else None)
+    return tenant_of(request, programs_named(body) if body.strip() else None)
 
 
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:

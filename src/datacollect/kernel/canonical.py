@@ -18,6 +18,19 @@ _ASTRAL = "\U00010000"
 MAXIMUM_DEPTH = 64
 """Nested arrays and objects that the hub takes from anybody. Real forms nest to about 10."""
 
+MOST_CONTAINERS = 100_000
+LEAST_BYTES_OF_CONTAINER = 16
+"""Beyond so many arrays and objects, a text has at least so many bytes for each. A real event has more than 100."""
+
+
+def is_too_dense(text: bytes) -> bool:
+    """Whether a JSON text has so many arrays and objects that building them takes many times the room of the text.
+
+    `[[[]]]` takes 50 bytes for each of its own, and a second for 200,000 of them nested. Brackets in strings count too.
+    """
+    containers = text.count(b"[") + text.count(b"{")
+    return containers > MOST_CONTAINERS and containers * LEAST_BYTES_OF_CONTAINER > len(text)
+
 
 def is_deeper(value: Any, levels: int) -> bool:
     """Whether arrays and objects are nested deeper than that. Depth costs no stack."""

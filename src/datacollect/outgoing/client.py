@@ -13,6 +13,7 @@ import httpcore2
 import msgspec
 import structlog
 
+from datacollect.kernel.canonical import is_too_dense
 from datacollect.kernel.errors import DataCollectError
 from datacollect.outgoing import bodies
 from datacollect.outgoing.addresses import Rules
@@ -63,7 +64,9 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """Raises `UpstreamUnreadable` if the body is not JSON."""
+        """Raises `UpstreamUnreadable` if the body is not JSON, or such that takes far more room than it has."""
+        if is_too_dense(self.body):
+            raise UpstreamUnreadable
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError):

@@ -40,8 +40,11 @@ class Office:
     async def program(self, *entries: dict[str, Any], **changes: Any) -> str:
         return await make_program(self.admin, authConfigs=list(entries), **changes)
 
-    async def pull(self, program: str, authorization: str, **parameters: str) -> Response:
-        return await self._call("GET", "/api/sync/pull", authorization, params={"configId": program} | parameters)
+    async def pull(
+        self, program: str, authorization: str, *, address: str = "127.0.0.1", **parameters: str
+    ) -> Response:
+        query = {"configId": program} | parameters
+        return await self._call("GET", "/api/sync/pull", authorization, address=address, params=query)
 
     async def push(self, program: str, authorization: str, *, query: str | None = None, **more: Any) -> Response:
         """With the program in the body, and also in the query if asked for."""
@@ -52,8 +55,10 @@ class Office:
     async def call(self, method: str, path: str, authorization: str, **more: Any) -> Response:
         return await self._call(method, path, authorization, **more)
 
-    async def _call(self, method: str, path: str, authorization: str, **more: Any) -> Response:
-        async with asgi_client(self.app) as client:
+    async def _call(
+        self, method: str, path: str, authorization: str, *, address: str = "127.0.0.1", **more: Any
+    ) -> Response:
+        async with asgi_client(self.app, address=address) as client:
             return await client.request(method, path, headers={"Authorization": authorization.encode()}, **more)
 
 

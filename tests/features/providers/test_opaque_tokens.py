@@ -99,7 +99,10 @@ async def test_the_line_of_those_who_want_to_ask_has_an_end(office: Office, idp:
     program = await office.program(entry(idp, "auth0", userinfo="true"))
     assert (await office.pull(program, OPAQUE)).status_code == 401
     idp.held = asyncio.Event()
-    calls = [asyncio.create_task(office.pull(program, f"{OPAQUE}{number}")) for number in range(50)]
+    calls = [
+        asyncio.create_task(office.pull(program, f"{OPAQUE}{number}", address=f"192.0.2.{number % 2}"))
+        for number in range(50)
+    ]
     waiting = set(calls)
     while len(waiting) > 36:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

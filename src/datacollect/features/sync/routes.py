@@ -15,7 +15,8 @@ from datacollect.features.sync.schemas import CallbackReply, PullReply, PushRepl
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
 from datacollect.http.body import ProgramBody, Sent, read_json
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.direct import DirectRoute, directly
+from datacollect.http.hub import CurrentHub, Hub, get_hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.errors import InvalidPayload
@@ -23,7 +24,7 @@ from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
 
-router = APIRouter(prefix="/api/sync", tags=["Synchronization"])
+router = APIRouter(prefix="/api/sync", tags=["Synchronization"], route_class=DirectRoute)
 
 DEFAULT_PAGE = 10
 DEFAULT_PAGE_WITH_AREAS = 100
@@ -66,8 +67,16 @@ _DUPLICATES = (
     "Unresolved potential duplicates exist. A supervisor can decide about them: GET /api/potential-duplicates."
 )
 
-Puller = Annotated[Entered, Depends(InSync(Action.READ))]
+_PULLING = InSync(Action.READ)
+Puller = Annotated[Entered, Depends(_PULLING)]
 Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(PushRequest, refused=InvalidPayload)))]
+
+
+async def _pull_at_once(request: Request) -> Response:
+    """`pull_events`, with what FastAPI would give it."""
+    hub, asked = await get_hub(request), request.query_params
+    puller = await _PULLING.enter(request, hub)
+    return await pull_events(request, hub, puller, asked.get("since", ""), asked.get("limit"), asked.get("areaIds"))
 
 
 @router.get(
@@ -81,6 +90,7 @@ Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(Pus
     },
     openapi_extra=_DEVICE_HEADER,
 )
+@directly(_pull_at_once)
 async def pull_events(
     request: Request,
     hub: CurrentHub,

@@ -255,18 +255,35 @@ def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
-    """What the search index finds; a guid may come more than once."""
-    one_of = " OR ".join(_term_within(sql, one) for one in lookup.ranges) or "false"
+    """What the search index finds; a guid may come more than once.
+
+    Ranges are joined and not listed with OR: with that, both databases walk through all terms of the field.
+    """
+    of_field = f"t.tenant_id = {sql.tenant} AND t.field = {sql.bind(lookup.field)}"
+    terms = [one.low for one in lookup.ranges if one.is_one]
+    ranges = [one for one in lookup.ranges if not one.is_one]
+    found = [f"SELECT t.guid FROM search_terms t WHERE {of_field} AND {sql.among('t.term', terms)}"] if terms else []
+    if ranges:
+        found.append(_within_ranges(sql, ranges, of_field))
+    return " UNION ALL ".join(found) or f"SELECT t.guid FROM search_terms t WHERE {of_field} AND false"
+
+
+def _within_ranges(sql: Sql, ranges: Sequence[Range], of_field: str) -> str:
+    lows, highs = [one.low for one in ranges], [one.high for one in ranges]
+    if len(ranges) == 1:
+        within = f"t.term >= {sql.bind(lows[0])} AND t.term < {sql.bind(highs[0])}"
+        return f"SELECT t.guid FROM search_terms t WHERE {of_field} AND {within}"
+    if sql.is_sqlite:
+        asked = sql.bind(json_text(list(zip(lows, highs, strict=True))))
+        return (
+            f"SELECT t.guid FROM json_each({asked}) AS asked CROSS JOIN search_terms t"
+            f" ON {of_field} AND t.term >= asked.value ->> 0 AND t.term < asked.value ->> 1"
+        )
     return (
-        f"SELECT t.guid FROM search_terms t WHERE t.tenant_id = {sql.tenant}"
-        f" AND t.field = {sql.bind(lookup.field)} AND ({one_of})"
+        f"SELECT one.guid FROM unnest({sql.bind(lows, 'text[]')}, {sql.bind(highs, 'text[]')}) AS asked (low, high)"
+        f" CROSS JOIN LATERAL (SELECT t.guid FROM search_terms t WHERE {of_field}"
+        " AND t.term >= asked.low AND t.term < asked.high OFFSET 0) one"
     )
-
-
-def _term_within(sql: Sql, one: Range) -> str:
-    if one.is_one:
-        return f"t.term = {sql.bind(one.low)}"
-    return f"(t.term >= {sql.bind(one.low)} AND t.term < {sql.bind(one.high)})"
 
 
 # -- sources

@@ -1,0 +1,103 @@
+"""What is in a database stays through every migration that comes after: each table gets rows when it is made."""
+
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, Table, insert, select
+from sqlalchemy import types as sql
+
+from datacollect.app import create_app  # imports every slice, and so every table
+from datacollect.db import Database
+from datacollect.db.metadata import metadata
+from datacollect.db.migrate import migration_config
+from tests.conftest import ENGINES, database_url
+
+pytestmark = pytest.mark.anyio
+
+ROWS = ("one", "two")
+"""Of each table, by which its texts begin; both are of one tenant."""
+READ_BY_MIGRATIONS = {
+    ("users", "tenant_ids"): '["p"]',
+    ("users", "role_assignments"): '[{"tenantId":"p","role":"viewer"}]',
+    ("programs", "config"): '{"id":"p"}',
+    ("log_heads", "figures"): '{"person":2}',
+    ("entities", "stamps"): "{}",
+    ("quarantine", "body"): '{"entityGuid":"e"}',
+}
+
+
+def value(table: Table, name: str, kind: sql.TypeEngine[Any], row: int) -> Any:
+    if name == "tenant_id":
+        return "p"
+    if (table.name, name) in READ_BY_MIGRATIONS:
+        return READ_BY_MIGRATIONS[table.name, name]
+    match kind:
+        case sql.JSON():
+            return {"row": ROWS[row]}
+        case sql.Boolean():
+            return False
+        case sql.Integer() | sql.Float():
+            return row + 1
+        case sql.LargeBinary():
+            return ROWS[row].encode()
+        case _:
+            return f"{ROWS[row]} {name}"
+
+
+def reflected(connection: Connection) -> dict[str, Table]:
+    found = MetaData()
+    found.reflect(connection)
+    return {table.name: table for table in found.sorted_tables if table.name != "alembic_version"}
+
+
+def fill(connection: Connection, table: Table) -> list[dict[str, Any]]:
+    """Two rows, or one where there is one for each tenant, unless the migration has made some; as the database has them."""
+    if made := rows(connection, table):
+        return made
+    of_one_tenant = [column.name for column in table.primary_key] == ["tenant_id"]
+    for row in range(1 if of_one_tenant else len(ROWS)):
+        connection.execute(
+            insert(table).values({column.name: value(table, column.name, column.type, row) for column in table.columns})
+        )
+    return rows(connection, table)
+
+
+def rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_every_row_of_every_table_outlives_every_later_migration(
+    request: pytest.FixtureRequest, tmp_path: Any, engine: str
+) -> None:
+    from datacollect.db import open_database
+
+    assert create_app
+    script = ScriptDirectory.from_config(migration_config())
+    revisions = [one.revision for one in reversed(list(script.walk_revisions()))]
+    filled: dict[str, list[dict[str, Any]]] = {}
+
+    def step(connection: Connection, revision: str) -> None:
+        config = migration_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for name, table in reflected(connection).items():
+            if name not in filled:
+                filled[name] = fill(connection, table)
+
+    def compare(connection: Connection) -> None:
+        tables = reflected(connection)
+        for name, before in filled.items():
+            now = rows(connection, tables[name])
+            kept = [{column: row[column] for column in before[0] if column in row} for row in now]
+            assert kept == [{column: row[column] for column in kept[0]} for row in before], name
+
+    async with database_url(engine, request) as url:
+        database: Database = open_database(url, data_dir=tmp_path, pool_size=2)
+        for revision in revisions:
+            await database.run_migration(lambda connection, to=revision: step(connection, to))
+        assert filled.keys() == metadata.tables.keys()
+        await database.run_migration(compare)
+        await database.close()
