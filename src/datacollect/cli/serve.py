@@ -78,7 +78,7 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
-        raise StartupError("The process that started this one is gone.")
+        raise SystemExit("datacollect: The process that started this one is gone.")
 
 
 def _give_back_large_blocks() -> None:
