@@ -77,8 +77,12 @@ def page(*short: str, full: bool = True) -> dict[str, Any]:
     return {"events": delivered, "nextCursor": cursor, "scope": _UNBOUNDED}
 
 
+_ANYTHING = Pattern(r".+")
+
+
 def refusal(code: str, message: str | Pattern, **members: Any) -> dict[str, Any]:
-    return {"error": message, "message": message, "code": code, "requestId": UUID} | members
+    common = {"error": message, "message": message, "code": code, "help": _ANYTHING, "requestId": UUID}
+    return common | members
 
 
 _JSON_ERRORS = "decision 3: errors are JSON with a stable code and a request id, never the framework's HTML page; "

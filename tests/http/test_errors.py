@@ -84,6 +84,7 @@ async def test_every_source_gives_the_one_shape(
     assert answer.headers["content-type"] == "application/json"
     assert body["error"] == body["message"]
     assert body["code"] == code
+    assert body["help"]
     assert body["requestId"] == answer.headers["x-request-id"]
     assert uuid.UUID(body["requestId"])
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -131,6 +132,7 @@ async def test_members_a_route_names_stand_beside_the_common_ones(open_hub: Open
         "code": "NOT_APPLICABLE",
         "status": "error",
         "guid": "g1",
+        "help": WithStatus.help,
         "requestId": body["requestId"],
     }
 

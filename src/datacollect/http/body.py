@@ -168,7 +168,7 @@ def programs_named(body: bytes) -> Mapping[str, Any]:
 
 
 def _text_of(raw: msgspec.Raw) -> str | int | None:
-    start = bytes(memoryview(raw)[:1])
+    start = memoryview(raw)[:1].tobytes()
     if start == b'"':
         return msgspec.json.decode(raw, type=str)
     return None if start == b"n" else 0

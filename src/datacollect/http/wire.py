@@ -53,6 +53,6 @@ class FixedWindow(Wire):
 class SyncScope(Wire):
     """How much of a program a device may hold. A dimension that is absent is not limited; empty lists are refused."""
 
-    area_ids: list[NonEmpty] | None = Field(None, min_length=1, max_length=10_000)
+    area_ids: Annotated[list[NonEmpty], Field(fail_fast=True)] | None = Field(None, min_length=1, max_length=10_000)
     entity_types: list[Literal["individual", "group"]] | None = Field(None, min_length=1, max_length=100)
     time_window: Annotated[RollingWindow | FixedWindow, Field(discriminator="type")] | None = None

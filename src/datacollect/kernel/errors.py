@@ -181,7 +181,7 @@ class Unauthenticated(DataCollectError):
 
     status, code = 401, "UNAUTHENTICATED"
     help = (
-        "Send the access token as `Authorization: Bearer <token>`. It is good for an hour: refresh it with "
+        "Send the access token as `Authorization: Bearer …`. It is good for an hour: refresh it with "
         "`POST /api/users/refresh`, or sign in again."
     )
 

@@ -141,6 +141,7 @@ async def test_what_is_wrong_is_named_by_its_path(admin: AsyncClient, changes: d
         ({"syncScopeOverride": []}, ["syncScopeOverride"]),
         ({"syncScopeOverride": {"areaIds": []}}, ["syncScopeOverride", "areaIds"]),
         ({"syncScopeOverride": {"areaIds": [""]}}, ["syncScopeOverride", "areaIds", 0]),
+        ({"syncScopeOverride": {"areaIds": [0, 0]}}, ["syncScopeOverride", "areaIds", 0]),
         ({"syncScopeOverride": {"entityTypes": []}}, ["syncScopeOverride", "entityTypes"]),
         ({"syncScopeOverride": {"entityTypes": ["record"]}}, ["syncScopeOverride", "entityTypes", 0]),
         ({"syncScopeOverride": {"timeWindow": {"type": "other"}}}, ["syncScopeOverride", "timeWindow"]),

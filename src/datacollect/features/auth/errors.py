@@ -7,7 +7,7 @@ class HeaderMissing(Unauthenticated):
     """Authorization header missing"""
 
     code = "AUTHORIZATION_MISSING"
-    help = "Send the access token as `Authorization: Bearer <token>`."
+    help = "Send the access token as `Authorization: Bearer …`."
 
 
 class SchemeUnknown(Unauthenticated):

@@ -54,7 +54,8 @@ class PersonScope(SyncScope):
 
     model_config = ConfigDict(extra="allow")
 
-    area_ids: list[AreaId] | None = Field(None, min_length=1, max_length=MOST_AREAS)
+    # It stops at the first that is wrong: an issue takes a thousand times the room of a wrong item.
+    area_ids: Annotated[list[AreaId], Field(fail_fast=True)] | None = Field(None, min_length=1, max_length=MOST_AREAS)
 
 
 class Assignment(Wire):
