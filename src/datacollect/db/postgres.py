@@ -9,17 +9,23 @@ is why reading within a tenant takes a transaction too. `walls.py` says what the
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import asyncpg
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection, CursorResult, Executable, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
+from datacollect.db.finishing import to_the_end
+from datacollect.db.lines import Line
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
 from datacollect.kernel.errors import TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
@@ -95,6 +101,37 @@ class _PostgresTx(_PostgresReading, Tx):
             await self._driver.executemany(sql, rows)
 
 
+class _JoinedTx(_PostgresTx):
+    """A unit on a connection that holds the work of others. A statement that is cancelled would take them with it."""
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        return await to_the_end(super().execute(statement, parameters))
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        return await to_the_end(super().fetch(sql, *parameters))
+
+    async def run(self, sql: str, *parameters: Any) -> None:
+        await to_the_end(super().run(sql, *parameters))
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        await to_the_end(super().run_many(sql, rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Implements `lines.Open`."""
+
+    connection: AsyncConnection
+    driver: "asyncpg.Connection[Any]"
+    statements: StatementLog
+
+    def unit(self, *, joins: bool) -> Tx:
+        return (_JoinedTx if joins else _PostgresTx)(self.connection, self.statements, self.driver)
+
+    async def run(self, frame: str) -> None:
+        await self.driver.execute(frame)
+
+
 class PostgresDatabase(Database):
     dialect = "postgresql"
 
@@ -104,6 +141,7 @@ class PostgresDatabase(Database):
         """Without `row_level_security` connections pass the second wall: units name nothing, and cost less."""
         super().__init__()
         self._has_wall = row_level_security
+        self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
         self._is_closed = False
         self._engine = create_async_engine(
             _driver_url(url),
@@ -125,6 +163,22 @@ class PostgresDatabase(Database):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         self._tell(tx)
+
+    @contextlib.asynccontextmanager
+    async def in_turn(self, scope: TenantScope) -> AsyncIterator[Tx]:
+        line = self._lines.get(scope.tenant_id)
+        if line is None:
+            naming = _naming(scope) if self._has_wall else ""
+            opening = partial(self._open, f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}")
+            line = self._lines[scope.tenant_id] = Line(opening, is_lost=_is_lost, told=self._tell)
+        with _unavailable():
+            async with line.unit() as tx:
+                yield tx
+
+    @contextlib.asynccontextmanager
+    async def _open(self, begin: str) -> AsyncIterator[_Opened]:
+        async with self._unit(begin) as (connection, driver):
+            yield _Opened(connection, driver, self.statements)
 
     @contextlib.asynccontextmanager
     async def reading(
@@ -162,11 +216,8 @@ class PostgresDatabase(Database):
         """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
         if self._is_closed:
             raise Unavailable()
-        is_connected = False
-        try:
-            async with self._engine.connect() as connection:
-                driver = await self._usable_driver(connection)
-                is_connected = True
+        with _unavailable():
+            async with self._connected() as (connection, driver):
                 try:
                     if begin is not None:
                         await driver.execute(begin)
@@ -188,13 +239,17 @@ class PostgresDatabase(Database):
                     if self._is_closed and not connection.invalidated:
                         # The pool that it would go back to has been given up: nobody else would close it.
                         await connection.invalidate()
-        except _LOST as lost:
-            raise Unavailable() from lost
-        except exc.DBAPIError as error:
-            # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
-            if not is_connected or error.connection_invalidated or isinstance(_said_by_driver(error), _LOST):
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                connection = await held.enter_async_context(self._engine.connect())
+                driver = await self._usable_driver(connection)
+            except exc.DBAPIError as error:
+                # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
                 raise Unavailable() from error
-            raise
+            yield connection, driver
 
     async def _usable_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
         # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
@@ -234,6 +289,25 @@ class PostgresDatabase(Database):
     async def close(self) -> None:
         self._is_closed = True
         await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """A database that is away is `Unavailable`; any other failure is a bug and stays one."""
+    try:
+        yield
+    except Exception as error:
+        if _is_lost(error):
+            raise Unavailable() from error
+        raise
+
+
+def _is_lost(error: BaseException) -> bool:
+    if isinstance(error, _LOST):
+        return True
+    return isinstance(error, exc.DBAPIError) and (
+        error.connection_invalidated or isinstance(_said_by_driver(error), _LOST)
+    )
 
 
 async def _commit(driver: "asyncpg.Connection[Any]") -> None:

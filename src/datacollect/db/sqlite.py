@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import aiosqlite
 from sqlalchemy import Connection, CursorResult, Executable, event, exc
@@ -19,9 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
+from datacollect.db.finishing import to_the_end
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
-
-_T = TypeVar("_T")
 
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
@@ -71,7 +70,7 @@ class _SqliteReading(Reading):
 class _SqliteTx(_SqliteReading, Tx):
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         # SQLAlchemy closes a connection on which a statement is cancelled. This one is everybody's.
-        return await _to_the_end(super().execute(statement, parameters))
+        return await to_the_end(super().execute(statement, parameters))
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._statements.add(sql)
@@ -171,9 +170,9 @@ class SqliteDatabase(Database):
                 # When SQLite has given up the whole transaction itself (disk full), undoing fails too: what the
                 # caller must see is why.
                 with contextlib.suppress(Unavailable):
-                    await _to_the_end(self._end_unit(group, tx, "ROLLBACK TO unit"))
+                    await to_the_end(self._end_unit(group, tx, "ROLLBACK TO unit"))
                 raise
-            await _to_the_end(self._end_unit(group, tx, None))
+            await to_the_end(self._end_unit(group, tx, None))
             await asyncio.shield(group.committed)
 
     async def _begin_unit(self) -> tuple[_Group, _SqliteTx]:
@@ -184,7 +183,7 @@ class SqliteDatabase(Database):
         except asyncio.CancelledError:
             await asyncio.wait([opening])
             if opening.exception() is None:
-                await _to_the_end(self._end_unit(*opening.result(), "ROLLBACK TO unit"))
+                await to_the_end(self._end_unit(*opening.result(), "ROLLBACK TO unit"))
             else:
                 self._hand_over()
             raise
@@ -254,7 +253,7 @@ class SqliteDatabase(Database):
             if not turn.cancelled():
                 # The turn had just been given: the group may be waiting for this unit to commit it.
                 group, tx = await self._begin_unit()
-                await _to_the_end(self._end_unit(group, tx, None))
+                await to_the_end(self._end_unit(group, tx, None))
             raise
 
     def _hand_over(self) -> None:
@@ -292,7 +291,7 @@ class SqliteDatabase(Database):
                     with _interrupting(driver, seconds):
                         yield _SqliteReading(connection, self.statements, driver)
                 except (asyncio.CancelledError, Exception):  # of a time limit in the block, for one
-                    await _to_the_end(_stop(driver))
+                    await to_the_end(_stop(driver))
                     raise
 
     @contextlib.asynccontextmanager
@@ -307,7 +306,7 @@ class SqliteDatabase(Database):
                     yield view
                 finally:
                     with contextlib.suppress(*_BROKEN):
-                        await _to_the_end(driver.rollback())
+                        await to_the_end(driver.rollback())
 
     @contextlib.asynccontextmanager
     async def _reader(self, engine: AsyncEngine) -> AsyncIterator[tuple[AsyncConnection, aiosqlite.Connection]]:
@@ -319,7 +318,7 @@ class SqliteDatabase(Database):
             finally:
                 if self._is_closed:
                     # The pool that it would go back to has been given up: nobody else would close it.
-                    await _to_the_end(connection.invalidate())
+                    await to_the_end(connection.invalidate())
 
     async def check(self) -> None:
         async with self.reading() as view:
@@ -332,7 +331,7 @@ class SqliteDatabase(Database):
             await self._take_turn()
             try:
                 if self._group is None:
-                    await _to_the_end((await self._open_writer()).fetch("PRAGMA wal_checkpoint(RESTART)"))
+                    await to_the_end((await self._open_writer()).fetch("PRAGMA wal_checkpoint(RESTART)"))
             finally:
                 self._hand_over()
 
@@ -369,16 +368,6 @@ class _Quiet(StatementLog):
         # Texts only: to see a Core statement as one, each would have to be compiled a second time.
         if not (isinstance(statement, str) and statement.startswith(_FRAME)):
             self._inner.add(statement)
-
-
-async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Finish even if the caller is cancelled meanwhile: a half-closed unit would block every writer."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 async def _stop(driver: aiosqlite.Connection) -> None:

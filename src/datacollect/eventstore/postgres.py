@@ -6,10 +6,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 from weakref import WeakValueDictionary
 
 from datacollect.db import Reading, Tx
+from datacollect.db.arrays import array_text
 from datacollect.eventstore.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
@@ -63,8 +63,9 @@ _KNOWN = f"SELECT e.guid, e.content_hash {_BY_GUID}"
 _APPEND = f"""
 WITH appended AS (
   INSERT INTO events (tenant_id, {EVENT_COLUMNS})
-  SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-                           $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::text[]))
+  SELECT $1, * FROM unnest($2::text::bigint[], $3::text::text[], $4::text::text[], $5::text::text[],
+                           $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::text[],
+                           $10::text::text[], $11::text::text[], $12::bytea[], $13::bytea[], $14::text[]))
 UPDATE log_heads SET position = $15, chain_hash = $16, max_occurred_ms = $17, recorded_ms = $18, figures = $19
 WHERE tenant_id = $1"""
 
@@ -213,11 +214,14 @@ class PostgresEventStore:
         await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
-        columns: list[Sequence[Any]] = list(zip(*map(event_values, events), strict=True))
+        *columns, content_hashes, chain_hashes, bodies = zip(*map(event_values, events), strict=True)
         await tx.run(
             _APPEND,
             scope.tenant_id,
-            *columns,
+            *map(array_text, columns),
+            content_hashes,
+            chain_hashes,
+            bodies,
             head.position,
             head.chain_hash,
             head.max_occurred_at,

@@ -3,12 +3,13 @@
 They exist twice: for the live tables, and for those in which a rebuild makes the same rows once more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from datacollect.db import Reading, Tx
+from datacollect.db.arrays import array_text
 from datacollect.db.database import Dialect
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.indexing import queries as indexing
@@ -136,8 +137,9 @@ def _save_entities(entities: str) -> Mapping[Dialect, str]:
         "postgresql": f"""
 INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS})
 SELECT $1, {ENTITY_COLUMNS.replace(" data,", " data::jsonb,")}
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::text[],
-            $11::bool[], $12::bigint[], $13::bigint[], $14::text[], $15::text[]) AS changed ({ENTITY_COLUMNS})
+FROM unnest($2::text::text[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::text[],
+            $7::text::text[], $8::text::int[], $9::text[], $10::text::text[], $11::text::bool[], $12::text::bigint[],
+            $13::text::bigint[], $14::text::text[], $15::text::text[]) AS changed ({ENTITY_COLUMNS})
 {update}""",
         "sqlite": f"""
 INSERT INTO {entities} (tenant_id, {ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -151,8 +153,8 @@ def _save_members(members: str) -> Mapping[Dialect, str]:
         "postgresql": f"""
 INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS})
 SELECT $1, {MEMBER_COLUMNS}
-FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[])
-  AS changed ({MEMBER_COLUMNS})
+FROM unnest($2::text::text[], $3::text::text[], $4::text::bigint[], $5::text::bool[], $6::text::bigint[],
+            $7::text::bigint[]) AS changed ({MEMBER_COLUMNS})
 {update}""",
         "sqlite": f"""
 INSERT INTO {members} (tenant_id, {MEMBER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -250,10 +252,10 @@ async def save_entities(
     """`terms` are new rows of the index; on PostgreSQL they go to it on the same way."""
     rows = [_entity_values(entity) for entity in changed]
     if rows and terms and tx.dialect == "postgresql":
-        columns = [*zip(*rows, strict=True), *zip(*sorted(terms), strict=True)]
-        await tx.run(tables.save_entities_and_terms, scope.tenant_id, *map(list, columns))
+        columns = [*_entity_columns(rows), *map(array_text, zip(*sorted(terms), strict=True))]
+        await tx.run(tables.save_entities_and_terms, scope.tenant_id, *columns)
         return
-    await _save(tx, scope, tables.save_entities[tx.dialect], rows)
+    await _save(tx, scope, tables.save_entities[tx.dialect], rows, _entity_columns)
     await indexing.add_terms(tx, scope, terms)
 
 
@@ -261,16 +263,32 @@ async def save_memberships(
     tx: Tx, scope: TenantScope, changed: Iterable[Membership], tables: StateTables = LIVE
 ) -> None:
     rows = [(m.group_guid, m.member_guid, m.ordinal, m.present, *m.stamp) for m in changed]
-    await _save(tx, scope, tables.save_members[tx.dialect], rows)
+    await _save(tx, scope, tables.save_members[tx.dialect], rows, _columns)
 
 
-async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+_Columns = Callable[[Sequence[tuple[Any, ...]]], Iterable[Any]]
+"""From rows to what PostgreSQL is given of each column."""
+
+
+async def _save(tx: Tx, scope: TenantScope, sql: str, rows: Sequence[tuple[Any, ...]], columns: _Columns) -> None:
     if not rows:
         return
     if tx.dialect == "sqlite":
         await tx.run_many(sql, [(scope.tenant_id, *row) for row in rows])
     else:
-        await tx.run(sql, scope.tenant_id, *map(list, zip(*rows, strict=True)))
+        await tx.run(sql, scope.tenant_id, *columns(rows))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
+    return map(array_text, zip(*rows, strict=True))
+
+
+_DATA = ENTITY_COLUMNS.split(", ").index("data")
+
+
+def _entity_columns(rows: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
+    for number, column in enumerate(zip(*rows, strict=True)):
+        yield column if number == _DATA else array_text(column)
 
 
 def _entity_values(entity: Entity) -> tuple[Any, ...]:

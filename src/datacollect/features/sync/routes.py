@@ -196,7 +196,7 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
     now, discarded = hub.clock.now(), frozenset[str]()
     while True:
         try:
-            async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+            async with hub.db.in_turn(scope) as tx:
                 result = await service.push(
                     tx,
                     hub.log,

@@ -344,7 +344,7 @@ class _CoreWire:
             projections = await preload(world.view, core.projections, scope, world.tenant, pushed.events)
             await gate.at(Point.LOADED)
         log = core.log(WatchedStore(core.store, gate), projections)
-        async with log.turn(scope), world.database.transaction(scope) as tx:
+        async with world.database.in_turn(scope) as tx:
             device = self._participant.name
             result = await service.push(tx, log, scope, world.tenant, pushed, mismatches={}, device_id=device)
             await gate.at(Point.WRITTEN)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from datacollect.db import Reading, Tx
+from datacollect.db.arrays import array_text
 from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
 from datacollect.features.entities.indexing.tables import search_indexes, search_terms
 from datacollect.kernel.identity import TenantScope
@@ -36,10 +37,10 @@ _ADD_ONE = f"INSERT INTO {TERMS} (tenant_id, field, term, guid) VALUES (?, ?, ?,
 
 
 def add_terms_sql(first: int) -> str:
-    """For PostgreSQL, from three lists, the first of which is that parameter; the tenant is `$1`."""
+    """For PostgreSQL, from three arrays as texts, the first of which is that parameter; the tenant is `$1`."""
     return f"""
 INSERT INTO {TERMS} (tenant_id, field, term, guid)
-SELECT $1, * FROM unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::text[]) ON CONFLICT DO NOTHING"""
+SELECT $1, * FROM unnest(${first}::text::text[], ${first + 1}::text::text[], ${first + 2}::text::text[]) ON CONFLICT DO NOTHING"""
 
 
 _ADD = add_terms_sql(2)
@@ -78,7 +79,7 @@ async def add_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:
     if tx.dialect == "sqlite":
         await tx.run_many(_ADD_ONE, [(scope.tenant_id, *row) for row in sorted(rows)])
     else:
-        await tx.run(_ADD, scope.tenant_id, *map(list, zip(*sorted(rows), strict=True)))
+        await tx.run(_ADD, scope.tenant_id, *map(array_text, zip(*sorted(rows), strict=True)))
 
 
 async def remove_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> None:
