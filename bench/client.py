@@ -86,10 +86,7 @@ class HubClient:
             trust_env=False,
         )
         try:
-            answer = await self.login()
-            if answer.outcome != "200":
-                raise BenchError(f"no login at {self._url}: {answer.outcome} {_shown(answer.body)}")
-            self._signed = {"Authorization": f"Bearer {msgspec.json.decode(answer.body)['token']}"}
+            await self.sign_in()
         except BaseException:
             await self._session.close()
             raise
@@ -151,6 +148,13 @@ class HubClient:
         if answer.outcome != "200":
             raise BenchError(f"GET {path}: {answer.outcome} {_shown(answer.body)}")
         return msgspec.json.decode(answer.body)
+
+    async def sign_in(self) -> None:
+        """Anew after what may have taken longer than the hour that a token is good for. Raises `BenchError`."""
+        answer = await self.login()
+        if answer.outcome != "200":
+            raise BenchError(f"no login at {self._url}: {answer.outcome} {_shown(answer.body)}")
+        self._signed = {"Authorization": f"Bearer {msgspec.json.decode(answer.body)['token']}"}
 
     async def login(self) -> Answer:
         credentials = {"email": self.credentials.email, "password": self.credentials.password}

@@ -135,7 +135,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     one("people", MAX_EVENTS, "duplicates: registered (20000)")
     work.add_argument(
-        "--keys-only", action="store_true", help="duplicates: bring the keys and measure checks, without a sweep"
+        "--keys-only",
+        action="store_true",
+        help="duplicates: bring the keys without a sweep, and measure checks and pushes",
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
     one("devices", 2_000, "stampede: how many start together (%(default)s)")

@@ -63,11 +63,12 @@ async def duplicates(bench: Bench) -> None:
             await _bring_keys(bench, database, program, total)
         else:
             await _sweep(bench, database, program, total)
+        await bench.client.sign_in()
         await _vacuum(url)
         await _check(bench, program, total)
         if not bench.options.keys_only:
             await _tell_found(bench, program, total)
-            await _push(bench, database, program, total)
+        await _push(bench, database, program, total)
 
 
 @dataclass(slots=True)

@@ -92,7 +92,8 @@ from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
 from datacollect.http.hub import Authenticator, Hub
 from datacollect.http.limits import RequestLimits
-from datacollect.http.pages import ApiDescription, pages_router
+from datacollect.http.pages import ApiDescription
+from datacollect.http.pages import router as pages
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
@@ -334,13 +335,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.hub = hub
+    app.state.description = ApiDescription(app)
     install_error_handlers(app)
     _add_middleware(app, hub)
     # Not by `include_router`: it builds every route once more for each application, and looks for each request's twice.
     for feature in sorted(FEATURES, key=lambda feature: (not feature.is_asked_most, not feature.goes_first)):
         if feature.router and feature.is_offered(settings):
             app.router.routes.extend(feature.router.routes)
-    app.router.routes.extend(pages_router(ApiDescription(app)).routes)
+    app.router.routes.extend(pages.routes)
     require_policies(app)
     return app
 

@@ -14,6 +14,8 @@ MODULES |= {"aiosmtplib"}
 CALLS = {"create_connection", "open_connection", "create_unix_connection", "open_unix_connection", "urlopen"}
 CALLS |= {"getaddrinfo", "gethostbyname", "sock_connect", "connect_tcp", "connect_ex"}
 LISTENS = Path("cli/serve.py")
+HANDS_ON = Path("cli/supervisor.py")
+"""What listens, to the processes that serve."""
 MAILS = Path("messaging/smtp.py")
 """To the operator's own mail server, which no request names."""
 
@@ -39,6 +41,7 @@ def test_only_the_guarded_client_opens_connections() -> None:
             found[place] = set(_found(ast.parse(file.read_text())))
     assert {place: names for place, names in found.items() if names} == {
         LISTENS: {"socket"},
+        HANDS_ON: {"socket"},
         MAILS: {"aiosmtplib"},
     }
 

@@ -249,8 +249,9 @@ async def test_w12_a_password_without_end_is_refused_and_costs_nothing(client: A
     account = {"email": "endless@hub.test", "password": endless, "role": "USER"}
     assert (await admin.post("/api/users", json=account)).status_code == 400
     began = time.perf_counter()
-    answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": endless})
-    assert answer.status_code == 401
+    for password, status in ((endless[:60_000], 401), (endless, 413)):
+        answer = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": password})
+        assert answer.status_code == status
     assert time.perf_counter() - began < 5
 
 

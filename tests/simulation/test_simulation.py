@@ -11,7 +11,6 @@ from datacollect.db import EVERY_TENANT, Database
 from datacollect.testing.devices import Generation
 from datacollect.testing.simulation.rules import Rule
 from datacollect.testing.simulation.runner import (
-    ENGINES,
     Arena,
     Verdict,
     counter_example,
@@ -20,6 +19,7 @@ from datacollect.testing.simulation.runner import (
     simulate,
 )
 from datacollect.testing.simulation.schedule import DeviceSpec, Do, Schedule, Step, make_schedule
+from tests.conftest import ENGINES
 
 pytestmark = pytest.mark.anyio
 

@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import multiprocessing
 import signal
 import socket
 from collections.abc import Iterator
@@ -75,6 +76,9 @@ def _end_with_parent() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit("datacollect: The process that started this one is gone.")
 
 
 def _give_back_large_blocks() -> None:

@@ -269,7 +269,7 @@ def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schema
     needed = [500]
     if class_of(path).limited is not Limited.NOT:
         needed += [429, 503]
-    [callers] = {call.permission.callers for call in calls if isinstance(call, Policy)}
+    callers = next((call.permission.callers for call in calls if isinstance(call, Policy)), Callers.ANYBODY)
     operation.setdefault("security", _SECURITY[callers])
     if callers is not Callers.ANYBODY:
         needed += [401, 403]

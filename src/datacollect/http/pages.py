@@ -52,51 +52,18 @@ class ApiDescription:
         return str(written).encode()
 
 
-def pages_router(description: ApiDescription) -> APIRouter:
-    router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
-    pages = APIRouter(include_in_schema=False, default_response_class=Response, dependencies=[PUBLIC])
+async def get_openapi_json(request: Request) -> Response:
+    return _cacheable(request, _description(request).as_json, "application/json")
 
-    async def get_openapi_json(request: Request) -> Response:
-        return _cacheable(request, description.as_json, "application/json")
 
-    async def get_openapi_yaml(request: Request) -> Response:
-        return _cacheable(request, description.as_yaml, "application/yaml")
+async def get_openapi_yaml(request: Request) -> Response:
+    return _cacheable(request, _description(request).as_yaml, "application/yaml")
 
-    for path, endpoint, media_type, name in (
-        ("/openapi.json", get_openapi_json, "application/json", "getOpenapiJson"),
-        ("/api-docs/openapi.json", get_openapi_json, "application/json", "getOpenapiJsonBesideThePage"),
-        ("/openapi.yaml", get_openapi_yaml, "application/yaml", "getOpenapiYaml"),
-    ):
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["GET"],
-            summary=f"This description ({path.rpartition('.')[2].upper()})",
-            description="The OpenAPI document of this hub. `ETag` and `If-None-Match` are understood.",
-            operation_id=name,
-            response_class=Response,
-            responses={
-                200: {"description": "The document.", "content": {media_type: {"schema": _DOCUMENT}}},
-                304: {"description": "The caller has this version already."},
-            },
-        )
 
-    @pages.get("/")
-    async def get_landing_page() -> Response:
-        return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
-
-    @pages.get("/api-docs")
-    async def get_api_page() -> Response:
-        return FileResponse(_API_DOCS / "index.html", headers=_PAGE_HEADERS)
-
-    @pages.get("/api-docs/")
-    async def redirect_to_api_page() -> Response:
-        return RedirectResponse("../api-docs")
-
-    for name in sorted(_ASSETS):
-        pages.add_api_route(f"/api-docs/{name}", _asset(name), methods=["GET"])
-    router.routes.extend(pages.routes)
-    return router
+def _description(request: Request) -> ApiDescription:
+    # Not in a closure: FastAPI remembers functions of routes for ever, and with them would the whole hub stay.
+    description: ApiDescription = request.app.state.description
+    return description
 
 
 def _asset(name: str) -> Any:
@@ -112,3 +79,49 @@ def _cacheable(request: Request, content: bytes, media_type: str) -> Response:
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=media_type, headers=headers)
+
+
+router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
+"""Of an application whose `state.description` is its `ApiDescription`."""
+
+_pages = APIRouter(include_in_schema=False, default_response_class=Response, dependencies=[PUBLIC])
+
+for _path, _endpoint, _media_type, _name in (
+    ("/openapi.json", get_openapi_json, "application/json", "getOpenapiJson"),
+    ("/api-docs/openapi.json", get_openapi_json, "application/json", "getOpenapiJsonBesideThePage"),
+    ("/openapi.yaml", get_openapi_yaml, "application/yaml", "getOpenapiYaml"),
+):
+    router.add_api_route(
+        _path,
+        _endpoint,
+        methods=["GET"],
+        summary=f"This description ({_path.rpartition('.')[2].upper()})",
+        description="The OpenAPI document of this hub. `ETag` and `If-None-Match` are understood.",
+        operation_id=_name,
+        response_class=Response,
+        responses={
+            200: {"description": "The document.", "content": {_media_type: {"schema": _DOCUMENT}}},
+            304: {"description": "The caller has this version already."},
+        },
+    )
+
+
+@_pages.get("/")
+async def get_landing_page() -> Response:
+    return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
+
+
+@_pages.get("/api-docs")
+async def get_api_page() -> Response:
+    return FileResponse(_API_DOCS / "index.html", headers=_PAGE_HEADERS)
+
+
+@_pages.get("/api-docs/")
+async def redirect_to_api_page() -> Response:
+    return RedirectResponse("../api-docs")
+
+
+for _asset_name in sorted(_ASSETS):
+    _pages.add_api_route(f"/api-docs/{_asset_name}", _asset(_asset_name), methods=["GET"])
+
+router.routes.extend(_pages.routes)

@@ -101,7 +101,7 @@ async def test_accounts_elsewhere_administrators_and_nobody_look_alike(scene: Sc
         ]
         for answer in answers:
             assert_refused(answer, 404, "User not found", "USER_NOT_FOUND")
-            assert set(answer.json()) == {"error", "message", "code", "requestId"}
+            assert set(answer.json()) == {"error", "message", "code", "help", "requestId"}
     assert (await scene.stored(boss))["role"] == "ADMIN"
 
 

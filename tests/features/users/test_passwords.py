@@ -3,7 +3,8 @@
 import bcrypt
 import pytest
 
-from datacollect.features.users.passwords import NOBODYS_HASH, hash_password, is_outdated, verify_password
+from datacollect.features.users import passwords
+from datacollect.features.users.passwords import hash_password, is_outdated, verify_password
 
 pytestmark = pytest.mark.usefixtures("dear_hashes")
 
@@ -47,4 +48,4 @@ async def test_every_dialect_of_bcrypt_is_understood(prefix: str) -> None:
 
 
 def test_nobodys_hash_costs_what_everybodys_does() -> None:
-    assert not is_outdated(NOBODYS_HASH)
+    assert not is_outdated(passwords.NOBODYS_HASH)

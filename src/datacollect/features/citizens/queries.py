@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from datacollect.db import Reading, Tx
@@ -14,6 +14,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 _MOST_FORGOTTEN = 100
+_CLOCKS_DIFFER_MILLIS = 60_000
 
 # -- sign-ins
 
@@ -162,7 +163,7 @@ async def lock_live_codes(
             columns.created_ms,
             columns.expires_ms,
         )
-        .where(_of(scope, identifier_hash), ~columns.spent, columns.expires_ms > now)
+        .where(_of(scope, identifier_hash), _is_live(now))
         .order_by(columns.created_ms.desc(), columns.id)
         .limit(limit)
         .with_for_update()
@@ -171,10 +172,17 @@ async def lock_live_codes(
     return [Code(*row) for row in rows]
 
 
+def _is_live(now: Millis) -> ColumnElement[bool]:
+    """Not one that was made later than now, by a clock that has been set back since: it would live as much longer, and
+    keep a new one from being sent. Those of machines beside this one differ a little."""
+    columns = codes.c
+    return and_(~columns.spent, columns.expires_ms > now, columns.created_ms <= now + _CLOCKS_DIFFER_MILLIS)
+
+
 async def has_own_code(view: Reading, scope: TenantScope, identifier_hash: bytes, *, origin: str, now: Millis) -> bool:
     """Whether one that was asked for from there may still be tried."""
     mine = (codes.c.origin == origin) & (codes.c.own_tries < TRIES)
-    live = select(codes.c.id).where(_of(scope, identifier_hash), ~codes.c.spent, codes.c.expires_ms > now, mine)
+    live = select(codes.c.id).where(_of(scope, identifier_hash), _is_live(now), mine)
     return (await view.execute(live.limit(1))).first() is not None
 
 

@@ -55,9 +55,8 @@ async def read_part(
     Of a program that is purged meanwhile, and maybe made anew, there is nothing: the reader begins with the new one
     when it comes again.
     """
+    # Not cut short where the log ends: it would take less time, and tell a limited reader that others are silent too.
     after = place.position
-    if after >= place.head:
-        return Page((), None, after)
     first_in_window = 1 if begins is None else await log.position_at(view, scope, begins)
     sieved = first_in_window > 1 or bool(part.wanted_areas)
     look_at = max(limit, _EXAMINED) if sieved else limit

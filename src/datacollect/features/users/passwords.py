@@ -45,9 +45,14 @@ async def hash_password(password: str) -> str:
     return await asyncio.get_running_loop().run_in_executor(_pool, _hasher.hash, password)
 
 
-async def verify_password(password: str, stored: str) -> bool:
-    """Whether the password is the hashed one. Understands argon2 and the bcrypt hashes of the reference."""
-    return await asyncio.get_running_loop().run_in_executor(_pool, _verify, password, stored)
+async def verify_password(password: str, stored: str | None) -> bool:
+    """Whether the password is the hashed one. Understands argon2 and the bcrypt hashes of the reference.
+
+    Without a hash, for there is no such account, it takes as long all the same.
+    """
+    checked = NOBODYS_HASH if stored is None else stored
+    is_right = await asyncio.get_running_loop().run_in_executor(_pool, _verify, password, checked)
+    return is_right and stored is not None
 
 
 def is_outdated(stored: str) -> bool:

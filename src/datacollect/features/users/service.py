@@ -43,7 +43,6 @@ from datacollect.features.users.model import (
 )
 from datacollect.features.users.passwords import (
     HASHING_THREADS,
-    NOBODYS_HASH,
     hash_password,
     is_outdated,
     verify_password,
@@ -424,7 +423,7 @@ async def is_right_password(user: User | None, password: str) -> bool:
     """
     if len(password) > LONGEST_PASSWORD:
         return False
-    return await verify_password(password, user.password_hash if user else NOBODYS_HASH) and user is not None
+    return await verify_password(password, user.password_hash if user else None)
 
 
 async def modern_hash(user: User, password: str) -> str | None:
