@@ -121,7 +121,7 @@ def test_checks_can_be_measured_without_a_sweep(tmp_path: Path) -> None:
     options = f"--serve sqlite --people 80 --samples 6 --max-minutes 3 --keys-only --out={out} --work-dir={tmp_path}"
     assert main(["duplicates", *options.split()]) == 0
     cells = {cell["key"].rpartition("/")[2]: cell for cell in json.loads(out.read_text())["cells"]}
-    assert list(cells) == ["fill", "keys", "check"]
+    assert list(cells) == ["fill", "keys", "check", "push"]
     assert cells["check"]["matched"] >= 3 and cells["keys"]["rows"] > 800
 
 
