@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from httpx2 import ASGITransport, AsyncClient
+from httpx2 import AsyncClient
 
 from datacollect.app import create_app
 from datacollect.settings import Settings
+from tests.client import HubClient
 
 OpenHub = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
@@ -24,8 +25,7 @@ def open_hub(tmp_path: Path) -> OpenHub:
         app = create_app(Settings(_env_file=None, DATA_DIR=tmp_path, **values))  # type: ignore[arg-type]
         if extend is not None:
             extend(app)
-        transport = ASGITransport(app=app, raise_app_exceptions=False)
-        async with app.router.lifespan_context(app), AsyncClient(transport=transport, base_url="http://hub.test") as c:
-            yield c
+        async with app.router.lifespan_context(app), HubClient(app) as client:
+            yield client
 
     return opened

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI
-from httpx2 import ASGITransport, AsyncClient, Response
+from httpx2 import AsyncClient, Response
 
 from datacollect.app import create_app
 from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, Limited, class_of
@@ -19,6 +19,7 @@ from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
+from tests.client import HubClient
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 
 pytestmark = pytest.mark.anyio
@@ -57,8 +58,7 @@ class House:
         app.add_api_route("/wait", wait, methods=["GET"])
 
     def client(self, address: str = "192.0.2.1", headers: dict[str, str] | None = None) -> AsyncClient:
-        transport = ASGITransport(app=self.app, raise_app_exceptions=False, client=(address, 1))
-        return AsyncClient(transport=transport, base_url="http://hub.test", headers=headers or {})
+        return HubClient(self.app, address=address, headers=headers)
 
     async def get(self, path: str, address: str = "192.0.2.1", **headers: str) -> Response:
         async with self.client(address, headers) as client:
