@@ -56,14 +56,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--shuffle`. Afterwards pytest puts together again what shares a fixture of the session, as each engine."""
+    """Long ones first; all in another order with `--shuffle`.
+
+    Afterwards pytest puts together again what shares a fixture of the session, as each engine.
+    """
     seed = config.getoption("shuffle")
-    if seed is None:
-        return
+    if seed is not None:
+        _shuffle(items, random.Random(seed))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def _shuffle(items: list[pytest.Item], chance: random.Random) -> None:
     modules: dict[Path, list[pytest.Item]] = {}
     for item in items:
         modules.setdefault(item.path, []).append(item)
-    chance = random.Random(seed)
     order = list(modules.values())
     chance.shuffle(order)
     for tests in order:

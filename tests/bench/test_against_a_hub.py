@@ -14,6 +14,8 @@ from bench.serve import serving
 from bench.table import render
 from datacollect.testing.postgres import fresh_database
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("scenario", "keys"),

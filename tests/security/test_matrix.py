@@ -37,7 +37,7 @@ from tests.security.matrix.world import (
     open_world,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 COUNTERS = frozenset({"attempts", "security_log"})
 """Tables in which a refused request may leave something."""
