@@ -9,7 +9,8 @@ Neither keeps the other waiting. Jobs that have failed since their last step may
 systems that are away leave room for those that are not.
 
 Between steps a job rests for as long as the step took, so that whoever asks the hub for something meanwhile finds the
-database's writer and the event loop free half of the time: a job has time, a request has not.
+database's writer and the event loop free half of the time: a job has time, a request has not. A job that thinks before
+its steps rests likewise every few milliseconds meanwhile, and such jobs share the half of one.
 
 After a slice (some steps, or a second) the job goes back into the line, in the transaction of its last step, and the next
 turn belongs to the tenant that has waited longest.
@@ -114,6 +115,7 @@ class Worker:
                 writing=asyncio.Semaphore(max(slots, 2)),
             ),
             calls=self._calls,
+            preparing=set(),
             is_stopping=lambda: self._stopping,
         )
         # What other processes put in line, and what is to be tried again, waits so long. Our own work wakes us.

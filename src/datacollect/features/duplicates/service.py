@@ -9,7 +9,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.features.duplicates import queries
-from datacollect.features.duplicates.comparing import compare_all, keys_of, subject_of
+from datacollect.features.duplicates.comparing import compare_one, subject_of
 from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.errors import PairNotFound
 from datacollect.features.duplicates.merging import resolution
@@ -152,7 +152,7 @@ async def check(
     if matching is None or not matching.is_wanted:
         return Checked((), False, 0.0)
     subject = subject_of(guid or "", kind, form, data, matching.roles, at=now, area=area)
-    scores = (await compare_all(view, scope, [subject], keys_of([subject]), matching.roles))[subject.guid]
+    scores = await compare_one(view, scope, subject, matching.roles)
     least = matching.threshold - POSSIBLE_BELOW
     likely = sorted(
         ((score, other.guid) for other, score in scores if score.bits >= least), key=lambda each: -each[0].bits

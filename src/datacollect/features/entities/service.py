@@ -77,9 +77,9 @@ guids_of_entities = queries.guids_of_entities
 known_guids = queries.known_guids
 
 
-async def entities_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
+async def entities_changed(view: Reading, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
     """The entities that exist and were last changed next, about `limit` of them, in the order of their changes."""
-    return await list_changed(tx, scope, after=after, to=to, limit=limit)
+    return await list_changed(view, scope, after=after, to=to, limit=limit)
 
 
 async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[Entity]:
