@@ -13,7 +13,7 @@ import msgspec
 
 from bench.client import BenchError
 from bench.payload import EventMaker, push_body
-from bench.runner import Bench, program, say, store
+from bench.runner import Bench, fill, program, say
 from bench.scenarios.reading import walk
 from bench.stats import Samples
 
@@ -22,8 +22,13 @@ _EVERY_SECONDS = 0.02
 _ROUNDS = 3
 _CLIENTS = 8
 _UNTIL_BUSY_SECONDS = 1.5
+_UNTIL_QUIET_SECONDS = 3.0
+"""What was pushed is sealed by then."""
 _LONGEST_SECONDS = 8
 _MOST_CURSORS = 200
+
+_CONFIG: dict[str, Any] = {"duplicates": {"detect": False}}
+"""Looking for duplicates in what was pushed would go on for minutes, in what is to be quiet."""
 
 _BULKS: Mapping[str, Mapping[str, Any]] = {
     "push100": {"batch": 100},
@@ -45,9 +50,14 @@ async def bystander(bench: Bench) -> None:
     """Latency of a token check, a page of ten and a push of one, quiet and while eight clients push or pull in bulk."""
     seconds = min(bench.options.seconds, _LONGEST_SECONDS)
     phases = {"quiet": _Phase()} | {name: _Phase() for name in _BULKS}
-    async with store(bench, bench.held) as read, program(bench, "bulk") as written, program(bench, "own") as own:
+    async with (
+        program(bench, "bulk-read", **_CONFIG) as read,
+        program(bench, "bulk", **_CONFIG) as written,
+        program(bench, "own", **_CONFIG) as own,
+    ):
+        await fill(bench, read, bench.held)
         cursors = {
-            task["limit"]: await walk(bench, read.config_id, limit=task["limit"], most=_MOST_CURSORS)
+            task["limit"]: await walk(bench, read, limit=task["limit"], most=_MOST_CURSORS)
             for task in _BULKS.values()
             if "limit" in task
         }
@@ -59,9 +69,10 @@ async def bystander(bench: Bench) -> None:
                 await bench.client.sign_in()
                 meter = bench.meter()
                 if name == "quiet":
+                    await asyncio.sleep(_UNTIL_QUIET_SECONDS)
                     await _stand_by(bench, own, maker, phase, seconds)
                 else:
-                    config_id = written if "batch" in _BULKS[name] else read.config_id
+                    config_id = written if "batch" in _BULKS[name] else read
                     task = {"config_id": config_id, **_BULKS[name]}
                     if "limit" in task:
                         task["cursors"] = cursors[task["limit"]]
