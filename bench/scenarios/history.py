@@ -102,7 +102,7 @@ class _Side:
     def config_id(self) -> str:
         return self.filled.config_id
 
-    def push(self, maker: EventMaker, events: int, number: int) -> list[dict[str, Any]]:
+    def mixed(self, maker: EventMaker, events: int, number: int) -> list[dict[str, Any]]:
         """So many events, of ten of which one registers somebody and nine edit somebody who is there, each another one."""
         newcomers = events // EVENTS_EACH if events >= EVENTS_EACH else int(number % EVENTS_EACH == 0)
         made = [maker.create() for _ in range(newcomers)]
@@ -140,7 +140,7 @@ async def _measure(bench: Bench, key: str, sides: list[_Side]) -> None:
     for batch in _BATCHES:
 
         async def push(side: _Side, number: int, batch: int = batch) -> Answer:
-            return await client.push(push_body(side.push(maker, batch, number), side.config_id))
+            return await client.push(push_body(side.mixed(maker, batch, number), side.config_id))
 
         await _in_turn(bench, f"{key}/push{batch}", sides, push)
     for side in sides:
@@ -163,6 +163,12 @@ async def _measure(bench: Bench, key: str, sides: list[_Side]) -> None:
 
     await _in_turn(bench, f"{key}/one", sides, one)
     await _in_turn(bench, f"{key}/list100", sides, listed)
+    for batch in _BATCHES:
+
+        async def register(side: _Side, number: int, batch: int = batch) -> Answer:
+            return await client.push(push_body([maker.create() for _ in range(batch)], side.config_id))
+
+        await _in_turn(bench, f"{key}/register{batch}", sides, register)
 
 
 async def _in_turn(bench: Bench, key: str, sides: list[_Side], ask: _Ask) -> None:
@@ -183,11 +189,11 @@ async def _in_turn(bench: Bench, key: str, sides: list[_Side], ask: _Ask) -> Non
 
     for side in sides:
         await some(side, _WARM_UP, Samples())
-    meter = bench.meter()
-    for turn in range(_TURNS):
+    meter, turns = bench.meter(), min(_TURNS, bench.options.samples)
+    for turn in range(turns):
         for side in sides if turn % 2 else sides[::-1]:
             before = _cpu(bench)
-            await some(side, max(1, bench.options.samples // _TURNS), samples[side.name])
+            await some(side, bench.options.samples // turns, samples[side.name])
             spent = cpu[side.name]
             spent |= {name: spent.get(name, 0.0) + used - before[name] for name, used in _cpu(bench).items()}
     told = {name: _told(found, cpu[name]) | {"answer_bytes": size[name]} for name, found in samples.items()}

@@ -106,20 +106,22 @@ def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> No
 
 def test_a_long_history_is_measured_and_can_be_kept(tmp_path: Path) -> None:
     out, kept = tmp_path / "result.json", tmp_path / "kept"
-    options = f"history --serve sqlite --samples 20 --max-minutes 3 --out={out} --keep={kept}".split()
-    assert main([*options, "--events=300"]) == 0
-    assert main([*options, "--events=700"]) == 0
-    cells = {cell["key"].removeprefix("history/events700/"): cell for cell in json.loads(out.read_text())["cells"]}
+    options = f"history --serve sqlite --samples 2 --max-minutes 3 --out={out} --keep={kept}".split()
+    held = []
+    for events in (300, 3000):
+        assert main([*options, f"--events={events}"]) == 0
+        cells = {cell["key"].rpartition(f"events{events}/")[2]: cell for cell in json.loads(out.read_text())["cells"]}
+        held.append(cells["size"]["events"])
     # The first run has left some events of its own.
-    assert cells["fill"]["events"] < 400 and cells["fill"]["sealed_runs"] == 1
-    assert cells["size"]["bytes_per_event"] > 500 and {"events", "entities", "search_terms"} <= set(
-        cells["size"]["tables"]
-    )
-    assert {f"push{batch}" for batch in (1, 10, 100)} < cells.keys()
+    assert held == [300, 3000] and 0 < cells["fill"]["events"] < 2700
+    assert cells["fill"]["sealed_runs"] == 6
+    assert cells["size"]["bytes_per_event"] > 500
+    assert {"events", "entities", "search_terms", "log_segments"} < cells["size"]["tables"].keys()
+    assert {f"{kind}{batch}" for kind in ("push", "register") for batch in (1, 10, 100)} < cells.keys()
     assert {f"pull{limit}/{place}" for limit in (10, 1000) for place in ("start", "middle", "end")} < cells.keys()
     for name in cells.keys() - {"fill", "size"}:
-        assert set(cells[name]["ratio"]) == {"p50", "p95", "hub_cpu_ms"}, name
-        assert cells[name]["full"]["outcomes"] == {"200": 20}
+        assert {"p50", "p95"} < cells[name]["ratio"].keys(), name
+        assert cells[name]["full"]["outcomes"] == {"200": 2}
 
 
 def test_a_bystander_is_measured_beside_others_in_bulk(tmp_path: Path) -> None:
