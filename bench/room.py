@@ -101,7 +101,7 @@ def _size(path: Path) -> int:
 _PARTS = """
 SELECT coalesce(owner.relname, part.relname), part.relname,
   CASE WHEN owner.oid IS NULL THEN '' ELSE (
-    SELECT string_agg(pg_get_indexdef(part.oid, number, TRUE), ', ' ORDER BY number)
+    SELECT string_agg(trim('"' FROM pg_get_indexdef(part.oid, number, TRUE)), ', ' ORDER BY number)
     FROM generate_series(1, i.indnkeyatts) AS number) END,
   pg_table_size(part.oid)
 FROM pg_class part
