@@ -216,6 +216,9 @@ class Turn:
 
     async def _fail(self, error: Exception) -> None:
         code, after_seconds = _code_of(error), _asked_pause(error)
+        if isinstance(error, Unavailable):
+            # That the database is away, or its disk full, is no failure of the job: it must not be given up for it.
+            self._job = replace(self._job, failures=min(self._job.failures, self._retries.attempts - 1))
         is_final = isinstance(error, Unrecoverable) or (isinstance(error, CallFailed) and error.is_final)
         told = {"exception": _trace_of(error)} if isinstance(self._handler, CallingHandler) else {"exc_info": error}
         _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), **told)
