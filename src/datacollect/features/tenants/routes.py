@@ -11,6 +11,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, Made, Picture, artifact_json, artifact_qr, public_base_url
+from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
     InvalidConfigId,
@@ -96,7 +97,7 @@ class _Section(JsonBody):
 PATCHED = {**REVISED, **errors(404, texts={412: CHANGED})}
 
 _config_upload = _ConfigUpload(
-    schemas.ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
+    ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
 )
 UploadedConfig = Annotated[Any, Depends(_config_upload)]
 
