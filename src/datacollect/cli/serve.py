@@ -32,7 +32,6 @@ _log = structlog.get_logger(component="server")
 _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _PORT_TAKEN = (errno.EADDRINUSE, errno.EACCES)
-_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 _SHUTDOWN_SECONDS = 30
 _WORKER_SECONDS = 60
 """How long a process may take to start, or to say that it lives, on a machine that is busy."""
