@@ -1,8 +1,9 @@
 """SQLite in memory, without threads or a disk: the real statements, thousands of times a second."""
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, CursorResult, Executable, create_engine
@@ -27,6 +28,9 @@ class MemoryTx(Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         return self._driver.execute(sql, parameters).fetchall()
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return json.dumps(list(values))
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._driver.execute(sql, parameters)

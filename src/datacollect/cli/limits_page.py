@@ -27,8 +27,8 @@ from datacollect.features.selfservice import export as own_data
 from datacollect.features.sync.payload import MOST_ISSUES
 from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
+from datacollect.features.tenants.config_schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
-from datacollect.features.tenants.schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.limits import CLASSES
 from datacollect.http.sending import STALL_SECONDS

@@ -57,6 +57,11 @@ class Reading(ABC):
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         """All rows of one statement in the driver's own SQL (`?` or `$1` placeholders)."""
 
+    @abstractmethod
+    def listed(self, values: Collection[str] | Collection[int]) -> Any:
+        """A list as one parameter of such a statement, however long: what `unnest` of PostgreSQL takes, or SQLite's
+        `json_each`."""
+
 
 class Tx(Reading):
     """A unit of work in progress; it is committed by the block that opened it, never by whoever receives it."""

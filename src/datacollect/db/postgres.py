@@ -89,6 +89,9 @@ class _PostgresReading(Reading):
         self._statements.add(sql)
         return await self._driver.fetch(sql, *parameters)
 
+    def listed(self, values: Collection[str] | Collection[int]) -> list[Any]:
+        return list(values)
+
 
 class _PostgresTx(_PostgresReading, Tx):
     async def run(self, sql: str, *parameters: Any) -> None:

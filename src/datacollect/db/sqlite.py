@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import aiosqlite
+import msgspec
 from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -65,6 +66,9 @@ class _SqliteReading(Reading):
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         self._statements.add(sql)
         return list(await self._driver.execute_fetchall(sql, parameters))
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return msgspec.json.encode(list(values)).decode()
 
 
 class _SqliteTx(_SqliteReading, Tx):

@@ -6,10 +6,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, true, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import EveryTenant, Reading, Tx
+from datacollect.db import EveryTenant, Reading, Tx, insert_into
 from datacollect.jobs.errors import JobReplaced
 from datacollect.jobs.model import Job, JobId, JobState, Progress
 from datacollect.jobs.tables import IS_ACTIVE, jobs
@@ -35,7 +34,7 @@ async def insert_job(
     now: Millis,
 ) -> bool:
     """Whether there was no active one of that kind and key. Waits for a transaction that is just making one."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(jobs)
+    insert = insert_into(tx, jobs)
     statement = insert.values(
         id=job_id,
         tenant_id=scope.tenant_id,

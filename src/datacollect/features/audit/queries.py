@@ -76,7 +76,7 @@ _LAST_ORDINAL = {
 
 async def find_known(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, AuditEntry]:
     """Which of these are stored, by guid."""
-    rows = await view.fetch(_KNOWN[view.dialect], scope.tenant_id, _list(view, guids))
+    rows = await view.fetch(_KNOWN[view.dialect], scope.tenant_id, view.listed(guids))
     return {entry.guid: entry for entry in map(_entry, rows)}
 
 
@@ -213,7 +213,7 @@ def _line(row: Sequence[Any]) -> Line:
 
 async def find_sources(view: Reading, scope: TenantScope, positions: Collection[int]) -> dict[int, Source]:
     """The events at these positions."""
-    rows = await view.fetch(_SOURCES[view.dialect], scope.tenant_id, _list(view, positions))
+    rows = await view.fetch(_SOURCES[view.dialect], scope.tenant_id, view.listed(positions))
     return {row[0]: Source(row[1], row[2], row[3]) for row in rows}
 
 
@@ -233,7 +233,7 @@ async def list_reads(
     view: Reading, scope: TenantScope, entity_guid: str, actions: Collection[str], *, before: Place, limit: int
 ) -> Sequence[AuditEntry]:
     """Notes of these reads, the latest first."""
-    asked = _list(view, sorted(actions))
+    asked = view.listed(sorted(actions))
     return [
         _entry(row)
         for row in await view.fetch(_READS_OF[view.dialect], scope.tenant_id, entity_guid, asked, *before, limit)
@@ -337,12 +337,8 @@ async def find_touched(
     """The guids of the entities that these events touched along with their own, and whether they wrote them: values
     can have been lost on one that is deleted."""
     found: dict[int, dict[str, bool]] = {}
-    rows = await view.fetch(_TOUCHED_BY[view.dialect], scope.tenant_id, _list(view, positions))
+    rows = await view.fetch(_TOUCHED_BY[view.dialect], scope.tenant_id, view.listed(positions))
     for position, guid, action in rows:
         touched = found.setdefault(position, {})
         touched[guid] = touched.get(guid, False) or is_write(action)
     return found
-
-
-def _list(view: Reading, values: Collection[Any]) -> Any:
-    return msgspec.json.encode(list(values)).decode() if view.dialect == "sqlite" else list(values)

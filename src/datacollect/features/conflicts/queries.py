@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.conflicts.model import ConflictRecord, Resolution
 from datacollect.features.conflicts.tables import conflicts
 from datacollect.kernel.clock import Millis
@@ -18,7 +17,7 @@ _columns = conflicts.c
 
 async def keep(tx: Tx, scope: TenantScope, found: Sequence[ConflictRecord]) -> None:
     """Store new conflicts; a known guid is left as it is."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(conflicts)
+    insert = insert_into(tx, conflicts)
     await tx.execute(insert.on_conflict_do_nothing(), [_values(scope, conflict) for conflict in found])
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal_column, 
 from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.links.shown import external_id_of
-from datacollect.features.entities.rows import json_text
 from datacollect.features.entities.tables import entities, members
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -87,9 +86,8 @@ async def member_guids(view: Reading, scope: TenantScope, groups: Sequence[str])
     """The guids of `list_members` for several groups at once; groups without members are left out."""
     if not groups:
         return {}
-    asked = json_text(groups) if view.dialect == "sqlite" else list(groups)
     found: dict[str, list[str]] = {}
-    for group, member in await view.fetch(_MEMBERS[view.dialect], scope.tenant_id, asked):
+    for group, member in await view.fetch(_MEMBERS[view.dialect], scope.tenant_id, view.listed(groups)):
         found.setdefault(group, []).append(member)
     return found
 
@@ -123,8 +121,10 @@ async def known_guids(view: Reading, scope: TenantScope, guids: Sequence[str]) -
     """Of each of the entities that there is or was, whether it exists; the others are left out."""
     if not guids:
         return {}
-    asked = json_text(guids) if view.dialect == "sqlite" else list(guids)
-    return {guid: not deleted for guid, deleted in await view.fetch(_KNOWN[view.dialect], scope.tenant_id, asked)}
+    return {
+        guid: not deleted
+        for guid, deleted in await view.fetch(_KNOWN[view.dialect], scope.tenant_id, view.listed(guids))
+    }
 
 
 def _live(scope: TenantScope) -> Select[Any]:

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, bindparam, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
 from datacollect.features.quarantine.tables import quarantine
@@ -21,7 +20,7 @@ _GUIDS_PER_STATEMENT = 5000
 
 async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> None:
     """Store refused events; one that is there has come once more, and is otherwise left as it is."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(quarantine)
+    insert = insert_into(tx, quarantine)
     again = {"attempts": _columns.attempts + 1, "last_seen_ms": insert.excluded.last_seen_ms}
     upsert = insert.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=again)
     # In the order in which decisions lock them, so that the two cannot wait for each other.
@@ -30,7 +29,7 @@ async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> No
 
 async def keep_blocking(tx: Tx, scope: TenantScope, refused: Quarantined) -> None:
     """Store an event that refused a whole push; of one that is there, tell how it looks now."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(quarantine)
+    insert = insert_into(tx, quarantine)
     now = ("last_seen_ms", "actor", "device_id", "code", "message", "path", "body", "entity_guid")
     newest = {name: insert.excluded[name] for name in now}
     upsert = insert.on_conflict_do_update(
