@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
+from datacollect.db.portions import Portion
+from datacollect.db.sqlite import fetch_portion
 
 
 class MemoryTx(Tx):
@@ -27,6 +29,11 @@ class MemoryTx(Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         return self._driver.execute(sql, parameters).fetchall()
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        return fetch_portion(self._driver, sql, parameters, texts, most_bytes)
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._driver.execute(sql, parameters)
