@@ -50,11 +50,11 @@ class _Watch:
             run(handle)
             self.steps.append((time.thread_time() - begun, _where(handle)))
 
-        loop_events.Handle._run = timed  # type: ignore[method-assign]
+        loop_events.Handle._run = timed  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
-            loop_events.Handle._run = run  # type: ignore[method-assign]
+            loop_events.Handle._run = run  # type: ignore[method-assign, assignment]
 
 
 def _where(handle: Any) -> str:

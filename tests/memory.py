@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
+from datacollect.db.portions import Portion
+from datacollect.db.sqlite import fetch_portion
 
 _ENGINE = create_engine("sqlite://", isolation_level="AUTOCOMMIT", poolclass=NullPool)
 """Of all of them, each of which is a connection: what has been compiled for one is known to the next."""
@@ -47,6 +49,11 @@ class MemoryTx(Tx):
 
     def listed(self, values: Collection[str] | Collection[int]) -> str:
         return json.dumps(list(values))
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        return fetch_portion(self._driver, sql, parameters, texts, most_bytes)
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._driver.execute(sql, parameters)

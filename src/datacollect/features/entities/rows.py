@@ -215,6 +215,7 @@ def placeholder(dialect: Dialect, number: int) -> str:
 def _put(states: States, row: Sequence[Any]) -> None:
     if row[0] == 0:
         states.put(entity_from(row))
+        states.letters[row[1]] = len(row[4])
     else:
         _, group, member, ordinal, _, _, present, time, position = row
         states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))

@@ -20,6 +20,7 @@ from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
 from datacollect.features.entities.queries import StoredEntity as StoredEntity
+from datacollect.features.entities.queries import Summary as Summary
 from datacollect.features.entities.queries import find_entity as find_entity
 from datacollect.features.entities.queries import is_group, list_members, member_guids
 from datacollect.features.entities.reach import Find, is_within, require_reach
@@ -32,6 +33,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 groups_of = queries.list_groups_of
+summaries_of = queries.summaries_of
 
 
 @dataclass(frozen=True, slots=True)
