@@ -54,7 +54,7 @@ class _Watch:
         try:
             yield
         finally:
-            loop_events.Handle._run = run  # type: ignore[method-assign, assignment]
+            loop_events.Handle._run = run  # type: ignore[method-assign]
 
 
 def _where(handle: Any) -> str:
