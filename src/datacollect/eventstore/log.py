@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from datacollect.db import Reading, Tx
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
@@ -157,7 +158,7 @@ class EventLog:
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
-        hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
+        hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
         fresh = batch.fresh(events, hashes)
@@ -168,20 +169,21 @@ class EventLog:
             batch.runs.append(
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
             )
-        for index, hashed in fresh:
-            if refused and index in refused:
-                batch.reject(index, events[index], hashed, refused[index], on_rejection)
-                continue
-            batch.apply(
-                index,
-                events[index],
-                current[index],
-                hashed,
-                scope.actor.event_user_id,
-                device_id,
-                origin,
-                on_rejection,
-            )
+        async for some in in_turns(fresh):
+            for index, hashed in some:
+                if refused and index in refused:
+                    batch.reject(index, events[index], hashed, refused[index], on_rejection)
+                    continue
+                batch.apply(
+                    index,
+                    events[index],
+                    current[index],
+                    hashed,
+                    scope.actor.event_user_id,
+                    device_id,
+                    origin,
+                    on_rejection,
+                )
         if batch.result.stored:
             for run in batch.runs:
                 await run.save(tx)
@@ -219,6 +221,13 @@ class EventLog:
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)
+
+
+async def _hashes_of(events: Sequence[Event]) -> list[EventHash]:
+    hashes: list[EventHash] = []
+    async for some in in_turns(events):
+        hashes += map(hash_event, some)
+    return hashes
 
 
 class _Batch:
