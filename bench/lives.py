@@ -177,7 +177,7 @@ class Filled:
         """Of the events at these positions, as a device writes them."""
         async with self.database.reading(self._scope) as view:
             events = await event_store(self.database).read_at(view, self._scope, positions)
-        return [str(Cursor(event.occurred_at, event.guid)) for event in events]
+        return [str(Cursor(event.occurred_at, event.guid)) for event in events.rows]
 
     async def some_people(self, count: int, chance: random.Random) -> list[str]:
         """Anybody, wherever they are in the log: those next to guids that are drawn."""

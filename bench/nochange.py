@@ -98,7 +98,7 @@ class _Filled:
 
 
 @contextlib.contextmanager
-def _without_request_lines() -> Iterator[None]:
+def without_request_lines() -> Iterator[None]:
     """The hubs in here would write them to where the result goes."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = sorted(min(size, _MOST_EVENTS) for size in options.held)
     work = {"areas": options.areas, "samples": options.samples}
     report = Report(options.out, machine=machine_facts(), options={"engine": options.serve, "held": sizes, **work})
-    with _without_request_lines():
+    with without_request_lines():
         found = asyncio.run(measure(options.serve, sizes, work_dir=options.work_dir, **work))
     for cell in found["cells"]:
         report.add(cell)

@@ -49,6 +49,7 @@ class Options:
     config: str | None = None
     entities: int | None = None
     devices: int = 100
+    spread: float = 0
     profile: Path | None = None
     people: int | None = None
     keys_only: bool = False
@@ -148,6 +149,12 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
     one("devices", 2_000, "stampede: how many start together (%(default)s)")
+    work.add_argument(
+        "--spread",
+        type=_number(0, 600),
+        default=defaults.spread,
+        help="stampede: incremental syncs also begin one after another within so many seconds (%(default)s)",
+    )
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import itertools
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -25,7 +27,7 @@ from datacollect.features.users import passwords
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
-from datacollect.testing.postgres import fresh_database, server_url, template_database
+from datacollect.testing.postgres import Template, fresh_database, server_url, template_database
 from datacollect.testing.s3 import S3Server, s3_server
 
 # A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
@@ -47,6 +49,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutations", type=int, default=1000, help="changed bytes to look for in each engine's log (%(default)s)"
     )
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules, and the tests of each, in another order")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--shuffle`. Afterwards pytest puts together again what shares a fixture of the session, as each engine."""
+    seed = config.getoption("shuffle")
+    if seed is None:
+        return
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    chance = random.Random(seed)
+    order = list(modules.values())
+    chance.shuffle(order)
+    for tests in order:
+        chance.shuffle(tests)
+    items[:] = itertools.chain.from_iterable(order)
 
 
 def pytest_collection_finish() -> None:
@@ -113,7 +133,7 @@ class Migrated:
 
     def __init__(self, folder: Path, kept: contextlib.AsyncExitStack) -> None:
         self._folder, self._kept = folder, kept
-        self._template: str | None = None
+        self._template: Template | None = None
 
     @contextlib.asynccontextmanager
     async def database(self, engine: str, request: pytest.FixtureRequest, data_dir: Path) -> AsyncIterator[str | None]:

@@ -53,6 +53,7 @@ def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
                 "stampede/cold/held60/default/devices6",
                 "stampede/cold/held60/limit7/devices6",
                 "stampede/incremental/held60/devices6",
+                "stampede/incremental/held60/within0.1s/devices6",
             ],
         ),
         ("soak", ["soak/held60"]),
@@ -64,7 +65,7 @@ def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
 )
 def test_crowds_and_ceilings_are_measured_without_an_error(scenario: str, keys: list[str], tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    options = f"--serve sqlite --events 60 --devices 6 --limit 0 7 --batch 5 --seconds 3 --max-minutes 5 --out={out}"
+    options = f"--serve sqlite --events 60 --devices 6 --spread 0.1 --limit 0 7 --batch 5 --seconds 3 --max-minutes 5 --out={out}"
     assert main([scenario, *options.split(), f"--work-dir={tmp_path}"]) == 0
     result = json.loads(out.read_text())
     assert [cell["key"] for cell in result["cells"]] == keys

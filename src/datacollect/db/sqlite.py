@@ -12,20 +12,24 @@ import contextlib
 import sqlite3
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
+import msgspec
 from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
+from datacollect.db.portions import Portion, portion_of
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
+
+_T = TypeVar("_T")
 
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
@@ -73,6 +77,19 @@ class _SqliteReading(Reading):
         self._statements.add(sql)
         return list(await self._driver.execute_fetchall(sql, parameters))
 
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return msgspec.json.encode(list(values)).decode()
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        self._statements.add(sql)
+        return await self._in_thread(fetch_portion, sql, parameters, texts, most_bytes)
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        # The driver has no public way to do several things in one trip.
+        return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+
 
 class _SqliteTx(_SqliteReading, Tx):
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -102,13 +119,18 @@ class _SqliteTx(_SqliteReading, Tx):
     async def run_frame(self, *statements: str) -> None:
         await self._in_thread(_run_frame, statements)
 
-    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
-        # The driver has no public way to do several things in one trip.
-        await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call]
-
     def of_one_unit(self) -> "_SqliteTx":
         """The same connection, for a unit of its own."""
         return _SqliteTx(self.connection, self._statements, self._driver)
+
+
+def fetch_portion(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[Any], texts: Sequence[str], most_bytes: int
+) -> Portion[Sequence[Any]]:
+    """See `Reading.fetch_portion`."""
+    with contextlib.closing(connection.execute(sql, parameters)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
 
 
 def _execute_all(connection: sqlite3.Connection, work: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:

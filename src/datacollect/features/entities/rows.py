@@ -217,6 +217,7 @@ def placeholder(dialect: Dialect, number: int) -> str:
 def _put(states: States, row: Sequence[Any]) -> None:
     if row[0] == 0:
         states.put(entity_from(row))
+        states.letters[row[1]] = len(row[4])
     else:
         _, group, member, ordinal, _, _, present, time, position = row
         states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
@@ -256,7 +257,7 @@ async def save_entities(
     async for some in in_turns(list(changed)):
         rows += map(_entity_values, some)
     if rows and terms and tx.dialect == "postgresql":
-        columns = [*_entity_columns(rows), *map(array_text, zip(*sorted(terms), strict=True))]
+        columns = [*_entity_columns(rows), *map(array_text, zip(*await indexing.in_key_order(terms), strict=True))]
         await tx.run(tables.save_entities_and_terms, scope.tenant_id, *columns)
         return
     await _save(tx, scope, tables.save_entities[tx.dialect], rows, _entity_columns)

@@ -14,7 +14,7 @@ from datacollect.features.sync.payload import Push, read_push_in_turns
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
-from datacollect.http.body import ProgramBody, Sent, read_json
+from datacollect.http.body import ProgramBody, Sent, take_json
 from datacollect.http.direct import DirectRoute, directly
 from datacollect.http.hub import CurrentHub, Hub, get_hub
 from datacollect.http.openapi import errors
@@ -59,7 +59,7 @@ class _PushDocument(ProgramBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
 
     async def __call__(self, request: Request) -> Sent:
-        document = await read_json(request)
+        document = await take_json(request)
         return Sent(document, document)
 
 
