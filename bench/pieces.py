@@ -28,6 +28,7 @@ from bench.report import Report
 from bench.runner import say
 from bench.serve import empty_database
 from datacollect.app import create_app
+from datacollect.cli.collecting import settle
 from datacollect.testing.wire import Answer, Wire, asgi_wire
 
 _PROGRAM = "bench-pieces"
@@ -94,6 +95,7 @@ async def _run(options: argparse.Namespace, report: Report) -> None:
             async with app.router.lifespan_context(app):
                 wire = asgi_wire(app)
                 headers = await signed_in(wire, ADMIN)
+                settle()
                 await post(wire, "/api/apps", headers, program_config(_PROGRAM, duplicates={"detect": False}))
                 for batch in options.batch:
                     await _measure(wire, headers, report, batch, options.repetitions)

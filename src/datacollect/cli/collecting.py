@@ -8,6 +8,13 @@ _YOUNG = 10_000
 """Containers that may come to be before the youngest are looked through: a push of a thousand events makes as many."""
 
 
+def settle() -> None:
+    """Leave out what is there now."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+
+
 def settled(app: ASGIApp) -> ASGIApp:
     """The application, whose own parts are left out of collections once it has started.
 
@@ -17,9 +24,7 @@ def settled(app: ASGIApp) -> ASGIApp:
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+                settle()
             await send(message)
 
         await app(scope, receive, told if scope["type"] == "lifespan" else send)

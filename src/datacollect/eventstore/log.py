@@ -8,6 +8,7 @@ from functools import partial
 
 from datacollect.db import Reading, Tx
 from datacollect.db.portions import Portion
+from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
@@ -159,7 +160,7 @@ class EventLog:
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
-        hashes = deque(hash_event(event) for event in events)  # before the lock: nobody need wait for it
+        hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
         fresh = batch.fresh(events, hashes)
@@ -171,6 +172,8 @@ class EventLog:
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
             )
         while fresh:
+            if len(fresh) % AT_ONCE == 0:
+                await others_turn()
             index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
             if refused and index in refused:
                 batch.reject(index, events[index], hashed, refused[index], on_rejection)
@@ -222,6 +225,13 @@ class EventLog:
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)
+
+
+async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
+    hashes: deque[EventHash] = deque()
+    async for some in in_turns(events):
+        hashes += map(hash_event, some)
+    return hashes
 
 
 class _Batch:
