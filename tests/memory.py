@@ -1,8 +1,9 @@
 """SQLite in memory, without threads or a disk: the real statements, thousands of times a second."""
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
+from datacollect.db.portions import Portion
+from datacollect.db.sqlite import fetch_portion
 
 _ENGINE = create_engine("sqlite://", isolation_level="AUTOCOMMIT", poolclass=NullPool)
 """Of all of them, each of which is a connection: what has been compiled for one is known to the next."""
@@ -43,6 +46,14 @@ class MemoryTx(Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         return self._driver.execute(sql, parameters).fetchall()
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return json.dumps(list(values))
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        return fetch_portion(self._driver, sql, parameters, texts, most_bytes)
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._driver.execute(sql, parameters)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.tenants.rules import RULES, Severity
-from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.kernel.errors import IssueCode
 
 _SEVERITIES = {

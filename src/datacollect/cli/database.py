@@ -1,15 +1,18 @@
 """Commands on the database."""
 
 import asyncio
+from collections.abc import Sequence
 
 import typer
 from sqlalchemy import TableClause, inspect
 from sqlalchemy.exc import DBAPIError
 
+from datacollect.cli.showing import shown
 from datacollect.db import Database, Reading, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import NotFound, StartupError
+from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
 from datacollect.settings import Settings, load_settings
 
@@ -62,3 +65,11 @@ async def bring_up_to_date(database: Database) -> None:
 
 async def has_table(view: Reading, table: TableClause) -> bool:
     return await view.connection.run_sync(lambda connection: inspect(connection).has_table(table.name))
+
+
+def logs_asked_for(asked: Sequence[str], known: Sequence[TenantId]) -> Sequence[TenantId]:
+    """Those that are named, each once; all that are known if none is. Raises `NotFound`."""
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise NotFound(f"There is no log of {shown(unknown[0])}.")
+    return [TenantId(name) for name in dict.fromkeys(asked)] or known

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datacollect.app import event_store
-from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
@@ -26,7 +26,7 @@ from datacollect.eventstore.verification import Finding, Neighbour, Verification
 from datacollect.features.integrity.model import LastVerification, result_of, unread
 from datacollect.features.integrity.service import keep_verification
 from datacollect.kernel.clock import SystemClock
-from datacollect.kernel.errors import DataCollectError, NotFound, StartupError
+from datacollect.kernel.errors import DataCollectError, StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
@@ -64,11 +64,7 @@ async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequen
         raise StartupError(
             "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
         )
-    known = sorted({*await logs(view), *anchored_tenants(data_dir)})
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise NotFound(f"There is no log of {shown(unknown[0])}.")
-    return [TenantId(name) for name in dict.fromkeys(asked)] or known
+    return logs_asked_for(asked, sorted({*await logs(view), *anchored_tenants(data_dir)}))
 
 
 async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:

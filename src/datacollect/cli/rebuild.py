@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from datacollect.app import create_rebuilder, event_store
-from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
@@ -18,7 +18,7 @@ from datacollect.eventstore.verification import logs
 from datacollect.features.entities.rebuilding import Failure, Outcome
 from datacollect.features.entities.rebuilt import Difference
 from datacollect.features.entities.tables import rebuilds
-from datacollect.kernel.errors import NotFound, StartupError
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
@@ -62,11 +62,7 @@ async def _chosen(view: Reading, asked: Sequence[str]) -> Sequence[TenantId]:
         raise StartupError(
             "This database is not there or not up to date. Check DATA_DIR or DATABASE_URL, and run `datacollect migrate`."
         )
-    known = await logs(view)
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise NotFound(f"There is no log of {shown(unknown[0])}.")
-    return [TenantId(name) for name in dict.fromkeys(asked)] or known
+    return logs_asked_for(asked, await logs(view))
 
 
 async def _rebuild_one(database: Database, tenant: TenantId, *, check: bool, show_values: bool) -> bool:

@@ -1,14 +1,13 @@
 """The command that tells the logs that they were put back."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from datacollect.app import create_event_log
 from datacollect.cli.beside import require_current
-from datacollect.cli.database import open_configured, require_reachable
+from datacollect.cli.database import logs_asked_for, open_configured, require_reachable
 from datacollect.cli.serve import alone_in
 from datacollect.cli.showing import counted, shown
 from datacollect.db import EVERY_TENANT, Database
@@ -16,7 +15,7 @@ from datacollect.db.database import closing
 from datacollect.eventstore.verification import logs
 from datacollect.features.integrity.service import put_back
 from datacollect.kernel.clock import Millis, SystemClock, parse_timestamp
-from datacollect.kernel.errors import InvalidRequest, NotFound
+from datacollect.kernel.errors import InvalidRequest
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
@@ -43,7 +42,7 @@ def note_restored(
             await require_current(database)
             async with database.reading(EVERY_TENANT) as view:
                 known = await logs(view)
-            for name in _chosen(known, tenant or []):
+            for name in logs_asked_for(tenant or [], known):
                 typer.echo(await _note_one(database, name, backup_at))
 
     with alone_in(settings):
@@ -55,13 +54,6 @@ def _instant(text: str | None) -> Millis | None:
         return None if text is None else parse_timestamp(text)
     except ValueError:
         raise InvalidRequest("--backup-time must be a time in UTC, as in 2026-11-26T03:00:00Z.") from None
-
-
-def _chosen(known: Sequence[TenantId], asked: Sequence[str]) -> Sequence[TenantId]:
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise NotFound(f"There is no log of {shown(unknown[0])}.")
-    return [TenantId(name) for name in dict.fromkeys(asked)] or known
 
 
 async def _note_one(database: Database, tenant_id: TenantId, backup_at: Millis | None) -> str:

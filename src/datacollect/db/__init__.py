@@ -2,5 +2,6 @@
 
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, Tx, Within
 from datacollect.db.engine import open_database
+from datacollect.db.inserting import insert_into
 
-__all__ = ["EVERY_TENANT", "Database", "EveryTenant", "Reading", "Tx", "Within", "open_database"]
+__all__ = ["EVERY_TENANT", "Database", "EveryTenant", "Reading", "Tx", "Within", "insert_into", "open_database"]

@@ -1,11 +1,14 @@
 """Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
+from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
@@ -126,8 +129,8 @@ class EventLog:
 
         Nobody else appends until `tx` ends. Raises what stands in its way: an `EventRejected`.
         """
-        opened = await self._store.open(tx, scope, [event.guid])
-        if opened.known.get(event.guid) == hash_event(event).content:
+        opened, hashed = await self._store.open(tx, scope, [event.guid]), hash_event(event)
+        if opened.known.get(event.guid) == hashed.content:
             return False
         if event.guid in opened.known:
             raise GuidTaken()
@@ -136,7 +139,7 @@ class EventLog:
         now = max(self._clock.now(), opened.head.recorded_at)
         for projection in self._projections:
             run = await projection.start(tx, scope, tenant, [current], scoping=opened.head.scoping)
-            run.apply(current, Context(opened.head.position + 1, now))
+            run.apply(current, Context(opened.head.position + 1, now, size_bytes=len(hashed.canonical)))
         return True
 
     async def append(
@@ -157,7 +160,7 @@ class EventLog:
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
-        hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
+        hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
         fresh = batch.fresh(events, hashes)
@@ -168,7 +171,10 @@ class EventLog:
             batch.runs.append(
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
             )
-        for index, hashed in fresh:
+        while fresh:
+            if len(fresh) % AT_ONCE == 0:
+                await others_turn()
+            index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
             if refused and index in refused:
                 batch.reject(index, events[index], hashed, refused[index], on_rejection)
                 continue
@@ -208,7 +214,7 @@ class EventLog:
 
     async def read_at(
         self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Sequence[DeliveredEvent]:
+    ) -> Portion[DeliveredEvent]:
         return await self._store.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
@@ -219,6 +225,13 @@ class EventLog:
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:
         return await self._store.head(view, scope)
+
+
+async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
+    hashes: deque[EventHash] = deque()
+    async for some in in_turns(events):
+        hashes += map(hash_event, some)
+    return hashes
 
 
 class _Batch:
@@ -234,11 +247,14 @@ class _Batch:
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 
-    def fresh(self, events: Sequence[Event], hashes: Sequence[EventHash]) -> list[tuple[int, EventHash]]:
-        """The events the log does not hold yet, by index; echoes and reused guids are noted."""
-        return [
-            (index, hashed) for index, hashed in enumerate(hashes) if not self._is_known(index, events[index], hashed)
-        ]
+    def fresh(self, events: Sequence[Event], hashes: deque[EventHash]) -> deque[tuple[int, EventHash]]:
+        """The events the log does not hold yet, by index; echoes and reused guids are noted. Takes the hashes."""
+        found: deque[tuple[int, EventHash]] = deque()
+        for index, event in enumerate(events):
+            hashed = hashes.popleft()
+            if not self._is_known(index, event, hashed):
+                found.append((index, hashed))
+        return found
 
     def _is_known(self, index: int, event: Event, hashed: EventHash) -> bool:
         stored = self._known.get(event.guid)
@@ -265,7 +281,7 @@ class _Batch:
         if self._is_known(index, event, hashed):
             # An event before it in this batch has its guid, and was not rejected.
             return
-        context = Context(self._position + 1, self._recorded_at, origin)
+        context = Context(self._position + 1, self._recorded_at, origin, len(hashed.canonical))
         try:
             require_complete(event)
             for run in self.runs:

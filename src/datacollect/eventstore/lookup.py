@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Mapping
 
-import msgspec
-
 from datacollect.db import Reading
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -40,8 +38,7 @@ _POSITION_BY = {
 
 async def guids_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
     """The guids of the events at these positions, by one statement however many they are."""
-    asked = msgspec.json.encode(list(positions)).decode() if view.dialect == "sqlite" else list(positions)
-    return dict(map(tuple, await view.fetch(_GUIDS[view.dialect], scope.tenant_id, asked)))
+    return dict(map(tuple, await view.fetch(_GUIDS[view.dialect], scope.tenant_id, view.listed(positions))))
 
 
 async def position_recorded_by(view: Reading, scope: TenantScope, instant: Millis) -> int:

@@ -10,6 +10,7 @@ import yaml
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import FileResponse, RedirectResponse
 
+from datacollect.http.conditional import holds
 from datacollect.http.frame import CONTENT_SECURITY_POLICY
 from datacollect.http.openapi import TITLE, VERSION, describe
 from datacollect.http.policy import PUBLIC
@@ -76,7 +77,7 @@ def _asset(name: str) -> Any:
 def _cacheable(request: Request, content: bytes, media_type: str) -> Response:
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if etag in request.headers.get("if-none-match", ""):
+    if holds(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=media_type, headers=headers)
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -112,6 +113,7 @@ class OpenSppV2Registry:
         has_unique_identifiers: bool = True,
         token_seconds: int = 3600,
         now: Callable[[], datetime] | None = None,
+        port: int = 0,
     ) -> None:
         """`stale_status` answers an `If-Match` of an older version: 412, or 409 in some releases. Without
         `keeps_identifiers`, requests to add somebody make registrants with an identifier of the registry's own."""
@@ -135,7 +137,7 @@ class OpenSppV2Registry:
         """Some releases tell all groups, whatever day is asked for."""
         self.refused: list[str] = []
         """Requests of a form that a real registry might let pass: a test that has not asked for them has found a bug."""
-        self.system = RemoteSystem(self._handle)
+        self.system = RemoteSystem(self._handle, port=port)
 
     # --- what tests do
 
@@ -324,7 +326,8 @@ class OpenSppV2Registry:
             found = self._since(kind, query["_lastUpdated"], found)
         page = found[offset : offset + count]
         following = offset + count if offset + count < len(found) else None
-        return Answer(200, _result(request, [self._told(one, query) for one in page], len(found), offset, following))
+        told = _result(request, [self._told(one, query) for one in page], len(found), offset, following)
+        return Answer(200, told, {"Date": format_datetime(self.now(), usegmt=True)})
 
     def _since(self, kind: str, asked: str, found: Sequence[Registrant]) -> list[Registrant]:
         match = _LAST_UPDATED.fullmatch(asked)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.features.attachments.model import Mark, Part, Unsatisfiable, holds_tag, parse_mark, part_of
+from datacollect.features.attachments.model import Mark, Part, Unsatisfiable, parse_mark, part_of
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,6 @@ def test_a_part_is_always_within_the_file(size: int, asked: str) -> None:
     except Unsatisfiable:
         return
     assert part is None or 0 <= part.first <= part.last < size
-
-
-def test_tags() -> None:
-    assert holds_tag('"a", W/"b"', '"b"') and holds_tag("*", '"b"')
-    assert not holds_tag('"a"', '"b"') and not holds_tag("", '"b"')
 
 
 def test_marks() -> None:

@@ -113,9 +113,3 @@ def part_of(size_bytes: int, asked: str | None) -> Part | None:
 
 def etag_of(digest: str) -> str:
     return f'"{digest}"'
-
-
-def holds_tag(header: str, etag: str) -> bool:
-    """Whether `If-None-Match` names the tag; weak ones count."""
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    return "*" in tags or etag in tags

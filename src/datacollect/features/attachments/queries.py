@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select, union, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.attachments.contents.tables import attachment_loose
 from datacollect.features.attachments.model import Attachment, Mark
 from datacollect.features.attachments.tables import attachment_heads, attachments
@@ -32,8 +31,7 @@ class Totals(NamedTuple):
 async def advance(tx: Tx, scope: TenantScope, *, files: int, size_bytes: int) -> Totals:
     """Count a change, and take the next position: nobody else gets one until `tx` ends."""
     heads = attachment_heads.c
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
-    first = dialect.insert(attachment_heads).values(
+    first = insert_into(tx, attachment_heads).values(
         tenant_id=scope.tenant_id, position=1, files=files, size_bytes=size_bytes
     )
     counted = first.on_conflict_do_update(

@@ -18,7 +18,6 @@ from datacollect.features.attachments.model import (
     Part,
     Unsatisfiable,
     etag_of,
-    holds_tag,
     parse_mark,
     part_of,
 )
@@ -37,6 +36,7 @@ from datacollect.features.attachments.schemas import (
     shown,
 )
 from datacollect.http.body import ProgramBody
+from datacollect.http.conditional import holds
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, Entered, InProgram
@@ -340,7 +340,7 @@ async def _located(hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment,
 async def _file(request: Request, hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Response]:
     found, content = await _located(hub, scope, guid)
     headers = _headers(found)
-    if holds_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
+    if holds(request, headers["ETag"]):
         return found, Response(status_code=304, headers=headers)
     part = _part(request, found, headers["ETag"])
     return found, FileAnswer(hub.objects, scope.tenant_id, content, part, headers=headers)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.auth.errors import UserGone
 from datacollect.features.auth.model import LiveSession, Session
 from datacollect.features.auth.tables import attempts, familiar_origins, sessions
@@ -165,7 +164,7 @@ async def give_back(tx: Tx, windows: Mapping[str, Millis]) -> None:
 def _insert_attempts(tx: Tx, windows: Mapping[str, Millis], *, count: int) -> Any:
     # Rows are locked in the order of their keys, so that two attempts cannot wait for each other.
     rows = [{"key": key, "window_began_ms": began, "count": count} for key, began in sorted(windows.items())]
-    return (postgresql if tx.dialect == "postgresql" else sqlite).insert(attempts).values(rows)
+    return insert_into(tx, attempts).values(rows)
 
 
 async def delete_ended_attempts(tx: Tx, *, now: Millis, window_millis: int) -> None:
@@ -186,7 +185,7 @@ async def is_familiar(view: Reading, account: str, origin: str, *, since: Millis
 
 
 async def note_familiar(tx: Tx, account: str, origin: str, *, now: Millis) -> None:
-    insert_ = (postgresql if tx.dialect == "postgresql" else sqlite).insert(familiar_origins)
+    insert_ = insert_into(tx, familiar_origins)
     statement = insert_.values(account=account, origin=origin, seen_ms=now)
     await tx.execute(statement.on_conflict_do_update(index_elements=["account", "origin"], set_={"seen_ms": now}))
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, case, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.citizens.model import FORGOTTEN_MILLIS, TRIES, Code, Lock
 from datacollect.features.citizens.tables import codes, locks, sessions
 from datacollect.kernel.clock import Millis
@@ -87,8 +86,7 @@ async def hold_lock(tx: Tx, scope: TenantScope, key_hash: bytes, *, now: Millis)
         "changed_ms": now,
     }
     statement = (
-        (postgresql if tx.dialect == "postgresql" else sqlite)
-        .insert(locks)
+        insert_into(tx, locks)
         .values(values)
         .on_conflict_do_update(index_elements=["tenant_id", "key_hash"], set_={"wrong": locks.c.wrong})
         .returning(locks.c.wrong, locks.c.level, locks.c.locked_until_ms, locks.c.changed_ms)

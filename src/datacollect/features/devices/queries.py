@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.devices.model import (
     Activity,
     ClockSamples,
@@ -35,12 +34,13 @@ async def find_clocks(view: Reading, scope: TenantScope, keys: Sequence[DeviceKe
 
 
 async def count_new(
-    view: Reading, scope: TenantScope, user_ids: Collection[str], *, since: Millis
+    view: Reading, scope: TenantScope, user_ids: Collection[str], *, after: Millis, before: Millis
 ) -> Mapping[str, int]:
-    """How many devices of each of these users were first seen after `since`."""
+    """How many devices of each of these users were first seen between."""
     counted = (
         select(_summary.user_id, func.count().label("devices"))
-        .where(_summary.tenant_id == scope.tenant_id, _summary.user_id.in_(user_ids), _summary.first_seen_ms > since)
+        .where(_summary.tenant_id == scope.tenant_id, _summary.user_id.in_(user_ids))
+        .where(_summary.first_seen_ms > after, _summary.first_seen_ms < before)
         .group_by(_summary.user_id)
     )
     return {row.user_id: row.devices for row in await view.execute(counted)}
@@ -50,7 +50,7 @@ async def add_tallies(
     tx: Tx, scope: TenantScope, tallies: Mapping[DeviceKey, Tally], clocks: Mapping[DeviceKey, ClockSamples]
 ) -> None:
     """Add to the totals; a device without a row gets one."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(device_sync_summary)
+    insert = insert_into(tx, device_sync_summary)
     new = insert.excluded
     upsert = insert.on_conflict_do_update(
         index_elements=["tenant_id", "user_id", "device_id"],
@@ -140,7 +140,7 @@ async def list_revocations(view: Reading, scope: TenantScope) -> Sequence[Revoca
 
 async def revoke(tx: Tx, scope: TenantScope, revocation: Revocation) -> None:
     """Put a revocation in force; one that is keeps its when and who."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(device_revocations)
+    insert = insert_into(tx, device_revocations)
     upsert = insert.on_conflict_do_update(
         index_elements=["tenant_id", "device_id", "user_id"],
         set_={

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, delete, exists, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, match_marks
 from datacollect.kernel.clock import Millis
@@ -32,7 +31,9 @@ async def find_mark(view: Reading, scope: TenantScope, rules: int) -> int | None
 
 async def store_mark(tx: Tx, scope: TenantScope, position: int, rules: int, *, now: Millis) -> None:
     """The log is held."""
-    insert = _insert(tx, match_marks).values(tenant_id=scope.tenant_id, position=position, rules=rules, updated_ms=now)
+    insert = insert_into(tx, match_marks).values(
+        tenant_id=scope.tenant_id, position=position, rules=rules, updated_ms=now
+    )
     changed = {"position": position, "rules": rules, "updated_ms": now}
     await tx.execute(insert.on_conflict_do_update(index_elements=[_m.tenant_id], set_=changed))
 
@@ -87,7 +88,7 @@ _REMOVE = {
 
 
 async def keys_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[Key]:
-    return {(row[0], row[1]) for row in await view.fetch(_KEYS_OF[view.dialect], scope.tenant_id, _list(view, guids))}
+    return {(row[0], row[1]) for row in await view.fetch(_KEYS_OF[view.dialect], scope.tenant_id, view.listed(guids))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Block:
 async def sharing(view: Reading, scope: TenantScope, keys: Collection[str], *, most: int) -> Mapping[str, Block]:
     """Who has each of the keys. Of one that more than `most` have, the guids are read only to tell how many more."""
     found: dict[str, list[str]] = {}
-    asked = _list(view, sorted(keys))
+    asked = view.listed(sorted(keys))
     for key, guid in await view.fetch(_SHARING[view.dialect], scope.tenant_id, asked, most + 1):
         found.setdefault(key, []).append(guid)
     return {
@@ -174,7 +175,7 @@ async def find_pair(view: Reading, scope: TenantScope, pair: Pair) -> FoundPair 
 
 async def keep_pairs(tx: Tx, scope: TenantScope, found: Sequence[FoundPair]) -> None:
     """Store open pairs. One that is known has its evidence brought up to date, and stays decided if it is."""
-    insert = _insert(tx, duplicate_pairs)
+    insert = insert_into(tx, duplicate_pairs)
     for some in _parts(found):
         statement = insert.values([_values(scope, pair) for pair in some])
         new = statement.excluded
@@ -214,7 +215,7 @@ async def drop_open(tx: Tx, scope: TenantScope, pairs: Iterable[Pair]) -> None:
 
 async def decide(tx: Tx, scope: TenantScope, decided: Sequence[FoundPair]) -> None:
     """Store what has become of pairs, known ones or not."""
-    insert = _insert(tx, duplicate_pairs)
+    insert = insert_into(tx, duplicate_pairs)
     for some in _parts(decided):
         statement = insert.values([_values(scope, pair) for pair in some])
         new = statement.excluded
@@ -274,14 +275,6 @@ def _of(scope: TenantScope) -> Select[Any]:
 
 def _is(pair: Pair) -> Any:
     return and_(_p.first_guid == pair.first, _p.second_guid == pair.second)
-
-
-def _insert(tx: Tx, table: Any) -> Any:
-    return (postgresql if tx.dialect == "postgresql" else sqlite).insert(table)
-
-
-def _list(view: Reading, values: Collection[str]) -> Any:
-    return msgspec.json.encode(list(values)).decode() if view.dialect == "sqlite" else list(values)
 
 
 def _parts(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -8,7 +8,6 @@ import msgspec
 
 from datacollect.db import Reading
 from datacollect.features.entities.entity import Kind, default_name
-from datacollect.features.entities.rows import json_text
 from datacollect.kernel.identity import TenantScope
 
 MOST_MEMBERS = 30
@@ -56,7 +55,7 @@ async def members_named(view: Reading, scope: TenantScope, groups: Collection[st
     """By group, the guids of its members, those that do not exist included; one statement, none for none."""
     found: dict[str, list[str]] = {}
     if groups:
-        for group, member in await view.fetch(_MEMBERS_OF[view.dialect], scope.tenant_id, _list(view, groups)):
+        for group, member in await view.fetch(_MEMBERS_OF[view.dialect], scope.tenant_id, view.listed(sorted(groups))):
             found.setdefault(group, []).append(member)
     return found
 
@@ -85,14 +84,14 @@ async def people_around(
     shared: dict[str, set[str]] = {}
     found: dict[str, Around] = {}
     if people:
-        for group, member in await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, _list(view, people)):
+        for group, member in await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, view.listed(sorted(people))):
             shared.setdefault(group, set()).add(member)
             found.setdefault(member, Around()).groups.add(group)
     asked = shared.keys() | set(groups)
     if not asked:
         return found
     for group, member, *called in await view.fetch(
-        _NAMES_IN[view.dialect], scope.tenant_id, _list(view, asked), MOST_MEMBERS, _UNNAMED
+        _NAMES_IN[view.dialect], scope.tenant_id, view.listed(sorted(asked)), MOST_MEMBERS, _UNNAMED
     ):
         one = _called(*called)
         if group in groups:
@@ -108,8 +107,3 @@ _UNNAMED = default_name(Kind.INDIVIDUAL, {})
 
 def _called(name: str, form: str | None, data: Any) -> Called:
     return Called(name, form, msgspec.json.decode(data) if isinstance(data, str | bytes) else data)
-
-
-def _list(view: Reading, guids: Collection[str]) -> list[str] | str:
-    ordered = sorted(guids)
-    return json_text(ordered) if view.dialect == "sqlite" else ordered

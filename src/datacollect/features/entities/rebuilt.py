@@ -9,12 +9,19 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.database import Dialect
 from datacollect.features.entities.errors import RebuildTakenOver
-from datacollect.features.entities.rows import ENTITY_COLUMNS, ENTITY_KEY, LIVE, MEMBER_COLUMNS, MEMBER_KEY, REBUILT
+from datacollect.features.entities.rows import (
+    ENTITY_COLUMNS,
+    ENTITY_KEY,
+    LIVE,
+    MEMBER_COLUMNS,
+    MEMBER_KEY,
+    REBUILT,
+    placeholder,
+)
 from datacollect.features.entities.tables import members_rebuild, rebuilds
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -60,7 +67,7 @@ async def begin(tx: Tx, scope: TenantScope, found: Checkpoint | None, made_by: s
         await _replace(tx, scope, found, made_by=made_by, started_ms=now, **_values(new, now))
     else:
         values = _values(new, now) | {"made_by": made_by, "started_ms": now, "tenant_id": scope.tenant_id}
-        insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(rebuilds)
+        insert = insert_into(tx, rebuilds)
         if (await tx.execute(insert.values(**values).on_conflict_do_nothing())).rowcount != 1:
             raise RebuildTakenOver()
     return new
@@ -288,7 +295,7 @@ class _Sql:
         return self._place(len(self.values))
 
     def _place(self, number: int) -> str:
-        return f"?{number}" if self._dialect == "sqlite" else f"${number}"
+        return placeholder(self._dialect, number)
 
     def _texts(self, table: str, columns: Sequence[str]) -> str:
         """JSON as its text: as values, 1 and 1.0 would be the same."""

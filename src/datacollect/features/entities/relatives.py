@@ -6,7 +6,7 @@ from typing import NamedTuple
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
-from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_text
+from datacollect.features.entities.rows import SELECT_ENTITY, entity_from
 from datacollect.features.entities.states import States
 from datacollect.kernel.identity import TenantScope
 
@@ -50,8 +50,7 @@ async def load_parents(tx: Reading, scope: TenantScope, states: States, named: I
     missing = sorted({entity.parent_guid for entity in placeless if entity.parent_guid}.union(named) - held.keys())
     if not missing:
         return
-    asked = json_text(missing) if tx.dialect == "sqlite" else missing
-    for row in await tx.fetch(_LOAD_PARENTS[tx.dialect], scope.tenant_id, asked, LONGEST_ANCESTRY):
+    for row in await tx.fetch(_LOAD_PARENTS[tx.dialect], scope.tenant_id, tx.listed(missing), LONGEST_ANCESTRY):
         entity = entity_from(row)
         if entity.guid not in held:
             states.put(entity)
@@ -81,8 +80,7 @@ SELECT guid FROM below""",
 
 async def dependents_of(tx: Tx, scope: TenantScope, guids: Collection[str]) -> Sequence[str]:
     """Those entities and all whose place follows from theirs."""
-    asked = json_text(list(guids)) if tx.dialect == "sqlite" else list(guids)
-    return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, asked)]
+    return [row[0] for row in await tx.fetch(_DEPENDENTS[tx.dialect], scope.tenant_id, tx.listed(guids))]
 
 
 _CHILDREN = {
@@ -130,8 +128,7 @@ async def members_of_groups(
     tx: Reading, scope: TenantScope, groups: Collection[str]
 ) -> Mapping[str, Sequence[ListedMember]]:
     """Each member that exists, by group, in the order in which they joined."""
-    asked = json_text(list(groups)) if tx.dialect == "sqlite" else list(groups)
     found: dict[str, list[ListedMember]] = {}
-    for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, asked):
+    for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, tx.listed(groups)):
         found.setdefault(group, []).append(ListedMember(*member))
     return found

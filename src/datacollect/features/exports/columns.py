@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-_LAYOUT = frozenset({"panel", "fieldset", "well", "columns", "table", "tabs"})
-_WITHOUT_DATA = frozenset({"content", "htmlelement", "button"})
+from datacollect.kernel.forms import (
+    DEEPEST,
+    LAYOUT,
+    MOST_COMPONENTS,
+    WITHOUT_VALUE,
+    arranged_by,
+    components_in,
+    items_of,
+)
+
 _GRIDS = frozenset({"datagrid", "editgrid"})
 _DATES = frozenset({"datetime"})
-_DEEPEST = 16
-_MOST_COMPONENTS = 2000
 _MOST_BOXES = 500
 MOST_COLUMNS = 16_000
 """A sheet of Excel has 384 more, for what the hub adds."""
@@ -106,7 +112,7 @@ def rows_of(
 def table_of(name: str, definition: Any) -> Table:
     """The columns of a form. Never raises, whatever the definition holds."""
     table = Table(name)
-    components = definition.get("components") if isinstance(definition, Mapping) else None
+    components = components_in(definition)
     _Reader().read(table, table.nodes, components, (), depth=0)
     return table
 
@@ -146,7 +152,7 @@ def _are_rows(value: Any) -> bool:
 
 @dataclass(slots=True)
 class _Reader:
-    left: int = _MOST_COMPONENTS
+    left: int = MOST_COMPONENTS
 
     def read(
         self, table: Table, nodes: dict[str, _Node], components: Any, path: tuple[str, ...], *, depth: int
@@ -167,7 +173,7 @@ class _Reader:
             self.read(grid, grid.nodes, inner, (), depth=depth + 1)
             nodes[key] = _Node(table=grid)
             table.grids.append(grid)
-        elif kind == "container" and _list(inner):
+        elif kind == "container" and items_of(inner):
             below: dict[str, _Node] = {}
             nodes[key] = _Node(inside=below)
             self.read(table, below, inner, path, depth=depth + 1)
@@ -183,32 +189,20 @@ class _Reader:
 
     def _fields(self, components: Any, depth: int) -> Iterator[Mapping[str, Any]]:
         """Components that give data, layout taken away."""
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             return
-        for component in _list(components):
+        for component in items_of(components):
             self.left -= 1
             if self.left < 0:
                 return
             if not isinstance(component, Mapping):
                 continue
             kind = component.get("type")
-            if isinstance(kind, str) and kind in _LAYOUT:
-                for inner in _inside(component, kind):
+            if isinstance(kind, str) and kind in LAYOUT:
+                for inner in arranged_by(component, kind):
                     yield from self._fields(inner, depth + 1)
-            elif not (isinstance(kind, str) and kind in _WITHOUT_DATA):
+            elif not (isinstance(kind, str) and kind in WITHOUT_VALUE):
                 yield component
-
-
-def _inside(component: Mapping[str, Any], kind: str) -> Iterator[Any]:
-    """The lists of components that a layout component holds."""
-    if kind == "table":
-        for row in _list(component.get("rows")):
-            yield from (cell.get("components") for cell in _list(row) if isinstance(cell, Mapping))
-    elif kind in ("columns", "tabs"):
-        parts = component.get("columns" if kind == "columns" else "components")
-        yield from (part.get("components") for part in _list(parts) if isinstance(part, Mapping))
-    else:
-        yield component.get("components")
 
 
 def _boxes(component: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -216,7 +210,7 @@ def _boxes(component: Mapping[str, Any]) -> list[tuple[str, str]]:
     kind = component.get("type")
     choices = component.get({"selectboxes": "values", "survey": "questions"}.get(str(kind), ""))
     found: dict[str, str] = {}
-    for choice in _list(choices)[:_MOST_BOXES]:
+    for choice in items_of(choices)[:_MOST_BOXES]:
         if isinstance(choice, Mapping) and isinstance(value := choice.get("value"), str) and value:
             label = choice.get("label")
             found.setdefault(value, label if isinstance(label, str) and label else value)
@@ -226,7 +220,3 @@ def _boxes(component: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _label(component: Mapping[str, Any], key: str) -> str:
     label = component.get("label")
     return label.strip() if isinstance(label, str) and label.strip() else key
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()

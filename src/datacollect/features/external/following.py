@@ -11,6 +11,7 @@ from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import StoredLink
 from datacollect.features.external import record_queries
 from datacollect.features.external.codes import Trouble
+from datacollect.features.external.incoming import Source
 from datacollect.features.external.model import (
     FOLLOW_UP_EVENTS,
     Counts,
@@ -24,7 +25,6 @@ from datacollect.features.external.model import (
     with_done,
 )
 from datacollect.features.external.picture import Picture, take_picture
-from datacollect.features.external.pulling import Source
 from datacollect.features.external.pushing import LINK_TAKEN, is_external_id, stored, tell_groups
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope

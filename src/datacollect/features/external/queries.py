@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.external.model import MOST_ERRORS, Phase, Run, RunError, Stage, Status
 from datacollect.features.external.tables import external_jobs, external_marks, external_runs
 from datacollect.kernel.clock import Millis
@@ -141,7 +140,7 @@ async def find_marks(view: Reading, scope: TenantScope, system: str) -> Marks | 
 
 async def store_marks(tx: Tx, scope: TenantScope, system: str, marks: Marks) -> None:
     values = {"push": _text(marks.push), "pull": marks.pull}
-    insert_ = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_marks)
+    insert_ = insert_into(tx, external_marks)
     upsert = insert_.values(tenant_id=scope.tenant_id, system=system, **values)
     await tx.execute(upsert.on_conflict_do_update(index_elements=[_m.tenant_id, _m.system], set_=values))
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, delete, or_, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.external.model import Record, Stage, Standing
 from datacollect.features.external.tables import external_letters, external_outcomes
 from datacollect.kernel.clock import Millis
@@ -68,7 +67,7 @@ async def keep_records(tx: Tx, scope: TenantScope, system: str, records: Sequenc
     """In place of what was kept of the same entities; one statement, none for none."""
     if not records:
         return
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_outcomes)
+    insert = insert_into(tx, external_outcomes)
     upsert = insert.on_conflict_do_update(
         index_elements=[_o.tenant_id, _o.system, _o.guid], set_={name: insert.excluded[name] for name in _KEPT}
     )
@@ -172,7 +171,7 @@ async def list_letters(
 async def keep_letters(tx: Tx, scope: TenantScope, system: str, letters: Sequence[Letter]) -> None:
     if not letters:
         return
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_letters)
+    insert = insert_into(tx, external_letters)
     changed = {
         name: insert.excluded[name] for name in ("guid", "record", "code", "message", "is_due", "run_id", "updated_ms")
     } | {"tries": _l.tries + 1}

@@ -22,6 +22,8 @@ from datacollect.features.entities.model import reserved_keys
 from datacollect.features.external import following, pulling, pushing, queries, record_queries
 from datacollect.features.external.codes import Trouble
 from datacollect.features.external.connecting import PROGRAM_STOPPED, CannotConnect, Connection, Connections
+from datacollect.features.external.incoming import Source
+from datacollect.features.external.letters import incoming_of, is_of_members, keep_unreadable
 from datacollect.features.external.model import LONGEST_MESSAGE, Counts, Phase, Run, RunError, error_of
 from datacollect.features.external.pushing import Batch, Place, Sweep
 from datacollect.features.external.queries import Marks
@@ -241,8 +243,8 @@ class ExternalSync:
                 view, scope, connection.system, after=after, limit=_LETTERS_AT_ONCE
             )
         last = letters[-1].external_id if len(letters) == _LETTERS_AT_ONCE else None
-        late = frozenset(letter.external_id for letter in letters if pulling.is_of_members(letter))
-        return _Letters(connection, [pulling.incoming_of(letter) for letter in letters if letter.record], late, last)
+        late = frozenset(letter.external_id for letter in letters if is_of_members(letter))
+        return _Letters(connection, [incoming_of(letter) for letter in letters if letter.record], late, last)
 
     async def _pull(self, scope: TenantScope, connection: Connection) -> _Result:
         async with self._database.reading(scope) as view:
@@ -343,7 +345,7 @@ class ExternalSync:
         counts.skipped += page.skipped
         for failure in page.failures:
             counts.fail(error_of(failure))
-        await pulling.keep_unreadable(work.tx, work.scope, system, page, run_id=work.run.id, now=self._clock.now())
+        await keep_unreadable(work.tx, work.scope, system, page, run_id=work.run.id, now=self._clock.now())
         marks = await queries.find_marks(work.tx, work.scope, system) or _NO_MARKS
         await queries.store_marks(work.tx, work.scope, system, replace(marks, pull=page.mark))
         if not page.is_last:
@@ -387,9 +389,9 @@ class ExternalSync:
         await self._log.lock(work.tx, work.scope)
         return await self._connections.tenant(work.scope)
 
-    def _source(self, work: _Work, connection: Connection, tenant: Tenant) -> pulling.Source:
+    def _source(self, work: _Work, connection: Connection, tenant: Tenant) -> Source:
         reserved = reserved_keys(tenant.custom_event_types)
-        return pulling.Source(connection.system, connection.user, reserved, work.run.id)
+        return Source(connection.system, connection.user, reserved, work.run.id)
 
     async def _flag(self, work: _Work, tenant: Tenant, appended: Appended) -> None:
         """Keep what the program's forms would not have let pass. It is stored all the same: nobody there can mend it."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datacollect.features.forms.translation import components_of
+from datacollect.kernel.forms import DEEPEST, components_in
 
 _NESTED = frozenset({"container", "datagrid", "editgrid"})
 _WRITE_ONLY = frozenset({"password"})
-_DEEPEST = 16
 
 
 @dataclass(slots=True)
@@ -29,20 +29,20 @@ class Fields:
 
 def fields_of(definition: Any) -> Fields:
     """Never raises, whatever the definition holds."""
-    components = definition.get("components") if isinstance(definition, Mapping) else None
+    components = components_in(definition)
     return _fields(components, 0)
 
 
 def unsaved_keys(definition: Any) -> frozenset[str]:
     """Keys that clients send although they are no data: of buttons, and of fields that are not saved."""
-    components = definition.get("components") if isinstance(definition, Mapping) else None
+    components = components_in(definition)
     keys = (component.get("key") for component in _every(components, 0) if _is_unsaved(component))
     return frozenset(key for key in keys if isinstance(key, str))
 
 
 def _fields(components: Any, depth: int) -> Fields:
     found = Fields()
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         return found
     for component in components_of(components):
         key = component.get("key")
@@ -88,7 +88,7 @@ def _kind(component: Mapping[str, Any]) -> str:
 
 def _every(value: Any, depth: int) -> Iterator[Mapping[str, Any]]:
     """All components on the top level of the data, buttons too."""
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         return
     if isinstance(value, list):
         for item in value:

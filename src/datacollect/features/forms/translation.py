@@ -14,6 +14,15 @@ from typing import Any
 import jsonschema_rs
 
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS
+from datacollect.kernel.forms import (
+    DEEPEST,
+    LAYOUT,
+    MOST_COMPONENTS,
+    WITHOUT_VALUE,
+    arranged_by,
+    components_in,
+    items_of,
+)
 
 Schema = Any
 """A JSON Schema: an object, or `True` for anything."""
@@ -30,26 +39,22 @@ _LONGEST_PATTERN = 500
 _MOST_PATTERNS = 100
 """Per form. Some take the engine 4 ms each to prepare, while nobody else is served; real forms have ten."""
 _PATTERN_RULES = frozenset({"pattern", "minWords", "maxWords"})
-_DEEPEST = 16
-_MOST_COMPONENTS = 2000
-"""Per form, as are choices. Real ones have a hundred."""
 _MOST_CHOICES = 5000
+"""Per form."""
 _LARGEST_LENGTH = 10_000_000
 _MOST_WORDS = 50
 
 LIMITS = {
     "characters of a pattern, and of a text that is held against one": _LONGEST_PATTERN,
     "patterns and counts of words": _MOST_PATTERNS,
-    "components": _MOST_COMPONENTS,
-    "levels of nesting": _DEEPEST,
+    "components": MOST_COMPONENTS,
+    "levels of nesting": DEEPEST,
     "choices of a field": _MOST_CHOICES,
 }
 """What goes beyond them is not checked."""
 
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
-_LAYOUT = frozenset({"panel", "fieldset", "well", "columns", "table", "tabs"})
-_WITHOUT_DATA = frozenset({"content", "htmlelement", "button"})
 
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][^\r\n]{0,40})?$"
 _DAY = r"^[0-9]{1,4}([/-][0-9]{1,4}){0,2}$"
@@ -69,7 +74,7 @@ class FormSchema:
 
 def translate(definition: Any) -> FormSchema:
     """Never raises, whatever the definition holds; nothing in it is fetched or followed."""
-    components = definition.get("components") if isinstance(definition, Mapping) else None
+    components = components_in(definition)
     properties, required = _Translation().properties(components, optional=False, depth=0)
     for key in TECHNICAL_KEYS:
         properties.pop(key, None)
@@ -84,7 +89,7 @@ def components_of(components: Any) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(slots=True)
 class _Translation:
-    left: int = _MOST_COMPONENTS
+    left: int = MOST_COMPONENTS
     patterns_left: int = _MOST_PATTERNS
 
     def properties(self, components: Any, *, optional: bool, depth: int) -> tuple[dict[str, Schema], list[str]]:
@@ -106,7 +111,7 @@ class _Translation:
 
     def fields(self, components: Any, optional: bool, depth: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
         """Components that give data, layout taken away, and whether something may hide them."""
-        if not isinstance(components, Sequence) or isinstance(components, str) or depth > _DEEPEST:
+        if not isinstance(components, Sequence) or isinstance(components, str) or depth > DEEPEST:
             return
         for component in components:
             self.left -= 1
@@ -116,10 +121,10 @@ class _Translation:
                 continue
             kind = component.get("type")
             hideable = optional or _may_be_hidden(component)
-            if isinstance(kind, str) and kind in _LAYOUT:
-                for inner in _inside(component, kind):
+            if isinstance(kind, str) and kind in LAYOUT:
+                for inner in arranged_by(component, kind):
                     yield from self.fields(inner, hideable, depth + 1)
-            elif not (isinstance(kind, str) and kind in _WITHOUT_DATA):
+            elif not (isinstance(kind, str) and kind in WITHOUT_VALUE):
                 yield component, hideable
 
     def _value(self, component: Mapping[str, Any], must: bool, hideable: bool, depth: int) -> Schema:
@@ -155,18 +160,6 @@ class _Translation:
         if kind == "container":
             return inner
         return {"type": "array", "items": inner, "description": "a list of rows"} | _sizes(component, "Items")
-
-
-def _inside(component: Mapping[str, Any], kind: str) -> Iterator[Any]:
-    """The lists of components that a layout component holds."""
-    if kind == "table":
-        for row in _list(component.get("rows")):
-            yield from (cell.get("components") for cell in _list(row) if isinstance(cell, Mapping))
-    elif kind in ("columns", "tabs"):
-        parts = component.get("columns" if kind == "columns" else "components")
-        yield from (part.get("components") for part in _list(parts) if isinstance(part, Mapping))
-    else:
-        yield component.get("components")
 
 
 def _may_be_hidden(component: Mapping[str, Any]) -> bool:
@@ -280,7 +273,7 @@ def _radio(component: Mapping[str, Any]) -> Schema:
 
 def _choice(choices: Any) -> Schema:
     """One of the values, also as the number or boolean that clients make of a text, and the other way round."""
-    values: list[Any] = [choice.get("value") for choice in _list(choices) if isinstance(choice, Mapping)]
+    values: list[Any] = [choice.get("value") for choice in items_of(choices) if isinstance(choice, Mapping)]
     values = [value for value in values if value is not None and value != ""]
     if not values or len(values) > _MOST_CHOICES or not all(map(_is_choice, values)):
         return True
@@ -400,10 +393,6 @@ def _numeral(value: Any) -> int | float | None:
     if isinstance(value, str) and _NUMERAL.fullmatch(value):
         return float(value) if "." in value else int(value)
     return None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
 
 
 def _of(value: Any, key: str) -> Any:

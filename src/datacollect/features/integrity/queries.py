@@ -1,9 +1,8 @@
 """SQL of integrity."""
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.integrity.model import KeptFinding, LastVerification
 from datacollect.features.integrity.tables import verifications
 from datacollect.kernel.clock import Millis
@@ -23,7 +22,7 @@ async def keep(tx: Tx, scope: TenantScope, last: LastVerification) -> None:
         "finding_guid": finding and finding.guid,
         "message": finding and finding.message,
     }
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(verifications)
+    insert = insert_into(tx, verifications)
     await tx.execute(
         insert.values(tenant_id=scope.tenant_id, **values).on_conflict_do_update(
             index_elements=["tenant_id"], set_=values

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, delete, insert, not_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.messages.model import MessageId, Status, Stored
 from datacollect.features.messages.tables import message_days, messages
 from datacollect.kernel.clock import Millis
@@ -19,7 +18,7 @@ _columns = messages.c
 
 async def use_budget(tx: Tx, scope: TenantScope, day: str, *, cost: int) -> int:
     """Count messages of a day; gives how many it are then. Who counts for the same day waits for the commit."""
-    made = (postgresql if tx.dialect == "postgresql" else sqlite).insert(message_days)
+    made = insert_into(tx, message_days)
     counted = made.values(tenant_id=scope.tenant_id, day=day, used=cost).on_conflict_do_update(
         index_elements=[message_days.c.tenant_id, message_days.c.day],
         set_={"used": message_days.c.used + cost},

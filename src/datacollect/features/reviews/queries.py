@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.eventstore.event import event_from_body
 from datacollect.features.reviews.model import (
     Comment,
@@ -148,17 +147,20 @@ class Sent(NamedTuple):
     oldest: Millis
 
 
-async def sent_since(view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, since: Millis) -> Sent:
-    """Of the submissions about one entity, those of one submitter after that instant."""
+async def sent_between(
+    view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, *, after: Millis, before: Millis
+) -> Sent:
+    """Of the submissions about one entity, those of one submitter between these instants."""
     mine = and_(
         _r.tenant_id == scope.tenant_id,
         _r.entity_guid == entity_guid,
-        _r.created_ms > since,
+        _r.created_ms > after,
+        _r.created_ms < before,
         _r.submitter_key == submitter_key,
     )
     found = select(func.count().label("number"), func.min(_r.created_ms).label("oldest")).where(mine)
     row: Any = (await view.execute(found)).one()
-    return Sent(row.number, Millis(since if row.oldest is None else row.oldest))
+    return Sent(row.number, Millis(after if row.oldest is None else row.oldest))
 
 
 async def change(
@@ -326,7 +328,7 @@ async def store_policy(tx: Tx, scope: TenantScope, row: PolicyRow, *, now: Milli
         "due_days": row.due_days,
         "updated_ms": now,
     }
-    new = (postgresql if tx.dialect == "postgresql" else sqlite).insert(review_configs)
+    new = insert_into(tx, review_configs)
     new = new.values(tenant_id=scope.tenant_id, event_type=row.event_type, id=row.id, created_ms=now, **changed)
     await tx.execute(new.on_conflict_do_update(index_elements=[_c.tenant_id, _c.event_type], set_=changed))
 
@@ -397,7 +399,7 @@ async def store_delegation(tx: Tx, scope: TenantScope, delegation: Delegation) -
         "tries": delegation.tries,
         "updated_ms": delegation.updated_at,
     }
-    new = (postgresql if tx.dialect == "postgresql" else sqlite).insert(review_delegations)
+    new = insert_into(tx, review_delegations)
     new = new.values(tenant_id=scope.tenant_id, review_id=delegation.review_id, **changed)
     await tx.execute(new.on_conflict_do_update(index_elements=[_d.tenant_id, _d.review_id], set_=changed))
 

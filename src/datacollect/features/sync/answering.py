@@ -16,6 +16,7 @@ from starlette.responses import Response
 from datacollect.eventstore.segments import Slice, digest_of
 from datacollect.eventstore.store import Page
 from datacollect.http.compressing import AT_ONCE_BYTES, LEAST_BYTES, GzipBody, takes_gzip
+from datacollect.http.conditional import holds
 
 _HEAD = b'{"events":['
 _GZIP = "gzip"
@@ -35,7 +36,7 @@ async def answer(
         sent["ETag"] = _tag(page, bodies, tail, _GZIP if gzipped else "")
         if caching is not None:
             sent["Cache-Control"] = caching
-        if _is_held(request, sent["ETag"]):
+        if holds(request, sent["ETag"]):
             return Response(status_code=304, headers=sent)
     if not gzipped:
         body = b"".join([_HEAD, b",".join(_texts(page, bodies)), tail])
@@ -90,8 +91,3 @@ def _tag(page: Page, bodies: bytes, tail: bytes, encoding: str) -> str:
     sealed = (b"%b:%d:%d;" % (part.segment.digest, part.begin, part.end) for part in page.sealed)
     digest = digest_of([_FORM, encoding.encode(), b"\n", *sealed, b"\n", bodies, b"\n", tail])
     return f'"{digest.hex()}"'
-
-
-def _is_held(request: Request, tag: str) -> bool:
-    named = [one.strip().removeprefix("W/") for one in ",".join(request.headers.getlist("if-none-match")).split(",")]
-    return tag in named

@@ -8,8 +8,6 @@ or is in after it, so that moves and deletes reach those who are left.
 from collections.abc import Collection, Sequence
 from itertools import product
 
-import msgspec
-
 from datacollect.db import Reading, Tx
 from datacollect.features.entities.entity import Kind, Place
 from datacollect.features.entities.projection import Applied
@@ -66,8 +64,7 @@ async def read_places(
     view: Reading, scope: TenantScope, places: Collection[str], *, after: int, limit: int
 ) -> Sequence[int]:
     """The positions of the next events filed under any of these places."""
-    asked = msgspec.json.encode(list(places)).decode() if view.dialect == "sqlite" else list(places)
-    rows = await view.fetch(_READ[view.dialect], scope.tenant_id, asked, after, limit)
+    rows = await view.fetch(_READ[view.dialect], scope.tenant_id, view.listed(places), after, limit)
     return [row[0] for row in rows]
 
 

@@ -23,6 +23,7 @@ from datacollect.features.tenants.rules import (
     UNKNOWN_NAME_FIELD,
     UNTIDY_NAME,
 )
+from datacollect.kernel.forms import LAYOUT, WITHOUT_VALUE
 
 MANAGED_KEYS = frozenset({
     "entityName", "_displayName", "parentId", "parentGuid", "members", "memberIds",
@@ -42,9 +43,7 @@ COUNTED_KEYS = {
 _SHOWN_OF_A_CIRCLE = 6
 _LONGEST_SHOWN = 80
 
-_WITHOUT_DATA = frozenset({
-    "panel", "fieldset", "well", "columns", "table", "tabs", "content", "htmlelement", "button",
-})  # fmt: skip
+_WITHOUT_DATA = LAYOUT | WITHOUT_VALUE
 _LEVELS = frozenset({"container", "datagrid", "editgrid", "dynamicwizard", "form", "datamap", "tree"})
 """Components whose children's values are kept inside their own value."""
 

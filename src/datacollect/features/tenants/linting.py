@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.findings import Finding, Findings, Path
 from datacollect.features.tenants.form_checks import check_forms
 from datacollect.features.tenants.repairs import identify_seeds, tolerated
 from datacollect.features.tenants.rules import INVALID_CONFIG_ID, UNKNOWN_KEY
-from datacollect.features.tenants.schemas import ProgramConfig
 from datacollect.features.tenants.section_checks import check_sections
 from datacollect.features.tenants.seed_checks import check_items, check_seeds
 from datacollect.kernel.errors import IssueCode

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Row, and_, case, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_oidc_key, open_sealed, open_sync
@@ -241,7 +240,7 @@ async def claim_program(tx: Tx, seals: Seals, tenant_id: TenantId, *, artifact_i
     Insert first, look then: of two uploads of one new id, the second waits here for the first and finds its program.
     What is found by the insert and not any more by the look was purged between them.
     """
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(programs)
+    insert = insert_into(tx, programs)
     empty = {"name": "", "config": "{}", "config_secrets": "", "revision": 0, "created_ms": now, "updated_ms": now}
     while True:
         await tx.execute(insert.values(id=tenant_id, artifact_id=artifact_id, **empty).on_conflict_do_nothing())

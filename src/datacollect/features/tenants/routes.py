@@ -11,6 +11,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
 from datacollect.features.tenants.artifacts import File, Made, Picture, artifact_json, artifact_qr, public_base_url
+from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.errors import (
     BaseUrlUnknown,
     InvalidConfigId,
@@ -34,6 +35,7 @@ from datacollect.features.tenants.revising import (
 from datacollect.features.tenants.seeding import SeedPlan, plan_of, seed_records
 from datacollect.http.aside import aside, breathe
 from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.conditional import holds
 from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, ProgramId
@@ -95,7 +97,7 @@ class _Section(JsonBody):
 PATCHED = {**REVISED, **errors(404, texts={412: CHANGED})}
 
 _config_upload = _ConfigUpload(
-    schemas.ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
+    ProgramConfig, field="config", missing=NoConfigUploaded, largest_bytes=LARGEST_CONFIG_BYTES
 )
 UploadedConfig = Annotated[Any, Depends(_config_upload)]
 
@@ -227,7 +229,7 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
     async with hub.db.reading(member) as view:
         if "if-none-match" in request.headers:
             revision = await service.read_revision(view, member, seals=hub.seals)
-            if revision is not None and _is_known(request, etag_of(revision)):
+            if revision is not None and holds(request, etag_of(revision)):
                 return Response(status_code=304, headers=headers | {"ETag": etag_of(revision)})
         shown = await service.read_program(view, member, seals=hub.seals)
     if not shown.is_whole:
@@ -537,12 +539,6 @@ def _file(request: Request, file: File, media_type: str, headers: dict[str, str]
         "Cache-Control": "no-cache",
         "Cross-Origin-Resource-Policy": "cross-origin",
     } | (headers or {})
-    if _is_known(request, file.etag):
+    if holds(request, file.etag):
         return Response(status_code=304, headers=headers)
     return Response(file.body, media_type=media_type, headers=headers)
-
-
-def _is_known(request: Request, etag: str) -> bool:
-    """Whether the caller has what the tag names, by `If-None-Match`."""
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    return etag in known or "*" in known

@@ -6,6 +6,8 @@ The marks are written down in `docs/reference/searchable-fields.md`.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from datacollect.kernel.forms import DEEPEST, LAYOUT, MOST_COMPONENTS, WITHOUT_VALUE, arranged_by, components_in
+
 REINDEX = "reindex"
 """The kind of job that brings a program's search index to its searchable fields."""
 
@@ -17,11 +19,7 @@ MOST_FIELDS = 20
 LONGEST_FIELD = 100
 """Characters of a field's path."""
 
-_DEEPEST = 16
-_MOST_COMPONENTS = 2000
-_LAYOUT = frozenset({"panel", "fieldset", "well", "columns", "table", "tabs"})
 _SECRET = frozenset({"password", "signature", "file"})
-_WITHOUT_VALUE = frozenset({"button", "content", "htmlelement"})
 _ROWS = frozenset({"datagrid", "editgrid", "datamap", "dynamicWizard"})
 _YES = (True, "true", "yes", "1")
 _NO = (False, "false", "no", "0")
@@ -55,7 +53,7 @@ def marked_fields(definition: Any) -> dict[str, bool]:
 
 def values_in(definition: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The components of a form that hold one value, with its path in the data."""
-    components = definition.get("components") if isinstance(definition, Mapping) else None
+    components = components_in(definition)
     return _Walk().values(components, "", 0)
 
 
@@ -85,11 +83,11 @@ def _mark(component: Mapping[str, Any]) -> bool | None:
 
 class _Walk:
     def __init__(self) -> None:
-        self._left = _MOST_COMPONENTS
+        self._left = MOST_COMPONENTS
 
     def values(self, components: Any, above: str, depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Components that hold one value, with its path; layout is passed through, rows of a grid are left out."""
-        if not isinstance(components, Sequence) or isinstance(components, str) or depth > _DEEPEST:
+        if not isinstance(components, Sequence) or isinstance(components, str) or depth > DEEPEST:
             return
         for component in components:
             self._left -= 1
@@ -102,31 +100,14 @@ class _Walk:
         kind, key = component.get("type"), component.get("key")
         if not isinstance(kind, str):
             kind = ""
-        if kind in _LAYOUT:
-            for inner in _inside(component, kind):
+        if kind in LAYOUT:
+            for inner in arranged_by(component, kind):
                 yield from self.values(inner, above, depth + 1)
             return
-        if kind in _ROWS or kind in _WITHOUT_VALUE or not isinstance(key, str) or not key:
+        if kind in _ROWS or kind in WITHOUT_VALUE or not isinstance(key, str) or not key:
             return
         path = f"{above}.{key}" if above else key
         if kind == "container":
             yield from self.values(component.get("components"), path, depth + 1)
             return
         yield path, component
-
-
-def _inside(component: Mapping[str, Any], kind: str) -> Iterator[Any]:
-    if kind == "columns":
-        columns = component.get("columns")
-        yield from (column.get("components") for column in _list(columns) if isinstance(column, Mapping))
-    elif kind == "table":
-        for row in _list(component.get("rows")):
-            yield from (cell.get("components") for cell in _list(row) if isinstance(cell, Mapping))
-    elif kind == "tabs":
-        yield from (tab.get("components") for tab in _list(component.get("components")) if isinstance(tab, Mapping))
-    else:
-        yield component.get("components")
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.tenants.seeding import Rejected, Seeding, Tally
 from datacollect.features.tenants.seeding_tables import seed_batches, seedings
 from datacollect.kernel.clock import Millis
@@ -38,7 +37,7 @@ async def store_seeding(tx: Tx, scope: TenantScope, seeding: Seeding) -> None:
         "started_ms": seeding.started_at,
         "finished_ms": seeding.finished_at,
     }
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(seedings)
+    insert = insert_into(tx, seedings)
     upsert = insert.values(tenant_id=scope.tenant_id, **values)
     await tx.execute(upsert.on_conflict_do_update(index_elements=[seedings.c.tenant_id], set_=values))
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Table, and_, insert, literal, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.tenants.model import Program
 from datacollect.features.tenants.sealing import Sealed, open_sealed
 from datacollect.features.tenants.tables import program_contents, program_versions, programs
@@ -33,10 +32,9 @@ async def keep_version(tx: Tx, scope: TenantScope, change: Change) -> None:
     Content that the history has is not written again: of a small edit it gets a line.
     """
     p, ours = programs.c, programs.c.id == scope.tenant_id
-    upsert = (postgresql if tx.dialect == "postgresql" else sqlite).insert
     content = select(p.id, p.config_digest, p.config).where(ours)
     await tx.execute(
-        upsert(program_contents).from_select(["tenant_id", "digest", "body"], content).on_conflict_do_nothing()
+        insert_into(tx, program_contents).from_select(["tenant_id", "digest", "body"], content).on_conflict_do_nothing()
     )
     actor = scope.actor
     copied = ("artifact_id", "archived_ms", "config_digest", "config_secrets", "external_sync", "seed_digest")
@@ -62,7 +60,7 @@ async def keep_seeds(tx: Tx, scope: TenantScope, seeds: Sequence[Mapping[str, An
 async def keep_seed_text(tx: Tx, scope: TenantScope, body: str, known: str | None = None) -> str:
     digest = digest_of(body)
     if digest != known:
-        upsert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(program_contents)
+        upsert = insert_into(tx, program_contents)
         await tx.execute(upsert.values(tenant_id=scope.tenant_id, digest=digest, body=body).on_conflict_do_nothing())
     return digest
 

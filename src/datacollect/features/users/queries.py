@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.users.errors import UserExists
 from datacollect.features.users.model import ListQuery, User
 from datacollect.features.users.tables import user_tenants, users
@@ -131,7 +130,7 @@ async def insert_user(tx: Tx, user: User, *, now: Millis) -> UserId:
     """Gives the new account's id. Raises `UserExists`."""
     values = {**_values(user), "version": user.version, "created_ms": now, "updated_ms": now}
     # Not by letting the insert fail: on PostgreSQL that would end the transaction, and `ensure_first_admin` goes on.
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(users)
+    insert = insert_into(tx, users)
     statement = insert.values(values).on_conflict_do_nothing(index_elements=[users.c.email]).returning(users.c.id)
     user_id = (await tx.execute(statement)).scalar_one_or_none()
     if user_id is None:

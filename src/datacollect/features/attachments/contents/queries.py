@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select, tuple_, union, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.attachments.contents.model import Content, Loose
 from datacollect.features.attachments.contents.tables import attachment_contents as contents
 from datacollect.features.attachments.contents.tables import attachment_loose as loose
@@ -55,8 +54,7 @@ async def add_loose(tx: Tx, scope: TenantScope, digest: str, generation: str, *,
 
 async def condemn(tx: Tx, scope: TenantScope, digest: str, generation: str, *, since: Millis) -> None:
     """Have bytes deleted, whether anything is known of them or not."""
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
-    row = dialect.insert(loose).values(
+    row = insert_into(tx, loose).values(
         tenant_id=scope.tenant_id, digest=digest, generation=generation, since_ms=since, dying=True
     )
     await tx.execute(row.on_conflict_do_nothing())
@@ -87,7 +85,6 @@ async def refer(tx: Tx, scope: TenantScope, digest: str, generation: str, *, now
 
 async def refer_new(tx: Tx, scope: TenantScope, content: Content, *, now: Millis) -> str:
     """Count one more of a content that may not be known yet. Gives the generation that stands for it from now on."""
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
     values = {
         "tenant_id": scope.tenant_id,
         "digest": content.digest,
@@ -97,7 +94,7 @@ async def refer_new(tx: Tx, scope: TenantScope, content: Content, *, now: Millis
         "touched_ms": now,
     }
     counted = (
-        dialect.insert(contents)
+        insert_into(tx, contents)
         .values(**values)
         .on_conflict_do_update(
             index_elements=["tenant_id", "digest"], set_={"refs": contents.c.refs + 1, "touched_ms": now}

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from datacollect.db import Reading, Tx
+from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.entities.links.tables import external_current, external_links
 from datacollect.features.entities.tables import members
 from datacollect.kernel.identity import TenantScope
@@ -66,7 +65,7 @@ async def keep_links(tx: Tx, scope: TenantScope, system: str, links: Sequence[St
     """In place of those that the entities had. No other entity may have one of the keys."""
     if not links:
         return
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_links)
+    insert = insert_into(tx, external_links)
     changed = {name: insert.excluded[name] for name in ("external_id", "version", "state")}
     upsert = insert.on_conflict_do_update(index_elements=[_l.tenant_id, _l.system, _l.guid], set_=changed)
     await tx.execute(
@@ -87,7 +86,7 @@ async def keep_links(tx: Tx, scope: TenantScope, system: str, links: Sequence[St
 
 async def set_current(tx: Tx, scope: TenantScope, system: str) -> None:
     """From now on the links of this system are shown."""
-    insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(external_current)
+    insert = insert_into(tx, external_current)
     upsert = insert.values(tenant_id=scope.tenant_id, system=system)
     await tx.execute(
         upsert.on_conflict_do_update(index_elements=[external_current.c.tenant_id], set_={"system": system})
