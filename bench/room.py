@@ -74,7 +74,9 @@ def _sqlite(path: Path) -> Room:
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
         tables = dict(connection.execute("SELECT name, tbl_name FROM sqlite_schema WHERE type IN ('table', 'index')"))
-        sizes = connection.execute("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE").fetchall()
+        # Pages, and not `pgsize`, which counts to four gigabytes and begins again.
+        query = "SELECT name, pageno * page_size FROM dbstat, pragma_page_size WHERE aggregate = TRUE"
+        sizes = connection.execute(query).fetchall()
         parts = [
             Part(tables.get(name, name), name, _columns(connection, name), size) for name, size in sizes if size > 0
         ]
