@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import func, select, update
 
 from datacollect.db import Database, Tx
-from datacollect.jobs import Continue, Done, Job, JobId, JobState, Rest, Retries, Step, Worker, enqueue, find_active
+from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, enqueue, find_active
 from datacollect.jobs.clocks import SetBack
 from datacollect.jobs.errors import JobReplaced, Unrecoverable
 from datacollect.jobs.queue import find_latest
@@ -53,22 +53,6 @@ class Counting:
             await self.before(tx, job)
         to = int(job.args["to"])
         return Continue({"number": number}, number, to) if number < to else Done({"counted": number})
-
-
-@dataclass
-class Thinking(Counting):
-    """Thinks of the next number before its step."""
-
-    thinks: Callable[[Rest], Awaitable[None]] | None = None
-
-    async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> int:
-        if self.thinks is not None:
-            await self.thinks(rest)
-        return int(job.checkpoint.get("number", 0)) + 1
-
-    async def step(self, tx: Tx, scope: TenantScope, job: Job, thought: int = 0) -> Step:
-        assert thought == int(job.checkpoint.get("number", 0)) + 1
-        return await super().step(tx, scope, job)
 
 
 @dataclass
@@ -586,7 +570,7 @@ async def test_a_clock_that_was_set_back_keeps_no_job_waiting(place: Place) -> N
     seconds = 60
     with structlog.testing.capture_logs() as lines:
         assert await states() == [JobState.COMPLETED] * 3
-    # Jobs of other tests in the same database may have been left as well.
+    # Other tests leave jobs too.
     assert [line["left"] >= 1 for line in lines if line["event"] == "jobs.clock_set_back"] == [True]
     assert [await place.effects(counting) for counting in handlers] == [[1, 2, 3]] * 3
 
@@ -679,34 +663,6 @@ async def test_a_worker_that_is_stopped_ends_its_step_and_leaves_the_rest_to_the
     assert job.state is JobState.AVAILABLE, "the next worker need not wait for the lease to end"
     assert job.progress.done == len(counting.served) == max(await place.effects(counting))
     assert job.progress.done < 10**6
-
-
-async def test_what_was_thought_of_before_a_step_is_handed_to_it(place: Place) -> None:
-    thinking = Thinking()
-    await place.enqueue(thinking.kind, to=3)
-    await place.worker(thinking).drain()
-    assert (await place.latest(thinking.kind)).state is JobState.COMPLETED
-    assert await place.effects(thinking) == [1, 2, 3]
-
-
-async def test_a_worker_that_is_stopped_does_not_wait_for_a_thought(place: Place) -> None:
-    has_begun = asyncio.Event()
-
-    async def without_end(rest: Rest) -> None:
-        while True:
-            has_begun.set()
-            await rest()
-
-    thinking = Thinking(thinks=without_end)
-    worker = place.worker(thinking)
-    await place.enqueue(thinking.kind)
-    async with asyncio.timeout(30):
-        async with worker.running():
-            worker.wake()
-            await has_begun.wait()
-    job = await place.latest(thinking.kind)
-    assert (job.state, job.failures) == (JobState.AVAILABLE, 0), "the next worker takes it, and nothing has failed"
-    assert await place.effects(thinking) == []
 
 
 async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
