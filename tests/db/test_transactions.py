@@ -250,7 +250,7 @@ async def test_however_many_units_of_one_tenant_wait_those_of_others_wait_for_on
     await asyncio.sleep(0)
     tasks[2].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["a1", "a2", "b1", "c1", "a4", "b2"]
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a4"]
 
 
 async def test_a_commit_that_fails_is_an_error_for_everyone_in_the_group(small: SqliteDatabase) -> None:
@@ -410,17 +410,28 @@ async def _close_under_somebody(database: Database, kind: str, *, is_cancelled: 
                 await view.fetch(heads)
 
 
-async def test_work_on_many_things_leaves_others_their_turns() -> None:
-    seen: list[object] = []
+async def test_work_on_many_things_leaves_others_their_turns_however_many_are_at_it() -> None:
+    seen: list[str] = []
+
+    async def work(name: str) -> list[int]:
+        found: list[int] = []
+        async for some in in_turns(range(9), at_once=2):
+            seen.append(name)
+            found += some
+        return found
 
     async def other() -> None:
-        for number in range(9):
-            seen.append(f"other {number}")
+        for _ in range(50):
             await asyncio.sleep(0)
+            seen.append("other")
 
-    task = asyncio.create_task(other())
-    async for some in in_turns(range(5), at_once=2):
-        seen.append(list(some))
-    assert seen == [[0, 1], "other 0", [2, 3], "other 1", [4]]
-    await task
+    given_up, *workers = [asyncio.create_task(work(name)) for name in "xab"]
+    bystander = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await asyncio.gather(*workers) == [list(range(9))] * 2
+    await bystander
+    # Each begins at once; from then on there is one piece at the most between two turns of somebody else.
+    pieces = [name for name in "".join(name[0] for name in seen[3:]).split("o") if name]
+    assert seen[:3] == ["x", "a", "b"] and sorted(pieces) == ["a"] * 4 + ["b"] * 4
     assert [list(some) async for some in in_turns([])] == []
