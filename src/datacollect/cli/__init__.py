@@ -21,6 +21,7 @@ from datacollect.cli import (
     sealing,
     serve,
     simulate,
+    stand_in,
     user,
 )
 from datacollect.cli.failures import reporting
@@ -52,6 +53,7 @@ app.add_typer(messages.app, name="messages")
 app.add_typer(reference.app, name="reference")
 app.add_typer(sealing.app, name="secrets")
 app.command("mock-registry")(mock_registry.serve_registry)
+app.command("stand-in")(stand_in.serve_stand_in)
 app.command("dev-env")(development.write_dev_env)
 
 

@@ -61,7 +61,7 @@ class OidcProvider:
     """One issuer. `path` is where it lives below its origin, like a Keycloak realm."""
 
     def __init__(
-        self, *, path: str = "/realms/test", slash: bool = False, now: Callable[[], float] = time.time
+        self, *, path: str = "/realms/test", slash: bool = False, now: Callable[[], float] = time.time, port: int = 0
     ) -> None:
         """With `slash` its issuer ends in one, as Auth0's do. `now` gives seconds."""
         self._now = now
@@ -69,7 +69,7 @@ class OidcProvider:
         self._slash = slash
         self._server: asyncio.Server | None = None
         self._news = asyncio.Condition()
-        self._port = 0
+        self._port = port
         self.requests: Counter[str] = Counter()
         """How often each of `discovery`, `keys`, `token` and `userinfo` was asked for."""
         self.held: asyncio.Event | None = None

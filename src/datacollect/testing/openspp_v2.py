@@ -112,6 +112,7 @@ class OpenSppV2Registry:
         has_unique_identifiers: bool = True,
         token_seconds: int = 3600,
         now: Callable[[], datetime] | None = None,
+        port: int = 0,
     ) -> None:
         """`stale_status` answers an `If-Match` of an older version: 412, or 409 in some releases. Without
         `keeps_identifiers`, requests to add somebody make registrants with an identifier of the registry's own."""
@@ -135,7 +136,7 @@ class OpenSppV2Registry:
         """Some releases tell all groups, whatever day is asked for."""
         self.refused: list[str] = []
         """Requests of a form that a real registry might let pass: a test that has not asked for them has found a bug."""
-        self.system = RemoteSystem(self._handle)
+        self.system = RemoteSystem(self._handle, port=port)
 
     # --- what tests do
 

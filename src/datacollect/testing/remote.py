@@ -13,6 +13,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self
@@ -158,11 +159,11 @@ class RemoteSystem:
         return self.requests.total()
 
     def start(self) -> None:
-        listening = threading.Event()
+        """Raises `OSError` if it cannot listen."""
+        listening: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listening)), daemon=True)
         self._thread.start()
-        if not listening.wait(10):
-            raise RuntimeError("the server did not start")
+        listening.result(10)
 
     def stop(self) -> None:
         """From now on connections are refused, and those that are open are closed."""
@@ -172,7 +173,7 @@ class RemoteSystem:
         self._thread.join(10)
         self._thread = None
 
-    async def _serve(self, listening: threading.Event) -> None:
+    async def _serve(self, listening: "Future[None]") -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         talking: set[asyncio.Task[None]] = set()
 
@@ -185,9 +186,13 @@ class RemoteSystem:
                 await self._talk(reader, writer)
             writer.transport.abort()
 
-        server = await asyncio.start_server(talk, self._host, self._port, limit=1_000_000)
+        try:
+            server = await asyncio.start_server(talk, self._host, self._port, limit=1_000_000)
+        except OSError as error:
+            listening.set_exception(error)
+            return
         self._port = server.sockets[0].getsockname()[1]
-        listening.set()
+        listening.set_result(None)
         await self._stopping.wait()
         server.close()
         for task in list(talking):
