@@ -83,6 +83,8 @@ async def _measure(bench: Bench) -> None:
 @contextlib.asynccontextmanager
 async def _target(options: Options) -> AsyncIterator[_Target]:
     if options.serve is None:
+        if options.keep is not None:
+            raise BenchError("--keep goes with --serve")
         yield _Target(replace(options, url=loopback_url(options.url)), _credentials(), {})
         return
     async with serving(
@@ -92,6 +94,7 @@ async def _target(options: Options) -> AsyncIterator[_Target]:
         work_dir=options.work_dir,
         settings=SETTINGS.get(options.scenario),
         profile=options.profile,
+        keep=options.keep,
     ) as served:
         running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
         facts = hub_facts(served, options.serve, options.workers)
@@ -116,7 +119,7 @@ async def _version(client: HubClient) -> str | None:
 
 def _shown(options: Options) -> dict[str, Any]:
     """The options as the result shows them: without paths, and without a URL that may hold a password."""
-    hidden = ("database_url", "work_dir", "out", "url", "pid", "database_pid", "profile")
+    hidden = ("database_url", "work_dir", "out", "url", "pid", "database_pid", "profile", "keep")
     return {name: value for name, value in asdict(options).items() if name not in hidden}
 
 

@@ -23,7 +23,7 @@ from datacollect.db.migrate import migrate
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.duplicates import detecting
-from datacollect.features.duplicates.comparing import compare_all
+from datacollect.features.duplicates.comparing import Chosen, Subject, scores_of
 from datacollect.features.duplicates.detecting import DetectingHandler
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.tenants.asked import find_running, matching_of
@@ -32,7 +32,7 @@ from datacollect.jobs import Continue, Job, enqueue, find_active
 from datacollect.kernel.clock import SystemClock, parse_timestamp
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
-from datacollect.matching.scoring import Evidence
+from datacollect.matching.scoring import Evidence, Score
 
 _BATCH = 1_000
 _TOLD_AT = parse_timestamp("2025-06-01T08:00:00.000Z")
@@ -105,21 +105,27 @@ class _Run:
             await enqueue(tx, self.scope, DetectingHandler.kind, {}, now=self.clock.now())
             job = await find_active(tx, self.scope, DetectingHandler.kind)
         assert matching is not None and isinstance(job, Job)
-        handler = DetectingHandler(self.log, self.clock)
+        handler = DetectingHandler(self.database, self.log, self.clock)
         begun, cpu = time.perf_counter(), time.process_time()
-        with patch.object(detecting, "compare_all", self._compare_all):
+        with patch.object(detecting, "scores_of", self._scores_of):
             going_on = True
             while going_on:
+                looked = await handler.prepare(self.scope, job, _no_rest)
                 async with self.database.transaction(self.scope) as tx:
-                    going_on = isinstance(await handler.step(tx, self.scope, job), Continue)
+                    going_on = isinstance(await handler.step(tx, self.scope, job, looked), Continue)
         seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
         found = [pair for pair, each in self.compared.items() if each.bits >= matching.threshold]
         return Detected(self.compared, found, seconds, cpu)
 
-    async def _compare_all(self, *arguments: Any, **named: Any) -> Any:
+    def _scores_of(
+        self, subject: Subject, chosen: Chosen, known: Mapping[str, Subject]
+    ) -> Sequence[tuple[Subject, Score]]:
         """The hub's own, written down: what is compared is not stored unless it is told."""
-        scores = await compare_all(*arguments, **named)
-        for guid, others in scores.items():
-            for other, score in others:
-                self.compared[pair_of(guid, other.guid)] = Compared(score.bits, score.evidence)
+        scores = scores_of(subject, chosen, known)
+        for other, score in scores:
+            self.compared[pair_of(subject.guid, other.guid)] = Compared(score.bits, score.evidence)
         return scores
+
+
+async def _no_rest() -> None:
+    """Nobody else is there."""

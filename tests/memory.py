@@ -4,14 +4,32 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Executable, create_engine
+from sqlalchemy import Connection, CursorResult, Executable, NullPool, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
+from datacollect.db.portions import Portion
+from datacollect.db.sqlite import fetch_portion
+
+_ENGINE = create_engine("sqlite://", isolation_level="AUTOCOMMIT", poolclass=NullPool)
+"""Of all of them, each of which is a connection: what has been compiled for one is known to the next."""
+
+
+@cache
+def _empty() -> bytes:
+    """A database with all tables: making them takes longer than most of what is tried on them."""
+    with _ENGINE.connect() as connection:
+        metadata.create_all(connection)
+        return _driver_of(connection).serialize()
+
+
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
 class MemoryTx(Tx):
@@ -21,7 +39,7 @@ class MemoryTx(Tx):
         # Nothing under test uses what would tell the two kinds of connection apart.
         super().__init__(cast(AsyncConnection, connection), statements)
         self._sync = connection
-        self._driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        self._driver = _driver_of(connection)
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self._sync.execute(statement, parameters)
@@ -31,6 +49,11 @@ class MemoryTx(Tx):
 
     def listed(self, values: Collection[str] | Collection[int]) -> str:
         return json.dumps(list(values))
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        return fetch_portion(self._driver, sql, parameters, texts, most_bytes)
 
     async def run(self, sql: str, *parameters: Any) -> None:
         self._driver.execute(sql, parameters)
@@ -47,9 +70,8 @@ class MemoryDatabase(Database):
 
     def __init__(self) -> None:
         super().__init__()
-        self._engine = create_engine("sqlite://", isolation_level="AUTOCOMMIT")
-        self._connection = self._engine.connect()
-        metadata.create_all(self._connection)
+        self._connection = _ENGINE.connect()
+        _driver_of(self._connection).deserialize(_empty())
         self._tx = MemoryTx(self._connection, self.statements)
 
     @contextlib.asynccontextmanager
@@ -78,4 +100,3 @@ class MemoryDatabase(Database):
 
     async def close(self) -> None:
         self._connection.close()
-        self._engine.dispose()

@@ -7,12 +7,14 @@ from bench.runner import Bench
 from bench.scenarios.attachments import attachments
 from bench.scenarios.attacking import SETTINGS as BEHIND_A_PROXY
 from bench.scenarios.attacking import flood, timing
+from bench.scenarios.bystanding import bystander
 from bench.scenarios.ceiling import ceiling
 from bench.scenarios.contention import configs, hot
 from bench.scenarios.crowding import soak, stampede
 from bench.scenarios.duplicates import duplicates
 from bench.scenarios.exporting import export
 from bench.scenarios.external import dead, external
+from bench.scenarios.history import history
 from bench.scenarios.process import login, memory, stall
 from bench.scenarios.programs import programs
 from bench.scenarios.reading import entities, page, pull, sealed
@@ -37,6 +39,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "rebuild": rebuild,
     "seeding": seeding,
     "programs": programs,
+    "history": history,
     "export": export,
     "attachments": attachments,
     "timing": timing,
@@ -47,6 +50,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "stampede": stampede,
     "soak": soak,
     "duplicates": duplicates,
+    "bystander": bystander,
     "suite": suite,
 }
 HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.items()}
@@ -54,6 +58,7 @@ HELP = {name: (run.__doc__ or "").splitlines()[0] for name, run in SCENARIOS.ite
 SETTINGS = {
     "external": WITH_REMOTES,
     "dead": WITH_REMOTES,
+    "history": {"REQUEST_RATE_LIMIT": "0"},
     "timing": BEHIND_A_PROXY | {"REQUEST_RATE_LIMIT": "0"},
     "flood": BEHIND_A_PROXY | {"LOGIN_RATE_LIMIT": "15"},
 }

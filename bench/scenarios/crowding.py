@@ -44,8 +44,9 @@ class _Outcome:
 
     def told(self, seconds: float) -> dict[str, Any]:
         ordered = sorted(self.device_seconds)
-        shares = {"p50": 0.5, "p95": 0.95, "max": 1.0}
+        shares = {"p50": 0.5, "p95": 0.95, "max": 1.0} if ordered else {}
         return {
+            "devices_done": len(ordered),
             "device_seconds": {name: round(percentile(ordered, share), 3) for name, share in shares.items()},
             "events_per_s": rate(self.events, seconds),
             **self.samples.summary(),
@@ -53,13 +54,15 @@ class _Outcome:
 
 
 async def stampede(bench: Bench) -> None:
-    """--devices starting together: each pulls everything (--limit), then each pushes three events and pulls the rest."""
+    """--devices starting together: each pulls everything (--limit), then each pushes three events and pulls the rest,
+    all in the same moment and, with --spread, one after another within so many seconds."""
     async with store(bench, bench.held) as filled:
         tokens = await _sign_in(bench, filled.config_id, min(_ACCOUNTS, bench.options.devices))
         devices = list(itertools.islice(itertools.cycle(tokens), bench.options.devices))
         for limit in bench.options.limit:
             await _cold(bench, filled.config_id, filled.size, devices, limit)
-        await _incremental(bench, filled.config_id, filled.size, devices)
+        for spread in sorted({0.0, bench.options.spread}):
+            await _incremental(bench, filled.config_id, filled.size, devices, spread)
 
 
 async def _cold(bench: Bench, config_id: str, size: int, devices: Sequence[str], limit: int) -> None:
@@ -85,14 +88,15 @@ async def _cold(bench: Bench, config_id: str, size: int, devices: Sequence[str],
     bench.record(f"stampede/cold/held{size}/{name}/devices{len(devices)}", meter, **found.told(seconds))
 
 
-async def _incremental(bench: Bench, config_id: str, size: int, devices: Sequence[str]) -> None:
-    """Each has what there was a moment ago."""
+async def _incremental(bench: Bench, config_id: str, size: int, devices: Sequence[str], spread: float) -> None:
+    """Each has what there was a moment ago. They begin evenly over `spread` seconds."""
     cursor = await _end_of(bench, config_id)
     makers = [EventMaker(start=datetime.now(UTC), seed=number) for number in range(len(devices))]
     bodies = [push_body([maker.create() for _ in range(_PUSHED)], config_id) for maker in makers]
     found, meter = _Outcome(), bench.meter()
 
     async def sync(token: str, number: int) -> None:
+        await asyncio.sleep(spread * number / len(devices))
         begun = time.perf_counter()
         headers = {"Authorization": f"Bearer {token}"}
         answer = await bench.client.send("POST", "/api/sync/push", bodies[number].data, headers=headers)
@@ -103,7 +107,8 @@ async def _incremental(bench: Bench, config_id: str, size: int, devices: Sequenc
         found.device_seconds.append(time.perf_counter() - begun)
 
     seconds = await _together(bench, [sync(token, number) for number, token in enumerate(devices)])
-    bench.record(f"stampede/incremental/held{size}/devices{len(devices)}", meter, **found.told(seconds))
+    name = f"within{spread:g}s/" if spread else ""
+    bench.record(f"stampede/incremental/held{size}/{name}devices{len(devices)}", meter, **found.told(seconds))
 
 
 async def _together(bench: Bench, work: "list[Any]") -> float:
@@ -161,7 +166,7 @@ async def soak(bench: Bench) -> None:
     """--seconds of pushes and pulls at 70 % of what was reached before: errors, and how memory goes on."""
     async with store(bench, bench.held) as filled:
         capacity = await _requests_per_second(
-            bench, filled.config_id, seconds=_CAPACITY_SECONDS, pause=0.0, samples=Samples()
+            bench, filled.config_id, seconds=min(_CAPACITY_SECONDS, bench.options.seconds), pause=0.0, samples=Samples()
         )
         pause = _SOAK_CLIENTS / (capacity * _LOAD)
         samples, meter, memory = Samples(), bench.meter(), list[tuple[float, float]]()

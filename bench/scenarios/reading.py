@@ -110,7 +110,7 @@ async def page(bench: Bench) -> None:
 
 
 async def page_cells(bench: Bench, filled: Store) -> None:
-    cursors = await _walk(bench, filled.config_id)
+    cursors = await walk(bench, filled.config_id)
     places = {"start": "", "middle": cursors[len(cursors) // 2], "end": cursors[-1]}
     for limit in bench.options.limit:
         for place, cursor in places.items():
@@ -124,7 +124,7 @@ async def page_cells(bench: Bench, filled: Store) -> None:
             )
 
 
-async def _walk(bench: Bench, config_id: str, *, limit: int = 500, most: int = sys.maxsize) -> list[str]:
+async def walk(bench: Bench, config_id: str, *, limit: int = 500, most: int = sys.maxsize) -> list[str]:
     """The cursors a client meets on its way through, the last of them before the last page."""
     cursors, deadline = [""], time.perf_counter() + max(300.0, bench.options.seconds)
     while time.perf_counter() < deadline and len(cursors) <= most:
@@ -142,7 +142,7 @@ async def _walk(bench: Bench, config_id: str, *, limit: int = 500, most: int = s
 async def sealed(bench: Bench) -> None:
     """Full pages, for each page size (--limit) and number of clients, which count the bytes and do not unpack them."""
     async with store(bench, bench.held) as filled:
-        await _walk(bench, filled.config_id)  # what is read has itself sealed
+        await walk(bench, filled.config_id)  # what is read has itself sealed
         if filled.size >= _SEALED_AT:
             await asyncio.sleep(_SEALING_SECONDS)
         for limit in bench.options.limit:
@@ -153,7 +153,7 @@ async def sealed(bench: Bench) -> None:
 async def _sealed_cell(bench: Bench, filled: Store, limit: int, clients: int) -> None:
     size = limit or _DEFAULT_LIMIT
     # A page is as long as `limit` says when it is full: those before the last cursor are.
-    cursors = await _walk(bench, filled.config_id, limit=size, most=_MOST_CURSORS)
+    cursors = await walk(bench, filled.config_id, limit=size, most=_MOST_CURSORS)
     pages = itertools.cycle([f"/api/sync/pull?since={one}&configId={filled.config_id}&limit={size}" for one in cursors])
     session = aiohttp.ClientSession(headers={**bench.client.signed, "Accept-Encoding": "gzip"}, auto_decompress=False)
     samples, received = Samples(), 0

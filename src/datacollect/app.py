@@ -269,7 +269,7 @@ def job_handlers(
         PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
         CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
-        DetectingHandler(log, clock),
+        DetectingHandler(database, log, clock),
     )
 
 

@@ -25,9 +25,10 @@ _NAMES_OF_CODE = (AttributeError, ImportError, NameError, TypeError, OSError)
 
 _QUOTED = re.compile(r"""(['"]).*?(?:\1|$)""")
 
-_TELLTALES = ("aiosqlite", "sqlalchemy", "asyncpg", "httpcore2")
-"""Libraries that write below "warning" what is secret: parameters of statements (password hashes, people's data),
-headers of answers. At no level."""
+_READ = ("alembic", "asyncio", "uvicorn")
+"""Libraries whose lines below "warning" were read, and tell of nobody. Others write what is secret there: parameters of
+statements (password hashes, people's data), addresses with codes in them, headers, what a photo says of where it was
+taken. So nothing of theirs at no level, whichever they are."""
 
 
 def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
@@ -63,10 +64,10 @@ def _redirect_standard_library(shared: list[Processor], threshold: int, stream: 
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # Libraries talk a lot below "warning" (every job of SQLite, every migration); it is of use to developers only.
-    root.setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
-    for name in _TELLTALES:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    root.setLevel(max(threshold, logging.WARNING))
+    # They talk a lot (every migration); it is of use to developers only.
+    for name in _READ:
+        logging.getLogger(name).setLevel(threshold if threshold <= logging.DEBUG else root.level)
 
 
 def _add_name(_logger: object, _method: str, event: EventDict) -> EventDict:

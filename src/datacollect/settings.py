@@ -243,7 +243,8 @@ class Settings(BaseSettings):
         256,
         alias="BODY_MEMORY",
         ge=64,
-        description="MiB of request bodies that a server process holds at once; beyond it new ones are told to wait.",
+        description="MiB of request bodies, and of long answers until they are read, that a server process holds at once;"
+        " beyond it new ones are told to wait.",
     )
     purge: bool | None = Field(
         None,

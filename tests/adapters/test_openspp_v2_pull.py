@@ -12,7 +12,7 @@ from datacollect.adapters.kinds import FieldMapping
 from datacollect.adapters.openspp_v2.adapter import OpenSppV2Adapter
 from datacollect.adapters.port import Incoming, RecordType
 from datacollect.testing.remote import Instead, Request
-from tests.adapters.openspp_v2 import GUID, HOUSEHOLD, OTHER, World, household, linked, person
+from tests.adapters.openspp_v2 import GUID, HOUSEHOLD, NOW, OTHER, World, household, linked, person
 
 
 async def pulled(adapter: OpenSppV2Adapter, mark: str | None = None) -> tuple[list[Incoming], str]:
@@ -210,6 +210,17 @@ async def test_the_next_run_begins_a_day_before_this_one(openspp: World) -> None
     records, _ = await pulled(openspp.adapter(), mark)
     assert records == []
     assert {one.query["_lastUpdated"] for one in openspp.registry.system.log} == {"ge2026-03-15"}
+
+
+async def test_a_clock_of_ours_that_is_ahead_leaves_nothing_out(openspp: World) -> None:
+    openspp.registry.now = lambda: NOW
+    openspp.registry.add_person(given="Old")
+    openspp.time += timedelta(days=30)
+    _, mark = await pulled(openspp.adapter())
+    assert json.loads(mark) == {"since": "2026-03-09"}
+    openspp.time -= timedelta(days=40)
+    records, mark = await pulled(openspp.adapter(), mark)
+    assert ([one.data["firstName"] for one in records], json.loads(mark)) == (["Old"], {"since": "2026-02-27"})
 
 
 async def test_a_registry_that_tells_all_groups_every_time_is_believed_for_their_days_only(openspp: World) -> None:

@@ -22,7 +22,7 @@ def test_without_flags_the_sizes_are_those_of_the_table() -> None:
         ["--batch", "0"],
         ["--batch", "10001"],
         ["--concurrency", "257"],
-        ["--events", "2000001"],
+        ["--events", "20000001"],
         ["--seconds", "3601"],
         ["--seconds", "nan"],
         ["--limit", "5001"],

@@ -13,8 +13,11 @@ from datacollect.db import EVERY_TENANT, Database, Tx, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.sqlite import SqliteDatabase
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.tables import log_heads
 from datacollect.kernel.errors import StartupError, Unavailable
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.conftest import ENGINES, Migrated
 
 pytestmark = pytest.mark.anyio
@@ -211,7 +214,11 @@ async def small(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await database.close()
 
 
-async def test_units_that_wait_together_are_committed_together(small: SqliteDatabase) -> None:
+@pytest.mark.parametrize(("seconds", "expected"), [(60.0, 1), (0.0, 20)])
+async def test_units_that_wait_together_are_committed_together_but_not_for_ever(
+    small: SqliteDatabase, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int
+) -> None:
+    monkeypatch.setattr("datacollect.db.sqlite._GROUP_SECONDS", seconds)
     commits: list[str] = []
 
     async def unit(number: int) -> None:
@@ -222,10 +229,28 @@ async def test_units_that_wait_together_are_committed_together(small: SqliteData
             await tx.run("INSERT INTO notes (id) VALUES (?)", number)
 
     await asyncio.gather(*(unit(n) for n in range(20)))
-    assert len(commits) == 1
+    assert len(commits) == expected
     async with small.reading(EVERY_TENANT) as view:
         assert len(await view.fetch("SELECT id FROM notes")) == 20
     await small.close()
+
+
+async def test_however_many_units_of_one_tenant_wait_those_of_others_wait_for_one_of_them(
+    small: SqliteDatabase,
+) -> None:
+    order: list[str] = []
+
+    async def unit(tenant: str, number: int) -> None:
+        async with small.transaction(system_scope(TenantId(tenant))):
+            order.append(f"{tenant}{number}")
+            await asyncio.sleep(0)
+
+    asked = [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 1), ("b", 2), ("c", 1)]
+    tasks = [asyncio.create_task(unit(*one)) for one in asked]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a4"]
 
 
 async def test_a_commit_that_fails_is_an_error_for_everyone_in_the_group(small: SqliteDatabase) -> None:
@@ -383,3 +408,30 @@ async def _close_under_somebody(database: Database, kind: str, *, is_cancelled: 
         with pytest.raises(Unavailable):
             async with unit(EVERY_TENANT) as view:
                 await view.fetch(heads)
+
+
+async def test_work_on_many_things_leaves_others_their_turns_however_many_are_at_it() -> None:
+    seen: list[str] = []
+
+    async def work(name: str) -> list[int]:
+        found: list[int] = []
+        async for some in in_turns(range(9), at_once=2):
+            seen.append(name)
+            found += some
+        return found
+
+    async def other() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+            seen.append("other")
+
+    given_up, *workers = [asyncio.create_task(work(name)) for name in "xab"]
+    bystander = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await asyncio.gather(*workers) == [list(range(9))] * 2
+    await bystander
+    # Each begins at once; from then on there is one piece at the most between two turns of somebody else.
+    pieces = [name for name in "".join(name[0] for name in seen[3:]).split("o") if name]
+    assert seen[:3] == ["x", "a", "b"] and sorted(pieces) == ["a"] * 4 + ["b"] * 4
+    assert [list(some) async for some in in_turns([])] == []

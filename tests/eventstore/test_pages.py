@@ -17,7 +17,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, seal
-from datacollect.eventstore.store import EventStore, Page, Place, Run
+from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place, Run
 from datacollect.eventstore.verification import verify
 from datacollect.features.sync.parts import Part, read_part
 from datacollect.kernel.clock import Millis, SystemClock
@@ -66,14 +66,19 @@ def bodies_of(page: Page) -> list[str]:
 
 
 async def expect_pages_of_the_table(
-    database: Database, store: EventStore, pages: Pages, scope: TenantScope, cursors: Sequence[Cursor | None]
+    database: Database,
+    store: EventStore,
+    pages: Pages,
+    scope: TenantScope,
+    cursors: Sequence[Cursor | None],
+    page_bytes: int = MOST_PAGE_BYTES,
 ) -> int:
     """How many events came from segments."""
     from_segments = 0
     async with database.reading(scope) as view:
         for cursor, limit in itertools.product(cursors, LIMITS):
             after = await store.resolve(view, scope, cursor)
-            expected = await store.read(view, scope, after=after, limit=limit)
+            expected = await store.read(view, scope, after=after, limit=limit, most_bytes=page_bytes)
             page = await pages.read(view, scope, cursor, limit=limit)
             assert bodies_of(page) == list(expected.bodies), (cursor, limit)
             assert (page.next_cursor, page.last_position, len(page)) == (
@@ -109,6 +114,18 @@ async def test_every_page_is_the_page_of_the_table(database: Database, store: Ev
     cursors = await some_cursors(database, store, scope, 12)
     assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > LENGTH
     assert await expect_pages_of_the_table(database, store, pages, other, cursors[:6]) > SIZE
+
+
+async def test_also_where_bytes_end_a_page_before_it_has_as_many_as_are_asked_for(
+    database: Database, store: EventStore
+) -> None:
+    scope = await new_log(database, store, range(LENGTH))
+    sealer, cursors = await sealed(database, store, scope), await some_cursors(database, store, scope, 3)
+    size = len(event_at(1).body().encode())
+    # Within a segment, with the end of one, over several, and with what is behind them.
+    for page_bytes in (1, 7 * size, 7 * size + 1, SIZE * size, 2 * SIZE * size + 5, (LENGTH - 10) * size):
+        pages = Pages(store, sealer, page_bytes=page_bytes)
+        assert await expect_pages_of_the_table(database, store, pages, scope, cursors, page_bytes) > 100
 
 
 async def test_also_when_nothing_is_remembered_and_when_only_some_is_sealed(
@@ -162,9 +179,16 @@ class Watched(DelegatingStore):
     most_read = 0
 
     async def read(
-        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+        self,
+        view: Reading,
+        scope: TenantScope,
+        *,
+        after: int,
+        limit: int,
+        epoch: str | None = None,
+        most_bytes: int = MOST_PAGE_BYTES,
     ) -> Page:
-        page = await super().read(view, scope, after=after, limit=limit, epoch=epoch)
+        page = await super().read(view, scope, after=after, limit=limit, epoch=epoch, most_bytes=most_bytes)
         self.most_read = max(self.most_read, sum(map(len, page.bodies)))
         return page
 

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 from fastapi import FastAPI, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from datacollect.http.guard import MOST_PARAMETERS, RequestGuard
+from datacollect.http.guard import MOST_PARAMETERS, PIECE_BYTES, RequestGuard, TookTooLong
 from datacollect.http.receiving import STRANGERS, BodyLimit, BodyMemory
 from tests.http.conftest import OpenHub
 
@@ -206,6 +208,88 @@ async def test_time_to_work_counts_from_the_last_piece_of_a_long_answer_that_was
     guard = RequestGuard(answer, development=False, memory=BodyMemory(MIB), work_seconds=2)
     assert (await call(guard, [b""]))[0] == 200
     assert ended == ["whole"]
+
+
+# -- what is answered
+
+
+class Taker:
+    """Takes an answer message by message."""
+
+    def __init__(self, app: ASGIApp, account: str | None = None) -> None:
+        self.taken: list[Message] = []
+        self._may_take = asyncio.Semaphore(0)
+        scope: Scope = {"type": "http", "method": "GET", "path": "/api/x", "query_string": b"", "headers": []}
+        if account is not None:
+            scope["state"] = {"ticket": SimpleNamespace(account=account)}
+        self.answering = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        return {"type": "http.request"}
+
+    async def _send(self, message: Message) -> None:
+        await self._may_take.acquire()
+        self.taken.append(message)
+
+    async def take(self, messages: int) -> None:
+        for _ in range(messages):
+            self._may_take.release()
+        await anyio.wait_all_tasks_blocked()
+
+    @property
+    def status(self) -> int:
+        return int(self.taken[0]["status"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.taken[1:])
+
+
+def answering(body: bytes) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(body)(scope, receive, send)
+
+    return app
+
+
+async def test_a_long_answer_is_written_as_it_is_read_and_takes_room_meanwhile() -> None:
+    memory, body = BodyMemory(100 * MIB), bytes(range(256)) * 12 * 1024
+    guard = RequestGuard(answering(body), development=False, memory=memory)
+    reader = Taker(guard, "one")
+    await reader.take(4)
+    assert [len(message["body"]) for message in reader.taken[1:]] == [PIECE_BYTES] * 3
+    assert (memory.held_bytes, reader.answering.done()) == (3 * MIB, False)
+    await reader.take(100)
+    await reader.answering
+    assert (reader.body, memory.held_bytes) == (body, 0)
+    assert [message["more_body"] for message in reader.taken[1:]] == [True] * 11 + [False]
+
+
+async def test_answers_that_nobody_reads_leave_room_for_others() -> None:
+    memory = BodyMemory(120 * MIB)
+    guard = RequestGuard(answering(b"x" * 25 * MIB), development=False, memory=memory)
+    slow = [Taker(guard, "slow") for _ in range(2)]
+    for reader in slow:
+        await reader.take(2)
+    refused, other = Taker(guard, "slow"), Taker(guard, "other")
+    for reader in (refused, other):
+        await reader.take(200)
+    assert (refused.status, msgspec.json.decode(refused.body)["code"]) == (503, "HUB_BUSY")
+    assert (other.status, len(other.body)) == (200, 25 * MIB)
+    for reader in slow:
+        reader.answering.cancel()
+    await asyncio.wait([reader.answering for reader in slow])
+    assert memory.held_bytes == 0
+
+
+async def test_who_takes_nothing_of_a_long_answer_is_let_go() -> None:
+    memory = BodyMemory(100 * MIB)
+    guard = RequestGuard(answering(b"x" * 2 * MIB), development=False, memory=memory, piece_seconds=0.01)
+    reader = Taker(guard, "slow")
+    await reader.take(3)
+    with pytest.raises(TookTooLong):
+        await reader.answering
+    assert memory.held_bytes == 0
 
 
 # -- before anything is read

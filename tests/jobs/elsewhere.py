@@ -113,12 +113,13 @@ class Place:
         async with self.database.transaction() as tx:
             await tx.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
-    async def until_leased(self, job_id: JobId, end: int) -> None:
+    async def until_leased(self, job_id: JobId, end: int, *, at_most: bool = False) -> None:
         leased = select(jobs.c.due_ms).where(jobs.c.id == job_id)
 
         async def holds() -> bool:
             async with self.database.reading() as view:
-                return bool((await view.execute(leased)).scalar_one() >= end)
+                until = (await view.execute(leased)).scalar_one()
+            return bool(until <= end if at_most else until >= end)
 
         await until(holds)
 

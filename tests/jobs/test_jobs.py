@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ import structlog
 from sqlalchemy import func, select, update
 
 from datacollect.db import Database, Tx
-from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, enqueue, find_active
-from datacollect.jobs.errors import Unrecoverable
+from datacollect.jobs import Continue, Done, Job, JobId, JobState, Rest, Retries, Step, Worker, enqueue, find_active
+from datacollect.jobs.clocks import SetBack
+from datacollect.jobs.errors import JobReplaced, Unrecoverable
 from datacollect.jobs.queue import find_latest
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis, SystemClock
@@ -25,6 +26,7 @@ from tests.factories import new_id
 
 pytestmark = pytest.mark.anyio
 
+_WEEK = 7 * 24 * 3600 * 1000
 _EFFECT = "effect"
 """The kind of rows in which a step leaves its effect: jobs that nobody has a handler for."""
 
@@ -51,6 +53,22 @@ class Counting:
             await self.before(tx, job)
         to = int(job.args["to"])
         return Continue({"number": number}, number, to) if number < to else Done({"counted": number})
+
+
+@dataclass
+class Thinking(Counting):
+    """Thinks of the next number before its step."""
+
+    thinks: Callable[[Rest], Awaitable[None]] | None = None
+
+    async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> int:
+        if self.thinks is not None:
+            await self.thinks(rest)
+        return int(job.checkpoint.get("number", 0)) + 1
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, thought: int = 0) -> Step:
+        assert thought == int(job.checkpoint.get("number", 0)) + 1
+        return await super().step(tx, scope, job)
 
 
 @dataclass
@@ -319,7 +337,7 @@ async def test_a_step_that_fails_leaves_nothing_and_is_tried_again_later(place: 
 
 async def test_a_job_that_fails_too_often_is_discarded_with_the_code_of_its_error(place: Place) -> None:
     async def fail(_tx: Tx, _job: Job) -> None:
-        raise Unavailable()
+        raise JobReplaced()
 
     counting = Counting(before=fail)
     await place.enqueue(counting.kind)
@@ -329,11 +347,28 @@ async def test_a_job_that_fails_too_often_is_discarded_with_the_code_of_its_erro
             await worker.drain()
             place.clock.turn(1_000_000)
     job = await place.latest(counting.kind)
-    assert (job.state, job.attempt, job.error_code) == (JobState.DISCARDED, 3, Unavailable.code)
+    assert (job.state, job.attempt, job.error_code) == (JobState.DISCARDED, 3, JobReplaced.code)
     assert job.finished_at is not None
     assert len(counting.served) == 3
     assert [line["event"] for line in lines].count("job.discarded") == 1
     assert await place.enqueue(counting.kind) != job.id, "a discarded job is in nobody's way"
+
+
+async def test_no_job_is_given_up_because_the_database_is_away_or_its_disk_full(place: Place) -> None:
+    async def fail(_tx: Tx, _job: Job) -> None:
+        raise Unavailable()
+
+    counting = Counting(before=fail)
+    await place.enqueue(counting.kind)
+    worker = place.worker(counting, retries=Retries(attempts=3))
+    for _ in range(7):
+        await worker.drain()
+        place.clock.turn(1_000_000)
+    job = await place.latest(counting.kind)
+    assert (job.state, job.attempt, job.error_code) == (JobState.RETRYABLE, 7, Unavailable.code)
+    counting.before = None
+    await worker.drain()
+    assert (await place.latest(counting.kind)).state is JobState.COMPLETED
 
 
 async def test_failures_are_counted_since_the_last_step_that_went_well(place: Place) -> None:
@@ -518,6 +553,68 @@ async def test_ended_jobs_are_forgotten_after_two_weeks(place: Place) -> None:
     assert (await place.latest(counting.kind, key="waits")).state is JobState.AVAILABLE
 
 
+# -- a clock that is set back
+
+
+async def test_a_clock_that_was_set_back_keeps_no_job_waiting(place: Place) -> None:
+    """Who waits for a turn has one, who failed rests as long as it was to, and what a process left is taken over."""
+
+    async def fail(_tx: Tx, _job: Job) -> None:
+        raise ZeroDivisionError
+
+    waiting, failing, left = Counting(), Counting(before=once(fail)), Counting(before=once(crash))
+    handlers, seconds = (waiting, failing, left), 0.0
+    for counting in handlers:
+        await place.enqueue(counting.kind)
+    await place.worker(failing).drain()
+    with pytest.raises(asyncio.CancelledError):
+        await place.worker(left).drain()
+    place.clock.turn(-_WEEK)
+    worker = place.worker(*handlers)
+    set_back = SetBack(place.database, place.clock, lease_seconds=30, monotonic=lambda: seconds)
+
+    async def states() -> list[JobState]:
+        await set_back.look()
+        await worker.drain()
+        return [(await place.latest(counting.kind)).state for counting in handlers]
+
+    assert await states() == [JobState.COMPLETED, JobState.RETRYABLE, JobState.RUNNING]
+    assert 1000 <= (await place.latest(failing.kind)).due_at - place.clock.now() <= 2000
+    place.clock.turn(2000)
+    seconds = 59
+    assert await states() == [JobState.COMPLETED, JobState.COMPLETED, JobState.RUNNING]
+    seconds = 60
+    with structlog.testing.capture_logs() as lines:
+        assert await states() == [JobState.COMPLETED] * 3
+    # Jobs of other tests in the same database may have been left as well.
+    assert [line["left"] >= 1 for line in lines if line["event"] == "jobs.clock_set_back"] == [True]
+    assert [await place.effects(counting) for counting in handlers] == [[1, 2, 3]] * 3
+
+
+async def test_who_lives_keeps_a_job_when_the_clock_was_set_back(place: Place) -> None:
+    counting = Counting()
+    job_id = await place.enqueue(counting.kind)
+    await place.change(job_id, state="running", owner="somebody", attempt=1, due_ms=place.clock.now() + _WEEK)
+    seconds = 0.0
+    set_back = SetBack(place.database, place.clock, lease_seconds=30, monotonic=lambda: seconds)
+    for step in range(9):
+        seconds = step * 30
+        await place.change(job_id, due_ms=place.clock.now() + _WEEK + step)  # a clock that is ahead, beside this one
+        await set_back.look()
+    await place.worker(counting).drain()
+    assert ((await place.latest(counting.kind)).state, counting.served) == (JobState.RUNNING, [])
+
+
+async def test_a_running_worker_looks_for_what_a_clock_left_that_was_set_back(place: Place) -> None:
+    counting = Counting()
+    job_id = await place.enqueue(counting.kind)
+    place.clock.turn(-_WEEK)
+    worker = place.worker(counting, lease_seconds=1)
+    async with worker.running():
+        job = await worker.wait_for(place.scope, job_id, seconds=30)
+    assert job is not None and job.state is JobState.COMPLETED
+
+
 # -- in the background
 
 
@@ -582,6 +679,34 @@ async def test_a_worker_that_is_stopped_ends_its_step_and_leaves_the_rest_to_the
     assert job.state is JobState.AVAILABLE, "the next worker need not wait for the lease to end"
     assert job.progress.done == len(counting.served) == max(await place.effects(counting))
     assert job.progress.done < 10**6
+
+
+async def test_what_was_thought_of_before_a_step_is_handed_to_it(place: Place) -> None:
+    thinking = Thinking()
+    await place.enqueue(thinking.kind, to=3)
+    await place.worker(thinking).drain()
+    assert (await place.latest(thinking.kind)).state is JobState.COMPLETED
+    assert await place.effects(thinking) == [1, 2, 3]
+
+
+async def test_a_worker_that_is_stopped_does_not_wait_for_a_thought(place: Place) -> None:
+    has_begun = asyncio.Event()
+
+    async def without_end(rest: Rest) -> None:
+        while True:
+            has_begun.set()
+            await rest()
+
+    thinking = Thinking(thinks=without_end)
+    worker = place.worker(thinking)
+    await place.enqueue(thinking.kind)
+    async with asyncio.timeout(30):
+        async with worker.running():
+            worker.wake()
+            await has_begun.wait()
+    job = await place.latest(thinking.kind)
+    assert (job.state, job.failures) == (JobState.AVAILABLE, 0), "the next worker takes it, and nothing has failed"
+    assert await place.effects(thinking) == []
 
 
 async def test_a_worker_outlives_a_database_that_is_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Times as other systems write them."""
 
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from datacollect.kernel.clock import Millis
@@ -22,3 +23,12 @@ def instant(text: Any) -> Millis | None:
     except (ValueError, OverflowError):
         return None
     return Millis((read - _EPOCH) // _MILLISECOND)
+
+
+def http_date(text: str | None) -> Millis | None:
+    """The header `Date` of an answer. None if there is none, or it is none."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else Millis((moment - _EPOCH) // _MILLISECOND)

@@ -3,26 +3,33 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from datacollect.eventstore.store import MOST_PAGE_BYTES
 from datacollect.features.attachments.links import MOST_SECONDS as MOST_LINK_SECONDS
 from datacollect.features.attachments.links import SECONDS as LINK_SECONDS
 from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_PAGE
+from datacollect.features.audit.queries import MOST_PAGE_BYTES as AUDIT_BYTES
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.citizens import model as citizens
+from datacollect.features.conflicts.queries import MOST_BYTES as CONFLICTS_BYTES
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
 from datacollect.features.devices.routes import MOST_LISTED as DEVICES_PAGE
 from datacollect.features.discovery.caching import LIFETIME_SECONDS, MOST_ANSWERS
 from datacollect.features.discovery.service import CALLS_OUT, MOST_OPTIONS, MOST_RELATIONS, TOTAL_SECONDS
 from datacollect.features.discovery.uploading import LARGEST_FILE_BYTES
 from datacollect.features.entities.finding.pages import HIGHEST_LIMIT as ENTITIES_PAGE
-from datacollect.features.entities.queries import MOST_MEMBERS
+from datacollect.features.entities.finding.pages import MOST_LIST_BYTES
+from datacollect.features.entities.projection import MOST_ENTITY_BYTES
+from datacollect.features.entities.queries import MOST_MEMBERS, MOST_MEMBERS_BYTES
 from datacollect.features.exports.answering import MOST_SECONDS
 from datacollect.features.forms.routes import MOST_LISTED as FINDINGS_PAGE
 from datacollect.features.forms.translation import LIMITS as FORM_LIMITS
 from datacollect.features.history.routes import LARGEST_PAGE as HISTORY_PAGE
-from datacollect.features.history.service import MOST_EVENTS
+from datacollect.features.history.service import MOST_EVENTS, MOST_EVENTS_BYTES, MOST_TOLD_BYTES
+from datacollect.features.quarantine.queries import MOST_BYTES as QUARANTINE_BYTES
 from datacollect.features.quarantine.routes import MOST_LISTED as QUARANTINE_PAGE
 from datacollect.features.quarantine.schemas import MOST_AT_ONCE
+from datacollect.features.quarantine.service import MOST_BYTES_AT_ONCE
 from datacollect.features.selfservice import export as own_data
 from datacollect.features.sync.payload import MOST_ISSUES
 from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
@@ -175,7 +182,12 @@ def _at_once() -> list[_Limit]:
         ),
         _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
         _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
-        _Limit("bodies in memory, per process", f"{_default('body_memory')} MiB", "`BODY_MEMORY`", "503 `HUB_BUSY`"),
+        _Limit(
+            f"bodies in memory, and answers of more than {guard.COUNTED_BYTES // _MIB} MiB until they are read, per process",
+            f"{_default('body_memory')} MiB",
+            "`BODY_MEMORY`",
+            "503 `HUB_BUSY`",
+        ),
         _Limit(
             "of them those of one account, and all of those whom nobody knows yet",
             f"1/{receiving.ACCOUNT_SHARE}, 1/{receiving.STRANGERS_SHARE}",
@@ -187,6 +199,12 @@ def _at_once() -> list[_Limit]:
         _Limit(
             "an export",
             f"{MOST_SECONDS / 3600:.0f} h; {STALL_SECONDS:.0f} s in which its reader takes nothing",
+            "",
+            "the connection is closed",
+        ),
+        _Limit(
+            f"time in which the reader of a long answer takes {guard.PIECE_BYTES // _KIB} KiB of it",
+            f"{guard.PIECE_SECONDS:.0f} s",
             "",
             "the connection is closed",
         ),
@@ -248,6 +266,12 @@ def _requests() -> list[_Limit]:
         _Limit("time for any other body", pace, "", "408 `BODY_TOO_SLOW`"),
         _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),
         _Limit("what a compressed body inflates to", inflated, "", "413 `BODY_INFLATES_TOO_MUCH`"),
+        _Limit(
+            "data of an entity, with what an event adds to it",
+            f"{MOST_ENTITY_BYTES // _MIB} MiB",
+            "",
+            "422 `ENTITY_TOO_LARGE`",
+        ),
         _Limit("nesting of JSON", f"{MAXIMUM_DEPTH} levels", "", "400 `JSON_TOO_DEEP`"),
         _Limit(
             "arrays and objects in JSON",
@@ -262,6 +286,9 @@ def _requests() -> list[_Limit]:
             "400 `MALFORMED_UPLOAD`, `UNEXPECTED_FIELD`",
         ),
     ]
+
+
+_GOES_ON = "the page ends with the one that reaches it, and says where the next one begins"
 
 
 def _pages() -> list[_Limit]:
@@ -284,6 +311,15 @@ def _pages() -> list[_Limit]:
         "options of a relation": (MOST_OPTIONS, "with more it comes without"),
         "issues of a push": (MOST_ISSUES, "the first so many"),
         "events of one replay or discard": (MOST_AT_ONCE, "400"),
+        "MiB of them": (MOST_BYTES_AT_ONCE // _MIB, "413 `QUARANTINED_TOO_LARGE`; one alone is taken"),
+        "MiB of events of a pull": (MOST_PAGE_BYTES // _MIB, _GOES_ON),
+        "MiB of audit entries": (AUDIT_BYTES // _MIB, _GOES_ON),
+        "MiB of entities of a list or search": (MOST_LIST_BYTES // _MIB, _GOES_ON),
+        "MiB of events of a history": (MOST_TOLD_BYTES // _MIB, _GOES_ON),
+        "MiB of quarantined events": (QUARANTINE_BYTES // _MIB, _GOES_ON),
+        "MiB of an entity's events": (MOST_EVENTS_BYTES // _MIB, "the latest so many; its history has pages"),
+        "MiB of members of a group": (MOST_MEMBERS_BYTES // _MIB, "the first so many"),
+        "MiB of conflicts": (CONFLICTS_BYTES // _MIB, "the latest so many; the others come up when these are decided"),
     }
     return [_Limit(f"{what} at once", f"{most:,}", "", answer) for what, (most, answer) in paged.items()]
 

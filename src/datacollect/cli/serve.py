@@ -15,9 +15,10 @@ from typing import Annotated
 import structlog
 import typer
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from datacollect.app import create_app, create_hub, prepare
+from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable
 from datacollect.cli.showing import counted
 from datacollect.cli.supervisor import Supervisor
@@ -62,13 +63,13 @@ def serve(
         _run(settings, listener, processes)
 
 
-def worker_app() -> FastAPI:
+def worker_app() -> ASGIApp:
     """The application of one server process among several; each reads the environment again."""
     _end_with_parent()
     settings = load_settings()
     configure_logging(settings.log_level)
     _give_back_large_blocks()
-    return create_app(settings)
+    return settled(create_app(settings))
 
 
 def _end_with_parent() -> None:
@@ -121,7 +122,7 @@ async def _require_connections(database: Database, settings: Settings, processes
 
 def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
     config = uvicorn.Config(
-        create_app(settings) if processes == 1 else "datacollect.cli.serve:worker_app",
+        settled(create_app(settings)) if processes == 1 else "datacollect.cli.serve:worker_app",
         factory=processes > 1,
         workers=processes,
         http=DrainingProtocol if processes > 1 else HubProtocol,

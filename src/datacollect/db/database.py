@@ -20,9 +20,10 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal
 
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import ColumnElement, CursorResult, Executable, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datacollect.db.portions import Portion, portion_from_core, portion_in_core
 from datacollect.kernel.identity import TenantScope
 
 
@@ -53,6 +54,13 @@ class Reading(ABC):
         self._statements.add(statement)
         return await self.connection.execute(statement, parameters)
 
+    async def execute_portion(
+        self, wanted: Select[Any], *, texts: Sequence[ColumnElement[Any]], most_bytes: int
+    ) -> Portion[Any]:
+        """As `fetch_portion`, for a Core statement with an order and a limit; its columns have names, each its own."""
+        bounded = portion_in_core(wanted, texts, self.dialect, most_bytes)
+        return portion_from_core((await self.execute(bounded)).all(), most_bytes)
+
     @abstractmethod
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         """All rows of one statement in the driver's own SQL (`?` or `$1` placeholders)."""
@@ -61,6 +69,13 @@ class Reading(ABC):
     def listed(self, values: Collection[str] | Collection[int]) -> Any:
         """A list as one parameter of such a statement, however long: what `unnest` of PostgreSQL takes, or SQLite's
         `json_each`."""
+
+    @abstractmethod
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        """As `fetch`, but the rows end with the one with which these columns come to `most_bytes`: there is always one
+        if there is any. The statement has an end of its own (a LIMIT). Rows may have more columns than it asks for."""
 
 
 class Tx(Reading):

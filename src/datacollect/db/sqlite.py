@@ -3,15 +3,18 @@
 Every unit of work is a savepoint on the writer. Units that are waiting for the writer when one ends join its group, and
 the group is committed, and so synced to disk, once; each `transaction()` block returns only after that commit. A unit
 that fails is rolled back to its savepoint and takes nobody with it.
+
+The tenants take turns: however many units of one are waiting, those of another wait for one of them.
 """
 
 import asyncio
 import contextlib
 import sqlite3
-from collections import deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
 import msgspec
@@ -21,10 +24,17 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
+from datacollect.db.portions import Portion, portion_of
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
+from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
+
+_T = TypeVar("_T")
 
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
+_GROUP_SECONDS = 0.1
+"""After which nobody joins a group any more, for the same reason."""
 
 _SECONDS_TO_END = 5
 
@@ -70,6 +80,16 @@ class _SqliteReading(Reading):
     def listed(self, values: Collection[str] | Collection[int]) -> str:
         return msgspec.json.encode(list(values)).decode()
 
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        self._statements.add(sql)
+        return await self._in_thread(fetch_portion, sql, parameters, texts, most_bytes)
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        # The driver has no public way to do several things in one trip.
+        return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+
 
 class _SqliteTx(_SqliteReading, Tx):
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -99,13 +119,18 @@ class _SqliteTx(_SqliteReading, Tx):
     async def run_frame(self, *statements: str) -> None:
         await self._in_thread(_run_frame, statements)
 
-    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
-        # The driver has no public way to do several things in one trip.
-        await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call]
-
     def of_one_unit(self) -> "_SqliteTx":
         """The same connection, for a unit of its own."""
         return _SqliteTx(self.connection, self._statements, self._driver)
+
+
+def fetch_portion(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[Any], texts: Sequence[str], most_bytes: int
+) -> Portion[Sequence[Any]]:
+    """See `Reading.fetch_portion`."""
+    with contextlib.closing(connection.execute(sql, parameters)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
 
 
 def _execute_all(connection: sqlite3.Connection, work: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
@@ -132,9 +157,56 @@ class _Group:
 
     def __init__(self) -> None:
         self.units = 0
+        self._began = time.monotonic()
         self.kept: list[_SqliteTx] = []
         """Those of the units that are not undone."""
         self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_full(self) -> bool:
+        return self.units >= _GROUP_LIMIT or time.monotonic() - self._began >= _GROUP_SECONDS
+
+
+class _Line:
+    """Who is waiting for the writer: of each tenant in the order in which they came, and the tenants in turn."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._served: TenantId | None = None
+
+    def pass_by(self, within: Within) -> None:
+        """Nobody is in line, and somebody goes on without."""
+        self._served = _tenant(within)
+
+    def join(self, within: Within) -> asyncio.Future[None]:
+        """A place in line; its turn has come when it is done."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(_tenant(within), deque()).append(turn)
+        return turn
+
+    def __bool__(self) -> bool:
+        """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
+        while self._waiting:
+            tenant, turns = next(iter(self._waiting.items()))
+            while turns and turns[0].cancelled():
+                turns.popleft()
+            if turns:
+                return True
+            del self._waiting[tenant]
+        return False
+
+    def call_next(self) -> None:
+        """Somebody is in line."""
+        if self._served in self._waiting:
+            # Behind those who have come while its last unit was at work.
+            self._waiting.move_to_end(self._served)
+        if self:
+            self._served, turns = next(iter(self._waiting.items()))
+            turns.popleft().set_result(None)
+
+
+def _tenant(within: Within) -> TenantId | None:
+    return within.tenant_id if isinstance(within, TenantScope) else None
 
 
 class SqliteDatabase(Database):
@@ -155,7 +227,7 @@ class SqliteDatabase(Database):
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
         self._writer: _SqliteTx | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._line = _Line()
         self._busy = False
         self._group: _Group | None = None
         self._is_closed = False
@@ -164,9 +236,8 @@ class SqliteDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
-        del within  # there is no second wall here
-        with _unavailable():
-            await self._take_turn()
+        with _unavailable():  # there is no second wall here
+            await self._take_turn(within)
             group, tx = await self._begin_unit()
             try:
                 yield tx
@@ -218,9 +289,9 @@ class SqliteDatabase(Database):
                 group.kept.append(tx)
             group.units += 1
             frame = ["RELEASE unit"]
-            if self._somebody_waits() and group.units < _GROUP_LIMIT:
+            if self._line and not group.is_full:
                 await tx.run(frame.pop())
-            if not self._somebody_waits() or group.units >= _GROUP_LIMIT:
+            if not self._line or group.is_full:
                 self._group = None
                 await tx.run_frame(*frame, "COMMIT")
                 group.committed.set_result(None)
@@ -245,12 +316,12 @@ class SqliteDatabase(Database):
         group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
         raise failure
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self, within: Within = None) -> None:
         if not self._busy:
             self._busy = True
+            self._line.pass_by(within)
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        turn = self._line.join(within)
         try:
             await turn
         except asyncio.CancelledError:
@@ -261,16 +332,10 @@ class SqliteDatabase(Database):
             raise
 
     def _hand_over(self) -> None:
-        if self._somebody_waits():
-            self._waiting.popleft().set_result(None)
+        if self._line:
+            self._line.call_next()
         else:
             self._busy = False
-
-    def _somebody_waits(self) -> bool:
-        """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
-        while self._waiting and self._waiting[0].cancelled():
-            self._waiting.popleft()
-        return bool(self._waiting)
 
     async def _open_writer(self) -> _SqliteTx:
         if self._is_closed:

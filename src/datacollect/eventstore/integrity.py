@@ -27,7 +27,9 @@ class EventHash:
         return hashlib.sha256(self.canonical).digest()
 
     def chained_to(self, previous: bytes) -> bytes:
-        return hashlib.sha256(previous.hex().encode() + self.canonical).digest()
+        digest = hashlib.sha256(previous.hex().encode())
+        digest.update(self.canonical)  # not one behind the other: it may be large
+        return digest.digest()
 
 
 def hash_event(event: Event) -> EventHash:

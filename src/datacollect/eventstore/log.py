@@ -1,11 +1,17 @@
-"""Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
+"""Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements.
 
+More than `PART` events take several such turns under the one lock.
+"""
+
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
+from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
@@ -43,6 +49,22 @@ class Appended:
     """Indexes of events that carry the guid of another event with other content. They are not stored."""
     rejections: list[Rejection] = field(default_factory=list)
 
+    def and_then(self, part: "Appended") -> "Appended":
+        """With what became of the next part of the batch."""
+        return Appended(
+            part.head,
+            self.stored + part.stored,
+            self.indexes + part.indexes,
+            self.snapshots + part.snapshots,
+            self.known + part.known,
+            self.reused + part.reused,
+            self.rejections + part.rejections,
+        )
+
+
+PART = 2000
+"""Events that are applied and stored at a time. What is made of them (states, terms of the index, rows) takes ten times
+the room of the events, and is let go with each part; they are in one transaction all the same."""
 
 OnRejection = Callable[[Rejection], None]
 
@@ -126,8 +148,8 @@ class EventLog:
 
         Nobody else appends until `tx` ends. Raises what stands in its way: an `EventRejected`.
         """
-        opened = await self._store.open(tx, scope, [event.guid])
-        if opened.known.get(event.guid) == hash_event(event).content:
+        opened, hashed = await self._store.open(tx, scope, [event.guid]), hash_event(event)
+        if opened.known.get(event.guid) == hashed.content:
             return False
         if event.guid in opened.known:
             raise GuidTaken()
@@ -136,7 +158,7 @@ class EventLog:
         now = max(self._clock.now(), opened.head.recorded_at)
         for projection in self._projections:
             run = await projection.start(tx, scope, tenant, [current], scoping=opened.head.scoping)
-            run.apply(current, Context(opened.head.position + 1, now))
+            run.apply(current, Context(opened.head.position + 1, now, size_bytes=len(hashed.canonical)))
         return True
 
     async def append(
@@ -157,9 +179,32 @@ class EventLog:
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
-        hashes = [hash_event(event) for event in events]  # before the lock: nobody need wait for it
+        whole: Appended | None = None
+        for first in range(0, max(len(events), 1), PART):
+            part = await self._append(
+                tx, scope, tenant, events[first : first + PART], first, origin, device_id, refused or {}, on_rejection
+            )
+            whole = part if whole is None else whole.and_then(part)
+        assert whole is not None
+        return whole
+
+    async def _append(
+        self,
+        tx: Tx,
+        scope: TenantScope,
+        tenant: Tenant,
+        events: Sequence[Event],
+        first: int,
+        origin: Origin,
+        device_id: str | None,
+        refused: Mapping[int, EventRejected],
+        on_rejection: OnRejection,
+    ) -> Appended:
+        """A part of a batch, whose first event has the index `first` in it; constant in its statements."""
+        hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
-        batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
+        now = max(self._clock.now(), opened.head.recorded_at)
+        batch = _Batch(opened.head, dict(opened.known), now, first)
         fresh = batch.fresh(events, hashes)
         if not fresh:
             return batch.result
@@ -168,9 +213,12 @@ class EventLog:
             batch.runs.append(
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
             )
-        for index, hashed in fresh:
-            if refused and index in refused:
-                batch.reject(index, events[index], hashed, refused[index], on_rejection)
+        while fresh:
+            if len(fresh) % AT_ONCE == 0:
+                await others_turn()
+            index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
+            if first + index in refused:
+                batch.reject(index, events[index], hashed, refused[first + index], on_rejection)
                 continue
             batch.apply(
                 index,
@@ -208,7 +256,7 @@ class EventLog:
 
     async def read_at(
         self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Sequence[DeliveredEvent]:
+    ) -> Portion[DeliveredEvent]:
         return await self._store.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
@@ -221,11 +269,19 @@ class EventLog:
         return await self._store.head(view, scope)
 
 
+async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
+    hashes: deque[EventHash] = deque()
+    async for some in in_turns(events):
+        hashes += map(hash_event, some)
+    return hashes
+
+
 class _Batch:
     """One append in memory."""
 
-    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis) -> None:
+    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis, first: int) -> None:
         self._opened = head
+        self._first = first
         self._position = head.position
         self._chain_hash = head.chain_hash
         self._latest = head.max_occurred_at
@@ -234,11 +290,14 @@ class _Batch:
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 
-    def fresh(self, events: Sequence[Event], hashes: Sequence[EventHash]) -> list[tuple[int, EventHash]]:
-        """The events the log does not hold yet, by index; echoes and reused guids are noted."""
-        return [
-            (index, hashed) for index, hashed in enumerate(hashes) if not self._is_known(index, events[index], hashed)
-        ]
+    def fresh(self, events: Sequence[Event], hashes: deque[EventHash]) -> deque[tuple[int, EventHash]]:
+        """The events the log does not hold yet, by index; echoes and reused guids are noted. Takes the hashes."""
+        found: deque[tuple[int, EventHash]] = deque()
+        for index, event in enumerate(events):
+            hashed = hashes.popleft()
+            if not self._is_known(index, event, hashed):
+                found.append((index, hashed))
+        return found
 
     def _is_known(self, index: int, event: Event, hashed: EventHash) -> bool:
         stored = self._known.get(event.guid)
@@ -247,7 +306,7 @@ class _Batch:
         if stored == hashed.content:
             self.result.known += 1
         else:
-            self.result.reused.append(index)
+            self.result.reused.append(self._first + index)
         return True
 
     def apply(
@@ -265,7 +324,7 @@ class _Batch:
         if self._is_known(index, event, hashed):
             # An event before it in this batch has its guid, and was not rejected.
             return
-        context = Context(self._position + 1, self._recorded_at, origin)
+        context = Context(self._position + 1, self._recorded_at, origin, len(hashed.canonical))
         try:
             require_complete(event)
             for run in self.runs:
@@ -274,7 +333,7 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
             return
         self.result.stored.append(self._stored(event, hashed, context, actor, device_id))
-        self.result.indexes.append(index)
+        self.result.indexes.append(self._first + index)
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -317,7 +376,7 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
 
     def _note_rejection(self, index: int, event: Event, reason: EventRejected, on_rejection: OnRejection) -> None:
-        rejection = Rejection(index, event, reason)
+        rejection = Rejection(self._first + index, event, reason)
         on_rejection(rejection)
         self.result.rejections.append(rejection)
 

@@ -12,8 +12,8 @@ import structlog
 
 from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
-from datacollect.eventstore.segments import SIZE, Segment, Slice, is_sound
-from datacollect.eventstore.store import EventStore, Page, Place
+from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
+from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -44,10 +44,18 @@ _DAMAGED = (
 class Pages:
     """Reads pages, and remembers the segments that were asked for last."""
 
-    def __init__(self, store: EventStore, sealer: Sealer, *, remembered_bytes: int = _REMEMBERED_BYTES) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        sealer: Sealer,
+        *,
+        remembered_bytes: int = _REMEMBERED_BYTES,
+        page_bytes: int = MOST_PAGE_BYTES,
+    ) -> None:
         self._store = store
         self._sealer = sealer
         self._most_bytes = remembered_bytes
+        self._page_bytes = page_bytes
         self._held_bytes = 0
         self._segments: OrderedDict[_Key, Segment] = OrderedDict()
         self._touched: OrderedDict[_Key, None] = OrderedDict()
@@ -57,11 +65,11 @@ class Pages:
     async def read(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
         if cursor is None and limit < WORTH_FETCHING:
-            return await self._store.read(view, scope, after=0, limit=limit)
+            return await self._store.read(view, scope, after=0, limit=limit, most_bytes=self._page_bytes)
         place = await self.locate(view, scope, cursor, reach=limit)
         while True:
             page = await self._page(view, scope, place, limit)
-            if page.last_position >= min(place.position + limit, place.head):
+            if page.next_cursor is not None or page.last_position >= place.head:
                 return page
             # The log went further. Rows are missing, or it was purged since: another one may have taken its place.
             now = await self._store.locate(view, scope, cursor, reach=limit)
@@ -71,16 +79,17 @@ class Pages:
 
     async def _page(self, view: Reading, scope: TenantScope, place: Place, limit: int) -> Page:
         after, slices = place.position, list[Slice]()
-        end = after + limit
+        end, room = after + limit, self._page_bytes
         for number, segment in (await self._segments_for(view, scope, place, limit)).items():
-            part = segment.slice(after - number * SIZE, end - after)
+            part = segment.slice(after - number * SIZE, end - after, room)
             slices.append(part)
             after += len(part)
-        if after == end:
-            return Page((), place.give_out(slices[-1].last), after, slices)
+            room -= part.body_bytes
+            if after == end or room <= 0:
+                return Page((), place.give_out(part.last), after, slices)
         if after >= place.head:
             return Page((), None, after, slices)
-        rest = await self._store.read(view, scope, after=after, limit=end - after, epoch=place.epoch)
+        rest = await self._store.read(view, scope, after=after, limit=end - after, epoch=place.epoch, most_bytes=room)
         return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, slices)
 
     async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
@@ -119,14 +128,18 @@ class Pages:
     async def _fetched(
         self, view: Reading, scope: TenantScope, epoch: str, keys: Sequence[_Key]
     ) -> Mapping[_Key, Segment]:
-        """Those of the segments that are sound; they are remembered."""
+        """Those of the segments that are sound, as many as a page has room for; they are remembered."""
         found: dict[_Key, Segment] = {}
+        inflated_bytes = 0
         for segment in await self._store.segments(view, scope, epoch=epoch, first=keys[0][1], last=keys[-1][1]):
             key = (scope.tenant_id, segment.number, segment.digest)
             if key not in keys:
                 continue  # remembered, or made anew in this very moment
+            if inflated_bytes > self._page_bytes + MOST_TEXT_BYTES:
+                break  # wherever in the first of them the page begins
             if await is_sound(segment):
                 found[key] = self._remember(key, segment)
+                inflated_bytes += segment.text_bytes
             else:
                 self._tell_of_damage(scope.tenant_id, segment.number)
         return found

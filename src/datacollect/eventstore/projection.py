@@ -20,6 +20,8 @@ class Context:
     position: int
     recorded_at: Millis
     origin: Origin = Origin.CLIENT
+    size_bytes: int = 0
+    """Of the event; 0 where it is stored already, and so is not refused for its size."""
 
 
 class ProjectionRun(Protocol):

@@ -5,10 +5,21 @@ from typing import Any
 
 import msgspec
 
+from datacollect.db.portions import Portion
 from datacollect.eventstore.epochs import mark_of, may_be_of_before, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment
-from datacollect.eventstore.store import Head, HeadUnreadable, Page, Place, RowUnreadable, Run, Scoping, StoredEvent
+from datacollect.eventstore.store import (
+    DeliveredEvent,
+    Head,
+    HeadUnreadable,
+    Page,
+    Place,
+    RowUnreadable,
+    Run,
+    Scoping,
+    StoredEvent,
+)
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 
@@ -19,6 +30,8 @@ EVENT_COLUMNS = (
     "position, guid, entity_guid, type, occurred_ms, max_occurred_ms, recorded_ms, actor, device_id, origin, "
     "content_hash, chain_hash, body"
 )
+BODY = ("body",)
+"""The column whose length is the length of an event."""
 HEAD_COLUMNS = "position, chain_hash, max_occurred_ms, recorded_ms, figures, scoping"
 
 
@@ -72,7 +85,7 @@ def events_from_rows(rows: Iterable[Sequence[Any]]) -> list[StoredEvent]:
     """Rows of `EVENT_COLUMNS`. Raises `RowUnreadable` at the first with a value of the wrong kind."""
     events: list[StoredEvent] = []
     for row in rows:
-        values = list(row)
+        values = list(row[: len(_KINDS)])
         values[9] = _ORIGINS.get(values[9])
         if not all(map(isinstance, values, _KINDS)):
             raise RowUnreadable(row[0], row[1], events)
@@ -80,13 +93,19 @@ def events_from_rows(rows: Iterable[Sequence[Any]]) -> list[StoredEvent]:
     return events
 
 
-def page_from_rows(rows: Sequence[Sequence[Any]], *, after: int, limit: int) -> Page:
+def page_from_rows(found: Portion[Sequence[Any]], *, after: int, limit: int) -> Page:
     """Rows of (position, occurred_ms, guid, body)."""
+    rows = found.rows
     if not rows:
         return Page((), None, after)
-    position, occurred, guid, _ = rows[-1]
-    full = len(rows) == limit
+    position, occurred, guid, *_ = rows[-1]
+    full = found.is_cut or len(rows) == limit
     return Page([row[3] for row in rows], Cursor(Millis(occurred), guid) if full else None, position)
+
+
+def delivered_from_rows(found: Portion[Sequence[Any]]) -> Portion[DeliveredEvent]:
+    """Rows of (position, occurred_ms, guid, entity_guid, body)."""
+    return Portion([DeliveredEvent(*row[:5]) for row in found.rows], found.is_cut)
 
 
 SEGMENT_COLUMNS = "number, packed, lengths, checksum, digest, last_occurred_ms, last_guid"
@@ -109,7 +128,7 @@ def segments_from_rows(rows: Iterable[Sequence[Any]]) -> list[Segment]:
     """Rows of `SEGMENT_COLUMNS`."""
     return [
         Segment(number, packed, lengths, checksum, digest, Cursor(Millis(occurred), guid))
-        for number, packed, lengths, checksum, digest, occurred, guid in rows
+        for number, packed, lengths, checksum, digest, occurred, guid, *_ in rows
     ]
 
 

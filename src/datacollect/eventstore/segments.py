@@ -11,6 +11,7 @@ other pieces in the body of an answer, and need not be inflated for a client tha
 import asyncio
 import hashlib
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,9 +80,16 @@ class Segment:
         """About what it takes in memory, inflated."""
         return 1024 if self.is_left_to_table else len(self.packed) + self.text_bytes + 25 * SIZE
 
-    def slice(self, begin: int, most: int) -> "Slice":
-        """The events from index `begin` on, at most so many."""
-        return Slice(self, begin, min(begin + most, SIZE))
+    def slice(self, begin: int, most: int, most_bytes: int) -> "Slice":
+        """The events from index `begin` on, at most so many, and up to the one that reaches `most_bytes`."""
+        end = min(begin + most, SIZE)
+        whole = Slice(self, begin, end)
+        if whole.body_bytes <= most_bytes:
+            return whole
+        ends = range(begin + 1, end)
+        return Slice(
+            self, begin, ends.start + bisect_left(ends, most_bytes, key=lambda at: Slice(self, begin, at).body_bytes)
+        )
 
     def is_sound(self) -> bool:
         """Whether it can be inflated, is what its own checksums say, and can be cut where events end.
@@ -136,6 +144,11 @@ class Slice:
     def size_bytes(self) -> int:
         """Of the text."""
         return self.segment.size_between(self.begin, self.end)
+
+    @property
+    def body_bytes(self) -> int:
+        """Of the events, without what stands between them."""
+        return self.size_bytes - (len(self) - 1)
 
     @property
     def text(self) -> bytes:

@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
 from datacollect.eventstore.rows import (
+    BODY,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     NOWHERE,
     SEGMENT_COLUMNS,
+    delivered_from_rows,
     encode_figures,
     encode_scoping,
     event_values,
@@ -28,6 +31,7 @@ from datacollect.eventstore.rows import (
 )
 from datacollect.eventstore.segments import SIZE, Segment
 from datacollect.eventstore.store import (
+    MOST_PAGE_BYTES,
     DeliveredEvent,
     Head,
     HeldEvent,
@@ -117,7 +121,7 @@ def _as_stored(column: str) -> str:
 
 
 _READ_ROWS = f"""
-SELECT {", ".join(map(_as_stored, _COLUMNS))}
+SELECT {", ".join(f"{_as_stored(column)} AS {column}" for column in _COLUMNS)}
 FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
 
 _HEAD = f"""
@@ -240,7 +244,9 @@ class SqliteEventStore:
     async def segments(
         self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
     ) -> Sequence[Segment]:
-        return segments_from_rows(await view.fetch(_SEGMENTS, scope.tenant_id, first, epoch, last))
+        asked = (scope.tenant_id, first, epoch, last)
+        found = await view.fetch_portion(_SEGMENTS, *asked, texts=("packed",), most_bytes=MOST_PAGE_BYTES)
+        return segments_from_rows(found.rows)
 
     async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
         rows = await view.fetch(_SEALED_TO, scope.tenant_id)
@@ -262,27 +268,36 @@ class SqliteEventStore:
         return {row[0]: HeldEvent(row[1], row[2]) for row in rows}
 
     async def read(
-        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+        self,
+        view: Reading,
+        scope: TenantScope,
+        *,
+        after: int,
+        limit: int,
+        epoch: str | None = None,
+        most_bytes: int = MOST_PAGE_BYTES,
     ) -> Page:
-        rows = await view.fetch(_READ, scope.tenant_id, after, epoch, limit)
-        return page_from_rows(rows, after=after, limit=limit)
+        asked = (scope.tenant_id, after, epoch, limit)
+        found = await view.fetch_portion(_READ, *asked, texts=BODY, most_bytes=most_bytes)
+        return page_from_rows(found, after=after, limit=limit)
 
     async def read_at(
         self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Sequence[DeliveredEvent]:
+    ) -> Portion[DeliveredEvent]:
         if not positions:
-            return ()
-        rows = await view.fetch(_READ_AT, scope.tenant_id, msgspec.json.encode(positions).decode(), epoch)
-        return [DeliveredEvent(*row) for row in rows]
+            return Portion((), is_cut=False)
+        asked = (scope.tenant_id, msgspec.json.encode(positions).decode(), epoch)
+        return delivered_from_rows(await view.fetch_portion(_READ_AT, *asked, texts=BODY, most_bytes=MOST_PAGE_BYTES))
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         rows = await view.fetch(_POSITION_AT, scope.tenant_id, instant)
         return int(rows[0][0]) if rows else 1
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        rows = await view.fetch(_READ_ROWS, scope.tenant_id, after, limit)
+        asked = (scope.tenant_id, after, limit)
+        found = await view.fetch_portion(_READ_ROWS, *asked, texts=BODY, most_bytes=MOST_PAGE_BYTES)
         return events_from_rows(
-            [_text(value) if index in _TEXTS else value for index, value in enumerate(row)] for row in rows
+            [_text(value) if index in _TEXTS else value for index, value in enumerate(row)] for row in found.rows
         )
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
 from datacollect.eventstore.epochs import mark_of, put_back_at
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.segments import Segment, Slice
@@ -21,6 +22,10 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope
+
+MOST_PAGE_BYTES = 16 * 1024 * 1024
+"""Of the texts of events that are read at once, without what stands between them. A page ends with the event that reaches
+it, however many are asked for, so that there is always one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events in position order, as the text to deliver. `next_cursor` is None iff the page was not full."""
+    """Events in position order, as the text to deliver. `next_cursor` is None iff the page was not full: it is full with as
+    many as are asked for, or with `MOST_PAGE_BYTES` of them."""
 
     bodies: Sequence[str]
     next_cursor: Cursor | None
@@ -251,21 +257,30 @@ class EventStore(Protocol):
         """Those of the events that the log holds, by guid."""
 
     async def read(
-        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+        self,
+        view: Reading,
+        scope: TenantScope,
+        *,
+        after: int,
+        limit: int,
+        epoch: str | None = None,
+        most_bytes: int = MOST_PAGE_BYTES,
     ) -> Page:
         """The next events in position order; with an `epoch`, none if the log has another history by now."""
 
     async def read_at(
         self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Sequence[DeliveredEvent]:
-        """The events at these positions, in position order; with an `epoch`, none as in `read`."""
+    ) -> Portion[DeliveredEvent]:
+        """The events at these positions, in position order, up to `MOST_PAGE_BYTES`; with an `epoch`, none as in
+        `read`."""
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
         """The first position recorded at `instant` or later; one behind the head if there is none."""
 
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """The next whole rows in position order, whatever has been done to them: bytes of a text that are not UTF-8
-        come back escaped, one by one (`surrogateescape`). Raises `RowUnreadable` at a value of the wrong kind.
+        """The next whole rows in position order, up to `MOST_PAGE_BYTES`, whatever has been done to them: bytes of a
+        text that are not UTF-8 come back escaped, one by one (`surrogateescape`). There are none only at the end of the
+        log. Raises `RowUnreadable` at a value of the wrong kind.
         """
 
     async def head(self, view: Reading, scope: TenantScope) -> Head | None:

@@ -2,16 +2,17 @@
 crashes."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render, render_unexpected
-from datacollect.http.limits import Limited, class_of
+from datacollect.http.limits import HubBusy, Limited, class_of
 from datacollect.http.multipart import ENVELOPE_BYTES
-from datacollect.http.receiving import IDLE_SECONDS, LARGEST_BODY_BYTES, BodyLimit, BodyMemory, Incoming
+from datacollect.http.receiving import IDLE_SECONDS, LARGEST_BODY_BYTES, BodyLimit, BodyMemory, Incoming, holder_of
 from datacollect.http.upload import FileTooLarge
-from datacollect.kernel.errors import DataCollectError, InvalidRequest, Unavailable
+from datacollect.kernel.errors import DataCollectError, Forbidden, InvalidRequest, Unavailable
 
 _log = structlog.get_logger(component="http")
 
@@ -31,6 +32,15 @@ MOST_PARAMETERS = 100
 WORK_SECONDS = 300.0
 """From when the last of the body arrived, or a piece of a long answer was taken. Longer than the database lets one statement run; a request that takes longer
 waits for something that will not come."""
+
+
+PIECE_BYTES = 256 * 1024
+PIECE_SECONDS = 240.0
+"""A long answer is written in such pieces, and its reader has so long for each. The server would take all of it at once,
+and keep it for as long as the reader likes, without a place that others wait for."""
+
+COUNTED_BYTES = 1024 * 1024
+"""Longer answers take of the memory that bodies share, until they are read."""
 
 
 class NulInAddress(InvalidRequest):
@@ -87,12 +97,14 @@ class RequestGuard:
         memory: BodyMemory,
         idle_seconds: float = IDLE_SECONDS,
         work_seconds: float = WORK_SECONDS,
+        piece_seconds: float = PIECE_SECONDS,
     ) -> None:
         self._app = app
         self._development = development
         self._memory = memory
         self._idle_seconds = idle_seconds
         self._work_seconds = work_seconds
+        self._piece_seconds = piece_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,7 +116,7 @@ class RequestGuard:
             await render(scope, refusal)(scope, receive, send)
             return
         incoming = Incoming(scope, receive, limit=limit, memory=self._memory, idle_seconds=self._idle_seconds)
-        answer = _Answer(send, incoming)
+        answer = _Answer(scope, send, incoming, memory=self._memory, piece_seconds=self._piece_seconds)
         try:
             await self._work(scope, incoming, answer)
         except Exception as error:
@@ -112,8 +124,9 @@ class RequestGuard:
                 await self._crashed(scope, receive, send, answer, error)
         finally:
             incoming.end()
-        if incoming.refused is not None and not answer.started:
-            await render(scope, incoming.refused)(scope, receive, send)
+        refused = incoming.refused or answer.refused
+        if refused is not None and not answer.started:
+            await render(scope, refused)(scope, receive, send)
 
     async def _work(self, scope: Scope, incoming: Incoming, answer: "_Answer") -> None:
         loop = asyncio.get_running_loop()
@@ -130,9 +143,7 @@ class RequestGuard:
                 return message
 
             async def send(message: Message) -> None:
-                await answer(message)
-                if message.get("more_body", False):
-                    go_on()
+                await answer(message, go_on)
 
             try:
                 await self._app(scope, receive, send)
@@ -142,8 +153,11 @@ class RequestGuard:
                 raise
 
     async def _crashed(self, scope: Scope, receive: Receive, send: Send, answer: "_Answer", error: Exception) -> None:
-        if isinstance(error, TookTooLong):
+        reason = _reason_of(error) if answer.started else error
+        if isinstance(reason, TookTooLong):
             _log.error("request.took_too_long")
+        elif answer.started and isinstance(reason, Forbidden):
+            _log.warning("request.cut_off", code=reason.code)
         else:
             _log.error("request.crashed", exc_info=error)
         if answer.started:
@@ -168,15 +182,69 @@ def _refusal(scope: Scope, limit: BodyLimit) -> DataCollectError | None:
     return None
 
 
+def _reason_of(error: Exception) -> BaseException:
+    """What ended an answer on its way: the framework wraps it when it cannot answer it any more."""
+    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+
+
 class _Answer:
     """The way out. Once the body is refused only the refusal goes through, whatever was made of it meanwhile."""
 
-    def __init__(self, send: Send, incoming: Incoming) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, incoming: Incoming, *, memory: BodyMemory, piece_seconds: float
+    ) -> None:
+        self._scope = scope
         self._send = send
         self._incoming = incoming
+        self._memory = memory
+        self._piece_seconds = piece_seconds
+        self._head: Message | None = None
         self.started = False
+        self.refused: DataCollectError | None = None
+        """Why what the route has answered is not sent."""
 
-    async def __call__(self, message: Message) -> None:
-        if self._incoming.refused is None or self.started:
+    async def __call__(self, message: Message, go_on: Callable[[], None]) -> None:
+        if self.refused is not None or (self._incoming.refused is not None and not self.started):
+            return
+        if message["type"] == "http.response.start":
+            self._head = message  # until it is known whether what follows can be sent
+        elif len(message.get("body", b"")) > PIECE_BYTES:
+            await self._send_long(message, go_on)
+        else:
+            await self._pass_on(message)
+            if message.get("more_body", False):
+                go_on()
+
+    async def _pass_on(self, message: Message) -> None:
+        head, self._head = self._head, None
+        if head is not None:
             self.started = True
-            await self._send(message)
+            await self._send(head)
+        await self._send(message)
+
+    async def _send_long(self, message: Message, go_on: Callable[[], None]) -> None:
+        count, holder = len(message["body"]), holder_of(self._scope)
+        if count <= COUNTED_BYTES:
+            await self._send_pieces(message, go_on)
+            return
+        if not self.started and not self._memory.has_room_for(count, holder):
+            self.refused = HubBusy()
+            return
+        self._memory.take(count, holder)
+        try:
+            await self._send_pieces(message, go_on)
+        finally:
+            self._memory.give_back(count, holder)
+
+    async def _send_pieces(self, message: Message, go_on: Callable[[], None]) -> None:
+        body, more = message["body"], message.get("more_body", False)
+        for begin in range(0, len(body), PIECE_BYTES):
+            piece = body[begin : begin + PIECE_BYTES]
+            try:
+                async with asyncio.timeout(self._piece_seconds):
+                    await self._pass_on(
+                        {**message, "body": piece, "more_body": more or begin + PIECE_BYTES < len(body)}
+                    )
+            except TimeoutError as error:
+                raise TookTooLong() from error
+            go_on()

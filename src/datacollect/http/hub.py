@@ -1,7 +1,7 @@
 """The running hub's parts, as routes reach them."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -40,6 +40,10 @@ class Authenticator(Protocol):
     async def sync_caller(self, authorization: str | None) -> Actor:
         """The guard of sync and conflict routes: as `staff`, but a self-service token is `Unauthenticated`, and a
         missing header says so. For tokens behind any other word than `Bearer` ask `IdentityProviders`."""
+
+    def staff_from_now_on(self, authorization: str | None) -> Callable[[], Awaitable[Actor]]:
+        """As `staff`, to be asked again and again by what takes longer than a token lasts: what the account may do then,
+        as long as the sign-in lasts. Raises the same, now and then."""
 
     def forget(self, user_id: UserId) -> None:
         """The account has just been changed or deleted here, or one of its sessions ended: look it up afresh."""

@@ -19,6 +19,7 @@ from datacollect.http.hub import CurrentHub, Hub
 from datacollect.http.limits import account_known
 from datacollect.http.tenant import ConfigId, TenantIdParameter, claimed_tenant, tenant_named, tenant_of
 from datacollect.kernel.errors import (
+    BeyondReach,
     DataCollectError,
     Forbidden,
     NotOwnRecord,
@@ -190,6 +191,22 @@ class InProgram(Policy):
         if tenant is None:
             raise self._missing(tenant_id)
         return Entered(scope, tenant, sent.value)
+
+    def again(self, request: Request, hub: Hub, entered: Entered) -> Callable[[], Awaitable[None]]:
+        """To be asked now and then while an answer is sent that takes long: raises when its taker, a staff member, would
+        not be let in any more, or not as far."""
+        taker, scope = hub.auth.staff_from_now_on(request.headers.get("authorization")), entered.scope
+
+        async def require_still() -> None:
+            actor = await taker()
+            if actor.must_change_password and not self.permission.password_due:
+                raise PasswordChangeRequired()
+            if _entered(self.permission, actor, scope.tenant_id).reach != scope.reach:
+                raise BeyondReach()
+            if await hub.tenants.find(scope.tenant_id) is None:
+                raise self._missing(scope.tenant_id)
+
+        return require_still
 
 
 class ByTenantId(InProgram):

@@ -34,7 +34,8 @@ LARGEST_STRANGE_BODY_BYTES = 10 * 1024 * 1024
 
 
 class BodyMemory:
-    """The bytes of all bodies that a process holds. Kept from the first byte of a body to the end of its request.
+    """The bytes of all bodies that a process holds, those of long answers too. Kept from the first byte of a body to the
+    end of its request, and of an answer as long as it is written.
 
     Whoever sends slowly holds theirs for long: so one account, or all strangers together, have a share and not the whole.
     """
@@ -66,6 +67,12 @@ class BodyMemory:
         if holder == STRANGERS:
             return max(self._most_bytes // STRANGERS_SHARE, LARGEST_STRANGE_BODY_BYTES)
         return max(self._most_bytes // ACCOUNT_SHARE, LARGEST_BODY_BYTES)
+
+
+def holder_of(scope: Scope) -> str | None:
+    """Whose share a request's memory is of."""
+    ticket = ticket_of(scope)
+    return None if ticket is None else ticket.account or STRANGERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +136,7 @@ class Incoming:
     def _begin(self) -> None:
         """Before the first byte is asked for: until then, nobody has sent the body of a large request."""
         self._began = asyncio.get_running_loop().time()
-        ticket = ticket_of(self._scope)
-        self._holder = None if ticket is None else ticket.account or STRANGERS
+        self._holder = holder_of(self._scope)
         encodings = []
         for name, value in self._scope["headers"]:
             if name == b"content-encoding":

@@ -1,7 +1,8 @@
 """Durable background work: rows that a worker claims by lease, and goes on with in small steps.
 
 A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `app.py` a handler of its kind: a `Handler`
-for work in the database, a `CallingHandler` for work that speaks to other systems. Calling off and trying again is the
+for work in the database (a `PreparingHandler` if it has to think first), a `CallingHandler` for work that speaks to
+other systems. Calling off and trying again is the
 `Worker`'s, which knows the handlers. Nothing here knows what a job is about.
 """
 
@@ -19,6 +20,8 @@ from datacollect.jobs.model import (
     JobState,
     KeepsRuns,
     Lease,
+    PreparingHandler,
+    Rest,
     Retries,
     Retry,
     Step,
@@ -45,6 +48,8 @@ __all__ = [
     "JobState",
     "KeepsRuns",
     "Lease",
+    "PreparingHandler",
+    "Rest",
     "Retries",
     "Retry",
     "Step",

@@ -183,8 +183,9 @@ class Call:
             self._is_lost = self._is_lost or self._watching.clock.now() >= self._leased_until
 
     def _is_prolonging_due(self) -> bool:
-        left = self._leased_until - self._watching.clock.now()
-        return left * 3 <= self._watching.lease_seconds * 1000 * 2
+        whole, left = self._watching.lease_seconds * 1000, self._leased_until - self._watching.clock.now()
+        # More than a whole one is left when the clock has been set back: others would take it for a dead process's.
+        return left * 3 <= whole * 2 or left > whole
 
     async def _prolong(self, tx: Tx) -> None:
         until = self._watching.lease_end()

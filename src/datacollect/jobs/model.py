@@ -136,6 +136,32 @@ class Handler(Protocol):
         """
 
 
+class Rest(Protocol):
+    """Handed to work that takes long: whoever waits for the hub has a turn whenever it is awaited."""
+
+    async def __call__(self) -> None:
+        """Rest for as long as the work since the last rest took. It may not come back: the hub stops."""
+
+
+@runtime_checkable
+class PreparingHandler(Protocol[R]):
+    """Does the jobs of one kind, in the database alone, and has more to think about than others can wait for.
+
+    What a step does is found out before its transaction, in none. Others write meanwhile: the step must make sure that
+    what it stores is still so.
+    """
+
+    @property
+    def kind(self) -> str:
+        """A stable name: rows of it outlive releases."""
+
+    async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> R:
+        """Read and think, and write nothing. Await `rest` every few milliseconds: the loop is everybody's."""
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: R) -> Step:
+        """Store what was prepared, as `Handler.step` does its batch; `result` is lost if it is not committed."""
+
+
 class Lease(Protocol):
     """What a call knows of the job while it lasts. Others hold off as long as it is ours."""
 
@@ -201,7 +227,7 @@ class KeepsRuns(Protocol):
         """A discarded job is put in line again, in this transaction. Raise `JobNotRetryable` to refuse."""
 
 
-AnyHandler = Handler | CallingHandler[Any]
+AnyHandler = Handler | PreparingHandler[Any] | CallingHandler[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """All SQL of jobs. Whoever has claimed one changes it by `(id, owner, attempt)` only: that is the fence."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from datacollect.kernel.ids import TenantId
 _columns = jobs.c
 _is_active = text(IS_ACTIVE)
 """Written out, so that the planner sees that the partial indexes hold what is asked for."""
+_MOST_AT_ONCE = 1000
 
 
 async def insert_job(
@@ -272,6 +274,43 @@ async def look(view: Reading, job: Job, owner: str) -> Job | None:
     return _found((await view.execute(select(jobs).where(_is_ours(job, owner)))).one_or_none())
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job's lease, as it was seen."""
+
+    job_id: JobId
+    attempt: int
+    until: Millis
+
+
+async def list_leases(view: Reading, *, after: Millis) -> Sequence[Held]:
+    """Of the jobs that run, those whose leases end after that."""
+    found = select(_columns.id, _columns.attempt, _columns.due_ms).where(
+        _is_active, _columns.state == JobState.RUNNING.value, _columns.due_ms > after
+    )
+    return [Held(JobId(row.id), row.attempt, Millis(row.due_ms)) for row in await view.execute(found)]
+
+
+async def end_lease(tx: Tx, held: Held, *, now: Millis) -> bool:
+    """Leave the job to whoever looks next, unless its lease has been changed."""
+    same = and_(_columns.id == held.job_id, _columns.attempt == held.attempt, _columns.due_ms == held.until)
+    ended = update(jobs).where(same, _columns.state == JobState.RUNNING.value).values(due_ms=now)
+    return (await tx.execute(ended)).rowcount == 1
+
+
+async def is_waiting_since(view: Reading, instant: Millis) -> bool:
+    """Whether a job waits that was put in line after that."""
+    return bool((await view.execute(select(exists().where(_waits_since(instant))))).scalar_one())
+
+
+async def wait_anew(tx: Tx, *, put_in_line_after: Millis, now: Millis) -> int:
+    """Let jobs that wait, and were put in line after that, wait as long from now on as they were to wait then. How many."""
+    some = select(_columns.id).where(_waits_since(put_in_line_after)).limit(_MOST_AT_ONCE)
+    pause = _columns.due_ms - _columns.updated_ms
+    anew = update(jobs).where(_columns.id.in_(some.with_for_update(skip_locked=True)))
+    return (await tx.execute(anew.values(due_ms=now + pause, updated_ms=now))).rowcount
+
+
 async def delete_finished(tx: Tx, *, before: Millis, most: int) -> int:
     """Forget jobs that ended earlier, some at a time."""
     old = select(_columns.id).where(_columns.finished_ms < before).order_by(_columns.finished_ms).limit(most)
@@ -306,6 +345,12 @@ def _is_due(kinds: Collection[str], only_sound: bool, now: Millis) -> ColumnElem
     """Also what runs, when its lease is over."""
     is_due = and_(_is_active, _columns.due_ms <= now, _columns.kind.in_(sorted(kinds)))
     return and_(is_due, or_(_columns.failures == 0, _columns.cancel_requested)) if only_sound else is_due
+
+
+def _waits_since(instant: Millis) -> ColumnElement[bool]:
+    """What waits is never due before it was put in line, so that the index of what is due finds it."""
+    put_in_line = and_(_columns.due_ms > instant, _columns.updated_ms > instant)
+    return and_(_is_active, _columns.state != JobState.RUNNING.value, put_in_line)
 
 
 def _text(value: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ from datacollect.jobs.model import (
     Job,
     JobState,
     KeepsRuns,
+    PreparingHandler,
     Progress,
     Retries,
     Retry,
@@ -61,6 +62,8 @@ class Terms:
     watching: Watching
     calls: set[Call]
     """Those that are under way, for whoever has news for them."""
+    preparing: "set[Turn]"
+    """Those that think about their next step at this moment."""
     is_stopping: Callable[[], bool]
 
     def lease_end(self, now: Millis) -> Millis:
@@ -89,7 +92,7 @@ class Turn:
         self._scope = system_scope(job.tenant_id)
         self._retries = handler.retries if isinstance(handler, CallingHandler) else terms.retries
         self._begun = 0.0
-        """When the transaction of the last step began."""
+        """When the transaction of the last step began, or the work since the last rest."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,8 +115,14 @@ class Turn:
                 return
             if not is_ours:
                 return
-            # Requests come first: between two steps everything else that is ready has its turn.
-            await asyncio.sleep(min(_LONGEST_REST_SECONDS, self._rest_share * (loop.time() - self._begun)))
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Requests come first: everything else that is ready has its turn. Those who prepare at once share one's time."""
+        loop = asyncio.get_running_loop()
+        share = self._rest_share * max(1, len(self._terms.preparing))
+        await asyncio.sleep(min(_LONGEST_REST_SECONDS, share * (loop.time() - self._begun)))
+        self._begun = loop.time()
 
     async def _is_to_end(self) -> bool:
         """Whether there is nothing more to be done for it; then it is ended."""
@@ -129,6 +138,8 @@ class Turn:
         return True
 
     async def _call(self) -> Any:
+        if isinstance(self._handler, PreparingHandler):
+            return await self._prepared(self._handler)
         if not isinstance(self._handler, CallingHandler):
             return None
         if self._terms.is_stopping():
@@ -139,6 +150,24 @@ class Turn:
             return await call.result()
         finally:
             self._terms.calls.discard(call)
+
+    async def _prepared(self, handler: PreparingHandler[Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        # On a machine that is very busy it thinks without rests in the end: the lease must not be over before the step.
+        rests_until = loop.time() + self._terms.lease_seconds / 3
+
+        async def rest() -> None:
+            if self._terms.is_stopping():
+                raise CutOff(Cut.STOPPING)
+            await (self._rest() if loop.time() < rests_until else asyncio.sleep(0))
+
+        self._begun = loop.time()
+        self._terms.preparing.add(self)
+        try:
+            async with asyncio.timeout(self._terms.lease_seconds):
+                return await handler.prepare(self._scope, self._job, rest)
+        finally:
+            self._terms.preparing.discard(self)
 
     async def _step(self, result: Any, *, keep: bool) -> bool:
         """Do one batch. Whether the job is still ours; otherwise it is over, or in line again."""
@@ -165,7 +194,7 @@ class Turn:
         return stored
 
     async def _outcome(self, tx: Tx, result: Any) -> Step:
-        if isinstance(self._handler, CallingHandler):
+        if isinstance(self._handler, PreparingHandler | CallingHandler):
             return await self._handler.step(tx, self._scope, self._job, result)
         return await self._handler.step(tx, self._scope, self._job)
 
@@ -187,6 +216,9 @@ class Turn:
 
     async def _fail(self, error: Exception) -> None:
         code, after_seconds = _code_of(error), _asked_pause(error)
+        if isinstance(error, Unavailable):
+            # That the database is away, or its disk full, is no failure of the job: it must not be given up for it.
+            self._job = replace(self._job, failures=min(self._job.failures, self._retries.attempts - 1))
         is_final = isinstance(error, Unrecoverable) or (isinstance(error, CallFailed) and error.is_final)
         told = {"exception": _trace_of(error)} if isinstance(self._handler, CallingHandler) else {"exc_info": error}
         _log.warning("job.step_failed", code=code, failures=max(self._job.failures, 1), **told)

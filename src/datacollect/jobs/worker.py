@@ -9,14 +9,15 @@ Neither keeps the other waiting. Jobs that have failed since their last step may
 systems that are away leave room for those that are not.
 
 Between steps a job rests for as long as the step took, so that whoever asks the hub for something meanwhile finds the
-database's writer and the event loop free half of the time: a job has time, a request has not.
+database's writer and the event loop free half of the time: a job has time, a request has not. A job that thinks before
+its steps rests likewise every few milliseconds meanwhile, and such jobs share the half of one.
 
 After a slice (some steps, or a second) the job goes back into the line, in the transaction of its last step, and the next
 turn belongs to the tenant that has waited longest.
 
 Times are those of the injected clock, as everywhere in the hub, and not the database's: leases then end in tests without
 waiting, and on SQLite there is no other. A clock that goes ahead takes jobs over too early, which costs the batch that was
-under way, never an effect twice.
+under way, never an effect twice. One that is set back keeps no job waiting: see `SetBack`.
 """
 
 import asyncio
@@ -33,9 +34,11 @@ import structlog
 from datacollect.db import Database, Tx
 from datacollect.jobs import queries
 from datacollect.jobs.calls import Call, Watching
+from datacollect.jobs.clocks import SetBack
 from datacollect.jobs.errors import JobNotFound, JobNotRetryable
 from datacollect.jobs.model import AnyHandler, CallingHandler, Job, JobId, KeepsRuns, Retries
 from datacollect.jobs.queue import CALLED_OFF, JOBS
+from datacollect.jobs.rounds import going_round
 from datacollect.jobs.turn import Terms, Turn
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope
@@ -114,8 +117,11 @@ class Worker:
                 writing=asyncio.Semaphore(max(slots, 2)),
             ),
             calls=self._calls,
+            preparing=set(),
             is_stopping=lambda: self._stopping,
         )
+        self._set_back = SetBack(database, clock, lease_seconds=lease_seconds)
+        self._look_back_seconds = lease_seconds / 3
         # What other processes put in line, and what is to be tried again, waits so long. Our own work wakes us.
         self._poll_seconds = poll_seconds
         self._rest_share = rest_share
@@ -181,7 +187,8 @@ class Worker:
                 places.kinds = frozenset(only).intersection(places.kinds)
         serving = [_start(self._serve(places)) for places in self._places if places.most and places.kinds]
         try:
-            yield
+            async with going_round(self._set_back.look, seconds=self._look_back_seconds, name="jobs"):
+                yield
         finally:
             self._stopping = True
             self.wake()
@@ -299,7 +306,7 @@ class Worker:
 
     async def _forget_old_ones(self) -> None:
         now = self._clock.now()
-        if now - self._forgotten_at < _FORGET_EVERY_MILLIS:
+        if 0 <= now - self._forgotten_at < _FORGET_EVERY_MILLIS:
             return
         before = Millis(now - _KEPT_MILLIS)
         async with self._database.transaction() as tx:

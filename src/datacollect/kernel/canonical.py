@@ -7,6 +7,7 @@ integers never share a text. Source: the contract's hash chain `v3` and scope ha
 
 import json
 import math
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -55,23 +56,27 @@ def canonical_json(value: Any) -> bytes:
 
 
 _PLAIN = frozenset((str, int, bool, type(None)))
+_JSON = _PLAIN | {dict, list}
+"""Without floats, which the encoder writes otherwise."""
 
 
 def _is_plain(value: Any) -> bool:
-    # A list that grows while it is walked through: a call for each value would take five times as long.
-    waiting = [value]
+    # A list that grows while it is walked through: a call for each value would take five times as long. What is neither
+    # an array nor an object is not put into it: there may be millions.
+    waiting: list[Any] = [[value]]
     for item in waiting:
-        kind = type(item)
-        if kind in _PLAIN:
-            continue
-        if kind is dict:
+        if type(item) is dict:
             if not all(map(str.isascii, item)) and any(max(key, default="") >= _ASTRAL for key in item):
                 return False
-            waiting.extend(item.values())
-        elif kind is list:
-            waiting.extend(item)
+            values: Collection[Any] = item.values()
         else:
+            values = item
+        kinds = set(map(type, values))
+        if kinds <= _PLAIN:
+            continue
+        if not kinds <= _JSON:
             return False
+        waiting.extend(one for one in values if type(one) is dict or type(one) is list)
     return True
 
 

@@ -129,6 +129,23 @@ class EventStoreContract:
         assert full.next_cursor == Cursor(Millis(3), events[-1].guid)
         assert (rest.bodies, rest.next_cursor) == ((), None)
 
+    async def test_a_page_is_full_with_the_event_that_reaches_its_bytes_however_many_are_asked_for(
+        self, database: Database, store: EventStore, scope: TenantScope
+    ) -> None:
+        events = [replace(event_at(time), data={"name": "é" * 500}) for time in range(1, 5)]
+        await append(database, store, scope, events)
+        size = len(events[0].body().encode())
+        # Letters are not bytes: counted as letters, one more would have room.
+        for most_bytes, count in ((1, 1), (size, 1), (size + 1, 2), (2 * size, 2), (3 * size, 3)):
+            async with database.reading(scope) as view:
+                page = await store.read(view, scope, after=0, limit=9, most_bytes=most_bytes)
+            last = events[count - 1]
+            assert list(page.bodies) == [event.body() for event in events[:count]]
+            assert (page.next_cursor, page.last_position) == (Cursor(last.occurred_at, last.guid), count)
+        async with database.reading(scope) as view:
+            page = await store.read(view, scope, after=0, limit=9, most_bytes=4 * size + 1)
+        assert (len(page), page.next_cursor) == (4, None)
+
     async def test_open_tells_which_guids_are_known_with_their_content(
         self, database: Database, store: EventStore, scope: TenantScope
     ) -> None:
@@ -303,12 +320,12 @@ class EventStoreContract:
         for epoch, count in (("first", 2), ("renewed", 0), (None, 2)):
             async with database.reading(scope) as view:
                 assert len(await store.read(view, scope, after=0, limit=9, epoch=epoch)) == count
-                assert len(await store.read_at(view, scope, [1, 2], epoch=epoch)) == count
+                assert len((await store.read_at(view, scope, [1, 2], epoch=epoch)).rows) == count
         async with database.transaction(scope) as tx:
             await store.hold(tx, scope)
             await store.renew(tx, scope, epoch="renewed", position=2)
         async with database.reading(scope) as view:
-            assert await store.read_at(view, scope, [1, 2], epoch="first") == []
+            assert (await store.read_at(view, scope, [1, 2], epoch="first")).rows == []
             assert len(await store.read(view, scope, after=0, limit=9, epoch="renewed")) == 2
 
     async def test_whole_rows_come_back_in_position_order_as_they_were_appended(

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -325,7 +326,8 @@ class OpenSppV2Registry:
             found = self._since(kind, query["_lastUpdated"], found)
         page = found[offset : offset + count]
         following = offset + count if offset + count < len(found) else None
-        return Answer(200, _result(request, [self._told(one, query) for one in page], len(found), offset, following))
+        told = _result(request, [self._told(one, query) for one in page], len(found), offset, following)
+        return Answer(200, told, {"Date": format_datetime(self.now(), usegmt=True)})
 
     def _since(self, kind: str, asked: str, found: Sequence[Registrant]) -> list[Registrant]:
         match = _LAST_UPDATED.fullmatch(asked)

@@ -5,6 +5,7 @@ import os
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -34,58 +35,62 @@ def server_url(data_dir: Path) -> str:
     return str(server.get_uri())
 
 
-@contextlib.asynccontextmanager
-async def fresh_database(server: str, *, like: str | None = None) -> AsyncIterator[str]:
-    """The URL of a database of its own, dropped afterwards: empty, or with what `template_database` has put into one.
+@dataclass(frozen=True)
+class Template:
+    """A database for others to be made like it."""
 
-    Its user owns it and is nobody else: row-level security holds nothing back from a superuser. A server whose user may
-    not make others is taken as it is.
+    name: str
+    owner: str | None
+    """Of what is in it, and of each copy. None stands for the server's own user."""
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(server: str, *, like: Template | None = None) -> AsyncIterator[str]:
+    """The URL of a database of its own, dropped afterwards: empty, or with what is in a template.
+
+    Its user is nobody who may do more than that: row-level security holds nothing back from a superuser. A server whose
+    user may not make others is taken as it is.
     """
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
-    parts = urlsplit(server)._replace(path=f"/{name}")
     admin = await asyncpg.connect(server)
     try:
-        owner = await _make_owner(admin, name)
-        owned = f' OWNER "{name}"' if owner else ""
-        await admin.execute(f'CREATE DATABASE "{name}"{owned}' + (f' TEMPLATE "{like}"' if like else ""))
-        if owner and like:
-            await _hand_over(urlunsplit(parts), of=like, to=name)
-        if owner:
-            parts = parts._replace(netloc=f"{name}:{_PASSWORD}@{parts.netloc.rpartition('@')[2]}")
-        yield urlunsplit(parts)
+        owner = like.owner if like else await _make_owner(admin, name)
+        owned = f' OWNER "{owner}"' if owner else ""
+        copied = f' TEMPLATE "{like.name}"' if like else ""
+        await admin.execute(f'CREATE DATABASE "{name}"{owned}{copied}')
+        yield _url(server, name, owner)
     finally:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await admin.execute(f'DROP ROLE IF EXISTS "{name}"')
+        if like is None:
+            await admin.execute(f'DROP ROLE IF EXISTS "{name}"')
         await admin.close()
 
 
 @contextlib.asynccontextmanager
-async def template_database(server: str, fill: Callable[[str], Awaitable[None]]) -> AsyncIterator[str]:
-    """The name of a database that `fill` has filled, given its URL, for others to be made like it."""
+async def template_database(server: str, fill: Callable[[str], Awaitable[None]]) -> AsyncIterator[Template]:
+    """A database that `fill` has filled, given its URL."""
     async with fresh_database(server) as url:
         await fill(url)
         name = urlsplit(url).path.removeprefix("/")
         admin = await asyncpg.connect(server)
         try:
-            # Whoever takes over what is in a copy would take over the template as well.
-            await admin.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER')
             # Nobody may be connected to a template while it is copied.
             await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         finally:
             await admin.close()
-        yield name
+        yield Template(name, None if url == _url(server, name, None) else name)
 
 
-async def _hand_over(url: str, *, of: str, to: str) -> None:
-    copy = await asyncpg.connect(url)
-    try:
-        await copy.execute(f'REASSIGN OWNED BY "{of}" TO "{to}"')
-    finally:
-        await copy.close()
+def _url(server: str, name: str, owner: str | None) -> str:
+    parts = urlsplit(server)._replace(path=f"/{name}")
+    if owner:
+        parts = parts._replace(netloc=f"{owner}:{_PASSWORD}@{parts.netloc.rpartition('@')[2]}")
+    return urlunsplit(parts)
 
 
-async def _make_owner(admin: "asyncpg.Connection[Any]", name: str) -> bool:
+async def _make_owner(admin: "asyncpg.Connection[Any]", name: str) -> str | None:
+    """A user of the database's name; None if the server's user may not make any."""
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
-        return False
+        return None
     await admin.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{_PASSWORD}'")
-    return True
+    return name

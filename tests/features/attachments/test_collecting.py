@@ -14,7 +14,7 @@ from datacollect.features.attachments.contents.collecting import KIND, CollectRo
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.http.hub import Hub
-from datacollect.jobs import JobState, find_latest
+from datacollect.jobs import JobState, find_latest, list_jobs
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import LocalStore, MemoryStore, ObjectKey, Spool, tenant_folder
@@ -84,6 +84,19 @@ async def test_what_a_crash_left_is_deleted(alone: Alone) -> None:
     alone.clock.turn(seconds=1.1 * HOUR)
     await collect(hub)
     assert await stored(hub, program) == []
+
+
+async def test_a_clock_that_was_set_back_keeps_nobody_from_tidying(alone: Alone) -> None:
+    admin = await alone.admin()
+    program = await make_program(admin)
+    await attach(admin, program, a_photo())
+    scope, seen = system_scope(TenantId(program)), []
+    for days in (0, -7):
+        alone.clock.turn(seconds=days * 24 * HOUR)
+        await collect(alone.hub)
+        async with alone.hub.db.reading(scope) as view:
+            seen.append(len((await list_jobs(view, scope, kinds=[KIND], limit=9)).jobs))
+    assert seen == [1, 2]
 
 
 async def test_a_store_that_is_away_is_asked_again(installation: Installation) -> None:

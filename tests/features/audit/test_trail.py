@@ -250,7 +250,7 @@ async def test_a_rebuild_makes_the_entries_that_are_stored(admin: AsyncClient, h
     for row in rows:
         run.apply(event_from_body(row.body), Context(row.position, row.recorded_at, row.origin))
     made = [entry for applied in run._applied for entry in entries_of(applied)]
-    assert made == [line.entry for line in lines if line.body is None]
+    assert made == [line.entry for line in lines.rows if line.body is None]
     assert {entry.action for entry in made} == {
         "create-group",
         "create-individual",

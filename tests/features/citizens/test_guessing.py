@@ -111,6 +111,16 @@ async def test_after_ten_wrong_tries_strangers_are_shut_out_for_a_while(street: 
     assert (await street.enter(program, "+1555", await street.code(program, "+1555"))).status_code == 200
 
 
+async def test_what_was_guessed_before_the_clock_was_set_back_does_not_count(street: Street) -> None:
+    program = await street.program("otp")
+    await street.person(program, phone="+1555")
+    await lock_out(street, program, "+1555", but=1)
+    street.clock.turn(seconds=-7 * 86_400)
+    code = await street.code(program, "+1555")
+    assert_refused(await street.enter(program, "+1555", other_than(code)), *WRONG)
+    assert (await street.enter(program, "+1555", code)).status_code == 200
+
+
 async def test_whoever_was_sent_a_code_where_they_are_gets_in_while_strangers_are_locked_out(street: Street) -> None:
     program, home = await street.program("otp"), anywhere()
     await street.person(program, phone="+1555")

@@ -4,6 +4,7 @@ import pytest
 
 from tests.accounts import assert_refused, claims_of
 from tests.citizens import change_citizen
+from tests.factories import make_event, push
 from tests.features.citizens.conftest import Street, anywhere
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,21 @@ async def test_a_national_id_that_two_have_is_told_apart_by_the_date_of_birth(st
     await street.person(program, nationalId="N-1", dateOfBirth="1991-04-02")
     guid = await street.person(program, nationalId="N-1", dateOfBirth=BORN)
     assert claims_of((await street.identify(program, "N-1", BORN)).json()["token"])["entityGuid"] == guid
+
+
+@pytest.mark.parametrize("others", [19, 39])
+async def test_r7_of_two_with_both_among_many_with_the_same_id_neither_is_let_in(street: Street, others: int) -> None:
+    """A database that is asked for the first few who have the id must not make the one it gives the only one."""
+    program = await street.program("id")
+    people = [{"dateOfBirth": "1991-04-02"}] * others + [{"dateOfBirth": BORN}] * 2
+    events = [
+        make_event(
+            entity=f"e-{number:02}", data={"name": "Ana", "entityName": "individual", "nationalId": "N-1", **born}
+        )
+        for number, born in enumerate(people)
+    ]
+    assert (await push(street.admin, program, *events)).status_code == 200
+    assert_refused(await street.identify(program, "N-1", BORN), *FAILED)
 
 
 async def test_what_the_record_said_before_lets_nobody_in(street: Street) -> None:

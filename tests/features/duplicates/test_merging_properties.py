@@ -51,6 +51,10 @@ def _said_by_a_device(dice: random.Random, person: str) -> dict[str, Any]:
     return {"duplicates": [pair], "shouldDelete": dice.random() < 0.3, "mergedInto": dice.choice((other, person, "?"))}
 
 
+async def no_rest() -> None:
+    """Nobody else is there."""
+
+
 class Lives:
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -59,7 +63,7 @@ class Lives:
         self._store = event_store(database)
         self._clock = TurnableClock()
         self._log = EventLog(self._store, [EntityProjection(FOLLOWERS)], self._clock)
-        self._handler = DetectingHandler(self._log, self._clock, batch=4)
+        self._handler = DetectingHandler(database, self._log, self._clock, batch=4)
         self._names = (f"lives-{number}" for number in itertools.count())
 
     async def live(self, seed: int) -> None:
@@ -70,8 +74,7 @@ class Lives:
             self._clock.turn(seconds=dice.randint(1, 60))
             step = dice.choices((self._write, self._merge, self._look), (6, 3, 1))[0]
             await step(scope, dice)
-        while await self._look(scope, dice):
-            pass
+        await self._look_to_the_end(scope, dice)
         await self._assert_nobody_hangs(scope)
         await self._assert_rebuilt(scope)
 
@@ -119,13 +122,21 @@ class Lives:
         except (PairNotFound, CannotMerge):
             self.seen["refused"] += 1
 
-    async def _look(self, scope: TenantScope, dice: random.Random) -> bool:
-        """One step of the job; whether it found something to look at."""
+    async def _look(self, scope: TenantScope, dice: random.Random, *, chance_of_others: float = 0.5) -> bool:
+        """One step of the job; whether there is more to look at. Others may write, and merge, before it is stored."""
         async with self.database.transaction(scope) as tx:
             await enqueue(tx, scope, DetectingHandler.kind, {}, now=self._clock.now())
             job = await find_active(tx, scope, DetectingHandler.kind)
-            assert isinstance(job, Job)
-            return isinstance(await self._handler.step(tx, scope, job), Continue)
+        assert isinstance(job, Job)
+        looked = await self._handler.prepare(scope, job, no_rest)
+        while dice.random() < chance_of_others:
+            await dice.choice((self._write, self._merge))(scope, dice)
+        async with self.database.transaction(scope) as tx:
+            return isinstance(await self._handler.step(tx, scope, job, looked), Continue)
+
+    async def _look_to_the_end(self, scope: TenantScope, dice: random.Random) -> None:
+        while await self._look(scope, dice, chance_of_others=0):
+            pass
 
     async def _assert_nobody_hangs(self, scope: TenantScope) -> None:
         async with self.database.transaction(scope) as tx:

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import update
 
 from datacollect.app import FOLLOWERS, event_store
 from datacollect.eventstore.tables import events
+from datacollect.features.exports import answering
 from datacollect.features.exports.answering import ExportAnswer
+from datacollect.features.exports.errors import RightWithdrawn
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.model import Format, Order, What
 from datacollect.features.exports.service import Exporter
@@ -23,7 +26,7 @@ from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
-from tests.accounts import bearer, login, make_person
+from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_event, make_program, new_id, pull_audit, push
 
@@ -258,6 +261,60 @@ async def test_an_account_has_one_export_at_a_time_and_the_hub_a_few(
         assert third.status_code == 200
 
 
+Withdraw = Callable[[AsyncClient, str, Person], Awaitable[Any]]
+
+
+def changed(**account: Any) -> Withdraw:
+    async def change(admin: AsyncClient, program: str, person: Person) -> Any:
+        roles = [{"tenantId": program} | one for one in account.get("roleAssignments", [])]
+        given = {"email": person.email, "role": "USER"} | account
+        return await admin.put(f"/api/users/{person.id}", json=given | ({"roleAssignments": roles} if roles else {}))
+
+    return change
+
+
+WITHDRAWALS: dict[str, Withdraw] = {
+    "role": changed(roleAssignments=[{"role": "supervisor"}]),
+    "areas": changed(roleAssignments=[{"role": "program-admin", "syncScopeOverride": {"areaIds": ["A1"]}}]),
+    "membership": changed(tenantIds=[]),
+    "password": changed(password="Other-Horse-9"),
+    "sign-in": lambda admin, program, person: admin.delete(f"/api/users/{person.id}/sessions"),
+    "account": lambda admin, program, person: admin.delete(f"/api/users/{person.id}"),
+    "program": lambda admin, program, person: admin.delete(f"/api/apps/{program}"),
+}
+
+
+@pytest.mark.parametrize("what", WITHDRAWALS)
+async def test_an_export_ends_unfinished_when_its_taker_may_not_have_it_any_more(
+    app: FastAPI, reads: Read, admin: AsyncClient, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(answering, "RECHECK_SECONDS", 0)
+    program = await large(admin)
+    async with asgi_client(app) as client:
+        assignment = {"tenantId": program, "role": "program-admin"}
+        person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+        token = (await login(client, person))["token"]
+    reader = reads(token, program, "format=csv&form=individual")
+    await reader.read(3)
+    assert not reader.answering.done()
+    answer = await WITHDRAWALS[what](admin, program, person)
+    assert answer.status_code < 300, answer.text
+    with structlog.testing.capture_logs() as lines:
+        await reader.read_on()
+    assert (reader.status, reader.is_whole) == (200, False)
+    ended_by = reader.answering.exception()
+    assert ended_by is not None and isinstance(ended_by.__cause__, RightWithdrawn)
+    assert reader.pieces <= 5
+    warned = [line["event"] for line in lines if line["log_level"] != "info"]
+    assert warned[-2:] == ["export.right_withdrawn", "request.cut_off"]
+    if what != "program":
+        assert await outcomes(admin, program) == ["cut-off"]
+
+
+async def nothing_changes() -> None:
+    return
+
+
 async def test_a_reader_that_takes_nothing_is_let_go(hub: Hub, admin: AsyncClient) -> None:
     program = await large(admin, 300)
     order = Order(Format.NDJSON, What.EVENTS)
@@ -267,6 +324,7 @@ async def test_a_reader_that_takes_nothing_is_let_go(hub: Hub, admin: AsyncClien
         Tenant(TenantId(program), "P"),
         order,
         headers={},
+        require_still=nothing_changes,
         stall_seconds=0.01,
     )
 

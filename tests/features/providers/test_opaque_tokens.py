@@ -32,8 +32,14 @@ async def test_they_are_refused_unless_the_program_lets_the_provider_be_asked(
         idp.requests.clear()
 
 
-@pytest.mark.parametrize("token", [OPAQUE, ENCRYPTED], ids=["opaque", "encrypted"])
-async def test_what_the_provider_says_counts_for_a_minute(office: Office, idp: OidcProvider, token: str) -> None:
+@pytest.mark.parametrize(
+    ("token", "seconds"),
+    [(OPAQUE, USERINFO_MILLIS / 1000 + 1), (ENCRYPTED, USERINFO_MILLIS / 1000 + 1), (OPAQUE, -600)],
+    ids=["opaque", "encrypted", "clock set back"],
+)
+async def test_what_the_provider_says_counts_for_a_minute(
+    office: Office, idp: OidcProvider, token: str, seconds: float
+) -> None:
     program = await office.program(entry(idp, "auth0", userinfo="true", default_role="viewer"))
     idp.people[token.removeprefix("auth0 ")] = {"sub": "ada"}
     for _ in range(5):
@@ -41,7 +47,7 @@ async def test_what_the_provider_says_counts_for_a_minute(office: Office, idp: O
     assert idp.requests["userinfo"] == 1
     assert (await office.push(program, token)).status_code == 403
     idp.people.clear()
-    office.clock.turn(seconds=USERINFO_MILLIS / 1000 + 1)
+    office.clock.turn(seconds=seconds)
     assert (await office.pull(program, token)).status_code == 401
 
 

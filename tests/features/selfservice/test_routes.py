@@ -263,6 +263,19 @@ async def test_after_the_window_more_can_be_sent(alone: Alone) -> None:
     assert answers == [200] * SUBMISSIONS.quota + [429, 200]
 
 
+async def test_what_was_sent_before_the_clock_was_set_back_does_not_count(alone: Alone) -> None:
+    admin = await alone.admin()
+    program = await make_open_program(admin, requireReview=True)
+    guid = await make_citizen(admin, program, phone="+1")
+    wish = {"formType": "update-individual", "formData": {"name": "An"}}
+    answers = []
+    for days in (*[0] * SUBMISSIONS.quota, -7):
+        alone.clock.turn(seconds=days * 86_400)
+        token = await token_of(alone.hub, program, guid, phone="+1")
+        answers.append((await alone.client.post(SUBMIT, json=wish, headers=bearer(token))).status_code)
+    assert answers == [200] * (SUBMISSIONS.quota + 1)
+
+
 # -- looking after what was sent
 
 

@@ -22,7 +22,7 @@ from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
 from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called
 from datacollect.adapters.port import Incoming, Page, RecordType
-from datacollect.adapters.times import instant
+from datacollect.adapters.times import http_date, instant
 from datacollect.kernel.clock import Clock, Millis
 
 OVERLAP = 5
@@ -76,6 +76,8 @@ class _Read:
     items: Sequence[Any]
     offset: int
     next_offset: int | None
+    at: Millis | None
+    """When the registry answered, by its own clock."""
 
 
 class Pulling:
@@ -92,10 +94,14 @@ class Pulling:
 
     async def page(self, text: str | None) -> Page:
         """Raises `CallFailed`; then the mark stays where it was."""
-        mark = Mark.read(text)
-        if mark.began_at is None:
-            mark = replace(mark, began_at=self._clock.now())
+        mark, began_at = Mark.read(text), self._clock.now()
+        if mark.began_at is None and mark.since is not None and mark.since > _day(began_at):
+            # Made by a clock that has been set back since: nobody knows how far the run before this one has read.
+            mark = Mark()
         read = await self._read(mark)
+        if mark.began_at is None:
+            # If our clock is ahead, the next run would leave out all that changes in the registry until that day.
+            mark = replace(mark, began_at=min(began_at, began_at if read.at is None else read.at))
         fresh = [item for item in read.items if _name(item) not in mark.seen and _is_since(item, mark.since)]
         records: list[Incoming] = []
         failures: list[Failure] = []
@@ -145,11 +151,13 @@ class Pulling:
             **self._registrants.extensions,
         }
         resource = RESOURCES[mark.type]
-        reply = document(await self._client.call("GET", resource, what=f"read {resource.lower()}s", query=query))
-        items = reply.get("data")
+        reply = await self._client.call("GET", resource, what=f"read {resource.lower()}s", query=query)
+        told = document(reply)
+        items = told.get("data")
         if not isinstance(items, list):
             raise CallFailed(CallKind.UNREADABLE, f"read {resource.lower()}s")
-        return _Read(items, offset, _next_offset(reply, offset, len(items), count))
+        following = _next_offset(told, offset, len(items), count)
+        return _Read(items, offset, following, http_date(reply.headers.get("date")))
 
     def _following(self, mark: Mark, read: _Read) -> Mark:
         if read.next_offset is not None:

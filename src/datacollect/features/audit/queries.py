@@ -8,6 +8,7 @@ import msgspec
 
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
+from datacollect.db.portions import Portion
 from datacollect.eventstore.event import Origin
 from datacollect.features.audit.model import CASCADE, FIRST_PUSHED, AuditEntry, Place, Touching, buried_by, is_write
 from datacollect.features.audit.tables import audit_log
@@ -15,6 +16,8 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 _COLUMNS = ", ".join(column.name for column in audit_log.columns if column.name != "tenant_id")
+_COLUMNS_OF_LINE = len(_COLUMNS.split(", ")) + 1
+"""In the trail, the body of an event stands behind them."""
 
 # -- writing
 
@@ -108,6 +111,10 @@ def _entry(row: Sequence[Any]) -> AuditEntry:
 
 # -- reading the trail
 
+MOST_PAGE_BYTES = 16 * 1024 * 1024
+"""Of what entries of one page tell, and again of the events they come from; one more may be begun."""
+
+
 # Each part reads no more rows than the page has, snapshots aside, which change nothing. The third has entries that were recorded before `since` and claim to
 # be later, which are few: of clocks that are ahead.
 _TRAIL = """
@@ -160,7 +167,7 @@ _READ: Mapping[Dialect, tuple[str, str]] = {
 }
 _SOURCES = {
     "postgresql": "SELECT position, actor, device_id, body FROM events"
-    " WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
+    " WHERE tenant_id = $1 AND position = ANY($2::bigint[]) ORDER BY position",
     "sqlite": "SELECT e.position, e.actor, e.device_id, e.body FROM json_each(?2) AS asked"
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
 }
@@ -192,29 +199,30 @@ async def read_trail(
     since: Millis,
     entity_guid: str | None,
     limit: int,
-) -> Sequence[Line]:
-    """The next lines behind `after`: all that are behind `border`, and up to it those that claim to be later than
+) -> Portion[Line]:
+    """The next lines, up to `MOST_PAGE_BYTES`, behind `after`: all that are behind `border`, and up to it those that claim to be later than
     `since`."""
     asked = (limit, since, max(after.position, border.position), *max(after, border), *after, *border)
     plain, of_entity = _READ[view.dialect]
-    if entity_guid is None:
-        rows = await view.fetch(plain, scope.tenant_id, *asked)
-    else:
-        rows = await view.fetch(of_entity, scope.tenant_id, *asked, entity_guid)
-    return [_line(row) for row in rows]
+    sql, narrowed = (plain, ()) if entity_guid is None else (of_entity, (entity_guid,))
+    found = await view.fetch_portion(
+        sql, scope.tenant_id, *asked, *narrowed, texts=("changes", "body"), most_bytes=MOST_PAGE_BYTES
+    )
+    return Portion([_line(row) for row in found.rows], found.is_cut)
 
 
 def _line(row: Sequence[Any]) -> Line:
-    *values, body = row
+    *values, body = row[:_COLUMNS_OF_LINE]
     if body is not None:
         values[5] = ""
     return Line(_entry(values), body)
 
 
-async def find_sources(view: Reading, scope: TenantScope, positions: Collection[int]) -> dict[int, Source]:
-    """The events at these positions."""
-    rows = await view.fetch(_SOURCES[view.dialect], scope.tenant_id, view.listed(positions))
-    return {row[0]: Source(row[1], row[2], row[3]) for row in rows}
+async def find_sources(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, Source]:
+    """The events at these positions, the first ones first, up to `MOST_PAGE_BYTES`."""
+    asked = (scope.tenant_id, view.listed(sorted(positions)))
+    found = await view.fetch_portion(_SOURCES[view.dialect], *asked, texts=("body",), most_bytes=MOST_PAGE_BYTES)
+    return {row[0]: Source(row[1], row[2], row[3]) for row in found.rows}
 
 
 # -- who has read
@@ -243,6 +251,8 @@ async def list_reads(
 # -- which events touched an entity: those about it, and those that wrote or deleted it along with another one
 
 MOST_BODIES = 10_000
+MOST_BODIES_BYTES = 64 * 1024 * 1024
+"""Of one list, which has no pages."""
 MOST_TOUCHING_BYTES = 16 * 1024 * 1024
 """Of events that are held in memory at the same time; one more may be begun."""
 
@@ -303,9 +313,10 @@ _READ_BODIES, _READ_TOUCHES = _of_stream(_BODIES), _of_stream(_TOUCHES)
 
 
 async def read_touching_bodies(view: Reading, scope: TenantScope, entity_guid: str) -> Sequence[str]:
-    """The latest `MOST_BODIES` by event time, then position; the oldest of them first."""
-    rows = await view.fetch(_READ_BODIES[view.dialect], scope.tenant_id, entity_guid)
-    return [row[0] for row in reversed(rows)]
+    """The latest `MOST_BODIES`, and `MOST_BODIES_BYTES`, by event time, then position; the oldest of them first."""
+    asked = (scope.tenant_id, entity_guid)
+    found = await view.fetch_portion(_READ_BODIES[view.dialect], *asked, texts=("body",), most_bytes=MOST_BODIES_BYTES)
+    return [row[0] for row in reversed(found.rows)]
 
 
 async def read_touching(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -192,13 +193,16 @@ async def pull(
     """
     scope.require_everything()
     border = BEGINNING if since is None else reached_by(since, await position_recorded_by(view, scope, since))
-    lines = await queries.read_trail(
+    lines, is_cut = await queries.read_trail(
         view, scope, after=after, border=border, since=since or Millis(0), entity_guid=entity_guid, limit=limit
     )
     sources = await _sources(view, scope, lines)
+    # The events they come from may be larger than what they tell: the page ends where it has no room for the next.
+    held = list(takewhile(lambda line: line.entry.is_pushed or line.entry.place.position in sources, lines))
     members = _Members(log, sources)
-    told = [_told(line, sources, members) for line in lines]
-    return TrailPage(told, lines[-1].entry.place if len(lines) == limit else None)
+    told = [_told(line, sources, members) for line in held]
+    is_full = is_cut or len(held) < len(lines) or len(lines) == limit
+    return TrailPage(told, held[-1].entry.place if is_full else None)
 
 
 async def _sources(view: Reading, scope: TenantScope, lines: Iterable[Line]) -> Mapping[int, Source]:
@@ -212,7 +216,7 @@ async def _sources(view: Reading, scope: TenantScope, lines: Iterable[Line]) -> 
         elif not entry.is_pushed:
             wanted.add(entry.place.position)
     wanted -= sources.keys()
-    return sources | await queries.find_sources(view, scope, wanted) if wanted else sources
+    return {**sources, **await queries.find_sources(view, scope, wanted)} if wanted else sources
 
 
 class _Body(msgspec.Struct):
@@ -257,7 +261,7 @@ class _Members:
 # -- which events touched an entity
 
 list_reads = queries.list_reads
-MOST_BODIES = queries.MOST_BODIES
+MOST_BODIES, MOST_BODIES_BYTES = queries.MOST_BODIES, queries.MOST_BODIES_BYTES
 bodies_touching = queries.read_touching_bodies
 events_touching = queries.read_touching
 are_cut = queries.are_cut

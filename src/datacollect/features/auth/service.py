@@ -1,8 +1,9 @@
 """Signing in, refreshing, sessions, and the guards. Source: the contract's authentication area, 1-4 and 8.1-8.4."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -261,13 +262,25 @@ class TokenAuthenticator:
         self._tokens = tokens
 
     async def staff(self, authorization: str | None) -> Actor:
+        return await self._still(self._staff_claims(authorization))
+
+    def staff_from_now_on(self, authorization: str | None) -> Callable[[], Awaitable[Actor]]:
+        return partial(self._still, self._staff_claims(authorization))
+
+    def _staff_claims(self, authorization: str | None) -> AccessClaims:
         scheme, token = _split(authorization)
         if scheme != "bearer":
             raise SchemeUnknown()
         try:
-            return await self._actor(self._tokens.read_access(token))
+            return self._tokens.read_access(token)
         except SelfServiceToken:
             raise SelfServiceForbidden() from None
+        except TokenInvalid:
+            raise Unauthenticated() from None
+
+    async def _still(self, claims: AccessClaims) -> Actor:
+        try:
+            return await self._actor(claims)
         except TokenInvalid:
             raise Unauthenticated() from None
 

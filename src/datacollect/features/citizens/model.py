@@ -149,11 +149,9 @@ class Lock:
     changed_at: Millis = _NEVER
 
     def at(self, now: Millis, rule: LockRule) -> "Lock":
-        """As it is now: wrong tries of long ago do not count, nor does a lock that only a clock gone wrong explains."""
-        if (
-            now - max(self.changed_at, self.locked_until) > FORGOTTEN_MILLIS
-            or self.locked_until - now > rule.most_millis
-        ):
+        """As it is now: wrong tries of long ago do not count, nor what only a clock gone wrong explains."""
+        latest = max(self.changed_at, self.locked_until)
+        if now - latest > FORGOTTEN_MILLIS or latest - now > rule.most_millis:
             return Lock(changed_at=now)
         return self
 

@@ -14,6 +14,9 @@ from datacollect.kernel.identity import TenantScope
 
 _columns = conflicts.c
 
+MOST_BYTES = 64 * 1024 * 1024
+"""Of what conflicts hold in one list, which has no pages: those behind come up when these are resolved."""
+
 
 async def keep(tx: Tx, scope: TenantScope, found: Sequence[ConflictRecord]) -> None:
     """Store new conflicts; a known guid is left as it is."""
@@ -29,13 +32,14 @@ async def find(view: Reading, scope: TenantScope, guid: str) -> ConflictRecord |
 async def list_newest(
     view: Reading, scope: TenantScope, *, resolved: bool | None, entity_guid: str | None, limit: int
 ) -> Sequence[ConflictRecord]:
-    """The conflicts found last, the latest first; `resolved` None means both kinds."""
+    """The conflicts found last, the latest first, up to `MOST_BYTES`; `resolved` None means both kinds."""
     wanted = _of(scope).order_by(_columns.detected_ms.desc(), _columns.guid.desc()).limit(limit)
     if resolved is not None:
         wanted = wanted.where(_columns.resolved_ms.is_not(None) if resolved else _columns.resolved_ms.is_(None))
     if entity_guid is not None:
         wanted = wanted.where(_columns.entity_guid == entity_guid)
-    return [_conflict(row) for row in await view.execute(wanted)]
+    texts = (_columns.local_version, _columns.remote_version, _columns.lost, _columns.merged_data)
+    return [_conflict(row) for row in (await view.execute_portion(wanted, texts=texts, most_bytes=MOST_BYTES)).rows]
 
 
 def guids_in_conflict(tenant: str) -> str:

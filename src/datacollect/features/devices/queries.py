@@ -34,12 +34,13 @@ async def find_clocks(view: Reading, scope: TenantScope, keys: Sequence[DeviceKe
 
 
 async def count_new(
-    view: Reading, scope: TenantScope, user_ids: Collection[str], *, since: Millis
+    view: Reading, scope: TenantScope, user_ids: Collection[str], *, after: Millis, before: Millis
 ) -> Mapping[str, int]:
-    """How many devices of each of these users were first seen after `since`."""
+    """How many devices of each of these users were first seen between."""
     counted = (
         select(_summary.user_id, func.count().label("devices"))
-        .where(_summary.tenant_id == scope.tenant_id, _summary.user_id.in_(user_ids), _summary.first_seen_ms > since)
+        .where(_summary.tenant_id == scope.tenant_id, _summary.user_id.in_(user_ids))
+        .where(_summary.first_seen_ms > after, _summary.first_seen_ms < before)
         .group_by(_summary.user_id)
     )
     return {row.user_id: row.devices for row in await view.execute(counted)}

@@ -133,8 +133,11 @@ class DeviceRecorder:
         """Those of the unknown devices that get a row: of each user only so many a day."""
         if not keys:
             return set()
-        since = Millis(self._clock.now() - _DAY_MILLIS)
-        counts = dict(await queries.count_new(tx, scope, {key.user_id for key in keys}, since=since))
+        now, users = self._clock.now(), {key.user_id for key in keys}
+        # Those of later days were seen by a clock that has been set back since.
+        counts = dict(
+            await queries.count_new(tx, scope, users, after=Millis(now - _DAY_MILLIS), before=Millis(now + _DAY_MILLIS))
+        )
         taken: set[DeviceKey] = set()
         for key in keys:
             counts[key.user_id] = counts.get(key.user_id, 0) + 1
@@ -146,7 +149,7 @@ class DeviceRecorder:
 
     async def _prune(self, tx: Tx, scope: TenantScope) -> None:
         now = self._clock.now()
-        if now - self._pruned.get(scope.tenant_id, Millis(0)) < _PRUNE_EVERY_MILLIS:
+        if 0 <= now - self._pruned.get(scope.tenant_id, Millis(0)) < _PRUNE_EVERY_MILLIS:
             return
         before = Millis(now - _ACTIVITY_MILLIS)
         deleted = await queries.delete_old_activity(tx, scope, before=before, limit=_PRUNE_AT_ONCE)

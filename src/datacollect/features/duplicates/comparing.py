@@ -28,6 +28,8 @@ registered before, nine came later in that order than those who were somebody el
 
 Roles = Mapping[str, Mapping[str, Role]]
 """By the form's name, by the field's path."""
+Keys = Mapping[str, Sequence[str]]
+"""Blocking keys by guid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,38 +126,67 @@ async def subjects_among(
     ]
 
 
-async def compare_all(
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """With whom somebody is compared, and what their names are worth in this register."""
+
+    guids: Collection[str]
+    worth: "_Worth"
+
+
+async def choose(
     view: Reading,
     scope: TenantScope,
-    subjects: Sequence[Subject],
-    keys: Mapping[str, Sequence[str]],
-    roles: Roles,
+    keys: Keys,
     *,
     also: Mapping[str, Collection[str]] | None = None,
-) -> Mapping[str, Sequence[tuple[Subject, Score]]]:
-    """Each subject (by guid) beside those that share one of its `keys`, and with those it is to be compared
-    with `also`. A constant number of statements."""
+    are_stored: bool = True,
+) -> Mapping[str, Chosen]:
+    """For each who has keys (by guid) those who share one of them, and those it is to be compared with `also`. If the
+    keys are about to be stored, and are not yet, those who have them share them as well. One statement."""
     blocks = await queries.sharing(view, scope, {key for own in keys.values() for key in own}, most=MOST_IN_BLOCK)
-    chosen: dict[str, set[str]] = {}
-    for subject in subjects:
-        shared = Counter(guid for key in keys[subject.guid] if key in blocks for guid in blocks[key].guids)
-        del shared[subject.guid]
-        chosen[subject.guid] = {guid for guid, _ in shared.most_common(MOST_COMPARED)}
-        chosen[subject.guid] |= set((also or {}).get(subject.guid, ()))
-    known = {subject.guid: subject for subject in subjects}
-    missing = {guid for guids in chosen.values() for guid in guids} - known.keys()
-    if missing:
-        others = await entities_by_guid(view, scope, missing)
-        known |= {each.guid: each for each in await subjects_among(view, scope, others, roles)}
-    worth = {subject.guid: _Worth.of(keys[subject.guid], blocks) for subject in subjects}
-    return {
-        subject.guid: [
-            (other, compare(subject.features, other.features, names_most=worth[subject.guid].beside(subject, other)))
-            for guid in chosen[subject.guid]
-            if (other := known.get(guid)) is not None and subject.is_comparable(other)
-        ]
-        for subject in subjects
-    }
+    if not are_stored:
+        blocks = _with(blocks, keys)
+    chosen = {}
+    for guid, own in keys.items():
+        shared = Counter(other for key in own if key in blocks for other in blocks[key].guids)
+        del shared[guid]
+        guids = {other for other, _ in shared.most_common(MOST_COMPARED)} | set((also or {}).get(guid, ()))
+        chosen[guid] = Chosen(guids, _Worth.of(own, blocks))
+    return chosen
+
+
+def _with(blocks: Mapping[str, queries.Block], keys: Keys) -> Mapping[str, queries.Block]:
+    """The blocks as they will be when the keys are stored."""
+    joined: dict[str, list[str]] = {}
+    for guid, own in keys.items():
+        for key in own:
+            block = blocks.get(key)
+            if block is None or (block.guids and guid not in block.guids):
+                joined.setdefault(key, []).append(guid)
+    grown = {}
+    for key, guids in joined.items():
+        there = [*(blocks[key].guids if key in blocks else ()), *guids]
+        grown[key] = queries.Block(there if len(there) <= MOST_IN_BLOCK else (), len(there))
+    return {**blocks, **grown}
+
+
+def scores_of(subject: Subject, chosen: Chosen, known: Mapping[str, Subject]) -> Sequence[tuple[Subject, Score]]:
+    """The subject beside those of its chosen ones that are known, by guid, and can be compared with it."""
+    return [
+        (other, compare(subject.features, other.features, names_most=chosen.worth.beside(subject, other)))
+        for guid in chosen.guids
+        if (other := known.get(guid)) is not None and subject.is_comparable(other)
+    ]
+
+
+async def compare_one(
+    view: Reading, scope: TenantScope, subject: Subject, roles: Roles
+) -> Sequence[tuple[Subject, Score]]:
+    """Somebody who is not stored beside those who share a key. A constant number of statements."""
+    chosen = (await choose(view, scope, keys_of([subject])))[subject.guid]
+    others = await entities_by_guid(view, scope, chosen.guids) if chosen.guids else ()
+    return scores_of(subject, chosen, {each.guid: each for each in await subjects_among(view, scope, others, roles)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,36 @@
 """Looking for duplicates behind the log: what has changed is compared, some entities at a time.
 
+They are compared in no transaction, and with rests: others write, and have their turn on the loop, meanwhile. A step then
+stores what has been found of those that have not changed since; whoever has changed comes once more, further on.
+
 How far it has come is a position of the log, stored with what was found. So nothing is forgotten, whatever dies, and
 looking through a whole program is the same as looking at what has just arrived: it begins at 0.
 """
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
-from datacollect.db import EVERY_TENANT, Database, Tx
+from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.store import Head
 from datacollect.features.audit.service import note_all
 from datacollect.features.duplicates import queries
-from datacollect.features.duplicates.comparing import RULES, Roles, Subject, compare_all, keys_of, subjects_among
+from datacollect.features.duplicates.comparing import (
+    RULES,
+    Keys,
+    Roles,
+    Subject,
+    choose,
+    keys_of,
+    scores_of,
+    subjects_among,
+)
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
 from datacollect.features.duplicates.merging import renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
@@ -24,7 +38,8 @@ from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind, parents_in
 from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
 from datacollect.features.tenants.asked import find_running, matching_of
-from datacollect.jobs import Continue, Done, Job, Step, enqueue
+from datacollect.features.tenants.matchable import Matching
+from datacollect.jobs import Continue, Done, Job, Rest, Step, enqueue
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -35,25 +50,76 @@ KIND = "find-duplicates"
 FLAGGED = "flag-potential-duplicate"
 """The contract's word in the audit trail. Source: duplicates, 1."""
 BATCH = 30
-"""Entities of one step: a push waits for no more than that."""
+"""Entities of one step."""
+_AT_ONCE = 20
+"""People made comparable without a rest, which takes some milliseconds."""
+_COMPARED_AT_ONCE = 4
+"""Those who are compared with all of theirs without a rest."""
 _WAIT_SECONDS = 1.0
 _FRESH_MILLIS = 10_000
 _MOST_PROGRAMS = 1_000
 
+_One = TypeVar("_One")
+
 _log = structlog.get_logger(component="duplicates")
 
 
+Scores = Mapping[str, Sequence[tuple[Subject, Score]]]
+"""By guid, whom somebody was compared with, and what came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found out about the next entities, before anything of it is stored."""
+
+    mark: int
+    """How far the log had been looked at."""
+    through: int
+    """All entities last changed in between have been looked at."""
+    matching: Matching
+    entities: Collection[str]
+    subjects: Sequence[Subject]
+    scores: Scores
+    partners: Collection[str]
+    """Who is in a pair with one of them already."""
+    positions: Mapping[str, int]
+    """Of the last change of everybody who was looked at."""
+
+    def probable(self, guids: Collection[str]) -> Iterator[tuple[Subject, Subject, Score]]:
+        """Pairs of two of these that are worth telling."""
+        for subject in self.subjects:
+            for other, score in self.scores[subject.guid]:
+                if score.bits >= self.matching.threshold and subject.guid in guids and other.guid in guids:
+                    yield subject, other, score
+
+
 class DetectingHandler:
-    """Implements `Handler`: a step looks at the next entities that have changed."""
+    """Implements `PreparingHandler`: a step is about the next entities that have changed."""
 
     kind = KIND
 
-    def __init__(self, log: EventLog, clock: Clock, *, batch: int = BATCH) -> None:
+    def __init__(self, database: Database, log: EventLog, clock: Clock, *, batch: int = BATCH) -> None:
+        self._database = database
         self._log = log
         self._clock = clock
         self._batch = batch
 
-    async def step(self, tx: Tx, scope: TenantScope, job: Job) -> Step:
+    async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> Looked | None:
+        """Compare the next ones; None if there are none."""
+        async with self._database.reading(scope) as view:
+            head, matching = await self._log.head(view, scope), await matching_of(view, scope.tenant_id)
+            mark = await queries.find_mark(view, scope, RULES) or 0
+            if head is None or matching is None or not matching.is_wanted or mark >= head.position:
+                return None
+            batch = await entities_changed(view, scope, after=mark, to=head.position, limit=self._batch)
+            subjects = await _comparable(view, scope, batch.entities, matching.roles, rest)
+            partners, scores = await _compare(view, scope, subjects, matching.roles, rest)
+        positions = {other.guid: other.changed_at for own in scores.values() for other, _ in own}
+        positions |= {each.guid: each.changed_position for each in batch.entities}
+        guids = {each.guid for each in batch.entities}
+        return Looked(mark, batch.through, matching, guids, subjects, scores, partners, positions)
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: Looked | None) -> Step:
         # Held from the beginning: what is read is what is there until the end, and who appends, or puts the mark back,
         # meets this job as active or after its end.
         head = await self._log.hold(tx, scope)
@@ -63,18 +129,20 @@ class DetectingHandler:
         mark = await queries.find_mark(tx, scope, RULES) or 0
         if mark >= head.position:
             return Done({"position": mark})
-        batch = await entities_changed(tx, scope, after=mark, to=head.position, limit=self._batch)
-        gone = await self._move_on(tx, scope, tenant, batch.entities)
-        there = [entity for entity in batch.entities if entity.guid not in gone]
-        await self._look_at(tx, scope, there, matching.roles, matching.threshold)
-        await queries.store_mark(tx, scope, batch.through, RULES, now=self._clock.now())
-        return Continue({}, batch.through, head.position)
+        if result is None or (result.mark, result.matching) != (mark, matching):
+            # It looked before somebody pushed, put the mark back or changed the forms: it looks again.
+            return Continue({}, mark, head.position)
+        await self._move_on(tx, scope, tenant, result)
+        await self._store(tx, scope, result)
+        await queries.store_mark(tx, scope, result.through, RULES, now=self._clock.now())
+        return Continue({}, result.through, head.position)
 
-    async def _move_on(self, tx: Tx, scope: TenantScope, tenant: Tenant, entities: Sequence[Entity]) -> Collection[str]:
+    async def _move_on(self, tx: Tx, scope: TenantScope, tenant: Tenant, looked: Looked) -> None:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
-        it as its parent or its member; the one that went goes again. Gives the guids of those."""
+        it as its parent or its member; the one that went goes again."""
         if not await queries.has_any(tx, scope, Status.MERGED):
-            return ()
+            return
+        entities = await self._unchanged(tx, scope, looked, looked.entities)
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
@@ -82,27 +150,23 @@ class DetectingHandler:
         user, now = SYSTEM.event_user_id, self._clock.now()
         for events in renamed(entities, members, into, user_id=user, now=now):
             await self._append(tx, scope, tenant, events)
-        gone = set()
         for entity in entities:
             if entity.guid not in into:
                 continue
             # One after the other: each meets what those before it have moved, and goes where they have gone.
             survivor = await self._survivor(tx, scope, entity.guid)
-            if survivor is not None and await self._move(tx, scope, tenant, entity, survivor):
-                gone.add(entity.guid)
-        return gone
+            if survivor is not None:
+                await self._move(tx, scope, tenant, entity, survivor)
 
-    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> bool:
+    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> None:
         now, user = self._clock.now(), SYSTEM.event_user_id
         try:
             events = await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
         except (PairNotFound, CannotMerge) as reason:
             _log.warning("duplicates.not_moved", code=reason.code)
-            return False
-        if not await self._append(tx, scope, tenant, events):
-            return False
-        await hand_over(tx, scope, entity.guid, survivor)
-        return True
+            return
+        if await self._append(tx, scope, tenant, events):
+            await hand_over(tx, scope, entity.guid, survivor)
 
     async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> bool:
         """All of them or none; whether they were."""
@@ -134,49 +198,88 @@ class DetectingHandler:
                 return guid
             seen.add(guid)
 
-    async def _look_at(
-        self, tx: Tx, scope: TenantScope, entities: Sequence[Entity], roles: Roles, threshold: float
-    ) -> None:
-        subjects = await subjects_among(tx, scope, entities, roles)
+    async def _unchanged(self, tx: Tx, scope: TenantScope, looked: Looked, guids: Collection[str]) -> Sequence[Entity]:
+        """Those that are as they were when they were looked at."""
+        there = await entities_by_guid(tx, scope, guids) if guids else ()
+        return [each for each in there if each.changed_position == looked.positions.get(each.guid)]
+
+    async def _store(self, tx: Tx, scope: TenantScope, looked: Looked) -> None:
+        own = {each.guid for each in looked.subjects}
+        named = {other.guid for _, other, _ in looked.probable(looked.positions)}
+        # What has just been moved on is among those that have changed.
+        there = await self._unchanged(tx, scope, looked, {*own, *named, *looked.partners})
+        unchanged = {each.guid for each in there}
+        subjects = [each for each in looked.subjects if each.guid in unchanged]
         if not subjects:
             return
         keys = keys_of(subjects)
         await self._bring_keys(tx, scope, keys)
         known = {each.pair: each.status for each in await queries.pairs_of(tx, scope, keys)}
-        also = _partners(known, keys)
-        scores = await compare_all(tx, scope, subjects, keys, roles, also=also)
-        found = self._found(subjects, scores, threshold)
+        found = self._found(looked, keys.keys(), unchanged)
         over = {pair for pair in found if known.get(pair) is Status.DELETED}
         await queries.reopen_pairs(tx, scope, over, now=self._clock.now())
         await queries.keep_pairs(tx, scope, list(found.values()))
         open_before = {pair for pair, status in known.items() if status is Status.OPEN}
-        await queries.drop_open(tx, scope, open_before - found.keys())
+        compared = {pair for pair in open_before if unchanged.issuperset((pair.first, pair.second))}
+        await queries.drop_open(tx, scope, compared - found.keys())
         await self._tell(tx, scope, [one for one in found.values() if one.pair not in known or one.pair in over])
 
     async def _tell(self, tx: Tx, scope: TenantScope, found: Sequence[FoundPair]) -> None:
         told = [(FLAGGED, one.newer, {"entityId": one.newer, "duplicateId": one.older}) for one in found]
         await note_all(tx, self._log, scope, told, now=self._clock.now())
 
-    async def _bring_keys(self, tx: Tx, scope: TenantScope, keys: Mapping[str, Sequence[str]]) -> None:
+    async def _bring_keys(self, tx: Tx, scope: TenantScope, keys: Keys) -> None:
         before = await queries.keys_of(tx, scope, keys.keys())
         now = {(key, guid) for guid, own in keys.items() for key in own}
         await queries.remove_keys(tx, scope, before - now)
         await queries.add_keys(tx, scope, now - before)
 
-    def _found(
-        self, subjects: Sequence[Subject], scores: Mapping[str, Sequence[tuple[Subject, Score]]], threshold: float
-    ) -> dict[Pair, FoundPair]:
+    def _found(self, looked: Looked, own: Collection[str], unchanged: Collection[str]) -> dict[Pair, FoundPair]:
         found: dict[Pair, FoundPair] = {}
-        for subject in subjects:
-            for other, score in scores[subject.guid]:
-                pair = Pair.of(subject.guid, other.guid)
-                if score.bits >= threshold and pair not in found:
-                    newer = max(subject, other, key=lambda each: (each.changed_at, each.guid)).guid
-                    found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
+        for subject, other, score in looked.probable(unchanged):
+            pair = Pair.of(subject.guid, other.guid)
+            if pair not in found and subject.guid in own:
+                newer = max(subject, other, key=lambda each: (each.changed_at, each.guid)).guid
+                found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
         return found
 
 
-def _partners(known: Iterable[Pair], keys: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+async def _comparable(
+    view: Reading, scope: TenantScope, entities: Sequence[Entity], roles: Roles, rest: Rest
+) -> Sequence[Subject]:
+    found: list[Subject] = []
+    for some in _parts(entities, _AT_ONCE):
+        await rest()
+        found += await subjects_among(view, scope, some, roles)
+    return found
+
+
+async def _compare(
+    view: Reading, scope: TenantScope, subjects: Sequence[Subject], roles: Roles, rest: Rest
+) -> tuple[Collection[str], Scores]:
+    """Who is in a pair with one of them already, and all of them beside those and others like them."""
+    if not subjects:
+        return (), {}
+    keys = keys_of(subjects)
+    also = _partners((each.pair for each in await queries.pairs_of(view, scope, keys)), keys)
+    chosen = await choose(view, scope, keys, also=also, are_stored=False)
+    known = {each.guid: each for each in subjects}
+    missing = sorted({guid for each in chosen.values() for guid in each.guids} - known.keys())
+    for some in _parts(missing, _AT_ONCE):
+        others = await entities_by_guid(view, scope, some)
+        known |= {each.guid: each for each in await _comparable(view, scope, others, roles, rest)}
+    scores: dict[str, Sequence[tuple[Subject, Score]]] = {}
+    for those in _parts(subjects, _COMPARED_AT_ONCE):
+        await rest()
+        scores |= {each.guid: scores_of(each, chosen[each.guid], known) for each in those}
+    return {guid for guids in also.values() for guid in guids}, scores
+
+
+def _parts(values: Sequence[_One], size: int) -> Iterator[Sequence[_One]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _partners(known: Iterable[Pair], keys: Keys) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for pair in known:
         for guid in (pair.first, pair.second):

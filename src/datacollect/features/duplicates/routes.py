@@ -19,7 +19,8 @@ from datacollect.features.duplicates.schemas import (
     SweepReply,
 )
 from datacollect.features.duplicates.service import Decision, Resolution
-from datacollect.features.entities.entity import Entity, Kind, text_in
+from datacollect.features.entities.entity import Kind, text_in
+from datacollect.features.entities.service import Summary
 from datacollect.http.body import ProgramBody
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
@@ -202,7 +203,7 @@ def _place(cursor: str) -> tuple[Millis, Pair]:
     return Millis(at), Pair(first, second)
 
 
-def pair_document(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str, Any]:
+def pair_document(found: FoundPair, entities: Mapping[str, Summary]) -> dict[str, Any]:
     return {
         "entityGuid": found.newer,
         "duplicateGuid": found.older,
@@ -218,12 +219,12 @@ def pair_document(found: FoundPair, entities: Mapping[str, Entity]) -> dict[str,
     }
 
 
-def _summary(entity: Entity | None) -> dict[str, Any] | None:
+def _summary(entity: Summary | None) -> dict[str, Any] | None:
     if entity is None:
         return None
     return {
         "guid": entity.guid,
-        "type": entity.kind,
+        "type": entity.type,
         "entityName": entity.entity_name,
         "name": entity.name,
         "areaId": entity.area_id,

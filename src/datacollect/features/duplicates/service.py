@@ -9,14 +9,14 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.features.duplicates import queries
-from datacollect.features.duplicates.comparing import compare_all, keys_of, subject_of
+from datacollect.features.duplicates.comparing import compare_one, subject_of
 from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.errors import PairNotFound
 from datacollect.features.duplicates.merging import resolution
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind
-from datacollect.features.entities.service import entities_by_guid, within_reach
+from datacollect.features.entities.service import Summary, entities_by_guid, summaries_of, within_reach
 from datacollect.features.tenants.asked import matching_of
 from datacollect.jobs import JobId, enqueue
 from datacollect.kernel.clock import Millis
@@ -52,7 +52,7 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class PairPage:
     pairs: Sequence[FoundPair]
-    entities: Mapping[str, Entity]
+    entities: Mapping[str, Summary]
     """Those of them that exist."""
     total: int
     has_more: bool
@@ -65,7 +65,7 @@ async def list_pairs(
     found = await queries.list_pairs(view, scope, status=status, after=after, limit=limit + 1)
     page = found[:limit]
     guids = {guid for each in page for guid in (each.pair.first, each.pair.second)}
-    entities = {each.guid: each for each in await entities_by_guid(view, scope, guids)} if guids else {}
+    entities = await summaries_of(view, scope, guids)
     total = await queries.count_pairs(view, scope, status=status)
     return PairPage(page, entities, total, len(found) > limit)
 
@@ -152,7 +152,7 @@ async def check(
     if matching is None or not matching.is_wanted:
         return Checked((), False, 0.0)
     subject = subject_of(guid or "", kind, form, data, matching.roles, at=now, area=area)
-    scores = (await compare_all(view, scope, [subject], keys_of([subject]), matching.roles))[subject.guid]
+    scores = await compare_one(view, scope, subject, matching.roles)
     least = matching.threshold - POSSIBLE_BELOW
     likely = sorted(
         ((score, other.guid) for other, score in scores if score.bits >= least), key=lambda each: -each[0].bits

@@ -52,6 +52,16 @@ class NestedTooDeep(EventRejected):
     help = "Send inner groups in events of their own."
 
 
+class EntityTooLarge(EventRejected):
+    """With this event the entity would hold more than an entity may."""
+
+    code = "ENTITY_TOO_LARGE"
+    help = "Send photos and documents as attachments, and only their guids in the event."
+
+    def __init__(self) -> None:
+        super().__init__(path=["data"])
+
+
 class KindMismatch(EventRejected):
     """Only a group can have members, and this entity is not a group."""
 

@@ -3,11 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import UNKNOWN_FORM, Entity, Membership, Place, parents_in
+from datacollect.features.entities.errors import EntityTooLarge
 from datacollect.features.entities.indexing.queries import Row
 from datacollect.features.entities.indexing.upkeep import Indexing, bring_up
 from datacollect.features.entities.model import apply
@@ -43,6 +46,11 @@ Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
 
 An event that did no more than write its own entity is left out, unless it has places: it tells that by itself.
 """
+
+MOST_ENTITY_BYTES = 8 * 1024 * 1024
+"""Of the data of an entity, as JSON: what every list that holds it, and every event about it, has in memory. No client
+makes it hold more; what is stored already, by whomever, is read and written as before."""
+_MOST_BYTES_OF_A_LETTER = 4
 
 _ALWAYS_TOLD = frozenset({"resolve-duplicate"})
 """What decides about something beside the entities."""
@@ -91,6 +99,7 @@ class EntityRun:
         self._due = due
         self._index = index
         self._log_is_new = False
+        self._come_bytes = 0
         self._recorded_at = Millis(0)
         self._entities: dict[str, Entity] = {}
         self._found: dict[str, Entity | None] = {}
@@ -105,6 +114,8 @@ class EntityRun:
 
     def apply(self, event: Event, context: Context) -> None:
         changes = apply(self._states, event, context, self._rules)
+        if context.size_bytes and context.origin is Origin.CLIENT:
+            self._require_room(changes, context)
         self._log_is_new |= context.position == 1
         self._recorded_at = context.recorded_at
         if self._due is None and event.type not in _ALWAYS_TOLD and changes.is_own_write_only(event.entity_guid):
@@ -117,6 +128,15 @@ class EntityRun:
         after = {guid: held[guid] for guid in concerned}
         places = self._places(event, context, changes, before)
         self._applied.append(Applied(event, context, before, after, changes, places))
+
+    def _require_room(self, changes: Changes, context: Context) -> None:
+        """Raises `EntityTooLarge`. Looks closely only where what was loaded and all that came since may be so much."""
+        self._come_bytes += context.size_bytes
+        letters = self._states.letters
+        for guid, entity in changes.entities.items():
+            most = letters.get(guid, 0) * _MOST_BYTES_OF_A_LETTER + self._come_bytes
+            if most > MOST_ENTITY_BYTES and _is_grown_too_large(self._states.entities.get(guid), entity):
+                raise EntityTooLarge()
 
     def _accept(self, changes: Changes) -> None:
         self._count(changes)
@@ -176,6 +196,11 @@ class EntityRun:
             return
         for follower in self._followers:
             await follower(tx, self._scope, self._applied)
+
+
+def _is_grown_too_large(before: Entity | None, after: Entity) -> bool:
+    size = len(msgspec.json.encode(after.data))
+    return size > MOST_ENTITY_BYTES and (before is None or size > len(msgspec.json.encode(before.data)))
 
 
 def form_of(entity: Entity | None) -> str | None:

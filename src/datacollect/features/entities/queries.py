@@ -14,6 +14,8 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 MOST_MEMBERS = 10_000
+MOST_MEMBERS_BYTES = 64 * 1024 * 1024
+"""Of the data of members in one answer, which has no pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,28 @@ class StoredEntity:
     last_updated: Millis
     external_id: str | None = None
     """Its key in the other system that the program works with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A live entity without its data, which may be long."""
+
+    guid: str
+    type: str
+    entity_name: str | None
+    name: str | None
+    area_id: str | None
+    last_updated: Millis
+
+
+async def summaries_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, Summary]:
+    """Those of the entities that exist, by guid."""
+    if not guids:
+        return {}
+    e = entities.c
+    found = _live(scope).with_only_columns(e.guid, e.type, e.entity_name, e.name, e.area_id, e.last_updated)
+    rows: Sequence[Any] = (await view.execute(found.where(e.guid.in_(sorted(guids))))).all()
+    return {row[0]: Summary(*row) for row in rows}
 
 
 async def find_entity(view: Reading, scope: TenantScope, guid: str) -> StoredEntity | None:
@@ -50,18 +74,18 @@ async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
 
 
 async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequence[StoredEntity]:
-    """The members that exist, in the order in which they joined; at most `MOST_MEMBERS`."""
+    """The members that exist, in the order in which they joined; at most `MOST_MEMBERS`, and `MOST_MEMBERS_BYTES`."""
     joined = _live(scope).join(members, _is_member()).where(members.c.group_guid == group)
-    return await _fetch(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
+    return await _fetch_some(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
 
 
 async def list_groups_of(view: Reading, scope: TenantScope, member: str) -> Sequence[StoredEntity]:
-    """The groups that exist and have this entity as a member, by guid; at most `MOST_MEMBERS`."""
+    """The groups that exist and have this entity as a member, by guid; as many as of members."""
     belongs = and_(
         members.c.tenant_id == entities.c.tenant_id, members.c.group_guid == entities.c.guid, members.c.present
     )
     groups = _live(scope).join(members, belongs).where(members.c.member_guid == member)
-    return await _fetch(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))
+    return await _fetch_some(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))
 
 
 _MEMBERS = {
@@ -127,6 +151,9 @@ async def known_guids(view: Reading, scope: TenantScope, guids: Sequence[str]) -
     }
 
 
+_DATA = cast(entities.c.data, Text).label("data")
+
+
 def _live(scope: TenantScope) -> Select[Any]:
     columns = entities.c
     return select(
@@ -134,9 +161,9 @@ def _live(scope: TenantScope) -> Select[Any]:
         columns.type,
         columns.entity_name,
         columns.name,
-        cast(columns.data, Text),
+        _DATA,
         columns.last_updated,
-        literal_column(external_id_of("entities")),
+        literal_column(external_id_of("entities")).label("external_id"),
     ).where(columns.tenant_id == scope.tenant_id, not_(columns.deleted))
 
 
@@ -151,3 +178,8 @@ def _is_member() -> ColumnElement[bool]:
 async def _fetch(view: Reading, statement: Select[Any]) -> Sequence[StoredEntity]:
     rows: Sequence[Any] = (await view.execute(statement)).all()
     return [StoredEntity(*row) for row in rows]
+
+
+async def _fetch_some(view: Reading, statement: Select[Any]) -> Sequence[StoredEntity]:
+    found = await view.execute_portion(statement, texts=(_DATA,), most_bytes=MOST_MEMBERS_BYTES)
+    return [StoredEntity(*row[:7]) for row in found.rows]

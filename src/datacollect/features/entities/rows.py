@@ -11,6 +11,7 @@ import msgspec
 from datacollect.db import Reading, Tx
 from datacollect.db.arrays import array_text
 from datacollect.db.database import Dialect
+from datacollect.db.turns import in_turns
 from datacollect.features.entities.entity import Entity, FormerName, Kind, Membership, Stamp
 from datacollect.features.entities.indexing import queries as indexing
 from datacollect.features.entities.indexing.state import IndexState
@@ -187,12 +188,13 @@ async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) ->
     """The states an append needs, and what the index holds, by one statement."""
     statement, parameters = _loading(view, scope, needed, LIVE)
     states, index = States(), None
-    for row in await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters):
-        if row[0] == 2:
-            _, fields, next_fields, rules, changes, _, _, begun, through = row
-            index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes)))
-        else:
-            _put(states, row)
+    async for some in in_turns(await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters)):
+        for row in some:
+            if row[0] == 2:
+                _, fields, next_fields, rules, changes, _, _, begun, through = row
+                index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes)))
+            else:
+                _put(states, row)
     return states, index
 
 
@@ -215,6 +217,7 @@ def placeholder(dialect: Dialect, number: int) -> str:
 def _put(states: States, row: Sequence[Any]) -> None:
     if row[0] == 0:
         states.put(entity_from(row))
+        states.letters[row[1]] = len(row[4])
     else:
         _, group, member, ordinal, _, _, present, time, position = row
         states.put_membership(Membership(group, member, ordinal, bool(present), Stamp(time, position)))
@@ -250,9 +253,11 @@ async def save_entities(
     terms: Sequence[indexing.Row] = (),
 ) -> None:
     """`terms` are new rows of the index; on PostgreSQL they go to it on the same way."""
-    rows = [_entity_values(entity) for entity in changed]
+    rows: list[tuple[Any, ...]] = []
+    async for some in in_turns(list(changed)):
+        rows += map(_entity_values, some)
     if rows and terms and tx.dialect == "postgresql":
-        columns = [*_entity_columns(rows), *map(array_text, zip(*sorted(terms), strict=True))]
+        columns = [*_entity_columns(rows), *map(array_text, zip(*await indexing.in_key_order(terms), strict=True))]
         await tx.run(tables.save_entities_and_terms, scope.tenant_id, *columns)
         return
     await _save(tx, scope, tables.save_entities[tx.dialect], rows, _entity_columns)

@@ -20,6 +20,7 @@ from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
 from datacollect.features.entities.queries import StoredEntity as StoredEntity
+from datacollect.features.entities.queries import Summary as Summary
 from datacollect.features.entities.queries import find_entity as find_entity
 from datacollect.features.entities.queries import is_group, list_members, member_guids
 from datacollect.features.entities.reach import Find, is_within, require_reach
@@ -32,6 +33,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 groups_of = queries.list_groups_of
+summaries_of = queries.summaries_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ guids_of_entities = queries.guids_of_entities
 known_guids = queries.known_guids
 
 
-async def entities_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
+async def entities_changed(view: Reading, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
     """The entities that exist and were last changed next, about `limit` of them, in the order of their changes."""
-    return await list_changed(tx, scope, after=after, to=to, limit=limit)
+    return await list_changed(view, scope, after=after, to=to, limit=limit)
 
 
 async def entities_by_guid(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[Entity]:

@@ -10,6 +10,8 @@ class States:
 
     def __init__(self) -> None:
         self.entities: dict[str, Entity] = {}
+        self.letters: dict[str, int] = {}
+        """How long the data of entities was as text when they were loaded."""
         self._members: dict[str, dict[str, Membership]] = {}
         self._groups: dict[str, dict[str, Membership]] = {}
 

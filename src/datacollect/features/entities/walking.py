@@ -9,9 +9,11 @@ from enum import Enum
 from typing import Any, Final
 
 from datacollect.db import Reading
+from datacollect.db.portions import Portion
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
-from datacollect.features.entities.finding.statements import Sql, Wanted, conditions_of
+from datacollect.features.entities.finding.pages import MOST_LIST_BYTES
+from datacollect.features.entities.finding.statements import DATA, Sql, Wanted, conditions_of
 from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.queries import StoredEntity, member_guids
 from datacollect.kernel.identity import TenantScope
@@ -28,7 +30,8 @@ Form = str | Formless | None
 """None asks for the entities of all forms."""
 
 _COLUMNS = (
-    f"e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated, e.version, {external_id_of('e')}"
+    f"e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text) AS data, e.last_updated, e.version,"
+    f" {external_id_of('e')}"
 )
 
 
@@ -44,12 +47,14 @@ class Walked:
 
 async def walk_page(
     view: Reading, scope: TenantScope, *, form: Form, after: str, limit: int, with_members: bool = True
-) -> Sequence[Walked]:
-    """The next live entities within the reader's reach, by guid; one statement, and one for the members of groups."""
+) -> Portion[Walked]:
+    """The next live entities within the reader's reach, by guid, up to `MOST_LIST_BYTES`; one statement, and one for the
+    members of groups."""
     sql = Sql(view.dialect, scope)
     conditions = [*_wanted(sql, form), f"e.guid > {sql.bind(after)}"]
     text = f"SELECT {_COLUMNS} FROM entities e WHERE {' AND '.join(conditions)} ORDER BY e.guid LIMIT {limit:d}"
-    return await _walked(view, scope, sql, text, with_members=with_members)
+    found = await view.fetch_portion(text, *sql.values, texts=DATA, most_bytes=MOST_LIST_BYTES)
+    return Portion(await _walked(view, scope, found.rows, with_members=with_members), found.is_cut)
 
 
 async def walk_named(view: Reading, scope: TenantScope, guids: Collection[str]) -> Mapping[str, Walked]:
@@ -60,7 +65,8 @@ async def walk_named(view: Reading, scope: TenantScope, guids: Collection[str]) 
         f"entities e ON e.tenant_id = {sql.tenant} AND e.guid = asked.value" if sql.is_sqlite else f"LATERAL ({rows}) e"
     )
     text = f"SELECT {_COLUMNS} FROM {sql.each(guids)} CROSS JOIN {found} WHERE {' AND '.join(_wanted(sql, None))}"
-    return {walked.entity.guid: walked for walked in await _walked(view, scope, sql, text)}
+    walked = await _walked(view, scope, await view.fetch(text, *sql.values))
+    return {one.entity.guid: one for one in walked}
 
 
 async def keys_by_form(
@@ -93,9 +99,8 @@ def _wanted(sql: Sql, form: Form) -> list[str]:
 
 
 async def _walked(
-    view: Reading, scope: TenantScope, sql: Sql, text: str, *, with_members: bool = True
+    view: Reading, scope: TenantScope, rows: Sequence[Any], *, with_members: bool = True
 ) -> Sequence[Walked]:
-    rows: Sequence[Any] = [tuple(row) for row in await view.fetch(text, *sql.values)]
     groups = [row[0] for row in rows if row[1] == Kind.GROUP]
     members = await member_guids(view, scope, groups) if with_members else {}
     return [

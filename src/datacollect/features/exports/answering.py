@@ -5,22 +5,27 @@ HTTP asks for, so that no client takes the file for a whole one.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from datacollect.features.exports.errors import RightWithdrawn
 from datacollect.features.exports.model import Order
 from datacollect.features.exports.service import Export
 from datacollect.http.guard import TookTooLong
 from datacollect.http.hub import Exports
 from datacollect.http.sending import STALL_SECONDS, send_piece, send_while_read
+from datacollect.kernel.errors import Forbidden, NotFound, Unauthenticated
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
 
 MOST_SECONDS = 2 * 3600.0
 """As long as an export may keep the database from tidying up behind it."""
+
+RECHECK_SECONDS = 5.0
+"""How long after its taker's right was withdrawn an export may go on, when the next piece is there."""
 
 _log = structlog.get_logger(component="exports")
 
@@ -36,6 +41,7 @@ class ExportAnswer(Response):
         order: Order,
         *,
         headers: Mapping[str, str],
+        require_still: Callable[[], Awaitable[None]],
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         super().__init__(headers=headers, media_type=order.media_type)
@@ -44,6 +50,7 @@ class ExportAnswer(Response):
         self._scope = scope
         self._tenant = tenant
         self._order = order
+        self._require_still = require_still
         self._stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +71,18 @@ class ExportAnswer(Response):
     async def _send(self, export: Export, send: Send) -> None:
         piece: bytes | None = await anext(export.pieces, b"")
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         while piece is not None:
             await send_piece(send, piece, stall_seconds=self._stall_seconds)
             piece = await anext(export.pieces, None)
+            if clock() - asked >= RECHECK_SECONDS:
+                await self._ask_again()
+                asked = clock()
+
+    async def _ask_again(self) -> None:
+        try:
+            await self._require_still()
+        except (Unauthenticated, Forbidden, NotFound) as refused:
+            _log.warning("export.right_withdrawn", code=refused.code)
+            raise RightWithdrawn() from refused

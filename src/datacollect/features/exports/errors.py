@@ -1,6 +1,13 @@
 """What is refused about exports and imports."""
 
-from datacollect.kernel.errors import Conflict, DataCollectError, InvalidRequest, TooManyRequests, Unavailable
+from datacollect.kernel.errors import (
+    Conflict,
+    DataCollectError,
+    Forbidden,
+    InvalidRequest,
+    TooManyRequests,
+    Unavailable,
+)
 
 
 class InvalidExport(InvalidRequest):
@@ -22,6 +29,13 @@ class ExportsBusy(Unavailable):
 
     code = "EXPORTS_BUSY"
     help = "Ask again after `Retry-After`."
+
+
+class RightWithdrawn(Forbidden):
+    """The right to this export was withdrawn while it was sent."""
+
+    code = "EXPORT_RIGHT_WITHDRAWN"
+    help = "What has arrived is not whole. Ask an administrator of the program."
 
 
 class ImportRefused(DataCollectError):

@@ -18,7 +18,8 @@ from datacollect.kernel.identity import Action
 
 router = APIRouter(prefix="/api/entities", tags=["Entities"])
 
-Taker = Annotated[Entered, Depends(InProgram(Action.EXPORT))]
+_TAKING = InProgram(Action.EXPORT)
+Taker = Annotated[Entered, Depends(_TAKING)]
 
 _FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
 
@@ -89,7 +90,7 @@ async def export_entities(
 
     Entities are those within the caller's reach; the rest takes a caller without limits. As `csv` every form and every
     grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
-    what, also when it broke off. See `docs/reference/exports.md`.
+    what, also when it broke off, as it does soon after the caller's right to it has been withdrawn. See `docs/reference/exports.md`.
     """
     del type, entityName, area, parent, updatedSince, hasConflict, hasDuplicate, q
     query = {name: request.query_params.getlist(name) for name in request.query_params}
@@ -99,7 +100,8 @@ async def export_entities(
         "Content-Disposition": f'attachment; filename="{order.file_name(taker.scope.tenant_id, hub.clock.now())}"',
         "Cache-Control": "no-store",
     }
-    return ExportAnswer(hub.exports, taker.scope, taker.tenant, order, headers=headers)
+    still = _TAKING.again(request, hub, taker)
+    return ExportAnswer(hub.exports, taker.scope, taker.tenant, order, headers=headers, require_still=still)
 
 
 def _order(

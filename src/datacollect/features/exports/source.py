@@ -43,10 +43,12 @@ class Source:
             return
         after = ""
         while True:
-            page = await walk_page(self.view, self.scope, form=form, after=after, limit=PAGE, with_members=with_members)
+            page, is_cut = await walk_page(
+                self.view, self.scope, form=form, after=after, limit=PAGE, with_members=with_members
+            )
             if page:
                 yield page
-            if len(page) < PAGE:
+            if len(page) < PAGE and not is_cut:
                 return
             after = page[-1].entity.guid
 

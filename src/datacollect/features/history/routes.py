@@ -36,7 +36,7 @@ _CURSOR = re.compile(r"[0-9]{1,18}")
 )
 async def list_entity_events(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The events that touched the entity, each once, oldest first by the device's clock; none if it is unknown. Of more
-    than 10,000 the latest; its history has pages.
+    than 10,000, or 64 MiB, the latest; its history has pages.
 
     These are the events about the entity, those that wrote it as a member inside a group's event, and those that
     deleted it along with its group; also when it is deleted. Events that the hub made to tell devices of a limited

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from datacollect.db import Reading
 from datacollect.eventstore.event import Event, Origin, event_from_body
@@ -16,15 +17,19 @@ from datacollect.features.entities.service import begins_after, within_reach
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-MOST_EVENTS = audit.MOST_BODIES
+MOST_EVENTS, MOST_EVENTS_BYTES = audit.MOST_BODIES, audit.MOST_BODIES_BYTES
 """In one list; pages of the history tell all."""
+
+MOST_TOLD_BYTES = 16 * 1024 * 1024
+"""Of the events of one page; one more may be begun."""
 
 BATCH = 500
 """Events that are held at once."""
 
 
 async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequence[str]:
-    """The bodies of the events that touched an entity, by event time, then position: the latest `MOST_EVENTS` of them.
+    """The bodies of the events that touched an entity, by event time, then position: the latest `MOST_EVENTS` of them, and
+    `MOST_EVENTS_BYTES`.
 
     A limited reader gets those about entities within their reach (a group's event tells of all its members), and none
     of a life that ended before.
@@ -34,13 +39,28 @@ async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequ
     reached = await begins_after(view, scope, guid)
     if reached is None:
         return ()
-    found: list[tuple[Event, str]] = []
+    found: list[tuple[Millis, str]] = []
     while batch := await audit.events_touching(view, scope, guid, after=reached, limit=BATCH):
-        found += [(event_from_body(touching.body), touching.body) for touching in batch]
         reached = batch[-1].position
-    visible = await within_reach(view, scope, list({event.entity_guid for event, _ in found}))
-    found.sort(key=lambda one: one[0].occurred_at)
-    return [body for event, body in found if event.entity_guid in visible][-MOST_EVENTS:]
+        events = [event_from_body(touching.body) for touching in batch]
+        visible = await within_reach(view, scope, list({event.entity_guid for event in events}))
+        found += [
+            (event.occurred_at, touching.body)
+            for event, touching in zip(events, batch, strict=True)
+            if event.entity_guid in visible
+        ]
+        found = _latest(found)
+    return [body for _, body in found]
+
+
+def _latest(found: list[tuple[Millis, str]]) -> list[tuple[Millis, str]]:
+    """Those that a list has room for, by event time, then in the order in which they came."""
+    found.sort(key=itemgetter(0))
+    begin, room = len(found), MOST_EVENTS_BYTES
+    while begin and room > 0 and len(found) - begin < MOST_EVENTS:
+        begin -= 1
+        room -= len(found[begin][1].encode())
+    return found[begin:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,8 @@ class HistoryPage:
 async def history_of_entity(
     view: Reading, log: EventLog, scope: TenantScope, guid: str, *, after: int, limit: int
 ) -> HistoryPage:
-    """What the next `limit` events behind the position `after` did to the entity. Raises `EntityNotFound`.
+    """What the next `limit` events behind the position `after` did to the entity; fewer where they are large. Raises
+    `EntityNotFound`.
 
     The entity is replayed from its first event on, a batch at a time; a statement for each batch, and two more.
     """
@@ -78,15 +99,16 @@ async def history_of_entity(
         raise EntityNotFound(guid)
     after = max(after, begins)
     replay, told, more = Replay(guid), list[Told](), False
-    reached = 0
+    reached, told_bytes = 0, 0
     async for touching, touch in _touches(view, log, scope, guid, wanted=limit + 1 if not after else BATCH):
         reached = touching.position
-        if len(told) == limit:
+        if len(told) == limit or told_bytes >= MOST_TOLD_BYTES:
             more = True
             break
         step = replay.apply(touch)
         if reached > after:
             told.append(_told(touching, touch.event, step))
+            told_bytes += len(touching.body)
     if not reached:
         raise EntityNotFound(guid)
     kept = {lost.kept_stamp.position for one in told for lost in one.step.lost}

@@ -58,14 +58,15 @@ class Remembered(Generic[_K, _V]):
     def __init__(self, clock: Clock, *, most: int) -> None:
         self._clock = clock
         self._most = most
-        self._entries: OrderedDict[_K, tuple[_V, Millis]] = OrderedDict()
+        self._entries: OrderedDict[_K, tuple[_V, Millis, Millis]] = OrderedDict()
 
     def get(self, key: _K) -> _V | None:
         entry = self._entries.get(key)
-        return entry[0] if entry is not None and self._clock.now() < entry[1] else None
+        # A clock that was set back must not make it last.
+        return entry[0] if entry is not None and entry[1] <= self._clock.now() < entry[2] else None
 
     def keep(self, key: _K, value: _V, *, until: Millis) -> None:
         self._entries.pop(key, None)
-        self._entries[key] = (value, until)
+        self._entries[key] = (value, self._clock.now(), until)
         if len(self._entries) > self._most:
             self._entries.popitem(last=False)

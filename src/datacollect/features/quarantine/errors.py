@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from datacollect.kernel.errors import Conflict, InvalidPayload, InvalidRequest, NotFound, Unprocessable
+from datacollect.kernel.errors import Conflict, InvalidPayload, InvalidRequest, NotFound, PayloadTooLarge, Unprocessable
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
 
@@ -37,6 +37,14 @@ class GuidChanged(InvalidRequest):
 
     code = "GUID_CHANGED"
     help = "Send the edited event with the guid it had."
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
+class TooLargeTogether(PayloadTooLarge):
+    """These events are too large to be decided about together."""
+
+    code = "QUARANTINED_TOO_LARGE"
+    help = "Name fewer of them at once."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 

@@ -5,9 +5,10 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, or_, select, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 
 from datacollect.db import Reading, Tx, insert_into
+from datacollect.db.portions import Portion
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
 from datacollect.features.quarantine.tables import quarantine
@@ -16,6 +17,9 @@ from datacollect.kernel.identity import TenantScope
 
 _columns = quarantine.c
 _GUIDS_PER_STATEMENT = 5000
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of events in one page of a list; one more may be begun."""
 
 
 async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> None:
@@ -72,6 +76,15 @@ async def find(view: Reading, scope: TenantScope, id: str) -> Quarantined | None
     return None if row is None else _quarantined(row)
 
 
+async def bytes_of(view: Reading, scope: TenantScope, ids: Sequence[str]) -> int:
+    """About how long the events are together, without reading them."""
+    length = func.octet_length if view.dialect == "postgresql" else func.length
+    wanted = select(func.coalesce(func.sum(length(_columns.body)), 0)).where(
+        _columns.tenant_id == scope.tenant_id, _columns.id.in_(ids)
+    )
+    return int((await view.execute(wanted)).scalar_one())
+
+
 async def lock_rows(tx: Tx, scope: TenantScope, ids: Sequence[str]) -> Mapping[str, Quarantined]:
     """Those that are there, by id; nobody else decides about them until `tx` ends."""
     wanted = _of(scope).where(_columns.id.in_(ids)).order_by(_columns.id).with_for_update(of=quarantine)
@@ -87,8 +100,8 @@ async def list_newest(
     filters: Mapping[str, str],
     before: tuple[int, str] | None,
     limit: int,
-) -> Sequence[Quarantined]:
-    """The latest first. Events that have been accepted meanwhile come as such, also when open ones are asked for."""
+) -> Portion[Quarantined]:
+    """The latest first, up to `MOST_BYTES`. Events that have been accepted meanwhile come as such, also when open ones are asked for."""
     wanted = _of(scope).order_by(_columns.received_ms.desc(), _columns.id.desc()).limit(limit)
     if status is not None:
         wanted = wanted.where(_columns.status == status.value)
@@ -100,7 +113,8 @@ async def list_newest(
         received, id = before
         # In this form both engines begin at the page, and not at the newest row.
         wanted = wanted.where(_columns.received_ms <= received, or_(_columns.received_ms < received, _columns.id < id))
-    return [_quarantined(row) for row in await view.execute(wanted)]
+    found = await view.execute_portion(wanted, texts=(_columns.body, _columns.replayed_body), most_bytes=MOST_BYTES)
+    return Portion([_quarantined(row) for row in found.rows], found.is_cut)
 
 
 async def close(tx: Tx, scope: TenantScope, rows: Sequence[Quarantined]) -> None:

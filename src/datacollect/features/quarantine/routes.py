@@ -47,6 +47,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 _CURSOR = re.compile(r"([0-9]{1,15})\.([0-9a-f-]{36})")
 
 _NOT_FOUND = {404: "There is no such event in this program's quarantine."}
+_TOO_LARGE = {413: "The body is too large, or the events are too large together: name fewer of them."}
 _DECIDED = _NOT_FOUND | {409: "It has been replayed, discarded or accepted already."}
 
 QuarantinedId = Annotated[str, Path(alias="id", description="The quarantined event's `id`, not its guid.")]
@@ -127,7 +128,7 @@ async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> d
     "/replay",
     summary="Replay several events",
     response_model=schemas.BulkVerdicts,
-    responses=errors(400),
+    responses=errors(400, texts=_TOO_LARGE),
 )
 async def replay_several_quarantined(
     hub: CurrentHub,
@@ -145,7 +146,7 @@ async def replay_several_quarantined(
     "/discard",
     summary="Discard several events",
     response_model=schemas.BulkVerdicts,
-    responses=errors(400),
+    responses=errors(400, texts=_TOO_LARGE),
 )
 async def discard_several_quarantined(
     hub: CurrentHub,

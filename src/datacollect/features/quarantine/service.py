@@ -9,7 +9,7 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.quarantine import queries
-from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound
+from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound, TooLargeTogether
 from datacollect.features.quarantine.model import (
     GUID_REUSED,
     Kind,
@@ -24,6 +24,9 @@ from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
+
+MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+"""Of events that are decided about together; one alone may be as large as a push."""
 
 _log = structlog.get_logger(component="quarantine")
 
@@ -90,11 +93,12 @@ async def list_newest(
     before: tuple[int, str] | None,
     limit: int,
 ) -> QuarantinePage:
-    """A page, the latest first. It is read on until it is full, so that accepted events leave no empty pages."""
+    """A page, the latest first. It is read on until it is full, so that accepted events leave no empty pages, unless they
+    are large."""
     rows: list[Quarantined] = []
     accepted: list[Quarantined] = []
     while True:
-        found = await queries.list_newest(
+        found, is_cut = await queries.list_newest(
             view, scope, status=status, kind=kind, filters=filters, before=before, limit=limit
         )
         for row in found:
@@ -105,6 +109,8 @@ async def list_newest(
                 rows.append(row)
             if len(rows) == limit:
                 return QuarantinePage(rows, accepted, before)
+        if is_cut:
+            return QuarantinePage(rows, accepted, before)
         if len(found) < limit:
             return QuarantinePage(rows, accepted, None)
 
@@ -135,8 +141,9 @@ async def replay(
     """Append quarantined events, oldest first, each as it is or as `edited`; those that cannot be applied stay open.
 
     The events are the caller's in the log; who sent them stays in the quarantine. One append for all of them. Raises
-    `GuidChanged`.
+    `GuidChanged`, `TooLargeTogether`.
     """
+    await _require_few(tx, scope, ids)
     # The log first, as every push does: who comes second finds the row closed.
     await log.lock(tx, scope)
     found = await queries.lock_rows(tx, scope, ids)
@@ -171,7 +178,9 @@ async def replay(
 
 
 async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str, now: Millis) -> Sequence[Verdict]:
-    """Decide that these are not to be applied. A device they block gets past them with its next push."""
+    """Decide that these are not to be applied. A device they block gets past them with its next push. Raises
+    `TooLargeTogether`."""
+    await _require_few(tx, scope, ids)
     found = await queries.lock_rows(tx, scope, ids)
     done = [
         replace(row, status=Status.DISCARDED, closed_at=now, closed_by=scope.actor.label, reason=reason)
@@ -180,6 +189,11 @@ async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str
     ]
     await queries.close(tx, scope, done)
     return _verdicts(ids, found, {}, {row.id for row in done}, Outcome.DISCARDED)
+
+
+async def _require_few(tx: Tx, scope: TenantScope, ids: Sequence[str]) -> None:
+    if len(ids) > 1 and await queries.bytes_of(tx, scope, ids) > MOST_BYTES_AT_ONCE:
+        raise TooLargeTogether()
 
 
 def _verdicts(

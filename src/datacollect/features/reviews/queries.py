@@ -147,17 +147,20 @@ class Sent(NamedTuple):
     oldest: Millis
 
 
-async def sent_since(view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, since: Millis) -> Sent:
-    """Of the submissions about one entity, those of one submitter after that instant."""
+async def sent_between(
+    view: Reading, scope: TenantScope, entity_guid: str, submitter_key: str, *, after: Millis, before: Millis
+) -> Sent:
+    """Of the submissions about one entity, those of one submitter between these instants."""
     mine = and_(
         _r.tenant_id == scope.tenant_id,
         _r.entity_guid == entity_guid,
-        _r.created_ms > since,
+        _r.created_ms > after,
+        _r.created_ms < before,
         _r.submitter_key == submitter_key,
     )
     found = select(func.count().label("number"), func.min(_r.created_ms).label("oldest")).where(mine)
     row: Any = (await view.execute(found)).one()
-    return Sent(row.number, Millis(since if row.oldest is None else row.oldest))
+    return Sent(row.number, Millis(after if row.oldest is None else row.oldest))
 
 
 async def change(

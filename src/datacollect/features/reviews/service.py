@@ -226,7 +226,7 @@ async def list_of_entity(
     )
 
 
-sent_since = queries.sent_since
+sent_between = queries.sent_between
 asked_changes = queries.asked_changes
 
 

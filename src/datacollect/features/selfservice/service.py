@@ -125,8 +125,12 @@ async def submit(
     Raises `TooManySubmissions`, and what `reviews.submit` does.
     """
     await log.lock(tx, scope)  # so that those who send many at the same time are counted one after the other
-    key, since = submission.submitter_key, Millis(now - SUBMISSIONS.window_seconds * 1000)
-    sent = await reviews.sent_since(tx, scope, submission.event.entity_guid, key, since)
+    window = SUBMISSIONS.window_seconds * 1000
+    key, since = submission.submitter_key, Millis(now - window)
+    # What was sent later than now was sent before the clock was set back: it is not to count until it is that time again.
+    sent = await reviews.sent_between(
+        tx, scope, submission.event.entity_guid, key, after=since, before=Millis(now + window)
+    )
     if sent.number >= SUBMISSIONS.quota:
         left = -(-(sent.oldest - since) // 1000)
         raise TooManySubmissions(headers=Allowance(SUBMISSIONS, 0, max(left, 1), True).headers())

@@ -64,7 +64,7 @@ async def read_part(
         positions = await read_places(view, scope, places_within(part.reach), after=after, limit=look_at)
     else:
         positions = list(range(after + 1, after + 1 + look_at))
-    looked_at = await log.read_at(view, scope, positions, epoch=place.epoch)
+    looked_at, is_cut = await log.read_at(view, scope, positions, epoch=place.epoch)
     kept = looked_at
     if sieved and looked_at:
         guids = await guids_of_entities(
@@ -75,7 +75,7 @@ async def read_part(
             changed_at=first_in_window,
         )
         kept = [event for event in looked_at if event.entity_guid in guids]
-    return _page(looked_at, kept, after=after, limit=limit, more=len(looked_at) == look_at)
+    return _page(looked_at, kept, after=after, limit=limit, more=is_cut or len(looked_at) == look_at)
 
 
 def _page(

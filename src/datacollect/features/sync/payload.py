@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
@@ -39,33 +40,59 @@ def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
     Unknown members are dropped (clients add their own running `id` to each event); `configId` is read by the route.
     `reserved` are the keys that no form may write in this program.
     """
-    if not isinstance(document, dict):
-        raise InvalidPush([_issue(IssueCode.INVALID_TYPE, [], "Expected object")], errors=[])
-    issues: list[Issue] = []
-    atomic = document.get("atomic", True)
-    if not isinstance(atomic, bool):
-        issues.append(_issue(IssueCode.INVALID_TYPE, ["atomic"], "Expected boolean"))
-    config_id = document.get("configId")
-    if config_id is not None and not isinstance(config_id, str):
-        issues.append(_issue(IssueCode.INVALID_TYPE, ["configId"], "Expected string"))
-    wire = document.get("events")
-    events: list[Event] = []
-    ignored: dict[int, Sequence[Path]] = {}
-    if isinstance(wire, list):
-        for index, item in enumerate(wire):
-            if len(issues) >= MOST_ISSUES:
+    reading = _Reading(document, reserved)
+    reading.take(reading.wire)
+    return reading.end()
+
+
+async def read_push_in_turns(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
+    """As `read_push`. Others have their turns while a large one is read."""
+    reading = _Reading(document, reserved)
+    async for some in in_turns(reading.wire):
+        reading.take(some)
+    return reading.end()
+
+
+class _Reading:
+    """One push as far as it has been read."""
+
+    def __init__(self, document: Any, reserved: frozenset[str]) -> None:
+        if not isinstance(document, dict):
+            raise InvalidPush([_issue(IssueCode.INVALID_TYPE, [], "Expected object")], errors=[])
+        self._reserved = reserved
+        self._issues: list[Issue] = []
+        self._events: list[Event] = []
+        self._ignored: dict[int, Sequence[Path]] = {}
+        self._taken = 0
+        self._atomic = document.get("atomic", True)
+        if not isinstance(self._atomic, bool):
+            self._issues.append(_issue(IssueCode.INVALID_TYPE, ["atomic"], "Expected boolean"))
+        config_id = document.get("configId")
+        if config_id is not None and not isinstance(config_id, str):
+            self._issues.append(_issue(IssueCode.INVALID_TYPE, ["configId"], "Expected string"))
+        wire = document.get("events")
+        self.wire: Sequence[Any] = wire if isinstance(wire, list) else ()
+        if not isinstance(wire, list):
+            text = "Required" if wire is None else "Expected array"
+            self._issues.append(_issue(IssueCode.INVALID_TYPE, ["events"], text))
+
+    def take(self, some: Sequence[Any]) -> None:
+        """The next items of `wire`."""
+        for index, item in enumerate(some, self._taken):
+            if len(self._issues) >= MOST_ISSUES:
                 break
-            event = _read_event(item, index, issues)
+            event = _read_event(item, index, self._issues)
             if event is not None:
-                data, paths = without_reserved(event.type, event.data, reserved)
+                data, paths = without_reserved(event.type, event.data, self._reserved)
                 if paths:
-                    event, ignored[index] = replace(event, data=data), paths
-                events.append(event)
-    else:
-        issues.append(_issue(IssueCode.INVALID_TYPE, ["events"], "Required" if wire is None else "Expected array"))
-    if issues:
-        raise InvalidPush(issues, errors=issues)
-    return Push(events, atomic, ignored)
+                    event, self._ignored[index] = replace(event, data=data), paths
+                self._events.append(event)
+        self._taken += len(some)
+
+    def end(self) -> Push:
+        if self._issues:
+            raise InvalidPush(self._issues, errors=self._issues)
+        return Push(self._events, self._atomic, self._ignored)
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:

@@ -10,11 +10,11 @@ from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
 from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
-from datacollect.features.sync.payload import Push, read_push
+from datacollect.features.sync.payload import Push, read_push_in_turns
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
-from datacollect.http.body import ProgramBody, Sent, read_json
+from datacollect.http.body import ProgramBody, Sent, take_json
 from datacollect.http.direct import DirectRoute, directly
 from datacollect.http.hub import CurrentHub, Hub, get_hub
 from datacollect.http.openapi import errors
@@ -59,7 +59,7 @@ class _PushDocument(ProgramBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
 
     async def __call__(self, request: Request) -> Sent:
-        document = await read_json(request)
+        document = await take_json(request)
         return Sent(document, document)
 
 
@@ -169,7 +169,7 @@ async def push_events(
     """
     scope, tenant = pusher.scope, pusher.tenant
     device = await hub.devices.admit(scope, request.headers)
-    pushed = read_push(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
+    pushed = await read_push_in_turns(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
     if sync_scope.is_bounded:

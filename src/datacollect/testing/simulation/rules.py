@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, or_, select
 
 from datacollect.app import event_store
 from datacollect.db import Database, Reading, Tx
+from datacollect.db.portions import Portion
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.pages import Pages
@@ -17,6 +18,7 @@ from datacollect.eventstore.projection import InlineProjection, ProjectionRun
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import Segment
 from datacollect.eventstore.store import (
+    MOST_PAGE_BYTES,
     DeliveredEvent,
     EventStore,
     Head,
@@ -127,13 +129,20 @@ class DelegatingStore:
         return await self._inner.held(view, scope, guids)
 
     async def read(
-        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+        self,
+        view: Reading,
+        scope: TenantScope,
+        *,
+        after: int,
+        limit: int,
+        epoch: str | None = None,
+        most_bytes: int = MOST_PAGE_BYTES,
     ) -> Page:
-        return await self._inner.read(view, scope, after=after, limit=limit, epoch=epoch)
+        return await self._inner.read(view, scope, after=after, limit=limit, epoch=epoch, most_bytes=most_bytes)
 
     async def read_at(
         self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Sequence[DeliveredEvent]:
+    ) -> Portion[DeliveredEvent]:
         return await self._inner.read_at(view, scope, positions, epoch=epoch)
 
     async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
@@ -168,7 +177,14 @@ class TimestampOrdered(DelegatingStore):
         return Place(int(counted.scalar_one()), _UNKNOWN_HEAD, "")
 
     async def read(
-        self, view: Reading, scope: TenantScope, *, after: int, limit: int, epoch: str | None = None
+        self,
+        view: Reading,
+        scope: TenantScope,
+        *,
+        after: int,
+        limit: int,
+        epoch: str | None = None,
+        most_bytes: int = MOST_PAGE_BYTES,
     ) -> Page:
         e = stored_events.c
         by_time = select(e.occurred_ms, e.guid, e.body).where(e.tenant_id == scope.tenant_id)

@@ -103,7 +103,8 @@ class CollectRounds:
             scope = system_scope(tenant_id)
             async with self._database.reading(scope) as view:
                 latest = await find_latest(view, scope, KIND)
-            is_tidy = latest is not None and (latest.finished_at or now) > now - _TIDY_EVERY_MILLIS
+            # One that ended later than now was ended by a clock that has been set back since.
+            is_tidy = latest is not None and 0 <= now - (latest.finished_at or now) < _TIDY_EVERY_MILLIS
             if tenant_id in due or not is_tidy:
                 async with self._database.transaction(scope) as tx:
                     await enqueue(tx, scope, KIND, {}, now=now)

@@ -5,6 +5,7 @@ see, who knows what an equal value is. They spare the hub most of the entities.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,30 +22,35 @@ from datacollect.kernel.errors import TookTooLong
 from datacollect.kernel.identity import TenantScope
 
 MOST_HOLDERS = 20
-"""Of one value: who shares it with so many is nobody's."""
+"""Of one value, without regard to case: with so many, nobody can say who holds it."""
 
 _MOST_TEXTS = 200
-"""Where no index helps: entities that hold the text somewhere. Of more than that nobody can say who holds the value."""
+"""Where no index helps: entities that hold the text somewhere. The same holds for so many of them."""
+
+_MOST_BYTES = 32 * 1024 * 1024
+"""And for so much, as data of entities."""
 
 _ATTEMPTS = 3
 
 _BY_INDEX = {
     "postgresql": f"""
-SELECT DISTINCT ON (found.guid) found.guid, found.data FROM unnest($2::text[], $3::text[]) AS asked (field, term)
+SELECT asked.number, found.guid, found.data
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS asked (field, term, number)
 CROSS JOIN LATERAL (
   SELECT e.guid, e.data::text AS data FROM {TERMS} t
   CROSS JOIN LATERAL (
     SELECT guid, data FROM entities WHERE tenant_id = $1 AND guid = t.guid AND NOT deleted AND type <> 'record' OFFSET 0) e
   WHERE t.tenant_id = $1 AND t.field = asked.field AND t.term = asked.term LIMIT $4) found""",
     "sqlite": f"""
-SELECT e.guid, e.data FROM json_each(?2) AS asked
-CROSS JOIN {TERMS} t ON t.tenant_id = ?1 AND t.field = asked.value ->> 0 AND t.term = asked.value ->> 1
-CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = t.guid AND e.deleted = 0 AND e.type <> 'record'
-GROUP BY e.guid LIMIT ?3""",
+SELECT asked.key, e.guid, e.data FROM json_each(?2) AS asked
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid IN (
+  SELECT t.guid FROM {TERMS} t
+  CROSS JOIN entities h ON h.tenant_id = ?1 AND h.guid = t.guid AND h.deleted = 0 AND h.type <> 'record'
+  WHERE t.tenant_id = ?1 AND t.field = asked.value ->> 0 AND t.term = asked.value ->> 1 LIMIT ?3)""",
 }
 _BY_TEXT = {
     "postgresql": """
-SELECT e.guid, e.data::text FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.type <> 'record'
+SELECT e.guid, e.data::text AS data FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.type <> 'record'
 AND EXISTS (SELECT 1 FROM unnest($2::text[]) AS asked (text) WHERE strpos(lower(e.data::text COLLATE "C"), asked.text) > 0)
 LIMIT $3""",
     "sqlite": """
@@ -90,9 +96,9 @@ class Registers:
 
 
 async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[Sought]) -> Sequence[Found]:
-    """People and groups that exist, among them all who hold one of the values, unless they are many.
+    """People and groups that exist, among them all who hold one of the values; none at all if those of one value are many.
 
-    Raises `SearchTooSlow` where no index helps and the program is large.
+    Some of them would be worse than none: one of two who hold a value would be taken for the only one. Raises `SearchTooSlow` where no index helps and the program is large.
     """
     asked = [one for one in sought if one.is_askable]
     for _ in range(_ATTEMPTS):
@@ -124,21 +130,23 @@ async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequenc
 async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
     fields = [one.field for one in asked]
     terms = [one.term or "" for one in asked]
-    if view.dialect == "sqlite":
-        pairs = json_text(list(zip(fields, terms, strict=True)))
-        rows = await view.fetch(_BY_INDEX["sqlite"], scope.tenant_id, pairs, MOST_HOLDERS * len(asked))
-    else:
-        rows = await view.fetch(_BY_INDEX["postgresql"], scope.tenant_id, fields, terms, MOST_HOLDERS)
-    return _found(rows)
+    wanted = [json_text(list(zip(fields, terms, strict=True)))] if view.dialect == "sqlite" else [fields, terms]
+    rows, is_cut = await view.fetch_portion(
+        _BY_INDEX[view.dialect], scope.tenant_id, *wanted, MOST_HOLDERS, texts=("data",), most_bytes=_MOST_BYTES
+    )
+    if is_cut or MOST_HOLDERS in Counter(row[0] for row in rows).values():
+        return ()
+    return _found({row[1]: row[2] for row in rows})
 
 
 async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
     texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
     if view.dialect == "sqlite":
         texts = json_text(texts)
-    rows = await view.fetch(_BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS)
-    # Cut off, it might be one of two who hold it: whoever takes them for the only one would let them in.
-    return _found(rows) if len(rows) < _MOST_TEXTS else ()
+    rows, is_cut = await view.fetch_portion(
+        _BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS, texts=("data",), most_bytes=_MOST_BYTES
+    )
+    return () if is_cut or len(rows) == _MOST_TEXTS else _found({row[0]: row[1] for row in rows})
 
 
 def _as_in_json(text: str) -> str:
@@ -147,5 +155,5 @@ def _as_in_json(text: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in written)
 
 
-def _found(rows: Sequence[Sequence[Any]]) -> Sequence[Found]:
-    return [Found(row[0], msgspec.json.decode(row[1])) for row in rows]
+def _found(data: Mapping[str, str]) -> Sequence[Found]:
+    return [Found(guid, msgspec.json.decode(text)) for guid, text in data.items()]

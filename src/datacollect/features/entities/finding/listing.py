@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from datacollect.db import Reading
-from datacollect.features.entities.finding.pages import Key, Order
+from datacollect.db.portions import Portion
+from datacollect.features.entities.finding.pages import MOST_LIST_BYTES, Key, Order
 from datacollect.features.entities.finding.planning import Way
-from datacollect.features.entities.finding.statements import COLUMNS, WITHOUT_DATA, Sql, rows_of
+from datacollect.features.entities.finding.statements import COLUMNS, DATA, WITHOUT_DATA, Sql, rows_of
 from datacollect.features.entities.queries import StoredEntity
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -26,22 +27,23 @@ async def read_page(
     limit: int,
     offset: int = 0,
     with_data: bool = True,
-) -> Sequence[Row]:
-    """Rows of `statements.COLUMNS`; one statement."""
+) -> Portion[Row]:
+    """Rows of `statements.COLUMNS`, up to `MOST_LIST_BYTES`; one statement."""
     sql = Sql(view.dialect, scope)
     columns = COLUMNS if with_data else WITHOUT_DATA
     text = way.page(sql, order, after, limit=limit, offset=offset, columns=columns)
-    return await view.fetch(text, *sql.values)
+    return await view.fetch_portion(text, *sql.values, texts=DATA, most_bytes=MOST_LIST_BYTES)
 
 
-async def read_rows(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Sequence[StoredEntity]:
-    """The entities of these guids in that order, those that are there and may be seen; a statement, none for none."""
+async def read_rows(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Portion[StoredEntity]:
+    """The entities of these guids in that order, those that are there and may be seen, up to `MOST_LIST_BYTES`; a
+    statement, none for none."""
     if not guids:
-        return ()
+        return Portion((), is_cut=False)
     sql = Sql(view.dialect, scope)
     text = rows_of(sql, guids)
-    found = {row[0]: entity_in(row) for row in await view.fetch(text, *sql.values)}
-    return [found[guid] for guid in guids if guid in found]
+    found = await view.fetch_portion(text, *sql.values, texts=DATA, most_bytes=MOST_LIST_BYTES)
+    return Portion([entity_in(row) for row in found.rows], found.is_cut)
 
 
 def key_in(row: Row, order: Order) -> Key:

@@ -12,6 +12,8 @@ from datacollect.kernel.cursor import read_place, write_place
 
 DEFAULT_LIMIT = 100
 HIGHEST_LIMIT = 1000
+MOST_LIST_BYTES = 16 * 1024 * 1024
+"""Of the data of entities in one answer: a page ends with the one that reaches it, and the next one begins there."""
 FURTHEST_OFFSET = 100_000
 MOST_FIELDS = 100
 

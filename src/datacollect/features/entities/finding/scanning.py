@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import msgspec
 
 from datacollect.db import Reading
+from datacollect.db.portions import Portion
 from datacollect.features.entities.finding.criteria import Attribute, Criterion
 from datacollect.features.entities.finding.errors import SearchTooSlow
-from datacollect.features.entities.finding.pages import Key, Order
+from datacollect.features.entities.finding.pages import MOST_LIST_BYTES, Key, Order
 from datacollect.features.entities.finding.planning import Way
 from datacollect.features.entities.finding.prefilter import condition_of, extracts
 from datacollect.features.entities.finding.statements import Sql
@@ -144,10 +145,10 @@ async def scan(
     while limit is None or len(kept) < limit:
         await asyncio.sleep(0)
         assert deadline.left
-        rows = await _read(view, scope, way, judges, order, after, limit=size)
+        rows, is_cut = await _read(view, scope, way, judges, order, after, limit=size)
         # In a thread, so that nobody else waits for it.
         kept += await asyncio.to_thread(_sift, rows, judges.accepts, len(rows) if limit is None else limit - len(kept))
-        if len(rows) < size:
+        if len(rows) < size and not is_cut:
             break
         after = key_in(rows[-1], order)
         size = min(2 * size, _LONGEST_PAGE)
@@ -156,11 +157,12 @@ async def scan(
 
 async def _read(
     view: Reading, scope: TenantScope, way: Way, judges: Judges, order: Order, after: Key | None, *, limit: int
-) -> Sequence[Row]:
+) -> Portion[Row]:
     sql = Sql(view.dialect, scope)
-    columns = ", ".join((*_KEY_COLUMNS, *judges.columns(sql)))
+    looked_at = {f"value{number}": column for number, column in enumerate(judges.columns(sql))}
+    columns = ", ".join((*_KEY_COLUMNS, *(f"{column} AS {name}" for name, column in looked_at.items())))
     text = way.page(sql, order, after, limit=limit, columns=columns, more=judges.conditions)
-    return await view.fetch(text, *sql.values)
+    return await view.fetch_portion(text, *sql.values, texts=("name", *looked_at), most_bytes=MOST_LIST_BYTES)
 
 
 def _sift(rows: Sequence[Row], accepts: Callable[[Row], bool], limit: int) -> list[Row]:

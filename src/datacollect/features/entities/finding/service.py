@@ -116,7 +116,7 @@ async def _plan_list(
 async def _page(
     view: Reading, log: EventLog, scope: TenantScope, filters: ListFilters, page: PageWanted, way: Way
 ) -> Listed:
-    rows = await read_page(
+    found, is_cut = await read_page(
         view,
         scope,
         way,
@@ -126,13 +126,13 @@ async def _page(
         offset=page.offset,
         with_data=page.shows("data"),
     )
-    if page.total is not Total.NONE and page.after is None and 0 < len(rows) <= page.limit:
+    rows, is_last = found[: page.limit], len(found) <= page.limit and not is_cut
+    if page.total is not Total.NONE and page.after is None and rows and is_last:
         total: int | None = page.offset + len(rows)
     else:
         total = await _total(view, log, scope, filters, page, way)
-    shown = [entity_in(row) for row in rows[: page.limit]]
-    following = key_in(rows[page.limit - 1], page.order) if len(rows) > page.limit else None
-    return Listed(await _shown(view, scope, page, shown), following, total)
+    following = None if is_last else key_in(rows[-1], page.order)
+    return Listed(await _shown(view, scope, page, [entity_in(row) for row in rows]), following, total)
 
 
 async def _judged_page(
@@ -144,9 +144,10 @@ async def _judged_page(
     found = await scan(
         view, scope, way, judges, page.order, page.after, limit=None if counts else wanted, deadline=deadline
     )
-    rows = found[page.offset : wanted]
-    entities = await read_rows(view, scope, [row[0] for row in rows[: page.limit]])
-    following = key_of_scanned(rows[page.limit - 1], page.order) if len(rows) > page.limit else None
+    keys = {row[0]: row for row in found[page.offset : wanted]}
+    entities, is_cut = await read_rows(view, scope, list(keys)[: page.limit])
+    last = entities[-1].guid if is_cut else list(keys)[page.limit - 1] if len(keys) > page.limit else None
+    following = None if last is None else key_of_scanned(keys[last], page.order)
     return Listed(await _shown(view, scope, page, entities), following, len(found) if counts else None)
 
 
@@ -180,13 +181,13 @@ async def iterate(
     plan = await _plan_list(view, scope, tenant, filters, BY_GUID)
     after: Key | None = None
     while True:
-        rows = await read_page(view, scope, plan.way, BY_GUID, after, limit=batch)
+        rows, is_cut = await read_page(view, scope, plan.way, BY_GUID, after, limit=batch)
         found = [entity_in(row) for row in rows]
         if plan.judges is not None:
             found = _answering(found, filters, tenant)
         if found:
             yield await with_members(view, scope, found)
-        if len(rows) < batch:
+        if len(rows) < batch and not is_cut:
             return
         after = key_in(rows[-1], BY_GUID)
 

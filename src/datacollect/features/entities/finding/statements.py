@@ -22,10 +22,12 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.sync_scope import Reach
 
 COLUMNS = (
-    "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text), e.last_updated,"
+    "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text) AS data, e.last_updated,"
     f" e.changed_position, e.sort_name, e.form_key, {external_id_of('e')}"
 )
 WITHOUT_DATA = COLUMNS.replace("CAST(e.data AS text)", "'{}'")
+DATA = ("data",)
+"""The column whose length is that of an entity."""
 
 _RECORD = f"'{Kind.RECORD.value}'"
 
@@ -391,9 +393,17 @@ def _ordered(order: Order, row: str) -> str:
 
 
 def rows_of(sql: Sql, guids: Sequence[str]) -> str:
-    """The entities of these guids, those that are there and may be seen."""
-    source = gather(sql, named(sql, guids), Wanted(EVERYTHING))
-    return f"SELECT {COLUMNS} FROM {source.rows} WHERE {source.where}"
+    """The entities of these guids, those that are there and may be seen, in the order of the guids."""
+    if sql.is_sqlite:
+        # Walked through from the first to the last, and so not sorted.
+        each = f"SELECT asked.value AS guid FROM json_each({sql.bind(json_text(guids))}) AS asked"
+        source = gather(sql, each, Wanted(EVERYTHING))
+        return f"SELECT {COLUMNS} FROM {source.rows} WHERE {source.where}"
+    return (
+        f"SELECT {COLUMNS} FROM unnest({sql.bind(list(guids), 'text[]')}) WITH ORDINALITY AS found (guid, place)"
+        f" CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.guid = found.guid OFFSET 0) e"
+        f" WHERE {' AND '.join(conditions_of(sql, Wanted(EVERYTHING)))} ORDER BY found.place"
+    )
 
 
 def counted(source: Source) -> str:

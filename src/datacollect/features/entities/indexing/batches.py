@@ -74,9 +74,9 @@ class Batch(NamedTuple):
     """All entities last changed after the position asked for, up to this one, are there."""
 
 
-async def list_changed(tx: Tx, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
+async def list_changed(view: Reading, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
     """The entities that exist and were last changed next, about `limit` of them, in the order of their changes."""
-    rows = await tx.fetch(_LIST_CHANGED[tx.dialect], scope.tenant_id, after, to, limit - 1)
+    rows = await view.fetch(_LIST_CHANGED[view.dialect], scope.tenant_id, after, to, limit - 1)
     found = [entity_from(row) for row in rows]
     return Batch(found, found[-1].changed_position if len(found) >= limit else to)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from datacollect.db import Tx
+from datacollect.db.turns import in_turns
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import Row, remove_terms, store_index
 from datacollect.features.entities.indexing.state import RULES, Fields, IndexState, state_of_new_log
@@ -41,7 +42,7 @@ async def bring_up(
     tx: Tx,
     scope: TenantScope,
     index: Indexing,
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     *,
     log_is_new: bool,
     now: Millis,
@@ -65,7 +66,11 @@ async def bring_up(
         await store_index(tx, scope, state.voided())
         await enqueue(tx, scope, REINDEX, {}, now=now)
         return ()
-    rows = changed_rows(state, changes)
+    rows = Rows([], [])
+    async for some in in_turns(changes):
+        found = changed_rows(state, some)
+        rows.added.extend(found.added)
+        rows.removed.extend(found.removed)
     await remove_terms(tx, scope, rows.removed)
     return rows.added
 
