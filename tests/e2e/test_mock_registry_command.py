@@ -6,6 +6,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+from datacollect.cli.stand_in import serve_stand_in
+from datacollect.kernel.errors import StartupError
+from datacollect.testing.stand_ins import StandIn
 from tests.processes import free_port
 
 HUB = Path(sys.executable).with_name("datacollect")
@@ -28,6 +33,8 @@ def test_it_says_where_it_is_and_ends_when_it_is_told(tmp_path: Path) -> None:
             )
             assert taken.returncode == 1
             assert taken.stderr == f"datacollect: Cannot listen on 127.0.0.1:{port}. Choose a free --port.\n"
+            with pytest.raises(StartupError, match=rf"Cannot listen on 127.0.0.1:{port} "):
+                serve_stand_in(StandIn.OPENFN, port)
         finally:
             running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=30) == 0

@@ -2,8 +2,11 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
 import yaml
 
+from datacollect.cli.development import write_dev_env
+from datacollect.kernel.errors import StartupError
 from tests.e2e.conftest import Run, Serve
 
 
@@ -42,6 +45,11 @@ def test_an_env_file_that_is_there_stays_as_it_is(run: Run, tmp_path: Path) -> N
     (tmp_path / ".env").write_text("ADMIN_EMAIL=mine@hub.test\n")
     assert run("dev-env").stdout == ""
     assert (tmp_path / ".env").read_text() == "ADMIN_EMAIL=mine@hub.test\n"
+
+
+def test_an_env_file_that_cannot_be_written_is_said_in_one_line() -> None:
+    with pytest.raises(StartupError, match=r"^/proc/nowhere/\.env cannot be written "):
+        write_dev_env(Path("/proc/nowhere/.env"))
 
 
 def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environment: dict[str, str]) -> None:

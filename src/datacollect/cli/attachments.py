@@ -16,9 +16,10 @@ from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.tenants.asked import every_program
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import NotFound
+from datacollect.kernel.errors import NotFound, StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.objects import StorageUnavailable
 from datacollect.settings import load_settings
 
 app = typer.Typer(help="Stored attachments.", no_args_is_help=True)
@@ -80,7 +81,7 @@ async def _check(
 ) -> tuple[dict[TenantId, Checked], Sequence[str]]:
     """What was found in each program, and, if all were checked, the folders of none."""
     checker = Checker(hub.db, hub.objects, hub.log, deep=deep, repair=repair)
-    await hub.objects.health()
+    await _require_reachable(hub)
     async with hub.db.reading(EVERY_TENANT) as view:
         known = await programs_with_attachments(view)
         there = {*known, *await every_program(view)}
@@ -93,6 +94,27 @@ async def _check(
     if named:
         return found, []
     return found, await checker.unknown_folders([system_scope(tenant_id) for tenant_id in there])
+
+
+async def _require_reachable(hub: Hub) -> None:
+    """Raises `StartupError` with what to look at: somebody is trying whether the settings are right."""
+    try:
+        await hub.objects.health()
+    except StorageUnavailable as away:
+        if hub.settings.attachments_store != "s3":
+            folder = hub.settings.attachments_folder
+            raise StartupError(f"The folder of attachments, {folder}, cannot be used. Check its rights.") from None
+        raise StartupError(_AWAY.get(away.answered, _AWAY_OTHERWISE.format(status=away.answered))) from None
+
+
+_REFUSED = "The bucket does not let the hub in. Check S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, S3_REGION, and what the key may do."
+_AWAY = {
+    None: "Nobody answers where the bucket should be. Check S3_ENDPOINT, S3_CA_FILE and the network.",
+    401: _REFUSED,
+    403: _REFUSED,
+    404: "There is no such bucket. Check S3_BUCKET and S3_ENDPOINT, or make it.",
+}
+_AWAY_OTHERWISE = "The bucket answers with {status}. Check S3_ENDPOINT, S3_BUCKET and S3_REGION."
 
 
 async def _check_one(checker: Checker, scope: TenantScope) -> Checked:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from datacollect.kernel.errors import StartupError
+
 _ADMIN_EMAIL = "admin@hdm.example"
 _KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits, "-_.!")
 _PASSWORD_LENGTH = 20
@@ -35,6 +37,10 @@ def write_dev_env(
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return
+    except OSError as error:
+        raise StartupError(
+            f"{path.absolute()} cannot be written ({error.strerror}). Run this in a folder of yours."
+        ) from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     typer.echo(f"Wrote {path} with random secrets. Sign in as {_ADMIN_EMAIL} with the password {password}")

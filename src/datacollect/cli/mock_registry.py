@@ -18,7 +18,7 @@ from datacollect.testing.mock_registry.serving import registry_app
 
 def serve_registry(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 4000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 4000,
     db: Annotated[Path | None, typer.Option(help="SQLite file. [default: nothing is kept]")] = None,
     client_id: Annotated[str, typer.Option(help="Client that may sign in.")] = "mock-client",
     client_secret: Annotated[

@@ -42,8 +42,12 @@ _KEEP_ALIVE_SECONDS = 75
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
-    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: SYNC_SERVER_PORT or 3000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Server processes. [default: WEB_CONCURRENCY or 1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on. [default: SYNC_SERVER_PORT or 3000]", min=0, max=65535)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes. [default: WEB_CONCURRENCY or 1]", min=1)
+    ] = None,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT. With several processes, SIGHUP replaces them one by one."""
     settings = load_settings()

@@ -23,7 +23,7 @@ async def _go_round(look: Callable[[], Awaitable[None]], seconds: float, name: s
     log = structlog.get_logger(component=name)
     while True:
         # Not all processes at the same moment, and not in the moment of the start.
-        await asyncio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311
+        await asyncio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - it spreads load, and guards nothing
         try:
             await look()
         except Exception as error:

@@ -234,7 +234,7 @@ class Worker:
 
     async def _rest(self, places: _Places) -> None:
         # Not all processes at the same moment.
-        seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+        seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - it spreads load, and guards nothing
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(places.woken.wait(), seconds)
 

@@ -17,6 +17,8 @@ class StorageUnavailable(Unavailable):
 
     code = "STORAGE_UNAVAILABLE"
     help = "Send the same again later; repeating is safe. An operator checks `ATTACHMENTS_STORE` and what it names."
+    answered: int | None = None
+    """The status that a bucket has answered, if it has; for operators."""
 
 
 class StorageFull(DataCollectError):

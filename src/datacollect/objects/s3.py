@@ -193,4 +193,8 @@ def _failing() -> Iterator[None]:
         status = _STATUS.search(str(error))
         number = int(status[1]) if status else None
         _log.warning("storage.failed", error=type(error).__name__, status=number)
-        raise (StorageFull() if number == _NO_ROOM else StorageUnavailable()) from None
+        if number == _NO_ROOM:
+            raise StorageFull() from None
+        away = StorageUnavailable()
+        away.answered = number
+        raise away from None

@@ -357,7 +357,8 @@ async def test_a_purged_program_leaves_nothing_of_its_exchange(exchange: Exchang
     await exchange.admin.delete(f"/api/apps/{exchange.program}")
     finished = False
     while not finished:
-        finished = (await exchange.admin.delete(f"/api/apps/{exchange.program}/purge")).json()["finished"]
+        answer = await exchange.admin.delete(f"/api/apps/{exchange.program}/purge")
+        finished = answer.status_code == 404 or answer.json()["finished"]  # a slow one is ended by the job
     async with exchange.hub.db.reading() as view:
         rows = await view.fetch("SELECT tenant_id FROM external_jobs")
     assert exchange.program not in {row[0] for row in rows}

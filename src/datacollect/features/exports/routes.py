@@ -77,13 +77,13 @@ async def export_entities(
     ] = "",
     header: Annotated[str, Query(description="Columns are called by `labels` of the form, or by `keys`.")] = "labels",
     bom: Annotated[str, Query(description="`true`: begin a CSV with the mark by which Excel knows UTF-8.")] = "false",
-    type: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
-    entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006, N803
-    area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],  # noqa: B006
+    type: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
+    entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
+    area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
     parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
-    updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
-    hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
-    hasDuplicate: Annotated[str, Query(description=_AS_IN_LISTS)] = "",  # noqa: N803
+    updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    hasDuplicate: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
     q: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
 ) -> Response:
     """The program's data at one moment, sent as it is read. Needs a program-admin.

@@ -71,16 +71,16 @@ async def list_entities(
     hub: CurrentHub,
     reader: Reader,
     limit: Annotated[str, Query(description="At most 1000; 100 when left out, zero, negative or no number.")] = "",
-    type: Annotated[list[str], Query(description=f"`group`, `individual` or `record`. {_SEVERAL}")] = [],  # noqa: B006
-    entityName: Annotated[list[str], Query(description=f"The form they came from. {_SEVERAL}")] = [],  # noqa: B006, N803
-    area: Annotated[list[str], Query(description=f"Their own `area_id`. {_SEVERAL}")] = [],  # noqa: B006
+    type: Annotated[list[str], Query(description=f"`group`, `individual` or `record`. {_SEVERAL}")] = [],
+    entityName: Annotated[list[str], Query(description=f"The form they came from. {_SEVERAL}")] = [],
+    area: Annotated[list[str], Query(description=f"Their own `area_id`. {_SEVERAL}")] = [],
     parent: Annotated[str, Query(description="A guid: members of that group, children of that entity.")] = "",
-    externalId: Annotated[  # noqa: N803
+    externalId: Annotated[
         str, Query(description="The one with this key in the other system that the program exchanges with.")
     ] = "",
-    updatedSince: Annotated[str, Query(description="An ISO-8601 UTC time: changed then or later.")] = "",  # noqa: N803
-    hasConflict: Annotated[str, Query(description="`true`: with an unresolved conflict; `false`: without.")] = "",  # noqa: N803
-    hasDuplicate: Annotated[  # noqa: N803
+    updatedSince: Annotated[str, Query(description="An ISO-8601 UTC time: changed then or later.")] = "",
+    hasConflict: Annotated[str, Query(description="`true`: with an unresolved conflict; `false`: without.")] = "",
+    hasDuplicate: Annotated[
         str,
         Query(description="`true`: in a pair of potential duplicates that nobody has decided about; `false`: in none."),
     ] = "",
