@@ -14,12 +14,13 @@ run: .venv/.ready ## start a development hub on http://localhost:3000 (writes .e
 	@$(BIN)/datacollect dev-env
 	@$(BIN)/datacollect serve
 
+# Dozens of its processes import the hub: compiled once, even where somebody has told Python to keep nothing.
 test: .venv/.ready-dev ## lint, types and all tests, on SQLite and PostgreSQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(PYTEST_ARGS)
 
 lint: .venv/.ready-dev ## style and direction of imports
 	$(BIN)/ruff check .
@@ -57,7 +58,7 @@ bench: .venv/.ready-dev ## measure a hub of its own, unattended, beside the comm
 	@touch $@
 
 .venv/.ready-dev: .venv/.uv pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --all-extras --inexact
+	$(UV) sync --quiet --frozen --all-extras --inexact --compile-bytecode
 	@touch $@ .venv/.ready
 
 .PHONY: help setup run test lint types docs bench

@@ -1,7 +1,8 @@
 """`python -m bench.held`: how much memory one large request takes, beside what the hub and the request itself take.
 
 Each case has a process of its own: what an allocator keeps from one would hide what the next one takes. Its figure is the
-highest resident size of the process while the request was worked on, less what it was before. Linux only.
+most anonymous memory that was seen while the request was worked on (every 2 ms), less what there was before: pages of the
+database that are mapped are not counted. Linux only.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,22 +90,41 @@ async def _push(wire: Wire, headers: Headers, events: list[dict[str, Any]]) -> t
 async def _peak(wire: Wire, method: str, path: str, headers: Headers, body: bytes = b"") -> tuple[int, int]:
     """How much more memory the process had while it answered, and how much it sent or was sent; in bytes."""
     gc.collect()
-    before = _begin_anew()
-    answer = await wire(method, path, headers=headers, body=body)
+    with _Watch() as watch:
+        answer = await wire(method, path, headers=headers, body=body)
     if answer.status != 200:
         say(f"{method} {path}: {answer.status} {answer.body[:200]!r}")
-    return _resident("VmHWM") - before, len(body) or len(answer.body)
+    return watch.taken, len(body) or len(answer.body)
 
 
-def _begin_anew() -> int:
-    """Let the highest size begin with the present one, and give that."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _resident("VmRSS")
+class _Watch(threading.Thread):
+    """Looks at the memory of the process until its block ends."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._over = threading.Event()
+        self._before = self._most = _held_bytes()
+
+    @property
+    def taken(self) -> int:
+        return self._most - self._before
+
+    def __enter__(self) -> "_Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.wait(0.002):
+            self._most = max(self._most, _held_bytes())
 
 
-def _resident(name: str) -> int:
+def _held_bytes() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 async def _run(engine: str, case: str) -> dict[str, Any]:

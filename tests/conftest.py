@@ -15,9 +15,10 @@ import pytest
 import structlog
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from httpx2 import ASGITransport, AsyncClient
+from httpx2 import AsyncClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from datacollect.app import create_app
 from datacollect.db import Database, open_database
@@ -29,6 +30,7 @@ from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.postgres import Template, fresh_database, server_url, template_database
 from datacollect.testing.s3 import S3Server, s3_server
+from tests.client import HubClient
 
 # A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
 hypothesis_settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,14 +56,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--shuffle`. Afterwards pytest puts together again what shares a fixture of the session, as each engine."""
+    """Long ones first; all in another order with `--shuffle`.
+
+    Afterwards pytest puts together again what shares a fixture of the session, as each engine.
+    """
     seed = config.getoption("shuffle")
-    if seed is None:
-        return
+    if seed is not None:
+        _shuffle(items, random.Random(seed))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def _shuffle(items: list[pytest.Item], chance: random.Random) -> None:
     modules: dict[Path, list[pytest.Item]] = {}
     for item in items:
         modules.setdefault(item.path, []).append(item)
-    chance = random.Random(seed)
     order = list(modules.values())
     chance.shuffle(order)
     for tests in order:
@@ -91,10 +99,18 @@ def _cheap_hashes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _plain_tracebacks() -> None:
-    """Hundreds of crashes are logged; the renderer that is there without configuration takes a second for each."""
-    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+def _plain_logs() -> None:
+    """A hundred thousand requests are logged, and hundreds of crashes: without colours, columns and times for people, and
+    without the renderer of crashes that takes a second for each."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.set_exc_info,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True),
+        ]
+    )
 
 
 @pytest.fixture
@@ -161,6 +177,16 @@ async def migrated_once(anyio_backend: str, tmp_path_factory: pytest.TempPathFac
         yield Migrated(tmp_path_factory.mktemp("migrated") / "data", kept)
 
 
+class _GivenSettings(Settings):
+    """Of what is given alone: the environment is the developer's, and looking through it takes as long as the rest."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def make_settings(data_dir: Path, url: str | None, **changes: object) -> Settings:
     """Settings of a test's hub: complete, and lenient where a test would otherwise hit a limit meant for strangers."""
     values: dict[str, object] = {
@@ -178,7 +204,7 @@ def make_settings(data_dir: Path, url: str | None, **changes: object) -> Setting
         # What comes due by itself in a long run would be taken for the doing of whoever is tried.
         "ROUNDS": False,
     }
-    return Settings(_env_file=None, **(values | changes))  # type: ignore[arg-type]
+    return _GivenSettings(**(values | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -231,10 +257,7 @@ def clock(hub_clock: TurnableClock) -> TurnableClock:
 
 
 def asgi_client(app: FastAPI, token: str | None = None, *, address: str = "127.0.0.1") -> AsyncClient:
-    # A crash is an answer here too, as it is for a real client.
-    transport = ASGITransport(app=app, raise_app_exceptions=False, client=(address, 123))
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return AsyncClient(transport=transport, base_url="http://hub.test", headers=headers)
+    return HubClient(app, address=address, headers={"Authorization": f"Bearer {token}"} if token else {})
 
 
 @pytest.fixture

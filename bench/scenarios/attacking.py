@@ -278,10 +278,11 @@ async def _quiet(bench: Bench, config_id: str, seconds: float) -> dict[str, floa
 async def _flooded(
     bench: Bench, config_id: str, seconds: float, name: str, emails: list[str], *, many_addresses: bool
 ) -> dict[str, float]:
+    lead = min(2.0, seconds / 2)
     task = {
         "url": bench.options.url,
         "per_second": bench.options.rate,
-        "seconds": seconds + 2,
+        "seconds": seconds + lead,
         "emails": emails,
         "many_addresses": many_addresses,
     }
@@ -290,9 +291,9 @@ async def _flooded(
     )
     ended = asyncio.create_task(process.communicate(msgspec.json.encode(task)))
     try:
-        await asyncio.sleep(2)  # until the flood has begun
+        await asyncio.sleep(lead)  # until the flood has begun
         meter = bench.meter()
-        samples = await _pushes(bench, config_id, seconds - 2)
+        samples = await _pushes(bench, config_id, seconds - lead)
         said, _ = await ended
     finally:
         if process.returncode is None:

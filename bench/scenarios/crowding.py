@@ -166,7 +166,7 @@ async def soak(bench: Bench) -> None:
     """--seconds of pushes and pulls at 70 % of what was reached before: errors, and how memory goes on."""
     async with store(bench, bench.held) as filled:
         capacity = await _requests_per_second(
-            bench, filled.config_id, seconds=_CAPACITY_SECONDS, pause=0.0, samples=Samples()
+            bench, filled.config_id, seconds=min(_CAPACITY_SECONDS, bench.options.seconds), pause=0.0, samples=Samples()
         )
         pause = _SOAK_CLIENTS / (capacity * _LOAD)
         samples, meter, memory = Samples(), bench.meter(), list[tuple[float, float]]()

@@ -176,7 +176,7 @@ async def _sweep(bench: Bench, database: Database, program: _Program, total: int
 
 async def _until_looked_at(database: Database, program: _Program) -> int:
     """Wait until the job has come to the end of the log; how many entities there are."""
-    log, said = EventLog(event_store(database), [], SystemClock()), time.perf_counter()
+    log, said, pause = EventLog(event_store(database), [], SystemClock()), time.perf_counter(), _LOOK_SECONDS / 64
     while True:
         async with database.reading(program.scope) as view:
             head = await log.head(view, program.scope)
@@ -187,7 +187,8 @@ async def _until_looked_at(database: Database, program: _Program) -> int:
         if time.perf_counter() - said > 30:
             said = time.perf_counter()
             say(f"looked at {mark} of {head.position} events")
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LOOK_SECONDS)
 
 
 async def _bring_keys(bench: Bench, database: Database, program: _Program, total: int) -> None:

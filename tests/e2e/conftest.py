@@ -13,11 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from datacollect.db import open_database
-from datacollect.db.migrate import migrate
 from datacollect.testing.postgres import fresh_database
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, Migrated
 from tests.e2e.warm import Forked, Warm, warmed
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
@@ -132,13 +130,10 @@ async def postgres_url(anyio_backend: str, postgres_server: str) -> AsyncIterato
 
 @pytest.fixture(params=ENGINES)
 async def migrated(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
+    request: pytest.FixtureRequest, anyio_backend: str, migrated_once: Migrated, environment: dict[str, str]
 ) -> AsyncIterator[None]:
     """An empty database of each engine, which the commands and the hub use."""
-    async with database_url(request.param, request) as url:
+    async with migrated_once.database(request.param, request, Path(environment["DATA_DIR"])) as url:
         if url:
             environment["DATABASE_URL"] = url
-        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
-        await migrate(database)
-        await database.close()
         yield

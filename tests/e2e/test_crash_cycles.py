@@ -16,6 +16,7 @@ CYCLES = int(os.environ.get("HUB_CRASH_CYCLES", "3"))
 
 
 @pytest.mark.anyio
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_what_was_acknowledged_survives_kills_once_and_as_it_was_sent(engine: str) -> None:
     plan = Plan(engine=engine, cycles=CYCLES, devices=4, load_seconds=0.5)

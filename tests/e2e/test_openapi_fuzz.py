@@ -174,6 +174,7 @@ class Seeder:
         return answer.json()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_generated_requests_get_documented_answers(
     serve: Serve,

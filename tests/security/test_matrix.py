@@ -13,7 +13,7 @@ import pytest
 
 from datacollect.http.policy import operations_of
 from datacollect.kernel.permission import Callers, Permission, Where
-from tests.conftest import ENGINES, database_url
+from tests.conftest import ENGINES, Migrated
 from tests.security.matrix.callers import HOME, Caller, make_callers
 from tests.security.matrix.cases import Case, all_cases, run, told_by
 from tests.security.matrix.confusion import PATHS, confused
@@ -37,7 +37,7 @@ from tests.security.matrix.world import (
     open_world,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 COUNTERS = frozenset({"attempts", "security_log"})
 """Tables in which a refused request may leave something."""
@@ -52,10 +52,13 @@ Matrix = tuple[World, list[Caller]]
 
 @pytest.fixture(scope="module", params=ENGINES)
 async def matrix(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Matrix]:
-    async with database_url(request.param, request) as url:
-        folder = tmp_path_factory.mktemp("matrix")
+    folder = tmp_path_factory.mktemp("matrix")
+    async with migrated_once.database(request.param, request, folder) as url:
         async with open_world(folder, url, superuser_url(request, url)) as world:
             callers = await make_callers(world)
             await archive_what_is_archived(world)

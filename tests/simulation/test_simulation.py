@@ -21,7 +21,7 @@ from datacollect.testing.simulation.runner import (
 from datacollect.testing.simulation.schedule import DeviceSpec, Do, Schedule, Step, make_schedule
 from tests.conftest import ENGINES
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SCHEDULES = {"sqlite": 1000, "postgresql": 300}
 """What happens is the same on both: see `test_one_seed_gives_one_schedule_and_one_history_whatever_the_engine`."""

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, CursorResult, Executable, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datacollect.db.portions import Portion, portion_from_rows, portion_in_core
+from datacollect.db.portions import Portion, portion_from_core, portion_in_core
 from datacollect.kernel.identity import TenantScope
 
 
@@ -59,7 +59,7 @@ class Reading(ABC):
     ) -> Portion[Any]:
         """As `fetch_portion`, for a Core statement with an order and a limit; its columns have names, each its own."""
         bounded = portion_in_core(wanted, texts, self.dialect, most_bytes)
-        return portion_from_rows((await self.execute(bounded)).all(), most_bytes)
+        return portion_from_core((await self.execute(bounded)).all(), most_bytes)
 
     @abstractmethod
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:

@@ -1,5 +1,7 @@
 """Bring the schema up to date, by Alembic, alone, whatever process starts first."""
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -21,17 +23,21 @@ async def migrate(database: Database) -> None:
     """
 
     def upgrade(connection: Connection) -> None:
+        applied = MigrationContext.configure(connection).get_current_heads()
+        if applied == (latest_revision(),):
+            # Reading all migrations takes longer than all else of a start.
+            return
+        _require_known(applied)
         config = migration_config()
-        _require_known(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
     await database.run_migration(upgrade)
 
 
-def _require_known(connection: Connection, config: Config) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    for revision in MigrationContext.configure(connection).get_current_heads():
+def _require_known(applied: Sequence[str]) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(migration_config()).walk_revisions()}
+    for revision in applied:
         if revision not in known:
             raise StartupError(
                 f"The database has schema {revision}, which this release does not know: a newer release, or another program, made it."
@@ -45,5 +51,6 @@ def migration_config() -> Config:
     return config
 
 
+@cache
 def latest_revision() -> str | None:
     return ScriptDirectory.from_config(migration_config()).get_current_head()

@@ -27,13 +27,15 @@ class Portion(NamedTuple, Generic[_T]):
 def portion_of(rows: Iterable[Sequence[Any]], texts: Sequence[int], most_bytes: int) -> Portion[Any]:
     """Rows up to the one with which the columns `texts` come to `most_bytes`; no row behind it is asked for."""
     kept: list[Sequence[Any]] = []
-    letters, enough = 0, most_bytes // _MOST_BYTES_OF_A_LETTER
+    first, *others = texts
+    room = most_bytes // _MOST_BYTES_OF_A_LETTER
     coming = iter(rows)
     for row in coming:
         kept.append(row)
-        for text in texts:
-            letters += len(row[text] or "")
-        if letters >= enough:
+        room -= len(row[first] or "")
+        if others:
+            room -= sum(len(row[text] or "") for text in others)
+        if room <= 0:
             break
     else:
         return Portion(kept, is_cut=False)
@@ -48,27 +50,33 @@ def portion_of(rows: Iterable[Sequence[Any]], texts: Sequence[int], most_bytes: 
     return Portion(kept, is_cut=True)
 
 
-def _bytes_in(row: Sequence[Any], texts: Sequence[int]) -> int:
+def _bytes_in(row: Any, texts: Sequence[Any]) -> int:
     return sum(len(value if isinstance(value, bytes) else value.encode()) for text in texts if (value := row[text]))
 
 
 @lru_cache(maxsize=256)
 def portion_in_postgres(sql: str, texts: tuple[str, ...], parameters: int) -> str:
-    """The statement with the same end; `most_bytes` is one more parameter. Behind its columns are two more: how many
-    bytes are in the row, and in all up to it."""
-    size = " + ".join(f"coalesce(octet_length({text}), 0)" for text in texts)
+    """The statement with the same end; `most_bytes` is one more parameter. Behind its columns is one more: how many bytes
+    are in the rows before; NULL in the first."""
+    size = " + ".join(
+        f"octet_length({text})" if len(texts) == 1 else f"coalesce(octet_length({text}), 0)" for text in texts
+    )
     # Without an order of its own the window goes through the rows as they come.
     return (
-        f"SELECT * FROM (SELECT *, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) AS upto"
-        f" FROM (SELECT *, {size} AS bytes FROM ({sql}) AS asked) AS sized) AS portion"
-        f" WHERE upto - bytes < ${parameters + 1}::bigint"
+        f"SELECT * FROM (SELECT *, sum({size}) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before"
+        f" FROM ({sql}) AS asked) AS portion WHERE bytes_before IS NULL OR bytes_before < ${parameters + 1}::bigint"
     )
+
+
+def portion_from_postgres(rows: Sequence[Any], texts: Sequence[str], most_bytes: int) -> Portion[Any]:
+    """What such a statement has given."""
+    return Portion(rows, bool(rows) and (rows[-1][-1] or 0) + _bytes_in(rows[-1], texts) >= most_bytes)
 
 
 def portion_in_core(
     wanted: Select[Any], texts: Sequence[ColumnElement[Any]], dialect: str, most_bytes: int
 ) -> Select[Any]:
-    """As `portion_in_postgres`, for a Core statement on either engine; SQLite counts letters, and looks at all rows."""
+    """Likewise, for a Core statement on either engine; SQLite counts letters, and looks at all rows."""
     length = func.octet_length if dialect == "postgresql" else func.length
     size = sum((func.coalesce(length(text), 0) for text in texts[1:]), func.coalesce(length(texts[0]), 0))
     asked = wanted.add_columns(size.label("bytes")).subquery()
@@ -77,6 +85,6 @@ def portion_in_core(
     return select(portion).where(portion.c.upto - portion.c.bytes < most_bytes)
 
 
-def portion_from_rows(rows: Sequence[Any], most_bytes: int) -> Portion[Any]:
-    """What such a statement has given, or one of `portion_in_postgres`."""
+def portion_from_core(rows: Sequence[Any], most_bytes: int) -> Portion[Any]:
+    """What such a statement has given: behind its columns are the bytes of the row, and of all up to it."""
     return Portion(rows, is_cut=bool(rows) and rows[-1][-1] >= most_bytes)

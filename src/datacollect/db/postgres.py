@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
-from datacollect.db.portions import Portion, portion_from_rows, portion_in_postgres
+from datacollect.db.portions import Portion, portion_from_postgres, portion_in_postgres
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
 from datacollect.kernel.errors import TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
@@ -97,7 +97,7 @@ class _PostgresReading(Reading):
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
     ) -> Portion[Sequence[Any]]:
         bounded = portion_in_postgres(sql, texts, len(parameters))
-        return portion_from_rows(await self.fetch(bounded, *parameters, most_bytes), most_bytes)
+        return portion_from_postgres(await self.fetch(bounded, *parameters, most_bytes), texts, most_bytes)
 
 
 class _PostgresTx(_PostgresReading, Tx):

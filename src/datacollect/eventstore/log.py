@@ -1,4 +1,7 @@
-"""Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements."""
+"""Appending to the log: one lock, one pass over the batch in memory, then a constant number of statements.
+
+More than `PART` events take several such turns under the one lock.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +49,22 @@ class Appended:
     """Indexes of events that carry the guid of another event with other content. They are not stored."""
     rejections: list[Rejection] = field(default_factory=list)
 
+    def and_then(self, part: "Appended") -> "Appended":
+        """With what became of the next part of the batch."""
+        return Appended(
+            part.head,
+            self.stored + part.stored,
+            self.indexes + part.indexes,
+            self.snapshots + part.snapshots,
+            self.known + part.known,
+            self.reused + part.reused,
+            self.rejections + part.rejections,
+        )
+
+
+PART = 2000
+"""Events that are applied and stored at a time. What is made of them (states, terms of the index, rows) takes ten times
+the room of the events, and is let go with each part; they are in one transaction all the same."""
 
 OnRejection = Callable[[Rejection], None]
 
@@ -160,9 +179,32 @@ class EventLog:
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
         returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
         """
+        whole: Appended | None = None
+        for first in range(0, max(len(events), 1), PART):
+            part = await self._append(
+                tx, scope, tenant, events[first : first + PART], first, origin, device_id, refused or {}, on_rejection
+            )
+            whole = part if whole is None else whole.and_then(part)
+        assert whole is not None
+        return whole
+
+    async def _append(
+        self,
+        tx: Tx,
+        scope: TenantScope,
+        tenant: Tenant,
+        events: Sequence[Event],
+        first: int,
+        origin: Origin,
+        device_id: str | None,
+        refused: Mapping[int, EventRejected],
+        on_rejection: OnRejection,
+    ) -> Appended:
+        """A part of a batch, whose first event has the index `first` in it; constant in its statements."""
         hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
         opened = await self._store.open(tx, scope, [event.guid for event in events])
-        batch = _Batch(opened.head, dict(opened.known), max(self._clock.now(), opened.head.recorded_at))
+        now = max(self._clock.now(), opened.head.recorded_at)
+        batch = _Batch(opened.head, dict(opened.known), now, first)
         fresh = batch.fresh(events, hashes)
         if not fresh:
             return batch.result
@@ -175,8 +217,8 @@ class EventLog:
             if len(fresh) % AT_ONCE == 0:
                 await others_turn()
             index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
-            if refused and index in refused:
-                batch.reject(index, events[index], hashed, refused[index], on_rejection)
+            if first + index in refused:
+                batch.reject(index, events[index], hashed, refused[first + index], on_rejection)
                 continue
             batch.apply(
                 index,
@@ -237,8 +279,9 @@ async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
 class _Batch:
     """One append in memory."""
 
-    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis) -> None:
+    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis, first: int) -> None:
         self._opened = head
+        self._first = first
         self._position = head.position
         self._chain_hash = head.chain_hash
         self._latest = head.max_occurred_at
@@ -263,7 +306,7 @@ class _Batch:
         if stored == hashed.content:
             self.result.known += 1
         else:
-            self.result.reused.append(index)
+            self.result.reused.append(self._first + index)
         return True
 
     def apply(
@@ -290,7 +333,7 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
             return
         self.result.stored.append(self._stored(event, hashed, context, actor, device_id))
-        self.result.indexes.append(index)
+        self.result.indexes.append(self._first + index)
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -333,7 +376,7 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
 
     def _note_rejection(self, index: int, event: Event, reason: EventRejected, on_rejection: OnRejection) -> None:
-        rejection = Rejection(index, event, reason)
+        rejection = Rejection(self._first + index, event, reason)
         on_rejection(rejection)
         self.result.rejections.append(rejection)
 

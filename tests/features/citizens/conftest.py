@@ -18,7 +18,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import bearer
 from tests.citizens import make_citizen, make_open_program
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, database_url, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Migrated, asgi_client, make_settings
 
 _addresses = itertools.count(1)
 
@@ -117,13 +117,15 @@ async def street_app(
     request: pytest.FixtureRequest,
     anyio_backend: str,
     engine_url: tuple[str | None, Path],
+    migrated_once: Migrated,
     street_clock: TurnableClock,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[FastAPI]:
     """On a database of its own: its clock is turned by days."""
     engine = "sqlite" if engine_url[0] is None else "postgres"
-    async with database_url(engine, request) as url:
-        settings = make_settings(tmp_path_factory.mktemp("citizens"), url, **SETTINGS)
+    folder = tmp_path_factory.mktemp("citizens")
+    async with migrated_once.database(engine, request, folder) as url:
+        settings = make_settings(folder, url, **SETTINGS)
         app = create_app(settings, clock=street_clock)
         async with app.router.lifespan_context(app):
             yield app

@@ -9,7 +9,7 @@ from httpx2 import AsyncClient
 from datacollect.app import create_app
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.odoo import FakeOdoo
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Migrated, asgi_client, make_settings
 
 REGISTRAR, PASSWORD = "registrar", "s3cret-of-odoo"
 
@@ -22,13 +22,18 @@ def discovery_clock() -> TurnableClock:
 
 @pytest.fixture(scope="module")
 async def discovery_app(
-    anyio_backend: str, discovery_clock: TurnableClock, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    discovery_clock: TurnableClock,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[FastAPI]:
     """On one engine: the slice has no statement of its own."""
-    settings = make_settings(tmp_path_factory.mktemp("discovery"), None, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
-    app = create_app(settings, clock=discovery_clock)
-    async with app.router.lifespan_context(app):
-        yield app
+    folder = tmp_path_factory.mktemp("discovery")
+    async with migrated_once.database("sqlite", request, folder):
+        app = create_app(make_settings(folder, None, ALLOW_PRIVATE_ADAPTER_HOSTS=True), clock=discovery_clock)
+        async with app.router.lifespan_context(app):
+            yield app
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.openfn import OpenFnWorkflow
 from datacollect.testing.remote import Instead, Late
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, asgi_client, database_url, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, Migrated, asgi_client, make_settings
 from tests.factories import make_event, make_program, pull_all, push
 
 pytestmark = pytest.mark.anyio
@@ -26,11 +26,15 @@ FORM = {"id": "f1", "name": "individual", "title": "Person", "entityType": "indi
 
 @pytest.fixture(scope="module", params=ENGINES)
 async def reaching(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[Hub, AsyncClient]]:
     """A hub that may call this machine, and its administrator."""
-    async with database_url(request.param, request) as url:
-        settings = make_settings(tmp_path_factory.mktemp("reaching"), url, ALLOWED_PRIVATE_HOSTS="127.0.0.1")
+    folder = tmp_path_factory.mktemp("reaching")
+    async with migrated_once.database(request.param, request, folder) as url:
+        settings = make_settings(folder, url, ALLOWED_PRIVATE_HOSTS="127.0.0.1")
         app = create_app(settings)
         async with app.router.lifespan_context(app), asgi_client(app) as client:
             signed_in = await client.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})

@@ -16,7 +16,7 @@ from datacollect.http.hub import Hub
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, asgi_client, database_url, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Migrated, asgi_client, make_settings
 from tests.factories import make_event, make_program
 
 
@@ -78,13 +78,15 @@ async def provider_app(
     request: pytest.FixtureRequest,
     anyio_backend: str,
     engine_url: tuple[str | None, Path],
+    migrated_once: Migrated,
     provider_clock: TurnableClock,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[FastAPI]:
     """On a database of its own, for the same reason."""
     engine = "sqlite" if engine_url[0] is None else "postgres"
-    async with database_url(engine, request) as url:
-        settings = make_settings(tmp_path_factory.mktemp("providers"), url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
+    folder = tmp_path_factory.mktemp("providers")
+    async with migrated_once.database(engine, request, folder) as url:
+        settings = make_settings(folder, url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
         app = create_app(settings, clock=provider_clock)
         async with app.router.lifespan_context(app):
             yield app

@@ -20,7 +20,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from datacollect.testing.remote import DropAfter
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, asgi_client, database_url, make_settings
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, Migrated, asgi_client, make_settings
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.reviews.world import Staff, make_staff, set_policy
 
@@ -32,11 +32,14 @@ MARIA = "6f1c2d3e-0000-4000-8000-000000000001"
 
 @pytest.fixture(scope="module", params=ENGINES)
 async def calling_app(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[Hub, AsyncClient]]:
     """A hub that may call this machine, with a database of its own: no other one is to take its jobs."""
     folder = tmp_path_factory.mktemp("delegating")
-    async with database_url(request.param, request) as url:
+    async with migrated_once.database(request.param, request, folder) as url:
         settings = make_settings(folder, url, ALLOW_PRIVATE_ADAPTER_HOSTS=True)
         app = create_app(settings, clock=TurnableClock())
         async with app.router.lifespan_context(app), asgi_client(app) as client:

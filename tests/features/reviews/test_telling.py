@@ -15,7 +15,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.remote import RemoteSystem
-from tests.conftest import ENGINES, asgi_client, database_url, make_settings
+from tests.conftest import ENGINES, Migrated, asgi_client, make_settings
 from tests.factories import make_event, push
 from tests.features.messages.outbox import Gateway, Post
 from tests.features.reviews.world import World, make_world, set_policy
@@ -28,10 +28,13 @@ PHONE = "+26377000111"
 
 @pytest.fixture(scope="module", params=ENGINES)
 async def office(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    anyio_backend: str,
+    migrated_once: Migrated,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Post]:
     gateway, clock, folder = Gateway(), TurnableClock(), tmp_path_factory.mktemp("telling")
-    async with database_url(request.param, request) as url, mail_server() as mail:
+    async with migrated_once.database(request.param, request, folder) as url, mail_server() as mail:
         with RemoteSystem(gateway) as system:
             settings = make_settings(
                 folder,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.eventstore import postgres, sqlite
+from datacollect.eventstore import log, postgres, sqlite
 from datacollect.eventstore.store import MOST_PAGE_BYTES
 from datacollect.features.audit import queries as audit
 from datacollect.features.entities import projection, walking
@@ -186,3 +186,42 @@ async def test_what_is_larger_already_is_read_and_written_as_before_but_does_not
     less = make_event("update-individual", entity="old", data={"photo": ""})
     later = make_event("update-individual", entity="old", data={"more": "x" * KIB})
     assert (await push(admin, grown, less, later)).status_code == 200
+
+
+async def test_a_push_that_is_stored_in_parts_gets_the_verdicts_of_one_that_is_not(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make_event("create-group", entity="g", data={"name": "G"})
+    joined = make_event("add-member", entity="g", data={"members": [{"guid": "m", "name": "M"}]})
+    good = [make_event(entity=f"e{n}") for n in range(4)]
+    update = make_event("update-individual", entity="e0", data={"age": 7})
+    other = make_event(entity="x") | {"guid": good[0]["guid"]}
+    bad = make_event("no-such-type")
+    events = [
+        group,
+        good[0],
+        bad,
+        good[1],
+        joined,
+        good[2],
+        update,
+        good[3],
+        good[0],
+        other,
+        make_event("no-such-type"),
+    ]
+    told, seen = [], []
+    for part in (2000, 2):
+        monkeypatch.setattr(log, "PART", part)
+        program = await make_program(admin)
+        answer = (await push(admin, program, *events, bad, atomic=True)).json()
+        assert answer["code"] == "PUSH_REJECTED" and await pull_all(admin, program) == []
+        told.append((answer["failed"], (await push(admin, program, *events, atomic=False)).json()))
+        pulled = [event["guid"] for event in await pull_all(admin, program)]
+        entities = (await admin.get("/api/entities", params={"configId": program, "sort": "guid"})).json()
+        seen.append((pulled, [entity | {"lastUpdated": None} for entity in entities]))
+        verified = await admin.get("/api/integrity", params={"configId": program})
+        assert verified.status_code == 200, verified.text
+    assert told[0] == told[1]
+    assert len(told[0][1]["failed"]) == 3
+    assert seen[0] == seen[1]

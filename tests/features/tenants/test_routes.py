@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from httpx2 import ASGITransport, AsyncClient
+from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
@@ -371,8 +371,7 @@ async def test_a_login_screen_has_what_it_needs_and_nothing_else(admin: AsyncCli
 
 
 async def test_strangers_may_not_guess_ids_for_long(app: Any) -> None:
-    transport = ASGITransport(app=app, client=("192.0.2.7", 1))
-    async with AsyncClient(transport=transport, base_url="http://hub.test") as stranger:
+    async with asgi_client(app, address="192.0.2.7") as stranger:
         answers = [await stranger.get(f"/api/apps/{new_id()}/public") for _ in range(61)]
     assert [answer.status_code for answer in answers] == [404] * 60 + [429]
     last = answers[-1]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import asyncpg
 from fastapi import FastAPI
-from httpx2 import ASGITransport, AsyncClient, Response
+from httpx2 import AsyncClient, Response
 from sqlalchemy import insert, update
 
 from datacollect.app import create_app
@@ -33,6 +33,7 @@ from datacollect.testing.oidc import OidcProvider
 from datacollect.testing.remote import Answer, RemoteSystem, Request
 from tests.accounts import Person, bearer, login, make_person
 from tests.citizens import self_service
+from tests.client import HubClient
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
 
@@ -60,7 +61,7 @@ _PAIRS_AT_ONCE = 20
 SHARED = "a-guid-that-all-programs-have"
 _SHARED_EVENT = "5b3c1f0e-9a0d-4c53-9f1e-0d2a7c1e4b11"
 
-_MARK = re.compile(r"mark-(\w+)-(\w+)-x", re.IGNORECASE)
+_MARK = re.compile(rb"mark-(\w+)-(\w+)-x")
 
 
 def mark(program: str, kind: str) -> str:
@@ -70,9 +71,9 @@ def mark(program: str, kind: str) -> str:
 
 def marks_in(answer: Response) -> set[tuple[str, str]]:
     """All (program, kind) that an answer gives away, in its body or its headers."""
-    headers = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
-    text = f"{headers}\n{answer.content.decode('utf-8', 'replace')}"
-    return {(program.lower(), kind.lower()) for program, kind in _MARK.findall(text)}
+    headers = b"\n".join(value for _, value in answer.headers.raw)
+    said = b"%s\n%s" % (headers, answer.content)
+    return {(program.decode(), kind.decode()) for program, kind in _MARK.findall(said.lower())}
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,7 @@ class World:
     providers: Providers
     registry: RemoteSystem
     """An OpenSPP of either version, without fields or programs."""
-    _transport: ASGITransport
-    _client: AsyncClient
+    _client: HubClient
     _calls: Iterator[tuple[str, int]]
     _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Fresh ones that nobody has taken yet, by program."""
@@ -218,7 +218,7 @@ class World:
 
     async def send(self, sent: Sent, authorization: str | None) -> Response:
         """Each request comes from an address of its own: limits per address are not what is tested here."""
-        self._transport.client = next(self._calls)
+        self._client.hub.client = next(self._calls)
         headers = dict(sent.headers)
         authorization = sent.authorization or authorization
         if authorization is not None:
@@ -442,13 +442,7 @@ async def _opened(
         folder, url, STAFF_PROVIDERS=json.dumps([staff]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
     )
     app = create_app(settings, clock=clock)
-    transport = ASGITransport(app=app, raise_app_exceptions=False)
-    seat = ASGITransport(app=app, client=("192.0.2.1", 1))
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient(transport=transport, base_url="http://hub.test") as client,
-        AsyncClient(transport=seat, base_url="http://hub.test") as admin,
-    ):
+    async with app.router.lifespan_context(app), HubClient(app) as client, HubClient(app, address="192.0.2.1") as admin:
         answer = await admin.post("/api/users/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
         admin.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         world = World(
@@ -463,7 +457,6 @@ async def _opened(
             "",
             providers,
             registry,
-            transport,
             client,
             _addresses(),
         )
