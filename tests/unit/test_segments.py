@@ -5,6 +5,7 @@ import random
 import struct
 import zlib
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -29,9 +30,11 @@ def test_a_segment_gives_the_texts_back() -> None:
     assert (SEGMENT.number, SEGMENT.last, SEGMENT.is_sound()) == (3, LAST, True)
 
 
-@given(st.integers(0, SIZE - 1), st.integers(1, 2 * SIZE))
-def test_any_part_of_it_is_these_events_and_names_its_last_one(begin: int, most: int) -> None:
-    part, wanted = SEGMENT.slice(begin, most), BODIES[begin : begin + most]
+@given(st.integers(0, SIZE - 1), st.integers(1, 2 * SIZE), st.integers(1, 100_000))
+def test_any_part_of_it_is_these_events_and_names_its_last_one(begin: int, most: int, most_bytes: int) -> None:
+    sizes = accumulate(len(body.encode()) for body in BODIES[begin : begin + most])
+    there = min(sum(size < most_bytes for size in sizes) + 1, len(BODIES[begin : begin + most]))
+    part, wanted = SEGMENT.slice(begin, most, most_bytes), BODIES[begin : begin + there]
     assert (len(part), part.text.decode()) == (len(wanted), ",".join(wanted))
     assert part.size_bytes == len(part.text)
     assert part.last == Cursor(Millis(begin + len(wanted) - 1), f"g-{begin + len(wanted) - 1}")
