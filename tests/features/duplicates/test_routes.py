@@ -326,7 +326,10 @@ async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, 
     assert (await entity(admin, program, "v")).json()["data"]["parentId"] == first
 
 
-async def test_two_who_were_merged_one_after_the_other_both_go_to_the_end_again(admin: AsyncClient, hub: Hub) -> None:
+@pytest.mark.parametrize("is_last_first", [False, True])
+async def test_two_who_were_merged_one_after_the_other_both_go_to_the_end_again(
+    admin: AsyncClient, hub: Hub, is_last_first: bool
+) -> None:
     program = await make_program(admin)
     first, second, third = (new_id(letter) for letter in "abc")
     await push(admin, program, *(make_event(entity=guid, data=RUDO) for guid in (first, second, third)))
@@ -334,12 +337,11 @@ async def test_two_who_were_merged_one_after_the_other_both_go_to_the_end_again(
     assert (await resolve(admin, program, third, second, resolution="merge")).status_code == 200
     assert (await resolve(admin, program, second, first, resolution="merge")).status_code == 200
     later = "2999-01-01T00:00:00.000Z"
-    await push(
-        admin,
-        program,
+    edits = [
         make_event("update-individual", entity=second, data={"school": "yes"}, timestamp=later),
         make_event("update-individual", entity=third, data={"village": "Pak"}, timestamp=later),
-    )
+    ]
+    await push(admin, program, *(reversed(edits) if is_last_first else edits))
     await look(admin, hub, program)
     assert [(await entity(admin, program, guid)).status_code for guid in (second, third)] == [404, 404]
     data = (await entity(admin, program, first)).json()["data"]

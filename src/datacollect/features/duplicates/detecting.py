@@ -142,40 +142,46 @@ class DetectingHandler:
         it as its parent or its member; the one that went goes again."""
         if not await queries.has_any(tx, scope, Status.MERGED):
             return
-        entities = await self._unchanged(tx, scope, looked, looked.entities)
+        there = await self._unchanged(tx, scope, looked, looked.entities)
+        entities = sorted(there, key=lambda each: each.changed_position)
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
         into = await self._survivors(tx, scope, named)
         user, now = SYSTEM.event_user_id, self._clock.now()
+        # Whom this changes is not as it was read: they come again, further on.
+        changed: set[str] = set()
         for events in renamed(entities, members, into, user_id=user, now=now):
-            await self._append(tx, scope, tenant, events)
+            changed |= await self._append(tx, scope, tenant, events)
         for entity in entities:
-            if entity.guid not in into:
+            if entity.guid not in into or entity.guid in changed:
                 continue
-            # One after the other: each meets what those before it have moved, and goes where they have gone.
+            # One after the other: each goes where those before it have gone.
             survivor = await self._survivor(tx, scope, entity.guid)
             if survivor is not None:
-                await self._move(tx, scope, tenant, entity, survivor)
+                changed |= await self._move(tx, scope, tenant, entity, survivor)
 
-    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> None:
+    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
+        """Whom it has changed."""
         now, user = self._clock.now(), SYSTEM.event_user_id
         try:
             events = await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
         except (PairNotFound, CannotMerge) as reason:
             _log.warning("duplicates.not_moved", code=reason.code)
-            return
-        if await self._append(tx, scope, tenant, events):
+            return set()
+        changed = await self._append(tx, scope, tenant, events)
+        if changed:
             await hand_over(tx, scope, entity.guid, survivor)
+        return changed
 
-    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> bool:
-        """All of them or none; whether they were."""
+    async def _append(self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event]) -> set[str]:
+        """All of them or none; whose events they were, if they were stored."""
         try:
             await self._log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
         except BatchRejected as batch:
             _log.warning("duplicates.not_moved", code=batch.rejection.reason.code)
-            return False
-        return True
+            return set()
+        return {event.entity_guid for event in events}
 
     async def _survivors(self, tx: Tx, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
         """Who has taken the place of those that were merged into another one, and exists."""
