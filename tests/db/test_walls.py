@@ -425,6 +425,8 @@ async def test_a_page_of_a_log_is_read_in_its_order_also_before_the_table_has_st
         await tx.run(FILL[0].replace("'filler'", "'without-statistics'").replace("filler-", "unread-"))
     async with postgres.reading(scope) as view:
         explained = await view.fetch(f"EXPLAIN {_READ}", scope.tenant_id, 4000, None, 10)
+    async with postgres.transaction(scope) as tx:
+        await tx.run("DELETE FROM events")  # others count what there is
     plan = "\n".join(row[0] for row in explained)
     assert "Index Scan using pk_events" in plan
     assert "Sort" not in plan, plan

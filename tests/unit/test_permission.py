@@ -51,6 +51,7 @@ def test_whoever_is_let_in_is_a_member_with_the_role_and_the_reach(
     roles = [one.role for one in actor.assignments if one.tenant_id == tenant_id]
     known = [Role(role).level for role in roles if role in list(Role)] if roles else [Role.ENUMERATOR.level]
     needed = {"read": 20, "create": 40, "update": 40, "delete": 60, "approve": 60, "manage-users": 80}
+    needed |= {"export": 80, "synchronise": 80}
     limited = [one.area_id for one in actor.assignments if one.tenant_id == tenant_id and one.role in list(Role)]
     may = (
         permission.callers is not Callers.ADMIN
