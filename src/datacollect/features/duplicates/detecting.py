@@ -149,17 +149,17 @@ class DetectingHandler:
         named |= {guid for own in members.values() for guid in own}
         into = await self._survivors(tx, scope, named)
         user, now = SYSTEM.event_user_id, self._clock.now()
-        # Whom this changes is not as it was read: they come again, further on.
         changed: set[str] = set()
         for events in renamed(entities, members, into, user_id=user, now=now):
             changed |= await self._append(tx, scope, tenant, events)
         for entity in entities:
-            if entity.guid not in into or entity.guid in changed:
+            if entity.guid not in into:
                 continue
-            # One after the other: each goes where those before it have gone.
+            # One after the other: each takes along what those before it have brought, and goes where they have gone.
+            there = await entities_by_guid(tx, scope, [entity.guid]) if entity.guid in changed else [entity]
             survivor = await self._survivor(tx, scope, entity.guid)
-            if survivor is not None:
-                changed |= await self._move(tx, scope, tenant, entity, survivor)
+            if there and survivor is not None:
+                changed |= await self._move(tx, scope, tenant, there[0], survivor)
 
     async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
         """Whom it has changed."""
@@ -221,7 +221,7 @@ class DetectingHandler:
         keys = keys_of(subjects)
         await self._bring_keys(tx, scope, keys)
         known = {each.pair: each.status for each in await queries.pairs_of(tx, scope, keys)}
-        found = self._found(looked, keys.keys(), unchanged)
+        found = self._found(looked, unchanged)
         over = {pair for pair in found if known.get(pair) is Status.DELETED}
         await queries.reopen_pairs(tx, scope, over, now=self._clock.now())
         await queries.keep_pairs(tx, scope, list(found.values()))
@@ -240,11 +240,11 @@ class DetectingHandler:
         await queries.remove_keys(tx, scope, before - now)
         await queries.add_keys(tx, scope, now - before)
 
-    def _found(self, looked: Looked, own: Collection[str], unchanged: Collection[str]) -> dict[Pair, FoundPair]:
+    def _found(self, looked: Looked, unchanged: Collection[str]) -> dict[Pair, FoundPair]:
         found: dict[Pair, FoundPair] = {}
         for subject, other, score in looked.probable(unchanged):
             pair = Pair.of(subject.guid, other.guid)
-            if pair not in found and subject.guid in own:
+            if pair not in found:
                 newer = max(subject, other, key=lambda each: (each.changed_at, each.guid)).guid
                 found[pair] = FoundPair(pair, newer, Status.OPEN, score.bits, score.evidence, self._clock.now())
         return found
