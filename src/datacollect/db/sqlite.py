@@ -59,6 +59,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA busy_timeout=10000",
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA cache_size=-32768",
+    "PRAGMA temp_store=MEMORY",
 )
 _SNAPSHOTS = 16
 _SNAPSHOT_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192")
