@@ -21,8 +21,8 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, CursorResult, Executable, Select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datacollect.db.core import AsyncConnection
 from datacollect.db.portions import Portion, portion_from_core, portion_in_core
 from datacollect.kernel.identity import TenantScope
 
