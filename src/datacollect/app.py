@@ -44,6 +44,7 @@ from datacollect.features.duplicates.detecting import DetectingHandler, Watcher,
 from datacollect.features.duplicates.following import follow_decisions
 from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
@@ -185,7 +186,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
     store = event_store(database)
     sealer = Sealer(database, store)
-    growth = _all([anchorer.committed, watcher.committed, sealer.committed])
+    indexer = Indexer(database, store, is_on=settings.search_index)
+    growth = _all([anchorer.committed, watcher.committed, sealer.committed, indexer.committed])
     log = EventLog(store, projections, clock, on_growth=growth)
     # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
@@ -211,6 +213,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         pages=Pages(store, sealer),
         sealer=sealer,
+        indexes=indexer,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,
@@ -323,7 +326,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub), hub.indexes.running():
                 yield
         finally:
             await hub.others.aclose()
