@@ -74,7 +74,7 @@ class Programs:
         async with self.database.transaction(scope) as tx:
             await self._log.create(tx, scope)
         reindexer = Reindexer(self._store, batch=dice.randint(1, 4))
-        indexer = Indexer(self.database, self._store, batch=dice.randint(1, 4))
+        indexer = Indexer(self.database, self._store, batch=dice.randint(1, 4), rows_at_once=dice.randint(1, 5))
         chance, fields = Chance(seed), self._some_fields(dice)
         for _ in range(steps):
             match dice.choice(
@@ -84,13 +84,18 @@ class Programs:
                     # A process may know the forms as they were a moment ago.
                     await self._push(scope, chance, dice.choice([fields, self._some_fields(dice)]))
                 case "step":
-                    async with self.database.transaction(scope) as tx:
-                        await reindexer.go_on(tx, scope, fields)
+                    await self._step(scope, reindexer, fields)
                 case "follow":
                     # What is made of entities may be old when it is stored.
                     made = await indexer.make_some(scope)
-                    if dice.random() < 0.5:
-                        await self._push(scope, chance, fields)
+                    match dice.choice(["nothing", "push", "follow", "anew"]):
+                        case "push":
+                            await self._push(scope, chance, fields)
+                        case "follow":
+                            await indexer.step(scope)
+                        case "anew":
+                            fields = self._some_fields(dice)
+                            await self._step(scope, reindexer, fields, times=dice.randint(1, 3))
                     if made is not None:
                         await indexer.store(scope, made)
                 case "forms":
@@ -99,6 +104,11 @@ class Programs:
                     await self._disturb(scope, other)
             await self._compare(scope, fields)
         await self._finish(scope, reindexer, indexer, fields)
+
+    async def _step(self, scope: TenantScope, reindexer: Reindexer, fields: tuple[str, ...], *, times: int = 1) -> None:
+        for _ in range(times):
+            async with self.database.transaction(scope) as tx:
+                await reindexer.go_on(tx, scope, fields)
 
     def _some_fields(self, dice: random.Random) -> tuple[str, ...]:
         return dice.choice([FIELDS[:2], FIELDS[1:], FIELDS, ()])

@@ -38,8 +38,8 @@ _log = structlog.get_logger(component="indexer")
 
 MOST_AT_ONCE = 2000
 """Entities of one step: the more, the more of their rows are neighbours."""
-_STORED_AT_ONCE = 1500
-"""Rows. The log is held while they are stored, some milliseconds, and pushes wait for that."""
+ROWS_AT_ONCE = 1500
+"""The log is held while they are stored, some milliseconds, and pushes wait for that."""
 _GATHERING_SECONDS = 0.2
 """Before a step: what comes meanwhile is done with it."""
 _RESTS = ((20_000, 3.0), (100_000, 1.0))
@@ -66,11 +66,20 @@ class Made:
 class Indexer:
     """Follows the logs that have grown, some entities at a time, the tenants in turn."""
 
-    def __init__(self, database: Database, store: EventStore, *, is_on: bool = True, batch: int = MOST_AT_ONCE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: EventStore,
+        *,
+        is_on: bool = True,
+        batch: int = MOST_AT_ONCE,
+        rows_at_once: int = ROWS_AT_ONCE,
+    ) -> None:
         self._database = database
         self._store = store
         self._is_on = is_on
         self._batch = batch
+        self._rows_at_once = rows_at_once
         self._waiting: dict[TenantId, int] = {}
         """How far they were behind when they were last looked at."""
         self._turn = asyncio.Lock()
@@ -158,8 +167,8 @@ class Indexer:
         In several transactions. Until the last one says that the index has come so far, they have some of their terms.
         """
         behind = 0
-        for first in range(0, max(len(made.rows), 1), _STORED_AT_ONCE):
-            begun, end = time.perf_counter(), first + _STORED_AT_ONCE
+        for first in range(0, max(len(made.rows), 1), self._rows_at_once):
+            begun, end = time.perf_counter(), first + self._rows_at_once
             async with self._database.in_turn(scope) as tx:
                 head = await self._store.hold(tx, scope)
                 state = await find_index(tx, scope)
