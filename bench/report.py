@@ -21,6 +21,12 @@ class Report:
         cells: list[dict[str, Any]] = self._document["cells"]
         return cells
 
+    @property
+    def hub(self) -> dict[str, Any]:
+        """What is known of the server, which may become more."""
+        hub: dict[str, Any] = self._document["hub"]
+        return hub
+
     def add(self, cell: dict[str, Any]) -> None:
         self.cells.append(cell)
         if self._path is not None:

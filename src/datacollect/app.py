@@ -104,7 +104,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
-from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
+from datacollect.objects import LocalStore, MemoryStore, ObjectStore, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
@@ -283,6 +283,8 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
             return MemoryStore()
         case "local":
             return LocalStore(settings.attachments_folder)
+    from datacollect.objects.s3 import S3Options, S3Store
+
     secret = settings.s3_secret_access_key
     return S3Store(
         S3Options(
