@@ -1,7 +1,7 @@
 # Everything lives in .venv; nothing global is touched, no root needed. `make` is plain POSIX make.
 PYTHON ?= python3
 BIN = .venv/bin
-# A test process for each core, which keeps neighbours together; `make test PYTEST_ARGS=` runs all in one.
+# Three test processes for two cores (tests/conftest.py), which keep neighbours together; `make test PYTEST_ARGS=` runs all in one.
 PYTEST_ARGS = -n auto --dist worksteal
 UV = UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 

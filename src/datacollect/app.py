@@ -44,6 +44,7 @@ from datacollect.features.duplicates.detecting import DetectingHandler, Watcher,
 from datacollect.features.duplicates.following import follow_decisions
 from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
@@ -185,12 +186,10 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
     store = event_store(database)
     sealer = Sealer(database, store)
-    growth = _all([anchorer.committed, watcher.committed, sealer.committed])
+    indexer = Indexer(database, store, is_on=settings.search_index)
+    growth = _all([anchorer.committed, watcher.committed, sealer.committed, indexer.committed])
     log = EventLog(store, projections, clock, on_growth=growth)
-    # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
-    previous = settings.jwt_secret_previous
-    tokens = Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
+    tokens = _tokens(settings, clock)
     auth = TokenAuthenticator(database, tokens, clock)
     peppers = Peppers(settings.otp_peppers)
     tenants = CachedTenantDirectory(database, clock)
@@ -211,6 +210,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         pages=Pages(store, sealer),
         sealer=sealer,
+        indexes=indexer,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,
@@ -232,25 +232,39 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         outgoing=outgoing,
         others=OtherSystems(connections, clock),
         registries=RegistryReader(outgoing, clock),
-        jobs=Worker(
-            database,
+        jobs=_worker(
+            settings,
             clock,
-            [
-                *job_handlers(settings, clock, database, log, auth, objects, keeper),
-                ExternalSync(database, log, checks, connections, clock),
-                DelegatingHandler(database, log, connections, clock),
-                TellingHandler(outbox, settings.seals, clock),
-                SendingHandler(outbox, couriers, clock),
-            ],
-            slots=settings.jobs_at_once,
-            call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
-            lease_seconds=settings.job_lease,
+            database,
+            *job_handlers(settings, clock, database, log, auth, objects, keeper),
+            ExternalSync(database, log, checks, connections, clock),
+            DelegatingHandler(database, log, connections, clock),
+            TellingHandler(outbox, settings.seals, clock),
+            SendingHandler(outbox, couriers, clock),
         ),
         objects=objects,
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,
         messages=outbox,
+    )
+
+
+def _tokens(settings: Settings, clock: Clock) -> Tokens:
+    # Without a secret (to print the OpenAPI document, say) nobody can know the key, so no token is ever valid.
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else secrets.token_urlsafe(48)
+    previous = settings.jwt_secret_previous
+    return Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
+
+
+def _worker(settings: Settings, clock: Clock, database: Database, *handlers: AnyHandler) -> Worker:
+    return Worker(
+        database,
+        clock,
+        handlers,
+        slots=settings.jobs_at_once,
+        call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
+        lease_seconds=settings.job_lease,
     )
 
 
@@ -325,7 +339,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub), hub.indexes.running():
                 yield
         finally:
             await hub.others.aclose()

@@ -7,12 +7,13 @@ import pytest
 from httpx2 import AsyncClient
 
 from tests.accounts import Person, bearer, login, make_person
-from tests.e2e.conftest import environment, postgres_url, run, serve, warm
+from tests.e2e.conftest import environment, migrated, postgres_url, run, serve, warm
 from tests.factories import make_event, make_program, push
 from tests.features.conftest import alone, installation
+from tests.security.canaries import Canaries
 
 # Fixtures of the neighbours, under their own names.
-__all__ = ["alone", "environment", "installation", "postgres_url", "run", "serve", "warm"]
+__all__ = ["alone", "environment", "installation", "migrated", "postgres_url", "run", "serve", "warm"]
 
 
 @dataclass
@@ -52,3 +53,8 @@ async def attacker(admin: AsyncClient, client: AsyncClient) -> Attacker:
     event = make_event(data={"name": "Victim", "entityName": "individual", "nationalId": "N-1"})
     assert (await push(admin, theirs, event)).status_code == 200
     return Attacker(admin, client, mine, theirs, event["entityGuid"])
+
+
+@pytest.fixture
+def canary() -> Canaries:
+    return Canaries()

@@ -62,3 +62,20 @@ def test_routes_and_tables_are_where_their_names_say(package: str, name: str, st
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == package:
                 assert name not in {alias.name for alias in node.names}, file
+
+
+def test_what_is_called_as_the_rooms_of_a_slice_is_its_own_too() -> None:
+    """import-linter knows `queries`, and not that `versions_queries` is of the same kind."""
+    for file in files_but():
+        own = file.relative_to(SLICES).parts[0]
+        for name in imported_by(file):
+            parts = name.split(".")
+            if parts[:2] == ["datacollect", "features"] and parts[2] != own:
+                rooms = {part.rpartition("_")[2] for part in parts[3:]}
+                assert not rooms & {"queries", "tables", "routes", "schemas"}, f"{file} imports {name}"
+
+
+def imported_by(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

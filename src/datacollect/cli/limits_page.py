@@ -87,13 +87,13 @@ def _default(name: str) -> int:
 
 
 def _rates() -> list[_Limit]:
-    rates = limits.rates(_default("request_rate_limit"))
-    setting = "`REQUEST_RATE_LIMIT`"
-    account, opened, failures = (f"{rates[name].quota:,} in a minute" for name in ("account", "open", "failures"))
+    return [*_sign_ins(), *_calls()]
+
+
+def _sign_ins() -> list[_Limit]:
     logins = _default("login_rate_limit")
     wrong = _default("login_account_limit")
     window = f"{WINDOW_SECONDS // 60} minutes"
-    public = f"{limits.PUBLIC.quota} in {limits.PUBLIC.window_seconds // 60} minutes"
     return [
         _Limit("failed sign-ins of an address", f"{logins} in {window}", "`LOGIN_RATE_LIMIT`", "429 `TOO_MANY_LOGINS`"),
         _Limit(
@@ -130,6 +130,15 @@ def _rates() -> list[_Limit]:
             "429 `SIGN_IN_LOCKED`",
         ),
         _Limit("wrong tries of one national ID in a row", _told(citizens.ID_LOCK), "", "429 `SIGN_IN_LOCKED`"),
+    ]
+
+
+def _calls() -> list[_Limit]:
+    rates = limits.rates(_default("request_rate_limit"))
+    setting = "`REQUEST_RATE_LIMIT`"
+    account, opened, failures = (f"{rates[name].quota:,} in a minute" for name in ("account", "open", "failures"))
+    public = f"{limits.PUBLIC.quota} in {limits.PUBLIC.window_seconds // 60} minutes"
+    return [
         _Limit("reads of login screens by an address (`public`)", public, "", "429 `TOO_MANY_REQUESTS`"),
         _Limit(
             "questions of an account to registries (`discovery`), those that were answered in the last "
@@ -214,17 +223,26 @@ def _at_once() -> list[_Limit]:
     ]
 
 
+_TOO_LARGE = "413 `PAYLOAD_TOO_LARGE`"
+
+
 def _requests() -> list[_Limit]:
-    too_large = "413 `PAYLOAD_TOO_LARGE`"
-    pace = f"{receiving.IDLE_SECONDS:.0f} s of silence; then on the average {receiving.LEAST_BYTES_PER_SECOND} bytes/s"
-    inflated = f"{inflating.MOST_TIMES} times its size (below {inflating.FREE_BYTES // _MIB} MiB any)"
+    return [*_heads(), *_attachments(), *_configs(), *_bodies(), *_json()]
+
+
+def _heads() -> list[_Limit]:
     return [
         _Limit("first line and headers", f"{protocol.MOST_HEAD_BYTES // _KIB} KiB", "", "431 `HEADERS_TOO_LARGE`"),
         _Limit("time for them", f"{protocol.HEAD_SECONDS:.0f} s", "", "408 `HEADERS_TOO_SLOW`"),
         _Limit("query parameters", str(guard.MOST_PARAMETERS), "", "400 `TOO_MANY_PARAMETERS`"),
         _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),
-        _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", too_large),
-        _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", too_large),
+        _Limit("body on `/api/sync/*`, as sent and inflated", f"{guard.SYNC_BYTES // _MIB} MiB", "", _TOO_LARGE),
+        _Limit("config file", f"{guard.CONFIG_UPLOAD_BYTES // _MIB} MiB", "", _TOO_LARGE),
+    ]
+
+
+def _attachments() -> list[_Limit]:
+    return [
         _Limit(
             "file of an attachment",
             f"{guard.ATTACHMENT_BYTES // _MIB} MiB, or less by the program's config",
@@ -255,17 +273,34 @@ def _requests() -> list[_Limit]:
             "",
             "403 `ATTACHMENT_LINK_INVALID`",
         ),
-        _Limit("file with a sample record", f"{LARGEST_FILE_BYTES // _MIB} MiB", "", too_large),
+    ]
+
+
+def _configs() -> list[_Limit]:
+    return [
+        _Limit("file with a sample record", f"{LARGEST_FILE_BYTES // _MIB} MiB", "", _TOO_LARGE),
         _Limit("forms of a config", f"{MOST_FORMS:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("entries of its other lists, items of seeds apart", f"{MOST_ENTRIES:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("its providers, their fields, languages, templates", f"{MOST_SMALL:,}", "", "400 `INVALID_CONFIG`"),
         _Limit("findings of one kind in the answer to its upload", str(MOST_OF_A_KIND), "", "the first so many"),
-        _Limit("body of a sign-in or to an open route", f"{guard.OPEN_BYTES // _KIB} KiB", "", too_large),
+    ]
+
+
+def _bodies() -> list[_Limit]:
+    pace = f"{receiving.IDLE_SECONDS:.0f} s of silence; then on the average {receiving.LEAST_BYTES_PER_SECOND} bytes/s"
+    inflated = f"{inflating.MOST_TIMES} times its size (below {inflating.FREE_BYTES // _MIB} MiB any)"
+    return [
+        _Limit("body of a sign-in or to an open route", f"{guard.OPEN_BYTES // _KIB} KiB", "", _TOO_LARGE),
         _Limit("time for it", f"{guard.OPEN_SECONDS:.0f} s", "", "408 `BODY_TOO_SLOW`"),
-        _Limit("any other body", f"{guard.OTHER_BYTES // _MIB} MiB", "", too_large),
+        _Limit("any other body", f"{guard.OTHER_BYTES // _MIB} MiB", "", _TOO_LARGE),
         _Limit("time for any other body", pace, "", "408 `BODY_TOO_SLOW`"),
         _Limit("encodings of a body", "one: gzip or deflate", "", "415 `UNSUPPORTED_ENCODING`"),
         _Limit("what a compressed body inflates to", inflated, "", "413 `BODY_INFLATES_TOO_MUCH`"),
+    ]
+
+
+def _json() -> list[_Limit]:
+    return [
         _Limit(
             "data of an entity, with what an event adds to it",
             f"{MOST_ENTITY_BYTES // _MIB} MiB",

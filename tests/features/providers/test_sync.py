@@ -214,6 +214,37 @@ async def test_forgeries_are_refused(office: Office, idp: OidcProvider) -> None:
         assert (await office.pull(program, f"keycloak {token}")).status_code == 401, name
 
 
+async def test_what_else_a_realm_of_keycloak_signs_is_no_access_token_for_us(office: Office, idp: OidcProvider) -> None:
+    """Claims as Keycloak writes them, whole: each of these is genuine, and for something or somebody else."""
+    program = await office.program(entry(idp))
+    ours = {"typ": "Bearer", "sub": "ada", "azp": "app", "aud": "account", "sid": "s-1", "acr": "1", "scope": "openid"}
+    assert (await office.pull(program, f"keycloak {idp.sign(ours)}")).status_code == 200
+    async with office.provider(path="/realms/test2") as realm:
+        others = {
+            "an ID token of our client": idp.sign(ours | {"typ": "ID", "aud": "app", "nonce": "n"}),
+            "one that does not say so": idp.sign(ours | {"typ": None, "aud": "app", "at_hash": "h"}),
+            "a refresh token": idp.sign(ours | {"typ": "Refresh", "aud": idp.issuer}),
+            "an offline token": idp.sign(ours | {"typ": "Offline", "aud": idp.issuer}),
+            "a logout token": idp.sign(ours | {"typ": "Logout", "aud": "app"}, header={"typ": "logout+jwt"}),
+            "a link to a new password": idp.sign(ours | {"typ": "reset-credentials", "aud": idp.issuer}),
+            "one that needs a proof of its holder": idp.sign(ours | {"typ": "DPoP", "cnf": {"jkt": "k"}}),
+            "one of another client": idp.sign(ours | {"azp": "other"}),
+            "one of another service": idp.sign(ours | {"azp": "other", "client_id": "other", "scope": "profile"}),
+            "one that names us only as client_id": idp.sign(ours | {"azp": None, "client_id": "app"}),
+            "a lightweight one": idp.sign(ours | {"sub": None}),
+            "one of another realm": realm.sign(ours),
+            "another realm's key under our issuer": realm.sign(ours | {"iss": idp.issuer}),
+            "another realm's issuer under our key": idp.sign(ours | {"iss": realm.issuer}),
+            "an issuer that begins as ours": idp.sign(ours | {"iss": f"{idp.issuer}2"}),
+            "an issuer in other letters": idp.sign(ours | {"iss": idp.issuer.replace("realms", "Realms")}),
+            "one that has ended": idp.sign(ours | {"iat": idp.time - 600, "exp": idp.time - 300}),
+            "one that has not begun": idp.sign(ours | {"nbf": idp.time + 300, "exp": idp.time + 600}),
+        }
+        for name, token in others.items():
+            assert (await office.pull(program, f"keycloak {token}")).status_code == 401, name
+        assert realm.asked == 0
+
+
 def _renamed(head: str, alg: str) -> str:
     return _base64(json.dumps(json.loads(urlsafe_b64decode(head + "==")) | {"alg": alg}))
 

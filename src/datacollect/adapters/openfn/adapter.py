@@ -12,6 +12,7 @@ from datacollect.adapters.openfn.marks import Mark, read_mark
 from datacollect.adapters.openfn.options import OpenFnOptions
 from datacollect.adapters.openfn.webhook import GIVES_NOTHING, Webhook
 from datacollect.adapters.port import Failed, Health, Incoming, Outcome, Outgoing, Page, Pushed
+from datacollect.kernel.parts import parts
 
 PAGE_ITEMS = 200
 EXTRA_CALLS = 24
@@ -57,11 +58,10 @@ class OpenFnAdapter:
     async def push(self, records: Sequence[Outgoing]) -> Sequence[Outcome]:
         """A batch has arrived or it has not. One on which the workflow breaks does not keep the next ones back; one that
         it refuses for its content is sent in parts, so that a record it does not like keeps few others back."""
-        size = self._options.batch_size
         outcomes: list[Outcome] = []
-        for begin in range(0, len(records), size):
+        for some in parts(records, self._options.batch_size):
             self._extra_calls = EXTRA_CALLS
-            outcomes += await self._hand_over(records[begin : begin + size])
+            outcomes += await self._hand_over(some)
         return outcomes
 
     async def _hand_over(self, records: Sequence[Outgoing]) -> list[Outcome]:

@@ -9,6 +9,7 @@ from datacollect.db import Reading, Tx
 from datacollect.features.attachments.contents.tables import attachment_contents
 from datacollect.features.attachments.tables import attachments
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.parts import parts
 
 _a, _c = attachments.c, attachment_contents.c
 
@@ -52,8 +53,7 @@ async def miscounted(view: Reading, scope: TenantScope) -> Sequence[tuple[str, i
 async def count_anew(tx: Tx, scope: TenantScope, digests: Sequence[str]) -> None:
     having = _having(scope)
     number = select(func.coalesce(func.max(having.c.number), 0)).where(having.c.digest == _c.digest).scalar_subquery()
-    for begin in range(0, len(digests), 500):
-        some = digests[begin : begin + 500]
+    for some in parts(digests, 500):
         await tx.execute(
             update(attachment_contents).where(_c.tenant_id == scope.tenant_id, _c.digest.in_(some)).values(refs=number)
         )

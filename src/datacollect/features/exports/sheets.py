@@ -15,6 +15,7 @@ from datacollect.features.exports.columns import OTHER, Column, Kind, Table, hea
 from datacollect.features.exports.model import Header, Order, Tally, What
 from datacollect.features.exports.source import Source, asked_for
 from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.parts import parts
 
 WITHOUT_FORM = "without form"
 _SLICE = 200
@@ -91,7 +92,7 @@ class FormSheet(Sheet):
 
     async def rows(self) -> AsyncIterator[Rows]:
         async for page in self.source.entities(asked_for(self._form)):
-            for some in _slices(page):
+            for some in parts(page, _SLICE):
                 self.tally.add(entities=len(some))
                 yield [self._row(walked) for walked in some]
 
@@ -122,7 +123,7 @@ class GridSheet(Sheet):
 
     async def rows(self) -> AsyncIterator[Rows]:
         async for page in self.source.entities(asked_for(self._form), with_members=False):
-            for some in _slices(page):
+            for some in parts(page, _SLICE):
                 yield [row for walked in some for row in self._rows(walked)]
 
     def _rows(self, walked: Walked) -> Iterator[Sequence[Any]]:
@@ -158,7 +159,7 @@ class EventSheet(_FixedSheet):
 
     async def rows(self) -> AsyncIterator[Rows]:
         async for page in self.source.events():
-            for some in _slices(page):
+            for some in parts(page, _SLICE):
                 self.tally.add(events=len(some))
                 yield [_event_row(event) for event in some]
 
@@ -191,7 +192,7 @@ class AuditSheet(_FixedSheet):
 
     async def rows(self) -> AsyncIterator[Rows]:
         async for page in self.source.entries():
-            for some in _slices(page):
+            for some in parts(page, _SLICE):
                 self.tally.add(entries=len(some))
                 yield [self._row(told) for told in some]
 
@@ -240,8 +241,3 @@ def _sheets_of(plan: _Plan, source: Source, order: Order, tally: Tally) -> Itera
     yield FormSheet(name, source, tally, plan.form, table, plan.keys, labels=labels)
     for chain in table.chains():
         yield GridSheet(chain[-1].name, source, tally, plan.form, chain, labels=labels)
-
-
-def _slices(page: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for begin in range(0, len(page), _SLICE):
-        yield page[begin : begin + _SLICE]

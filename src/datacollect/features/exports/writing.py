@@ -21,6 +21,7 @@ from datacollect.features.exports.sheets import Sheet, sheets
 from datacollect.features.exports.source import Source
 from datacollect.features.exports.workbook import Workbook
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.parts import parts
 
 _BOM = "\ufeff"
 _SLICE = 200
@@ -79,19 +80,19 @@ async def _lines(source: Source, what: What, order: Order, tally: Tally) -> Asyn
     if what is What.ENTITIES:
         make = pair_of if order.what is What.ALL else view_of
         async for page in source.entities(order.form):
-            for some in _slices(page):
+            for some in parts(page, _SLICE):
                 tally.add(entities=len(some))
                 yield [_encoder.encode(make(walked)) for walked in some]
     elif what is What.EVENTS:
         async for events in source.events():
-            for some in _slices(events):
-                tally.add(events=len(some))
-                yield [event_line(event) for event in some]
+            for batch in parts(events, _SLICE):
+                tally.add(events=len(batch))
+                yield [event_line(event) for event in batch]
     else:
         async for entries in source.entries():
-            for some in _slices(entries):
-                tally.add(entries=len(some))
-                yield [_entry_line(told) for told in some]
+            for portion in parts(entries, _SLICE):
+                tally.add(entries=len(portion))
+                yield [_entry_line(told) for told in portion]
 
 
 def view_of(walked: Walked) -> dict[str, Any]:
@@ -219,8 +220,3 @@ def _file_name(title: str, taken: "set[str]") -> str:
         name = f"{cleaned} ({number}).csv"
     taken.add(name.casefold())
     return name
-
-
-def _slices(page: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    for begin in range(0, len(page), _SLICE):
-        yield page[begin : begin + _SLICE]

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from datacollect.features.tenants.routes import apps, artifacts
+from datacollect.features.tenants.artifacts_routes import artifacts
+from datacollect.features.tenants.routes import apps
 from datacollect.features.tenants.versions_routes import versions
 from datacollect.http.feature import Feature
 

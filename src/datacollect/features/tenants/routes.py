@@ -1,19 +1,17 @@
-"""`/api/apps` and `/artifacts`: programs and the files that bring them onto devices."""
+"""`/api/apps`: programs."""
 
-import asyncio
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.accepting import Accepted, accept, dumped, issues_with_paths
-from datacollect.features.tenants.artifacts import File, Made, Picture, artifact_json, artifact_qr, public_base_url
+from datacollect.features.tenants.artifacts_routes import base_url_warnings, own_address
 from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.errors import (
-    BaseUrlUnknown,
     InvalidConfigId,
     NoConfigUploaded,
     ProgramAccessDenied,
@@ -48,13 +46,8 @@ from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
 
 LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
-MOST_MADE_BYTES = 16 * 1024 * 1024
 
 apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
-artifacts = APIRouter(prefix="/artifacts", tags=["App Configuration"])
-
-ArtifactId = Annotated[str, Path(alias="artifactId", description="The program's unguessable artifact id.")]
-
 
 Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, denied=AdminRequired))]
 """Who may change this program: an ADMIN, or a `system-admin` of the program."""
@@ -164,13 +157,13 @@ async def create_app(
             plan,
             log=hub.log,
             seals=hub.seals,
-            base_url=_own_address(request, hub),
+            base_url=own_address(request, hub),
             expected=expected,
             source=source,
             now=now,
         )
     hub.tenants.forget([scope.tenant_id])
-    return saved(stored, _base_url_warnings(request, hub))
+    return saved(stored, base_url_warnings(request, hub))
 
 
 @apps.put(
@@ -201,13 +194,13 @@ async def replace_app(
             manager,
             accepted,
             seals=hub.seals,
-            base_url=_own_address(request, hub),
+            base_url=own_address(request, hub),
             expected=expected,
             source=source,
             now=now,
         )
     hub.tenants.forget([manager.tenant_id])
-    return saved(stored, _base_url_warnings(request, hub))
+    return saved(stored, base_url_warnings(request, hub))
 
 
 @apps.get(
@@ -360,18 +353,6 @@ async def patch_inji(
     return await _patch(request, hub, manager, program_id, "inji", section)
 
 
-_Responses = dict[int | str, dict[str, Any]]
-_ETAG_DOC: _Responses = {
-    200: {"headers": {"ETag": {"description": "The file as it is.", "schema": {"type": "string"}}}},
-    304: {"description": "The file is the one named by If-None-Match."},
-}
-_made = Made(MOST_MADE_BYTES)
-
-
-def _file_doc(content: dict[str, Any]) -> _Responses:
-    return {200: {**_ETAG_DOC[200], "content": content}, 304: _ETAG_DOC[304], **errors(404)}
-
-
 @apps.post(
     "/{id}/artifact/rotate",
     summary="Give a program another QR code",
@@ -387,65 +368,7 @@ async def rotate_artifact(request: Request, hub: CurrentHub, manager: Manager, p
             tx, manager, expected=expected, source=source_of(request), now=now
         )
     hub.tenants.forget([manager.tenant_id])
-    return done({"artifactId": artifact_id}, revision, _base_url_warnings(request, hub))
-
-
-@artifacts.head("/{artifactId}.json", include_in_schema=False, dependencies=[PUBLIC])
-@artifacts.get(
-    "/{artifactId}.json",
-    summary="Onboarding file",
-    response_class=Response,
-    responses=_file_doc({"application/json": {"schema": schemas.ONBOARDING_FILE}}),
-    dependencies=[PUBLIC],
-)
-async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
-    """What a device loads to take part in the program: forms and where to sync. Never a secret, never people's data."""
-    base_url = _own_address(request, hub)
-    async with hub.db.reading() as view:
-        stamp = await service.artifact_stamp(view, artifact_id)
-        file = _made.find((stamp, base_url))
-        program = None if file else await service.get_artifact(view, artifact_id, seals=hub.seals)
-    if program is not None:
-        # What is read is at least as new as its stamp; a file of a later state must not be kept under this one.
-        file = await asyncio.to_thread(artifact_json, program, base_url)
-        if (program.revision, program.updated_at) == (stamp.revision, stamp.updated_at):
-            _made.keep((stamp, base_url), file)
-    assert file is not None
-    return _file(request, file, "application/json", {"Content-Disposition": "attachment"})
-
-
-@artifacts.head("/{artifactId}.png", include_in_schema=False, dependencies=[PUBLIC])
-@artifacts.get(
-    "/{artifactId}.png",
-    summary="QR code of the onboarding file",
-    response_class=Response,
-    responses=_file_doc({"image/png": {"schema": {"type": "string", "format": "binary"}}}),
-    dependencies=[PUBLIC],
-)
-async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
-    """A QR code that holds the onboarding file's address; it stays valid until it is rotated."""
-    return await _picture(request, hub, artifact_id, Picture.PNG)
-
-
-@artifacts.head("/{artifactId}.svg", include_in_schema=False, dependencies=[PUBLIC])
-@artifacts.get(
-    "/{artifactId}.svg",
-    summary="QR code of the onboarding file, for print",
-    response_class=Response,
-    responses=_file_doc({"image/svg+xml": {"schema": {"type": "string"}}}),
-    dependencies=[PUBLIC],
-)
-async def get_artifact_svg(request: Request, hub: CurrentHub, artifact_id: ArtifactId) -> Response:
-    """The same code as the PNG, sharp at any size."""
-    return await _picture(request, hub, artifact_id, Picture.SVG)
-
-
-async def _picture(request: Request, hub: Hub, artifact_id: str, picture: Picture) -> Response:
-    async with hub.db.reading() as view:
-        await service.artifact_stamp(view, artifact_id)
-    base_url = _base_url(request, hub)
-    file = _made.get((artifact_id, base_url, picture), lambda: artifact_qr(artifact_id, base_url, picture))
-    return _file(request, file, picture.media_type)
+    return done({"artifactId": artifact_id}, revision, base_url_warnings(request, hub))
 
 
 async def _prepared(hub: Hub, uploaded: Any) -> tuple[Accepted, SeedPlan]:
@@ -471,7 +394,7 @@ async def _patch(
             tx, manager, key, section, expected=expected, source=source_of(request), now=now
         )
     hub.tenants.forget([manager.tenant_id])
-    warnings = [*(finding.text for finding in lint_section(key, section)), *_base_url_warnings(request, hub)]
+    warnings = [*(finding.text for finding in lint_section(key, section)), *base_url_warnings(request, hub)]
     return done({key: section if shown is None else shown}, revision, warnings)
 
 
@@ -495,34 +418,6 @@ def _progress(seeding: Progress | None) -> schemas.SeedingProgress | None:
     return None if seeding is None else schemas.SeedingProgress(total=seeding.total, done=seeding.done)
 
 
-def _base_url(request: Request, hub: Hub) -> str:
-    server = request.scope.get("server") or (None, None)
-    return public_base_url(
-        hub.settings.public_base_url,
-        hub.settings.railway_public_domain,
-        scheme=request.scope["scheme"],
-        host=request.headers.get("host", ""),
-        port=server[1],
-    )
-
-
-def _own_address(request: Request, hub: Hub) -> str | None:
-    """As `_base_url`; None where it is not known, for programs may have a server of their own."""
-    try:
-        return _base_url(request, hub)
-    except BaseUrlUnknown:
-        return None
-
-
-def _base_url_warnings(request: Request, hub: Hub) -> list[str]:
-    """A change that is stored never fails because of the files made from it."""
-    try:
-        _base_url(request, hub)
-    except BaseUrlUnknown as unknown:
-        return [f"Program saved, but public artifact generation failed: {unknown.message}"]
-    return []
-
-
 _DIGITS = re.compile(r"\s*([+-]?[0-9]{1,18})")
 
 
@@ -530,15 +425,3 @@ def _whole_number(text: str | None, default: int) -> int:
     """The number the text begins with, as the reference reads it."""
     found = _DIGITS.match(text or "")
     return int(found[1]) if found else default
-
-
-def _file(request: Request, file: File, media_type: str, headers: dict[str, str] | None = None) -> Response:
-    # Devices and pages of other origins load these; they always ask whether the file has changed.
-    headers = {
-        "ETag": file.etag,
-        "Cache-Control": "no-cache",
-        "Cross-Origin-Resource-Policy": "cross-origin",
-    } | (headers or {})
-    if holds(request, file.etag):
-        return Response(status_code=304, headers=headers)
-    return Response(file.body, media_type=media_type, headers=headers)

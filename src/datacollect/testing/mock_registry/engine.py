@@ -65,7 +65,6 @@ class MockRegistry:
         self._new_uuid = new_uuid
         self._token_seconds = token_seconds
         self._key = OctKey.import_key(self._store.setting("token-key", secrets.token_urlsafe(48)))
-        self._not_before = 0
         self._lock = threading.Lock()
 
     def close(self) -> None:
