@@ -25,6 +25,7 @@ from datacollect.db.database import closing
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.sealer import Sealer
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.kernel.clock import Millis, SystemClock
@@ -141,6 +142,15 @@ class Filled:
                 left = (total - reached) / per_second / 60
                 say(f"{reached:,} of {total:,} events, {per_second:,.0f}/s, {left:.0f} minutes left")
         return reached - at_first
+
+    async def index(self) -> None:
+        """Bring the search index up to the log, as a hub would have while it grew."""
+        indexer, behind, said = Indexer(self.database, event_store(self.database)), 1, time.perf_counter()
+        while self.settings.search_index and behind:
+            behind = await indexer.step(self._scope)
+            if time.perf_counter() - said > _SAID_SECONDS:
+                said = time.perf_counter()
+                say(f"the search index is {behind:,} events behind")
 
     async def seal(self) -> int:
         """Seal all that a hub would have sealed while it grew; how many runs there are."""

@@ -19,7 +19,7 @@ from bench.client import BenchError
 from bench.stats import rate
 
 _LEFT_OUT = frozenset(("log_heads", "log_segments"))
-"""The head is moved, not added to; segments are no part of a push."""
+"""The head is moved, not added to; segments are no part of a push, nor are the terms of what is new."""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-32768")
 
 
@@ -211,7 +211,7 @@ async def _write_postgres(
 
 def _is_of_a_push(table: str) -> bool:
     """Not what is shared, nor what is made beside a push."""
-    return table in {"events", "entities", "members", "audit_log", "search_terms", "event_places", "conflicts"}
+    return table in {"events", "entities", "members", "audit_log", "event_places", "conflicts"}
 
 
 def _replayed(held: "Sequence[list[Rows]] | Any", seconds: float) -> Replayed:

@@ -21,6 +21,12 @@ class Report:
         cells: list[dict[str, Any]] = self._document["cells"]
         return cells
 
+    @property
+    def hub(self) -> dict[str, Any]:
+        """What is known of the server, which may become more."""
+        hub: dict[str, Any] = self._document["hub"]
+        return hub
+
     def add(self, cell: dict[str, Any]) -> None:
         self.cells.append(cell)
         if self._path is not None:
@@ -36,6 +42,9 @@ class Report:
             self._write(self._path)
 
     def _write(self, path: Path) -> None:
+        if path.exists() and not path.is_file():  # /dev/null, a pipe: not to be replaced
+            path.write_text(self._text(), encoding="utf-8")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.part")
         unfinished.write_text(self._text(), encoding="utf-8")

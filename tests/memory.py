@@ -85,7 +85,9 @@ class MemoryDatabase(Database):
         await self._tx.run("COMMIT")
 
     @contextlib.asynccontextmanager
-    async def reading(self, within: Within = None) -> AsyncIterator[Reading]:
+    async def reading(
+        self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
+    ) -> AsyncIterator[Reading]:
         yield self._tx
 
     @contextlib.asynccontextmanager

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, select, update
 
+from datacollect.app import event_store
 from datacollect.db import Database, Reading
 from datacollect.eventstore.tables import log_heads
 from datacollect.features.conflicts.tables import conflicts
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.features.entities.tables import entities, members
@@ -16,7 +18,11 @@ from datacollect.kernel.identity import TenantScope
 
 
 async def derived_state(database: Database, scope: TenantScope) -> Mapping[str, Any]:
-    """Every derived column of entities and memberships, byte for byte; the index; the counts; the conflicts."""
+    """Every derived column of entities and memberships, byte for byte; the index; the counts; the conflicts.
+
+    The index is brought up to the log first: it follows by itself.
+    """
+    await Indexer(database, event_store(database)).catch_up(scope)
     async with database.reading(scope) as view:
         return await _state(view, scope)
 
@@ -48,6 +54,7 @@ async def _state(view: Reading, scope: TenantScope) -> Mapping[str, Any]:
 
 async def ruin(database: Database, scope: TenantScope) -> None:
     """Lose or change everything that is live, so that what is there afterwards comes from the rebuild."""
+    await Indexer(database, event_store(database)).catch_up(scope)
     async with database.transaction(scope) as tx:
         changed = update(entities).where(entities.c.tenant_id == scope.tenant_id)
         await tx.execute(changed.values(version=entities.c.version + 1, name="ruined"))

@@ -28,6 +28,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES, keys_of, subjects_among
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.service import entities_changed
 from datacollect.features.tenants.asked import matching_of
@@ -132,6 +133,7 @@ async def _fill(bench: Bench, database: Database, program: _Program, total: int)
         if time.perf_counter() - said > 15:
             said = time.perf_counter()
             say(f"{len(program.people)} of {total} people")
+    await Indexer(database, event_store(database)).catch_up(program.scope)
     seconds = time.perf_counter() - begun
     bench.record(
         f"duplicates/people{total}/fill", meter, people=len(program.people), events=stored, seconds=round(seconds, 1),

@@ -25,6 +25,7 @@ from datacollect.db import open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import SystemClock
@@ -201,7 +202,8 @@ async def fill(environment: Mapping[str, str], config_id: str, total: int) -> _M
     database = open_database(environment.get("DATABASE_URL"), data_dir=Path(environment["DATA_DIR"]), pool_size=2)
     left, said = total, time.perf_counter()
     async with closing(database):
-        log = EventLog(event_store(database), [EntityProjection(FOLLOWERS)], SystemClock())
+        store = event_store(database)
+        log = EventLog(store, [EntityProjection(FOLLOWERS)], SystemClock())
         while left:
             size = min(_BATCH, left)
             batch = [_next(maker, made, chance) for _ in range(size)]
@@ -213,6 +215,7 @@ async def fill(environment: Mapping[str, str], config_id: str, total: int) -> _M
             if time.perf_counter() - said > 15:
                 said = time.perf_counter()
                 say(f"{total - left} of {total} entities")
+        await Indexer(database, store).catch_up(scope)
     return made
 
 

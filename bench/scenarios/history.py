@@ -66,13 +66,16 @@ async def _fill(bench: Bench, full: Filled, total: int) -> None:
     meter, begun = bench.meter(), time.perf_counter()
     filled = await full.fill(total)
     seconds = time.perf_counter() - begun
+    await full.index()
+    indexed = time.perf_counter() - begun - seconds
     runs = await full.seal()
-    sealed = time.perf_counter() - begun - seconds
+    sealed = time.perf_counter() - begun - seconds - indexed
     say(f"sealed {runs:,} runs")
     await full.settle()
     bench.record(
         f"history/events{total}/fill", meter, events=filled, seconds=round(seconds, 1),
-        events_per_s=rate(filled, seconds), sealed_runs=runs, sealing_seconds=round(sealed, 1),
+        events_per_s=rate(filled, seconds), indexing_seconds=round(indexed, 1), sealed_runs=runs,
+        sealing_seconds=round(sealed, 1),
     )  # fmt: skip
 
 

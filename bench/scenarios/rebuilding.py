@@ -19,6 +19,7 @@ from datacollect.db import open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.kernel.clock import SystemClock, parse_timestamp
 from datacollect.kernel.identity import system_scope
@@ -113,6 +114,7 @@ async def _fill(environment: dict[str, str], config_id: str, total: int) -> None
             async with database.transaction(scope) as tx:
                 await log.append(tx, scope, tenant, batch)
             left -= len(batch)
+        await Indexer(database, event_store(database)).catch_up(scope)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ from datacollect.features.duplicates.detecting import DetectingHandler, Watcher,
 from datacollect.features.duplicates.following import follow_decisions
 from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.entities import feature as entities
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.reindexing import Reindexer, enqueue_missing
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
@@ -103,7 +104,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
-from datacollect.objects import LocalStore, MemoryStore, ObjectStore, S3Options, S3Store, Spool, StorageUnavailable
+from datacollect.objects import LocalStore, MemoryStore, ObjectStore, Spool, StorageUnavailable
 from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
@@ -185,7 +186,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
     store = event_store(database)
     sealer = Sealer(database, store)
-    growth = _all([anchorer.committed, watcher.committed, sealer.committed])
+    indexer = Indexer(database, store, is_on=settings.search_index)
+    growth = _all([anchorer.committed, watcher.committed, sealer.committed, indexer.committed])
     log = EventLog(store, projections, clock, on_growth=growth)
     tokens = _tokens(settings, clock)
     auth = TokenAuthenticator(database, tokens, clock)
@@ -208,6 +210,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         log=log,
         pages=Pages(store, sealer),
         sealer=sealer,
+        indexes=indexer,
         anchorer=anchorer,
         tenants=tenants,
         checks=checks,
@@ -291,6 +294,8 @@ def open_objects(settings: Settings, clock: Clock) -> ObjectStore:
             return MemoryStore()
         case "local":
             return LocalStore(settings.attachments_folder)
+    from datacollect.objects.s3 import S3Options, S3Store
+
     secret = settings.s3_secret_access_key
     return S3Store(
         S3Options(
@@ -334,7 +339,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             await prepare(hub)
-            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub):
+            async with hub.devices.running(), hub.jobs.running(), rounds(hub), sealing(hub), hub.indexes.running():
                 yield
         finally:
             await hub.others.aclose()

@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     search_index: bool = Field(
         True,
         alias="SEARCH_INDEX",
-        description="Whether an index of words and searchable fields is kept. Off, pushes are faster and searches look "
-        "through the whole program ([figures](../decisions/0035-the-search-index.md)). To be the same in all processes.",
+        description="Whether an index of words and searchable fields is kept. Off, less is written and searches look "
+        "through the whole program ([figures](../decisions/0061-the-index-behind-the-pushes.md)). To be the same in all processes.",
     )
     seal_segments: bool = Field(
         True,

@@ -74,7 +74,7 @@ def test_crowds_and_ceilings_are_measured_without_an_error(scenario: str, keys: 
     assert all(set(cell.get("outcomes", {"200": 1})) == {"200"} for cell in result["cells"])
     if scenario == "ceiling":
         assert result["cells"][-1]["share"] > 0
-        assert result["cells"][1]["rows_per_event"] > 2
+        assert result["cells"][1]["rows_per_event"] >= 2
 
 
 def test_pages_are_measured_as_they_lie(tmp_path: Path) -> None:

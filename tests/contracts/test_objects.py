@@ -7,7 +7,8 @@ from pathlib import Path
 import obstore
 import pytest
 
-from datacollect.objects import LocalStore, MemoryStore, ObjectKey, ObjectStore, S3Store, Spool
+from datacollect.objects import LocalStore, MemoryStore, ObjectKey, ObjectStore, Spool
+from datacollect.objects.s3 import S3Store
 from datacollect.testing.objects import ObjectStoreContract, Tamper, a_tenant, put
 from datacollect.testing.s3 import S3Server
 from tests.processes import free_port

@@ -234,6 +234,7 @@ LOOKUPS = {
     "one of several numbers": Lookup("phone", NUMBERS),
     "one of several numbers and texts": Lookup("phone", [*NUMBERS, Range("=x", "=x"), Range("=y", "=y")]),
     "dates before": Lookup("phone", [Range("=", "=2024-01-01~")]),
+    "what is new as well": Lookup("phone", [Range("=0912", "=0912")], beyond=7),
 }
 TERMS_BY_KEY = {
     "sqlite": re.compile(
@@ -258,12 +259,13 @@ async def test_the_search_index_is_asked_by_key(hub: Hub, name: str) -> None:
 
 
 @pytest.mark.usefixtures("filled")
-async def test_every_statement_of_a_reindex_finds_its_rows_by_key(admin: AsyncClient, hub: Hub) -> None:
+async def test_every_statement_of_the_indexer_and_a_reindex_finds_its_rows_by_key(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     await push(admin, program, *(make_event(data={"name": "Ana", "phone": "0912"}) for _ in range(20)))
     scope = system_scope(TenantId(program))
     reindexer = Reindexer(event_store(hub.db), batch=3)
     with hub.db.statements.record() as statements:
+        await hub.indexes.catch_up(scope)
         for fields in (("phone",), ()):
             is_done = False
             while not is_done:

@@ -11,7 +11,8 @@ from sqlalchemy import types as sql
 from datacollect.app import create_app  # imports every slice, and so every table
 from datacollect.db import Database
 from datacollect.db.metadata import metadata
-from datacollect.db.migrate import migration_config
+from datacollect.db.migrate import latest_revision
+from datacollect.db.upgrading import migration_config
 from tests.conftest import ENGINES, database_url
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +78,9 @@ async def test_every_row_of_every_table_outlives_every_later_migration(
     assert create_app
     script = ScriptDirectory.from_config(migration_config())
     revisions = [one.revision for one in reversed(list(script.walk_revisions()))]
+    assert (
+        latest_revision() == script.get_current_head()
+    )  # one has it from the files' names, the other from what is in them
     filled: dict[str, list[dict[str, Any]]] = {}
 
     def step(connection: Connection, revision: str) -> None:

@@ -108,7 +108,9 @@ def warmed() -> Iterator[Warm]:
 
 
 def _serve() -> None:
-    from datacollect.cli import main
+    from datacollect.cli import commands, main
+
+    assert commands  # what `main` would import once more in each process
 
     running: set[int] = set()
     for line in sys.stdin:

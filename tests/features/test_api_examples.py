@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
@@ -385,7 +386,7 @@ async def world_of(installation: Installation) -> AsyncIterator[World]:
             async with installation.running(
                 STAFF_PROVIDERS=json.dumps([named]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
             ) as (app, client):
-                document = Document(ApiDescription(app).document)
+                document = Document(msgspec.json.decode(ApiDescription(app).as_json))
                 world = World(app, client, installation.clock, idp, odoo, spp, document)
                 account = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
                 client.headers.update(bearer((await world.done("POST", "/api/users/login", json=account))["token"]))

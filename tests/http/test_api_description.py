@@ -1,3 +1,4 @@
+import asyncio
 import importlib
 import re
 from collections import Counter
@@ -170,10 +171,17 @@ def test_routes_of_devices_take_tokens_of_the_program_s_providers_too(document: 
 
 
 async def test_all_addresses_give_the_same_document(open_hub: OpenHub) -> None:
+    answered = 0
     async with open_hub() as client:
+        first = asyncio.ensure_future(client.get("/openapi.json"))
+        while not first.done():
+            assert (await client.get("/health")).status_code == 200
+            answered += not first.done()
         one, two, text = [
-            await client.get(path) for path in ("/openapi.json", "/api-docs/openapi.json", "/openapi.yaml")
+            await first,
+            *[await client.get(path) for path in ("/api-docs/openapi.json", "/openapi.yaml")],
         ]
+    assert answered  # while it was made: that takes half a second, and nobody else waits for it
     assert one.headers["content-type"] == "application/json"
     assert one.content == two.content
     assert yaml.load(text.content, yaml.CSafeLoader) == one.json()

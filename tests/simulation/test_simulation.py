@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from typer.testing import CliRunner
 
-from datacollect.cli import app as command
+from datacollect.cli.commands import app as command
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.testing.devices import Generation
 from datacollect.testing.simulation.rules import Rule

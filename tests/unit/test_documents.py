@@ -10,7 +10,7 @@ from typing import Any
 
 import typer.main
 
-import datacollect.cli
+import datacollect.cli.commands
 from datacollect.app import create_app
 from datacollect.http.policy import operations_of
 from datacollect.settings import Settings
@@ -89,7 +89,7 @@ def calls_in(line: str) -> Iterator[list[str]]:
 
 
 def mistake_in(words: list[str]) -> str | None:
-    command: Any = typer.main.get_command(datacollect.cli.app)
+    command: Any = typer.main.get_command(datacollect.cli.commands.app)
     for word in words:
         if hasattr(command, "commands") and word != "…":
             if word not in command.commands:

@@ -13,13 +13,12 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
-from sqlalchemy import column, select, table
 
 from datacollect.app import create_hub
-from datacollect.cli.database import has_table, require_reachable
+from datacollect.cli.database import require_reachable
 from datacollect.cli.showing import print_json
 from datacollect.db import Database
-from datacollect.db.migrate import latest_revision
+from datacollect.db.migrate import applied_revisions, latest_revision
 from datacollect.http.body import strict_json
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
@@ -29,8 +28,6 @@ from datacollect.settings import check_keys, check_storage, load_settings
 _T = TypeVar("_T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
-
-_applied = table("alembic_version", column("version_num"))
 
 
 def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
@@ -115,10 +112,8 @@ def as_json_text(value: Any) -> bytes:
 async def require_current(database: Database) -> None:
     """Raises `StartupError` unless the schema is this release's: a command must not be what migrates a live hub."""
     async with database.reading() as view:
-        if await has_table(view, _applied):
-            applied = (await view.execute(select(_applied.c.version_num))).scalars()
-            if set(applied) == {latest_revision()}:
-                return
+        if await view.connection.run_sync(applied_revisions) == [latest_revision()]:
+            return
     raise StartupError(
         "This database is not there or not up to date. Check DATA_DIR or DATABASE_URL, and run `datacollect migrate`."
     )

@@ -8,7 +8,8 @@ import fcntl
 import multiprocessing
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp
 from datacollect.app import create_app, create_hub, prepare
 from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable
+from datacollect.cli.failures import reporting
 from datacollect.cli.showing import counted
 from datacollect.cli.supervisor import Supervisor
 from datacollect.db import Database
@@ -58,7 +60,7 @@ def serve(
     configure_logging(settings.log_level)
     _give_back_large_blocks()
     with alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
-        asyncio.run(_prepare_once(settings, processes))
+        _in_a_process_of_its_own(lambda: asyncio.run(_prepare_once(settings, processes)))
         _warn(settings)
         _run(settings, listener, processes)
 
@@ -93,6 +95,30 @@ def _give_back_large_blocks() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
+
+
+def _in_a_process_of_its_own(work: Callable[[], None]) -> None:
+    """Do what comes before serving where all that it needs is given back: migrations, and Alembic to run them, are 10 MiB.
+
+    If it fails, it has said why, and this process ends as that one did. Only where the system is Linux: elsewhere not
+    everything that is loaded by now bears a fork.
+    """
+    if sys.platform != "linux":
+        work()
+        return
+    process = multiprocessing.get_context("fork").Process(target=_alone, args=(work,), daemon=True)
+    process.start()
+    process.join()
+    if process.exitcode:
+        # As a shell tells of it, if a signal ended it.
+        sys.exit(process.exitcode if process.exitcode > 0 else 128 - process.exitcode)
+
+
+def _alone(work: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what interrupts both is told by the one that waits
+    _end_with_parent()
+    with reporting():
+        work()
 
 
 async def _prepare_once(settings: Settings, processes: int) -> None:

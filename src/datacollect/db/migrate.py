@@ -1,19 +1,19 @@
-"""Bring the schema up to date, by Alembic, alone, whatever process starts first."""
+"""Bring the schema up to date, by Alembic, alone, whatever process starts first.
+
+Whether it is up to date is seen without Alembic: reading it and all migrations takes longer than all else of a start, and
+what it imports (Mako, and Pygments with its lexers) would stay in memory as long as the process lives.
+"""
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, inspect, select, table
 
 from datacollect.db.database import Database
-from datacollect.kernel.errors import StartupError
 
-_SCRIPTS = Path(__file__).with_name("migrations")
+_VERSIONS = Path(__file__).with_name("migrations") / "versions"
+_applied = table("alembic_version", column("version_num"))
 
 
 async def migrate(database: Database) -> None:
@@ -22,35 +22,25 @@ async def migrate(database: Database) -> None:
     Raises `StartupError` for a schema that no release up to this one has made.
     """
 
-    def upgrade(connection: Connection) -> None:
-        applied = MigrationContext.configure(connection).get_current_heads()
-        if applied == (latest_revision(),):
-            # Reading all migrations takes longer than all else of a start.
+    def up_to_date(connection: Connection) -> None:
+        applied = applied_revisions(connection)
+        if applied == [latest_revision()]:
             return
-        _require_known(applied)
-        config = migration_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        from datacollect.db.upgrading import upgrade  # noqa: PLC0415 - see above
 
-    await database.run_migration(upgrade)
+        upgrade(connection, applied)
 
-
-def _require_known(applied: Sequence[str]) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(migration_config()).walk_revisions()}
-    for revision in applied:
-        if revision not in known:
-            raise StartupError(
-                f"The database has schema {revision}, which this release does not know: a newer release, or another program, made it."
-                " Start that release, or restore a backup from before it. Nothing was changed."
-            )
+    await database.run_migration(up_to_date)
 
 
-def migration_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    return config
+def applied_revisions(connection: Connection) -> Sequence[str]:
+    """What the database's schema is: nothing for an empty one."""
+    if not inspect(connection).has_table(_applied.name):
+        return []
+    return connection.execute(select(_applied.c.version_num)).scalars().all()
 
 
 @cache
-def latest_revision() -> str | None:
-    return ScriptDirectory.from_config(migration_config()).get_current_head()
+def latest_revision() -> str:
+    """That of this release: each file of a migration begins with its revision, and they are in order."""
+    return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))

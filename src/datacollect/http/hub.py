@@ -266,6 +266,18 @@ class Messages(Protocol):
         """Have a message sent after the commit of `tx`; its id. To be called last in `tx`."""
 
 
+class SearchIndexes(Protocol):
+    """Follow the logs, behind the pushes."""
+
+    def running(self) -> AbstractAsyncContextManager[None]: ...
+
+    def want(self, tenant_id: TenantId) -> None:
+        """The index of this program is behind its log."""
+
+    async def catch_up(self, scope: TenantScope) -> None:
+        """Follow one log to where it ends now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
@@ -276,6 +288,7 @@ class Hub:
     log: EventLog
     pages: Pages
     sealer: Sealer
+    indexes: SearchIndexes
     anchorer: Anchorer
     tenants: TenantDirectory
     checks: EventChecks

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import FileResponse, RedirectResponse
 
+from datacollect.http.aside import aside
 from datacollect.http.conditional import holds
 from datacollect.http.frame import CONTENT_SECURITY_POLICY
 from datacollect.http.openapi import TITLE, VERSION, describe
@@ -23,10 +23,6 @@ _ASSETS = frozenset(("swagger-ui-bundle.js", "swagger-ui.css", "start.js", "favi
 _PAGE_HEADERS = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
 _ASSET_HEADERS = {"Cache-Control": "public, max-age=86400"}
 
-_DUMPER: type[yaml.CSafeDumper] | type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""Of libyaml where it is there: it is quicker, and the event loop waits for it."""
-
-
 _DOCUMENT = {
     "type": "object",
     "examples": [{"openapi": "3.1.0", "info": {"title": TITLE, "version": VERSION}, "paths": {}}],
@@ -34,31 +30,33 @@ _DOCUMENT = {
 
 
 class ApiDescription:
-    """The OpenAPI document in both notations, made once, when somebody asks."""
+    """The OpenAPI document in both notations, each made once, when somebody asks: it takes half a second and more."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     @cached_property
-    def document(self) -> dict[str, Any]:
-        return describe(self._app)
-
-    @cached_property
     def as_json(self) -> bytes:
-        return msgspec.json.encode(self.document)
+        return msgspec.json.encode(describe(self._app))
 
     @cached_property
     def as_yaml(self) -> bytes:
-        written = yaml.dump(self.document, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
-        return str(written).encode()
+        import yaml  # noqa: PLC0415 - most never ask for it, and the library is 1 MiB
+
+        # Of libyaml where it is there: it is quicker.
+        dumper: type[yaml.CSafeDumper] | type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        document = msgspec.json.decode(self.as_json)
+        return str(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)).encode()
 
 
 async def get_openapi_json(request: Request) -> Response:
-    return _cacheable(request, _description(request).as_json, "application/json")
+    description = _description(request)
+    return _cacheable(request, await aside(lambda: description.as_json), "application/json")
 
 
 async def get_openapi_yaml(request: Request) -> Response:
-    return _cacheable(request, _description(request).as_yaml, "application/yaml")
+    description = _description(request)
+    return _cacheable(request, await aside(lambda: description.as_yaml), "application/yaml")
 
 
 def _description(request: Request) -> ApiDescription:

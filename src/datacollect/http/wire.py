@@ -20,7 +20,17 @@ def examples(*values: Any) -> ConfigDict:
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
-class Wire(BaseModel):
+class Model(BaseModel):
+    """The base of all models of the wire.
+
+    What checks and writes one is built when it is first used, or described: no hub is asked for all that it can do, and
+    together they are 2 MiB and a tenth of a start. pydantic builds each once, whatever threads ask for it.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Wire(Model):
     """Only the wire's names, no conversions: `"true"` is not a boolean. Unknown keys are dropped."""
 
     model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore", validate_by_name=False)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datacollect.objects import S3Options
+from datacollect.objects.s3 import S3Options
 
 _KEY, _SECRET = "hub-in-tests", "only-on-loopback-only-on-loopback"
 _PATIENCE_SECONDS = 60

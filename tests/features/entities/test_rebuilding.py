@@ -344,6 +344,7 @@ async def test_a_failure_is_not_forgotten_by_a_rebuild_that_was_cut_off(hub: Hub
 async def test_a_check_tells_each_row_that_differs(hub: Hub, scope: TenantScope) -> None:
     household = {"name": "G", "members": [{"guid": "a", "n": 1}, {"guid": "b", "n": 1}]}
     await append(hub, scope, event("create-group", "g", household))
+    await hub.indexes.catch_up(scope)
     mine = entities.c.tenant_id == scope.tenant_id
     async with hub.db.transaction(scope) as tx:
         await tx.execute(

@@ -7,7 +7,8 @@ from alembic import command
 from sqlalchemy import Connection
 
 from datacollect.db import EVERY_TENANT, open_database
-from datacollect.db.migrate import migrate, migration_config
+from datacollect.db.migrate import migrate
+from datacollect.db.upgrading import migration_config
 from datacollect.features.external.queries import find_marks
 from datacollect.features.external.record_queries import failed_records
 from datacollect.kernel.identity import system_scope

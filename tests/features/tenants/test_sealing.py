@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from datacollect.db import EVERY_TENANT, Database, open_database
-from datacollect.db.migrate import migration_config
+from datacollect.db.upgrading import migration_config
 from datacollect.features.tenants.adoption import reseal
 from datacollect.features.tenants.sealing import NO_SECRETS, open_sealed, seal
 from datacollect.features.tenants.versions_queries import programs_sealed_otherwise, replace_sealed

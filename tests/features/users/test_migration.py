@@ -9,7 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from datacollect.db import open_database
-from datacollect.db.migrate import migrate, migration_config
+from datacollect.db.migrate import migrate
+from datacollect.db.upgrading import migration_config
 from tests.conftest import ENGINES, database_url
 
 pytestmark = pytest.mark.anyio

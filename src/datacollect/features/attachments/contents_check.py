@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import puremagic
-
 _PIECE_BYTES = 256 * 1024
 _HEAD_BYTES = 4096
 _WORDPROCESSING = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -39,6 +37,9 @@ def _magic(*names: str) -> Check:
 
 def _names_of(head: bytes) -> list[str]:
     """The types that have the longest mark with which it begins: several have the same, or begin alike."""
+    # With the first file: it reads a table of all marks there are, 1.3 MiB, when it is imported.
+    import puremagic  # noqa: PLC0415
+
     try:
         found = [one for one in puremagic.magic_string(head) if one.mime_type]
     except (puremagic.PureError, ValueError):

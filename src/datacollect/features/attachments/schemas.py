@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from datacollect.features.attachments.links import MOST_SECONDS, SECONDS
 from datacollect.features.attachments.model import Attachment
-from datacollect.http.wire import Wire, examples
+from datacollect.http.wire import Model, Wire, examples
 from datacollect.kernel.clock import format_timestamp
 
 _EXAMPLE: Any = {
@@ -34,7 +34,7 @@ _GONE: Any = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
 

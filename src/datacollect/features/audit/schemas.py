@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Instant, Wire, examples
+from datacollect.http.wire import Instant, Model, Wire, examples
 
 _Name = Annotated[str, StringConstraints(max_length=512)]
 
@@ -48,7 +48,7 @@ class AuditLogPush(Wire):
     audit_logs: list[AuditLogIn] = Field(fail_fast=True)
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

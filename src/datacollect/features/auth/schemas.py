@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 _ACCESS = "eyJhbGciOi….eyJzdWIiOi….c2lnbmF0…"
 _REFRESH = "dcr1.…"
 
 
-class _Wire(BaseModel):
+class _Wire(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import NonEmpty, Wire, examples
+from datacollect.http.wire import Model, NonEmpty, Wire, examples
 from datacollect.kernel.errors import Issue, IssueCode
 from datacollect.kernel.jwks import LONGEST_TOKEN
 
@@ -97,7 +97,7 @@ class NonceRequest(Wire):
     tenant_id: NonEmpty = Field(description="The program.", examples=["household-registry"])
 
 
-class _Answer(BaseModel):
+class _Answer(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
 
@@ -131,7 +131,7 @@ class Nonce(_Answer):
     expires_in: int = Field(description="Seconds.", examples=[600])
 
 
-class CitizenSignedOut(BaseModel):
+class CitizenSignedOut(Model):
     model_config = examples({"status": "success", "message": "Signed out"})
 
     status: Literal["success"] = "success"

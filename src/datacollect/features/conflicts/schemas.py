@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from datacollect.http.wire import Wire, examples
+from datacollect.http.wire import Model, Wire, examples
 from datacollect.kernel.errors import IssueCode
 
 _CONFLICT: dict[str, Any] = {
@@ -46,7 +46,7 @@ class ConflictDecision(Wire):
         return self
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

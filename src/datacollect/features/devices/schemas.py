@@ -2,8 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from datacollect.http.wire import Model
 
 _EXAMPLE: dict[str, Any] = {
     "tenantId": "household-registry",
@@ -22,7 +24,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

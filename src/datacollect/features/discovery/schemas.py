@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, StringConstraints
+from pydantic import ConfigDict, Field, RootModel, SecretStr, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Wire
+from datacollect.http.wire import Model, Wire
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -107,7 +107,7 @@ class Discover(Wire):
     filter: ProgramFilter | None = None
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

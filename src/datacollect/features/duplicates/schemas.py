@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Wire, examples
+from datacollect.http.wire import Model, Wire, examples
 
 StatusName = Literal["open", "not-a-duplicate", "merged", "deleted"]
 
@@ -86,7 +86,7 @@ class DuplicateCheck(Wire):
     )
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

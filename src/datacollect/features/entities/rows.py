@@ -25,13 +25,13 @@ from datacollect.kernel.identity import TenantScope
 
 # Entities (part 0) and memberships (part 1) come in one shape, so that one statement brings both.
 SELECT_ENTITY = """
-SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text), e.stamps, e.deleted, e.changed_position, e.last_updated"""
+SELECT 0, e.guid, e.type, e.version, CAST(e.data AS text) AS data, e.stamps, e.deleted, e.changed_position, e.last_updated"""
 _MEMBER = "SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position"
 
 # What the index holds (part 2) comes along where the next append needs it.
 _SELECT_INDEX = f"""
 UNION ALL
-SELECT 2, fields, next_fields, rules, CAST(changes AS text), NULL, NULL, begun_position, through_position
+SELECT 2, fields, next_fields, rules, CAST(changes AS text), CAST(indexed_position AS text), NULL, begun_position, through_position
 FROM {indexing.STATES} WHERE tenant_id = """
 
 ENTITY_COLUMNS = "guid, type, entity_name, name, area_id, parent_guid, version, data, stamps, deleted, changed_position, last_updated, sort_name, form_key"
@@ -191,8 +191,8 @@ async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) ->
     async for some in in_turns(await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters)):
         for row in some:
             if row[0] == 2:
-                _, fields, next_fields, rules, changes, _, _, begun, through = row
-                index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes)))
+                _, fields, next_fields, rules, changes, indexed, _, begun, through = row
+                index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes), int(indexed), 0))
             else:
                 _put(states, row)
     return states, index

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 _MEMBER: dict[str, Any] = {
     "guid": "p-001",
@@ -28,7 +28,7 @@ _GROUP: dict[str, Any] = {
 }
 
 
-class _Wire(BaseModel):
+class _Wire(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from datacollect.features.external.model import Run
 from datacollect.features.external.service import Lost, Tested
-from datacollect.http.wire import NonEmpty, Wire, examples
+from datacollect.http.wire import Model, NonEmpty, Wire, examples
 from datacollect.kernel.clock import Millis, format_timestamp
 
 _JOB_ID = "1f0c8e14-3f0d-4a39-9a5b-7b1c6d2f9e10"
@@ -70,7 +70,7 @@ class StartSync(Wire):
     )
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

@@ -4,14 +4,16 @@ What is checked is written down in `docs/reference/form-validation.md`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 import structlog
 
 from datacollect.eventstore.checks import Mismatch
 from datacollect.eventstore.event import Event
-from datacollect.features.forms.translation import PATTERN_OPTIONS, FormSchema, translate
+from datacollect.features.forms.translation import FormSchema, translate
+
+if TYPE_CHECKING:
+    from datacollect.features.forms.engine import ValidationError
 
 _log = structlog.get_logger(component="forms")
 
@@ -90,13 +92,13 @@ class Form:
     """A form, ready to check data."""
 
     def __init__(self, name: str, form: FormSchema) -> None:
+        from datacollect.features.forms.engine import validator  # noqa: PLC0415 - with the first form, see there
+
         self.name = name
         self._schema = form.schema
         self._fields: Mapping[str, Any] = form.schema["properties"]
         self._required = form.required
-        self._validator = jsonschema_rs.Draft202012Validator(
-            form.schema, pattern_options=PATTERN_OPTIONS, validate_formats=False, offline=True
-        )
+        self._validator = validator(form.schema)
 
     def faults(self, data: dict[str, Any], *, complete: bool) -> Iterator[tuple[Path, str]]:
         """One for each field that does not match: where, from `data`, and what is expected there."""
@@ -109,18 +111,20 @@ class Form:
                 return
         except ValueError:
             pass  # a text that is not Unicode, which no body can bring; its field is passed over below
+        from datacollect.features.forms.engine import ValidationError  # noqa: PLC0415
+
         # Field by field, each to its first fault: all faults of a hostile list of rows would take seconds to tell.
         for key, value in data.items():
             if key in self._fields:
                 try:
                     self._validator.validate({key: value})
-                except jsonschema_rs.ValidationError as fault:
+                except ValidationError as fault:
                     yield _told(self._schema, fault)
                 except ValueError:
                     continue
 
 
-def _told(schema: Any, fault: jsonschema_rs.ValidationError) -> tuple[Path, str]:
+def _told(schema: Any, fault: "ValidationError") -> tuple[Path, str]:
     """Where and what is expected, in the form's words; never what was sent: it is people's data."""
     at: Path = tuple(fault.instance_path)
     *steps, keyword = fault.schema_path

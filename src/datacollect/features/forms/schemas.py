@@ -1,12 +1,12 @@
 """Wire models of findings."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema_rs
-
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS
 from datacollect.kernel.forms import (
     DEEPEST,
@@ -29,9 +27,6 @@ Schema = Any
 
 TECHNICAL_KEYS = SERVER_MANAGED_KEYS | {"entityName", "_displayName", "parentId", "members", "memberIds"}
 """Keys of an event's data that the hub reads itself; a form's component of that name is not looked at."""
-
-PATTERN_OPTIONS = jsonschema_rs.RegexOptions(size_limit=400_000, dfa_size_limit=400_000)
-"""The engine without backtracking: its time grows with the text only. Larger patterns are not checked."""
 
 _LONGEST_MATCHED = 500
 """Characters. The engine's time also grows with the pattern, so longer texts are not matched with a form's own."""
@@ -213,8 +208,10 @@ def _form_patterns(component: Mapping[str, Any]) -> Iterator[Schema]:
 
 
 def _matching(pattern: str, description: str) -> Iterator[Schema]:
+    from datacollect.features.forms.engine import validator  # noqa: PLC0415 - with the first form, see there
+
     try:
-        jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=PATTERN_OPTIONS, offline=True)
+        validator({"pattern": pattern})
     except Exception:
         # Patterns are written for JavaScript; what this engine lacks (looking ahead, back-references) or finds too
         # large is left to the client.

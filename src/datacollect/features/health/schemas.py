@@ -2,12 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
-
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 
-class Health(BaseModel):
+class Health(Model):
     model_config = examples({"status": "ok", "database": "connected", "timestamp": "2026-01-01T00:00:00.000Z"})
 
     status: Literal["ok", "degraded"]
@@ -16,7 +14,7 @@ class Health(BaseModel):
     """ISO-8601 in UTC with milliseconds and `Z`."""
 
 
-class Liveness(BaseModel):
+class Liveness(Model):
     model_config = examples({"status": "ok"})
 
     status: Literal["ok"] = "ok"

@@ -3,8 +3,10 @@ building models."""
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from datacollect.http.wire import Model
 
 _EVENT: dict[str, Any] = {
     "guid": "3f0e5b8a-52a7-4d0c-9a34-6d1f6a0c7e11",
@@ -36,7 +38,7 @@ _ENTRY: dict[str, Any] = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

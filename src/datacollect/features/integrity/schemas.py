@@ -2,16 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 _HEAD = "v3:398a872adfd302e34b2a6455db974bac81c7a1d1f52a09709c476babd93d6a11"
 _CHECKED = "v3:0c4f0e5d5f3b4c1f8d8c2e0f7a9b6d3e1c5a7f9b2d4e6f8091a3b5c7d9e1f203"
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

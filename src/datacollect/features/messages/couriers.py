@@ -7,7 +7,6 @@ from datacollect.kernel.clock import Clock
 from datacollect.messaging import Channel, Courier
 from datacollect.messaging.console import ConsoleCourier
 from datacollect.messaging.http import GatewayCourier, WebhookCourier, read_gateway
-from datacollect.messaging.smtp import SmtpCourier, read_smtp, trusted_certificates
 from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
 
@@ -36,6 +35,9 @@ def open_couriers(settings: Settings, client: GuardedClient, clock: Clock) -> Co
 
 
 def _smtp(settings: Settings, clock: Clock) -> Courier:
+    # Not where nothing is sent by mail: the library stays in memory.
+    from datacollect.messaging.smtp import SmtpCourier, read_smtp, trusted_certificates  # noqa: PLC0415
+
     assert settings.smtp_url is not None
     options = read_smtp(
         settings.smtp_url.get_secret_value(), sender=settings.smtp_from, allow_plain=settings.smtp_allow_plain

@@ -2,8 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from datacollect.http.wire import Model
 
 _MESSAGE: dict[str, Any] = {
     "id": "6f0e4a53-0b0f-4f3e-8f4e-0a9d4f8a5a11",
@@ -25,7 +27,7 @@ _PAGE: dict[str, Any] = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

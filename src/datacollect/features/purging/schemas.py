@@ -1,6 +1,8 @@
 """Wire models of purging."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from datacollect.http.wire import Model
 
 GONE = "Program permanently deleted. This endpoint is for development only."
 UNDER_WAY = (
@@ -9,7 +11,7 @@ UNDER_WAY = (
 )
 
 
-class Purged(BaseModel):
+class Purged(Model):
     """A program is gone."""
 
     model_config = ConfigDict(

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import Wire, examples
+from datacollect.http.wire import Model, Wire, examples
 
 LONGEST_TEXT = 4000
 MOST_AT_ONCE = 500
@@ -161,7 +161,7 @@ class SetPolicy(Wire):
     due_days: int | None = Field(None, ge=1, le=365, description="In how many days it is to be decided.")
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

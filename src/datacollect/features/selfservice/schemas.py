@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import NonEmpty, Wire, examples
+from datacollect.http.wire import Model, NonEmpty, Wire, examples
 
 _ENTITY: dict[str, Any] = {
     "entity": {
@@ -60,7 +60,7 @@ OWN_DATA: dict[str, Any] = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 
-class _Wire(BaseModel):
+class _Wire(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 

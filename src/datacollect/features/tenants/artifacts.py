@@ -10,15 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
-import segno
 
 from datacollect.features.tenants.errors import BaseUrlUnknown
 from datacollect.features.tenants.model import Program
 from datacollect.features.tenants.published import artifact
+
+if TYPE_CHECKING:
+    import segno
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -115,7 +117,10 @@ def artifact_json(program: Program, base_url: str | None) -> File:
     return _file(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-def qr_code(artifact_id: str, base_url: str) -> segno.QRCode:
+def qr_code(artifact_id: str, base_url: str) -> "segno.QRCode":
+    # With the first code: most hubs draw one now and then, and the library is 0.9 MiB.
+    import segno  # noqa: PLC0415
+
     return segno.make_qr(f"{base_url}/artifacts/{artifact_id}.json", error="m", boost_error=False)
 
 

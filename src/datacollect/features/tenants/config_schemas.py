@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.published import MASK, is_published_auth_field
-from datacollect.http.wire import NonEmpty, SyncScope, Wire, examples
+from datacollect.http.wire import Model, NonEmpty, SyncScope, Wire, examples
 from datacollect.kernel.client_assertions import LONGEST_KEY
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.filetypes import FILE_TYPES, HIGHEST_PER_ENTITY, MOST_FILE_BYTES, MOST_PER_ENTITY
@@ -186,7 +185,7 @@ class ExtraField(Wire):
     value: Any
 
 
-class ExternalSync(BaseModel):
+class ExternalSync(Model):
     """How the program is bridged to an external system. A free object; an empty `type` means that it is not."""
 
     model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="allow", validate_by_name=False)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from datacollect.features.tenants.config_schemas import (
@@ -15,7 +15,7 @@ from datacollect.features.tenants.config_schemas import (
     Inji,
     ProgramConfig,
 )
-from datacollect.http.wire import SyncScope, Wire, examples
+from datacollect.http.wire import Model, SyncScope, Wire, examples
 
 _ARTIFACT = "f134ddcc311dd73a871084f675bf4026"
 _LINE: dict[str, Any] = {
@@ -80,7 +80,7 @@ class InjiPatch(Wire):
     inji: Inji | None
 
 
-class SeedingProgress(BaseModel):
+class SeedingProgress(Model):
     """Seed records, all and those that are done with."""
 
     total: int
@@ -113,7 +113,7 @@ class SeedingOut(Wire):
     finished_at: str | None
 
 
-class Saved(BaseModel):
+class Saved(Model):
     """The program is stored. `warnings` is present when there is something to know."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True) | examples(
@@ -126,13 +126,13 @@ class Saved(BaseModel):
     warnings: list[str] | None = None
 
 
-class ProgramReply(BaseModel):
+class ProgramReply(Model):
     model_config = examples({"status": "success"})
 
     status: Literal["success"] = "success"
 
 
-class ProgramLine(BaseModel):
+class ProgramLine(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
     id: str
@@ -149,7 +149,7 @@ class ProgramLine(BaseModel):
     )
 
 
-class ListMeta(BaseModel):
+class ListMeta(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
     total: int
@@ -161,14 +161,14 @@ class ListMeta(BaseModel):
     search: str
 
 
-class ProgramList(BaseModel):
+class ProgramList(Model):
     model_config = examples({"data": [_LINE], "meta": _META})
 
     data: list[ProgramLine]
     meta: ListMeta
 
 
-class _Patched(BaseModel):
+class _Patched(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
     status: Literal["success"] = "success"

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from datacollect.features.tenants.differences import Kind
 from datacollect.features.tenants.versions_model import VersionAction
-from datacollect.http.wire import examples
+from datacollect.http.wire import Model, examples
 
 _LINE: dict[str, Any] = {
     "revision": 2,
@@ -25,7 +25,7 @@ _CHANGE: dict[str, Any] = {
 }
 
 
-class _Out(BaseModel):
+class _Out(Model):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
 
 

@@ -8,7 +8,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from datacollect.db import EVERY_TENANT, open_database
-from datacollect.db.migrate import migrate, migration_config
+from datacollect.db.migrate import migrate
+from datacollect.db.upgrading import migration_config
 from datacollect.features.entities.keys import form_key, sort_name
 from tests.conftest import ENGINES, database_url
 

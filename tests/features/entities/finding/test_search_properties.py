@@ -10,6 +10,8 @@ from httpx2 import AsyncClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_config, make_event, make_program, new_id, push
@@ -112,14 +114,16 @@ async def listed(client: AsyncClient, program: str) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(people=PEOPLE, searches=st.lists(CRITERIA, min_size=1, max_size=10))
+@given(people=PEOPLE, searches=st.lists(CRITERIA, min_size=1, max_size=10), followed=st.integers(0, 30))
 async def test_a_search_finds_what_meets_the_criteria(
     app: FastAPI,
     admin: AsyncClient,
     people: list[tuple[dict[str, Any], str | None]],
     searches: list[list[dict[str, Any]]],
+    followed: int,
 ) -> None:
-    """With the index and without: `indexed` has the fields of `SEARCHABLE`, `plain` has the three that all have."""
+    """With the index and without: `indexed` has the fields of `SEARCHABLE`, `plain` has the three that all have. The
+    index has come by so many of the people as `followed` says."""
     forms = [{"id": "f1", "name": "individual", "title": "Person", "formio": SEARCHABLE}]
     indexed, plain, other = new_id(), new_id(), new_id()
     await admin.post("/api/apps", json=make_config(indexed, entityForms=forms))
@@ -130,8 +134,11 @@ async def test_a_search_finds_what_meets_the_criteria(
         for number, (data, area) in enumerate(people):
             placed = data if area is None else data | {"area_id": area}
             events.append(make_event(entity=f"e-{number}", data=placed | {"n": number, "program": program}))
-        answer = await push(admin, program, *events)
-        assert answer.status_code == 200, answer.text
+        for some in filter(None, (events[:followed], events[followed:])):
+            answer = await push(admin, program, *some)
+            assert answer.status_code == 200, answer.text
+            if len(some) == followed:
+                await app.state.hub.indexes.catch_up(system_scope(TenantId(program)))
     for program in (indexed, plain):
         everything = await listed(admin, program)
         for criteria in searches:

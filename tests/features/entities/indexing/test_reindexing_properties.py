@@ -1,11 +1,13 @@
-"""Whatever pushes, changes of forms and steps of a reindex come between one another: what the index may be asked is answered
-as if all entities were looked through, at every moment, and in the end the index is what it is when made from nothing."""
+"""Whatever pushes, changes of forms and steps of a reindex and of the indexer come between one another: what the index may
+be asked is answered as if all entities were looked through, at every moment, and in the end the index is what it is when
+made from nothing."""
 
 import asyncio
 import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.finding.statements import Sql, all_of, indexed
 from datacollect.features.entities.indexing.checking import faults_of
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.lookups import Lookup, lookups_of_words
 from datacollect.features.entities.indexing.queries import find_index, read_index
 from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
@@ -71,21 +74,41 @@ class Programs:
         async with self.database.transaction(scope) as tx:
             await self._log.create(tx, scope)
         reindexer = Reindexer(self._store, batch=dice.randint(1, 4))
+        indexer = Indexer(self.database, self._store, batch=dice.randint(1, 4), rows_at_once=dice.randint(1, 5))
         chance, fields = Chance(seed), self._some_fields(dice)
         for _ in range(steps):
-            match dice.choice(["push"] * 5 + ["step"] * 6 + ["forms", "lose", "rules", "rebuild", "give up"]):
+            match dice.choice(
+                ["push"] * 5 + ["step"] * 6 + ["follow"] * 3 + ["forms", "lose", "rules", "rebuild", "give up"]
+            ):
                 case "push":
                     # A process may know the forms as they were a moment ago.
                     await self._push(scope, chance, dice.choice([fields, self._some_fields(dice)]))
                 case "step":
-                    async with self.database.transaction(scope) as tx:
-                        await reindexer.go_on(tx, scope, fields)
+                    await self._step(scope, reindexer, fields)
+                case "follow":
+                    # What is made of entities may be old when it is stored.
+                    made = await indexer.make_some(scope)
+                    match dice.choice(["nothing", "push", "follow", "anew"]):
+                        case "push":
+                            await self._push(scope, chance, fields)
+                        case "follow":
+                            await indexer.step(scope)
+                        case "anew":
+                            fields = self._some_fields(dice)
+                            await self._step(scope, reindexer, fields, times=dice.randint(1, 3))
+                    if made is not None:
+                        await indexer.store(scope, made)
                 case "forms":
                     fields = self._some_fields(dice)
                 case other:
                     await self._disturb(scope, other)
             await self._compare(scope, fields)
-        await self._finish(scope, reindexer, fields)
+        await self._finish(scope, reindexer, indexer, fields)
+
+    async def _step(self, scope: TenantScope, reindexer: Reindexer, fields: tuple[str, ...], *, times: int = 1) -> None:
+        for _ in range(times):
+            async with self.database.transaction(scope) as tx:
+                await reindexer.go_on(tx, scope, fields)
 
     def _some_fields(self, dice: random.Random) -> tuple[str, ...]:
         return dice.choice([FIELDS[:2], FIELDS[1:], FIELDS, ()])
@@ -124,12 +147,13 @@ class Programs:
                 self.seen["compared"] += 1
                 right = {entity.guid for entity in held if self._is_in(ranges, value_at(entity.data, field))}
                 self.seen["found"] += len(right)
-                assert await self._ask(tx, scope, [Lookup(field, ranges)]) == right, (field, asked)
+                await self._ask(tx, scope, [Lookup(field, ranges, index.beyond)], right, held)
             if index.has_words_of(fields):
                 self.seen["searched"] += 1
                 for search in SEARCHES:
                     found = {entity.guid for entity in held if self._is_found(entity, search, fields)}
-                    assert await self._ask(tx, scope, lookups_of_words(asked_in(search))) == found, search
+                    lookups = lookups_of_words(asked_in(search), beyond=index.beyond)
+                    await self._ask(tx, scope, lookups, found, held)
 
     def _is_found(self, entity: Entity, search: str, fields: tuple[str, ...]) -> bool:
         return answers(words_of(entity.name, entity.data, fields), asked_in(search))
@@ -138,17 +162,31 @@ class Programs:
         key = key_of(value)
         return key is not None and any(one.holds(key) for one in ranges)
 
-    async def _ask(self, view: Reading, scope: TenantScope, lookups: Sequence[Lookup]) -> set[str]:
+    async def _ask(
+        self, view: Reading, scope: TenantScope, lookups: Sequence[Lookup], right: set[str], held: Sequence[Entity]
+    ) -> None:
+        """All who belong are found; who does not belong, only among those that the indexer has not come by."""
+        found = await self._guids(view, scope, lookups)
+        beyond = lookups[0].beyond
+        new = {entity.guid for entity in held if beyond is not None and entity.changed_position > beyond}
+        self.seen["new"] += len(new & right)
+        assert right <= found <= right | new, lookups
+        assert await self._guids(view, scope, [replace(one, beyond=None) for one in lookups]) <= right, lookups
+
+    async def _guids(self, view: Reading, scope: TenantScope, lookups: Sequence[Lookup]) -> set[str]:
         sql = Sql(view.dialect, scope)
         text = all_of([indexed(sql, lookup) for lookup in lookups])
         return {row[0] for row in await view.fetch(text, *sql.values)}
 
-    async def _finish(self, scope: TenantScope, reindexer: Reindexer, fields: tuple[str, ...]) -> None:
+    async def _finish(
+        self, scope: TenantScope, reindexer: Reindexer, indexer: Indexer, fields: tuple[str, ...]
+    ) -> None:
         is_done = False
         while not is_done:
             async with self.database.transaction(scope) as tx:
                 is_done = (await reindexer.go_on(tx, scope, fields)).is_done
             await self._compare(scope, fields)
+        await indexer.catch_up(scope)
         async with self.database.transaction(scope) as tx:
             held = await entities_after(tx, scope, "", limit=1000)
             state = await find_index(tx, scope)
@@ -157,7 +195,7 @@ class Programs:
             made = {(field, text, entity.guid) for entity in held for field, text in terms_of(entity, fields)}
             assert {tuple(row) for row in found} == made
         assert state is not None
-        assert (state.fields, state.next_fields) == (fields, None)
+        assert (state.fields, state.next_fields, state.beyond) == (fields, None, None)
         assert [fault async for fault in faults_of(self.database, self._store, scope)] == []
         self.seen["programs"] += 1
 
@@ -179,7 +217,7 @@ def test_the_index_answers_as_the_entities_do(runner: asyncio.Runner, measured: 
     each()
     seen = programs.seen
     measured("seen", dict(seen))
-    assert min(seen["compared"], seen["found"], seen["searched"]) > 150
+    assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 150
 
 
 def test_so_it_does_on_postgresql(runner: asyncio.Runner, postgres_server: str, tmp_path: Path) -> None:
@@ -196,4 +234,4 @@ def test_so_it_does_on_postgresql(runner: asyncio.Runner, postgres_server: str, 
                 await database.close()
 
     seen = runner.run(work())
-    assert min(seen["compared"], seen["found"], seen["searched"]) > 12
+    assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 12

@@ -1,5 +1,7 @@
 """What an index may be asked while it is brought from one set of fields to another."""
 
+from dataclasses import replace
+
 from datacollect.features.entities.indexing.state import NO_INDEX, RULES, IndexState, state_of_new_log
 
 
@@ -49,7 +51,12 @@ def test_each_change_of_what_may_be_asked_is_noticed() -> None:
     assert len({state.changes for state in states}) == len(states)
 
 
+def test_what_a_reindex_begins_with_is_not_the_indexers_any_more() -> None:
+    assert NO_INDEX.heading_for(("a",), at=7).indexed == 7
+
+
 def test_how_far_a_reindex_is_makes_no_difference_to_who_asks() -> None:
     assert under_way().tells_as(under_way().advanced(7))
+    assert under_way().tells_as(replace(under_way(), indexed=12))
     assert not under_way().tells_as(under_way().advanced(10))
     assert not under_way().tells_as(under_way().heading_for(("c",), at=12))

@@ -35,6 +35,7 @@ async def scope(admin: AsyncClient) -> TenantScope:
 
 
 async def terms(hub: Hub, scope: TenantScope, guid: str = "a") -> set[tuple[str, str]]:
+    await hub.indexes.catch_up(scope)
     async with hub.db.reading(scope) as view:
         rows = select(search_terms.c.field, search_terms.c.term)
         of_entity = rows.where(search_terms.c.tenant_id == scope.tenant_id, search_terms.c.guid == guid)

@@ -52,12 +52,14 @@ _BY_TEXT = {
     "postgresql": """
 SELECT e.guid, e.data::text AS data FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.type <> 'record'
 AND EXISTS (SELECT 1 FROM unnest($2::text[]) AS asked (text) WHERE strpos(lower(e.data::text COLLATE "C"), asked.text) > 0)
+AND e.changed_position > $4
 LIMIT $3""",
     "sqlite": """
 SELECT e.guid, e.data FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.type <> 'record'
-AND EXISTS (SELECT 1 FROM json_each(?2) AS asked WHERE instr(lower(e.data), asked.value) > 0) LIMIT ?3""",
+AND EXISTS (SELECT 1 FROM json_each(?2) AS asked WHERE instr(lower(e.data), asked.value) > 0)
+AND e.changed_position > ?4 LIMIT ?3""",
 }
-"""Where no index knows the field: all entities are gone through for what holds the text anywhere."""
+"""Where no index knows the field, or the entities that are new: they are gone through for what holds the text anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[So
             index = await read_index(view, scope)
             if not all(index.has(one.field) for one in sought):
                 break
-            found = await _by_index(view, scope, asked)
+            found = await _by_index(view, scope, asked, index.beyond)
             if index.tells_as(await read_index(view, scope)):
                 return found
     return await _gone_through(registers, scope, asked)
@@ -120,14 +122,14 @@ async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequenc
         raise SearchTooSlow() from None
     try:
         async with registers.database.reading(scope, seconds=registers.seconds) as view:
-            return await _by_text(view, scope, asked)
+            return _found(await _by_text(view, scope, asked) or {})
     except TookTooLong:
         raise SearchTooSlow() from None
     finally:
         registers.turns.release()
 
 
-async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought], beyond: int | None) -> Sequence[Found]:
     fields = [one.field for one in asked]
     terms = [one.term or "" for one in asked]
     wanted = [json_text(list(zip(fields, terms, strict=True)))] if view.dialect == "sqlite" else [fields, terms]
@@ -136,17 +138,27 @@ async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) 
     )
     if is_cut or MOST_HOLDERS in Counter(row[0] for row in rows).values():
         return ()
-    return _found({row[1]: row[2] for row in rows})
+    found = {row[1]: row[2] for row in rows}
+    if beyond is not None:
+        new = await _by_text(view, scope, asked, behind=beyond)
+        if new is None:
+            return ()
+        found |= new
+    return _found(found)
 
 
-async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+async def _by_text(
+    view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int = -1
+) -> Mapping[str, str] | None:
+    """The data, by guid, of those that hold one of the texts somewhere and were last changed behind a position; None if
+    they are many."""
     texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
     if view.dialect == "sqlite":
         texts = json_text(texts)
     rows, is_cut = await view.fetch_portion(
-        _BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS, texts=("data",), most_bytes=_MOST_BYTES
+        _BY_TEXT[view.dialect], scope.tenant_id, texts, _MOST_TEXTS, behind, texts=("data",), most_bytes=_MOST_BYTES
     )
-    return () if is_cut or len(rows) == _MOST_TEXTS else _found({row[0]: row[1] for row in rows})
+    return None if is_cut or len(rows) == _MOST_TEXTS else {row[0]: row[1] for row in rows}
 
 
 def _as_in_json(text: str) -> str:

@@ -153,7 +153,7 @@ async def search_entities(hub: CurrentHub, searcher: Searcher) -> Response:
 
 
 def _finder(hub: Hub) -> service.Finder:
-    return service.Finder(hub.db, hub.log, hub.settings.search_seconds, hub.turns)
+    return service.Finder(hub.db, hub.log, hub.settings.search_seconds, hub.turns, on_behind=hub.indexes.want)
 
 
 def _read_search_page(body: SearchRequest) -> PageWanted:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from datacollect.http.wire import Model
 
 _EXAMPLE: dict[str, Any] = {
     "configId": "household-registry",
@@ -11,7 +13,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(Model):
     """What to look for. An entity is found if it meets all criteria as it is now."""
 
     model_config = ConfigDict(populate_by_name=True, json_schema_extra={"examples": [_EXAMPLE]})

@@ -32,12 +32,17 @@ from datacollect.features.entities.service import Shown, count_by_form, with_mem
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TookTooLong
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
 _LATEST = 20_000
 """Changes that are gone through before indexes with many entities are intersected."""
 
 _T = TypeVar("_T")
+
+
+def _nobody(tenant_id: TenantId) -> None:
+    """Need not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Finder:
     """Few go through a program at once: they leave connections and the processor to everybody else."""
     few: int = FEW
     """Entities that are sorted without an index for their order."""
+    on_behind: Callable[[TenantId], None] = _nobody
+    """Is told of a program whose search index is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +113,10 @@ async def _plan_list(
     if not index.has_words_of(tenant.searchable):
         judges = AnswersWords(filters.words, tenant.searchable)
         return _Plan(await choose_way(view, scope, filters, order, few=few), judges, None)
-    lookups = lookups_of_words(filters.words)
+    lookups = lookups_of_words(filters.words, beyond=index.beyond)
     way = await choose_way(view, scope, filters, order, lookups, few=few)
     # What the index finds answers the word; whether it answers the others as well has to be seen.
-    is_exact = way.is_counted and way.is_by_lookup and len(lookups) == 1
+    is_exact = way.is_counted and way.is_by_lookup and len(lookups) == 1 and index.beyond is None
     return _Plan(way, None if is_exact else AnswersWords(filters.words, tenant.searchable), index)
 
 
@@ -257,7 +264,7 @@ async def _plan_search(
     if any(one.attribute is None and one.ranges is not None for one in criteria):
         index = await read_index(view, scope)
         lookups = [
-            Lookup(one.path, one.ranges)
+            Lookup(one.path, one.ranges, index.beyond)
             for one in criteria
             if one.attribute is None and one.ranges is not None and index.has(one.path)
         ]
@@ -298,6 +305,8 @@ async def _answer(
     while True:
         async with finder.database.reading(scope, seconds=deadline.left, in_order=True) as view:
             plan = await make(view)
+            if plan.index is not None and plan.index.beyond is not None:
+                finder.on_behind(scope.tenant_id)
             if not plan.is_long:
                 found = await run(view, plan)
                 if await _is_unchanged(view, scope, plan):

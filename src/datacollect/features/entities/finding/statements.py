@@ -257,7 +257,7 @@ def _live_guids(sql: Sql, conditions: Iterable[str]) -> str:
 
 
 def indexed(sql: Sql, lookup: Lookup) -> str:
-    """What the search index finds; a guid may come more than once.
+    """What the search index finds, and what it has not come by yet; a guid may come more than once.
 
     Ranges are joined and not listed with OR: with that, both databases walk through all terms of the field.
     """
@@ -267,6 +267,8 @@ def indexed(sql: Sql, lookup: Lookup) -> str:
     found = [f"SELECT t.guid FROM search_terms t WHERE {of_field} AND {sql.among('t.term', terms)}"] if terms else []
     if ranges:
         found.append(_within_ranges(sql, ranges, of_field))
+    if lookup.beyond is not None:
+        found.append(changed_since(sql, lookup.beyond))
     return " UNION ALL ".join(found) or f"SELECT t.guid FROM search_terms t WHERE {of_field} AND false"
 
 

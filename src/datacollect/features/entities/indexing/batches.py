@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.indexing.queries import TERMS, Row
+from datacollect.features.entities.indexing.queries import STATES, TERMS, Row
 from datacollect.features.entities.indexing.state import RULES
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from, json_text
 from datacollect.kernel.identity import TenantScope
@@ -26,6 +26,15 @@ AND e.changed_position <= COALESCE(
   (SELECT n.changed_position FROM entities n WHERE n.tenant_id = ?1 AND n.deleted = 0 AND n.changed_position > ?2
    AND n.changed_position <= ?3 ORDER BY n.changed_position LIMIT 1 OFFSET ?4), ?3)
 ORDER BY e.changed_position""",
+}
+
+_UNCHANGED = {
+    "postgresql": """
+SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
+AND e.changed_position <= $3 ORDER BY e.changed_position""",
+    "sqlite": """
+SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
+AND e.changed_position <= ?3 ORDER BY e.changed_position""",
 }
 
 _END = {
@@ -67,6 +76,16 @@ SELECT h.tenant_id FROM log_heads h LEFT JOIN search_indexes s ON s.tenant_id = 
 WHERE h.position > 0 AND (s.tenant_id IS NULL OR s.rules <> {rules} OR s.fields IS NULL
                          OR s.next_fields IS NOT NULL) ORDER BY h.tenant_id"""
 
+_BEHIND = f"""
+SELECT h.tenant_id FROM log_heads h JOIN {STATES} s ON s.tenant_id = h.tenant_id
+WHERE s.indexed_position < h.position ORDER BY h.tenant_id"""
+
+
+_COLUMNS = 9
+"""Of `SELECT_ENTITY`."""
+_MOST_BYTES = 16 * 1024 * 1024
+"""Of the data of entities that are looked at together."""
+
 
 class Batch(NamedTuple):
     entities: Sequence[Entity]
@@ -74,11 +93,29 @@ class Batch(NamedTuple):
     """All entities last changed after the position asked for, up to this one, are there."""
 
 
-async def list_changed(view: Reading, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:
-    """The entities that exist and were last changed next, about `limit` of them, in the order of their changes."""
-    rows = await view.fetch(_LIST_CHANGED[view.dialect], scope.tenant_id, after, to, limit - 1)
-    found = [entity_from(row) for row in rows]
-    return Batch(found, found[-1].changed_position if len(found) >= limit else to)
+async def list_changed(
+    view: Reading, scope: TenantScope, *, after: int, to: int, limit: int, most_bytes: int = _MOST_BYTES
+) -> Batch:
+    """The entities that exist and were last changed next, about `limit` of them, in the order of their changes; fewer
+    where their data come to `most_bytes`, but at least those of one position."""
+    rows, is_cut = await view.fetch_portion(
+        _LIST_CHANGED[view.dialect], scope.tenant_id, after, to, limit - 1, texts=("data",), most_bytes=most_bytes
+    )
+    found = [entity_from(row[:_COLUMNS]) for row in rows]
+    if not is_cut:
+        return Batch(found, found[-1].changed_position if len(found) >= limit else to)
+    last = found[-1].changed_position
+    whole = [entity for entity in found if entity.changed_position < last]
+    if whole:
+        return Batch(whole, whole[-1].changed_position)
+    # One event has changed so much.
+    rows = await view.fetch(_LIST_CHANGED[view.dialect], scope.tenant_id, after, last, limit - 1)
+    return Batch([entity_from(row) for row in rows], last)
+
+
+async def unchanged_among(tx: Tx, scope: TenantScope, *, after: int, to: int) -> set[str]:
+    """The guids of the entities that exist and were last changed in between: few, or the caller has read them before."""
+    return {row[0] for row in await tx.fetch(_UNCHANGED[tx.dialect], scope.tenant_id, after, to)}
 
 
 async def discard_some(tx: Tx, scope: TenantScope, *, limit: int) -> bool:
@@ -109,3 +146,9 @@ async def programs_without_index(database: Database) -> Sequence[TenantId]:
     """Those whose entities are not all in an index, or in one that was made by other rules."""
     async with database.reading(EVERY_TENANT) as view:
         return [TenantId(row[0]) for row in await view.fetch(_WITHOUT_INDEX.format(rules=RULES))]
+
+
+async def programs_behind(database: Database) -> Sequence[TenantId]:
+    """Those whose newest entities may lack terms."""
+    async with database.reading(EVERY_TENANT) as view:
+        return [TenantId(row[0]) for row in await view.fetch(_BEHIND)]

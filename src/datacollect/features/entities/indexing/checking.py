@@ -29,6 +29,7 @@ class Fault:
 
 async def faults_of(database: Database, store: EventStore, scope: TenantScope) -> AsyncIterator[Fault]:
     """Of the whole index. The log is held for one batch at a time: whether a row is right depends on its entity alone."""
+    # The terms of those it is behind by are not there yet.
     async for fault in _missing(database, store, scope):
         yield fault
     async for fault in _surplus(database, store, scope):
@@ -42,9 +43,9 @@ async def _missing(database: Database, store: EventStore, scope: TenantScope) ->
             await expect_growth(tx)
             head = await store.hold(tx, scope)
             state = await find_index(tx, scope)
-            if head is None or state is None or state.is_void or after >= head.position:
+            if head is None or state is None or state.is_void or after >= state.indexed:
                 return
-            batch = await list_changed(tx, scope, after=after, to=head.position, limit=_BATCH)
+            batch = await list_changed(tx, scope, after=after, to=state.indexed, limit=_BATCH)
             wanted = [
                 (field, text, entity.guid)
                 for entity in batch.entities

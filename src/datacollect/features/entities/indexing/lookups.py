@@ -18,8 +18,11 @@ class Lookup:
 
     field: str
     ranges: Sequence[Range]
+    beyond: int | None = None
+    """Entities last changed behind that position are given as well, whatever they hold: some of their terms are not there
+    yet (`IndexState.beyond`)."""
 
 
-def lookups_of_words(words: Iterable[str]) -> Sequence[Lookup]:
+def lookups_of_words(words: Iterable[str], *, beyond: int | None = None) -> Sequence[Lookup]:
     """All of them must find an entity that has words beginning like these, which are as `asked_in` gives them."""
-    return [Lookup(WORDS, [Range(word, word + _LAST)]) for word in words]
+    return [Lookup(WORDS, [Range(word, word + _LAST)], beyond) for word in words]

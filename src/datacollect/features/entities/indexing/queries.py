@@ -23,19 +23,20 @@ _fields = msgspec.json.Decoder(tuple[str, ...])
 
 STATES, TERMS = search_indexes.name, search_terms.name
 
-STATE_COLUMNS = "rules, fields, next_fields, begun_position, through_position, changes"
+STATE_COLUMNS = "rules, fields, next_fields, begun_position, through_position, changes, indexed_position"
 
+_ENDS = "COALESCE((SELECT h.position FROM log_heads h WHERE h.tenant_id = s.tenant_id), 0)"
 _FIND = {
-    "postgresql": f"SELECT {STATE_COLUMNS} FROM {STATES} WHERE tenant_id = $1",
-    "sqlite": f"SELECT {STATE_COLUMNS} FROM {STATES} WHERE tenant_id = ?1",
+    "postgresql": f"SELECT {STATE_COLUMNS}, {_ENDS} FROM {STATES} s WHERE s.tenant_id = $1",
+    "sqlite": f"SELECT {STATE_COLUMNS}, {_ENDS} FROM {STATES} s WHERE s.tenant_id = ?1",
 }
 _OVERWRITE = ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS.split(", "))
 _STORE = {
     "postgresql": f"""
-INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
     "sqlite": f"""
-INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO {STATES} (tenant_id, {STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id) DO UPDATE SET {_OVERWRITE}""",
 }
 _ADD_ONE = f"INSERT INTO {TERMS} (tenant_id, field, term, guid) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -72,7 +73,8 @@ async def read_index(view: Reading, scope: TenantScope) -> IndexState:
 
 async def store_index(tx: Tx, scope: TenantScope, state: IndexState) -> None:
     """The caller has locked the log."""
-    values = (state.rules, _text(state.fields), _text(state.next_fields), state.begun, state.through, state.changes)
+    fields, next_fields = _text(state.fields), _text(state.next_fields)
+    values = (state.rules, fields, next_fields, state.begun, state.through, state.changes, state.indexed)
     await tx.run(_STORE[tx.dialect], scope.tenant_id, *values)
 
 
@@ -108,8 +110,9 @@ async def remove_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> Non
 
 
 def state_from(row: Sequence[Any]) -> IndexState:
-    rules, fields, next_fields, begun, through, changes = row
-    return IndexState(rules, _read(fields), _read(next_fields), begun, through, changes)
+    """From `STATE_COLUMNS`, and where the log ends."""
+    rules, fields, next_fields, begun, through, changes, indexed, ends = row
+    return IndexState(rules, _read(fields), _read(next_fields), begun, through, changes, indexed, ends)
 
 
 def _text(fields: Fields | None) -> str | None:

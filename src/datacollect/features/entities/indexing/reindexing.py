@@ -1,11 +1,12 @@
 """Bringing a program's index to other fields or rules, some entities at a time, while pushes go on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datacollect.db import Database, Tx
 from datacollect.eventstore.store import EventStore
 from datacollect.features.entities.indexing.batches import discard_some, list_changed, programs_without_index
+from datacollect.features.entities.indexing.indexer import rows_of
 from datacollect.features.entities.indexing.queries import add_terms, find_index, remove_terms, store_index
 from datacollect.features.entities.indexing.state import NO_INDEX, Fields, IndexState
 from datacollect.features.entities.indexing.upkeep import Rows, note
@@ -66,9 +67,12 @@ class Reindexer:
         if state.next_fields is None:
             if state.fields == fields:
                 return Progress(head.position, head.position, is_done=True)
-            state = state.heading_for(fields, at=head.position)
+            if state.indexed < head.position:
+                state = await self._bring_new_ones(tx, scope, state, to=head.position)
+            if state.indexed == head.position:
+                state = state.heading_for(fields, at=head.position)
             await store_index(tx, scope, state)
-            return Progress(0, state.begun, is_done=False)
+            return Progress(0, head.position, is_done=False)
         return await self._bring_some(tx, scope, state)
 
     async def _begin_anew(self, tx: Tx, scope: TenantScope, state: IndexState, fields: Fields, *, at: int) -> Progress:
@@ -77,6 +81,12 @@ class Reindexer:
         state = state.voided()
         await store_index(tx, scope, state if more else state.heading_for(fields, at=at))
         return Progress(0, at, is_done=False)
+
+    async def _bring_new_ones(self, tx: Tx, scope: TenantScope, state: IndexState, *, to: int) -> IndexState:
+        """Do a step of the indexer's work: what the rows are made from must be known before it is to be another."""
+        batch = await list_changed(tx, scope, after=state.indexed, to=to, limit=self._batch)
+        await add_terms(tx, scope, [row for entity in batch.entities for row in rows_of(state, entity)])
+        return replace(state, indexed=batch.through)
 
     async def _bring_some(self, tx: Tx, scope: TenantScope, state: IndexState) -> Progress:
         batch = await list_changed(tx, scope, after=state.through, to=state.begun, limit=self._batch)

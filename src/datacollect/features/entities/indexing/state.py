@@ -4,10 +4,14 @@ An index is made of a program's searchable fields. When those change, a reindex 
 new ones, in the order in which the entities were last changed. Pushes keep what they write up to date meanwhile: what
 they change gets a position behind `begun`, and so belongs to the new fields from then on. So the position of an
 entity's last change tells at any moment which fields its terms are made of, and no row has to say it.
+
+The terms of an entity that is new are not made in the push that brings it, but behind it (`indexer.py`), and a position
+tells that, too: entities last changed behind `indexed` may have only some of their terms, never one that is not theirs.
+Who asks the index looks through those.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 Fields = tuple[str, ...]
 
@@ -30,10 +34,19 @@ class IndexState:
     through: int = 0
     """Entities last changed up to there have been brought to `next_fields`."""
     changes: int = 0
+    indexed: int = 0
+    """Entities last changed up to there have all their terms."""
+    ends: int = field(default=0, compare=False)
+    """Where the log ended when this was read, as far as somebody looked."""
+
+    @property
+    def beyond(self) -> int | None:
+        """The position behind which entities may lack terms; None if there was no such entity when this was read."""
+        return self.indexed if self.ends > self.indexed else None
 
     def tells_as(self, other: "IndexState") -> bool:
-        """Whether the same may be asked of both. How far a reindex has come makes no difference."""
-        return replace(self, through=0) == replace(other, through=0)
+        """Whether the same may be asked of both. How far a reindex or the indexer has come makes no difference."""
+        return replace(self, through=0, indexed=0) == replace(other, through=0, indexed=0)
 
     @property
     def is_void(self) -> bool:
@@ -73,8 +86,9 @@ class IndexState:
         return IndexState(RULES, None, changes=self.changes + 1)
 
     def heading_for(self, fields: Fields, *, at: int) -> "IndexState":
-        """The reindex to other fields begins while the log ends at that position; its rows count, or there are none."""
-        return replace(self, next_fields=fields, begun=at, through=0, changes=self.changes + 1).arrived()
+        """The reindex to other fields begins while the log ends at that position. Its rows count, and there all are; or
+        there are none."""
+        return replace(self, next_fields=fields, begun=at, through=0, indexed=at, changes=self.changes + 1).arrived()
 
     def advanced(self, through: int) -> "IndexState":
         return replace(self, through=through).arrived()

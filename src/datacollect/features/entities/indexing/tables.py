@@ -32,6 +32,8 @@ search_indexes = Table(
     Column("next_fields", JsonText),
     Column("begun_position", BigInteger, nullable=False),
     Column("through_position", BigInteger, nullable=False),
+    # Entities last changed up to there have all their terms; of those behind it, the new ones have none yet.
+    Column("indexed_position", BigInteger, nullable=False),
     # Counts the changes of what the index may be asked for, so that a reader notices one that comes in between.
     Column("changes", BigInteger, nullable=False),
 )

@@ -1,4 +1,10 @@
-"""Keeping the index in the transaction that changes entities."""
+"""Keeping the index in the transaction that changes entities.
+
+What an entity is not found by any more is taken away there, and what it is found by from now on is added: at no moment
+does it lack a term that it had before and after. Only the terms of one that is new are left to the indexer. They are
+nearly all that pushes bring, each goes to a place of its own in the index, and nobody misses them: who searches looks
+through what is new.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,8 +91,13 @@ def changed_rows(state: IndexState, changes: Iterable[Change]) -> Rows:
 
 
 def note(rows: Rows, before: Entity | None, was: Fields | None, after: Entity, now: Fields | None) -> None:
-    """What becomes of one entity's terms: they were made of the fields `was`, and are to be made of `now`."""
-    if before is not None and was == now and was is not None and has_same_terms(before, after, was):
+    """What becomes of one entity's terms: they were made of the fields `was`, and are to be made of `now`.
+
+    An entity that is not there before is the indexer's.
+    """
+    if before is None or not before.is_live:
+        return
+    if was is not None and was == now and has_same_terms(before, after, was):
         return
     old, new = terms_of(before, was), terms_of(after, now)
     guid = after.guid

@@ -1,0 +1,121 @@
+"""The terms of what is new come behind the pushes, and nobody misses them meanwhile."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+from sqlalchemy import func, select
+
+from datacollect.features.entities.indexing.batches import list_changed
+from datacollect.features.entities.indexing.queries import read_index
+from datacollect.features.entities.indexing.tables import search_terms
+from datacollect.http.hub import Hub
+from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.ids import TenantId
+from tests.factories import make_event, make_program, push
+from tests.features.conftest import Alone, Installation
+
+pytestmark = pytest.mark.anyio
+
+_LOOKS = 1000
+
+
+async def search(client: AsyncClient, program: str, **criterion: Any) -> list[str]:
+    answer = await client.post("/api/entities/search", json={"configId": program, "criteria": [criterion]})
+    assert answer.status_code == 200, answer.text
+    return sorted(entity["guid"] for entity in answer.json())
+
+
+async def listed(client: AsyncClient, program: str, q: str) -> list[str]:
+    answer = await client.get("/api/entities", params={"configId": program, "q": q})
+    assert answer.status_code == 200, answer.text
+    return sorted(entity["guid"] for entity in answer.json())
+
+
+async def behind(hub: Hub, scope: TenantScope) -> int | None:
+    async with hub.db.reading(scope) as view:
+        return (await read_index(view, scope)).beyond
+
+
+async def count_terms(hub: Hub, scope: TenantScope) -> int:
+    async with hub.db.reading(scope) as view:
+        of_program = select(func.count()).where(search_terms.c.tenant_id == scope.tenant_id)
+        return int((await view.execute(of_program)).scalar_one())
+
+
+async def followed(hub: Hub, scope: TenantScope) -> None:
+    """Wait for the indexer of a running hub."""
+    for _ in range(_LOOKS):
+        if await behind(hub, scope) is None:
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError
+
+
+async def test_a_push_of_what_is_new_leaves_the_index_alone_and_it_is_found(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    await push(admin, program, make_event(entity="a", data={"name": "Ana Ruiz", "nationalId": "X-1"}))
+    await hub.indexes.catch_up(scope)
+    with hub.db.statements.record() as statements:
+        await push(admin, program, make_event(entity="b", data={"name": "Ana Lopez", "nationalId": "x-1"}))
+    assert [sql for sql in statements if "INTO search_terms" in sql] == []
+    assert await behind(hub, scope) == 1
+    for _ in range(2):
+        assert await search(admin, program, nationalId="X-1") == ["a", "b"]
+        assert await listed(admin, program, "ana") == ["a", "b"]
+        assert await listed(admin, program, "lop") == ["b"]
+        await hub.indexes.catch_up(scope)
+    assert await behind(hub, scope) is None
+
+
+async def test_what_is_found_by_other_terms_after_a_push_is_found_by_them_at_once(admin: AsyncClient, hub: Hub) -> None:
+    """Whether or not the index has come by it: what is there is never without a term that it had and has."""
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    await push(admin, program, make_event(entity="a", data={"name": "Ana", "nationalId": "X-1"}))
+    for number in (2, 3):
+        change = make_event("update-individual", entity="a", data={"nationalId": f"X-{number}"})
+        assert (await push(admin, program, change)).status_code == 200
+        assert await search(admin, program, nationalId=f"X-{number - 1}") == []
+        assert await search(admin, program, nationalId=f"X-{number}") == ["a"]
+        assert await listed(admin, program, "ana") == ["a"]
+        await hub.indexes.catch_up(scope)
+    await push(admin, program, make_event("delete-entity", entity="a", data={"id": "a"}))
+    assert await count_terms(hub, scope) == 0
+
+
+async def test_a_running_hub_follows_and_goes_on_where_another_one_ended(installation: Installation) -> None:
+    async with installation.running() as (app, client):
+        hub: Hub = app.state.hub
+        admin = await Alone(app, client, installation.clock).admin()
+        program = await make_program(admin)
+        scope = system_scope(TenantId(program))
+        await push(admin, program, make_event(entity="a", data={"name": "Ana"}))
+        await followed(hub, scope)
+        held = await count_terms(hub, scope)
+        assert held > 0
+        await push(admin, program, make_event(entity="b", data={"name": "Ana"}))
+    async with installation.running() as (app, _):  # it was stopped before it came to that
+        await followed(app.state.hub, scope)
+        assert await count_terms(app.state.hub, scope) == 2 * held
+
+
+async def test_entities_are_taken_by_what_they_hold_and_those_of_one_event_together(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    members = [{"guid": f"m-{number}", "name": "M", "text": "x" * 1000} for number in range(5)]
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G", "members": members}))
+    await push(admin, program, *(make_event(entity=f"e-{n}", data={"name": "E", "text": "x" * 1000}) for n in range(5)))
+    taken, after = [], 0
+    while after < 6:
+        async with hub.db.reading(scope) as view:
+            batch = await list_changed(view, scope, after=after, to=6, limit=100, most_bytes=2500)
+        taken.append(len(batch.entities))
+        assert batch.through > after
+        after = batch.through
+    assert sum(taken) == 11
+    assert taken[0] == 6 and max(taken[1:]) <= 3
