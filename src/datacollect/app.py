@@ -98,7 +98,7 @@ from datacollect.http.pages import router as pages
 from datacollect.http.policy import require_policies
 from datacollect.http.proxy import ClientAddress, trust_rule
 from datacollect.http.receiving import BodyMemory
-from datacollect.jobs import AnyHandler, Worker
+from datacollect.jobs import AnyHandler, Visitors, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
@@ -203,6 +203,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     couriers = open_couriers(settings, outgoing, clock)
     outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
+    visitors = Visitors()
     return Hub(
         settings=settings,
         clock=clock,
@@ -241,7 +242,9 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             DelegatingHandler(database, log, connections, clock),
             TellingHandler(outbox, settings.seals, clock),
             SendingHandler(outbox, couriers, clock),
+            visitors=visitors,
         ),
+        visitors=visitors,
         objects=objects,
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
@@ -257,7 +260,7 @@ def _tokens(settings: Settings, clock: Clock) -> Tokens:
     return Tokens(secret, clock, previous=previous.get_secret_value() if previous else None)
 
 
-def _worker(settings: Settings, clock: Clock, database: Database, *handlers: AnyHandler) -> Worker:
+def _worker(settings: Settings, clock: Clock, database: Database, *handlers: AnyHandler, visitors: Visitors) -> Worker:
     return Worker(
         database,
         clock,
@@ -265,6 +268,7 @@ def _worker(settings: Settings, clock: Clock, database: Database, *handlers: Any
         slots=settings.jobs_at_once,
         call_slots=settings.calls_at_once if settings.jobs_at_once else 0,
         lease_seconds=settings.job_lease,
+        visitors=visitors,
     )
 
 
@@ -447,6 +451,7 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
         requests_per_minute=settings.request_rate_limit,
         account_at_once=settings.account_requests_at_once,
         at_once=settings.requests_at_once,
+        visitors=hub.visitors,
     )
     app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
     app.add_middleware(RequestFrame)

@@ -155,6 +155,20 @@ def test_the_last_class_takes_what_no_other_holds() -> None:
 # -- rates
 
 
+async def test_work_that_can_wait_sees_the_requests_that_are_being_answered(folder: Path) -> None:
+    async with house(folder) as home:
+        visitors = home.app.state.hub.visitors
+        come = visitors.come
+        waiting = asyncio.ensure_future(home.get("/wait"))
+        await home.until_inside(1)
+        assert (visitors.come, visitors.at_work) == (come + 1, 1)
+        home.doors.set()
+        await waiting
+        await home.get("/api/wait")  # refused
+        await home.get("/health")  # somebody looks whether the hub lives
+        assert (visitors.come, visitors.at_work) == (come + 2, 0)
+
+
 async def test_an_account_has_its_quota_each_minute_wherever_it_calls_from(folder: Path) -> None:
     async with house(folder, REQUEST_RATE_LIMIT=20) as home:
         answers = [await home.get_as_admin("/api/users/me", f"192.0.2.{n}") for n in range(20)]

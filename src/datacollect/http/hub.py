@@ -14,7 +14,7 @@ from datacollect.eventstore.checks import EventChecks
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
-from datacollect.jobs import Worker
+from datacollect.jobs import Visitors, Worker
 from datacollect.kernel.client_assertions import ClientKey
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
@@ -313,6 +313,7 @@ class Hub:
     registries: Registries
     others: OtherSystems
     jobs: Worker
+    visitors: Visitors
     objects: ObjectStore
     spool: Spool
     contents: Contents

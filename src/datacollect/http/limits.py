@@ -18,6 +18,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render
+from datacollect.jobs import Visitors
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import DataCollectError, TooManyRequests, Unavailable
 from datacollect.kernel.rates import Allowance, Rate, Windows
@@ -214,10 +215,18 @@ class RequestLimits:
     """Middleware. Refuses before anything else is looked at, so that what is too much costs little."""
 
     def __init__(
-        self, app: ASGIApp, *, clock: Clock, requests_per_minute: int, account_at_once: int, at_once: int
+        self,
+        app: ASGIApp,
+        *,
+        clock: Clock,
+        requests_per_minute: int,
+        account_at_once: int,
+        at_once: int,
+        visitors: Visitors,
     ) -> None:
         self._app = app
         self.clock = clock
+        self._visitors = visitors
         self.accounts = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
         self.addresses = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
         self.signing_in = Gates(ADDRESS_SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
@@ -238,6 +247,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["ticket"] = ticket
+        self._visitors.enter()
         try:
             await ticket.enter()
             await self._app(scope, receive, ticket.sending(send))
@@ -245,6 +255,7 @@ class RequestLimits:
             await render(scope, refused.error)(scope, receive, send)
         finally:
             ticket.leave()
+            self._visitors.leave()
 
     def remember(self, authorization: bytes) -> None:
         """These credentials were good: they are let through when others from their address are not any more."""

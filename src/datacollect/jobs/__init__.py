@@ -7,6 +7,7 @@ other systems. Calling off and trying again is the
 """
 
 from datacollect.jobs.errors import CallFailed, JobNotActive, JobNotFound, JobNotRetryable, JobReplaced, Unrecoverable
+from datacollect.jobs.giving_way import Visitors
 from datacollect.jobs.model import (
     AnyHandler,
     CallingHandler,
@@ -54,6 +55,7 @@ __all__ = [
     "Retry",
     "Step",
     "Unrecoverable",
+    "Visitors",
     "Worker",
     "enqueue",
     "find_active",

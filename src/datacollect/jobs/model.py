@@ -93,6 +93,8 @@ class Done:
     """That was the last batch."""
 
     result: Mapping[str, Any] = field(default_factory=dict)
+    total: int | None = None
+    """How much there was to do in the end, if it is not what the batch before has told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ class Rest(Protocol):
     """Handed to work that takes long: whoever waits for the hub has a turn whenever it is awaited."""
 
     async def __call__(self) -> None:
-        """Rest for as long as the work since the last rest took. It may not come back: the hub stops."""
+        """Rest: nine times as long as the work since the last rest while this process is asked something, and for nothing
+        but a turn of the others when it is not. It may not come back: the hub stops."""
 
 
 @runtime_checkable
@@ -156,7 +159,8 @@ class PreparingHandler(Protocol[R]):
         """A stable name: rows of it outlive releases."""
 
     async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> R:
-        """Read and think, and write nothing. Await `rest` every few milliseconds: the loop is everybody's."""
+        """Read and think, and write nothing. Await `rest` after a millisecond or two, as the loop is everybody's, and not in
+        a view, as a rest may be long."""
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job, result: R) -> Step:
         """Store what was prepared, as `Handler.step` does its batch; `result` is lost if it is not committed."""

@@ -218,15 +218,18 @@ async def store_checkpoint(tx: Tx, job: Job, owner: str, *, due: Millis, keep: b
     )
 
 
-async def complete(tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, now: Millis) -> Job | None:
-    """None if it is not ours any more."""
+async def complete(
+    tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, total: int | None, now: Millis
+) -> Job | None:
+    """`total` is what has been done in the end; without it what was known to be there. None if it is not ours any more."""
     return await _change(
         tx,
         job,
         owner,
         state=JobState.COMPLETED.value,
         result=_text(result),
-        done=func.coalesce(_columns.total, _columns.done),
+        done=func.coalesce(total, _columns.total, _columns.done),
+        total=func.coalesce(total, _columns.total),
         failures=0,
         error_code=None,
         finished_ms=now,

@@ -23,6 +23,7 @@ from datacollect.jobs.errors import (
     LeaseLost,
     Unrecoverable,
 )
+from datacollect.jobs.giving_way import GivingWay, Metered, Visitors
 from datacollect.jobs.model import (
     AnyHandler,
     CallingHandler,
@@ -64,6 +65,8 @@ class Terms:
     """Those that are under way, for whoever has news for them."""
     preparing: "set[Turn]"
     """Those that think about their next step at this moment."""
+    visitors: Visitors
+    """To whom those give way."""
     is_stopping: Callable[[], bool]
 
     def lease_end(self, now: Millis) -> Millis:
@@ -91,8 +94,9 @@ class Turn:
         self._is_anybody_waiting = is_anybody_waiting
         self._scope = system_scope(job.tenant_id)
         self._retries = handler.retries if isinstance(handler, CallingHandler) else terms.retries
+        self._giving_way = GivingWay(terms.visitors)
         self._begun = 0.0
-        """When the transaction of the last step began, or the work since the last rest."""
+        """When the transaction of the last step began."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,14 +119,17 @@ class Turn:
                 return
             if not is_ours:
                 return
-            await self._rest()
+            took = loop.time() - self._begun
+            # On SQLite a step keeps the writer from others for as long as it takes.
+            await self._rest(took, took, alone=1)
 
-    async def _rest(self) -> None:
-        """Requests come first: everything else that is ready has its turn. Those who prepare at once share one's time."""
-        loop = asyncio.get_running_loop()
-        share = self._rest_share * max(1, len(self._terms.preparing))
-        await asyncio.sleep(min(_LONGEST_REST_SECONDS, share * (loop.time() - self._begun)))
-        self._begun = loop.time()
+    async def _rest(self, worked: float, took: float, *, alone: float) -> None:
+        """Requests come first: everything else that is ready has its turn. What can wait rests longer while there are any,
+        and those who think about their steps at once share one's time."""
+        seconds = took
+        if isinstance(self._handler, PreparingHandler):
+            seconds = self._giving_way.rest_seconds(worked, took, alone=alone) * max(1, len(self._terms.preparing))
+        await asyncio.sleep(min(_LONGEST_REST_SECONDS, self._rest_share * seconds))
 
     async def _is_to_end(self) -> bool:
         """Whether there is nothing more to be done for it; then it is ended."""
@@ -155,25 +162,32 @@ class Turn:
         loop = asyncio.get_running_loop()
         # On a machine that is very busy it thinks without rests in the end: the lease must not be over before the step.
         rests_until = loop.time() + self._terms.lease_seconds / 3
+        awake_since, counted = loop.time(), 0.0
 
         async def rest() -> None:
+            nonlocal awake_since, counted
             if self._terms.is_stopping():
                 raise CutOff(Cut.STOPPING)
-            await (self._rest() if loop.time() < rests_until else asyncio.sleep(0))
+            if loop.time() < rests_until:
+                worked, took = work.seconds - counted, loop.time() - awake_since
+                await self._rest(worked, took, alone=0 if self._giving_way.knows_visitors else 1)
+            else:
+                await asyncio.sleep(0)
+            awake_since, counted = loop.time(), work.seconds
 
-        self._begun = loop.time()
+        work = Metered(handler.prepare(self._scope, self._job, rest))
         self._terms.preparing.add(self)
         try:
             async with asyncio.timeout(self._terms.lease_seconds):
-                return await handler.prepare(self._scope, self._job, rest)
+                return await work
         finally:
             self._terms.preparing.discard(self)
 
     async def _step(self, result: Any, *, keep: bool) -> bool:
         """Do one batch. Whether the job is still ours; otherwise it is over, or in line again."""
         is_calling = isinstance(self._handler, CallingHandler)
-        if not keep and is_calling:
-            # Its turn goes on as long as nobody waits for its place.
+        if not keep and isinstance(self._handler, CallingHandler | PreparingHandler):
+            # Its turn goes on as long as nobody waits for its place: claiming it anew would be a transaction more.
             keep = not await self._is_anybody_waiting()
         async with asyncio.timeout(self._terms.lease_seconds):
             async with self._terms.watching.writing if is_calling else contextlib.nullcontext():
@@ -202,7 +216,7 @@ class Turn:
         now = self._terms.clock.now()
         match outcome:
             case Done():
-                return await queries.complete(tx, self._job, self._owner, outcome.result, now=now)
+                return await queries.complete(tx, self._job, self._owner, outcome.result, total=outcome.total, now=now)
             case Continue():
                 gone_on = replace(
                     self._job, checkpoint=outcome.checkpoint, progress=Progress(outcome.done, outcome.total)

@@ -10,7 +10,8 @@ systems that are away leave room for those that are not.
 
 Between steps a job rests for as long as the step took, so that whoever asks the hub for something meanwhile finds the
 database's writer and the event loop free half of the time: a job has time, a request has not. A job that thinks before
-its steps rests likewise every few milliseconds meanwhile, and such jobs share the half of one.
+its steps gives way every few milliseconds meanwhile: as long as this process is asked anything it takes a tenth of the
+loop, all such jobs together, and when nobody asks all that there is.
 
 After a slice (some steps, or a second) the job goes back into the line, in the transaction of its last step, and the next
 turn belongs to the tenant that has waited longest.
@@ -36,6 +37,7 @@ from datacollect.jobs import queries
 from datacollect.jobs.calls import Call, Watching
 from datacollect.jobs.clocks import SetBack
 from datacollect.jobs.errors import JobNotFound, JobNotRetryable
+from datacollect.jobs.giving_way import Visitors
 from datacollect.jobs.model import AnyHandler, CallingHandler, Job, JobId, KeepsRuns, Retries
 from datacollect.jobs.queue import CALLED_OFF, JOBS
 from datacollect.jobs.rounds import going_round
@@ -92,6 +94,7 @@ class Worker:
         grace_seconds: float = 3,
         rest_share: float = 1,
         retries: Retries | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -118,6 +121,7 @@ class Worker:
             ),
             calls=self._calls,
             preparing=set(),
+            visitors=visitors or Visitors(),
             is_stopping=lambda: self._stopping,
         )
         self._set_back = SetBack(database, clock, lease_seconds=lease_seconds)

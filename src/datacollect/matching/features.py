@@ -1,6 +1,7 @@
 """What of a record is compared: its fields by what they say, made comparable once."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +12,9 @@ from datacollect.matching.names import plain, tokens
 
 _MOST_VALUES, _MOST_WORDS, _LONGEST_VALUE = 8, 16, 200
 """Of one role. What is longer is no name, and must not cost more than one."""
+_PLAIN = (str, int, float)
 _PHONE_TAIL = 8
+_NO_DIGITS = re.compile(r"\D+")
 _TECHNICAL = frozenset({"entityName", "type", "externalId", "identifierType", "parentId", "parentGuid", "area_id"})
 _PLACEHOLDERS = frozenset({"", "na", "n a", "none", "null", "unknown", "nil", "x", "xx", "xxx", "test", "no", "0"})
 
@@ -37,6 +40,40 @@ class Role(StrEnum):
 _NAMES = (Role.GIVEN_NAME, Role.MIDDLE_NAME, Role.FAMILY_NAME, Role.FULL_NAME)
 
 
+class Entered:
+    """Everything that was entered. Most of those who are compared differ in the first thing that is looked at, so a digest
+    of all of it is made only of whom it is asked."""
+
+    __slots__ = ("_data", "_digest")
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Empty unless it is more than one thing."""
+        if self._digest is None:
+            told = sorted((name, text) for name in self._data if (text := self._told(name)))
+            self._digest = hashlib.sha256(repr(told).encode()).hexdigest()[:24] if len(told) > 1 else ""
+        return self._digest
+
+    def is_the_same(self, other: "Entered") -> bool:
+        for name in self._data:
+            if (text := self._told(name)) and text != other._told(name):
+                return False
+        return self.digest != "" and self.digest == other.digest
+
+    def _told(self, name: str) -> str:
+        value = self._data.get(name)
+        if not isinstance(value, _PLAIN) or name in _TECHNICAL or name.startswith("_"):
+            return ""
+        return plain(str(value)[:_LONGEST_VALUE])
+
+
+_NOTHING = Entered({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """Everything is plain (see `names.plain`); what the record does not tell is empty."""
@@ -55,8 +92,8 @@ class Features:
     locality: tuple[str, ...] = ()
     postcode: str = ""
     area: str = ""
-    copy: str = ""
-    """A digest of everything that was entered, if that is more than one thing: forms are sent twice, and people copied."""
+    entered: Entered = field(default=_NOTHING, compare=False)
+    """Forms are sent twice, and people copied."""
     relatives: frozenset[str] = frozenset()
     """Of a person: plain names of those of its household. Of a household: those of its members."""
     groups: frozenset[str] = frozenset()
@@ -77,20 +114,22 @@ def features_of(
     groups: Iterable[str] = (),
 ) -> Features:
     """Read a record. `roles` are by path; `told_in` is the year in which an age was told. Never raises."""
-    by_role: dict[Role, list[tuple[str, Any]]] = {}
+    told: dict[Role, list[tuple[str, Any, str]]] = {}
     for path, role in roles.items():
-        value = _at(data, path)
-        if _is_told(value):
-            by_role.setdefault(role, []).append((path, value))
+        value = data.get(path) if "." not in path else _at(data, path)
+        if value is not None and (text := _told(value)) is not None:
+            told.setdefault(role, []).append((path, value, text))
 
     def texts(role: Role) -> list[str]:
-        return [str(value)[:_LONGEST_VALUE] for _, value in by_role.get(role, [])[:_MOST_VALUES]]
+        return [text for _, _, text in told[role][:_MOST_VALUES]] if role in told else []
 
     def words(role: Role) -> tuple[str, ...]:
+        if role not in told:
+            return ()
         return tuple(dict.fromkeys(word for text in texts(role) for word in tokens(text)))[:_MOST_WORDS]
 
-    births = [read_birth(value) for _, value in by_role.get(Role.BIRTH_DATE, [])]
-    ages = [birth_of_age(value, told_in=told_in) for _, value in by_role.get(Role.AGE, [])]
+    births = [read_birth(value) for _, value, _ in told.get(Role.BIRTH_DATE, ())]
+    ages = [birth_of_age(value, told_in=told_in) for _, value, _ in told.get(Role.AGE, ())]
     given, family = (*words(Role.GIVEN_NAME), *words(Role.MIDDLE_NAME)), words(Role.FAMILY_NAME)
     return Features(
         given=given,
@@ -98,18 +137,18 @@ def features_of(
         whole=() if given and family else words(Role.FULL_NAME),
         birth=next((one for one in (*births, *ages) if one is not None), None),
         sex=_sex(texts(Role.SEX)),
-        phones=frozenset(filter(None, (_tail(text) for text in texts(Role.PHONE)))),
+        phones=frozenset(filter(None, map(_tail, texts(Role.PHONE)))),
         emails=frozenset(text.strip().casefold() for text in texts(Role.EMAIL) if "@" in text),
         documents={
             path: number
-            for path, value in by_role.get(Role.DOCUMENT, [])[:_MOST_VALUES]
-            if len(number := plain(str(value)[:_LONGEST_VALUE]).replace(" ", "")) >= 4
+            for path, _, text in told.get(Role.DOCUMENT, ())[:_MOST_VALUES]
+            if len(number := plain(text).replace(" ", "")) >= 4
         },
         address=frozenset(plain(" ".join(texts(Role.ADDRESS))).split()[:_MOST_WORDS]),
         locality=tuple(plain(" ".join(texts(Role.LOCALITY))).split()[:_MOST_WORDS]),
         postcode=plain(" ".join(texts(Role.POSTCODE)[:1])).replace(" ", ""),
         area=area,
-        copy=_copy_of(data),
+        entered=Entered(data),
         relatives=frozenset(
             name for name in (" ".join(sorted(tokens(one[:_LONGEST_VALUE]))) for one in relatives) if name
         ),
@@ -121,20 +160,10 @@ def name_in(data: Mapping[str, Any], roles: Mapping[str, Role]) -> str:
     """What somebody is called by the fields of a form, all words of it; empty if they tell no name."""
     told: dict[Role, list[str]] = {}
     for path, role in roles.items():
-        if role in _NAMES and _is_told(value := _at(data, path)):
-            told.setdefault(role, []).append(str(value)[:_LONGEST_VALUE])
+        if role in _NAMES and (text := _told(_at(data, path))) is not None:
+            told.setdefault(role, []).append(text)
     parts = [text for role in _NAMES[:3] for text in told.get(role, ())[:_MOST_VALUES]]
     return " ".join(parts or told.get(Role.FULL_NAME, ())[:1])
-
-
-def _copy_of(data: Mapping[str, Any]) -> str:
-    entered = {
-        name: plain(str(value)[:_LONGEST_VALUE])
-        for name, value in data.items()
-        if name not in _TECHNICAL and not name.startswith("_") and isinstance(value, str | int | float)
-    }
-    told = sorted((name, value) for name, value in entered.items() if value)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:24] if len(told) > 1 else ""
 
 
 def _at(data: Any, path: str) -> Any:
@@ -145,15 +174,17 @@ def _at(data: Any, path: str) -> Any:
     return data
 
 
-def _is_told(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return False
-    return plain(str(value)[:_LONGEST_VALUE]) not in _PLACEHOLDERS
+def _told(value: Any) -> str | None:
+    """As text, if it is more than a placeholder."""
+    if isinstance(value, bool) or not isinstance(value, _PLAIN):
+        return None
+    text = str(value)[:_LONGEST_VALUE]
+    return None if plain(text) in _PLACEHOLDERS else text
 
 
 def _tail(phone: str) -> str:
     """The end of a number, which is the same with and without the country's code."""
-    digits = "".join(c for c in phone if c.isdecimal())
+    digits = _NO_DIGITS.sub("", phone)
     return digits[-_PHONE_TAIL:] if len(digits) >= 7 and len(set(digits)) > 2 else ""
 
 

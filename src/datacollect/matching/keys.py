@@ -30,8 +30,8 @@ def blocking_keys(one: Features) -> tuple[str, ...]:
 def _keys(one: Features) -> Iterator[str]:
     names = list(dict.fromkeys(one.names))[:_MOST_NAMES]
     sounds = list(dict.fromkeys(filter(None, (_sound(name) for name in names))))
-    if one.copy:
-        yield f"c:{one.copy}"
+    if one.entered.digest:
+        yield f"c:{one.entered.digest}"
     yield from _identifiers(one)
     yield from (f"{NAMES}{a}:{b}" for a, b in _pairs(sounds))
     yield from _births(one.birth, sounds)

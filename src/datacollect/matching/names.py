@@ -13,6 +13,7 @@ _LETTERS = {
 }  # fmt: skip
 _TABLE = str.maketrans(_LETTERS)
 _SEPARATORS = re.compile(r"[\W_]+")
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() else _LETTERS.get(chr(code), " ") for code in range(128)}
 _TITLES = frozenset(
     {
         "mr",
@@ -59,6 +60,8 @@ _TWICE = re.compile(r"(.)\1+")
 @lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """Lower case without marks; everything between words is one space. Scripts other than Latin stay as they are."""
+    if text.isascii():  # nothing of what follows but this
+        return " ".join(text.translate(_ASCII).split())
     lowered = text.casefold().translate(_TABLE)
     bare = "".join(c for c in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(c))
     return _SEPARATORS.sub(" ", bare).strip()
@@ -99,6 +102,7 @@ def closeness(one: str, other: str) -> float:
     return min(alike, 0.99)
 
 
+@lru_cache(maxsize=4096)
 def _as_elsewhere(token: str) -> str:
     """Somali writes x for the h of others, and c for a sound that they leave out: Xasan Cali is Hassan Ali."""
     return _SOMALI.sub(lambda letter: "h" if letter[0] == "x" else "", token)

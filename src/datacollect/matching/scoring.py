@@ -1,8 +1,9 @@
 """How much speaks for two records being of one person, evidence by evidence."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rapidfuzz.distance import OSA
 
@@ -37,6 +38,10 @@ class Score:
     evidence: tuple[Evidence, ...]
 
 
+_evidence = lru_cache(maxsize=1024)(Evidence)
+"""There are few that differ, and every comparison makes some."""
+
+
 def worth_of_names(others: float) -> float:
     """What names are worth, in bits, that so many others of the register have. Each doubling of them is a bit less: so many
     more could be meant. That holds for a small register and for a large one, so the threshold can be the same in both."""
@@ -47,8 +52,8 @@ def compare(one: Features, other: Features, *, names_most: float = _NAME_MOST) -
     """Symmetric. Nothing is concluded from what either does not tell. `names_most` is what their names are worth."""
     names = _worth(list(_names(one, other)), names_most)
     own = [*names, *_birth(one.birth, other.birth), *_identifiers(one, other)]
-    if one.copy and one.copy == other.copy:
-        own.append(Evidence("record", "everything the same", 10.0))
+    if one.entered.is_the_same(other.entered):
+        own.append(_evidence("record", "everything the same", 10.0))
     around = _together() if one.groups & other.groups else _shared(list(_surroundings(one, other)))
     evidence = tuple(sorted((*own, *around), key=lambda each: -abs(each.bits)))
     return Score(round(sum(each.bits for each in evidence), 2), evidence)
@@ -70,31 +75,31 @@ def _parted(one: Features, other: Features) -> list[Evidence]:
 
 def _swapped(one: Features, other: Features) -> list[Evidence]:
     crossed = min(_best(one.given, other.family), _best(one.family, other.given))
-    return [Evidence("name", "given and family name swapped", 10.0 if crossed >= 0.92 else -20.0)]
+    return [_evidence("name", "given and family name swapped", 10.0 if crossed >= 0.92 else -20.0)]
 
 
 def _given(one: Sequence[str], other: Sequence[str]) -> Evidence:
     alike = _best(one, other)
     if alike == 1.0:
-        return Evidence("givenName", "same", 6.0)
+        return _evidence("givenName", "same", 6.0)
     if alike >= 0.9:
-        return Evidence("givenName", "close", 4.0)
+        return _evidence("givenName", "close", 4.0)
     if any(a[0] == b[0] and 1 in (len(a), len(b)) for a in one for b in other):
-        return Evidence("givenName", "same initial", 1.5)
+        return _evidence("givenName", "same initial", 1.5)
     if alike >= 0.8:
-        return Evidence("givenName", "alike", 0.5)
-    return Evidence("givenName", "different", -12.0)
+        return _evidence("givenName", "alike", 0.5)
+    return _evidence("givenName", "different", -12.0)
 
 
 def _family(one: Sequence[str], other: Sequence[str]) -> Evidence:
     alike = _best(one, other)
     if alike == 1.0:
-        return Evidence("familyName", "same", 7.0)
+        return _evidence("familyName", "same", 7.0)
     if alike >= 0.9:
-        return Evidence("familyName", "close", 5.0)
+        return _evidence("familyName", "close", 5.0)
     if alike >= 0.8:
-        return Evidence("familyName", "alike", 1.5)
-    return Evidence("familyName", "different", -4.0)
+        return _evidence("familyName", "alike", 1.5)
+    return _evidence("familyName", "different", -4.0)
 
 
 def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
@@ -102,8 +107,7 @@ def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
     shorter, longer = sorted((tuple(dict.fromkeys(one)), tuple(dict.fromkeys(other))), key=len)
     left, bits, missed, slips = list(longer), 0.0, list[str](), 0
     for word in shorter:
-        best = max(left, key=lambda each: closeness(word, each), default=None)
-        alike = closeness(word, best) if best is not None else 0.0
+        best, alike = _nearest(word, left)
         if best is not None and alike >= 0.9:
             left.remove(best)
             bits += 6.0 if alike == 1.0 else 4.5
@@ -116,7 +120,18 @@ def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
     if missed and left:
         yield _clash(bits, shorter, missed, longer, left)
     else:
-        yield Evidence("name", "close" if slips else "same words", min(bits, _NAME_MOST) - 0.5 * len(left))
+        yield _evidence("name", "close" if slips else "same words", min(bits, _NAME_MOST) - 0.5 * len(left))
+
+
+def _nearest(word: str, others: Sequence[str]) -> tuple[str | None, float]:
+    """The first of those it is most like, and how much that is."""
+    if word in others:
+        return word, 1.0
+    best, most = None, -1.0
+    for each in others:
+        if (alike := closeness(word, each)) > most:
+            best, most = each, alike
+    return best, most if best is not None else 0.0
 
 
 def _clash(
@@ -125,8 +140,8 @@ def _clash(
     """A word of either is not in the other. If both begin with it, it is the given name of somebody else: brothers,
     sisters, and twins share all the others. If they begin with one word, somebody may have married."""
     if len(missed) == 1 and shorter[0] not in missed and longer[0] not in left:
-        return Evidence("name", "one word different", min(bits, _CLASH_MOST) - 4.0)
-    return Evidence("name", "different", min(bits, _CLASH_MOST) - 12.0 * len(missed))
+        return _evidence("name", "one word different", min(bits, _CLASH_MOST) - 4.0)
+    return _evidence("name", "different", min(bits, _CLASH_MOST) - 12.0 * len(missed))
 
 
 def _worth(names: list[Evidence], most: float) -> list[Evidence]:
@@ -135,12 +150,14 @@ def _worth(names: list[Evidence], most: float) -> list[Evidence]:
     if total <= most:
         return names
     share = most / total
-    return [Evidence(e.about, f"{e.found}, as of others", round(e.bits * share, 2)) if e.bits > 0 else e for e in names]
+    return [
+        _evidence(e.about, f"{e.found}, as of others", round(e.bits * share, 2)) if e.bits > 0 else e for e in names
+    ]
 
 
 def _together() -> list[Evidence]:
     """Where they live is the same because they live together, and says nothing."""
-    return [Evidence("household", "registered together", _REGISTERED_TOGETHER)]
+    return [_evidence("household", "registered together", _REGISTERED_TOGETHER)]
 
 
 def _birth(one: Birth | None, other: Birth | None) -> Iterator[Evidence]:
@@ -149,28 +166,28 @@ def _birth(one: Birth | None, other: Birth | None) -> Iterator[Evidence]:
     apart = abs(one.year - other.year)
     if one.is_whole and other.is_whole:
         if one == other:
-            yield Evidence("birthDate", "same", 5.0 if one.is_placeholder else 11.0)
+            yield _evidence("birthDate", "same", 5.0 if one.is_placeholder else 11.0)
             return
         if (one.year, one.month, one.day) == (other.year, other.day, other.month):
-            yield Evidence("birthDate", "day and month swapped", 8.0)
+            yield _evidence("birthDate", "day and month swapped", 8.0)
             return
         if one.is_placeholder or other.is_placeholder:
-            yield Evidence("birthDate", "year the same" if not apart else "year differs", _by_years(apart, 1))
+            yield _evidence("birthDate", "year the same" if not apart else "year differs", _by_years(apart, 1))
             return
         if OSA.distance(one.digits(), other.digits(), score_cutoff=1) <= 1:
-            yield Evidence("birthDate", "one digit differs", 7.0)
+            yield _evidence("birthDate", "one digit differs", 7.0)
             return
         if (one.month, one.day) == (other.month, other.day):
-            yield Evidence("birthDate", "day and month the same", 3.0)
+            yield _evidence("birthDate", "day and month the same", 3.0)
             return
         if not apart:
             same = one.month == other.month or one.day == other.day
-            yield Evidence("birthDate", *(("partly the same", 1.0) if same else ("only the year the same", -1.0)))
+            yield _evidence("birthDate", *(("partly the same", 1.0) if same else ("only the year the same", -1.0)))
             return
-        yield Evidence("birthDate", "different", -6.0)
+        yield _evidence("birthDate", "different", -6.0)
         return
     slack = max(1, one.slack + other.slack)
-    yield Evidence("birthDate", "age agrees" if apart <= slack else "age differs", _by_years(apart, slack))
+    yield _evidence("birthDate", "age agrees" if apart <= slack else "age differs", _by_years(apart, slack))
 
 
 def _by_years(apart: int, slack: int) -> float:
@@ -182,33 +199,38 @@ def _by_years(apart: int, slack: int) -> float:
 
 
 def _identifiers(one: Features, other: Features) -> Iterator[Evidence]:
-    mine, theirs = set(one.documents.values()), set(other.documents.values())
-    if mine & theirs:
-        yield Evidence("document", "same", 16.0)
-    elif any(len(a) >= 6 and OSA.distance(a, b, score_cutoff=1) <= 1 for a in mine for b in theirs):
-        yield Evidence("document", "one character differs", 9.0)
-    elif any(one.documents[path] != other.documents[path] for path in one.documents.keys() & other.documents.keys()):
-        yield Evidence("document", "different", -4.0)
+    if one.documents and other.documents:
+        yield from _documents(one.documents, other.documents)
     if one.emails and other.emails:
-        yield Evidence("email", *(("same", 8.0) if one.emails & other.emails else ("different", -0.5)))
+        yield _evidence("email", *(("same", 8.0) if one.emails & other.emails else ("different", -0.5)))
     if one.sex and other.sex:
-        yield Evidence("sex", *(("same", 0.9) if one.sex == other.sex else ("different", -4.0)))
+        yield _evidence("sex", *(("same", 0.9) if one.sex == other.sex else ("different", -4.0)))
+
+
+def _documents(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[Evidence]:
+    mine, theirs = set(one.values()), set(other.values())
+    if mine & theirs:
+        yield _evidence("document", "same", 16.0)
+    elif any(len(a) >= 6 and OSA.distance(a, b, score_cutoff=1) <= 1 for a in mine for b in theirs):
+        yield _evidence("document", "one character differs", 9.0)
+    elif any(one[path] != other[path] for path in one.keys() & other.keys()):
+        yield _evidence("document", "different", -4.0)
 
 
 def _surroundings(one: Features, other: Features) -> Iterator[Evidence]:
     if one.phones and other.phones:
-        yield Evidence("phone", *(("same", 6.0) if one.phones & other.phones else ("different", -0.5)))
+        yield _evidence("phone", *(("same", 6.0) if one.phones & other.phones else ("different", -0.5)))
     if one.address and other.address:
-        yield Evidence("address", *_overlap(one.address, other.address))
+        yield _evidence("address", *_overlap(one.address, other.address))
     if one.locality and other.locality:
         alike = closeness(" ".join(one.locality), " ".join(other.locality))
-        yield Evidence("locality", *(("same", 2.5) if alike >= 0.9 else ("different", -1.0)))
+        yield _evidence("locality", *(("same", 2.5) if alike >= 0.9 else ("different", -1.0)))
     if one.postcode and other.postcode:
-        yield Evidence("postcode", *_postcode(one.postcode, other.postcode))
+        yield _evidence("postcode", *_postcode(one.postcode, other.postcode))
     if one.area and other.area:
-        yield Evidence("area", *(("same", 2.0) if one.area == other.area else ("different", -0.5)))
+        yield _evidence("area", *(("same", 2.0) if one.area == other.area else ("different", -0.5)))
     if one.relatives and other.relatives:
-        yield Evidence("relatives", *_in_common(one.relatives, other.relatives))
+        yield _evidence("relatives", *_in_common(one.relatives, other.relatives))
 
 
 def _in_common(one: frozenset[str], other: frozenset[str]) -> tuple[str, float]:
@@ -243,7 +265,7 @@ def _shared(around: list[Evidence]) -> list[Evidence]:
     if total <= _HOUSEHOLD_MOST:
         return around
     share = _HOUSEHOLD_MOST / total
-    return [Evidence(e.about, e.found, round(e.bits * share, 2) if e.bits > 0 else e.bits) for e in around]
+    return [_evidence(e.about, e.found, round(e.bits * share, 2) if e.bits > 0 else e.bits) for e in around]
 
 
 def _best(one: Sequence[str], other: Sequence[str]) -> float:

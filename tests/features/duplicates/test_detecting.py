@@ -16,7 +16,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import RULES
-from datacollect.features.duplicates.detecting import DetectingHandler
+from datacollect.features.duplicates.detecting import DetectingHandler, Watcher
 from datacollect.features.duplicates.model import Pair, Status
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.projection import EntityProjection
@@ -107,13 +107,43 @@ class Register:
         assert isinstance(job, Job)
         return job
 
-    async def is_put_back(self) -> bool:
-        """Whether a sweep that is asked for between a look and its step begins at the beginning."""
-        scope, dice = system_scope(TenantId(next(self._names))), random.Random(1)
+    async def looks_to_the_end(self) -> int:
+        """How many looks it takes to be done with all of them."""
+        scope, dice = await self._with_everybody(), random.Random(1)
+        looks = 1
+        while await self._look(scope, dice, chance_of_others=0):
+            looks += 1
+        async with self._database.reading(scope) as view:
+            head = await self._log.head(view, scope)
+            assert head is not None and await queries.find_mark(view, scope, RULES) == head.position
+        return looks
+
+    async def is_put_in_line(self) -> bool:
+        """Whether somebody is to look at a program that is pushed to without a pause."""
+        scope = await self._with_everybody()
+        watcher = Watcher(self._database, self._clock, wait_seconds=0)
+        async with self._database.reading(scope) as view:
+            head = await self._log.head(view, scope)
+            assert head is not None
+            for _ in range(1000):
+                watcher.committed(scope.tenant_id, head, head)
+                await asyncio.sleep(0)
+                if await find_active(view, scope, DetectingHandler.kind) is not None:
+                    watcher.stop()
+                    return True
+        return False
+
+    async def _with_everybody(self) -> TenantScope:
+        scope = system_scope(TenantId(next(self._names)))
         async with self._database.transaction(scope) as tx:
             await take_up(tx, self._log, scope, make_config(scope.tenant_id), now=self._clock.now())
         for guid in PEOPLE:
             await self._append(scope, guid, "create-individual", DOCUMENTS[0])
+        return scope
+
+    async def is_put_back(self) -> bool:
+        """Whether a sweep that is asked for between a look and its step begins at the beginning."""
+        scope, dice = await self._with_everybody(), random.Random(1)
         await self._look(scope, dice, chance_of_others=0)
         job = await self._job(scope)
         looked = await self._handler.prepare(scope, job, no_rest)
@@ -151,3 +181,11 @@ def test_what_is_written_between_a_look_and_its_step_is_neither_missed_nor_told_
 
 def test_a_sweep_that_is_asked_for_between_a_look_and_its_step_begins_at_the_beginning(runner: asyncio.Runner) -> None:
     assert runner.run(Register(MemoryDatabase()).is_put_back())
+
+
+def test_the_look_that_comes_to_the_end_of_the_log_is_the_last_one(runner: asyncio.Runner) -> None:
+    assert runner.run(Register(MemoryDatabase()).looks_to_the_end()) == 3, "seven people, three at a time"
+
+
+def test_a_program_that_is_pushed_to_without_a_pause_is_put_in_line_all_the_same(runner: asyncio.Runner) -> None:
+    assert runner.run(Register(MemoryDatabase()).is_put_in_line())

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from datacollect.db import Reading
@@ -100,14 +102,21 @@ async def subjects_among(
     view: Reading, scope: TenantScope, entities: Sequence[Entity], roles: Roles
 ) -> Sequence[Subject]:
     """People and households among the entities, as they are now; records are neither."""
-    wanted = [entity for entity in entities if entity.is_live and entity.kind in (Kind.INDIVIDUAL, Kind.GROUP)]
-    around = await people_around(
+    return subjects_of(entities, await around_them(view, scope, entities), roles)
+
+
+async def around_them(view: Reading, scope: TenantScope, entities: Sequence[Entity]) -> Mapping[str, Around]:
+    """Whom they live with, by guid. Two statements at most."""
+    wanted = [entity for entity in entities if entity.is_live]
+    return await people_around(
         view,
         scope,
         people={entity.guid for entity in wanted if entity.kind is Kind.INDIVIDUAL},
         groups={entity.guid for entity in wanted if entity.kind is Kind.GROUP},
     )
-    names = {one: _name_of(one, roles) for one in {one for each in around.values() for one in each.people}}
+
+
+def subjects_of(entities: Sequence[Entity], around: Mapping[str, Around], roles: Roles) -> Sequence[Subject]:
     return [
         subject_of(
             entity.guid,
@@ -118,11 +127,12 @@ async def subjects_among(
             at=_told_at(entity, roles),
             changed_at=entity.changed_position,
             area=entity.area_id,
-            relatives=[names[one] for one in found.people],
+            relatives=[_name_of(one, roles) for one in found.people],
             groups=found.groups,
         )
-        for entity in wanted
-        for found in (around.get(entity.guid, Around()),)
+        for entity in entities
+        if entity.is_live and entity.kind in (Kind.INDIVIDUAL, Kind.GROUP)
+        for found in (around.get(entity.guid) or Around(),)
     ]
 
 
@@ -134,41 +144,51 @@ class Chosen:
     worth: "_Worth"
 
 
-async def choose(
-    view: Reading,
-    scope: TenantScope,
-    keys: Keys,
-    *,
-    also: Mapping[str, Collection[str]] | None = None,
-    are_stored: bool = True,
-) -> Mapping[str, Chosen]:
-    """For each who has keys (by guid) those who share one of them, and those it is to be compared with `also`. If the
-    keys are about to be stored, and are not yet, those who have them share them as well. One statement."""
-    blocks = await queries.sharing(view, scope, {key for own in keys.values() for key in own}, most=MOST_IN_BLOCK)
-    if not are_stored:
-        blocks = _with(blocks, keys)
-    chosen = {}
-    for guid, own in keys.items():
-        shared = Counter(other for key in own if key in blocks for other in blocks[key].guids)
-        del shared[guid]
-        guids = {other for other, _ in shared.most_common(MOST_COMPARED)} | set((also or {}).get(guid, ()))
-        chosen[guid] = Chosen(guids, _Worth.of(own, blocks))
-    return chosen
+class Blocks:
+    """Who shares each key: those who have it, and those who are about to."""
+
+    def __init__(self, stored: Mapping[str, queries.Shared], soon: Keys) -> None:
+        self._stored = stored
+        self._soon: dict[str, list[str]] = {}
+        self._found: dict[str, queries.Block | None] = {}
+        for guid, own in soon.items():
+            for key in own:
+                self._soon.setdefault(key, []).append(guid)
+
+    def of(self, key: str) -> queries.Block | None:
+        if key not in self._found:
+            stored = self._stored.get(key)
+            block = None if stored is None else queries.block_of(stored, most=MOST_IN_BLOCK)
+            self._found[key] = _joined(block, self._soon.get(key, ()))
+        return self._found[key]
 
 
-def _with(blocks: Mapping[str, queries.Block], keys: Keys) -> Mapping[str, queries.Block]:
-    """The blocks as they will be when the keys are stored."""
-    joined: dict[str, list[str]] = {}
-    for guid, own in keys.items():
-        for key in own:
-            block = blocks.get(key)
-            if block is None or (block.guids and guid not in block.guids):
-                joined.setdefault(key, []).append(guid)
-    grown = {}
-    for key, guids in joined.items():
-        there = [*(blocks[key].guids if key in blocks else ()), *guids]
-        grown[key] = queries.Block(there if len(there) <= MOST_IN_BLOCK else (), len(there))
-    return {**blocks, **grown}
+def _joined(block: queries.Block | None, soon: Sequence[str]) -> queries.Block | None:
+    """The block as it will be."""
+    if block is not None and not block.guids:
+        return block
+    there = () if block is None else block.guids
+    new = [guid for guid in soon if guid not in there]
+    if not new:
+        return block
+    grown = [*there, *new]
+    return queries.Block(grown if len(grown) <= MOST_IN_BLOCK else (), len(grown))
+
+
+async def blocks_of(view: Reading, scope: TenantScope, keys: Keys, *, are_stored: bool = True) -> Blocks:
+    """Who shares these keys (by guid). If they are about to be stored, and are not yet, those who have them share them as
+    well. One statement."""
+    stored = await queries.sharing(view, scope, {key for own in keys.values() for key in own}, most=MOST_IN_BLOCK)
+    return Blocks(stored, {} if are_stored else keys)
+
+
+def choose(guid: str, own: Sequence[str], blocks: Blocks, *, also: Collection[str] = ()) -> Chosen:
+    """Those who share most of somebody's `own` keys, and those it is to be compared with `also`."""
+    found = [(key, block) for key in own if (block := blocks.of(key)) is not None]
+    shared = Counter(chain.from_iterable(block.guids for _, block in found))
+    del shared[guid]
+    guids = {other for other, _ in shared.most_common(MOST_COMPARED)}.union(also)
+    return Chosen(guids, _Worth.of(dict(found)))
 
 
 def scores_of(subject: Subject, chosen: Chosen, known: Mapping[str, Subject]) -> Sequence[tuple[Subject, Score]]:
@@ -184,7 +204,8 @@ async def compare_one(
     view: Reading, scope: TenantScope, subject: Subject, roles: Roles
 ) -> Sequence[tuple[Subject, Score]]:
     """Somebody who is not stored beside those who share a key. A constant number of statements."""
-    chosen = (await choose(view, scope, keys_of([subject])))[subject.guid]
+    keys = keys_of([subject])
+    chosen = choose(subject.guid, keys[subject.guid], await blocks_of(view, scope, keys))
     others = await entities_by_guid(view, scope, chosen.guids) if chosen.guids else ()
     return scores_of(subject, chosen, {each.guid: each for each in await subjects_among(view, scope, others, roles)})
 
@@ -197,11 +218,10 @@ class _Worth:
     single: float
 
     @classmethod
-    def of(cls, keys: Iterable[str], blocks: Mapping[str, queries.Block]) -> "_Worth":
-        """Two who share a key may be the pair itself: those beyond are counted."""
-        found = {key: blocks[key].size for key in keys if key in blocks}
-        two = [size for key, size in found.items() if key.startswith(NAMES, _SORT)]
-        single = [size for key, size in found.items() if key.startswith(NAME_AND_YEAR, _SORT)]
+    def of(cls, blocks: Mapping[str, queries.Block]) -> "_Worth":
+        """By somebody's keys. Two who share one may be the pair itself: those beyond are counted."""
+        two = [block.size for key, block in blocks.items() if key.startswith(NAMES, _SORT)]
+        single = [block.size for key, block in blocks.items() if key.startswith(NAME_AND_YEAR, _SORT)]
         return cls(
             worth_of_names(min(two, default=0.0) - 2), worth_of_names(_BIRTH_YEARS * (max(single, default=0.0) - 2))
         )
@@ -214,14 +234,15 @@ class _Worth:
 def keys_of(subjects: Iterable[Subject]) -> dict[str, Sequence[str]]:
     """Blocking keys by guid. Each form has its own: nobody is compared across forms."""
     return {
-        subject.guid: [f"{_sort(subject)}{key}"[:_LONGEST_KEY] for key in blocking_keys(subject.features)]
+        subject.guid: [f"{sort}{key}"[:_LONGEST_KEY] for key in blocking_keys(subject.features)]
         for subject in subjects
+        for sort in (f"{subject.kind.value[0]}{_digest_of(subject.form or '')}",)
     }
 
 
-def _sort(subject: Subject) -> str:
-    form = hashlib.sha256((subject.form or "").encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"{subject.kind.value[0]}{form}"
+@lru_cache(maxsize=64)
+def _digest_of(form: str) -> str:
+    return hashlib.sha256(form.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 _SORT, _LONGEST_KEY = 9, 120

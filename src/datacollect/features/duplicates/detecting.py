@@ -1,6 +1,7 @@
 """Looking for duplicates behind the log: what has changed is compared, some entities at a time.
 
-They are compared in no transaction, and with rests: others write, and have their turn on the loop, meanwhile. A step then
+They are compared in no transaction, and with rests: others write, and have their turn on the loop, meanwhile. What is read
+for it is read at one go, and no view is held while it rests. A step then
 stores what has been found of those that have not changed since; whoever has changed comes once more, further on.
 
 How far it has come is a position of the log, stored with what was found. So nothing is forgotten, whatever dies, and
@@ -11,7 +12,6 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
@@ -23,26 +23,36 @@ from datacollect.features.audit.service import note_all
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.comparing import (
     RULES,
+    Chosen,
     Keys,
     Roles,
     Subject,
+    around_them,
+    blocks_of,
     choose,
     keys_of,
     scores_of,
-    subjects_among,
+    subjects_of,
 )
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
 from datacollect.features.duplicates.merging import renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind, parents_in
-from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
-from datacollect.features.tenants.asked import find_running, matching_of
+from datacollect.features.entities.service import (
+    Around,
+    entities_by_guid,
+    entities_changed,
+    members_named,
+    positions_of,
+)
+from datacollect.features.tenants.asked import find_running, matching_of, running_version
 from datacollect.features.tenants.matchable import Matching
 from datacollect.jobs import Continue, Done, Job, Rest, Step, enqueue
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.parts import parts
 from datacollect.kernel.tenancy import Tenant
 from datacollect.matching.scoring import Score
 
@@ -51,15 +61,21 @@ FLAGGED = "flag-potential-duplicate"
 """The contract's word in the audit trail. Source: duplicates, 1."""
 BATCH = 30
 """Entities of one step."""
-_AT_ONCE = 20
-"""People made comparable without a rest, which takes some milliseconds."""
-_COMPARED_AT_ONCE = 4
+_READ_AT_ONCE = 60
+"""People who are read by one statement, which takes the loop a millisecond."""
+_AT_ONCE = 15
+"""People made comparable without a rest: a millisecond, too."""
+_CHOSEN_AT_ONCE = 5
+"""Those for whom it is found out without a rest who shares most keys with them."""
+_COMPARED_AT_ONCE = 3
 """Those who are compared with all of theirs without a rest."""
 _WAIT_SECONDS = 1.0
+_MOST_WAITS = 5
+"""As long as more is pushed: many are cheaper to look at than one after the other."""
 _FRESH_MILLIS = 10_000
 _MOST_PROGRAMS = 1_000
-
-_One = TypeVar("_One")
+_MOST_KNOWN = 20
+"""Programs whose forms are kept read: those that are looked through one after the other."""
 
 _log = structlog.get_logger(component="duplicates")
 
@@ -79,6 +95,7 @@ class Looked:
     matching: Matching
     entities: Collection[str]
     subjects: Sequence[Subject]
+    keys: Keys
     scores: Scores
     partners: Collection[str]
     """Who is in a pair with one of them already."""
@@ -103,47 +120,106 @@ class DetectingHandler:
         self._log = log
         self._clock = clock
         self._batch = batch
+        self._known: dict[TenantId, Matching] = {}
 
     async def prepare(self, scope: TenantScope, job: Job, rest: Rest) -> Looked | None:
         """Compare the next ones; None if there are none."""
         async with self._database.reading(scope) as view:
-            head, matching = await self._log.head(view, scope), await matching_of(view, scope.tenant_id)
+            head, matching = await self._log.head(view, scope), await self._matching_of(view, scope)
             mark = await queries.find_mark(view, scope, RULES) or 0
             if head is None or matching is None or not matching.is_wanted or mark >= head.position:
                 return None
             batch = await entities_changed(view, scope, after=mark, to=head.position, limit=self._batch)
-            subjects = await _comparable(view, scope, batch.entities, matching.roles, rest)
-            partners, scores = await _compare(view, scope, subjects, matching.roles, rest)
+            around = await around_them(view, scope, batch.entities)
+        subjects = await _comparable(batch.entities, around, matching.roles, rest)
+        keys = keys_of(subjects)
+        partners, chosen = await self._choose(scope, keys, rest)
+        others = await self._others(scope, chosen, {each.guid: each for each in subjects}, matching.roles, rest)
+        scores: dict[str, Sequence[tuple[Subject, Score]]] = {}
+        for those in parts(subjects, _COMPARED_AT_ONCE):
+            await rest()
+            scores |= {each.guid: scores_of(each, chosen[each.guid], others) for each in those}
         positions = {other.guid: other.changed_at for own in scores.values() for other, _ in own}
         positions |= {each.guid: each.changed_position for each in batch.entities}
         guids = {each.guid for each in batch.entities}
-        return Looked(mark, batch.through, matching, guids, subjects, scores, partners, positions)
+        return Looked(mark, batch.through, matching, guids, subjects, keys, scores, partners, positions)
+
+    async def _matching_of(self, view: Reading, scope: TenantScope) -> Matching | None:
+        known = self._known.get(scope.tenant_id)
+        matching = await matching_of(view, scope.tenant_id, known=known)
+        if matching is not None and matching is not known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[scope.tenant_id] = matching
+        return matching
+
+    async def _choose(self, scope: TenantScope, keys: Keys, rest: Rest) -> tuple[Collection[str], Mapping[str, Chosen]]:
+        """Who is in a pair with one of them already, and with whom each of them is to be compared."""
+        if not keys:
+            return (), {}
+        async with self._database.reading(scope) as view:
+            also = _partners((each.pair for each in await queries.pairs_of(view, scope, keys)), keys)
+            blocks = await blocks_of(view, scope, keys, are_stored=False)
+        chosen: dict[str, Chosen] = {}
+        for those in parts(list(keys), _CHOSEN_AT_ONCE):
+            await rest()
+            chosen |= {guid: choose(guid, keys[guid], blocks, also=also.get(guid, ())) for guid in those}
+        return {guid for guids in also.values() for guid in guids}, chosen
+
+    async def _others(
+        self, scope: TenantScope, chosen: Mapping[str, Chosen], own: Mapping[str, Subject], roles: Roles, rest: Rest
+    ) -> Mapping[str, Subject]:
+        """Those who were chosen, and who chose, by guid."""
+        missing = sorted({guid for each in chosen.values() for guid in each.guids} - own.keys())
+        if not missing:
+            return own
+        read: list[tuple[Sequence[Entity], Mapping[str, Around]]] = []
+        async with self._database.reading(scope) as view:
+            for some in parts(missing, _READ_AT_ONCE):
+                entities = await entities_by_guid(view, scope, some)
+                read.append((entities, await around_them(view, scope, entities)))
+        found = [one for each in read for one in await _comparable(*each, roles, rest)]
+        return {**own, **{each.guid: each for each in found}}
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job, result: Looked | None) -> Step:
         # Held from the beginning: what is read is what is there until the end, and who appends, or puts the mark back,
         # meets this job as active or after its end.
         head = await self._log.hold(tx, scope)
-        matching, tenant = await matching_of(tx, scope.tenant_id), await find_running(tx, scope.tenant_id)
-        if head is None or matching is None or tenant is None or not matching.is_wanted:
+        version = await running_version(tx, scope.tenant_id)
+        if head is None or version is None or not await self._is_wanted(tx, scope, result, version):
             return Done()
         mark = await queries.find_mark(tx, scope, RULES) or 0
         if mark >= head.position:
             return Done({"position": mark})
-        if result is None or (result.mark, result.matching) != (mark, matching):
+        if result is None or (result.mark, result.matching.version) != (mark, version):
             # It looked before somebody pushed, put the mark back or changed the forms: it looks again.
             return Continue({}, mark, head.position)
-        await self._move_on(tx, scope, tenant, result)
+        has_appended = await self._move_on(tx, scope, result)
         await self._store(tx, scope, result)
         await queries.store_mark(tx, scope, result.through, RULES, now=self._clock.now())
+        if result.through >= head.position and not has_appended:
+            # The log is held: whatever is pushed from here on finds this job ended, and puts another one in line.
+            return Done({"position": result.through}, total=result.through)
         return Continue({}, result.through, head.position)
 
-    async def _move_on(self, tx: Tx, scope: TenantScope, tenant: Tenant, looked: Looked) -> None:
+    async def _is_wanted(self, tx: Tx, scope: TenantScope, looked: Looked | None, version: str) -> bool:
+        """Who has looked by this version has looked because it is."""
+        if looked is not None and looked.matching.version == version:
+            return True
+        matching = await self._matching_of(tx, scope)
+        return matching is not None and matching.is_wanted
+
+    async def _move_on(self, tx: Tx, scope: TenantScope, looked: Looked) -> bool:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
-        it as its parent or its member; the one that went goes again."""
+        it as its parent or its member; the one that went goes again. Whether that was written."""
         if not await queries.has_any(tx, scope, Status.MERGED):
-            return
-        there = await self._unchanged(tx, scope, looked, looked.entities)
-        entities = sorted(there, key=lambda each: each.changed_position)
+            return False
+        tenant = await find_running(tx, scope.tenant_id)
+        if tenant is None:
+            return False
+        there = await entities_by_guid(tx, scope, looked.entities)
+        unchanged = [each for each in there if each.changed_position == looked.positions.get(each.guid)]
+        entities = sorted(unchanged, key=lambda each: each.changed_position)
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
@@ -160,6 +236,7 @@ class DetectingHandler:
             survivor = await self._survivor(tx, scope, entity.guid)
             if there and survivor is not None:
                 changed |= await self._move(tx, scope, tenant, there[0], survivor)
+        return bool(changed)
 
     async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
         """Whom it has changed."""
@@ -204,21 +281,19 @@ class DetectingHandler:
                 return guid
             seen.add(guid)
 
-    async def _unchanged(self, tx: Tx, scope: TenantScope, looked: Looked, guids: Collection[str]) -> Sequence[Entity]:
-        """Those that are as they were when they were looked at."""
-        there = await entities_by_guid(tx, scope, guids) if guids else ()
-        return [each for each in there if each.changed_position == looked.positions.get(each.guid)]
+    async def _unchanged(self, tx: Tx, scope: TenantScope, looked: Looked, guids: Collection[str]) -> set[str]:
+        """Those that exist as they were when they were looked at."""
+        there = await positions_of(tx, scope, guids)
+        return {guid for guid, position in there.items() if position == looked.positions.get(guid)}
 
     async def _store(self, tx: Tx, scope: TenantScope, looked: Looked) -> None:
         own = {each.guid for each in looked.subjects}
         named = {other.guid for _, other, _ in looked.probable(looked.positions)}
         # What has just been moved on is among those that have changed.
-        there = await self._unchanged(tx, scope, looked, {*own, *named, *looked.partners})
-        unchanged = {each.guid for each in there}
-        subjects = [each for each in looked.subjects if each.guid in unchanged]
-        if not subjects:
+        unchanged = await self._unchanged(tx, scope, looked, {*own, *named, *looked.partners})
+        keys = {guid: own_keys for guid, own_keys in looked.keys.items() if guid in unchanged}
+        if not keys:
             return
-        keys = keys_of(subjects)
         await self._bring_keys(tx, scope, keys)
         known = {each.pair: each.status for each in await queries.pairs_of(tx, scope, keys)}
         found = self._found(looked, unchanged)
@@ -251,38 +326,13 @@ class DetectingHandler:
 
 
 async def _comparable(
-    view: Reading, scope: TenantScope, entities: Sequence[Entity], roles: Roles, rest: Rest
+    entities: Sequence[Entity], around: Mapping[str, Around], roles: Roles, rest: Rest
 ) -> Sequence[Subject]:
     found: list[Subject] = []
-    for some in _parts(entities, _AT_ONCE):
+    for some in parts(entities, _AT_ONCE):
         await rest()
-        found += await subjects_among(view, scope, some, roles)
+        found += subjects_of(some, around, roles)
     return found
-
-
-async def _compare(
-    view: Reading, scope: TenantScope, subjects: Sequence[Subject], roles: Roles, rest: Rest
-) -> tuple[Collection[str], Scores]:
-    """Who is in a pair with one of them already, and all of them beside those and others like them."""
-    if not subjects:
-        return (), {}
-    keys = keys_of(subjects)
-    also = _partners((each.pair for each in await queries.pairs_of(view, scope, keys)), keys)
-    chosen = await choose(view, scope, keys, also=also, are_stored=False)
-    known = {each.guid: each for each in subjects}
-    missing = sorted({guid for each in chosen.values() for guid in each.guids} - known.keys())
-    for some in _parts(missing, _AT_ONCE):
-        others = await entities_by_guid(view, scope, some)
-        known |= {each.guid: each for each in await _comparable(view, scope, others, roles, rest)}
-    scores: dict[str, Sequence[tuple[Subject, Score]]] = {}
-    for those in _parts(subjects, _COMPARED_AT_ONCE):
-        await rest()
-        scores |= {each.guid: scores_of(each, chosen[each.guid], known) for each in those}
-    return {guid for guids in also.values() for guid in guids}, scores
-
-
-def _parts(values: Sequence[_One], size: int) -> Iterator[Sequence[_One]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _partners(known: Iterable[Pair], keys: Keys) -> dict[str, set[str]]:
@@ -309,6 +359,7 @@ class Watcher:
         self._wait_seconds = wait_seconds
         self._open: dict[TenantId, tuple[Millis, bool]] = {}
         self._grown: set[TenantId] = set()
+        self._growths = 0
         self._telling = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
 
@@ -317,6 +368,7 @@ class Watcher:
         if not self._is_on:
             return
         self._grown.add(tenant_id)
+        self._growths += 1
         if self._work is None or self._work.done():
             # In a context of its own: its log lines are not those of the request that happened to start it.
             self._work = asyncio.get_running_loop().create_task(self._tell_later(), context=contextvars.Context())
@@ -355,11 +407,19 @@ class Watcher:
 
     async def _tell_later(self) -> None:
         while self._grown:
-            await asyncio.sleep(self._wait_seconds)
+            await self._calm()
             try:
                 await self.tell()
             except Exception as error:
                 _log.warning("duplicates.not_enqueued", exc_info=error)
+
+    async def _calm(self) -> None:
+        """Wait until nothing has been pushed for a moment, and not too long."""
+        for _ in range(_MOST_WAITS):
+            seen = self._growths
+            await asyncio.sleep(self._wait_seconds)
+            if seen == self._growths:
+                return
 
 
 async def enqueue_behind(database: Database, now: Callable[[], Millis]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, tuple_, union_all, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
@@ -14,11 +14,13 @@ from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, 
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
+from datacollect.kernel.parts import parts
 from datacollect.matching.scoring import Evidence
 
 _k, _m, _p = match_keys.c, match_marks.c, duplicate_pairs.c
 _PAIRS_AT_ONCE = 500
-_RANDOM_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+_guids = msgspec.json.Decoder(list[str])
+_RANDOM_GUIDS = re.compile(r"(?:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12} )*", re.ASCII)
 
 # -- how far the log has been looked at
 
@@ -64,17 +66,20 @@ CROSS JOIN LATERAL (SELECT key, guid FROM match_keys WHERE tenant_id = $1 AND gu
     "sqlite": """
 SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.guid = asked.value""",
 }
-# One more than a block may have: then it says nothing, and nobody of it is compared for it. (Every text is below every blob.)
+# One more than a block may have: then it says nothing, and nobody of it is compared for it. A row for each key: of those
+# that say nothing there are many, each with as many guids as are read.
 _SHARING = {
     "postgresql": """
-SELECT k.key, k.guid FROM unnest($2::text[]) AS asked (key)
+SELECT asked.key, k.guids FROM unnest($2::text[]) AS asked (key)
 CROSS JOIN LATERAL (
-  SELECT key, guid FROM match_keys WHERE tenant_id = $1 AND key = asked.key ORDER BY guid LIMIT $3) k""",
+  SELECT array_agg(guid) AS guids FROM (
+    SELECT guid FROM match_keys WHERE tenant_id = $1 AND key = asked.key ORDER BY guid LIMIT $3) n) k
+WHERE k.guids IS NOT NULL""",
     "sqlite": """
-SELECT k.key, k.guid FROM json_each(?2) AS asked CROSS JOIN match_keys k ON k.tenant_id = ?1 AND k.key = asked.value
-AND k.guid <= COALESCE(
-  (SELECT n.guid FROM match_keys n WHERE n.tenant_id = ?1 AND n.key = asked.value ORDER BY n.guid LIMIT 1 OFFSET ?3 - 1),
-  x'')""",
+SELECT asked.value, (
+  SELECT json_group_array(n.guid) FROM (
+    SELECT k.guid FROM match_keys k WHERE k.tenant_id = ?1 AND k.key = asked.value ORDER BY k.guid LIMIT ?3) n)
+FROM json_each(?2) AS asked""",
 }
 _ADD = {
     "postgresql": """
@@ -93,36 +98,45 @@ async def keys_of(view: Reading, scope: TenantScope, guids: Collection[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Those who share a key. `guids` is empty if more than were asked for do; `size` is about how many."""
+    """Those who share a key. `guids` is empty if there are too many to compare them: then as many were `counted`, or the
+    `least` are known."""
 
     guids: Sequence[str]
-    size: float
+    counted: int
+    least: Sequence[str] = ()
+
+    @property
+    def size(self) -> float:
+        """About how many there are."""
+        return _size_of(self.least) if self.least else self.counted
 
 
-async def sharing(view: Reading, scope: TenantScope, keys: Collection[str], *, most: int) -> Mapping[str, Block]:
-    """Who has each of the keys. Of one that more than `most` have, the guids are read only to tell how many more."""
-    found: dict[str, list[str]] = {}
+Shared = str | Sequence[str]
+"""Guids as the engine tells them. There may be hundreds of such lists at once: they are read one by one."""
+
+
+async def sharing(view: Reading, scope: TenantScope, keys: Collection[str], *, most: int) -> Mapping[str, Shared]:
+    """Who has each of the keys that somebody has, and of those that more than `most` have the first of them: see
+    `block_of`."""
     asked = view.listed(sorted(keys))
-    for key, guid in await view.fetch(_SHARING[view.dialect], scope.tenant_id, asked, most + 1):
-        found.setdefault(key, []).append(guid)
-    return {
-        key: Block(guids, len(guids)) if len(guids) <= most else Block((), _size_of(guids))
-        for key, guids in found.items()
-    }
+    rows = await view.fetch(_SHARING[view.dialect], scope.tenant_id, asked, most + 1)
+    return {row[0]: row[1] for row in rows if row[1] != "[]"}
+
+
+def block_of(shared: Shared, *, most: int) -> Block:
+    guids = _guids.decode(shared) if isinstance(shared, str) else shared
+    return Block(guids, len(guids)) if len(guids) <= most else Block((), len(guids), guids)
 
 
 def _size_of(least: Sequence[str]) -> float:
     """How many there are, told from the smallest guids of them: random ones lie as far apart as they are few. Of guids
     that are not random, no more is known than that these are there."""
-    drawn = [_share_of(guid) for guid in least]
-    if any(share is None for share in drawn):
+    # All of them at once: there are as many as guids are long, then.
+    if not _RANDOM_GUIDS.fullmatch(told := "".join(f"{guid} " for guid in least)) or len(told) != 37 * len(least):
         return len(least)
-    return max(len(least), (len(least) - 1) / max(max(share or 0.0 for share in drawn), 2.0**-48))
-
-
-def _share_of(guid: str) -> float | None:
-    """How far along all guids a random one lies, from 0 to 1."""
-    return int(guid[:8] + guid[9:13], 16) / 2**48 if _RANDOM_GUID.fullmatch(guid) else None
+    furthest = max(least)
+    share = int(furthest[:8] + furthest[9:13], 16) / 2**48
+    return max(len(least), (len(least) - 1) / max(share, 2.0**-48))
 
 
 async def add_keys(tx: Tx, scope: TenantScope, rows: Collection[Key]) -> None:
@@ -141,7 +155,7 @@ async def remove_keys(tx: Tx, scope: TenantScope, rows: Collection[Key]) -> None
 
 async def forget(tx: Tx, scope: TenantScope, guids: Collection[str], *, now: Millis) -> None:
     """Of entities that do not exist any more: their keys go, and their open pairs are over."""
-    for some in _parts(sorted(guids)):
+    for some in parts(sorted(guids), _PAIRS_AT_ONCE):
         await tx.execute(delete(match_keys).where(_k.tenant_id == scope.tenant_id, _k.guid.in_(some)))
         over = update(duplicate_pairs).where(
             _p.tenant_id == scope.tenant_id,
@@ -159,12 +173,11 @@ async def pairs_of(
 ) -> Sequence[FoundPair]:
     """All pairs with one of these in it."""
     found: dict[Pair, FoundPair] = {}
-    for some in _parts(sorted(guids)):
-        for side in (_p.first_guid, _p.second_guid):
-            wanted = _of(scope).where(side.in_(some))
-            if status is not None:
-                wanted = wanted.where(_p.status == status.value)
-            found |= {(pair := _pair(row)).pair: pair for row in await view.execute(wanted)}
+    for some in parts(sorted(guids), _PAIRS_AT_ONCE):
+        sides = [_of(scope).where(side.in_(some)) for side in (_p.first_guid, _p.second_guid)]
+        if status is not None:
+            sides = [wanted.where(_p.status == status.value) for wanted in sides]
+        found |= {(pair := _pair(row)).pair: pair for row in await view.execute(union_all(*sides))}
     return list(found.values())
 
 
@@ -176,7 +189,7 @@ async def find_pair(view: Reading, scope: TenantScope, pair: Pair) -> FoundPair 
 async def keep_pairs(tx: Tx, scope: TenantScope, found: Sequence[FoundPair]) -> None:
     """Store open pairs. One that is known has its evidence brought up to date, and stays decided if it is."""
     insert = insert_into(tx, duplicate_pairs)
-    for some in _parts(found):
+    for some in parts(found, _PAIRS_AT_ONCE):
         statement = insert.values([_values(scope, pair) for pair in some])
         new = statement.excluded
         await tx.execute(
@@ -190,7 +203,7 @@ async def keep_pairs(tx: Tx, scope: TenantScope, found: Sequence[FoundPair]) -> 
 
 async def reopen_pairs(tx: Tx, scope: TenantScope, pairs: Iterable[Pair], *, now: Millis) -> None:
     """Pairs that were over because one was deleted, and both are there again."""
-    for some in _parts(list(pairs)):
+    for some in parts(list(pairs), _PAIRS_AT_ONCE):
         keys = [(pair.first, pair.second) for pair in some]
         again = update(duplicate_pairs).where(
             _p.tenant_id == scope.tenant_id,
@@ -202,7 +215,7 @@ async def reopen_pairs(tx: Tx, scope: TenantScope, pairs: Iterable[Pair], *, now
 
 async def drop_open(tx: Tx, scope: TenantScope, pairs: Iterable[Pair]) -> None:
     """Pairs of which nothing is left to speak for them."""
-    for some in _parts(list(pairs)):
+    for some in parts(list(pairs), _PAIRS_AT_ONCE):
         keys = [(pair.first, pair.second) for pair in some]
         await tx.execute(
             delete(duplicate_pairs).where(
@@ -216,7 +229,7 @@ async def drop_open(tx: Tx, scope: TenantScope, pairs: Iterable[Pair]) -> None:
 async def decide(tx: Tx, scope: TenantScope, decided: Sequence[FoundPair]) -> None:
     """Store what has become of pairs, known ones or not."""
     insert = insert_into(tx, duplicate_pairs)
-    for some in _parts(decided):
+    for some in parts(decided, _PAIRS_AT_ONCE):
         statement = insert.values([_values(scope, pair) for pair in some])
         new = statement.excluded
         await tx.execute(
@@ -275,10 +288,6 @@ def _of(scope: TenantScope) -> Select[Any]:
 
 def _is(pair: Pair) -> Any:
     return and_(_p.first_guid == pair.first, _p.second_guid == pair.second)
-
-
-def _parts(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + _PAIRS_AT_ONCE] for start in range(0, len(values), _PAIRS_AT_ONCE))
 
 
 def _values(scope: TenantScope, found: FoundPair) -> dict[str, Any]:

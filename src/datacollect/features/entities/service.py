@@ -77,6 +77,7 @@ async def snapshots_of(
 
 guids_of_entities = queries.guids_of_entities
 known_guids = queries.known_guids
+positions_of = queries.positions_of
 
 
 async def entities_changed(view: Reading, scope: TenantScope, *, after: int, to: int, limit: int) -> Batch:

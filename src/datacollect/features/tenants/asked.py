@@ -52,13 +52,21 @@ async def find_running(view: Reading, tenant_id: TenantId) -> Tenant | None:
     return await queries.find_running(view, tenant_id)
 
 
-async def matching_of(view: Reading, tenant_id: TenantId) -> Matching | None:
-    """How duplicates are looked for in a program; None if there is none."""
+async def matching_of(view: Reading, tenant_id: TenantId, *, known: Matching | None = None) -> Matching | None:
+    """How duplicates are looked for in a program; None if there is none. `known` is given again while it is so: the forms
+    of a program are long to read."""
+    if known is not None and await queries.find_version(view, tenant_id) == known.version:
+        return known
     found = await queries.find_matching(view, tenant_id)
     if found is None:
         return None
-    forms, section = found
-    return read_matching(forms, section)
+    version, forms, section = found
+    return read_matching(forms, section, version=version)
+
+
+async def running_version(view: Reading, tenant_id: TenantId) -> str | None:
+    """Of the config of a running program, as `Matching` tells it; None if it does not run."""
+    return await queries.find_version(view, tenant_id, only_running=True)
 
 
 async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:

@@ -28,15 +28,17 @@ class Matching:
     threshold: float
     """Bits from which on a pair is told."""
     is_wanted: bool
+    version: str = ""
+    """Of the config that says so."""
 
 
-def read_matching(forms: Mapping[str, Any], section: Any) -> Matching:
+def read_matching(forms: Mapping[str, Any], section: Any, *, version: str = "") -> Matching:
     """`section` is the config's `duplicates`; what it does not say, or says wrongly, is as it is by default."""
     told = section if isinstance(section, Mapping) else {}
     threshold, wanted = told.get("threshold"), told.get("detect")
     if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 1 <= threshold <= 100:
         threshold = PROBABLE
-    return Matching(matching_roles(forms), float(threshold), wanted is not False)
+    return Matching(matching_roles(forms), float(threshold), wanted is not False, version)
 
 
 def matching_roles(forms: Mapping[str, Any]) -> Mapping[str, Roles]:

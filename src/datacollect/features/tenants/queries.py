@@ -330,8 +330,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
     if row is None:
         return None
     config = _running_config.decode(row.config)
-    # A program that is made anew counts from the start, but has another artifact.
-    version = f"{row.artifact_id}.{row.revision}"
+    version = _version(row)
     self_service = None if config.self_service is None else config.self_service.rules()
     return Tenant(
         tenant_id,
@@ -391,13 +390,27 @@ async def find_for_citizens(view: Reading, tenant_id: TenantId) -> tuple[dict[st
     return found.self_service or {}, found.entity_forms
 
 
-async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], Any] | None:
-    """The form definitions, and the config's `duplicates`; None without a program."""
-    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
-    if config is None:
+async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[str, dict[str, Any], Any] | None:
+    """The config's version, the form definitions, and its `duplicates`; None without a program."""
+    columns = select(programs.c.artifact_id, programs.c.revision, programs.c.config)
+    row = (await view.execute(columns.where(programs.c.id == tenant_id))).one_or_none()
+    if row is None:
         return None
-    found = _matching.decode(config)
-    return {form.name: form.formio for form in found.entity_forms}, found.duplicates
+    found = _matching.decode(row.config)
+    return _version(row), {form.name: form.formio for form in found.entity_forms}, found.duplicates
+
+
+async def find_version(view: Reading, tenant_id: TenantId, *, only_running: bool = False) -> str | None:
+    """Of the program's config; None without a program."""
+    columns = select(programs.c.artifact_id, programs.c.revision).where(programs.c.id == tenant_id)
+    wanted = columns.where(programs.c.archived_ms.is_(None)) if only_running else columns
+    row = (await view.execute(wanted)).one_or_none()
+    return None if row is None else _version(row)
+
+
+def _version(row: Any) -> str:
+    """A program that is made anew counts from the start, but has another artifact."""
+    return f"{row.artifact_id}.{row.revision}"
 
 
 def _definitions(config: str) -> dict[str, Any]:
