@@ -2,7 +2,8 @@
 
 Every unit of work is a savepoint on the writer. Units that are waiting for the writer when one ends join its group, and
 the group is committed, and so synced to disk, once; each `transaction()` block returns only after that commit. A unit
-that fails is rolled back to its savepoint and takes nobody with it.
+that fails is rolled back to its savepoint and takes nobody with it. What is committed is copied from the write-ahead log
+into the database beside that (`checkpoints.py`).
 
 The tenants take turns: however many units of one are waiting, those of another wait for one of them.
 """
@@ -22,6 +23,7 @@ from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.portions import Portion, portion_of
@@ -57,7 +59,8 @@ _WRITER_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=10000",
-    "PRAGMA wal_autocheckpoint=4000",
+    f"PRAGMA wal_autocheckpoint={WRITER_FRAMES}",
+    "PRAGMA journal_size_limit=100663296",
     "PRAGMA cache_size=-32768",
     "PRAGMA temp_store=MEMORY",
 )
@@ -117,8 +120,9 @@ class _SqliteTx(_SqliteReading, Tx):
         """Open a group and the first unit in it."""
         await self._in_thread(_begin)
 
-    async def run_frame(self, *statements: str) -> None:
-        await self._in_thread(_run_frame, statements)
+    async def run_frame(self, *statements: str) -> int:
+        """Gives how many rows the connection has changed since it was opened."""
+        return await self._in_thread(_run_frame, statements)
 
     def of_one_unit(self) -> "_SqliteTx":
         """The same connection, for a unit of its own."""
@@ -139,9 +143,10 @@ def _execute_all(connection: sqlite3.Connection, work: Sequence[tuple[str, Seque
         connection.executemany(sql, rows)
 
 
-def _run_frame(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+def _run_frame(connection: sqlite3.Connection, statements: Sequence[str]) -> int:
     for statement in statements:
         connection.execute(statement)
+    return connection.total_changes
 
 
 def _begin(connection: sqlite3.Connection) -> None:
@@ -228,6 +233,8 @@ class SqliteDatabase(Database):
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
         self._writer: _SqliteTx | None = None
+        self._checkpoints = Checkpoints(path)
+        self._beginning_anew: asyncio.Task[None] | None = None
         self._line = _Line()
         self._busy = False
         self._group: _Group | None = None
@@ -293,15 +300,19 @@ class SqliteDatabase(Database):
             if self._line and not group.is_full:
                 await tx.run(frame.pop())
             if not self._line or group.is_full:
-                self._group = None
-                await tx.run_frame(*frame, "COMMIT")
-                group.committed.set_result(None)
-                for unit in group.kept:
-                    self._tell(unit)
+                await self._commit(group, tx, *frame)
         except _BROKEN as error:
             await self._give_up(group, error)
         finally:
             self._hand_over()
+
+    async def _commit(self, group: _Group, tx: _SqliteTx, *frame: str) -> None:
+        self._group = None
+        changes = await tx.run_frame(*frame, "COMMIT")
+        group.committed.set_result(None)
+        for unit in group.kept:
+            self._tell(unit)
+        self._checkpoints.committed(changes)
 
     async def _give_up(self, group: _Group, error: Exception) -> NoReturn:
         """Undo the whole group, and raise for everyone in it."""
@@ -333,10 +344,19 @@ class SqliteDatabase(Database):
             raise
 
     def _hand_over(self) -> None:
-        if self._line:
+        if self._checkpoints.is_due and self._group is None and not self._is_closed:
+            # Those who have been committed do not wait for it, and whoever is next does.
+            self._beginning_anew = asyncio.create_task(self._begin_log_anew())
+        elif self._line:
             self._line.call_next()
         else:
             self._busy = False
+
+    async def _begin_log_anew(self) -> None:
+        try:
+            await self._checkpoints.begin_anew()
+        finally:
+            self._hand_over()
 
     async def _open_writer(self) -> _SqliteTx:
         if self._is_closed:
@@ -399,11 +419,21 @@ class SqliteDatabase(Database):
         that, and with two processes that write, something always is: it would grow without end."""
         with _unavailable():
             await self._take_turn()
-            try:
-                if self._group is None:
-                    await to_the_end((await self._open_writer()).fetch("PRAGMA wal_checkpoint(RESTART)"))
-            finally:
-                self._hand_over()
+            await to_the_end(self._tidy())
+
+    async def _tidy(self) -> None:
+        group = self._group
+        try:
+            tx = await self._open_writer()
+            if group is not None:  # it has waited for this turn
+                await self._commit(group, tx)
+            await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
+        except _BROKEN as error:
+            if group is None or group.committed.done():
+                raise
+            await self._give_up(group, error)
+        finally:
+            self._hand_over()
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self.transaction() as tx:
@@ -416,6 +446,7 @@ class SqliteDatabase(Database):
                 async with asyncio.timeout(_SECONDS_TO_END), self.transaction():
                     pass
         self._is_closed = True
+        await self._checkpoints.close()
         if self._writer is not None:
             await self._writer.connection.close()
             self._writer = None
