@@ -14,6 +14,8 @@ from sqlalchemy import select
 from structlog.typing import EventDict
 
 from datacollect.db import EVERY_TENANT
+from datacollect.features.attachments.contents.collecting import KIND as COLLECTING
+from datacollect.features.duplicates.detecting import KIND as DETECTING
 from datacollect.features.purging import service as purging
 from datacollect.features.reviews.rounds import ReviewRounds
 from datacollect.features.tenants.searchable import REINDEX
@@ -113,7 +115,7 @@ class Office:
         assert started.status_code == 202, started.text
         scope = system_scope(TenantId(program))
         async with self.hub.db.transaction(scope) as tx:
-            for kind in (REINDEX, "collect-attachments"):
+            for kind in (COLLECTING, DETECTING, REINDEX):
                 await enqueue(tx, scope, kind, {}, now=self.clock.now())
         await ReviewRounds(self.hub.db, self.hub.clock).look()
         return str(started.json()["jobId"])
@@ -150,7 +152,6 @@ async def office(installation: Installation, canary: Canaries) -> AsyncIterator[
     with RemoteSystem(mirror) as system:
         settings = {
             "JOBS_AT_ONCE": 0,
-            "DUPLICATE_DETECTION": True,
             "PURGE": True,
             "ALLOWED_PRIVATE_HOSTS": "127.0.0.1",
             "SMS_GATEWAY_URL": f"{system.url}/{canary['gateway']}",
