@@ -175,14 +175,18 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 async def test_a_unit_whose_last_statement_fails_is_undone_alone(small: SqliteDatabase, failing: int) -> None:
+    told: list[int] = []
+
     async def unit(number: int) -> None:
         async with small.transaction(EVERY_TENANT) as tx:
+            tx.after_commit(lambda: told.append(number))
             await tx.run("INSERT INTO notes (id) VALUES (?)", number)
             # Sent with the end of the unit: nothing is asked for in between.
             await tx.run_many("INSERT INTO notes (id) VALUES (?)", [(number if number == failing else number + 10,)])
 
     outcomes = await asyncio.gather(*(unit(n) for n in range(3)), return_exceptions=True)
     assert [isinstance(outcome, sqlite3.IntegrityError) for outcome in outcomes] == [n == failing for n in range(3)]
+    assert told == [n for n in range(3) if n != failing]
     async with small.reading(EVERY_TENANT) as view:
         kept = {row[0] for row in await view.fetch("SELECT id FROM notes")}
     assert kept == {n + more for n in range(3) if n != failing for more in (0, 10)}
