@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import func, insert, select, text
 from datacollect.db import EVERY_TENANT, Database, Tx, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
-from datacollect.db.sqlite import SqliteDatabase
+from datacollect.db.sqlite import SqliteDatabase, _SqliteTx
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.tables import log_heads
 from datacollect.kernel.errors import StartupError, Unavailable
@@ -144,14 +145,16 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
 
     async def first() -> None:
         async with small.transaction(EVERY_TENANT) as tx:
-            release = tx.run
+            assert isinstance(tx, _SqliteTx)
+            release = tx.end
 
-            async def run(sql: str, *parameters: object) -> None:
-                await release(sql, *parameters)
-                if sql.startswith("RELEASE") and waiting is not None:
+            async def end(*frame: str, undo: bool) -> int:
+                changes = await release(*frame, undo=undo)
+                if frame == ("RELEASE unit",) and waiting is not None:
                     waiting.cancel()
+                return changes
 
-            tx.run = run  # type: ignore[method-assign]
+            tx.end = end  # type: ignore[method-assign]
             await go_on.wait()
             await tx.run("INSERT INTO notes (id) VALUES (1)")
 
@@ -168,6 +171,38 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
         await task
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+async def test_a_unit_whose_last_statement_fails_is_undone_alone(small: SqliteDatabase, failing: int) -> None:
+    told: list[int] = []
+
+    async def unit(number: int) -> None:
+        async with small.transaction(EVERY_TENANT) as tx:
+            tx.after_commit(lambda: told.append(number))
+            await tx.run("INSERT INTO notes (id) VALUES (?)", number)
+            # Sent with the end of the unit: nothing is asked for in between.
+            await tx.run_many("INSERT INTO notes (id) VALUES (?)", [(number if number == failing else number + 10,)])
+
+    outcomes = await asyncio.gather(*(unit(n) for n in range(3)), return_exceptions=True)
+    assert [isinstance(outcome, sqlite3.IntegrityError) for outcome in outcomes] == [n == failing for n in range(3)]
+    assert told == [n for n in range(3) if n != failing]
+    async with small.reading(EVERY_TENANT) as view:
+        kept = {row[0] for row in await view.fetch("SELECT id FROM notes")}
+    assert kept == {n + more for n in range(3) if n != failing for more in (0, 10)}
+
+
+async def test_what_gives_no_rows_is_there_for_the_statements_behind_it(small: SqliteDatabase) -> None:
+    async with small.transaction(EVERY_TENANT) as tx:
+        await tx.run("INSERT INTO notes (id) VALUES (1)")
+        assert await tx.fetch("SELECT id FROM notes") == [(1,)]
+        await tx.run_in_one_trip(
+            ("INSERT INTO notes (id) VALUES (?)", [(2,)]), ("DELETE FROM notes WHERE id = ?", [(1,)])
+        )
+        assert (await tx.execute(text("SELECT id FROM notes"))).all() == [(2,)]
+        await tx.run_many("INSERT INTO notes (id) VALUES (?)", [(n,) for n in range(3, 500)])
+        found = await tx.fetch_portion("SELECT id, text FROM notes", texts=("text",), most_bytes=10_000)
+        assert len(found.rows) == 498
 
 
 async def test_a_lost_writer_fails_its_group_and_is_replaced(small: SqliteDatabase) -> None:

@@ -137,6 +137,37 @@ def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve: Serve, number: signa
         assert hub.stop(number) == 0
 
 
+_NOT_ASKED_FOR = {
+    # The engine of migrations, and what it and structlog would bring along.
+    *("alembic", "mako", "pygments", "rich"),
+    # For files in S3, mail, forms, files, QR codes, searches by a pattern, and the API description in YAML.
+    *("obstore", "aiosmtplib", "jsonschema_rs", "puremagic", "segno", "re2", "yaml"),
+    # Parts of libraries, and of the hub, for what it never does while it serves.
+    *("sqlalchemy.orm", "watchfiles", "datacollect.cli.commands", "datacollect.testing"),
+}
+
+
+def test_a_hub_that_nobody_asks_for_anything_holds_only_what_all_need(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    telling = "import atexit, sys; atexit.register(lambda: print('IMPORTED', *sys.modules)); "
+
+    def start(port: int, log: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+        python, option, code, *arguments = command("serve", "--host", "127.0.0.1", "--port", str(port))
+        with log.open("w") as written:
+            return subprocess.Popen(
+                [python, option, telling + code, *arguments], env=environment, stdout=written, text=True
+            )
+
+    # The first start, with all migrations to be run.
+    with serving(tmp_path, environment, start) as hub:
+        assert hub.stop(signal.SIGTERM) == 0
+    log = next(tmp_path.glob("serve-*.log")).read_text()
+    (imported,) = [line.split()[1:] for line in log.splitlines() if line.startswith("IMPORTED")]
+    assert "datacollect.app" in imported
+    assert _NOT_ASKED_FOR & set(imported) == set()
+
+
 def test_a_request_in_flight_is_finished_before_the_hub_stops(serve: Serve) -> None:
     body = json.dumps({"email": "admin@hub.test", "password": "Correct-Horse-7"}).encode()
     head = f"POST /api/users/login HTTP/1.1\r\nHost: hub\r\nContent-Length: {len(body)}\r\n\r\n".encode()

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from datacollect.app import create_app
-from datacollect.cli import app as commands
+from datacollect.cli.commands import app as commands
 from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.jobs import list_jobs

@@ -21,8 +21,8 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, CursorResult, Executable, Select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datacollect.db.core import AsyncConnection
 from datacollect.db.portions import Portion, portion_from_core, portion_in_core
 from datacollect.kernel.identity import TenantScope
 
@@ -105,11 +105,12 @@ class Tx(Reading):
 
     @abstractmethod
     async def run(self, sql: str, *parameters: Any) -> None:
-        """One statement in the driver's own SQL, without rows."""
+        """One statement in the driver's own SQL, without rows. SQLite is sent it, and fails if it does, with the next
+        one that has rows or with the end of the unit."""
 
     @abstractmethod
     async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """One statement once per row of parameters; nothing happens for no rows."""
+        """As `run`, once per row of parameters; nothing happens for no rows."""
 
     async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
         """Several statements, each once per row of parameters, where nothing is to be decided in between."""

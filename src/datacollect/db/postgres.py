@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 
 import asyncpg
 from sqlalchemy import Connection, CursorResult, Executable, exc
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from datacollect.db.core import AsyncConnection, create_async_engine
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line

@@ -2,7 +2,8 @@
 
 Every unit of work is a savepoint on the writer. Units that are waiting for the writer when one ends join its group, and
 the group is committed, and so synced to disk, once; each `transaction()` block returns only after that commit. A unit
-that fails is rolled back to its savepoint and takes nobody with it.
+that fails is rolled back to its savepoint and takes nobody with it. What is committed is copied from the write-ahead log
+into the database beside that (`checkpoints.py`).
 
 The tenants take turns: however many units of one are waiting, those of another wait for one of them.
 """
@@ -22,6 +23,7 @@ from sqlalchemy import Connection, CursorResult, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.portions import Portion, portion_of
@@ -37,6 +39,9 @@ _GROUP_SECONDS = 0.1
 """After which nobody joins a group any more, for the same reason."""
 
 _SECONDS_TO_END = 5
+
+_MOST_WAITING = 200
+"""Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
 
 _AWAY = frozenset(
     (
@@ -57,7 +62,8 @@ _WRITER_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=10000",
-    "PRAGMA wal_autocheckpoint=4000",
+    f"PRAGMA wal_autocheckpoint={WRITER_FRAMES}",
+    "PRAGMA journal_size_limit=100663296",
     "PRAGMA cache_size=-32768",
     "PRAGMA temp_store=MEMORY",
 )
@@ -92,37 +98,77 @@ class _SqliteReading(Reading):
         return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
 
 
+_Write = tuple[str, Sequence[Sequence[Any]], bool]
+"""A statement, the rows of its parameters, and whether it is to be run once for each of any number."""
+
+
 class _SqliteTx(_SqliteReading, Tx):
+    """A unit of work. To the connection's thread and back costs as much as a small statement, so what gives no rows goes
+    there with the next statement that does, or with the end of the unit."""
+
+    def __init__(
+        self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection, *begin: str
+    ) -> None:
+        super().__init__(connection, statements, driver)
+        self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
+        self._frame = len(begin)
+        self._rows = 0
+
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        await self.send()
         # SQLAlchemy closes a connection on which a statement is cancelled. This one is everybody's.
         return await to_the_end(super().execute(statement, parameters))
 
-    async def run(self, sql: str, *parameters: Any) -> None:
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         self._statements.add(sql)
-        await self._driver.execute(sql, parameters)
+        return await self._in_thread(_fetch, self._take_waiting(), sql, parameters)
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        await self.send()
+        return await super().fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
+
+    async def run(self, sql: str, *parameters: Any) -> None:
+        await self._add((sql, (parameters,), False))
 
     async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            self._statements.add(sql)
-            await self._driver.executemany(sql, rows)
+        await self._add((sql, rows, True))
 
     async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
-        # To the connection's thread and back costs as much as a small statement.
-        for sql, rows in work:
-            if rows:
-                self._statements.add(sql)
-        await self._in_thread(_execute_all, work)
+        await self._add(*((sql, rows, True) for sql, rows in work))
 
-    async def begin(self) -> None:
-        """Open a group and the first unit in it."""
-        await self._in_thread(_begin)
+    async def send(self) -> None:
+        """What waits to be sent."""
+        if self._waiting:
+            await self._in_thread(_write, self._take_waiting())
 
-    async def run_frame(self, *statements: str) -> None:
-        await self._in_thread(_run_frame, statements)
+    async def end(self, *frame: str, undo: bool) -> int:
+        """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
+        connection has changed since it was opened. Raises `_NotWritten` before it has come to the end."""
+        waiting = self._take_waiting(only_frame=undo)
+        return await self._in_thread(_end, waiting, ("ROLLBACK TO unit", *frame) if undo else frame)
 
-    def of_one_unit(self) -> "_SqliteTx":
-        """The same connection, for a unit of its own."""
-        return _SqliteTx(self.connection, self._statements, self._driver)
+    async def run_frame(self, *statements: str) -> int:
+        return await self._in_thread(_end, (), statements)
+
+    def unit(self, *begin: str) -> "_SqliteTx":
+        """The same connection, for a unit that begins so."""
+        return _SqliteTx(self.connection, self._statements, self._driver, *begin)
+
+    async def _add(self, *writes: _Write) -> None:
+        for write in writes:
+            if write[1]:
+                self._statements.add(write[0])
+                self._waiting.append(write)
+                self._rows += len(write[1])
+        if self._rows >= _MOST_WAITING:
+            await self.send()
+
+    def _take_waiting(self, *, only_frame: bool = False) -> Sequence[_Write]:
+        waiting = self._waiting[: self._frame] if only_frame else self._waiting
+        self._waiting, self._frame, self._rows = [], 0, 0
+        return waiting
 
 
 def fetch_portion(
@@ -134,23 +180,37 @@ def fetch_portion(
         return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
 
 
-def _execute_all(connection: sqlite3.Connection, work: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
-    for sql, rows in work:
-        connection.executemany(sql, rows)
+class _NotWritten(Exception):
+    """A statement of a unit that was sent with its end has failed, for this cause; the end has not been reached."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
-def _run_frame(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
-    for statement in statements:
-        connection.execute(statement)
+def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
+    for sql, rows, is_many in writes:
+        if is_many:
+            connection.executemany(sql, rows)
+        else:
+            connection.execute(sql, rows[0])
 
 
-def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _fetch(
+    connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
+) -> Sequence[Any]:
+    _write(connection, writes)
+    return connection.execute(sql, parameters).fetchall()
+
+
+def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:
     try:
-        connection.execute("SAVEPOINT unit")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        _write(connection, writes)
+    except Exception as error:
+        raise _NotWritten(error) from error
+    for statement in frame:
+        connection.execute(statement)
+    return connection.total_changes
 
 
 class _Group:
@@ -228,6 +288,8 @@ class SqliteDatabase(Database):
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
         self._writer: _SqliteTx | None = None
+        self._checkpoints = Checkpoints(path)
+        self._beginning_anew: asyncio.Task[None] | None = None
         self._line = _Line()
         self._busy = False
         self._group: _Group | None = None
@@ -246,9 +308,9 @@ class SqliteDatabase(Database):
                 # When SQLite has given up the whole transaction itself (disk full), undoing fails too: what the
                 # caller must see is why.
                 with contextlib.suppress(Unavailable):
-                    await to_the_end(self._end_unit(group, tx, "ROLLBACK TO unit"))
+                    await to_the_end(self._end_unit(group, tx, undo=True))
                 raise
-            await to_the_end(self._end_unit(group, tx, None))
+            await to_the_end(self._end_unit(group, tx))
             await asyncio.shield(group.committed)
 
     async def _begin_unit(self) -> tuple[_Group, _SqliteTx]:
@@ -259,7 +321,7 @@ class SqliteDatabase(Database):
         except asyncio.CancelledError:
             await asyncio.wait([opening])
             if opening.exception() is None:
-                await to_the_end(self._end_unit(*opening.result(), "ROLLBACK TO unit"))
+                await to_the_end(self._end_unit(*opening.result(), undo=True))
             else:
                 self._hand_over()
             raise
@@ -268,47 +330,58 @@ class SqliteDatabase(Database):
             raise
 
     async def _open_unit(self) -> tuple[_Group, _SqliteTx]:
-        tx = await self._open_writer()
-        if self._group is None:
-            await tx.begin()
-            self._group = _Group()
-            return self._group, tx.of_one_unit()
-        group = self._group
-        try:
-            await tx.run("SAVEPOINT unit")
-        except _BROKEN as error:
-            # Without this unit there may be nobody left to commit what the group holds.
-            await self._give_up(group, error)
-        return group, tx.of_one_unit()
+        """The statements that begin it are sent with its first."""
+        writer = await self._open_writer()
+        if self._group is not None:
+            return self._group, writer.unit("SAVEPOINT unit")
+        self._group = _Group()
+        return self._group, writer.unit("BEGIN IMMEDIATE", "SAVEPOINT unit")
 
-    async def _end_unit(self, group: _Group, tx: _SqliteTx, undo: str | None) -> None:
+    async def _end_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool = False) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
+        group.units += 1
+        cause: Exception | None = None
         try:
-            if undo:
-                await tx.run(undo)
-            else:
-                group.kept.append(tx)
-            group.units += 1
-            frame = ["RELEASE unit"]
-            if self._line and not group.is_full:
-                await tx.run(frame.pop())
-            if not self._line or group.is_full:
-                self._group = None
-                await tx.run_frame(*frame, "COMMIT")
-                group.committed.set_result(None)
-                for unit in group.kept:
-                    self._tell(unit)
+            try:
+                await self._close_unit(group, tx, undo=undo)
+            except _NotWritten as failure:
+                # It is undone alone, as if its last statements had been sent before its end.
+                cause = failure.cause
+                await self._close_unit(group, tx, undo=True)
         except _BROKEN as error:
-            await self._give_up(group, error)
+            await self._give_up(group, cause or error)
         finally:
             self._hand_over()
+        if cause is not None:
+            raise cause
+
+    async def _close_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool) -> None:
+        frame = ["RELEASE unit"]
+        if self._line and not group.is_full:
+            await tx.end(frame.pop(), undo=undo)
+        if not undo:
+            group.kept.append(tx)
+        if not self._line or group.is_full:
+            await self._commit(group, tx, *frame, undo=undo and bool(frame))
+
+    async def _commit(self, group: _Group, tx: _SqliteTx, *frame: str, undo: bool = False) -> None:
+        try:
+            changes = await tx.end(*frame, "COMMIT", undo=undo)
+        except _NotWritten:
+            group.kept.remove(tx)
+            raise
+        self._group = None
+        group.committed.set_result(None)
+        for unit in group.kept:
+            self._tell(unit)
+        self._checkpoints.committed(changes)
 
     async def _give_up(self, group: _Group, error: Exception) -> NoReturn:
         """Undo the whole group, and raise for everyone in it."""
         self._group = None
         if self._writer is not None:  # else it has been closed
             with contextlib.suppress(*_BROKEN):
-                await self._writer.run("ROLLBACK")
+                await self._writer.run_frame("ROLLBACK")
         failure = error
         if not isinstance(error, sqlite3.IntegrityError):
             failure = Unavailable()
@@ -329,14 +402,23 @@ class SqliteDatabase(Database):
             if not turn.cancelled():
                 # The turn had just been given: the group may be waiting for this unit to commit it.
                 group, tx = await self._begin_unit()
-                await to_the_end(self._end_unit(group, tx, None))
+                await to_the_end(self._end_unit(group, tx))
             raise
 
     def _hand_over(self) -> None:
-        if self._line:
+        if self._checkpoints.is_due and self._group is None and not self._is_closed:
+            # Those who have been committed do not wait for it, and whoever is next does.
+            self._beginning_anew = asyncio.create_task(self._begin_log_anew())
+        elif self._line:
             self._line.call_next()
         else:
             self._busy = False
+
+    async def _begin_log_anew(self) -> None:
+        try:
+            await self._checkpoints.begin_anew()
+        finally:
+            self._hand_over()
 
     async def _open_writer(self) -> _SqliteTx:
         if self._is_closed:
@@ -345,7 +427,7 @@ class SqliteDatabase(Database):
             connection = await self._write_engine.connect()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
             await connection.begin()
-            self._writer = _SqliteTx(connection, _Quiet(self.statements), await _driver(connection))
+            self._writer = _SqliteTx(connection, self.statements, await _driver(connection))
         return self._writer
 
     # -- reading
@@ -399,14 +481,26 @@ class SqliteDatabase(Database):
         that, and with two processes that write, something always is: it would grow without end."""
         with _unavailable():
             await self._take_turn()
-            try:
-                if self._group is None:
-                    await to_the_end((await self._open_writer()).fetch("PRAGMA wal_checkpoint(RESTART)"))
-            finally:
-                self._hand_over()
+            await to_the_end(self._tidy())
+
+    async def _tidy(self) -> None:
+        group = self._group
+        try:
+            tx = await self._open_writer()
+            if group is not None:  # it has waited for this turn
+                await self._commit(group, tx)
+            await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
+        except _BROKEN as error:
+            if group is None or group.committed.done():
+                raise
+            await self._give_up(group, error)
+        finally:
+            self._hand_over()
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self.transaction() as tx:
+            assert isinstance(tx, _SqliteTx)
+            await tx.send()  # what begins the unit
             await tx.connection.run_sync(migrate)
 
     async def close(self) -> None:
@@ -416,28 +510,13 @@ class SqliteDatabase(Database):
                 async with asyncio.timeout(_SECONDS_TO_END), self.transaction():
                     pass
         self._is_closed = True
+        await self._checkpoints.close()
         if self._writer is not None:
             await self._writer.connection.close()
             self._writer = None
         await self._read_engine.dispose()
         await self._snapshot_engine.dispose()
         await self._write_engine.dispose()
-
-
-_FRAME = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT")
-
-
-class _Quiet(StatementLog):
-    """Leaves the savepoints out of the count: they are the unit's frame, not its work."""
-
-    def __init__(self, inner: StatementLog) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def add(self, statement: object) -> None:
-        # Texts only: to see a Core statement as one, each would have to be compiled a second time.
-        if not (isinstance(statement, str) and statement.startswith(_FRAME)):
-            self._inner.add(statement)
 
 
 async def _stop(driver: aiosqlite.Connection) -> None:

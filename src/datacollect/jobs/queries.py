@@ -2,10 +2,28 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, true, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import EveryTenant, Reading, Tx, insert_into
@@ -156,7 +174,14 @@ async def delete_ended(tx: Tx, scope: TenantScope) -> None:
 
 
 async def is_anything_due(view: Reading, kinds: Collection[str], *, only_sound: bool, now: Millis) -> bool:
-    return bool((await view.execute(select(exists().where(_is_due(kinds, only_sound, now))))).scalar_one())
+    asked = _is_anything_due(tuple(sorted(kinds)), only_sound)
+    return bool((await view.execute(asked, {"now": now})).scalar_one())
+
+
+@lru_cache(maxsize=64)
+def _is_anything_due(kinds: tuple[str, ...], only_sound: bool) -> Select[tuple[bool]]:
+    """Made once: it is asked several times a second, and to put it together costs more than to run it."""
+    return select(exists().where(_is_due(kinds, only_sound, bindparam("now"))))
 
 
 async def claim(
@@ -344,7 +369,7 @@ def _named(scope: TenantScope, kind: str, key: str) -> ColumnElement[bool]:
     return and_(_columns.tenant_id == scope.tenant_id, _columns.kind == kind, _columns.key == key)
 
 
-def _is_due(kinds: Collection[str], only_sound: bool, now: Millis) -> ColumnElement[bool]:
+def _is_due(kinds: Collection[str], only_sound: bool, now: Millis | BindParameter[Any]) -> ColumnElement[bool]:
     """Also what runs, when its lease is over."""
     is_due = and_(_is_active, _columns.due_ms <= now, _columns.kind.in_(sorted(kinds)))
     return and_(is_due, or_(_columns.failures == 0, _columns.cancel_requested)) if only_sound else is_due

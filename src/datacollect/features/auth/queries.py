@@ -3,7 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import Reading, Tx, insert_into
@@ -43,14 +57,15 @@ async def delete_ended_sessions(tx: Tx, user_id: int, *, version: int, now: Mill
     await tx.execute(delete(sessions).where(sessions.c.family.in_(found)))
 
 
-def is_alive(family: str, user_id: int, *, now: Millis) -> ColumnElement[bool]:
-    """Whether the sign-in has neither ended nor been ended, as a part of somebody else's statement."""
-    mine = (sessions.c.family == family) & (sessions.c.user_id == user_id)
-    return exists().where(mine, _lasts(now))
-
-
-def _lasts(now: Millis) -> ColumnElement[bool]:
+def _lasts(now: Millis | BindParameter[Any]) -> ColumnElement[bool]:
     return sessions.c.revoked_ms.is_(None) & (sessions.c.expires_ms > now)
+
+
+IS_ALIVE = exists().where(
+    sessions.c.family == bindparam("family"), sessions.c.user_id == bindparam("signed_in"), _lasts(bindparam("now"))
+)
+"""Whether the sign-in `family` of the user `signed_in` has neither ended nor been ended, as a part of somebody else's
+statement."""
 
 
 async def list_live_sessions(

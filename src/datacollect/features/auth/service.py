@@ -315,7 +315,8 @@ class TokenAuthenticator:
             return held
         forgotten = self._forgotten
         async with self._database.reading() as view:
-            found = await users.find_user_and(view, user_id, queries.is_alive(family, user_id, now=now))
+            session = {"family": family, "signed_in": user_id, "now": now}
+            found = await users.find_user_and(view, user_id, queries.IS_ALIVE, session)
         self._callers.pop(key, None)
         if found is None:
             return None

@@ -69,7 +69,8 @@ _DUPLICATES = (
 
 _PULLING = InSync(Action.READ)
 Puller = Annotated[Entered, Depends(_PULLING)]
-Pusher = Annotated[Entered, Depends(InSync(Action.CREATE, body=_PushDocument(PushRequest, refused=InvalidPayload)))]
+_PUSHING = InSync(Action.CREATE, body=_PushDocument(PushRequest, refused=InvalidPayload))
+Pusher = Annotated[Entered, Depends(_PUSHING)]
 
 
 async def _pull_at_once(request: Request) -> Response:
@@ -143,6 +144,12 @@ async def pull_callback(puller: Puller) -> dict[str, str]:
     return {"status": "not implemented"}
 
 
+async def _push_at_once(request: Request) -> Response:
+    """`push_events`, likewise."""
+    hub = await get_hub(request)
+    return await push_events(request, hub, await _PUSHING.enter(request, hub))
+
+
 @router.post(
     "/push",
     summary="Push events",
@@ -156,6 +163,7 @@ async def pull_callback(puller: Puller) -> dict[str, str]:
     },
     openapi_extra=_DEVICE_HEADER,
 )
+@directly(_push_at_once)
 async def push_events(
     request: Request,
     hub: CurrentHub,

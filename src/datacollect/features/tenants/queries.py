@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, case, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, case, delete, insert, select, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.tenants import versions_queries
@@ -322,11 +322,15 @@ async def delete_purge(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(purges).where(purges.c.tenant_id == scope.tenant_id))
 
 
+_RUNNING = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision).where(
+    programs.c.id == bindparam("named"), programs.c.archived_ms.is_(None)
+)
+"""Made once, as what is asked for every caller's requests."""
+
+
 async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | None = None) -> Tenant | None:
     """The running program of that id. What forms tell is taken from `known` while that is of the same version."""
-    columns = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision)
-    found = columns.where(programs.c.id == tenant_id, programs.c.archived_ms.is_(None))
-    row = (await view.execute(found)).one_or_none()
+    row = (await view.execute(_RUNNING, {"named": tenant_id})).one_or_none()
     if row is None:
         return None
     config = _running_config.decode(row.config)

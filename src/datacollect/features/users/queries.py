@@ -1,10 +1,11 @@
 """SQL of accounts."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from datacollect.db import Reading, Tx, insert_into
@@ -53,10 +54,18 @@ async def find_user(view: Reading, user_id: UserId) -> User | None:
     return await _find(view, users.c.id == user_id)
 
 
-async def find_user_and(view: Reading, user_id: UserId, also: ColumnElement[Any]) -> tuple[User, Any] | None:
-    """The user and, in the same statement, what somebody else wants to know."""
-    row = (await view.execute(select(users, also.label("also")).where(users.c.id == user_id))).one_or_none()
+async def find_user_and(
+    view: Reading, user_id: UserId, also: ColumnElement[Any], told: Mapping[str, Any]
+) -> tuple[User, Any] | None:
+    """The user and, in the same statement, what somebody else wants to know; `told` are the values of its parameters."""
+    row = (await view.execute(_user_and(also), {"id_of_user": user_id, **told})).one_or_none()
     return None if row is None else (_user(row), row.also)
+
+
+@lru_cache(maxsize=8)
+def _user_and(also: ColumnElement[Any]) -> Select[Any]:
+    """Made once for each question: to put it together costs more than to run it."""
+    return select(users, also.label("also")).where(users.c.id == bindparam("id_of_user"))
 
 
 async def find_user_by_email(view: Reading, email: str) -> User | None:

@@ -1,0 +1,39 @@
+"""SQLAlchemy's asynchronous engines without its ORM.
+
+The package they are in imports the ORM for sessions, which the hub does not use: 6 MiB of each process, and a twentieth of
+a start. So it is not executed when it is imported first: it holds what is about engines, and becomes whole as soon as
+somebody asks it for anything else.
+"""
+
+import importlib.util
+import sys
+from typing import Any
+
+_PACKAGE = "sqlalchemy.ext.asyncio"
+
+
+def _import_engines_alone() -> None:
+    spec = importlib.util.find_spec(_PACKAGE)
+    assert spec is not None and spec.loader is not None
+    loader, package = spec.loader, importlib.util.module_from_spec(spec)
+    sys.modules[_PACKAGE] = package
+    from sqlalchemy.ext.asyncio import engine  # noqa: PLC0415
+
+    def become_whole(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)
+        del vars(package)["__getattr__"]
+        loader.exec_module(package)
+        return getattr(package, wanted)
+
+    for one in (engine.AsyncConnection, engine.AsyncEngine, engine.create_async_engine):
+        setattr(package, one.__name__, one)
+    vars(package)["__getattr__"] = become_whole  # which modules may have, as classes do
+
+
+if _PACKAGE not in sys.modules:
+    _import_engines_alone()
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine  # noqa: E402
+
+__all__ = ["AsyncConnection", "AsyncEngine", "create_async_engine"]

@@ -1,0 +1,75 @@
+"""The write-ahead log of SQLite is copied beside the writer, and does not grow without end."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import structlog
+
+from datacollect.db import EVERY_TENANT, Database
+from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
+from datacollect.db.database import closing
+from datacollect.db.sqlite import SqliteDatabase
+
+_ONE_INSERT = 20_000
+
+
+async def _insert(database: Database, times: int) -> None:
+    for _ in range(times):
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run(f"INSERT INTO t VALUES (randomblob({_ONE_INSERT}))")
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a log of sixteen mebibytes, with one of a few hundred kilobytes."""
+    monkeypatch.setattr("datacollect.db.checkpoints._ROWS", 5)
+    monkeypatch.setattr("datacollect.db.checkpoints._FRAMES", 50)
+
+
+async def test_the_log_begins_anew_though_somebody_is_always_writing(tmp_path: Path, eager: None) -> None:
+    path, log = tmp_path / "hub.sqlite3", tmp_path / "hub.sqlite3-wal"
+    async with closing(SqliteDatabase(path)) as database, closing(SqliteDatabase(path)) as another_process:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE t (x BLOB)")
+            # Where all else fails: it copies no more than others have left.
+            assert await tx.fetch("PRAGMA wal_autocheckpoint") == [(WRITER_FRAMES,)]
+        await asyncio.gather(*(_insert(database, 50) for _ in range(3)), _insert(another_process, 50))
+        assert log.stat().st_size < 200 * _ONE_INSERT / 2 < path.stat().st_size
+    assert not log.exists()
+    async with closing(SqliteDatabase(path)) as database, database.reading(EVERY_TENANT) as view:
+        assert await view.fetch("SELECT count(*) FROM t") == [(200,)]
+
+
+async def test_what_a_snapshot_holds_back_is_copied_when_it_has_ended(tmp_path: Path, eager: None) -> None:
+    log = tmp_path / "hub.sqlite3-wal"
+    async with closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as database:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE t (x BLOB)")
+        async with database.snapshot(EVERY_TENANT) as view:
+            await _insert(database, 50)
+            assert await view.fetch("SELECT count(*) FROM t") == [(0,)]
+        held = log.stat().st_size
+        await _insert(database, 100)
+        assert 50 * _ONE_INSERT < held <= log.stat().st_size < 2 * held
+
+
+async def test_tidying_waits_for_the_units_before_it_and_leaves_none_of_them_waiting(tmp_path: Path) -> None:
+    async with closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as database:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE t (x BLOB)")
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(_insert(database, 1))
+            await asyncio.sleep(0)
+            tasks.create_task(database.tidy())
+
+
+async def test_a_copy_that_fails_is_told_and_is_nobodys_error(tmp_path: Path) -> None:
+    (tmp_path / "hub.sqlite3").write_text("not a database " * 100)
+    checkpoints = Checkpoints(tmp_path / "hub.sqlite3")
+    with structlog.testing.capture_logs() as lines:
+        checkpoints.committed(1_000_000)
+        await checkpoints.begin_anew()
+        await checkpoints.close()
+    assert {(line["event"], line["reason"]) for line in lines} == {("database.checkpoint_failed", "SQLITE_NOTADB")}
+    assert not checkpoints.is_due
