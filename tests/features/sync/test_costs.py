@@ -19,6 +19,8 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.segments import SIZE
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.factories import make_program, new_id
 from tests.statements import hot
 
@@ -203,6 +205,7 @@ async def sealed(admin: AsyncClient, hub: Hub, ask: Caller) -> str:
     for _ in range(4):
         await ask.push(program, people(SIZE))
     await hub.sealer.settle()
+    await hub.indexes.catch_up(system_scope(TenantId(program)))  # not beside what is counted
     return program
 
 

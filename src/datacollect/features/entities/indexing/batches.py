@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
+from datacollect.db.turns import in_turns
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.queries import STATES, TERMS, Row
 from datacollect.features.entities.indexing.state import RULES
@@ -101,7 +102,9 @@ async def list_changed(
     rows, is_cut = await view.fetch_portion(
         _LIST_CHANGED[view.dialect], scope.tenant_id, after, to, limit - 1, texts=("data",), most_bytes=most_bytes
     )
-    found = [entity_from(row[:_COLUMNS]) for row in rows]
+    found: list[Entity] = []
+    async for some in in_turns(rows):
+        found += [entity_from(row[:_COLUMNS]) for row in some]
     if not is_cut:
         return Batch(found, found[-1].changed_position if len(found) >= limit else to)
     last = found[-1].changed_position
