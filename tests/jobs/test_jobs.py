@@ -531,7 +531,8 @@ async def test_ended_jobs_are_forgotten_after_two_weeks(place: Place) -> None:
     await place.worker()._forget_old_ones()
     assert (await place.latest(counting.kind, key="ended")).state is JobState.COMPLETED
     place.clock.turn(2 * 24 * 3600 * 1000)
-    await place.worker()._forget_old_ones()
+    for _ in range(20):  # some at a time, and other tests have left theirs
+        await place.worker()._forget_old_ones()
     async with place.database.reading() as view:
         assert await find_latest(view, place.scope, counting.kind, key="ended") is None
     assert (await place.latest(counting.kind, key="waits")).state is JobState.AVAILABLE
