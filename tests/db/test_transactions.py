@@ -288,6 +288,27 @@ async def test_however_many_units_of_one_tenant_wait_those_of_others_wait_for_on
     assert order == ["a1", "b1", "c1", "a2", "b2", "a4"]
 
 
+async def test_a_small_unit_does_not_wait_for_a_large_one_behind_it(small: SqliteDatabase) -> None:
+    """One that has shown that its units take long is expected to take long again."""
+    is_answered = asyncio.Event()
+
+    async def large(number: int) -> None:
+        async with small.transaction(system_scope(TenantId("large"))) as tx:
+            await tx.run("INSERT INTO notes (id) VALUES (?)", number)
+            if number == 1:
+                await asyncio.sleep(0.05)  # it takes long
+            else:
+                await is_answered.wait()
+
+    async def little() -> None:
+        async with small.transaction(system_scope(TenantId("little"))) as tx:
+            await tx.run("INSERT INTO notes (id) VALUES (3)")
+        is_answered.set()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(large(1), large(2), little())
+
+
 async def test_a_commit_that_fails_is_an_error_for_everyone_in_the_group(small: SqliteDatabase) -> None:
     # The disk is "full" at commit: deferred foreign keys would do as well, but this is what happens in the field.
     async with small.transaction(EVERY_TENANT) as tx:

@@ -38,6 +38,12 @@ _GROUP_LIMIT = 64
 _GROUP_SECONDS = 0.1
 """After which nobody joins a group any more, for the same reason."""
 
+_LONG_SECONDS = 0.02
+_LONG_COMMITS = 10
+"""A unit that takes so long, and so many times as long as the last commit, ends its group; and so does the one before it,
+as far as that is foreseen. A commit of its own is little beside a large push, and who pushes little in between has an
+answer before the next large one."""
+
 _SECONDS_TO_END = 5
 
 _MOST_WAITING = 200
@@ -112,6 +118,7 @@ class _SqliteTx(_SqliteReading, Tx):
         super().__init__(connection, statements, driver)
         self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
         self._frame = len(begin)
+        self.began = time.monotonic()
         self._rows = 0
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -218,6 +225,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.units = 0
+        self.has_long = False
         self._began = time.monotonic()
         self.kept: list[_SqliteTx] = []
         """Those of the units that are not undone."""
@@ -225,7 +233,7 @@ class _Group:
 
     @property
     def is_full(self) -> bool:
-        return self.units >= _GROUP_LIMIT or time.monotonic() - self._began >= _GROUP_SECONDS
+        return self.has_long or self.units >= _GROUP_LIMIT or time.monotonic() - self._began >= _GROUP_SECONDS
 
 
 class _Line:
@@ -234,6 +242,8 @@ class _Line:
     def __init__(self) -> None:
         self._waiting: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
         self._served: TenantId | None = None
+        self._long: set[TenantId | None] = set()
+        """Those whose last unit took long."""
 
     def pass_by(self, within: Within) -> None:
         """Nobody is in line, and somebody goes on without."""
@@ -256,11 +266,26 @@ class _Line:
             del self._waiting[tenant]
         return False
 
+    def note(self, *, is_long: bool) -> None:
+        """How the unit was that ends."""
+        if is_long:
+            self._long.add(self._served)
+        else:
+            self._long.discard(self._served)
+
+    def expects_long(self) -> bool:
+        """Somebody is in line, and their unit is likely to take long, as the last one of the tenant did."""
+        self._send_behind()
+        return bool(self) and next(iter(self._waiting)) in self._long
+
+    def _send_behind(self) -> None:
+        """Whose unit ends behind those who have come while it was at work."""
+        if self._served in self._waiting:
+            self._waiting.move_to_end(self._served)
+
     def call_next(self) -> None:
         """Somebody is in line."""
-        if self._served in self._waiting:
-            # Behind those who have come while its last unit was at work.
-            self._waiting.move_to_end(self._served)
+        self._send_behind()
         if self:
             self._served, turns = next(iter(self._waiting.items()))
             turns.popleft().set_result(None)
@@ -293,6 +318,7 @@ class SqliteDatabase(Database):
         self._line = _Line()
         self._busy = False
         self._group: _Group | None = None
+        self._commit_seconds = 0.0
         self._is_closed = False
 
     # -- writing
@@ -340,6 +366,9 @@ class SqliteDatabase(Database):
     async def _end_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool = False) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
         group.units += 1
+        is_long = time.monotonic() - tx.began >= max(_LONG_SECONDS, _LONG_COMMITS * self._commit_seconds)
+        self._line.note(is_long=is_long)
+        group.has_long |= is_long
         cause: Exception | None = None
         try:
             try:
@@ -357,19 +386,24 @@ class SqliteDatabase(Database):
 
     async def _close_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool) -> None:
         frame = ["RELEASE unit"]
-        if self._line and not group.is_full:
+        if not self._is_last_of(group):
             await tx.end(frame.pop(), undo=undo)
         if not undo:
             group.kept.append(tx)
-        if not self._line or group.is_full:
+        if self._is_last_of(group):
             await self._commit(group, tx, *frame, undo=undo and bool(frame))
 
+    def _is_last_of(self, group: _Group) -> bool:
+        return not self._line or group.is_full or self._line.expects_long()
+
     async def _commit(self, group: _Group, tx: _SqliteTx, *frame: str, undo: bool = False) -> None:
+        begun = time.monotonic()
         try:
             changes = await tx.end(*frame, "COMMIT", undo=undo)
         except _NotWritten:
             group.kept.remove(tx)
             raise
+        self._commit_seconds = time.monotonic() - begun
         self._group = None
         group.committed.set_result(None)
         for unit in group.kept:
