@@ -96,8 +96,9 @@ class Programs:
                         case "anew":
                             fields = self._some_fields(dice)
                             await self._step(scope, reindexer, fields, times=dice.randint(1, 3))
-                    if made is not None:
-                        await indexer.store(scope, made)
+                    while made is not None and await indexer.store_some(scope, made) is None:
+                        if dice.random() < 0.3:
+                            await self._push(scope, chance, fields)
                 case "forms":
                     fields = self._some_fields(dice)
                 case other:

@@ -38,6 +38,15 @@ SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.cha
 AND e.changed_position <= ?3 ORDER BY e.changed_position""",
 }
 
+_CHANGED = {
+    "postgresql": """
+SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND NOT e.deleted AND e.changed_position > $2
+UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = $1 AND e.deleted AND e.changed_position > $2""",
+    "sqlite": """
+SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.changed_position > ?2
+UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 1 AND e.changed_position > ?2""",
+}
+
 _END = {
     "postgresql": f"""
 SELECT field, term, guid FROM {TERMS} WHERE tenant_id = $1 ORDER BY field, term, guid OFFSET $2 LIMIT 1""",
@@ -119,6 +128,11 @@ async def list_changed(
 async def unchanged_among(tx: Tx, scope: TenantScope, *, after: int, to: int) -> set[str]:
     """The guids of the entities that exist and were last changed in between: few, or the caller has read them before."""
     return {row[0] for row in await tx.fetch(_UNCHANGED[tx.dialect], scope.tenant_id, after, to)}
+
+
+async def changed_behind(tx: Tx, scope: TenantScope, position: int) -> set[str]:
+    """The guids of what has changed behind a position, also of what is gone: few, or the caller has looked just now."""
+    return {row[0] for row in await tx.fetch(_CHANGED[tx.dialect], scope.tenant_id, position)}
 
 
 async def discard_some(tx: Tx, scope: TenantScope, *, limit: int) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -19,7 +19,12 @@ from datacollect.db import Database
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.entities.entity import Entity
-from datacollect.features.entities.indexing.batches import list_changed, programs_behind, unchanged_among
+from datacollect.features.entities.indexing.batches import (
+    changed_behind,
+    list_changed,
+    programs_behind,
+    unchanged_among,
+)
 from datacollect.features.entities.indexing.queries import (
     Row,
     add_terms,
@@ -38,8 +43,8 @@ _log = structlog.get_logger(component="indexer")
 
 MOST_AT_ONCE = 2000
 """Entities of one step: the more, the more of their rows are neighbours."""
-ROWS_AT_ONCE = 1500
-"""The log is held while they are stored, some milliseconds, and pushes wait for that."""
+ROWS_AT_ONCE = 400
+"""The log is held while they are stored, one or two milliseconds, and pushes wait for that."""
 _GATHERING_SECONDS = 0.2
 """Before a step: what comes meanwhile is done with it."""
 _RESTS = ((20_000, 3.0), (100_000, 1.0))
@@ -53,14 +58,20 @@ def rows_of(state: IndexState, entity: Entity) -> Sequence[Row]:
     return [(field, text, entity.guid) for field, text in terms_of(entity, state.fields_at(entity.changed_position))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Made:
-    """The terms of the entities that were last changed behind the index, up to a position."""
+    """The terms of the entities that were last changed behind the index, up to a position, on their way into it."""
 
     by: IndexState
     rows: Sequence[Row]
     """In the order of the key."""
     through: int
+    stored: int = 0
+    """How many of the rows have had their turn."""
+    looked_at: int | None = None
+    """Where the log ended when it was looked last which of the entities have changed."""
+    unchanged: set[str] = field(default_factory=set)
+    """Those that had not."""
 
 
 class Indexer:
@@ -166,24 +177,33 @@ class Indexer:
 
         In several transactions. Until the last one says that the index has come so far, they have some of their terms.
         """
-        behind = 0
-        for first in range(0, max(len(made.rows), 1), self._rows_at_once):
-            begun, end = time.perf_counter(), first + self._rows_at_once
-            async with self._database.in_turn(scope) as tx:
-                head = await self._store.hold(tx, scope)
-                state = await find_index(tx, scope)
-                if head is None or state is None or state.is_void:
-                    return 0
-                behind = head.position - state.indexed
-                if state.indexed != made.by.indexed or not state.tells_as(made.by):
-                    return behind  # somebody else was here
-                still = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
-                await add_terms(tx, scope, [row for row in made.rows[first:end] if row[2] in still])
-                if end >= len(made.rows):
-                    await store_index(tx, scope, replace(state, indexed=made.through))
-                    behind = head.position - made.through
+        while True:
+            begun = time.perf_counter()
+            behind = await self.store_some(scope, made)
             await asyncio.sleep(rest * (time.perf_counter() - begun))
-        return behind
+            if behind is not None:
+                return behind
+
+    async def store_some(self, scope: TenantScope, made: Made) -> int | None:
+        """The next of the rows; None if there are more."""
+        async with self._database.in_turn(scope) as tx:
+            head = await self._store.hold(tx, scope)
+            state = await find_index(tx, scope)
+            if head is None or state is None or state.is_void:
+                return 0
+            if state.indexed != made.by.indexed or not state.tells_as(made.by):
+                return head.position - state.indexed  # somebody else was here
+            if made.looked_at is None:
+                made.unchanged = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
+            elif head.position > made.looked_at:
+                made.unchanged -= await changed_behind(tx, scope, made.looked_at)
+            made.looked_at = head.position
+            first, made.stored = made.stored, made.stored + self._rows_at_once
+            await add_terms(tx, scope, [row for row in made.rows[first : made.stored] if row[2] in made.unchanged])
+            if made.stored < len(made.rows):
+                return None
+            await store_index(tx, scope, replace(state, indexed=made.through))
+            return head.position - made.through
 
 
 def _rest_at(behind: int) -> float:
