@@ -4,6 +4,7 @@ raises one says why.
 """
 
 import asyncio
+import contextlib
 import gc
 import sys
 import tracemalloc
@@ -206,7 +207,8 @@ async def sealed(admin: AsyncClient, hub: Hub, ask: Caller) -> str:
         await ask.push(program, people(SIZE))
     await hub.sealer.settle()
     for tenant_id in await programs_behind(hub.db):
-        await hub.indexes.catch_up(system_scope(tenant_id))  # not beside what is counted
+        with contextlib.suppress(msgspec.DecodeError):  # some have been damaged by their tests
+            await hub.indexes.catch_up(system_scope(tenant_id))  # not beside what is counted
     return program
 
 
