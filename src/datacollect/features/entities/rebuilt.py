@@ -110,12 +110,20 @@ def _values(checkpoint: Checkpoint, now: Millis) -> dict[str, Any]:
 # -- the rows
 
 
+_GROWING = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+}
+
+
 async def expect_growth(tx: Tx) -> None:
     """For this transaction, keep PostgreSQL from plans that fit the tables as they were when they were smaller."""
     if tx.dialect == "postgresql":
-        await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
-        for way in ("seqscan", "bitmapscan", "sort"):
-            await tx.run(f"SET LOCAL enable_{way} = off")
+        await tx.run(
+            "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _GROWING.items())
+        )
 
 
 async def count_memberships(view: Reading, scope: TenantScope) -> int:

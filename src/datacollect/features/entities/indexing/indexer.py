@@ -35,6 +35,7 @@ from datacollect.features.entities.indexing.queries import (
 )
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.indexing.terms import terms_of
+from datacollect.features.entities.rebuilt import expect_growth
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -186,7 +187,8 @@ class Indexer:
 
     async def store_some(self, scope: TenantScope, made: Made) -> int | None:
         """The next of the rows; None if there are more."""
-        async with self._database.in_turn(scope) as tx:
+        async with self._store.turn(scope), self._database.transaction(scope) as tx:
+            await expect_growth(tx)
             head = await self._store.hold(tx, scope)
             state = await find_index(tx, scope)
             if head is None or state is None or state.is_void:
