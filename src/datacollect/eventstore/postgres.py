@@ -64,6 +64,16 @@ FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
 
 _KNOWN = f"SELECT e.guid, e.content_hash {_BY_GUID}"
 
+
+def _known(position: int) -> str:
+    """The statement for a log of that length: another one, and so another plan, whenever the log is twice as long.
+
+    A connection keeps the plan that it has made of a statement. While a table is nearly empty all of its indexes cost the
+    same, and the one that is taken may be any, for as long as nobody has analyzed the table.
+    """
+    return f"{_KNOWN} -- {position.bit_length()}"
+
+
 _APPEND = f"""
 WITH appended AS (
   INSERT INTO events (tenant_id, {EVENT_COLUMNS})
@@ -204,8 +214,9 @@ class PostgresEventStore:
         heads = await tx.fetch(_LOCK, scope.tenant_id)
         if not heads:
             raise TenantUnknown()
-        known = await tx.fetch(_KNOWN, scope.tenant_id, guids)
-        return OpenLog(head_from_row(heads[0]), {row[0]: row[1] for row in known})
+        head = head_from_row(heads[0])
+        known = await tx.fetch(_known(head.position), scope.tenant_id, guids)
+        return OpenLog(head, {row[0]: row[1] for row in known})
 
     async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
         rows = await tx.fetch(_HOLD, scope.tenant_id)
