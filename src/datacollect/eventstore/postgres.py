@@ -65,13 +65,18 @@ FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
 _KNOWN = f"SELECT e.guid, e.content_hash {_BY_GUID}"
 
 
+_SHORT_BITS = 10
+"""Of a length: it makes little difference how something is found among a thousand."""
+
+
 def _known(position: int) -> str:
-    """The statement for a log of that length: another one, and so another plan, whenever the log is twice as long.
+    """The statement for a log of that length: another one, and so another plan, whenever a log that is not short is twice
+    as long.
 
     A connection keeps the plan that it has made of a statement. While a table is nearly empty all of its indexes cost the
     same, and the one that is taken may be any, for as long as nobody has analyzed the table.
     """
-    return f"{_KNOWN} -- {position.bit_length()}"
+    return f"{_KNOWN} -- {max(position.bit_length(), _SHORT_BITS)}"
 
 
 _APPEND = f"""

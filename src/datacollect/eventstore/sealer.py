@@ -6,14 +6,14 @@ made anew when a reader meets it.
 """
 
 import asyncio
-import contextlib
-import contextvars
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
 from datacollect.db import Database, Reading
+from datacollect.eventstore.beside import Beside
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, is_sound, left_to_table, seal
 from datacollect.eventstore.store import EventStore, Head, Run
 from datacollect.kernel.errors import DataCollectError
@@ -38,20 +38,11 @@ class Sealer:
         self._waiting: dict[TenantId, set[int]] = {}
         """With the numbers of segments that are known to be missing or damaged."""
         self._turn = asyncio.Lock()
-        self._is_running = False
-        self._work: asyncio.Task[None] | None = None
+        self._beside = Beside(self._seal_all)
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Seal what grows and what is read, until the block ends."""
-        self._is_running = True
-        try:
-            yield
-        finally:
-            self._is_running = False
-            if self._work is not None:
-                self._work.cancel()
-                await asyncio.wait([self._work])
+        return self._beside.running()
 
     def committed(self, tenant_id: TenantId, before: Head, after: Head) -> None:
         """To be called when a log has grown from `before` to `after`."""
@@ -60,12 +51,10 @@ class Sealer:
 
     def want(self, tenant_id: TenantId, numbers: Iterable[int] = ()) -> None:
         """There is a run of this log that is not sealed; these may be, and have to be made anew."""
-        if not self._is_running or (len(self._waiting) >= _MOST_TENANTS and tenant_id not in self._waiting):
+        if not self._beside.is_running or (len(self._waiting) >= _MOST_TENANTS and tenant_id not in self._waiting):
             return
         self._waiting.setdefault(tenant_id, set()).update(numbers)
-        if self._work is None or self._work.done():
-            # In a context of its own: it is not the work of the request that happened to start it.
-            self._work = asyncio.get_running_loop().create_task(self._seal_all(), context=contextvars.Context())
+        self._beside.wake()
 
     async def settle(self) -> None:
         """Seal all that is waiting now, without rest."""

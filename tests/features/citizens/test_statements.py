@@ -18,6 +18,8 @@ Attempt = Callable[[str], Awaitable[Response]]
 
 
 async def statements_of(street: Street, attempt: Attempt, who: str, status: int) -> list[str]:
+    for tenant_id in await programs_behind(street.hub.db):
+        await street.hub.indexes.catch_up(system_scope(tenant_id))  # what is new is looked through, by a statement more
     with street.hub.db.statements.record() as statements:
         answer = await attempt(who)
     assert answer.status_code == status, answer.text
@@ -26,8 +28,6 @@ async def statements_of(street: Street, attempt: Attempt, who: str, status: int)
 
 
 async def assert_alike(street: Street, attempt: Attempt, *people: str, status: int) -> None:
-    for tenant_id in await programs_behind(street.hub.db):
-        await street.hub.indexes.catch_up(system_scope(tenant_id))  # what is new is looked through, by a statement more
     await attempt("warm-up")
     seen = [await statements_of(street, attempt, who, status) for who in people]
     for other in seen[1:]:

@@ -344,6 +344,7 @@ async def test_a_limited_reader_finds_what_is_within_reach(
 
 async def test_lists_take_a_constant_number_of_statements(admin: AsyncClient, village: str, hub: Hub) -> None:
     async def statements(**query: Any) -> int:
+        await hub.indexes.catch_up(system_scope(TenantId(village)))
         with hub.db.statements.record() as sent:
             await ask(admin, village, **query)
         return len([sql for sql in sent if "users" not in sql and "programs" not in sql])

@@ -7,6 +7,8 @@ import pytest
 from httpx2 import AsyncClient
 from sqlalchemy import func, select
 
+from datacollect.features.entities.finding import holding
+from datacollect.features.entities.finding.holding import Registers, Sought, may_hold
 from datacollect.features.entities.indexing.batches import list_changed
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_terms
@@ -61,13 +63,29 @@ async def test_a_push_of_what_is_new_leaves_the_index_alone_and_it_is_found(admi
     with hub.db.statements.record() as statements:
         await push(admin, program, make_event(entity="b", data={"name": "Ana Lopez", "nationalId": "x-1"}))
     assert [sql for sql in statements if "INTO search_terms" in sql] == []
-    assert await behind(hub, scope) == 1
-    for _ in range(2):
+    for _ in range(2):  # whether or not the index has come by
         assert await search(admin, program, nationalId="X-1") == ["a", "b"]
         assert await listed(admin, program, "ana") == ["a", "b"]
         assert await listed(admin, program, "lop") == ["b"]
         await hub.indexes.catch_up(scope)
     assert await behind(hub, scope) is None
+
+
+@pytest.mark.parametrize("most_new", [-1, 2000])
+async def test_who_is_new_is_known_by_what_they_hold(
+    admin: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, most_new: int
+) -> None:
+    """With many who are new they are gone through in turn."""
+    monkeypatch.setattr(holding, "_MOST_NEW", most_new)
+    program = await make_program(admin)
+    scope, registers = system_scope(TenantId(program)), Registers(hub.db, 10, hub.turns)
+    await push(admin, program, make_event(entity="a", data={"name": "Ana", "nationalId": "N-1"}))
+    await hub.indexes.catch_up(scope)
+    await push(admin, program, make_event(entity="b", data={"name": "Eva", "nationalId": "n-1"}))
+    found = await may_hold(registers, scope, [Sought("nationalId", "N-1")])
+    assert sorted(one.guid for one in found) == ["a", "b"]
+    await push(admin, program, *(make_event(data={"name": "E", "nationalId": "N-1"}) for _ in range(200)))
+    assert await may_hold(registers, scope, [Sought("nationalId", "N-1")]) == (), "too many for anybody to be the one"
 
 
 async def test_what_is_found_by_other_terms_after_a_push_is_found_by_them_at_once(admin: AsyncClient, hub: Hub) -> None:

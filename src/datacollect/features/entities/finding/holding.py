@@ -32,6 +32,12 @@ _MOST_BYTES = 32 * 1024 * 1024
 
 _ATTEMPTS = 3
 
+_MOST_NEW = 2_000
+"""Changes that the index is behind by, and that are looked through without waiting for a turn."""
+
+_Data = Mapping[str, str]
+"""Data as JSON, by guid."""
+
 _BY_INDEX = {
     "postgresql": f"""
 SELECT asked.number, found.guid, found.data
@@ -108,13 +114,22 @@ async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[So
             index = await read_index(view, scope)
             if not all(index.has(one.field) for one in sought):
                 break
-            found = await _by_index(view, scope, asked, index.beyond)
-            if index.tells_as(await read_index(view, scope)):
-                return found
-    return await _gone_through(registers, scope, asked)
+            held = await _by_index(view, scope, asked)
+            new: _Data | None = {}
+            if index.beyond is not None and index.behind <= _MOST_NEW:
+                new = await _by_text(view, scope, asked, behind=index.beyond)
+            is_same = index.tells_as(await read_index(view, scope))
+        if is_same and index.beyond is not None and index.behind > _MOST_NEW:
+            new = await _gone_through(registers, scope, asked, behind=index.beyond)
+        if is_same:
+            return _found(held, new)
+    return _found(await _gone_through(registers, scope, asked))
 
 
-async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequence[Sought]) -> Sequence[Found]:
+async def _gone_through(
+    registers: Registers, scope: TenantScope, asked: Sequence[Sought], *, behind: int = -1
+) -> _Data | None:
+    """As `_by_text`, for what may be many: in one of few turns, and not for long."""
     try:
         async with asyncio.timeout(registers.seconds):
             await registers.turns.acquire()
@@ -122,14 +137,15 @@ async def _gone_through(registers: Registers, scope: TenantScope, asked: Sequenc
         raise SearchTooSlow() from None
     try:
         async with registers.database.reading(scope, seconds=registers.seconds) as view:
-            return _found(await _by_text(view, scope, asked) or {})
+            return await _by_text(view, scope, asked, behind=behind)
     except TookTooLong:
         raise SearchTooSlow() from None
     finally:
         registers.turns.release()
 
 
-async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought], beyond: int | None) -> Sequence[Found]:
+async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) -> _Data | None:
+    """As `_by_text`, of those that the index finds."""
     fields = [one.field for one in asked]
     terms = [one.term or "" for one in asked]
     wanted = [json_text(list(zip(fields, terms, strict=True)))] if view.dialect == "sqlite" else [fields, terms]
@@ -137,21 +153,12 @@ async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought], 
         _BY_INDEX[view.dialect], scope.tenant_id, *wanted, MOST_HOLDERS, texts=("data",), most_bytes=_MOST_BYTES
     )
     if is_cut or MOST_HOLDERS in Counter(row[0] for row in rows).values():
-        return ()
-    found = {row[1]: row[2] for row in rows}
-    if beyond is not None:
-        new = await _by_text(view, scope, asked, behind=beyond)
-        if new is None:
-            return ()
-        found |= new
-    return _found(found)
+        return None
+    return {row[1]: row[2] for row in rows}
 
 
-async def _by_text(
-    view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int = -1
-) -> Mapping[str, str] | None:
-    """The data, by guid, of those that hold one of the texts somewhere and were last changed behind a position; None if
-    they are many."""
+async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int) -> _Data | None:
+    """Those that hold one of the texts somewhere and were last changed behind a position; None if they are many."""
     texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
     if view.dialect == "sqlite":
         texts = json_text(texts)
@@ -167,5 +174,8 @@ def _as_in_json(text: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in written)
 
 
-def _found(data: Mapping[str, str]) -> Sequence[Found]:
+def _found(*parts: _Data | None) -> Sequence[Found]:
+    if None in parts:
+        return ()
+    data = {guid: text for part in parts if part is not None for guid, text in part.items()}
     return [Found(guid, msgspec.json.decode(text)) for guid, text in data.items()]

@@ -8,7 +8,6 @@ position how far it has come, and whoever starts, pushes or searches next has it
 
 import asyncio
 import contextlib
-import contextvars
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ import structlog
 
 from datacollect.db import Database
 from datacollect.db.turns import in_turns
+from datacollect.eventstore.beside import Beside
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.batches import (
@@ -95,23 +95,18 @@ class Indexer:
         self._waiting: dict[TenantId, int] = {}
         """How far they were behind when they were last looked at."""
         self._turn = asyncio.Lock()
-        self._is_running = False
-        self._work: asyncio.Task[None] | None = None
+        self._beside = Beside(self._follow)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow what grows, and first what others have left behind, until the block ends."""
-        self._is_running = self._is_on
-        if self._is_on:
+        if not self._is_on:
+            yield
+            return
+        async with self._beside.running():
             for tenant_id in await programs_behind(self._database):
                 self.want(tenant_id)
-        try:
             yield
-        finally:
-            self._is_running = False
-            if self._work is not None:
-                self._work.cancel()
-                await asyncio.wait([self._work])
 
     def committed(self, tenant_id: TenantId, before: Head, after: Head) -> None:
         """To be called when a log has grown."""
@@ -119,12 +114,10 @@ class Indexer:
 
     def want(self, tenant_id: TenantId) -> None:
         """There may be entities of this log without terms."""
-        if not self._is_running or len(self._waiting) >= _MOST_TENANTS:
+        if not self._beside.is_running or len(self._waiting) >= _MOST_TENANTS:
             return
         self._waiting.setdefault(tenant_id, 0)
-        if self._work is None or self._work.done():
-            # In a context of its own: it is not the work of the request that happened to start it.
-            self._work = asyncio.get_running_loop().create_task(self._follow(), context=contextvars.Context())
+        self._beside.wake()
 
     async def catch_up(self, scope: TenantScope) -> None:
         """Follow one log to where it ends now, without rest."""

@@ -42,7 +42,12 @@ class IndexState:
     @property
     def beyond(self) -> int | None:
         """The position behind which entities may lack terms; None if there was no such entity when this was read."""
-        return self.indexed if self.ends > self.indexed else None
+        return self.indexed if self.behind else None
+
+    @property
+    def behind(self) -> int:
+        """How many positions the index was behind the log when this was read."""
+        return max(0, self.ends - self.indexed)
 
     def tells_as(self, other: "IndexState") -> bool:
         """Whether the same may be asked of both. How far a reindex or the indexer has come makes no difference."""
