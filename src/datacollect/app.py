@@ -203,7 +203,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     couriers = open_couriers(settings, outgoing, clock)
     outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
-    visitors = Visitors()
+    visitors, working = Visitors(), Visitors()
     return Hub(
         settings=settings,
         clock=clock,
@@ -221,7 +221,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         auth=auth,
         citizens=CitizenGate(database, tenants, tokens, peppers, clock),
         own_forms=CachedOwnForms(database),
-        throttle=Throttle(clock, at_once=HASHING_THREADS),
+        throttle=Throttle(clock, at_once=HASHING_THREADS, others=working),
         providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         duplicates=watcher,
@@ -245,6 +245,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
             visitors=visitors,
         ),
         visitors=visitors,
+        working=working,
         objects=objects,
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
@@ -452,6 +453,7 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
         account_at_once=settings.account_requests_at_once,
         at_once=settings.requests_at_once,
         visitors=hub.visitors,
+        working=hub.working,
     )
     app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
     app.add_middleware(RequestFrame)

@@ -314,6 +314,8 @@ class Hub:
     others: OtherSystems
     jobs: Worker
     visitors: Visitors
+    working: Visitors
+    """The visitors but for those who sign in."""
     objects: ObjectStore
     spool: Spool
     contents: Contents

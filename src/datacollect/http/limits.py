@@ -223,10 +223,12 @@ class RequestLimits:
         account_at_once: int,
         at_once: int,
         visitors: Visitors,
+        working: Visitors,
     ) -> None:
         self._app = app
         self.clock = clock
         self._visitors = visitors
+        self._working = working
         self.accounts = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
         self.addresses = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
         self.signing_in = Gates(ADDRESS_SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
@@ -247,7 +249,9 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["ticket"] = ticket
-        self._visitors.enter()
+        counts = (self._visitors,) if ticket.signs_in else (self._visitors, self._working)
+        for count in counts:
+            count.enter()
         try:
             await ticket.enter()
             await self._app(scope, receive, ticket.sending(send))
@@ -255,7 +259,8 @@ class RequestLimits:
             await render(scope, refused.error)(scope, receive, send)
         finally:
             ticket.leave()
-            self._visitors.leave()
+            for count in counts:
+                count.leave()
 
     def remember(self, authorization: bytes) -> None:
         """These credentials were good: they are let through when others from their address are not any more."""
@@ -324,6 +329,10 @@ class Ticket:
         self._account_gate: Gate | None = None
         self._address_gate: Gate | None = None
         self._allowance: Allowance | None = None
+
+    @property
+    def signs_in(self) -> bool:
+        return self.route_class.limited is Limited.IN_THE_DATABASE
 
     @property
     def _awaits_account(self) -> bool:
@@ -402,8 +411,7 @@ class Ticket:
             self._address_gate = None
 
     def _gates_of_addresses(self) -> Gates:
-        signs_in = self.route_class.limited is Limited.IN_THE_DATABASE
-        return self._limits.signing_in if signs_in else self._limits.addresses
+        return self._limits.signing_in if self.signs_in else self._limits.addresses
 
     def _let_go(self) -> None:
         while self._held:

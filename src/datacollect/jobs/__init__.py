@@ -7,7 +7,7 @@ other systems. Calling off and trying again is the
 """
 
 from datacollect.jobs.errors import CallFailed, JobNotActive, JobNotFound, JobNotRetryable, JobReplaced, Unrecoverable
-from datacollect.jobs.giving_way import Visitors
+from datacollect.jobs.giving_way import Lookout, Visitors
 from datacollect.jobs.model import (
     AnyHandler,
     CallingHandler,
@@ -49,6 +49,7 @@ __all__ = [
     "JobState",
     "KeepsRuns",
     "Lease",
+    "Lookout",
     "PreparingHandler",
     "Rest",
     "Retries",

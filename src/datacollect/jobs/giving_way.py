@@ -28,12 +28,26 @@ class Visitors:
         self.at_work -= 1
 
 
+class Lookout:
+    """Looks for them from time to time."""
+
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
+        self._seen = visitors.come
+
+    def is_anybody_there(self) -> bool:
+        """Whether anybody is being answered, or has come since this was asked last: a client that sends one small request
+        after the other is between two of them most of the time."""
+        seen, self._seen = self._seen, self._visitors.come
+        return self._visitors.at_work > 0 or self._seen != seen
+
+
 class GivingWay:
     """How one piece of work that can wait gives way to them."""
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
-        self._seen = visitors.come
+        self._lookout = Lookout(visitors)
         self._times = 0.0
 
     @property
@@ -45,17 +59,11 @@ class GivingWay:
         """How long it is to rest that has kept the loop for `worked` seconds and `took` as many with what it waited for:
         that is longer where others use the database as well. If there is nobody it is `alone` times as long as it took, but
         not at once: who has just been answered asks again, most likely."""
-        if self._is_anybody_there():
+        if self._lookout.is_anybody_there():
             self._times = _REST
             return max(_REST * worked, took)
         self._times = self._times / 2 if self._times > 1 else 0.0
         return max(self._times * worked, alone * took)
-
-    def _is_anybody_there(self) -> bool:
-        """Whether anybody is being answered, or has come since this was asked last: a client that sends one small request
-        after the other is between two of them most of the time."""
-        seen, self._seen = self._seen, self._visitors.come
-        return self._visitors.at_work > 0 or self._seen != seen
 
 
 class Metered(Generic[R]):

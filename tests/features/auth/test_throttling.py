@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.auth.tables import familiar_origins
 from datacollect.features.users import passwords
 from datacollect.http.hub import Hub
+from datacollect.jobs import Visitors
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import PASSWORD, Person, assert_refused, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
@@ -292,7 +294,7 @@ async def test_refresh_tokens_that_flood_in_cost_no_statement_either(installatio
 
 
 async def test_a_few_sign_ins_wait_for_their_turn_and_no_more() -> None:
-    throttle = Throttle(TurnableClock(), at_once=1, most_waiting=2)
+    throttle = Throttle(TurnableClock(), others=Visitors(), at_once=1, most_waiting=2)
     done = asyncio.Event()
 
     async def taking_a_turn() -> None:
@@ -312,7 +314,7 @@ async def test_a_few_sign_ins_wait_for_their_turn_and_no_more() -> None:
 
 
 async def test_a_client_that_goes_away_leaves_its_place_to_others() -> None:
-    throttle = Throttle(TurnableClock(), at_once=1, most_waiting=1)
+    throttle = Throttle(TurnableClock(), others=Visitors(), at_once=1, most_waiting=1)
     async with throttle.turn():
         for _ in range(3):
             waiting = asyncio.create_task(_turn(throttle))
@@ -343,28 +345,55 @@ async def test_a_sign_in_for_which_there_is_no_room_costs_no_statement(installat
         assert await statuses(client, "nobody@hub.test", 1) == [401]
 
 
-async def test_a_place_rests_after_a_check_while_others_wait_for_one() -> None:
-    throttle = Throttle(TurnableClock(), at_once=1)
+async def _rests(throttle: Throttle, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether the place rests after a check that another one waited for."""
     async with throttle.turn():
         waiting = asyncio.create_task(_turn(throttle))
         await passwords.hash_password("some 20 ms of work")
+        meanwhile()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert not waiting.done(), "the place is to rest for twice that long"
+    rested = not waiting.done()
     await waiting
-    # Nobody waits now, so there is no pause.
+    return rested
+
+
+async def test_a_place_rests_after_a_check_while_more_wait_for_one_and_others_are_at_work() -> None:
+    others = Visitors()
+    throttle = Throttle(TurnableClock(), others=others, at_once=1)
+    assert not await _rests(throttle), "nobody is there but those who sign in"
+    others.enter()
+    assert await _rests(throttle)
+    others.leave()
+    assert not await _rests(throttle), "they have gone"
+
+    def come_and_go() -> None:
+        others.enter()
+        others.leave()
+
+    assert await _rests(throttle, come_and_go), "somebody came meanwhile"
+    others.enter()
     for _ in range(3):
         async with throttle.turn():
             await passwords.hash_password("some 20 ms of work")
         alone = asyncio.create_task(_turn(throttle))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert alone.done()
+        assert alone.done(), "nobody waited"
+
+
+async def test_those_who_sign_in_are_no_others_to_each_other(installation: Installation) -> None:
+    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
+        hub: Hub = app.state.hub
+        assert await statuses(client, "nobody@hub.test", 2) == [401] * 2
+        assert (hub.visitors.come, hub.working.come) == (2, 0)
+        await client.get("/api/users/check-token")
+        assert (hub.visitors.come, hub.working.come, hub.working.at_work) == (3, 1, 0)
 
 
 async def test_what_is_remembered_of_floods_is_bounded(hub: Hub) -> None:
     clock = TurnableClock()
-    throttle = Throttle(clock, at_once=1)
+    throttle = Throttle(clock, others=Visitors(), at_once=1)
     async with hub.db.transaction() as tx:
         for _ in range(2):
             [counted] = await count_attempt(tx, Quota("login:ip:bounded", 1), now=clock.now())

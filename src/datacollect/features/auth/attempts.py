@@ -14,6 +14,7 @@ from datacollect.db import Reading, Tx
 from datacollect.features.auth import queries
 from datacollect.features.auth.errors import SignInsBusy
 from datacollect.features.auth.model import WINDOW_SECONDS, account_hash
+from datacollect.jobs import Lookout, Visitors
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.rates import Allowance, Rate
@@ -24,7 +25,7 @@ _MOST_REMEMBERED = 10_000
 MOST_WAITING = 32
 
 _REST = 2
-"""How much longer than a check of a password the pause after it is, while others wait."""
+"""How much longer than a check of a password the pause after it is, while more wait and somebody else is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,11 @@ class Throttle:
     A key that has used up its attempts is remembered until its window ends, so refusing it again costs no statement.
     """
 
-    def __init__(self, clock: Clock, *, at_once: int, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, clock: Clock, *, at_once: int, others: Visitors, most_waiting: int = MOST_WAITING) -> None:
         self._clock = clock
         self._used_up: OrderedDict[str, tuple[type[TooManyRequests], Allowance, Millis]] = OrderedDict()
         self._turns = asyncio.Semaphore(at_once)
+        self._others = Lookout(others)
         self._waiting = 0
         self._most_waiting = most_waiting
 
@@ -155,8 +157,8 @@ class Throttle:
     async def turn(self) -> AsyncIterator[None]:
         """A place at the threads that check passwords. Raises `SignInsBusy` when many wait for one already.
 
-        While others wait, a place stays empty for twice as long as it was taken: a flood gets a third of what the
-        threads can do, and the rest of the machine is for those who are signed in.
+        While more wait, and somebody is here for something else, a place stays empty for twice as long as it was taken:
+        a flood gets a third of what the threads can do, and the rest of the machine is for those who are signed in.
         """
         self.require_room()
         self._waiting += 1
@@ -169,7 +171,8 @@ class Throttle:
         try:
             yield
         finally:
-            if self._waiting:
+            is_anybody_else_there = self._others.is_anybody_there()
+            if self._waiting and is_anybody_else_there:
                 loop.call_later(_REST * (loop.time() - began), self._turns.release)
             else:
                 self._turns.release()

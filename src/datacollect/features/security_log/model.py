@@ -51,6 +51,14 @@ class SecurityAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """The place of an entry in the log, which is ordered by time; `id` orders those of one millisecond."""
+
+    recorded_at: Millis
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that happened. Accounts are told by number; `subject_hint` stands for one that does not exist."""
 

@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert, select, tuple_
 
 from datacollect.db import Reading, Tx
-from datacollect.features.security_log.model import Entry, Filters
+from datacollect.features.security_log.model import Entry, Filters, Mark
 from datacollect.features.security_log.tables import security_log
 from datacollect.kernel.clock import Millis
 
 _columns = security_log.c
-_CLOCKS_DIFFER_MILLIS = 600_000
-"""No more than this, between the processes of one installation."""
-_LARGEST_ID = 2**63 - 1
 
 
 async def insert_entry(tx: Tx, *, details: Any, **columns: Any) -> None:
@@ -27,26 +24,19 @@ async def delete_before(tx: Tx, instant: Millis, *, most: int) -> None:
     await tx.execute(delete(security_log).where(_columns.id.in_(old.with_for_update(skip_locked=True))))
 
 
-async def list_newest(view: Reading, filters: Filters, *, before: int | None, limit: int) -> Sequence[Entry]:
-    """The newest first, those with a smaller id than `before`."""
-    wanted = select(security_log).order_by(_columns.id.desc()).limit(limit)
+async def list_newest(view: Reading, filters: Filters, *, before: Mark | None, limit: int) -> Sequence[Entry]:
+    """The newest first, by the time they were noted at; those before `before`."""
+    wanted = select(security_log).order_by(_columns.recorded_ms.desc(), _columns.id.desc()).limit(limit)
     for column in (_columns.action, _columns.actor_user_id, _columns.subject_user_id, _columns.tenant_id):
         value = getattr(filters, column.name)
         if value is not None:
             wanted = wanted.where(column == value)
-    # Ids alone are in the indexes, and follow time as far as clocks and transactions do: they keep the search short.
     if filters.since is not None:
-        older = select(_columns.id).where(_columns.recorded_ms < filters.since - _CLOCKS_DIFFER_MILLIS)
-        last_older = older.order_by(_columns.recorded_ms.desc()).limit(1).scalar_subquery()
-        wanted = wanted.where(_columns.recorded_ms >= filters.since, _columns.id > func.coalesce(last_older, 0))
+        wanted = wanted.where(_columns.recorded_ms >= filters.since)
     if filters.until is not None:
-        newer = select(_columns.id).where(_columns.recorded_ms > filters.until + _CLOCKS_DIFFER_MILLIS)
-        first_newer = newer.order_by(_columns.recorded_ms).limit(1).scalar_subquery()
-        wanted = wanted.where(
-            _columns.recorded_ms < filters.until, _columns.id < func.coalesce(first_newer, _LARGEST_ID)
-        )
+        wanted = wanted.where(_columns.recorded_ms < filters.until)
     if before is not None:
-        wanted = wanted.where(_columns.id < before)
+        wanted = wanted.where(tuple_(_columns.recorded_ms, _columns.id) < (before.recorded_at, before.id))
     return [
         Entry(
             id=row.id,

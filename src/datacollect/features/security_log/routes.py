@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from datacollect.features.security_log import service
 from datacollect.features.security_log.errors import InvalidSecurityLogQuery
-from datacollect.features.security_log.model import Entry, Filters, SecurityAction
+from datacollect.features.security_log.model import Entry, Filters, Mark, SecurityAction
 from datacollect.features.security_log.schemas import SecurityLogPage
 from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
@@ -20,7 +20,7 @@ MOST_LISTED = 500
 DEFAULT_LISTED = 100
 
 _USER_ID = re.compile(r"[0-9]{1,9}")
-_CURSOR = re.compile(r"[0-9]{1,18}")
+_CURSOR = re.compile(r"(-?[0-9]{1,15})-([0-9]{1,18})")
 _LIMIT = re.compile(r"[0-9]{1,3}")
 _ACTIONS = ", ".join(f"`{action.value}`" for action in SecurityAction)
 
@@ -53,7 +53,7 @@ async def list_security_log(
             since=_instant(since),
             until=_instant(until),
         )
-        before, most = _number(cursor, _CURSOR), _number(limit, _LIMIT)
+        before, most = _mark(cursor), _number(limit, _LIMIT)
     except ValueError:
         raise InvalidSecurityLogQuery() from None
     if most is None or not 1 <= most <= MOST_LISTED:
@@ -62,7 +62,7 @@ async def list_security_log(
         entries, following = await service.newest(view, filters, before=before, limit=most)
     return {
         "entries": [_view(entry) for entry in entries],
-        "nextCursor": None if following is None else str(following),
+        "nextCursor": None if following is None else f"{following.recorded_at}-{following.id}",
     }
 
 
@@ -72,6 +72,15 @@ def _number(text: str | None, form: re.Pattern[str]) -> int | None:
     if not form.fullmatch(text):
         raise ValueError(text)
     return int(text)
+
+
+def _mark(text: str | None) -> Mark | None:
+    if text is None:
+        return None
+    read = _CURSOR.fullmatch(text)
+    if read is None:
+        raise ValueError(text)
+    return Mark(Millis(int(read[1])), int(read[2]))
 
 
 def _instant(text: str | None) -> Millis | None:

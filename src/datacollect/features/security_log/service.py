@@ -5,12 +5,12 @@ from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.features.security_log import queries
-from datacollect.features.security_log.model import Entry, Filters, SecurityAction, hint_of
+from datacollect.features.security_log.model import Entry, Filters, Mark, SecurityAction, hint_of
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.source import Source
 
-__all__ = ["Entry", "Filters", "SecurityAction", "forget_expired", "hint_of", "newest", "record"]
+__all__ = ["Entry", "Filters", "Mark", "SecurityAction", "forget_expired", "hint_of", "newest", "record"]
 
 _DAY_MILLIS = 86_400_000
 _FORGOTTEN_AT_ONCE = 100
@@ -54,9 +54,9 @@ async def forget_expired(tx: Tx, *, days: int, now: Millis) -> None:
 
 
 async def newest(
-    view: Reading, filters: Filters, *, before: int | None, limit: int
-) -> tuple[Sequence[Entry], int | None]:
+    view: Reading, filters: Filters, *, before: Mark | None, limit: int
+) -> tuple[Sequence[Entry], Mark | None]:
     """A page, and what to give as `before` for the one that follows; None on the last page."""
     found = await queries.list_newest(view, filters, before=before, limit=limit + 1)
     page = found[:limit]
-    return page, page[-1].id if len(found) > limit else None
+    return page, Mark(page[-1].recorded_at, page[-1].id) if len(found) > limit else None

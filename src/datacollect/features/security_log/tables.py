@@ -8,7 +8,7 @@ security_log = Table(
     "security_log",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("recorded_ms", BigInteger, nullable=False, index=True),
+    Column("recorded_ms", BigInteger, nullable=False),
     Column("action", Text, nullable=False),
     # Accounts by number and without a reference: what was done by or to an account outlasts it.
     Column("actor_user_id", Integer),
@@ -19,12 +19,14 @@ security_log = Table(
     Column("origin", Text),
     Column("request_id", Text),
     Column("details", JsonText, nullable=False),
-    Index("ix_security_log_action_id", "action", "id"),
+    Index("ix_security_log_recorded_ms_id", "recorded_ms", "id"),
+    Index("ix_security_log_action_recorded_ms_id", "action", "recorded_ms", "id"),
     # Most entries are of nobody or of no tenant; those cost these indexes nothing.
     *(
         Index(
-            f"ix_security_log_{column}_id",
+            f"ix_security_log_{column}_recorded_ms_id",
             column,
+            "recorded_ms",
             "id",
             sqlite_where=text(f"{column} IS NOT NULL"),
             postgresql_where=text(f"{column} IS NOT NULL"),
