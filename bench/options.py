@@ -53,6 +53,7 @@ class Options:
     profile: Path | None = None
     people: int | None = None
     keys_only: bool = False
+    rounds: int | None = None
 
 
 def parse(argv: Sequence[str] | None, scenarios: dict[str, str]) -> Options:
@@ -147,6 +148,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="duplicates: bring the keys without a sweep, and measure checks and pushes",
     )
+    one("rounds", 100, "bystander, ceiling (3), duplicates (4): how often what is compared takes turns")
     one("configs", MAX_CLIENTS, "configs: programs at once (%(default)s)")
     one("devices", 2_000, "stampede: how many start together (%(default)s)")
     work.add_argument(

@@ -75,7 +75,7 @@ async def timing(bench: Bench) -> None:
     ):
         pairs = await _pairs(bench, mine, theirs, gone) + await _citizens(bench, village)
         meter = bench.meter()
-        for number in range(-_WARM_UP, bench.options.samples):
+        for number in range(-_warm_up(bench), bench.options.samples):
             for pair in pairs:
                 # In an order that changes, so that nothing that comes in turn falls on one side only.
                 for side in order.sample((0, 1), 2):
@@ -89,6 +89,10 @@ async def timing(bench: Bench) -> None:
             say(f"  separation {pair.facts()['separation']}  median {pair.facts()['median_ms']} ms")
 
 
+def _warm_up(bench: Bench) -> int:
+    return min(_WARM_UP, bench.options.samples)
+
+
 async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
     maker = EventMaker(start=datetime.now(UTC))
     foreign, own = str(uuid.uuid4()), str(uuid.uuid4())
@@ -96,7 +100,7 @@ async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
         await bench.client.push(push_body([maker.create(guid)], config_id))
     email = await make_account(bench, mine, role="program-admin")
     stranger = await _id_of(bench, await make_account(bench, theirs))
-    wanted = max(_KNOWN_ACCOUNTS, (bench.options.samples + _WARM_UP) // _TRIES_PER_ACCOUNT + 1)
+    wanted = max(_KNOWN_ACCOUNTS, (bench.options.samples + _warm_up(bench)) // _TRIES_PER_ACCOUNT + 1)
     accounts = [await make_account(bench, mine) for _ in range(wanted)]
     locked = await make_account(bench, mine)
     member = await _signed_in(bench, email)
@@ -166,7 +170,7 @@ async def _pairs(bench: Bench, mine: str, theirs: str, gone: str) -> list[Pair]:
 async def _citizens(bench: Bench, village: str) -> list[Pair]:
     """Is there a record with this phone number, this national id? Each question is about another one, from another
     address: limits of identifiers and addresses are not what is measured."""
-    wanted = bench.options.samples + _WARM_UP
+    wanted = bench.options.samples + _warm_up(bench)
     maker = EventMaker(start=datetime.now(UTC))
     people = [f"{uuid.uuid4().int % 10**15:015}" for _ in range(wanted)]
     for begin in range(0, wanted, _PUSHED_CITIZENS):

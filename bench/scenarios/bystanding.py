@@ -64,20 +64,21 @@ async def bystander(bench: Bench) -> None:
         maker = EventMaker(start=datetime.now(UTC))
         await bench.client.push(push_body([maker.create() for _ in range(20)], own))
         await _stand_by(bench, own, maker, _Phase(), 1)  # warm
-        for number in range(_ROUNDS):
+        until_busy = min(_UNTIL_BUSY_SECONDS, seconds)
+        for number in range(bench.options.rounds or _ROUNDS):
             for name, phase in phases.items():
                 await bench.client.sign_in()
                 meter = bench.meter()
                 if name == "quiet":
-                    await asyncio.sleep(_UNTIL_QUIET_SECONDS)
+                    await asyncio.sleep(min(_UNTIL_QUIET_SECONDS, 3 * seconds))
                     await _stand_by(bench, own, maker, phase, seconds)
                 else:
                     config_id = written if "batch" in _BULKS[name] else read
                     task = {"config_id": config_id, **_BULKS[name]}
                     if "limit" in task:
                         task["cursors"] = cursors[task["limit"]]
-                    async with _bulk(bench, task, seconds + _UNTIL_BUSY_SECONDS, phase):
-                        await asyncio.sleep(_UNTIL_BUSY_SECONDS)
+                    async with _bulk(bench, task, seconds + until_busy, phase):
+                        await asyncio.sleep(until_busy)
                         await _stand_by(bench, own, maker, phase, seconds)
                 used = meter.read()
                 say(f"round {number + 1}, {name}: " + _line(phase) + f", hub {_cpu(used)} s of CPU")

@@ -17,7 +17,7 @@ _PROGRAMS = 8
 async def ceiling(bench: Bench) -> None:
     """Pushes to eight programs (--batch), and the bare database with the same rows, in turn; the share of its rate."""
     for batch in bench.options.batch:
-        shares = [await _round(bench, batch, number) for number in range(_ROUNDS)]
+        shares = [await _round(bench, batch, number) for number in range(bench.options.rounds or _ROUNDS)]
         meter = bench.meter()
         bench.record(f"ceiling/batch{batch}", meter, share=round(median(shares), 3), shares=shares)
 

