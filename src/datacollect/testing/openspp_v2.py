@@ -145,8 +145,8 @@ class OpenSppV2Registry:
         self.system.__enter__()
         return self
 
-    def __exit__(self, *raised: Any) -> None:
-        self.system.__exit__(*raised)
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        self.system.__exit__(kind, *raised)
 
     @property
     def url(self) -> str:

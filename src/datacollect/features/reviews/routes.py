@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from datacollect.eventstore.event import Event
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.reviews import looking, schemas, service
 from datacollect.features.reviews.asking import (
@@ -154,7 +155,7 @@ async def submit_form(hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
     return {"review": await told(hub, scope, review)}
 
 
-def _read_event(form_data: Mapping[str, Any], tenant: Tenant) -> Any:
+def _read_event(form_data: Mapping[str, Any], tenant: Tenant) -> Event:
     """Held to what a push is held to."""
     try:
         pushed = read_push({"events": [form_data]}, reserved=reserved_keys(tenant.custom_event_types))
