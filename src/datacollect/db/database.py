@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, CursorResult, Executable, Select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Select
 
 from datacollect.db.core import AsyncConnection
 from datacollect.db.portions import Portion, portion_from_core, portion_in_core
@@ -216,7 +216,7 @@ class Database(ABC):
         return
 
     @abstractmethod
-    async def run_migration(self, migrate: Any) -> None:
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """Call `migrate(sync_connection)` alone: no other process migrates meanwhile."""
 
     @abstractmethod

@@ -4,48 +4,30 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from datacollect.db import Reading, Tx
 from datacollect.db.arrays import array_text
-from datacollect.db.portions import Portion
 from datacollect.eventstore.rows import (
     BODY,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
-    NOWHERE,
     SEGMENT_COLUMNS,
-    delivered_from_rows,
     encode_figures,
-    encode_scoping,
     event_values,
     events_from_rows,
     head_from_row,
-    page_from_rows,
-    place_and_count,
-    place_from_row,
-    run_from_row,
-    segment_values,
-    segments_from_rows,
-    start_from_row,
 )
-from datacollect.eventstore.segments import SIZE, Segment
+from datacollect.eventstore.segments import SIZE
+from datacollect.eventstore.statements import Statements, StatementStore
 from datacollect.eventstore.store import (
     MOST_PAGE_BYTES,
-    DeliveredEvent,
     Head,
-    HeldEvent,
     OpenLog,
-    Page,
-    Place,
-    Run,
-    Scoping,
     StoredEvent,
 )
-from datacollect.kernel.clock import Millis
-from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -191,10 +173,32 @@ WHERE log_segments.epoch <> excluded.epoch"""
 _DROP_SEGMENT = "DELETE FROM log_segments WHERE tenant_id = $1 AND number = $2"
 
 
-class PostgresEventStore:
+_STATEMENTS = Statements(
+    create=_CREATE,
+    set_closed=_SET_CLOSED,
+    set_scoping=_SET_SCOPING,
+    set_figures=_SET_FIGURES,
+    renew=_RENEW,
+    start=_START,
+    resolve=_RESOLVE,
+    segments=_SEGMENTS,
+    sealed_to=_SEALED_TO,
+    run=_RUN,
+    keep_segment=_KEEP_SEGMENT,
+    drop_segment=_DROP_SEGMENT,
+    held=_HELD,
+    read=_READ,
+    read_at=_READ_AT,
+    position_at=_POSITION_AT,
+    head=_HEAD,
+)
+
+
+class PostgresEventStore(StatementStore):
     """Implements `EventStore`."""
 
     def __init__(self) -> None:
+        super().__init__(_STATEMENTS)
         self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -202,18 +206,6 @@ class PostgresEventStore:
         lock = self._turns.setdefault(scope.tenant_id, asyncio.Lock())
         async with lock:
             yield
-
-    async def create(self, tx: Tx, scope: TenantScope, *, epoch: str, now: Millis) -> None:
-        await tx.run(_CREATE, scope.tenant_id, now, epoch)
-
-    async def close(self, tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-        await tx.run(_SET_CLOSED, now, scope.tenant_id)
-
-    async def reopen(self, tx: Tx, scope: TenantScope) -> None:
-        await tx.run(_SET_CLOSED, None, scope.tenant_id)
-
-    async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
-        await tx.run(_SET_SCOPING, encode_scoping(scoping), scope.tenant_id)
 
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
         heads = await tx.fetch(_LOCK, scope.tenant_id)
@@ -226,12 +218,6 @@ class PostgresEventStore:
     async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
         rows = await tx.fetch(_HOLD, scope.tenant_id)
         return head_from_row(rows[0]) if rows else None
-
-    async def set_figures(self, tx: Tx, scope: TenantScope, figures: Mapping[str, int]) -> None:
-        await tx.run(_SET_FIGURES, encode_figures(figures), scope.tenant_id)
-
-    async def renew(self, tx: Tx, scope: TenantScope, *, epoch: str, position: int) -> None:
-        await tx.run(_RENEW, epoch, position, scope.tenant_id)
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:
         *columns, content_hashes, chain_hashes, bodies = zip(*map(event_values, events), strict=True)
@@ -249,73 +235,7 @@ class PostgresEventStore:
             encode_figures(head.figures),
         )
 
-    async def resolve(self, view: Reading, scope: TenantScope, cursor: Cursor | None) -> int:
-        return 0 if cursor is None else (await self.locate(view, scope, cursor)).position
-
-    async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
-        if cursor is None:
-            rows = await view.fetch(_START, scope.tenant_id, (reach - 1) // SIZE)
-            return start_from_row(rows[0]) if rows else NOWHERE
-        rows = await view.fetch(_RESOLVE, scope.tenant_id, cursor.occurred_at, cursor.event_guid, reach)
-        return place_from_row(rows[0], cursor) if rows else NOWHERE
-
-    async def segments(
-        self, view: Reading, scope: TenantScope, *, epoch: str, first: int, last: int
-    ) -> Sequence[Segment]:
-        asked = (scope.tenant_id, first, epoch, last)
-        found = await view.fetch_portion(_SEGMENTS, *asked, texts=("packed",), most_bytes=MOST_PAGE_BYTES)
-        return segments_from_rows(found.rows)
-
-    async def sealed_to(self, view: Reading, scope: TenantScope) -> tuple[Place, int] | None:
-        rows = await view.fetch(_SEALED_TO, scope.tenant_id)
-        return place_and_count(rows[0]) if rows else None
-
-    async def run(self, view: Reading, scope: TenantScope, number: int) -> Run | None:
-        rows = await view.fetch(_RUN, scope.tenant_id, number * SIZE, (number + 1) * SIZE)
-        return run_from_row(rows[0]) if rows else None
-
-    async def keep_segment(self, tx: Tx, scope: TenantScope, segment: Segment, run: Run) -> None:
-        end = (segment.number + 1) * SIZE
-        await tx.run(_KEEP_SEGMENT, scope.tenant_id, run.epoch, run.chain_hash, end, *segment_values(segment))
-
-    async def drop_segment(self, tx: Tx, scope: TenantScope, number: int) -> None:
-        await tx.run(_DROP_SEGMENT, scope.tenant_id, number)
-
-    async def held(self, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Mapping[str, HeldEvent]:
-        rows = await view.fetch(_HELD, scope.tenant_id, list(guids)) if guids else ()
-        return {row[0]: HeldEvent(row[1], row[2]) for row in rows}
-
-    async def read(
-        self,
-        view: Reading,
-        scope: TenantScope,
-        *,
-        after: int,
-        limit: int,
-        epoch: str | None = None,
-        most_bytes: int = MOST_PAGE_BYTES,
-    ) -> Page:
-        asked = (scope.tenant_id, after, epoch, limit)
-        found = await view.fetch_portion(_READ, *asked, texts=BODY, most_bytes=most_bytes)
-        return page_from_rows(found, after=after, limit=limit)
-
-    async def read_at(
-        self, view: Reading, scope: TenantScope, positions: Sequence[int], *, epoch: str | None = None
-    ) -> Portion[DeliveredEvent]:
-        if not positions:
-            return Portion((), is_cut=False)
-        asked = (scope.tenant_id, list(positions), epoch)
-        return delivered_from_rows(await view.fetch_portion(_READ_AT, *asked, texts=BODY, most_bytes=MOST_PAGE_BYTES))
-
-    async def position_at(self, view: Reading, scope: TenantScope, instant: Millis) -> int:
-        rows = await view.fetch(_POSITION_AT, scope.tenant_id, instant)
-        return int(rows[0][0]) if rows else 1
-
     async def read_rows(self, view: Reading, scope: TenantScope, *, after: int, limit: int) -> Sequence[StoredEvent]:
         asked = (scope.tenant_id, after, limit)
         found = await view.fetch_portion(_READ_ROWS, *asked, texts=BODY, most_bytes=MOST_PAGE_BYTES)
         return events_from_rows(found.rows)
-
-    async def head(self, view: Reading, scope: TenantScope) -> Head | None:
-        rows = await view.fetch(_HEAD, scope.tenant_id)
-        return head_from_row(rows[0]) if rows else None

@@ -1,5 +1,5 @@
-"""The port to the event log. Two adapters implement it (`sqlite.py`, `postgres.py`); `datacollect.testing.eventstore`
-holds the contract suite both pass.
+"""The port to the event log. Two adapters implement it (`sqlite.py`, `postgres.py`; what they do alike is in
+`statements.py`); `datacollect.testing.eventstore` holds the contract suite both pass.
 
 **Position = commit order.** `open` takes the tenant's lock and everything that an append reads and decides happens
 under it, to commit. So a position is given out only when every smaller one is committed: a reader that follows

@@ -1,4 +1,5 @@
-"""The running hub's parts, as routes reach them."""
+"""The running hub's parts, as routes reach them. Values that only the slice behind a port knows are `Any` here: nothing in
+this package may import a slice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -25,6 +26,7 @@ from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.tenancy import AttachmentRules, Tenant, TenantDirectory
 from datacollect.kernel.tokens import Tokens
+from datacollect.messaging import Channel
 from datacollect.objects import ObjectStore, Spool, Spooled
 from datacollect.outgoing import GuardedClient
 from datacollect.settings import Settings
@@ -257,7 +259,7 @@ class Messages(Protocol):
     """Where messages to people are put; implemented by the messages slice, which knows what they are."""
 
     @property
-    def channels(self) -> Mapping[Any, str]:
+    def channels(self) -> Mapping[Channel, str]:
         """What takes messages of each channel; a channel that nothing takes is missing."""
 
     def most_per_day(self, tenant: Tenant) -> int: ...

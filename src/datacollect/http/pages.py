@@ -1,9 +1,9 @@
 """The pages for people (landing page, interactive API page) and the API description they and programs read."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -65,7 +65,7 @@ def _description(request: Request) -> ApiDescription:
     return description
 
 
-def _asset(name: str) -> Any:
+def _asset(name: str) -> Callable[[], Awaitable[Response]]:
     async def get_asset() -> Response:
         return FileResponse(_API_DOCS / name, headers=_ASSET_HEADERS)
 

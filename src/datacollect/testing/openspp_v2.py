@@ -17,25 +17,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Self
-from urllib.parse import urlencode
 
+from datacollect.testing.openspp_v2_forms import (
+    CREATABLE,
+    ID_TYPES,
+    NAMESPACE,
+    PATCHABLE,
+    ROLES_SYSTEM,
+    Problem,
+    body_of,
+    check_fields,
+    check_headers,
+    check_identifiers,
+    identifier_of,
+    number_in,
+    page_of,
+    query_of,
+    reference_in,
+    role_in,
+)
 from datacollect.testing.remote import Answer, Faults, RemoteSystem, Request
 
 BASE = ("api", "v2", "spp")
-NAMESPACE = "urn:openspp:vocab:id-type"
-ID_TYPES = frozenset({"system_id", "national_id", "household_no"})
-GENDERS = {"0", "1", "2", "9"}
-ROLES_SYSTEM, ROLES = "urn:openspp:vocab:group-membership-type", {"head", "spouse", "child", "member"}
 SIGN_INS_A_MINUTE = 5
 
-_NAME = {"given", "family", "middle", "prefix", "suffix", "text"}
-_ADDRESS = {"type", "text", "line", "city", "district", "state", "postalCode", "country"}
-_SHARED = {"active", "address", "extension"}
-_PATCHABLE = {
-    "Individual": _SHARED | {"name", "birthDate", "birthDateEstimated", "gender", "telecom", "photo"},
-    "Group": _SHARED | {"name", "groupType", "quantity"},
-}
-_CREATABLE = {kind: fields | {"type", "identifier"} for kind, fields in _PATCHABLE.items()}
 _CODES = {
     "add_individual": "Individual",
     "edit_individual": "Individual",
@@ -46,30 +51,8 @@ _CODES = {
 }
 _ASSIGN = "assign_program"
 _UNKNOWN_TO_REGISTRY = "datacollect:guid"
-_INVALID = "invalid"
 _WRONG_FORM = (400, 405, 406, 415, 422, 428)
 _LAST_UPDATED = re.compile(r"(ge|gt|le|lt|eq|ne)?(\d{4}-\d{2}-\d{2})", re.ASCII)
-
-
-class Problem(Exception):
-    """A problem document; `fields` are those it complains of."""
-
-    def __init__(self, status: int, detail: str, *fields: str) -> None:
-        self.status, self.detail, self.fields = status, detail, fields
-        super().__init__(detail)
-
-    def answer(self) -> Answer:
-        document = {
-            "type": f"urn:openspp:error:{self.status}",
-            "title": "Error",
-            "status": self.status,
-            "detail": self.detail,
-        }
-        if self.fields:
-            document |= {
-                "errors": [{"field": name, "code": _INVALID, "message": "secret text"} for name in self.fields]
-            }
-        return Answer(self.status, document, {"Content-Type": "application/problem+json"})
 
 
 @dataclass
@@ -145,8 +128,8 @@ class OpenSppV2Registry:
         self.system.__enter__()
         return self
 
-    def __exit__(self, *raised: Any) -> None:
-        self.system.__exit__(*raised)
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        self.system.__exit__(kind, *raised)
 
     @property
     def url(self) -> str:
@@ -261,7 +244,7 @@ class OpenSppV2Registry:
         if request.segments[: len(BASE)] != BASE:
             raise Problem(404, "Not found")
         path = request.segments[len(BASE) :]
-        _check_headers(request)
+        check_headers(request)
         if path == ("oauth", "token"):
             return self._sign_in(request)
         self._check_token(request)
@@ -299,7 +282,7 @@ class OpenSppV2Registry:
         if len(self._signed_in_at) == SIGN_INS_A_MINUTE and now - self._signed_in_at[0] < timedelta(minutes=1):
             return Answer(429, {"detail": "Rate limit exceeded"}, {"Retry-After": "60"})
         self._signed_in_at.append(now)
-        body = _body(
+        body = body_of(
             request, {"grant_type", "client_id", "client_secret"}, {"grant_type", "client_id", "client_secret"}
         )
         if request.method != "POST" or body["grant_type"] != "client_credentials":
@@ -319,14 +302,14 @@ class OpenSppV2Registry:
     # --- individuals and groups
 
     def _search(self, kind: str, request: Request) -> Answer:
-        query = _query(request, {"_count", "_offset", "_lastUpdated", "_extensions"})
-        count, offset = _number(query, "_count", 20, 1, 100), _number(query, "_offset", 0, 0, 100_000)
+        query = query_of(request, {"_count", "_offset", "_lastUpdated", "_extensions"})
+        count, offset = number_in(query, "_count", 20, 1, 100), number_in(query, "_offset", 0, 0, 100_000)
         found = sorted((one for one in self._registrants.values() if one.kind == kind), key=lambda one: one.order)
         if "_lastUpdated" in query:
             found = self._since(kind, query["_lastUpdated"], found)
         page = found[offset : offset + count]
         following = offset + count if offset + count < len(found) else None
-        told = _result(request, [self._told(one, query) for one in page], len(found), offset, following)
+        told = page_of(request, [self._told(one, query) for one in page], len(found), offset, following)
         return Answer(200, told, {"Date": format_datetime(self.now(), usegmt=True)})
 
     def _since(self, kind: str, asked: str, found: Sequence[Registrant]) -> list[Registrant]:
@@ -338,14 +321,14 @@ class OpenSppV2Registry:
         return [one for one in found if one.updated_at.date() >= date.fromisoformat(match[2])]
 
     def _create(self, kind: str, request: Request) -> Answer:
-        body = _body(request, _CREATABLE[kind], {"type", "identifier"})
+        body = body_of(request, CREATABLE[kind], {"type", "identifier"})
         made = self._made(kind, body)
         return Answer(201, self._told(made, {}), {"Location": f"/api/v2/spp/{kind}/{self._primary(made)}"})
 
     def _made(self, kind: str, body: Mapping[str, Any]) -> Registrant:
         identifiers = body["identifier"]
-        _check_identifiers(identifiers)
-        self._check_fields(kind, body)
+        check_identifiers(identifiers)
+        check_fields(kind, body, self.studio_fields)
         held = [one for one in identifiers if self._find_any(one["system"], one["value"])]
         if held and self.has_unique_identifiers:
             raise Problem(409, "Identifier in use")
@@ -359,12 +342,12 @@ class OpenSppV2Registry:
         return made
 
     def _read(self, kind: str, identifier: str, request: Request) -> Answer:
-        query = _query(request, {"_extensions"})
+        query = query_of(request, {"_extensions"})
         found = self._find(kind, identifier)
         return Answer(200, self._told(found, query), {"ETag": f'"{found.version}"'})
 
     def _patch(self, kind: str, identifier: str, request: Request) -> Answer:
-        body = _body(request, _PATCHABLE[kind])
+        body = body_of(request, PATCHABLE[kind])
         found = self._find(kind, identifier)
         match = request.headers.get("if-match", "")
         if not re.fullmatch(r'"[^"]+"', match):
@@ -373,7 +356,7 @@ class OpenSppV2Registry:
             raise Problem(self.stale_status, "Version conflict")
         if not body:
             raise Problem(422, "Nothing to change")
-        self._check_fields(kind, body)
+        check_fields(kind, body, self.studio_fields)
         self._merge(found, body)
         return Answer(200, self._told(found, {}))
 
@@ -415,31 +398,31 @@ class OpenSppV2Registry:
 
     def _change_members(self, identifier: str, action: str, request: Request) -> Answer:
         allowed = {"entity", "role", "startDate"} if action == "$add-member" else {"entity", "reason", "endedDate"}
-        body = _body(request, allowed, {"entity"})
+        body = body_of(request, allowed, {"entity"})
         group = self._find("Group", identifier)
-        person = self._find("Individual", _reference(body["entity"]))
+        person = self._find("Individual", reference_in(body["entity"]))
         if action == "$remove-member":
             if group.members.pop(person.number, "none") == "none":
                 raise Problem(404, "Individual is not a member of this group")
         elif person.number in group.members:
             raise Problem(409, "Individual is already a member of this group")
         else:
-            group.members[person.number] = _role(body.get("role"))
+            group.members[person.number] = role_in(body.get("role"))
         return Answer(200, {"type": "GroupMember", "status": "active"})
 
     def _change_role(self, identifier: str, member: str, request: Request) -> Answer:
-        body = _body(request, {"role", "startDate", "endedDate"}, {"role"})
+        body = body_of(request, {"role", "startDate", "endedDate"}, {"role"})
         group, person = self._find("Group", identifier), self._find("Individual", member)
         if person.number not in group.members:
             raise Problem(404, "Individual is not a member of this group")
-        group.members[person.number] = _role(body["role"])
+        group.members[person.number] = role_in(body["role"])
         return Answer(200, {"type": "GroupMember", "status": "active"})
 
     # --- Studio fields and programmes
 
     def _list_studio_fields(self, request: Request) -> Answer:
-        query = _query(request, {"api_exposed_only", "_count", "target_type", "_lastId"})
-        count, last = _number(query, "_count", 100, 1, 500), _number(query, "_lastId", 0, 0, 10**9)
+        query = query_of(request, {"api_exposed_only", "_count", "target_type", "_lastId"})
+        count, last = number_in(query, "_count", 100, 1, 500), number_in(query, "_lastId", 0, 0, 10**9)
         found = [
             (number, one)
             for number, one in enumerate(self.studio_fields, start=1)
@@ -450,8 +433,8 @@ class OpenSppV2Registry:
         return Answer(200, told)
 
     def _list_programs(self, request: Request) -> Answer:
-        query = _query(request, {"_count", "status", "targetType", "name", "_lastId"})
-        count, last = _number(query, "_count", 20, 1, 100), _number(query, "_lastId", 0, 0, 10**9)
+        query = query_of(request, {"_count", "status", "targetType", "name", "_lastId"})
+        count, last = number_in(query, "_count", 20, 1, 100), number_in(query, "_lastId", 0, 0, 10**9)
         if query.get("status", "active") not in ("active", "ended"):
             raise Problem(422, "Invalid status", "status")
         found = [
@@ -463,13 +446,13 @@ class OpenSppV2Registry:
             and query.get("name", "").lower() in one["name"].lower()
         ]
         following = found[count - 1]["id"] if len(found) > count else None
-        return Answer(200, _result(request, found[:count], len(found), 0, following, "_lastId"))
+        return Answer(200, page_of(request, found[:count], len(found), 0, following, "_lastId"))
 
     # --- change requests
 
     def _make_request(self, request: Request) -> Answer:
         allowed = {"type", "requestType", "registrant", "applicant", "applicantPhone", "detail", "description", "notes"}
-        body = _body(request, allowed, {"type", "requestType", "registrant", "detail"})
+        body = body_of(request, allowed, {"type", "requestType", "registrant", "detail"})
         code, registrant = body["requestType"].get("code"), body["registrant"]
         if set(registrant) - {"system", "value", "display"} or body["type"] != "ChangeRequest":
             raise Problem(422, "Unknown member", "registrant")
@@ -488,10 +471,10 @@ class OpenSppV2Registry:
             return
         if code not in _CODES:
             raise Problem(422, "Unknown request type", "requestType")
-        unknown = set(detail) - _CREATABLE[_CODES[code]]
+        unknown = set(detail) - CREATABLE[_CODES[code]]
         if unknown or detail.get("type") != _CODES[code]:
             raise Problem(422, "Unknown detail", *sorted(unknown or {"type"}))
-        self._check_fields(_CODES[code], detail)
+        check_fields(_CODES[code], detail, self.studio_fields)
 
     def _check_subject(self, code: str, registrant: Mapping[str, str]) -> None:
         system, value = registrant["system"], registrant["value"]
@@ -511,23 +494,23 @@ class OpenSppV2Registry:
         one = self.requests[reference]
         match method, *action:
             case ("GET",):
-                _query(request, set())
+                query_of(request, set())
             case ("PUT",):
-                body = _body(request, {"detail"}, {"detail"})
+                body = body_of(request, {"detail"}, {"detail"})
                 if one.status != "draft":
                     raise Problem(409, "Only draft change requests can be updated")
                 self._check_detail(one.body["requestType"]["code"], body["detail"])
                 one.body["detail"] = body["detail"]
             case "POST", "$submit":
-                _body(request, set())
+                body_of(request, set())
                 self._move(reference, "draft", "pending", submittedDate=self._time())
             case _:
                 raise Problem(405, "Method not allowed")
         return Answer(200, self._told_request(one))
 
     def _search_requests(self, request: Request) -> Answer:
-        query = _query(request, {"registrant", "requestType", "status", "_count", "_offset"})
-        count, offset = _number(query, "_count", 20, 1, 100), _number(query, "_offset", 0, 0, 100_000)
+        query = query_of(request, {"registrant", "requestType", "status", "_count", "_offset"})
+        count, offset = number_in(query, "_count", 20, 1, 100), number_in(query, "_offset", 0, 0, 100_000)
         found = [
             one
             for one in reversed(self.requests.values())
@@ -536,7 +519,7 @@ class OpenSppV2Registry:
         ]
         page = [self._told_request(one) for one in found[offset : offset + count]]
         following = offset + count if offset + count < len(found) else None
-        return Answer(200, _result(request, page, len(found), offset, following))
+        return Answer(200, page_of(request, page, len(found), offset, following))
 
     def _told_request(self, one: ChangeRequest) -> dict[str, Any]:
         return {
@@ -562,7 +545,7 @@ class OpenSppV2Registry:
             subject.programs.add(detail["program_id"])
         elif code.startswith("add_"):
             if not self.keeps_identifiers:
-                detail = {**detail, "identifier": [_identifier("system_id", f"REG-{len(self._registrants) + 1}")]}
+                detail = {**detail, "identifier": [identifier_of("system_id", f"REG-{len(self._registrants) + 1}")]}
             made = self._made(_CODES[code], detail)
             one.registrant = dict(made.identifiers[0])
         else:
@@ -575,7 +558,7 @@ class OpenSppV2Registry:
     def _add(self, kind: str, identifiers: Mapping[str, str] | None, fields: Mapping[str, Any]) -> Registrant:
         with self._lock:
             named = identifiers or {"system_id": f"REG-{len(self._registrants) + 1}"}
-            return self._keep(kind, [_identifier(code, value) for code, value in named.items()], dict(fields))
+            return self._keep(kind, [identifier_of(code, value) for code, value in named.items()], dict(fields))
 
     def _touch(self, registrant: Registrant) -> None:
         registrant.version += 1
@@ -598,165 +581,3 @@ class OpenSppV2Registry:
 
     def _time(self) -> str:
         return self.now().replace(tzinfo=None).isoformat()
-
-    def _check_fields(self, kind: str, body: Mapping[str, Any]) -> None:
-        for name, value in body.items():
-            if value is not None and (check := _CHECKS.get(name)) and not check(value):
-                raise Problem(422, "Invalid value", name)
-        if kind == "Individual" and "name" in body and not isinstance(body["name"], dict):
-            raise Problem(422, "Invalid value", "name")
-        if kind == "Group" and not isinstance(body.get("name", ""), str):
-            raise Problem(422, "Invalid value", "name")
-        for url, values in (body.get("extension") or {}).items():
-            target = url.removeprefix("urn:openspp:extension:studio-")
-            known = {
-                _api_name(one["technicalName"]) for one in self.studio_fields if one["targetType"] in (target, "both")
-            }
-            if target != kind.lower() or values.get("url") != url or set(values) - {"url"} - known:
-                raise Problem(422, "Unknown extension", "extension")
-
-
-def _check_headers(request: Request) -> None:
-    if "application/json" not in request.headers.get("accept", ""):
-        raise Problem(406, "Not acceptable")
-    if request.method in ("POST", "PUT", "PATCH"):
-        if request.headers.get("content-type") != "application/json":
-            raise Problem(415, "Unsupported media type")
-    elif request.body:
-        raise Problem(400, "Unexpected body")
-
-
-def _body(request: Request, allowed: set[str], required: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
-    try:
-        body = request.json()
-    except ValueError:
-        raise Problem(400, "Invalid JSON") from None
-    if not isinstance(body, dict):
-        raise Problem(422, "An object is expected")
-    wrong = sorted(set(body) - allowed) or sorted(required - set(body))
-    if wrong:
-        raise Problem(422, "Unknown or missing members", *wrong)
-    if request.query:
-        raise Problem(400, "Unexpected query")
-    return body
-
-
-def _query(request: Request, allowed: set[str]) -> Mapping[str, str]:
-    if unknown := set(request.query) - allowed:
-        raise Problem(400, f"Unknown parameters {sorted(unknown)}")
-    if request.query.get("_extensions", "*") != "*":
-        raise Problem(400, "Unknown extension")
-    return request.query
-
-
-def _number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = query.get(name, str(default))
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise Problem(422, "Invalid parameter", name)
-    return int(text)
-
-
-def _result(
-    request: Request, data: Sequence[Any], total: int, offset: int, following: int | None, by: str = "_offset"
-) -> dict[str, Any]:
-    def link(at: int | None) -> str | None:
-        return None if at is None else f"{request.path}?{urlencode({**request.query, by: at})}"
-
-    return {
-        "data": data,
-        "meta": {"total": total, "count": len(data), "offset": offset},
-        "links": {"self": link(offset), "next": link(following), "prev": None},
-    }
-
-
-def _check_identifiers(identifiers: Any) -> None:
-    if not isinstance(identifiers, list) or not identifiers:
-        raise Problem(422, "At least one identifier is needed", "identifier")
-    for one in identifiers:
-        namespace, _, code = str(one.get("system")).partition("#")
-        is_right = set(one) == {"system", "value"} and isinstance(one["value"], str) and one["value"]
-        if not is_right or namespace != NAMESPACE or code not in ID_TYPES:
-            raise Problem(422, "Invalid identifier type", "identifier")
-
-
-def _identifier(code: str, value: str) -> dict[str, str]:
-    """`code` may be a whole system of another namespace."""
-    return {"system": code if ":" in code else f"{NAMESPACE}#{code}", "value": value}
-
-
-def _reference(entity: Any) -> str:
-    reference = (
-        entity.get("reference") if isinstance(entity, dict) and set(entity) <= {"reference", "display"} else None
-    )
-    if not isinstance(reference, str) or not reference.startswith("Individual/"):
-        raise Problem(422, "Invalid reference", "entity")
-    return reference.removeprefix("Individual/")
-
-
-def _role(role: Any) -> str | None:
-    if role is None:
-        return None
-    coding = role["coding"][0] if isinstance(role, dict) and role.get("coding") else {}
-    if (
-        coding.get("system") != ROLES_SYSTEM
-        or coding.get("code") not in ROLES
-        or set(coding) - {"system", "code", "display"}
-    ):
-        raise Problem(422, "Invalid role", "role")
-    return str(coding["code"])
-
-
-def _api_name(technical_name: str) -> str:
-    first, *rest = technical_name.removeprefix("x_").removesuffix("_id").split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-def _is_day(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and len(value) == 10 and bool(date.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-def _is_name(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value)
-    return isinstance(value, dict) and not set(value) - _NAME and all(isinstance(one, str) for one in value.values())
-
-
-def _is_gender(value: Any) -> bool:
-    coding = value.get("coding", [{}])[0] if isinstance(value, dict) and set(value) <= {"coding", "text"} else {}
-    return coding.get("system") == "urn:iso:std:iso:5218" and coding.get("code") in GENDERS
-
-
-def _are_contacts(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        set(one) <= {"system", "value", "use", "rank"}
-        and one.get("system") in ("phone", "email", "fax", "url", "sms")
-        and isinstance(one.get("value"), str)
-        and one.get("use") in (None, "home", "work", "mobile")
-        for one in value
-    )
-
-
-def _are_addresses(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        not set(one) - _ADDRESS
-        and all(isinstance(text, list if name == "line" else str) for name, text in one.items())
-        and one.get("type") in (None, "physical", "postal", "both")
-        for one in value
-    )
-
-
-_CHECKS: Mapping[str, Callable[[Any], bool]] = {
-    "active": lambda value: isinstance(value, bool),
-    "name": _is_name,
-    "birthDate": _is_day,
-    "birthDateEstimated": lambda value: isinstance(value, bool),
-    "gender": _is_gender,
-    "telecom": _are_contacts,
-    "address": _are_addresses,
-    "photo": lambda value: isinstance(value, str),
-    "groupType": lambda value: value in ("household", "family", "organization", "other"),
-    "quantity": lambda value: isinstance(value, int),
-}

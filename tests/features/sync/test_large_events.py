@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.eventstore import log, postgres, sqlite
+from datacollect.eventstore import log, postgres, sqlite, statements
 from datacollect.eventstore.store import MOST_PAGE_BYTES
 from datacollect.features.audit import queries as audit
 from datacollect.features.entities import projection, walking
@@ -27,6 +27,7 @@ FULL = 3
 """So many of the events reach 16 KiB."""
 
 BOUNDS = {
+    statements: ("MOST_PAGE_BYTES",),
     sqlite: ("MOST_PAGE_BYTES",),
     postgres: ("MOST_PAGE_BYTES",),
     listing: ("MOST_LIST_BYTES",),

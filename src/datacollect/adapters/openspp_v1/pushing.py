@@ -1,6 +1,6 @@
 """A batch on its way to Odoo: at most one partner for each of our records, whatever breaks off."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,8 +51,8 @@ class _Entry:
     def is_open(self) -> bool:
         return self.outcome is None
 
-    def fail(self, failure: Failure, **more: Any) -> None:
-        self.outcome = Failed(failure=failure, **more)
+    def fail(self, failure: Failure, *, link: Link | None = None, is_uncertain: bool = False) -> None:
+        self.outcome = Failed(failure=failure, link=link, is_uncertain=is_uncertain)
 
 
 class Push:
@@ -277,13 +277,12 @@ class Push:
         repeatable = MEMBERS_FIELD not in changes
         await self._odoo.call(PARTNER, "write", args, what=what, repeatable=repeatable, sent=list(changes))
 
-    async def _each(self, entries: Sequence[_Entry], push: Any) -> None:
+    async def _each(self, entries: Sequence[_Entry], push: Callable[[_Entry], Awaitable[Outcome | None]]) -> None:
         by_guid = {entry.record.guid: entry for entry in entries}
 
         async def one(record: Outgoing) -> Outcome:
             entry = by_guid[record.guid]
-            outcome: Outcome | None = await push(entry)
-            return outcome or _GOING_ON
+            return await push(entry) or _GOING_ON
 
         outcomes = await push_each([entry.record for entry in entries], one, code=PUSH_FAILED)
         for entry, outcome in zip(entries, outcomes, strict=True):

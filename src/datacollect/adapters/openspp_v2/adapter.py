@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from datacollect.adapters.batches import push_each
 from datacollect.adapters.calling import CallFailed
@@ -264,7 +263,7 @@ def _incomplete(group: Outgoing, pushed: Pushed, missing: int) -> Failed:
     return Failed(failure=failure, state=pushed.state, link=pushed.link)
 
 
-def create(options: Any, context: Context) -> OpenSppV2Adapter:
+def create(options: OpenSppV2Options, context: Context) -> OpenSppV2Adapter:
     return OpenSppV2Adapter(options, context)
 
 

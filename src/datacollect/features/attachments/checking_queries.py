@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Subquery, and_, func, select, update
 
 from datacollect.db import Reading, Tx
 from datacollect.features.attachments.contents.tables import attachment_contents
@@ -59,7 +59,7 @@ async def count_anew(tx: Tx, scope: TenantScope, digests: Sequence[str]) -> None
         )
 
 
-def _having(scope: TenantScope) -> Any:
+def _having(scope: TenantScope) -> Subquery:
     """How many attachments have each content."""
     return (
         select(_a.digest, func.count().label("number"))

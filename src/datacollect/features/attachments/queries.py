@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select, union, update
+from sqlalchemy import Select, func, insert, select, union, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.attachments.contents.tables import attachment_loose
@@ -165,6 +165,6 @@ async def note_entity(tx: Tx, scope: TenantScope, guids: Sequence[str], *, forsa
     )
 
 
-async def _fetch(view: Reading, statement: Any) -> Sequence[Attachment]:
+async def _fetch(view: Reading, statement: Select[Any]) -> Sequence[Attachment]:
     rows: Sequence[Any] = (await view.execute(statement)).all()
     return [Attachment(*row) for row in rows]

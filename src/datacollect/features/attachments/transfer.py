@@ -10,11 +10,11 @@ import that was cut goes on where it was when it is run again.
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
@@ -29,7 +29,7 @@ from datacollect.kernel.clock import Clock, Millis, format_timestamp, parse_time
 from datacollect.kernel.filetypes import FILE_TYPES
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import is_uuid_text
-from datacollect.objects import ObjectMissing, ObjectStore, Spool, Spooled
+from datacollect.objects import Incoming, ObjectMissing, ObjectStore, Spool, Spooled
 
 MANIFEST = "manifest.ndjson"
 FORMAT = "datacollect-attachments"
@@ -163,7 +163,7 @@ class AttachmentExporter:
         return True
 
 
-async def _write(target: Path, pieces: Any) -> None:
+async def _write(target: Path, pieces: AsyncIterable[bytes]) -> None:
     part = target.with_name(f"{target.name}.part")
     with _opened(part) as file:
         async for piece in pieces:
@@ -301,7 +301,7 @@ def _attachment_of(line: Line) -> Attachment:
     )
 
 
-async def _read_into(file: Path, incoming: Any) -> None:
+async def _read_into(file: Path, incoming: Incoming) -> None:
     try:
         with file.open("rb") as opened:
             while piece := await asyncio.to_thread(opened.read, _PIECE):

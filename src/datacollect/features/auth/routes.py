@@ -1,6 +1,6 @@
 """Signing in and staying so: `/api/users/login`, `/refresh`, `/logout`, `/me/password`, and the sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -453,8 +453,10 @@ def _secret(hub: Hub) -> bytes:
     return hub.settings.token_secrets[0]
 
 
-def _signed_in(token: str, refresh_token: str | None, user_id: int, **keywords: Any) -> Response:
+def _signed_in(
+    token: str, refresh_token: str | None, user_id: int, *, headers: Mapping[str, str] | None = None
+) -> Response:
     body: dict[str, Any] = {"token": token, "userId": user_id}
     if refresh_token is not None:
         body["refreshToken"] = refresh_token
-    return Response(msgspec.json.encode(body), media_type="application/json", **keywords)
+    return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)

@@ -4,7 +4,7 @@ In this order: the limit of the caller's address, the body, whether the program 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import structlog
 from fastapi import APIRouter, Depends, Header
@@ -52,6 +52,8 @@ from datacollect.kernel.oidc import Code
 from datacollect.kernel.sealing import CannotOpen
 from datacollect.kernel.source import Source
 from datacollect.kernel.tenancy import OidcRules, SignIn, Tenant
+
+_T = TypeVar("_T")
 
 _log = structlog.get_logger(component="citizens")
 
@@ -311,7 +313,7 @@ async def _give_back(tx: Tx, outcome: str | DataCollectError, counted: Counted) 
         await attempts.give_back(tx, [counted])
 
 
-def _succeeded(outcome: Any) -> Any:
+def _succeeded(outcome: _T | DataCollectError) -> _T:
     """Raised only now, behind the commit."""
     if isinstance(outcome, DataCollectError):
         raise outcome
@@ -319,7 +321,7 @@ def _succeeded(outcome: Any) -> Any:
 
 
 def _signed_in(outcome: str | DataCollectError, identifier: str, method: SignIn) -> CitizenSignedIn:
-    token: str = _succeeded(outcome)
+    token = _succeeded(outcome)
     _log.info("citizen.signed_in", by=method.value)
     return CitizenSignedIn(username=f"{CITIZEN_PREFIX}{identifier}", token=token)
 

@@ -75,7 +75,7 @@ class _OdooBody(_Body):
     response_model_exclude_none=True,
     responses=errors(400),
 )
-async def parse_sample(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleBody())]) -> Any:
+async def parse_sample(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleBody())]) -> dict[str, Any]:
     """Of an array the first item counts. Keys that name the record itself (`id`, `externalId`, `__…`) are left out."""
     return {"fields": [_field(field) for field in fields_of_sample(sample)]}
 
@@ -87,7 +87,7 @@ async def parse_sample(_: CurrentUser, sample: Annotated[dict[str, Any], Depends
     response_model_exclude_none=True,
     responses=errors(400, 413),
 )
-async def parse_sample_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleFile())]) -> Any:
+async def parse_sample_file(_: CurrentUser, sample: Annotated[dict[str, Any], Depends(SampleFile())]) -> dict[str, Any]:
     """Multipart part `payload`: a JSON file of at most 10 MB. It is read in memory and kept nowhere."""
     return {"fields": [_field(field) for field in fields_of_sample(sample)]}
 
@@ -101,7 +101,7 @@ async def parse_sample_file(_: CurrentUser, sample: Annotated[dict[str, Any], De
 )
 async def fetch_model_fields(
     hub: CurrentHub, actor: CurrentAdmin, body: Annotated[OdooConnection, Depends(_OdooBody())]
-) -> Any:
+) -> dict[str, Any]:
     """Signs in and asks, with the credentials given; they are not stored. The answer is kept for a minute for whoever
     asks the same with the same credentials."""
     asked = OdooAsked(
@@ -130,7 +130,7 @@ async def try_registry_connection(
     hub: CurrentHub,
     actor: CurrentAdmin,
     body: Annotated[SppConnection, Depends(_Body(SppConnection, InvalidConnection))],
-) -> Any:
+) -> dict[str, Any]:
     """Asks for a new token each time. That the registry refuses is an answer too: 200 with `success: false`."""
     try:
         scopes = await hub.registries.sign_in(
@@ -153,7 +153,7 @@ async def list_studio_fields(
     hub: CurrentHub,
     actor: CurrentAdmin,
     body: Annotated[SppConnection, Depends(_Body(SppConnection, InvalidConnection))],
-) -> Any:
+) -> dict[str, Any]:
     """The fields that were added to the registry, without those that every registry has. Kept for a minute."""
     answer = await hub.registries.studio_fields(
         actor.event_user_id, _client(body.base_url, body.client_id, body.client_secret)
@@ -170,7 +170,7 @@ async def list_studio_fields(
 )
 async def discover_programs(
     hub: CurrentHub, actor: CurrentAdmin, body: Annotated[Discover, Depends(_Body(Discover, InvalidDiscover))]
-) -> Any:
+) -> dict[str, Any]:
     """At most 100 programs; `truncated` says that there are more, and `filter.name` finds them. Kept for a minute."""
     wanted = body.filter or ProgramFilter.model_validate({})
     asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)

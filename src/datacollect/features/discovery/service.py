@@ -57,7 +57,7 @@ class OdooAsked:
     attributes: Sequence[str]
     relation_options: bool
 
-    def as_key(self) -> Any:
+    def as_key(self) -> list[Any]:
         """All of it, for the cache's digest."""
         return [
             "odoo", self.url, self.database, self.username, self.password.get_secret_value(), self.model,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, tuple_, union_all, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_, union_all, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
@@ -286,7 +286,7 @@ def _of(scope: TenantScope) -> Select[Any]:
     return select(duplicate_pairs).where(_p.tenant_id == scope.tenant_id)
 
 
-def _is(pair: Pair) -> Any:
+def _is(pair: Pair) -> ColumnElement[bool]:
     return and_(_p.first_guid == pair.first, _p.second_guid == pair.second)
 
 

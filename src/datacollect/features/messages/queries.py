@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, insert, not_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, delete, insert, not_, select, tuple_, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.messages.model import MessageId, Status, Stored
@@ -117,7 +117,7 @@ async def replace_content(tx: Tx, old: SealedMessage, content: str) -> None:
     await tx.execute(update(messages).where(*ours).values(content=content))
 
 
-def _named(scope: TenantScope, message_id: MessageId) -> tuple[Any, Any]:
+def _named(scope: TenantScope, message_id: MessageId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return _columns.tenant_id == scope.tenant_id, _columns.id == message_id
 
 

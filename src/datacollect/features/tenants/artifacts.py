@@ -7,7 +7,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -52,18 +52,18 @@ class Made:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._files: OrderedDict[Any, File] = OrderedDict()
+        self._files: OrderedDict[Hashable, File] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def find(self, key: Any) -> File | None:
+    def find(self, key: Hashable) -> File | None:
         with self._lock:
             found = self._files.get(key)
             if found is not None:
                 self._files.move_to_end(key)
             return found
 
-    def keep(self, key: Any, file: File) -> File:
+    def keep(self, key: Hashable, file: File) -> File:
         # One program's forms must not push out the codes of all others.
         if len(file.body) <= self._most_bytes // 4:
             with self._lock:
@@ -75,7 +75,7 @@ class Made:
                     self._bytes -= len(dropped.body)
         return file
 
-    def get(self, key: Any, make: Callable[[], File]) -> File:
+    def get(self, key: Hashable, make: Callable[[], File]) -> File:
         return self.find(key) or self.keep(key, make())
 
     @property

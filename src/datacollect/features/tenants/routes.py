@@ -105,7 +105,7 @@ async def list_apps(
     sort_order: Annotated[str, Query(alias="sortOrder", description="`asc` or `desc`.")] = "asc",
     search: Annotated[str, Query(description="Part of the name, id or version.")] = "",
     include_archived: Annotated[str, Query(alias="includeArchived", description="`true` to include them.")] = "",
-) -> Any:
+) -> schemas.ProgramList:
     """Programs you may see. Secrets of external systems are masked unless you are an administrator."""
     query = ListQuery(
         page=max(1, _whole_number(page, 1)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, or_, select, update
@@ -15,6 +15,8 @@ from datacollect.features.users.tables import user_tenants, users
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import AccountRole, TenantScope
 from datacollect.kernel.ids import UserId
+
+_T = TypeVar("_T")
 
 
 def _user(row: Row[Any]) -> User:
@@ -55,8 +57,8 @@ async def find_user(view: Reading, user_id: UserId) -> User | None:
 
 
 async def find_user_and(
-    view: Reading, user_id: UserId, also: ColumnElement[Any], told: Mapping[str, Any]
-) -> tuple[User, Any] | None:
+    view: Reading, user_id: UserId, also: ColumnElement[_T], told: Mapping[str, Any]
+) -> tuple[User, _T] | None:
     """The user and, in the same statement, what somebody else wants to know; `told` are the values of its parameters."""
     row = (await view.execute(_user_and(also), {"id_of_user": user_id, **told})).one_or_none()
     return None if row is None else (_user(row), row.also)

@@ -8,7 +8,7 @@ or the row lock). When the holder ends, both run on until they are committed.
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -325,7 +325,9 @@ class _CoreWire:
         self._participant = participant
         self._scope = world.scope_of(participant.spec)
 
-    async def __call__(self, method: str, target: str, *, headers: Any = None, body: bytes = b"") -> Answer:
+    async def __call__(
+        self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
         what = self._push(body) if method == "POST" else self._pull(parse_qs(target.partition("?")[2]))
         try:
             return await what
@@ -380,7 +382,7 @@ class _CoreWire:
         return Answer(200, {}, f'{{"events":[{",".join(page.bodies)}],"nextCursor":{cursor}}}'.encode())
 
 
-async def _nowhere(method: str, target: str, *, headers: Any = None, body: bytes = b"") -> Answer:
+async def _nowhere(method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
     raise ConnectionError("not connected yet")
 
 
