@@ -5,12 +5,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from httpx2 import Response
 
-from datacollect.features.entities.indexing.batches import programs_behind
-from datacollect.kernel.identity import system_scope
 from tests.accounts import bearer
 from tests.citizens import token_of
 from tests.features.citizens.conftest import Street, anywhere
 from tests.features.citizens.test_providers import program_of, token
+from tests.indexes import catch_up
 
 pytestmark = pytest.mark.anyio
 
@@ -18,8 +17,7 @@ Attempt = Callable[[str], Awaitable[Response]]
 
 
 async def statements_of(street: Street, attempt: Attempt, who: str, status: int) -> list[str]:
-    for tenant_id in await programs_behind(street.hub.db):
-        await street.hub.indexes.catch_up(system_scope(tenant_id))  # what is new is looked through, by a statement more
+    await catch_up(street.hub)  # what is new is looked through, by a statement more
     with street.hub.db.statements.record() as statements:
         answer = await attempt(who)
     assert answer.status_code == status, answer.text

@@ -24,6 +24,7 @@ from tests.accounts import bearer, login, make_person
 from tests.db.test_walls import row_of
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
 from tests.features.conftest import Alone, Installation
+from tests.indexes import catch_up
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,7 @@ async def plant(hub: Hub, program: str) -> None:
 
 async def rows_of(hub: Hub, program: str) -> Mapping[str, int]:
     """How many rows each table has of the program; tables without any are left out."""
+    await catch_up(hub)
     counts = {}
     async with hub.db.reading(EVERY_TENANT) as view:
         for name in tenant_tables():
