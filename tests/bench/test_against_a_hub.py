@@ -2,19 +2,51 @@
 
 import json
 import pstats
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import anyio.from_thread
 import asyncpg
 import pytest
 
 from bench import kills
 from bench.__main__ import main
 from bench.client import BenchError
-from bench.serve import serving
+from bench.scenarios import SETTINGS
+from bench.serve import Served, serving
 from bench.table import render
 from datacollect.testing.postgres import fresh_database
 
 pytestmark = pytest.mark.long
+
+
+Run = Callable[[str, str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Served]:
+    """For scenarios that bring programs of their own, so that not each of them starts a hub."""
+    with anyio.from_thread.start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(serving("sqlite", settings=SETTINGS["flood"])) as served:
+            yield served
+
+
+@pytest.fixture
+def run(hub: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The result of a scenario, with these options, on the hub that runs."""
+
+    def run(scenario: str, options: str) -> dict[str, Any]:
+        monkeypatch.setenv("LOAD_EMAIL", hub.credentials.email)
+        monkeypatch.setenv("LOAD_PASSWORD", hub.credentials.password)
+        out = tmp_path / "result.json"
+        target = f"--url={hub.url} --pid={hub.pid} --max-minutes 5 --out={out}"
+        assert main([scenario, *target.split(), *options.split()]) == 0
+        result: dict[str, Any] = json.loads(out.read_text())
+        assert result["complete"] is True
+        return result
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -23,23 +55,22 @@ pytestmark = pytest.mark.long
         ("pull", {"pull/held40/default/clients2", "pull/held40/limit7/clients2"}),
         ("hot", {"hot/clients4"}),
         ("configs", {"configs/programs3"}),
-        ("growth", {"growth/held0", "growth/held25"}),
     ],
 )
-def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
-    scenario: str, keys: set[str], tmp_path: Path
-) -> None:
+def test_a_run_measures_and_finds_everything(scenario: str, keys: set[str], run: Run) -> None:
+    result = run(scenario, "--events 40 --updates 12 --configs 3 --concurrency 4 --clients 2 --limit 0 7 --seconds 20")
+    assert {cell["key"] for cell in result["cells"]} == keys
+    assert all(set(cell["outcomes"]) == {"200"} and cell["server"]["rss_mib"] > 0 for cell in result["cells"])
+
+
+def test_a_run_with_a_hub_of_its_own_leaves_nothing_behind(tmp_path: Path) -> None:
     out, work = tmp_path / "result.json", tmp_path / "work"
     work.mkdir()
-    small = "--events 40 --sizes 0 25 --samples 5 --updates 12 --configs 3 --concurrency 4 --clients 2 --limit 0 7"
-    limits = "--seconds 20 --max-minutes 2"
-    assert (
-        main([scenario, "--serve", "sqlite", f"--out={out}", f"--work-dir={work}", *f"{small} {limits}".split()]) == 0
-    )
-
+    options = f"growth --serve sqlite --sizes 0 25 --samples 5 --max-minutes 2 --out={out} --work-dir={work}"
+    assert main(options.split()) == 0
     result = json.loads(out.read_text())
     assert result["complete"] is True
-    assert {cell["key"] for cell in result["cells"]} == keys
+    assert {cell["key"] for cell in result["cells"]} == {"growth/held0", "growth/held25"}
     assert all(set(cell["outcomes"]) == {"200"} and cell["server"]["rss_mib"] > 0 for cell in result["cells"])
     assert str(tmp_path) not in out.read_text()
     assert list(work.iterdir()) == []
@@ -59,29 +90,28 @@ def test_a_run_measures_finds_everything_and_leaves_nothing_behind(
             ],
         ),
         ("soak", ["soak/held60"]),
-        (
-            "ceiling",
-            [*(f"ceiling/batch5/round{n}/{what}" for n in range(2) for what in ("hub", "bare")), "ceiling/batch5"],
-        ),
     ],
 )
-def test_crowds_and_ceilings_are_measured_without_an_error(scenario: str, keys: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    options = f"--serve sqlite --events 60 --devices 6 --spread 0.1 --limit 0 7 --batch 5 --rounds 2 --seconds 2 --max-minutes 5 --out={out}"
-    assert main([scenario, *options.split(), f"--work-dir={tmp_path}"]) == 0
-    result = json.loads(out.read_text())
+def test_crowds_are_measured_without_an_error(scenario: str, keys: list[str], run: Run) -> None:
+    result = run(scenario, "--events 60 --devices 6 --spread 0.1 --limit 0 7 --seconds 2")
     assert [cell["key"] for cell in result["cells"]] == keys
-    assert all(set(cell.get("outcomes", {"200": 1})) == {"200"} for cell in result["cells"])
-    if scenario == "ceiling":
-        assert result["cells"][-1]["share"] > 0
-        assert result["cells"][1]["rows_per_event"] >= 2
+    assert all(set(cell["outcomes"]) == {"200"} for cell in result["cells"])
 
 
-def test_pages_are_measured_as_they_lie(tmp_path: Path) -> None:
+def test_the_bare_database_is_measured_in_turn(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    options = f"--serve sqlite --events 60 --limit 7 --clients 1 --seconds 0.5 --out={out} --work-dir={tmp_path}"
-    assert main(["sealed", *options.split()]) == 0
-    [cell] = json.loads(out.read_text())["cells"]
+    options = f"--serve sqlite --events 60 --batch 5 --rounds 2 --max-minutes 5 --out={out} --work-dir={tmp_path}"
+    assert main(["ceiling", *options.split()]) == 0
+    cells = json.loads(out.read_text())["cells"]
+    rounds = [f"ceiling/batch5/round{number}/{what}" for number in range(2) for what in ("hub", "bare")]
+    assert [cell["key"] for cell in cells] == [*rounds, "ceiling/batch5"]
+    assert all(set(cell.get("outcomes", {"200": 1})) == {"200"} for cell in cells)
+    assert cells[-1]["share"] > 0
+    assert cells[1]["rows_per_event"] >= 2
+
+
+def test_pages_are_measured_as_they_lie(run: Run) -> None:
+    [cell] = run("sealed", "--events 60 --limit 7 --clients 1 --seconds 0.5")["cells"]
     assert (cell["key"], set(cell["outcomes"])) == ("sealed/held60/limit7/clients1", {"200"})
     assert cell["events_per_s"] > 0 and cell["hub_cpu_ms_per_page"] > 0
 
@@ -127,11 +157,9 @@ def test_a_long_history_is_measured_and_can_be_kept(tmp_path: Path) -> None:
         assert cells[name]["full"]["outcomes"] == {"200": 2}
 
 
-def test_a_bystander_is_measured_beside_others_in_bulk(tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    options = f"--serve sqlite --events 60 --seconds 0.3 --rounds 1 --max-minutes 3 --out={out} --work-dir={tmp_path}"
-    assert main(["bystander", *options.split()]) == 0
-    cells = {cell["key"]: cell for cell in json.loads(out.read_text())["cells"]}
+def test_a_bystander_is_measured_beside_others_in_bulk(run: Run) -> None:
+    result = run("bystander", "--events 60 --seconds 0.3 --rounds 1")
+    cells = {cell["key"]: cell for cell in result["cells"]}
     phases, kinds = ("quiet", "push100", "push1000", "pull10", "pull1000"), ("check-token", "pull10", "push1")
     assert set(cells) == {f"bystander/{phase}/{kind}" for phase in phases for kind in kinds}
     assert all(set(cell["outcomes"]) == {"200"} for cell in cells.values())
@@ -173,12 +201,8 @@ def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    assert (
-        main(["timing", *f"--serve sqlite --samples 3 --max-minutes 2 --out={out} --work-dir={tmp_path}".split()]) == 0
-    )
-    cells = {cell["key"].removeprefix("timing/"): cell for cell in json.loads(out.read_text())["cells"]}
+def test_what_times_tell_is_measured_without_a_difference_in_the_answers(run: Run) -> None:
+    cells = {cell["key"].removeprefix("timing/"): cell for cell in run("timing", "--samples 3")["cells"]}
     assert all(0 <= cell["separation"] <= 1 and cell["samples"] == 3 for cell in cells.values())
     # Answers that are the same for both; that a program's login screen exists may be seen.
     for name in sorted(cells.keys() - {"public/absent-existing"}):
@@ -186,11 +210,8 @@ def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_pat
         assert one.keys() == other.keys(), name
 
 
-def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    options = f"--serve sqlite --seconds 1 --rate 30 --max-minutes 2 --out={out} --work-dir={tmp_path}"
-    assert main(["flood", *options.split()]) == 0
-    cells = {cell["key"]: cell for cell in json.loads(out.read_text())["cells"]}
+def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(run: Run) -> None:
+    cells = {cell["key"]: cell for cell in run("flood", "--seconds 1 --rate 30")["cells"]}
     assert set(cells["flood/quiet"]["outcomes"]) == {"200"}
     for name in ("many-addresses", "one-address"):
         assert sum(cells[f"flood/{name}"]["logins"]["outcomes"].values()) == 45
