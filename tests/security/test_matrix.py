@@ -4,9 +4,11 @@ The oracle is `matrix/contract.py`, written by hand; the requests come from `mat
 there and a recipe here; a new kind of caller goes into `matrix/callers.py`.
 """
 
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -48,6 +50,7 @@ PAGES = {"/", "/api-docs", "/api-docs/"} | {
 """Routes outside the OpenAPI document."""
 
 Matrix = tuple[World, list[Caller]]
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -139,7 +142,7 @@ async def test_nobody_gets_in_where_they_do_not_belong(matrix: Matrix, measured:
     """What is to be refused comes first and must leave everything as it was; then come reads, then what may write."""
     world, callers = matrix
     cases = all_cases(callers)
-    refused = [case for case in cases if not case.may_write and case.status >= 400]
+    refused = share_of([case for case in cases if not case.may_write and case.status >= 400], world)
     reading = [case for case in cases if not case.may_write and case.status < 400]
     writing = [case for case in cases if case.may_write]
 
@@ -158,6 +161,11 @@ async def test_nobody_gets_in_where_they_do_not_belong(matrix: Matrix, measured:
         f"some in several forms: {len(cases):,}, of which {len(refused):,} must be refused",
     )
     assert_nothing(wrong)
+
+
+def share_of(cases: list[T], world: World) -> list[T]:
+    """All on SQLite, and half on PostgreSQL: whom a request is refused is decided without the database but for who asks."""
+    return cases if world.hub.db.dialect == "sqlite" else random.Random(len(cases)).sample(cases, len(cases) // 2)
 
 
 def is_at_home(case: Case) -> bool:
@@ -187,9 +195,12 @@ async def test_what_is_foreign_looks_like_what_is_not_there(matrix: Matrix) -> N
     routes that goes for archived ones."""
     world, callers = matrix
     wrong = []
-    for case in all_cases(callers):
-        if case.caller.level_in(FOREIGN) is not None or case.program != FOREIGN or not case.rule.at:
-            continue
+    cases = [
+        case
+        for case in all_cases(callers)
+        if case.caller.level_in(FOREIGN) is None and case.program == FOREIGN and case.rule.at
+    ]
+    for case in share_of(cases, world):
         hidden = [SEALED, UNKNOWN] if case.rule.who == "anybody" else [FOREIGN, SEALED, UNKNOWN]
         objects = nothing() if case.rule.at == "object" else world.objects[FOREIGN]
         answers = [
@@ -285,6 +296,7 @@ async def test_confused_parameters_reach_no_other_program(
         for attempt in confused(case.sent_as_is(world))
         if not (case.caller is admin and attempt.outcome == "refused")
     ]
+    tried = share_of(tried, world)
     before, wrong = await world.rows(), []
     for case, attempt in tried:
         if attempt.outcome != "harmless":

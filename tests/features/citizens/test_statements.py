@@ -9,7 +9,7 @@ from tests.accounts import bearer
 from tests.citizens import token_of
 from tests.features.citizens.conftest import Street, anywhere
 from tests.features.citizens.test_providers import program_of, token
-from tests.indexes import catch_up
+from tests.settling import catch_up
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from tests.accounts import bearer, login, make_person
 from tests.db.test_walls import row_of
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
 from tests.features.conftest import Alone, Installation
-from tests.indexes import catch_up
+from tests.settling import catch_up
 
 pytestmark = pytest.mark.anyio
 

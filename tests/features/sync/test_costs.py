@@ -20,7 +20,7 @@ from datacollect.eventstore.segments import SIZE
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
 from tests.factories import make_program, new_id
-from tests.indexes import catch_up
+from tests.settling import catch_up
 from tests.statements import hot
 
 pytestmark = pytest.mark.anyio

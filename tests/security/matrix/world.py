@@ -36,7 +36,7 @@ from tests.citizens import self_service
 from tests.client import HubClient
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 from tests.factories import make_audit_log, make_event
-from tests.indexes import catch_up
+from tests.settling import settle
 
 OWN = "own"
 """Where the callers have the role they are named after."""
@@ -237,7 +237,7 @@ class World:
     async def rows(self) -> Rows:
         """All there is, read past the hub."""
         await self.hub.devices.flush()
-        await catch_up(self.hub)
+        await settle(self.hub)
         if self.superuser_url is None:
             return _sqlite_rows(self.folder)
         return await _postgres_rows(self.superuser_url)
