@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from datacollect.app import create_hub
+from datacollect.assembly import create_hub
 from datacollect.cli.database import require_reachable
 from datacollect.cli.showing import print_json
 from datacollect.db import Database

@@ -14,7 +14,7 @@ from typing import IO, Annotated
 import structlog
 import typer
 
-from datacollect.app import (
+from datacollect.assembly import (
     create_attachment_exporter,
     create_attachment_importer,
     create_exporter,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from datacollect.app import create_event_log
+from datacollect.assembly import create_event_log
 from datacollect.cli.beside import require_current
 from datacollect.cli.database import logs_asked_for, open_configured, require_reachable
 from datacollect.cli.serve import alone_in

@@ -18,7 +18,8 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from datacollect.app import create_app, create_hub, prepare
+from datacollect.app import create_app, prepare
+from datacollect.assembly import create_hub
 from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable
 from datacollect.cli.failures import reporting

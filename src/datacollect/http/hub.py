@@ -139,7 +139,7 @@ class ReadAudit(Protocol):
 
 
 class EntityMark(Protocol):
-    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `app.py`."""
+    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `assembly.py`."""
 
     def __call__(self, tenant: str) -> str:
         """The SQL, for either engine, of a query that gives their guids; `tenant` stands for the tenant's id in it."""
