@@ -108,9 +108,10 @@ def warmed() -> Iterator[Warm]:
 
 
 def _serve() -> None:
-    from datacollect.cli import commands, main
+    from datacollect.cli import main
+    from datacollect.cli.commands import command_line
 
-    assert commands  # what `main` would import once more in each process
+    command_line()  # imports what each process would have to import once more
 
     running: set[int] = set()
     for line in sys.stdin:
