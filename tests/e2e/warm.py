@@ -1,6 +1,6 @@
 """Commands and hubs in processes of their own that need not import anything anew: they are forked from one that has.
 
-Starting a command takes a second and a half, nearly all of it imports; tests that run dozens would take minutes.
+Starting a command takes a second, nearly all of it imports; tests that run dozens would take minutes.
 """
 
 import contextlib

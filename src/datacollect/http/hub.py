@@ -5,9 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
-
-from fastapi import Depends, Request
+from typing import Any, Protocol
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
@@ -323,12 +321,3 @@ class Hub:
     contents: Contents
     attachments: Attachments
     messages: Messages
-
-
-async def get_hub(request: Request) -> Hub:
-    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
-    hub: Hub = request.app.state.hub
-    return hub
-
-
-CurrentHub = Annotated[Hub, Depends(get_hub)]
