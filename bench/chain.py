@@ -29,7 +29,7 @@ from bench.report import Report
 from bench.runner import say
 from bench.serve import empty_database
 from bench.stats import rate
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate

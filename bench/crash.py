@@ -38,7 +38,7 @@ from bench.runner import FILL_BATCH, say
 from bench.running import reported
 from bench.serve import Database, HubProcess, empty_database
 from bench.stats import spread
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate

@@ -16,7 +16,7 @@ from unittest.mock import patch
 from bench.client import BenchError
 from bench.pairs import Pair, pair_of
 from bench.serve import empty_database
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate

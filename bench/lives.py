@@ -19,7 +19,7 @@ import asyncpg
 from bench.client import BenchError
 from bench.payload import EventMaker
 from bench.runner import say
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event

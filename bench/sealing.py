@@ -21,7 +21,7 @@ from bench.options import ENGINES
 from bench.report import Report
 from bench.runner import say
 from bench.serve import empty_database
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, select, update
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import Database, Reading
 from datacollect.eventstore.tables import log_heads
 from datacollect.features.conflicts.tables import conflicts

@@ -21,7 +21,7 @@ from bench.pairs import Pair, figures, pair_of
 from bench.payload import push_body
 from bench.runner import Bench, say
 from bench.stats import Samples, rate
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event

@@ -20,7 +20,8 @@ from bench.client import BenchError, HubClient
 from bench.payload import EventMaker, as_event
 from bench.runner import Bench, say
 from bench.stats import Samples, rate
-from datacollect.app import FOLLOWERS, create_app, event_store
+from datacollect.app import create_app
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event

@@ -14,7 +14,7 @@ from bench.machine import peak_memory_mib, usage
 from bench.payload import EventMaker, push_body
 from bench.runner import Bench, program, say
 from bench.stats import Samples, rate
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.event import Event

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Tx
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog

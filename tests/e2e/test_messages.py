@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datacollect.app import create_hub
+from datacollect.assembly import create_hub
 from datacollect.features.messages.model import Status
 from datacollect.http.hub import Hub
 from datacollect.testing.remote import Instead, Late, RemoteSystem

@@ -1,5 +1,7 @@
 import json
+import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import yaml
 
 from datacollect.cli.development import write_dev_env
 from datacollect.kernel.errors import StartupError
-from tests.e2e.conftest import Run, Serve
+from tests.e2e.conftest import Run, Serve, command
 
 
 def test_migrate_can_be_repeated(run: Run) -> None:
@@ -58,3 +60,25 @@ def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environmen
     assert run("dev-env").returncode == 0
     with serve() as hub:
         assert hub.stop() == 0
+
+
+_NOT_NEEDED = {"fastapi", "datacollect.app", "datacollect.cli.program", "datacollect.cli.serve", "datacollect.testing"}
+
+
+def test_a_command_imports_no_routes_and_none_of_the_other_commands(
+    run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    assert run("migrate").returncode == 0
+    telling = "import atexit, sys; atexit.register(lambda: print('IMPORTED', *sys.modules)); "
+    python, option, code, *arguments = command("user", "list")
+    ended = subprocess.run(
+        [python, option, telling + code, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    (imported,) = [line.split()[1:] for line in ended.stdout.splitlines() if line.startswith("IMPORTED")]
+    assert "datacollect.assembly" in imported
+    ours = [name for name in imported if name.startswith("datacollect.features.")]
+    of_routes = [name for name in ours if re.search(r"(routes|schemas|feature)$", name)]
+    # What a config and a new account are checked by, whoever sends them.
+    assert set(of_routes) == {"datacollect.features.tenants.config_schemas", "datacollect.features.users.schemas"}
+    assert _NOT_NEEDED & set(imported) == set()

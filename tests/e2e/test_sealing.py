@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from datacollect.app import create_hub, prepare
+from datacollect.app import prepare
+from datacollect.assembly import create_hub
 from datacollect.features.messages import queries
 from datacollect.features.tenants import service
 from datacollect.features.tenants.accepting import accept

@@ -143,7 +143,7 @@ _NOT_ASKED_FOR = {
     # For files in S3, mail, forms, files, QR codes, searches by a pattern, and the API description in YAML.
     *("obstore", "aiosmtplib", "jsonschema_rs", "puremagic", "segno", "re2", "yaml"),
     # Parts of libraries, and of the hub, for what it never does while it serves.
-    *("sqlalchemy.orm", "watchfiles", "datacollect.cli.commands", "datacollect.testing"),
+    *("sqlalchemy.orm", "watchfiles", "datacollect.cli.user", "datacollect.testing"),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import anchor_file

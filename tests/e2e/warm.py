@@ -1,6 +1,6 @@
 """Commands and hubs in processes of their own that need not import anything anew: they are forked from one that has.
 
-Starting a command takes a second and a half, nearly all of it imports; tests that run dozens would take minutes.
+Starting a command takes a second, nearly all of it imports; tests that run dozens would take minutes.
 """
 
 import contextlib
@@ -108,9 +108,10 @@ def warmed() -> Iterator[Warm]:
 
 
 def _serve() -> None:
-    from datacollect.cli import commands, main
+    from datacollect.cli import main
+    from datacollect.cli.commands import command_line
 
-    assert commands  # what `main` would import once more in each process
+    command_line()  # imports what each process would have to import once more
 
     running: set[int] = set()
     for line in sys.stdin:

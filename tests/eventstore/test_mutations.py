@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import Database, Tx
 from datacollect.eventstore.anchors import Anchor
 from datacollect.eventstore.event import Event, event_from_body

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import structlog.testing
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import pytest
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import Database
 from datacollect.eventstore.epochs import SKEW_MILLIS
 from datacollect.eventstore.event import Event

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.verification import verify
 from datacollect.http.hub import Hub

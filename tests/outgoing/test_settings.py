@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datacollect.app import create_app, create_hub
+from datacollect.app import create_app
+from datacollect.assembly import create_hub
 from datacollect.kernel.errors import StartupError
 from datacollect.outgoing import InternalUrl
 from datacollect.settings import Settings

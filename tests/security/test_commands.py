@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from datacollect.app import create_app
-from datacollect.cli.commands import app as commands
+from datacollect.cli.commands import command_line
 from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.jobs import list_jobs
@@ -141,7 +141,7 @@ def of_accounts(planted: Planted, canary: Canaries) -> Iterator[Call]:
 
 def names(command: Any = None, name: str = "") -> Iterator[tuple[str, bool]]:
     """Of all commands, each with whether it prints JSON when asked."""
-    command = command or get_command(commands)
+    command = command or get_command(command_line())
     if not isinstance(command, TyperGroup):
         yield name, any("--json" in param.opts for param in command.params)
         return

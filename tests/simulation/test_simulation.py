@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from typer.testing import CliRunner
 
-from datacollect.cli.commands import app as command
+from datacollect.cli.commands import command_line
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.testing.devices import Generation
 from datacollect.testing.simulation.rules import Rule
@@ -154,13 +154,15 @@ async def test_what_breaks_off_before_the_commit_leaves_nothing_and_after_it_eve
 
 
 def test_the_command_prints_a_counter_example_and_ends_with_1() -> None:
-    answer = CliRunner().invoke(command, ["simulate", "--seed", "1", "--rule", "reference-timestamps"])
+    answer = CliRunner().invoke(
+        command_line(["simulate"]), ["simulate", "--seed", "1", "--rule", "reference-timestamps"]
+    )
     assert answer.exit_code == 1, answer.output
     for text in ("Seed 1 breaks a law (rule: reference-timestamps)", "A: v1 client", "1. ", "BROKEN no skip: B was"):
         assert text in answer.output
 
 
 def test_the_command_ends_with_0_when_every_law_holds() -> None:
-    answer = CliRunner().invoke(command, ["simulate", "--seed", "7", "--schedules", "5"])
+    answer = CliRunner().invoke(command_line(["simulate"]), ["simulate", "--seed", "7", "--schedules", "5"])
     assert answer.exit_code == 0, answer.output
     assert "sqlite: every law held." in answer.output

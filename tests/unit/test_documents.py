@@ -10,8 +10,8 @@ from typing import Any
 
 import typer.main
 
-import datacollect.cli.commands
 from datacollect.app import create_app
+from datacollect.cli.commands import command_line
 from datacollect.http.policy import operations_of
 from datacollect.settings import Settings
 
@@ -88,8 +88,13 @@ def calls_in(line: str) -> Iterator[list[str]]:
             yield call.split()
 
 
+@cache
+def commands() -> Any:
+    return typer.main.get_command(command_line())
+
+
 def mistake_in(words: list[str]) -> str | None:
-    command: Any = typer.main.get_command(datacollect.cli.commands.app)
+    command: Any = commands()
     for word in words:
         if hasattr(command, "commands") and word != "…":
             if word not in command.commands:

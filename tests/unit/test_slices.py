@@ -3,6 +3,8 @@
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,3 +81,16 @@ def imported_by(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_a_hub_that_is_put_together_without_routes_knows_every_table() -> None:
+    """A purge clears the tables that are imported, and a command may be what works at it."""
+    missing = """
+import datacollect.assembly
+from datacollect.db.metadata import metadata
+before = set(metadata.tables)
+import datacollect.app
+print(*sorted(metadata.tables.keys() - before))
+"""
+    ended = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.http.body import MAXIMUM_DEPTH, programs_named, strict_json
+from datacollect.http.decoding import MAXIMUM_DEPTH, programs_named, strict_json
 from datacollect.kernel.errors import InvalidJson
 
 

@@ -14,12 +14,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from datacollect.app import create_hub
+from datacollect.assembly import create_hub
 from datacollect.cli.database import require_reachable
 from datacollect.cli.showing import print_json
 from datacollect.db import Database
 from datacollect.db.migrate import applied_revisions, latest_revision
-from datacollect.http.body import strict_json
+from datacollect.http.decoding import strict_json
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
 from datacollect.logs import configure_logging

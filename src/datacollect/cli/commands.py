@@ -1,56 +1,69 @@
-"""All commands, each under its name. One file per group."""
+"""All commands, each under its name: where each one is, or each group of them. One file per group."""
+
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
-from datacollect.cli import (
-    attachments,
-    database,
-    development,
-    documents,
-    duplicates,
-    files,
-    integrity,
-    jobs,
-    messages,
-    mock_registry,
-    permissions,
-    program,
-    rebuild,
-    reference,
-    restored,
-    sealing,
-    serve,
-    simulate,
-    stand_in,
-    user,
-)
+COMMANDS = {
+    "serve": "serve:serve",
+    "migrate": "database:migrate_database",
+    "verify": "integrity:verify_logs",
+    "simulate": "simulate:simulate",
+    "restored": "restored:note_restored",
+    "rebuild": "rebuild:rebuild_state",
+    "export": "files:export_program",
+    "import": "files:import_program",
+    "openapi": "documents:print_openapi",
+    "mock-registry": "mock_registry:serve_registry",
+    "stand-in": "stand_in:serve_stand_in",
+    "dev-env": "development:write_dev_env",
+    "attachments": "attachments:app",
+    "permissions": "permissions:app",
+    "program": "program:app",
+    "user": "user:app",
+    "duplicates": "duplicates:app",
+    "jobs": "jobs:app",
+    "messages": "messages:app",
+    "reference": "reference:app",
+    "secrets": "sealing:app",
+}
+"""In the order of the help, which lists groups behind commands. Texts, because importing all of it takes seconds."""
 
-app = typer.Typer(
-    name="datacollect",
-    help="DataCollect Hub: the sync hub of offline-first field data programmes.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_TELLS_OF_ALL = "reference"
+"""Its pages name every command, and every error that there is anywhere."""
 
-app.command("serve")(serve.serve)
-app.command("migrate")(database.migrate_database)
-app.command("verify")(integrity.verify_logs)
-app.command("simulate")(simulate.simulate)
-app.command("restored")(restored.note_restored)
-app.command("rebuild")(rebuild.rebuild_state)
-app.command("export")(files.export_program)
-app.command("import")(files.import_program)
-app.command("openapi")(documents.print_openapi)
-app.add_typer(attachments.app, name="attachments")
-app.add_typer(permissions.app, name="permissions")
-app.add_typer(program.app, name="program")
-app.add_typer(user.app, name="user")
-app.add_typer(duplicates.app, name="duplicates")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(messages.app, name="messages")
-app.add_typer(reference.app, name="reference")
-app.add_typer(sealing.app, name="secrets")
-app.command("mock-registry")(mock_registry.serve_registry)
-app.command("stand-in")(stand_in.serve_stand_in)
-app.command("dev-env")(development.write_dev_env)
+
+def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The command `datacollect`, as far as these arguments need it; without arguments all of it.
+
+    What other commands import would cost each one a second, and a server memory for months.
+    """
+    first = arguments[0] if arguments else None
+    if first in COMMANDS and first != _TELLS_OF_ALL:
+        app = _holding(first)
+        app.callback()(_nothing)  # so that the only command keeps its name
+        return app
+    return _holding(*COMMANDS)
+
+
+def _holding(*names: str) -> typer.Typer:
+    app = typer.Typer(
+        name="datacollect",
+        help="DataCollect Hub: the sync hub of offline-first field data programmes.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"datacollect.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _nothing() -> None:
+    pass

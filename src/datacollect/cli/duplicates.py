@@ -10,7 +10,7 @@ from datacollect.cli.showing import counted, print_json, print_table, progress_b
 from datacollect.features.duplicates import service
 from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.model import FoundPair, Status
-from datacollect.features.duplicates.routes import pair_document
+from datacollect.features.duplicates.views import pair_document
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import Conflict, InvalidRequest
 

@@ -14,14 +14,14 @@ from typing import IO, Annotated
 import structlog
 import typer
 
-from datacollect.app import (
+from datacollect.assembly import (
     create_attachment_exporter,
     create_attachment_importer,
     create_exporter,
     create_importer,
 )
+from datacollect.cli.alone import alone_in
 from datacollect.cli.database import has_table, open_configured, require_reachable
-from datacollect.cli.serve import alone_in
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
 from datacollect.db.database import closing

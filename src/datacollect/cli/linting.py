@@ -11,7 +11,7 @@ from datacollect.cli.beside import answering, read_file
 from datacollect.cli.showing import print_json, shown
 from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.located import Located, lint_text
-from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
+from datacollect.features.tenants.model import LARGEST_CONFIG_BYTES
 from datacollect.features.tenants.rules import Severity
 from datacollect.settings import load_settings
 

@@ -9,8 +9,8 @@ from datacollect.cli.editing import ProgramId, editor_of
 from datacollect.cli.showing import print_json, print_table
 from datacollect.features.messages import service
 from datacollect.features.messages.model import Status, Stored
-from datacollect.features.messages.routes import message_document
 from datacollect.features.messages.service import KIND, MessageId, NewMessage, Purpose
+from datacollect.features.messages.views import message_document
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobId, find_latest
 from datacollect.kernel.clock import Millis

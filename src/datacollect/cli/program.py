@@ -30,8 +30,7 @@ from datacollect.features.tenants.accepting import Accepted, accept
 from datacollect.features.tenants.artifacts import Picture, artifact_qr, public_base_url, qr_code
 from datacollect.features.tenants.config_schemas import ProgramConfig
 from datacollect.features.tenants.listing import Line, list_page
-from datacollect.features.tenants.model import ANYTHING, Expected, ListQuery, classify
-from datacollect.features.tenants.routes import LARGEST_CONFIG_BYTES
+from datacollect.features.tenants.model import ANYTHING, LARGEST_CONFIG_BYTES, Expected, ListQuery, classify
 from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.features.tenants.seeding_job import KIND as SEEDING
 from datacollect.http.hub import Hub

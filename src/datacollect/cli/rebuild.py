@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from datacollect.app import create_rebuilder, event_store
+from datacollect.assembly import create_rebuilder, event_store
 from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading

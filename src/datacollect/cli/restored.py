@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from datacollect.app import create_event_log
+from datacollect.assembly import create_event_log
+from datacollect.cli.alone import alone_in
 from datacollect.cli.beside import require_current
 from datacollect.cli.database import logs_asked_for, open_configured, require_reachable
-from datacollect.cli.serve import alone_in
 from datacollect.cli.showing import counted, shown
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.database import closing

@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import ctypes
 import errno
-import fcntl
 import multiprocessing
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -18,7 +16,9 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from datacollect.app import create_app, create_hub, prepare
+from datacollect.app import create_app, prepare
+from datacollect.assembly import create_hub
+from datacollect.cli.alone import alone_in
 from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable
 from datacollect.cli.failures import reporting
@@ -181,34 +181,6 @@ def _run_here(config: uvicorn.Config, listener: socket.socket) -> None:
     server.run(sockets=[listener])
     if not server.started:
         raise StartupError("The hub could not start; the log says why.")
-
-
-@contextlib.contextmanager
-def alone_in(settings: Settings) -> Iterator[None]:
-    """Hold the data folder's lock while serving on SQLite: two processes would not see each other's writes in time."""
-    if settings.database_url is not None:
-        yield
-        return
-    path = settings.data_dir / "serve.lock"
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = path.open("w")
-    except OSError as error:
-        raise StartupError(
-            f"DATA_DIR {settings.data_dir} cannot be written ({error.strerror}). Make it writable or set DATA_DIR."
-        ) from error
-    with lock:
-        _take(lock.fileno(), path)
-        yield
-
-
-def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise StartupError(
-            f"Another hub already serves from {path.parent}. Stop it, or give this one a DATA_DIR of its own."
-        ) from error
 
 
 @contextlib.contextmanager

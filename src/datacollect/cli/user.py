@@ -16,7 +16,7 @@ from datacollect.features.users import service
 from datacollect.features.users.errors import InvalidUserId
 from datacollect.features.users.model import ListQuery, Memberships, User, broken_password_rules, exact_key_of
 from datacollect.features.users.schemas import Assignment, UserCreate
-from datacollect.http.body import validated
+from datacollect.http.decoding import validated
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import InvalidPayload, InvalidRequest, StartupError

@@ -12,7 +12,7 @@ from datacollect.cli.showing import print_json, print_table, shown
 from datacollect.features.tenants import service
 from datacollect.features.tenants.differences import Comparison, Difference, Kind, path_for_people
 from datacollect.features.tenants.versions_model import Version
-from datacollect.features.tenants.versions_routes import diff_document, version_line
+from datacollect.features.tenants.versions_views import diff_document, version_line
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.source import AT_THE_COMMAND_LINE

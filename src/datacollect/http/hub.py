@@ -5,9 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
-
-from fastapi import Depends, Request
+from typing import Any, Protocol
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
@@ -139,7 +137,7 @@ class ReadAudit(Protocol):
 
 
 class EntityMark(Protocol):
-    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `app.py`."""
+    """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `assembly.py`."""
 
     def __call__(self, tenant: str) -> str:
         """The SQL, for either engine, of a query that gives their guids; `tenant` stands for the tenant's id in it."""
@@ -323,12 +321,3 @@ class Hub:
     contents: Contents
     attachments: Attachments
     messages: Messages
-
-
-async def get_hub(request: Request) -> Hub:
-    # A coroutine although nothing is awaited: FastAPI runs a plain function in a thread, which costs more than it does.
-    hub: Hub = request.app.state.hub
-    return hub
-
-
-CurrentHub = Annotated[Hub, Depends(get_hub)]

@@ -12,7 +12,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from datacollect.http.body import BodyInterrupted, InvalidUtf8, NulCharacter
+from datacollect.http.body import BodyInterrupted
+from datacollect.http.decoding import InvalidUtf8, NulCharacter
 from datacollect.http.upload import MULTIPART, MalformedUpload, UnexpectedField
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from datacollect.http.body import ProgramBody, Sent, read_body, read_json
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.limits import account_known
 from datacollect.http.tenant import ConfigId, TenantIdParameter, claimed_tenant, tenant_named, tenant_of
 from datacollect.kernel.errors import (

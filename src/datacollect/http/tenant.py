@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
-from datacollect.http.body import programs_named, read_body
+from datacollect.http.body import read_body
+from datacollect.http.decoding import programs_named
 from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
 from datacollect.kernel.ids import DEFAULT_TENANT, TenantId

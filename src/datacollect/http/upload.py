@@ -11,7 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from datacollect.http.aside import aside
-from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.body import JsonBody, read_body
+from datacollect.http.decoding import strict_json
 from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge, UnsupportedMedia
 
 JSON = "application/json"

@@ -1,6 +1,6 @@
 """Durable background work: rows that a worker claims by lease, and goes on with in small steps.
 
-A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `app.py` a handler of its kind: a `Handler`
+A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `assembly.py` a handler of its kind: a `Handler`
 for work in the database (a `PreparingHandler` if it has to think first), a `CallingHandler` for work that speaks to
 other systems. Calling off and trying again is the
 `Worker`'s, which knows the handlers. Nothing here knows what a job is about.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.app import create_attachment_exporter, create_attachment_importer
+from datacollect.assembly import create_attachment_exporter, create_attachment_importer
 from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
 from datacollect.features.attachments.transfer import MANIFEST, Transferred
 from datacollect.http.hub import Hub

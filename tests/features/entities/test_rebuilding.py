@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.tables import events, log_heads

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog, Rejection

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.event import Event

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import update
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.eventstore.tables import events
 from datacollect.features.exports import answering
 from datacollect.features.exports.answering import ExportAnswer

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from httpx2 import AsyncClient
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.verification import Finding, FindingCode, Reached, Verification, verify

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import structlog
 
-from datacollect.app import create_app, create_hub
+from datacollect.app import create_app
+from datacollect.assembly import create_hub
 from datacollect.features.tenants.accepting import accept
 from datacollect.features.tenants.errors import InvalidConfig
 from datacollect.kernel.clock import Millis

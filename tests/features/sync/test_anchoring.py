@@ -9,7 +9,7 @@ import structlog
 from httpx2 import AsyncClient
 from structlog.typing import EventDict
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.anchorer import EVERY
 from datacollect.eventstore.anchors import Anchor, anchor_file, read_anchors

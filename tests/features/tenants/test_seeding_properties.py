@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects.sqlite import insert
 
-from datacollect.app import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db.database import closing
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.projection import EntityProjection

@@ -2,6 +2,8 @@
 
 import bcrypt
 import pytest
+from argon2 import extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
 from datacollect.features.users import passwords
 from datacollect.features.users.passwords import hash_password, is_outdated, verify_password
@@ -49,3 +51,7 @@ async def test_every_dialect_of_bcrypt_is_understood(prefix: str) -> None:
 
 def test_nobodys_hash_costs_what_everybodys_does() -> None:
     assert not is_outdated(passwords.NOBODYS_HASH)
+    real = passwords._hasher.hash("Correct-Horse-7")
+    assert extract_parameters(passwords.NOBODYS_HASH) == extract_parameters(real)
+    with pytest.raises(VerifyMismatchError):  # not InvalidHashError, which would take no time
+        passwords._hasher.verify(passwords.NOBODYS_HASH, "Correct-Horse-7")

@@ -11,8 +11,8 @@ from fastapi import Request
 
 from datacollect.features.attachments.errors import FileLargerThanAllowed
 from datacollect.http.body import Sent
+from datacollect.http.current import CurrentHub
 from datacollect.http.guard import ATTACHMENT_BYTES
-from datacollect.http.hub import CurrentHub
 from datacollect.http.multipart import FileForm, FilePart
 from datacollect.http.policy import Entered, InProgram
 from datacollect.http.tenant import ConfigId

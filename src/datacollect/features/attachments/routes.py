@@ -37,7 +37,8 @@ from datacollect.features.attachments.schemas import (
 )
 from datacollect.http.body import ProgramBody
 from datacollect.http.conditional import holds
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, Entered, InProgram
 from datacollect.http.tenant import tenant_of

@@ -12,7 +12,7 @@ from datacollect.features.audit.errors import AuditProgramNotFound, InvalidAudit
 from datacollect.features.audit.model import BEGINNING, AuditEntry, Place, parse_place
 from datacollect.features.audit.schemas import AuditLogIn, AuditLogPush, AuditLogPushReply, AuditLogView
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import Millis, parse_timestamp

@@ -35,8 +35,10 @@ from datacollect.features.auth.schemas import (
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
-from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.body import JsonBody, json_body, read_body
+from datacollect.http.current import CurrentHub
+from datacollect.http.decoding import strict_json, validated
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, AnyAccount, CurrentAdmin, CurrentUser
 from datacollect.http.source import CurrentSource

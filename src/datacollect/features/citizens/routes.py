@@ -40,7 +40,8 @@ from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.tenants import asked as tenants
 from datacollect.http.body import json_body
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, CurrentCitizen
 from datacollect.http.source import CurrentSource

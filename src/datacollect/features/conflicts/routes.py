@@ -10,7 +10,7 @@ from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidR
 from datacollect.features.conflicts.model import ConflictRecord, Resolution
 from datacollect.features.conflicts.schemas import ConflictDecision, ConflictList, ConflictReply, ConflictResolved
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import format_timestamp

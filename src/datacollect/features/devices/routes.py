@@ -11,7 +11,7 @@ from datacollect.features.devices import service
 from datacollect.features.devices.errors import ConfigIdRequired, InvalidDevice, InvalidDeviceQuery
 from datacollect.features.devices.model import Device, Revocation
 from datacollect.features.devices.schemas import DeviceOut, RevocationReply
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp

@@ -28,8 +28,8 @@ from datacollect.features.discovery.schemas import (
 from datacollect.features.discovery.service import OdooAsked, ProgramsAsked, SppClient
 from datacollect.features.discovery.uploading import SampleBody, SampleFile
 from datacollect.http.body import JsonBody
+from datacollect.http.current import CurrentHub
 from datacollect.http.errors import request_id
-from datacollect.http.hub import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentAdmin, CurrentUser
 from datacollect.kernel.errors import InvalidPayload

@@ -13,7 +13,8 @@ from datacollect.features.discovery.errors import (
     UnreadableFieldFile,
 )
 from datacollect.features.discovery.schemas import Sample
-from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.body import JsonBody, read_body
+from datacollect.http.decoding import strict_json
 from datacollect.http.upload import JsonUpload
 from datacollect.kernel.errors import InvalidJson
 

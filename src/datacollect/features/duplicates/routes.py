@@ -1,7 +1,6 @@
 """`/api/potential-duplicates`: pairs that may be one person or household."""
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from datacollect.features.duplicates import service
 from datacollect.features.duplicates.errors import GuidsRequired, InvalidCheck, InvalidDecision, InvalidPairsQuery
-from datacollect.features.duplicates.model import FoundPair, Pair, Status
+from datacollect.features.duplicates.model import Pair, Status
 from datacollect.features.duplicates.schemas import (
     DuplicateCheck,
     DuplicateCheckReply,
@@ -19,16 +18,15 @@ from datacollect.features.duplicates.schemas import (
     SweepReply,
 )
 from datacollect.features.duplicates.service import Decision, Resolution
+from datacollect.features.duplicates.views import pair_document, reasons
 from datacollect.features.entities.entity import Kind, text_in
-from datacollect.features.entities.service import Summary
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
-from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import read_place, write_place
 from datacollect.kernel.identity import Action
-from datacollect.matching.scoring import Evidence
 
 router = APIRouter(prefix="/api/potential-duplicates", tags=["Potential Duplicates"])
 
@@ -159,7 +157,7 @@ async def check_for_duplicates(hub: CurrentHub, asker: Asker) -> dict[str, Any]:
                 "entityName": match.entity.entity_name,
                 "score": match.score.bits,
                 "likelihood": "probable" if match.score.bits >= found.threshold else "possible",
-                "reasons": _reasons(match.score.evidence),
+                "reasons": reasons(match.score.evidence),
             }
             for match in found.matches
         ],
@@ -201,36 +199,3 @@ def _place(cursor: str) -> tuple[Millis, Pair]:
     if not is_place or "\0" in first + second:
         raise InvalidPairsQuery()
     return Millis(at), Pair(first, second)
-
-
-def pair_document(found: FoundPair, entities: Mapping[str, Summary]) -> dict[str, Any]:
-    return {
-        "entityGuid": found.newer,
-        "duplicateGuid": found.older,
-        "status": found.status,
-        "score": found.bits,
-        "reasons": _reasons(found.evidence),
-        "detectedAt": format_timestamp(found.detected_at),
-        "decidedAt": None if found.decided_at is None else format_timestamp(found.decided_at),
-        "decidedBy": found.decided_by,
-        "survivorGuid": found.survivor,
-        "entity": _summary(entities.get(found.newer)),
-        "duplicate": _summary(entities.get(found.older)),
-    }
-
-
-def _summary(entity: Summary | None) -> dict[str, Any] | None:
-    if entity is None:
-        return None
-    return {
-        "guid": entity.guid,
-        "type": entity.type,
-        "entityName": entity.entity_name,
-        "name": entity.name,
-        "areaId": entity.area_id,
-        "lastUpdated": format_timestamp(entity.last_updated),
-    }
-
-
-def _reasons(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
-    return [{"about": each.about, "found": each.found, "bits": each.bits} for each in evidence]

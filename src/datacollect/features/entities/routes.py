@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from datacollect.features.entities import service
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
 from datacollect.features.entities.views import view_of, view_with_members
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.identity import Action

@@ -11,7 +11,7 @@ from datacollect.features.entities.finding.filters import EVERYTHING, ListFilter
 from datacollect.features.exports.answering import ExportAnswer
 from datacollect.features.exports.errors import InvalidExport
 from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What, order_of
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.identity import Action

@@ -24,7 +24,8 @@ from datacollect.features.external.errors import (
 from datacollect.features.external.model import Run
 from datacollect.features.external.service import Lost
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import AboutProgram, ByObject, CurrentUser, Entered, InProgram
 from datacollect.kernel.errors import DataCollectError

@@ -9,7 +9,7 @@ from datacollect.features.forms import service
 from datacollect.features.forms.errors import InvalidFindingsQuery
 from datacollect.features.forms.queries import Finding
 from datacollect.features.forms.schemas import FindingList
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import format_timestamp

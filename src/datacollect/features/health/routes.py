@@ -4,7 +4,7 @@ import structlog
 from fastapi import APIRouter, Response
 
 from datacollect.features.health.schemas import Health, Liveness
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.policy import PUBLIC
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import Unavailable

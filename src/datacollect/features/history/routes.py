@@ -11,7 +11,7 @@ from datacollect.features.entities.history import FieldChange
 from datacollect.features.history import service
 from datacollect.features.history.errors import InvalidHistoryQuery
 from datacollect.features.history.schemas import EntityHistory, EventView
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp

@@ -8,7 +8,7 @@ from datacollect.eventstore.anchors import Anchor, chain_text
 from datacollect.features.integrity import service
 from datacollect.features.integrity.model import LastVerification
 from datacollect.features.integrity.schemas import IntegrityReply
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp

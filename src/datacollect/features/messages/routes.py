@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Query
 
 from datacollect.features.messages import service
 from datacollect.features.messages.errors import InvalidMessagesQuery
-from datacollect.features.messages.model import Status, Stored
+from datacollect.features.messages.model import Status
 from datacollect.features.messages.schemas import MessagePage
-from datacollect.http.hub import CurrentHub
+from datacollect.features.messages.views import message_document
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -66,21 +67,6 @@ async def list_messages(
         "today": {"day": format_timestamp(now)[:10], "used": used, "most": hub.messages.most_per_day(operator.tenant)},
         "channels": {channel.value: hub.messages.channels.get(channel) for channel in Channel},
         "nextCursor": None if following is None else write_place(following),
-    }
-
-
-def message_document(message: Stored) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "purpose": message.purpose,
-        "channel": message.channel.value,
-        "to": message.masked,
-        "status": message.status.value,
-        "code": message.code,
-        "attempts": message.attempts,
-        "createdAt": format_timestamp(message.created_at),
-        "updatedAt": format_timestamp(message.updated_at),
-        "expiresAt": format_timestamp(message.expires_at),
     }
 
 

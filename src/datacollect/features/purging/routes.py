@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 
 from datacollect.features.purging import service
 from datacollect.features.purging.schemas import GONE, UNDER_WAY, Purged
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByPath, ProgramId
 from datacollect.http.source import CurrentSource

@@ -21,7 +21,7 @@ from datacollect.features.quarantine.errors import (
 from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, Status, Verdict
 from datacollect.features.sync.payload import read_push
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp

@@ -13,7 +13,8 @@ from datacollect.features.reviews.errors import InvalidReviewBody, InvalidReview
 from datacollect.features.reviews.model import Review
 from datacollect.features.reviews.queries import Key
 from datacollect.features.reviews.views import review_document
-from datacollect.http.body import JsonBody, read_json, validated
+from datacollect.http.body import JsonBody, read_json
+from datacollect.http.decoding import validated
 from datacollect.http.hub import Hub
 from datacollect.http.policy import ByObject
 from datacollect.kernel.clock import Millis

@@ -19,7 +19,7 @@ from datacollect.features.reviews.asking import (
 from datacollect.features.reviews.errors import MissingReason
 from datacollect.features.reviews.model import Choice, Comment, Decision, staff_key
 from datacollect.features.reviews.views import comment_document
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.kernel.identity import Action, TenantScope
 

@@ -10,7 +10,7 @@ from datacollect.features.reviews.asking import review_body, running_program
 from datacollect.features.reviews.errors import MissingPolicy, UnknownReviewedType
 from datacollect.features.reviews.model import Policy, PolicyRow
 from datacollect.features.reviews.views import policy_document
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByPath
 from datacollect.kernel.identity import Action, Role, TenantScope

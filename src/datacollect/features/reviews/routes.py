@@ -36,7 +36,7 @@ from datacollect.features.reviews.queries import Filters
 from datacollect.features.reviews.views import review_document
 from datacollect.features.sync.payload import read_push
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByTenantId, Entered, SignedIn
 from datacollect.kernel.clock import Millis, parse_timestamp

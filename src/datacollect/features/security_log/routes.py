@@ -9,7 +9,7 @@ from datacollect.features.security_log import service
 from datacollect.features.security_log.errors import InvalidSecurityLogQuery
 from datacollect.features.security_log.model import Entry, Filters, Mark, SecurityAction
 from datacollect.features.security_log.schemas import SecurityLogPage
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentAdmin
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp

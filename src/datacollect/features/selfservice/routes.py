@@ -22,7 +22,7 @@ from datacollect.features.selfservice.schemas import (
 )
 from datacollect.features.selfservice.views import entity_view, json_of, submission_view
 from datacollect.http.body import ProgramBody, Sent
-from datacollect.http.hub import CurrentHub
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentCitizen
 from datacollect.kernel.clock import Millis, format_timestamp

@@ -15,8 +15,9 @@ from datacollect.features.sync.schemas import CallbackReply, PullReply, PushRepl
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import PushResult
 from datacollect.http.body import ProgramBody, Sent, take_json
+from datacollect.http.current import CurrentHub, get_hub
 from datacollect.http.direct import DirectRoute, directly
-from datacollect.http.hub import CurrentHub, Hub, get_hub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.errors import InvalidPayload

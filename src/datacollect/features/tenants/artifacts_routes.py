@@ -9,7 +9,8 @@ from datacollect.features.tenants import schemas, service
 from datacollect.features.tenants.artifacts import File, Made, Picture, artifact_json, artifact_qr, public_base_url
 from datacollect.features.tenants.errors import BaseUrlUnknown
 from datacollect.http.conditional import holds
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC
 

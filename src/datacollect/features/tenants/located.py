@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datacollect.features.tenants.findings import Finding
 from datacollect.features.tenants.linting import lint
 from datacollect.features.tenants.rules import Severity
-from datacollect.http.body import DuplicateKey, NulCharacter, strict_json
+from datacollect.http.decoding import DuplicateKey, NulCharacter, strict_json
 from datacollect.kernel.errors import InvalidJson
 from datacollect.kernel.positions import Lines, Position, locate, repeated_key
 

@@ -14,6 +14,8 @@ from datacollect.kernel.tenancy import FormValidation
 
 EntityType = Literal["group", "individual", "record"]
 
+LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Program:

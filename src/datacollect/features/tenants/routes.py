@@ -18,7 +18,7 @@ from datacollect.features.tenants.errors import (
 )
 from datacollect.features.tenants.linting import lint_section
 from datacollect.features.tenants.listing import Line, list_page
-from datacollect.features.tenants.model import ListQuery, Progress, status_of
+from datacollect.features.tenants.model import LARGEST_CONFIG_BYTES, ListQuery, Progress, status_of
 from datacollect.features.tenants.published import login_screen
 from datacollect.features.tenants.revising import (
     CHANGED,
@@ -32,9 +32,11 @@ from datacollect.features.tenants.revising import (
 )
 from datacollect.features.tenants.seeding import SeedPlan, plan_of, seed_records
 from datacollect.http.aside import aside, breathe
-from datacollect.http.body import JsonBody, read_body, strict_json
+from datacollect.http.body import JsonBody, read_body
 from datacollect.http.conditional import holds
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.decoding import strict_json
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, ProgramId
 from datacollect.http.source import CurrentSource, source_of
@@ -44,8 +46,6 @@ from datacollect.kernel.errors import AdminRequired, InvalidPayload
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId, is_config_id
 from datacollect.kernel.permission import Callers
-
-LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
 
 apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
 

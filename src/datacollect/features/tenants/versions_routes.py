@@ -1,18 +1,16 @@
 """`/api/apps/{id}/versions`: what was done to a program, what it was, and back."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from datacollect.features.tenants import schemas, service, versions_schemas
-from datacollect.features.tenants.differences import Comparison, Difference, Kind, path_for_people
 from datacollect.features.tenants.revising import CHANGED, REVISED, expected_of, json_answer, saved
-from datacollect.features.tenants.versions_model import Version, VersionAction
-from datacollect.http.hub import CurrentHub
+from datacollect.features.tenants.versions_views import diff_document, version_line
+from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByPath
 from datacollect.http.source import CurrentSource
-from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired
 from datacollect.kernel.identity import Action, TenantScope
 
@@ -98,45 +96,3 @@ async def restore_app_version(
         stored = await service.revert(tx, manager, revision, expected=expected, source=source, now=now)
     hub.tenants.forget([manager.tenant_id])
     return saved(stored, ())
-
-
-def version_line(version: Version) -> dict[str, Any]:
-    """In wire form."""
-    action, detail = version.change.action, version.change.detail
-    line: dict[str, Any] = {
-        "revision": version.revision,
-        "action": action.value,
-        "at": format_timestamp(version.recorded_at),
-        "by": {"id": version.actor_id, "label": version.actor},
-        "archived": version.is_archived,
-    }
-    if action is VersionAction.SECTION_CHANGED:
-        line["section"] = detail
-    if action is VersionAction.REVERTED:
-        line["fromRevision"] = int(detail or 0)
-    return line
-
-
-def diff_document(found: Comparison) -> dict[str, Any]:
-    """In wire form."""
-    return {
-        "revision": found.revision,
-        "against": found.against,
-        "changes": [_difference(change) for change in found.changes],
-        "seedData": found.seeds,
-    }
-
-
-def _difference(change: Difference) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "path": list(change.path),
-        "text": path_for_people(change.path),
-        "kind": change.kind.value,
-    }
-    if change.kind is not Kind.ADDED:
-        shown["before"] = change.before
-    if change.kind is not Kind.REMOVED:
-        shown["after"] = change.after
-    if change.index is not None:
-        shown["index"] = change.index
-    return shown

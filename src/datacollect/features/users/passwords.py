@@ -36,8 +36,14 @@ _BCRYPT_PREFIXES = ("$2a$", "$2b$", "$2y$")
 _BCRYPT_BYTES = 72
 """What bcrypt looks at of a password; its libraries used to cut the rest off silently."""
 
-NOBODYS_HASH = _hasher.hash("the password of nobody")
-"""Checked when there is no such account, so that the answer takes as long as for one that exists."""
+NOBODYS_HASH = (
+    f"$argon2id$v=19$m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}${'A' * 22}${'A' * 43}"
+)
+"""Checked when there is no such account, so that the answer takes as long as for one that exists.
+
+A salt and a digest of zeros: it is by the parameters that a check takes time, and to make a digest takes each process that
+long when it starts. What password it would be of does not matter, see `verify_password`.
+"""
 
 
 async def hash_password(password: str) -> str:

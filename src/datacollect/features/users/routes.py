@@ -22,8 +22,9 @@ from datacollect.features.users.schemas import (
     UserUpdate,
     unknown_members,
 )
-from datacollect.http.body import JsonBody, json_body, read_body, strict_json, validated
-from datacollect.http.hub import CurrentHub
+from datacollect.http.body import JsonBody, json_body, read_body
+from datacollect.http.current import CurrentHub
+from datacollect.http.decoding import strict_json, validated
 from datacollect.http.openapi import errors
 from datacollect.http.policy import AnyAccount, CurrentUser, SignedIn
 from datacollect.http.source import CurrentSource

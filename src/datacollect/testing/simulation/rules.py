@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import and_, func, or_, select
 
-from datacollect.app import event_store
+from datacollect.assembly import event_store
 from datacollect.db import Database, Reading, Tx
 from datacollect.db.portions import Portion
 from datacollect.eventstore.event import Event

@@ -23,7 +23,8 @@ from datacollect.features.entities.finding.schemas import SearchRequest
 from datacollect.features.entities.schemas import ListedEntity
 from datacollect.features.entities.views import view_of_fields, view_with_members
 from datacollect.http.body import ProgramBody
-from datacollect.http.hub import CurrentHub, Hub
+from datacollect.http.current import CurrentHub
+from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.identity import Action

@@ -1,0 +1,204 @@
+"""JSON that somebody has sent, as values: strictly, and checked by a model. Without FastAPI, for commands read files so."""
+
+import re
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, is_too_dense
+from datacollect.kernel.errors import InvalidJson, InvalidPayload, Issue, IssueCode
+
+_LARGEST_DOUBLE = int(sys.float_info.max)
+
+_M = TypeVar("_M", bound=BaseModel)
+
+# The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
+
+
+class _Named(msgspec.Struct):
+    """The members of a body by which somebody says what program they are of."""
+
+    configId: msgspec.Raw = msgspec.Raw(b"null")
+    tenantId: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+class NulCharacter(InvalidJson):
+    """The body contains a NUL character."""
+
+    code = "NUL_CHARACTER"
+    help = "Remove NUL characters (`%00`, `\\u0000`): no database can store them."
+
+
+class InvalidUtf8(InvalidJson):
+    """The body is not valid UTF-8."""
+
+    code = "INVALID_UTF8"
+    help = "Encode the body in UTF-8."
+
+
+class DuplicateKey(InvalidJson):
+    """An object in the body has the same key twice."""
+
+    code = "DUPLICATE_KEY"
+    help = "Send each key of an object once: readers disagree on which of two values counts."
+
+
+class NumberOutOfRange(InvalidJson):
+    """A number in the body is too large."""
+
+    code = "NUMBER_OUT_OF_RANGE"
+    help = "Send large numbers as texts."
+
+
+class JsonTooDeep(InvalidJson):
+    """The body is nested too deeply."""
+
+    code = "JSON_TOO_DEEP"
+    help = f"Nest arrays and objects at most {MAXIMUM_DEPTH} levels deep."
+
+
+class JsonTooDense(InvalidJson):
+    """The body has too many arrays and objects for its size."""
+
+    code = "JSON_TOO_DENSE"
+    help = f"Send fewer arrays and objects at once, or such that have {LEAST_BYTES_OF_CONTAINER} bytes each on the average."
+
+
+def strict_json(body: bytes) -> Any:
+    """Decode JSON that means the same to every reader.
+
+    Raises `InvalidJson` with a code of its own for: bytes that are not UTF-8, NUL characters (PostgreSQL cannot store
+    them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, more arrays and
+    objects than its size is worth (see `is_too_dense`), anything else that is not JSON.
+    """
+    value = decoded(body)
+    require_unambiguous(body, value)
+    return value
+
+
+def decoded(body: bytes) -> Any:
+    if not body.strip():
+        raise InvalidJson("The body is empty.")
+    if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
+        raise NulCharacter()
+    if is_too_dense(body):
+        raise JsonTooDense()
+    try:
+        return msgspec.json.decode(body)
+    except UnicodeDecodeError:
+        raise InvalidUtf8() from None
+    except msgspec.ValidationError:
+        raise NumberOutOfRange() from None
+    except msgspec.DecodeError as malformed:
+        raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def require_unambiguous(body: bytes, value: Any) -> None:
+    """Also that it is not too deep, and that its numbers are finite to everybody."""
+    members = _count_members(value)
+    if not _keys_are_unique(body, members):
+        raise DuplicateKey()
+
+
+def programs_named(body: bytes) -> Mapping[str, Any]:
+    """The `configId` and `tenantId` of a body whose sender nobody knows yet; of what is no text, 0.
+
+    Nothing else of it is built, and most is not checked: whoever takes the body in reads it by `strict_json`. Raises
+    `InvalidJson`.
+    """
+    try:
+        named = _NAMED.decode(body)
+        found = {"configId": _text_of(named.configId), "tenantId": _text_of(named.tenantId)}
+    except UnicodeDecodeError:
+        raise InvalidUtf8() from None
+    except msgspec.ValidationError:
+        return {}  # no object
+    except msgspec.DecodeError as malformed:
+        raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if any("\x00" in text for text in found.values() if isinstance(text, str)):
+        raise NulCharacter()
+    return found
+
+
+def _text_of(raw: msgspec.Raw) -> str | int | None:
+    start = memoryview(raw)[:1].tobytes()
+    if start == b'"':
+        return msgspec.json.decode(raw, type=str)
+    return None if start == b"n" else 0
+
+
+def _count_members(value: Any) -> int:
+    """All members of all objects, level by level (so that depth costs no stack).
+
+    The same walk refuses integers that clients with doubles only, as JavaScript's, would read as infinity.
+    """
+    members = 0
+    level: list[Any] = [[value]]
+    for _ in range(MAXIMUM_DEPTH + 1):
+        below: list[Any] = []  # arrays and objects only: there may be millions of other values
+        for node in level:
+            if type(node) is dict:
+                members += len(node)
+                values: Collection[Any] = node.values()
+            else:
+                values = node
+            kinds = set(map(type, values))
+            if int in kinds and any(type(one) is int and abs(one) > _LARGEST_DOUBLE for one in values):
+                raise NumberOutOfRange()
+            if dict in kinds or list in kinds:
+                below.extend(one for one in values if type(one) is dict or type(one) is list)
+        if not below:
+            return members
+        level = below
+    raise _too_deep()
+
+
+def _keys_are_unique(body: bytes, members: int) -> bool:
+    """Whether the text has as many members as were decoded; a key that came twice was decoded once.
+
+    Every member has a quote, maybe spaces, and a colon, so without its spaces the text has at least as many `":` as
+    members. Equal counts therefore prove uniqueness. Strings that hold such pairs give more; then it is counted slowly.
+    """
+    # Most producers write no spaces: then there is nothing to be copied.
+    return (
+        body.count(b'":') == members
+        or body.translate(None, b" \t\r\n").count(b'":') == members
+        or _count_written_members(body) == members
+    )
+
+
+def _count_written_members(body: bytes) -> int:
+    """Colons outside strings of a text that is known to be JSON: one per member."""
+    return sum(1 for token in _STRINGS_AND_COLONS.finditer(body) if token.group() == b":")
+
+
+def _too_deep() -> InvalidJson:
+    return JsonTooDeep(f"The body is nested deeper than {MAXIMUM_DEPTH} levels.")
+
+
+def validated(model: type[_M], value: Any, *, message: str | None = None) -> _M:
+    """`value` as a `model`. Raises `InvalidPayload` with every issue there is."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as invalid:
+        raise InvalidPayload(issues_of(invalid), message) from None
+
+
+def issues_of(invalid: ValidationError) -> list[Issue]:
+    """Issues as the contract writes them. Values stay out: they may be passwords."""
+    return [
+        Issue(code=IssueCode(error["type"]), path=list(error["loc"]), message=error["msg"])
+        for error in invalid.errors(include_url=False, include_input=False, include_context=False)
+    ]
