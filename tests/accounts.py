@@ -5,6 +5,7 @@ import functools
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from httpx2 import AsyncClient, Response
 
@@ -28,7 +29,8 @@ async def make_person(admin: AsyncClient, **changes: Any) -> Person:
         await make_programs(admin, *_unknown_programs(account, answer.json()["details"]))
         answer = await admin.post("/api/users", json=account)
     assert answer.status_code == 201, answer.text
-    stored = await find_account(admin, account["email"].strip().lower())
+    # By its e-mail: a search looks through all accounts of a run.
+    stored = (await admin.get(f"/api/users/{quote(account['email'].strip().lower())}")).json()
     return Person(stored["id"], stored["email"], account["password"])
 
 

@@ -59,7 +59,7 @@ def answer_as_openspp(request: Request) -> Answer:
             return Answer(200, {"total": 0, "items": []})
         case "/Program":
             return Answer(200, {"data": [], "links": {"next": None}})
-    return Answer(404)
+    return Answer(503)  # what it is told waits for another try, and may be taken back until then
 
 
 @dataclass
@@ -351,7 +351,9 @@ async def _(world: World, tried: int) -> Call:
     section = {"type": "openspp-v2-adapter", "url": world.spp.url, "adapterConfig": way}
     [example] = world.document.examples_of({"$ref": "#/components/schemas/ProgramConfig"})
     await world.done("PUT", f"/api/apps/{PROGRAM}", json=example | {"externalSync": section})
-    return Call(path={"id": await world.review("external-delegate", externalAdapterType="openspp-v2")}, query={})
+    review = await world.review("external-delegate", externalAdapterType="openspp-v2")
+    await world.hub.jobs.drain()  # nobody takes back what is just being handed over
+    return Call(path={"id": review}, query={})
 
 
 @needs("fetchModelFields")
@@ -386,7 +388,8 @@ async def world_of(installation: Installation) -> AsyncIterator[World]:
             async with installation.running(
                 STAFF_PROVIDERS=json.dumps([named]), ALLOW_PRIVATE_ADAPTER_HOSTS=True, OTP_EXPOSE_DEV_CODE=True
             ) as (app, client):
-                document = Document(msgspec.json.decode(ApiDescription(app).as_json))
+                description: ApiDescription = app.state.description
+                document = Document(msgspec.json.decode(description.as_json))
                 world = World(app, client, installation.clock, idp, odoo, spp, document)
                 account = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
                 client.headers.update(bearer((await world.done("POST", "/api/users/login", json=account))["token"]))

@@ -2,13 +2,14 @@ import asyncio
 import importlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from fastapi import FastAPI
 from httpx2 import AsyncClient
 from openapi_spec_validator import validate
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from datacollect import features
 from datacollect.app import create_app
 from datacollect.http.pages import ApiDescription
 from datacollect.settings import Settings
+from tests.client import HubClient
 from tests.description import Document, json_schema_of
 from tests.http.conftest import OpenHub
 
@@ -27,9 +29,23 @@ METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("hub"))
-    parsed: dict[str, Any] = msgspec.json.decode(ApiDescription(create_app(settings)).as_json)
+async def hub(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FastAPI]:
+    """One for all: to describe it takes half a second."""
+    app = create_app(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("hub")))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def visitor(hub: FastAPI) -> AsyncIterator[AsyncClient]:
+    async with HubClient(hub) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def document(hub: FastAPI) -> dict[str, Any]:
+    description: ApiDescription = hub.state.description
+    parsed: dict[str, Any] = msgspec.json.decode(description.as_json)
     return parsed
 
 
@@ -187,10 +203,9 @@ async def test_all_addresses_give_the_same_document(open_hub: OpenHub) -> None:
     assert yaml.load(text.content, yaml.CSafeLoader) == one.json()
 
 
-async def test_a_caller_who_has_the_document_need_not_fetch_it(open_hub: OpenHub) -> None:
-    async with open_hub() as client:
-        first = await client.get("/openapi.json")
-        again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})
+async def test_a_caller_who_has_the_document_need_not_fetch_it(visitor: AsyncClient) -> None:
+    first = await visitor.get("/openapi.json")
+    again = await visitor.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -202,18 +217,16 @@ async def links_of(client: AsyncClient, page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["/", "/api-docs"])
-async def test_pages_link_only_to_what_the_hub_serves_itself(open_hub: OpenHub, page: str) -> None:
-    async with open_hub() as client:
-        links = await links_of(client, page)
-        assert links
-        for link in links:
-            assert "//" not in link
-            assert (await client.get(f"/{link}")).status_code == 200, link
+async def test_pages_link_only_to_what_the_hub_serves_itself(visitor: AsyncClient, page: str) -> None:
+    links = await links_of(visitor, page)
+    assert links
+    for link in links:
+        assert "//" not in link
+        assert (await visitor.get(f"/{link}")).status_code == 200, link
 
 
-async def test_the_api_page_obeys_the_security_policy(open_hub: OpenHub) -> None:
-    async with open_hub() as client:
-        answer = await client.get("/api-docs")
+async def test_the_api_page_obeys_the_security_policy(visitor: AsyncClient) -> None:
+    answer = await visitor.get("/api-docs")
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert "upgrade-insecure-requests" not in answer.headers["content-security-policy"]
     assert re.findall(r"<script(?![^>]*\bsrc=)", answer.text) == []

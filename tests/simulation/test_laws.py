@@ -9,7 +9,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.testing.devices import Generation, SyncReport
 from datacollect.testing.simulation.laws import LAWS, Evidence, broken_laws, gather_evidence
 from datacollect.testing.simulation.rules import Rule
-from datacollect.testing.simulation.runner import open_arena
+from datacollect.testing.simulation.runner import Arena, open_arena
 from datacollect.testing.simulation.schedule import DeviceSpec, Do, Schedule, Step
 from datacollect.testing.simulation.world import Sync, World
 from tests.factories import new_id
@@ -24,9 +24,16 @@ SCHEDULE = Schedule(
 )
 
 
+@pytest.fixture(scope="module")
+async def arena(anyio_backend: str) -> AsyncIterator[Arena]:
+    async with open_arena("sqlite") as arena:
+        yield arena
+
+
 @pytest.fixture
-async def evidence() -> AsyncIterator[Evidence]:
-    async with open_arena("sqlite") as arena, arena.databases[0].reading(EVERY_TENANT) as view:
+async def evidence(arena: Arena) -> AsyncIterator[Evidence]:
+    """Of a run in a tenant of its own: what falsifies it changes it."""
+    async with arena.databases[0].reading(EVERY_TENANT) as view:
         world = World(arena.databases[0], view, Rule.HUB, SCHEDULE, new_id("s"))
         await world.run()
         yield await gather_evidence(world)

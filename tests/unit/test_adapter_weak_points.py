@@ -1,19 +1,12 @@
 """The page that says which test tries which weak point of exchanging names all of them, and tests that exist."""
 
-import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.named import ROOT, known_tests
+
 PAGE = (ROOT / "docs" / "reference" / "adapter-weak-points.md").read_text()
 TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 POINTS = {"Jobs": ("J", 11), "Exchanging": ("A", 11), "Adapters": ("P", 24)}
-
-
-def names_in(path: str) -> set[str]:
-    file = ROOT / path
-    tree = ast.parse(file.read_text()) if file.exists() else ast.Module([], [])
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def test_every_weak_point_is_tried_by_tests_that_exist() -> None:
@@ -23,7 +16,7 @@ def test_every_weak_point_is_tried_by_tests_that_exist() -> None:
         assert [row[0].split()[0] for row in rows] == [f"{letter}{number}" for number in range(1, last + 1)]
         assert all(len(row) == 3 and TEST_ID.search(row[2]) for row in rows), section
     named = set(TEST_ID.findall(PAGE))
-    there = {path: names_in(path) for path, _ in named}
+    there = {path: known_tests(path) for path, _ in named}
     assert sorted(f"{path}::{name}" for path, name in named if name not in there[path]) == []
 
 

@@ -1,19 +1,12 @@
 """The page that says which test tries which weak point of self-service and reviews names all of them, and tests that exist."""
 
-import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.named import ROOT, known_tests
+
 PAGE = (ROOT / "docs" / "reference" / "self-service-weak-points.md").read_text()
 TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 POINTS = {"Signing in": range(1, 13), "Own data": range(13, 23), "Reviews": range(23, 34)}
-
-
-def names_in(path: str) -> set[str]:
-    file = ROOT / path
-    tree = ast.parse(file.read_text()) if file.exists() else ast.Module([], [])
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def test_every_weak_point_is_tried_by_tests_that_exist() -> None:
@@ -23,7 +16,7 @@ def test_every_weak_point_is_tried_by_tests_that_exist() -> None:
         assert [row[0].split()[0] for row in rows] == [f"R{number}" for number in numbers]
         assert all(len(row) == 3 and TEST_ID.search(row[2]) for row in rows), section
     named = set(TEST_ID.findall(PAGE))
-    there = {path: names_in(path) for path, _ in named}
+    there = {path: known_tests(path) for path, _ in named}
     assert sorted(f"{path}::{name}" for path, name in named if name not in there[path]) == []
 
 

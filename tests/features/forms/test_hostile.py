@@ -60,7 +60,7 @@ definitions = st.fixed_dictionaries({"components": st.lists(components(anything)
 payloads = st.dictionaries(st.sampled_from(["x", "y", "z", "members"]) | st.text(max_size=4), anything, max_size=5)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(definition=definitions, data=payloads)
 def test_no_form_and_no_payload_makes_the_check_raise(definition: Any, data: dict[str, Any]) -> None:
     members = [data | {"entityName": "f"}, data]

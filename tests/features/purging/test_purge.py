@@ -2,25 +2,31 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from httpx2 import AsyncClient
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from datacollect.app import create_app
 from datacollect.db import EVERY_TENANT, Tx
 from datacollect.db.metadata import metadata
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchors import Anchor, add_anchors, anchor_file, anchored_tenants
+from datacollect.features.purging import purge_job
 from datacollect.features.purging.purge_job import KIND, PurgeHandler
 from datacollect.http.hub import Hub
+from datacollect.http.pages import ApiDescription
 from datacollect.jobs import Done, Job, JobState, Step, Worker, enqueue, find_latest
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer, login, make_person
+from tests.conftest import make_settings
 from tests.db.test_walls import row_of
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
 from tests.features.conftest import Alone, Installation
@@ -54,9 +60,7 @@ async def rows_of(hub: Hub, program: str) -> Mapping[str, int]:
 
 async def archived_program(admin: AsyncClient, events: int = 3, **changes: Any) -> str:
     program = await make_program(admin, **changes)
-    for begin in range(0, events, 500):
-        batch = [make_event() for _ in range(min(500, events - begin))]
-        assert (await push(admin, program, *batch)).status_code == 200
+    assert (await push(admin, program, *(make_event() for _ in range(events)))).status_code == 200
     assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
     return program
 
@@ -102,14 +106,21 @@ async def test_a_small_program_is_deleted_when_the_answer_comes(admin: AsyncClie
     pytest.fail("none was deleted in time")
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred events are many then."""
+    monkeypatch.setattr(purge_job, "_ROWS_AT_ONCE", 50)
+
+
+@pytest.mark.usefixtures("small_batches")
 async def test_more_than_a_batch_goes(alone: Alone) -> None:
     admin = await alone.admin()
-    program = await archived_program(admin, events=1300)
+    program = await archived_program(admin, events=130)
     await purge_to_the_end(admin, alone.hub, program)
     assert await rows_of(alone.hub, program) == {}
     [entry] = (await admin.get("/api/security-log", params={"action": "program.purged"})).json()["entries"]
-    assert entry["details"]["rows"]["events"] == 1300
-    assert entry["details"]["rows"]["entities"] == 1300
+    assert entry["details"]["rows"]["events"] == 130
+    assert entry["details"]["rows"]["entities"] == 130
 
 
 async def test_other_jobs_of_the_program_are_stopped_and_forgotten(alone: Alone) -> None:
@@ -196,8 +207,12 @@ async def test_switched_off_the_path_is_unknown(installation: Installation, sett
             name: text.replace("nonsense", "purge") if isinstance(text, str) else text for name, text in told.items()
         }
         assert (await admin.get(f"/api/apps/{program}")).status_code == 200
-        described = (await admin.get("/openapi.json")).json()["paths"]
-        assert "/api/apps/{id}" in described and "/api/apps/{id}/purge" not in described
+
+
+def test_switched_off_it_is_not_described(tmp_path: Path) -> None:
+    app = create_app(make_settings(tmp_path, None, PURGE="off"))
+    described = msgspec.json.decode(ApiDescription(app).as_json)["paths"]
+    assert "/api/apps/{id}" in described and "/api/apps/{id}/purge" not in described
 
 
 async def test_switched_on_it_is_there_in_production_too(installation: Installation) -> None:
@@ -307,12 +322,13 @@ class Crashing(PurgeHandler):
         return step
 
 
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("at", [1, 3, 5, None])
 async def test_after_a_crash_in_the_middle_the_rest_goes(installation: Installation, at: int | None) -> None:
     async with installation.running(JOBS_AT_ONCE=0) as (app, client):
         alone = Alone(app, client, installation.clock)
         admin, hub = await alone.admin(), alone.hub
-        program = await archived_program(admin, events=1100)
+        program = await archived_program(admin, events=110)
         await make_person(admin, tenantIds=[program])
         scope = system_scope(TenantId(program))
         assert not (await purge(admin, program)).json()["finished"]
@@ -327,7 +343,7 @@ async def test_after_a_crash_in_the_middle_the_rest_goes(installation: Installat
             job = await find_latest(view, scope, KIND)
         assert job is not None and job.state is JobState.COMPLETED and job.attempt >= 2
         assert job.result is not None
-        assert job.result["rows"]["events"] == 1100, "nothing is counted twice"
+        assert job.result["rows"]["events"] == 110, "nothing is counted twice"
         assert job.result["accounts"] == 1
 
 
@@ -349,8 +365,7 @@ async def test_a_purge_that_was_given_up_is_taken_up_again(installation: Install
 async def test_pushes_during_a_purge_leave_nothing_of_the_program_and_go_on_elsewhere(alone: Alone) -> None:
     admin, hub = await alone.admin(), alone.hub
     program, other = await make_program(admin), await make_program(admin)
-    for _ in range(3):
-        assert (await push(admin, program, *(make_event() for _ in range(500)))).status_code == 200
+    assert (await push(admin, program, *(make_event() for _ in range(500)))).status_code == 200
     over = asyncio.Event()
     answered: dict[str, list[int]] = {program: [], other: []}
 
@@ -360,10 +375,10 @@ async def test_pushes_during_a_purge_leave_nothing_of_the_program_and_go_on_else
             answer = await admin.post("/api/sync/push", json=body, headers={"X-Device-Id": device})
             answered[to].append(answer.status_code)
             # A refusal needs nothing that is waited for, so without a network in between nobody else would get a turn.
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
     devices = [
-        asyncio.create_task(keep_pushing(to, f"{to}-{number}")) for to in (program, other) for number in range(3)
+        asyncio.create_task(keep_pushing(to, f"{to}-{number}")) for to in (program, other) for number in range(2)
     ]
     await admin.delete(f"/api/apps/{program}")
     before = len(answered[other])
@@ -392,7 +407,7 @@ async def test_two_that_purge_at_once_are_both_told(alone: Alone) -> None:
 
 async def test_a_purge_and_an_upload_at_once_leave_one_of_both(alone: Alone) -> None:
     admin, hub = await alone.admin(), alone.hub
-    for _ in range(5):
+    for _ in range(3):
         program = await archived_program(admin)
         purged, uploaded = await asyncio.gather(
             purge(admin, program), admin.post("/api/apps", json=make_config(program))

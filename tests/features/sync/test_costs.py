@@ -19,6 +19,7 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.segments import SIZE
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
+from tests.conftest import asgi_client
 from tests.factories import make_program, new_id
 from tests.settling import catch_up
 from tests.statements import hot
@@ -101,7 +102,7 @@ def people(count: int) -> list[dict[str, Any]]:
     ]
 
 
-RUNS = 5
+RUNS = 3
 """Of which the least counts: who asks and of which program is looked up once a second, beside what is counted."""
 
 
@@ -197,10 +198,12 @@ async def test_a_push_holds_a_small_multiple_of_its_body(admin: AsyncClient, ask
     assert used <= 20 * body
 
 
-@pytest.fixture
-async def sealed(admin: AsyncClient, hub: Hub, ask: Caller) -> str:
-    """A program with four sealed segments."""
-    program = await make_program(admin)
+@pytest.fixture(scope="module")
+async def sealed(app: FastAPI, hub: Hub, admin_token: str) -> str:
+    """A program with four sealed segments, which is only read."""
+    ask = Caller(app, admin_token)
+    async with asgi_client(app, admin_token) as admin:
+        program = await make_program(admin)
     for _ in range(4):
         await ask.push(program, people(SIZE))
     await hub.sealer.settle()

@@ -345,7 +345,7 @@ async def test_a_program_that_is_known_is_not_sent_again(admin: AsyncClient, cli
 
 async def test_of_two_hundred_replacements_at_once_one_wins_each_revision(admin: AsyncClient) -> None:
     path, config = await make(admin)
-    for seen in (1, 2, 3):
+    for seen in (1, 2):
         headers = {"If-Match": f'"{seen}"'}
         answers = await asyncio.gather(
             *(admin.put(path, json=config | {"description": f"{n}"}, headers=headers) for n in range(200))
@@ -354,7 +354,7 @@ async def test_of_two_hundred_replacements_at_once_one_wins_each_revision(admin:
         winner = next(index for index, answer in enumerate(answers) if answer.status_code == 200)
         assert revision(answers[winner]) == seen + 1
         assert (await admin.get(path)).json()["description"] == str(winner)
-    assert [line["revision"] for line in await history(admin, path)] == [4, 3, 2, 1]
+    assert [line["revision"] for line in await history(admin, path)] == [3, 2, 1]
 
 
 async def test_editors_who_try_again_all_get_their_turn(admin: AsyncClient) -> None:
@@ -370,8 +370,8 @@ async def test_editors_who_try_again_all_get_their_turn(admin: AsyncClient) -> N
                 return seen + 1
             losses.append(answer)
 
-    made = await asyncio.gather(*(edit(f"editor {number}") for number in range(20)))
-    assert sorted(made) == list(range(2, 22))
+    made = await asyncio.gather(*(edit(f"editor {number}") for number in range(12)))
+    assert sorted(made) == list(range(2, 14))
     assert losses and {answer.status_code for answer in losses} == {412}
     for number, its_revision in enumerate(made):
         past = (await admin.get(f"{path}/versions/{its_revision}")).json()
@@ -402,13 +402,13 @@ async def test_small_edits_at_once_undo_nothing_of_each_other(admin: AsyncClient
 
 async def test_without_a_precondition_the_history_is_complete_and_in_order(admin: AsyncClient) -> None:
     path, config = await make(admin)
-    answers = await asyncio.gather(*(admin.put(path, json=config | {"description": f"{n}"}) for n in range(200)))
+    answers = await asyncio.gather(*(admin.put(path, json=config | {"description": f"{n}"}) for n in range(80)))
     made = [revision(answer) for answer in answers]
-    assert sorted(made) == list(range(2, 202))
-    lines = await history(admin, path, limit=100)
-    lines += await history(admin, path, limit=100, cursor=lines[-1]["revision"])
-    lines += await history(admin, path, limit=100, cursor=lines[-1]["revision"])
-    assert [line["revision"] for line in lines] == list(range(201, 0, -1))
+    assert sorted(made) == list(range(2, 82))
+    lines = await history(admin, path, limit=40)
+    lines += await history(admin, path, limit=40, cursor=lines[-1]["revision"])
+    lines += await history(admin, path, limit=40, cursor=lines[-1]["revision"])
+    assert [line["revision"] for line in lines] == list(range(81, 0, -1))
     assert [line["at"] for line in lines] == sorted((line["at"] for line in lines), reverse=True)
-    for number in (0, 99, 199):
+    for number in (0, 39, 79):
         assert (await admin.get(f"{path}/versions/{made[number]}")).json()["description"] == str(number)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import shutil
 import tempfile
 import time
 import uuid
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datacollect.db import EVERY_TENANT, Database, Reading, open_database
+from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.kernel.errors import StartupError
 from datacollect.testing.devices import Generation
@@ -174,14 +176,24 @@ async def open_arena(engine: str, *, server: str | None = None) -> AsyncIterator
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_memory())))
         if engine == "sqlite":
-            opened = [open_database(None, data_dir=folder / str(lane), pool_size=1) for lane in range(lanes)]
+            opened = [open_database(None, data_dir=each, pool_size=1) for each in await _migrated(folder, lanes)]
         else:
             url = await stack.enter_async_context(_fresh_postgres(server))
             opened = [open_database(url, data_dir=folder, pool_size=3 * lanes)]
+            await migrate(opened[0])
         for database in opened:
             stack.push_async_callback(database.close)
-            await migrate(database)
         yield Arena(opened, lanes)
+
+
+async def _migrated(folder: Path, count: int) -> Sequence[Path]:
+    """Folders of as many databases on SQLite. One is migrated, the others are copies of it."""
+    first, *others = folders = [folder / str(number) for number in range(count)]
+    async with closing(open_database(None, data_dir=first, pool_size=1)) as database:
+        await migrate(database)
+    for other in others:
+        shutil.copytree(first, other)
+    return folders
 
 
 def _fresh_postgres(server: str | None) -> AbstractAsyncContextManager[str]:

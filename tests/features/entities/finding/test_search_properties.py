@@ -188,7 +188,7 @@ async def held(app: FastAPI, admin_token: str) -> str:
         return program
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     criteria=WILD | JSON, limit=JSON, cursor=st.none() | st.text(max_size=10), fields=st.none() | st.text(max_size=10)
 )

@@ -121,7 +121,7 @@ async def _by_pages(
     from dataclasses import replace
 
     shown: list[service.Shown] = []
-    page = read_page({"sort": [sort], "limit": ["7"]})
+    page = read_page({"sort": [sort], "limit": ["13"]})
     while True:
         listed = await service.list_page(finder(hub, few), scope, tenant, read_filters(query, hub.marks), page)
         shown += listed.shown

@@ -210,7 +210,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def test_the_index_answers_as_the_entities_do(runner: asyncio.Runner, measured: Callable[[str, object], None]) -> None:
     programs = Programs(MemoryDatabase())
 
-    @settings(max_examples=150, database=None, deadline=None)
+    @settings(max_examples=100, database=None, deadline=None)
     @given(seed=st.integers(0, 2**48), steps=st.integers(5, 60))
     def each(seed: int, steps: int) -> None:
         runner.run(programs.live(seed, steps))
@@ -218,7 +218,7 @@ def test_the_index_answers_as_the_entities_do(runner: asyncio.Runner, measured: 
     each()
     seen = programs.seen
     measured("seen", dict(seen))
-    assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 150
+    assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 100
 
 
 def test_so_it_does_on_postgresql(runner: asyncio.Runner, postgres_server: str, tmp_path: Path) -> None:
