@@ -55,9 +55,10 @@ from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync.places import file_by_place
 from datacollect.features.tenants.directory import CachedTenantDirectory
+from datacollect.features.tenants.seeding import AT_ONCE, BATCH_RECORDS
 from datacollect.features.tenants.seeding_job import SeedingHandler
 from datacollect.features.users.service import HASHING_THREADS
-from datacollect.http.hub import Authenticator, Hub
+from datacollect.http.hub import Authenticator, Hub, SeedAmounts
 from datacollect.jobs import AnyHandler, Visitors, Worker
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.errors import StartupError
@@ -157,6 +158,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         contents=contents,
         attachments=keeper,
         messages=outbox,
+        seed_amounts=SeedAmounts(AT_ONCE, BATCH_RECORDS),
     )
 
 

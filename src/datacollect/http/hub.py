@@ -279,6 +279,16 @@ class SearchIndexes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SeedAmounts:
+    """How a program's seeds are divided."""
+
+    at_once: int
+    """As many events at most are seeded while the upload waits."""
+    batch_records: int
+    """As many records at most are one step of the job that seeds the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hub:
     """Everything `create_hub` has put together. One per process, on `app.state.hub`."""
 
@@ -321,3 +331,4 @@ class Hub:
     contents: Contents
     attachments: Attachments
     messages: Messages
+    seed_amounts: SeedAmounts

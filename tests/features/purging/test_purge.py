@@ -1,6 +1,7 @@
 """Purging: everything of a program goes, nothing of any other one does, and its id is a stranger's afterwards."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from datacollect.db import EVERY_TENANT, Tx
 from datacollect.db.metadata import metadata
 from datacollect.db.walls import tenant_tables
 from datacollect.eventstore.anchors import Anchor, add_anchors, anchor_file, anchored_tenants
+from datacollect.features.audit.service import note
+from datacollect.features.devices import service as devices
+from datacollect.features.devices.tables import device_sync_summary
 from datacollect.features.purging import purge_job
+from datacollect.features.purging.model import Progress
 from datacollect.features.purging.purge_job import KIND, PurgeHandler
 from datacollect.http.hub import Hub
 from datacollect.http.pages import ApiDescription
-from datacollect.jobs import Done, Job, JobState, Step, Worker, enqueue, find_latest
+from datacollect.jobs import Done, Job, JobState, Lease, Step, Worker, enqueue, find_latest
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer, login, make_person
@@ -394,6 +400,96 @@ async def test_pushes_during_a_purge_leave_nothing_of_the_program_and_go_on_else
     assert set(answered[program]) <= {200, 400}
     assert answered[program][-1] == 400
     assert len(await pull_all(admin, other, limit=1000)) == len(answered[other])
+
+
+async def test_who_was_let_in_before_is_refused_from_the_beginning_on(installation: Installation) -> None:
+    """An archived program's log takes no events any more, but it does take what is noted of it: who reads, files."""
+    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin, hub = await alone.admin(), alone.hub
+        program = await archived_program(admin)
+        scope = system_scope(TenantId(program))
+
+        async def note_a_reader() -> None:
+            async with hub.db.transaction(scope) as tx:
+                await note(tx, hub.log, scope, "read-entity", "e", {}, now=hub.clock.now())
+
+        await note_a_reader()
+        await purge(admin, program)
+        before = await rows_of(hub, program)
+        with pytest.raises(TenantUnknown):
+            await note_a_reader()
+        assert await rows_of(hub, program) == before
+        assert before["events"] == 3, "nothing has been deleted yet"
+
+
+class Overtaken(PurgeHandler):
+    """Just before its last step somebody who was let in long ago writes to a table that has been emptied. Not everybody
+    who writes of a program locks anything of it."""
+
+    def __init__(self, inner: Hub) -> None:
+        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
+        self._hub = inner
+        self.has_written = False
+
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> int | None:
+        if Progress.at(job.checkpoint).rows_gone and not self.has_written:
+            assert await rows_of(self._hub, scope.tenant_id) == {}
+            async with self._hub.db.transaction(scope) as tx:
+                await devices.revoke(tx, scope, "tablet-7", None, now=self._hub.clock.now())
+            self.has_written = True
+        return await super().call(scope, job, lease)
+
+
+async def test_what_is_written_to_a_table_that_was_emptied_goes_too(installation: Installation) -> None:
+    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin, hub = await alone.admin(), alone.hub
+        program = await archived_program(admin)
+        await purge(admin, program)
+        handler = Overtaken(hub)
+        await Worker(hub.db, hub.clock, [handler]).drain()
+        assert handler.has_written
+        assert await rows_of(hub, program) == {}
+        assert (await admin.post("/api/apps", json=make_config(program))).status_code == 200, "the purge has ended"
+
+
+class Undone(Exception):
+    """Ends a unit of work that is not to be stored."""
+
+
+async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(alone: Alone) -> None:
+    admin, hub = await alone.admin(), alone.hub
+    if hub.db.dialect == "sqlite":
+        pytest.skip("one writer: they come one after the other")
+    program = await archived_program(admin)
+    scope = system_scope(TenantId(program))
+    call = await hub.devices.admit(scope, {"x-device-id": "tablet-7"})
+    with contextlib.suppress(Undone):
+        async with hub.db.transaction(scope) as tx:
+            # Of the same device: who writes down has found the program, and waits for this row to be there or not.
+            row = row_of(device_sync_summary, program) | {"user_id": "", "device_id": "tablet-7"}
+            await tx.execute(device_sync_summary.insert().values(row))
+            call.pulled(3, scope_hash="x")
+            flush = asyncio.create_task(hub.devices.flush())
+            await until_they_wait(hub, 1)
+            purging = asyncio.create_task(purge_to_the_end(admin, hub, program))
+            await until_they_wait(hub, 2, unless=purging)
+            raise Undone
+    await asyncio.gather(flush, purging)
+    assert await rows_of(hub, program) == {}
+
+
+async def until_they_wait(hub: Hub, count: int, *, unless: asyncio.Task[Any] | None = None) -> None:
+    """Until so many units of work wait for what others have locked, or that has ended for which nobody waits."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    async with asyncio.timeout(60):
+        while not (unless and unless.done()):
+            async with hub.db.reading() as view:
+                if len(await view.fetch(waiting)) >= count:
+                    return
 
 
 async def test_two_that_purge_at_once_are_both_told(alone: Alone) -> None:

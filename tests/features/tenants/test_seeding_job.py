@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from httpx2 import AsyncClient
 
 from datacollect.features.tenants import seeding_job
 from datacollect.features.tenants.seeding import AT_ONCE, BATCH_RECORDS
-from datacollect.http.hub import Hub
+from datacollect.http.hub import Hub, SeedAmounts
 from datacollect.jobs import find_active
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.identity import system_scope
@@ -24,6 +25,10 @@ from tests.features.tenants.test_routes import FORMS, make_member, upload
 pytestmark = pytest.mark.anyio
 
 MANY = AT_ONCE + 5 * BATCH_RECORDS
+
+FEW_AT_ONCE, BATCH = 10, 5
+FEW = FEW_AT_ONCE + 5 * BATCH
+"""More than is seeded at once by a hub whose amounts are these: the tests are about the steps, not about their size."""
 
 
 def households(count: int, *, name: str = "House", first: int = 0) -> list[dict[str, Any]]:
@@ -64,8 +69,20 @@ class Hand:
         return dict(found["data"][0])
 
 
+def dividing_little(app: FastAPI) -> FastAPI:
+    app.state.hub = replace(app.state.hub, seed_amounts=SeedAmounts(FEW_AT_ONCE, BATCH))
+    return app
+
+
 @pytest.fixture
 async def hand(installation: Installation) -> AsyncIterator[Hand]:
+    async with installation.running(JOBS_AT_ONCE=0) as (app, client):
+        await sign_in(client)
+        yield Hand(dividing_little(app), client)
+
+
+@pytest.fixture
+async def as_shipped(installation: Installation) -> AsyncIterator[Hand]:
     async with installation.running(JOBS_AT_ONCE=0) as (app, client):
         await sign_in(client)
         yield Hand(app, client)
@@ -80,7 +97,8 @@ def program() -> dict[str, Any]:
     return make_config(entityForms=FORMS)
 
 
-async def test_a_large_upload_answers_at_once_and_is_seeded_in_the_background(hand: Hand) -> None:
+async def test_a_large_upload_answers_at_once_and_is_seeded_in_the_background(as_shipped: Hand) -> None:
+    hand = as_shipped
     config, begun = program(), hand.hub.clock.now()
     answer = await hand.post(config, households(MANY))
     assert set(answer) == {"status", "artifactId", "seeding"}
@@ -119,115 +137,115 @@ async def test_the_hub_seeds_by_itself(installation: Installation) -> None:
     config = program()
     async with installation.running() as (app, client):
         await sign_in(client)
-        hand = Hand(app, client)
-        await hand.post(config, households(MANY))
+        hand = Hand(dividing_little(app), client)
+        await hand.post(config, households(FEW))
         await hand.drain()  # beside the hub's own workers
-        assert len(await hand.events(config)) == MANY
+        assert len(await hand.events(config)) == FEW
 
 
 async def test_another_hub_goes_on_where_one_has_ended(installation: Installation) -> None:
     config = program()
     async with installation.running(JOBS_AT_ONCE=0) as (app, client):
         await sign_in(client)
-        hand = Hand(app, client)
-        await hand.post(config, households(MANY))
+        hand = Hand(dividing_little(app), client)
+        await hand.post(config, households(FEW))
         await hand.step(config, 4)
         before = await hand.events(config)
     installation.clock.turn(seconds=3600)
     async with installation.running(JOBS_AT_ONCE=0) as (app, client):
         await sign_in(client)
-        hand = Hand(app, client)
+        hand = Hand(dividing_little(app), client)
         await hand.drain()
         events = await hand.events(config)
     assert events[: len(before)] == before
-    assert [event["entityGuid"] for event in events] == [f"h-{n}" for n in range(MANY)]
+    assert [event["entityGuid"] for event in events] == [f"h-{n}" for n in range(FEW)]
     times = [parse_timestamp(event["timestamp"]) for event in events]
     # As if nothing had come between.
-    assert times == list(range(times[0], times[0] + MANY))
+    assert times == list(range(times[0], times[0] + FEW))
 
 
 async def test_what_devices_push_meanwhile_stands_and_wins(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
-    edit = make_event("update-group", entity=f"h-{MANY - 1}", data={"name": "Edited", "entityName": "household"})
+    edit = make_event("update-group", entity=f"h-{FEW - 1}", data={"name": "Edited", "entityName": "household"})
     assert (await push(hand.client, config["id"], edit)).status_code == 200
     await hand.drain()
-    found = (await hand.client.get(f"/api/entities/h-{MANY - 1}", params={"configId": config["id"]})).json()
+    found = (await hand.client.get(f"/api/entities/h-{FEW - 1}", params={"configId": config["id"]})).json()
     assert found["data"]["name"] == "Edited"
-    assert (await hand.seeding(config))["added"] == MANY
+    assert (await hand.seeding(config))["added"] == FEW
 
 
 async def test_an_upload_meanwhile_takes_the_place_of_what_is_left(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config, 2)
-    held = 2 * BATCH_RECORDS
+    held = 2 * BATCH
     # The first hundred stay, of the second the content is another, what follows is new.
-    seeds = households(BATCH_RECORDS)
-    seeds += [{**group} for group in households(BATCH_RECORDS, name="Other", first=BATCH_RECORDS)]
-    seeds += households(MANY, first=100_000)
+    seeds = households(BATCH)
+    seeds += [{**group} for group in households(BATCH, name="Other", first=BATCH)]
+    seeds += households(FEW, first=100_000)
     answer = await hand.post(config, seeds)
-    assert answer["seeding"] == {"total": held + MANY, "done": 0}
+    assert answer["seeding"] == {"total": held + FEW, "done": 0}
     await hand.drain()
     seeding = await hand.seeding(config)
     counts = [seeding[key] for key in ("state", "existing", "changed", "added", "rejected")]
-    assert counts == ["done", BATCH_RECORDS, BATCH_RECORDS, MANY, 0]
+    assert counts == ["done", BATCH, BATCH, FEW, 0]
     events = await hand.events(config)
-    wanted = [f"h-{n}" for n in range(held)] + [f"h-{100_000 + n}" for n in range(MANY)]
+    wanted = [f"h-{n}" for n in range(held)] + [f"h-{100_000 + n}" for n in range(FEW)]
     assert [event["entityGuid"] for event in events] == wanted
     assert len({event["timestamp"] for event in events}) == len(events)
 
 
 async def test_a_small_upload_meanwhile_is_seeded_at_once_and_ends_the_large_one(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     answer = await hand.post(config, households(2, first=100_000))
     assert "seeding" not in answer
     await hand.drain()
     seeding = await hand.seeding(config)
     assert (seeding["state"], seeding["total"], seeding["added"]) == ("done", 2, 2)
-    assert len(await hand.events(config)) == BATCH_RECORDS + 2
+    assert len(await hand.events(config)) == BATCH + 2
 
 
 async def test_an_upload_without_seeds_ends_the_seeding(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     await hand.post(config, [])
     await hand.drain()
     seeding = await hand.seeding(config)
-    assert (seeding["state"], seeding["done"]) == ("done", BATCH_RECORDS)
+    assert (seeding["state"], seeding["done"]) == ("done", BATCH)
     assert "seeding" not in await hand.line(config)
-    assert len(await hand.events(config)) == BATCH_RECORDS
+    assert len(await hand.events(config)) == BATCH
 
 
 async def test_replacing_the_config_meanwhile_changes_nothing_of_the_seeding(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     as_records = [form | {"entityType": "record"} for form in FORMS]
     answer = await hand.client.put(f"/api/apps/{config['id']}", **upload(config | {"entityForms": as_records}))
     assert answer.status_code == 200
     await hand.drain()
     assert {event["type"] for event in await hand.events(config)} == {"create-group"}
-    assert (await hand.seeding(config))["added"] == MANY
+    assert (await hand.seeding(config))["added"] == FEW
 
 
 async def test_uploading_the_onboarding_file_meanwhile_changes_nothing_of_the_seeding(hand: Hand) -> None:
     config = program()
-    artifact_id = (await hand.post(config, households(MANY)))["artifactId"]
+    artifact_id = (await hand.post(config, households(FEW)))["artifactId"]
     await hand.step(config)
     file = (await hand.client.get(f"/artifacts/{artifact_id}.json")).json()
     assert (await hand.client.post("/api/apps", **upload(file))).status_code == 200
     await hand.drain()
-    assert (await hand.seeding(config))["added"] == MANY
+    assert (await hand.seeding(config))["added"] == FEW
 
 
 async def test_a_program_that_is_being_seeded_is_never_answered_by_not_modified(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     path = f"/api/apps/{config['id']}"
     before = await hand.client.get(path)
     again = await hand.client.get(path, headers={"If-None-Match": before.headers["etag"]})
@@ -240,68 +258,68 @@ async def test_a_program_that_is_being_seeded_is_never_answered_by_not_modified(
 
 async def test_archiving_pauses_the_seeding_and_restoring_goes_on(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     await hand.client.delete(f"/api/apps/{config['id']}")
     await hand.drain()
     seeding = await hand.seeding(config)
-    assert (seeding["state"], seeding["done"]) == ("paused", BATCH_RECORDS)
+    assert (seeding["state"], seeding["done"]) == ("paused", BATCH)
     assert (await hand.line(config))["status"] == "archived"
     assert (await hand.client.post(f"/api/apps/{config['id']}/restore")).status_code == 200
     assert (await hand.seeding(config))["state"] == "running"
     await hand.drain()
     assert (await hand.seeding(config))["state"] == "done"
-    assert len(await hand.events(config)) == MANY
+    assert len(await hand.events(config)) == FEW
 
 
 async def test_purging_takes_what_is_left_along_and_the_id_can_be_seeded_anew(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     path = f"/api/apps/{config['id']}"
     await hand.client.delete(path)
     await hand.client.delete(f"{path}/purge")
     await hand.drain()
     assert (await hand.client.get(path)).status_code == 404
-    await hand.post(config, households(MANY, first=5))
+    await hand.post(config, households(FEW, first=5))
     assert (await hand.seeding(config))["done"] == 0
     await hand.drain()
-    assert [event["entityGuid"] for event in await hand.events(config)] == [f"h-{n}" for n in range(5, MANY + 5)]
+    assert [event["entityGuid"] for event in await hand.events(config)] == [f"h-{n}" for n in range(5, FEW + 5)]
 
 
 async def test_restoring_before_the_job_has_noticed_makes_no_second_one(hand: Hand) -> None:
     config = program()
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.client.delete(f"/api/apps/{config['id']}")
     await hand.client.post(f"/api/apps/{config['id']}/restore")
     await hand.drain()
-    assert len(await hand.events(config)) == MANY
+    assert len(await hand.events(config)) == FEW
 
 
 async def test_a_seeding_that_was_given_up_says_so_and_an_upload_begins_anew(hand: Hand) -> None:
     config = program()
     scope = system_scope(TenantId(config["id"]))
-    await hand.post(config, households(MANY))
+    await hand.post(config, households(FEW))
     await hand.step(config)
     async with hand.hub.db.transaction(scope) as tx:
         job = await find_active(tx, scope, seeding_job.KIND)
         assert job is not None
         assert await hand.hub.jobs.cancel(tx, scope, job.id)
     seeding = await hand.seeding(config)
-    assert (seeding["state"], seeding["done"]) == ("failed", BATCH_RECORDS)
-    await hand.post(config, households(MANY))
+    assert (seeding["state"], seeding["done"]) == ("failed", BATCH)
+    await hand.post(config, households(FEW))
     await hand.drain()
     assert (await hand.seeding(config))["state"] == "done"
-    assert len(await hand.events(config)) == MANY
+    assert len(await hand.events(config)) == FEW
 
 
 async def test_two_uploads_of_one_program_at_once_seed_one_of_them(hand: Hand) -> None:
     config = program()
-    seeds = households(MANY)
+    seeds = households(FEW)
     await asyncio.gather(*(hand.post(config, seeds) for _ in range(4)))
     await hand.drain()
     assert (await hand.seeding(config))["state"] == "done"
-    assert len(await hand.events(config)) == MANY
+    assert len(await hand.events(config)) == FEW
 
 
 async def test_what_cannot_be_applied_is_counted_and_told_to_those_who_may_see_seeds(hand: Hand) -> None:
@@ -310,17 +328,17 @@ async def test_what_cannot_be_applied_is_counted_and_told_to_those_who_may_see_s
     # For the devices it is a person already, so nobody can be its member.
     assert (await push(hand.client, config["id"], make_event("create-individual", entity="nowhere"))).status_code == 200
     household = {"name": "household", "data": [{"id": "nowhere", "name": "No house"}]}
-    people = [{"id": f"p-{n}", "name": f"Person {n}", "parentId": "nowhere"} for n in range(MANY)]
+    people = [{"id": f"p-{n}", "name": f"Person {n}", "parentId": "nowhere"} for n in range(FEW)]
     await hand.post(config, [household, {"name": "individual", "data": people}])
     await hand.drain()
     seeding = await hand.seeding(config)
-    assert (seeding["state"], seeding["done"]) == ("done", MANY + 1)
-    assert seeding["rejected"] >= MANY
+    assert (seeding["state"], seeding["done"]) == ("done", FEW + 1)
+    assert seeding["rejected"] >= FEW
     assert len(seeding["rejections"]) == 20
     assert seeding["rejections"][-1]["type"] == "add-member"
     assert {one["entityGuid"] for one in seeding["rejections"]} == {"nowhere"}
     # The people themselves are there.
-    assert (await hand.line(config))["entitiesCount"] == MANY + 1
+    assert (await hand.line(config))["entitiesCount"] == FEW + 1
     member = await make_member(hand.client, hand.app, config["id"])
     shown = (await member.get(f"/api/apps/{config['id']}")).json()
     assert "rejections" not in shown["seeding"]
@@ -336,15 +354,15 @@ async def test_a_changed_seed_is_told_in_the_answer_of_a_small_upload(hand: Hand
 
 async def test_the_list_takes_three_statements_while_programs_are_seeded(hand: Hand) -> None:
     for _ in range(2):
-        await hand.post(program(), households(MANY))
+        await hand.post(program(), households(FEW))
     with hand.hub.db.statements.record() as statements:
         body = (await hand.client.get("/api/apps", params={"pageSize": "100"})).json()
-    assert [line["seeding"]["total"] for line in body["data"]] == [MANY, MANY]
+    assert [line["seeding"]["total"] for line in body["data"]] == [FEW, FEW]
     assert len([sql for sql in statements if "FROM users" not in sql]) == 3
 
 
-async def test_a_batch_takes_a_constant_number_of_statements(hand: Hand) -> None:
-    counts = []
+async def test_a_batch_takes_a_constant_number_of_statements(as_shipped: Hand) -> None:
+    hand, counts = as_shipped, []
     for size in (1, 100):
         config = program()
         long_ones = [{"id": f"x-{n}", "name": "X" * (3000 if size == 100 else 300_000)} for n in range(size)]

@@ -30,5 +30,9 @@ async def delete_some(tx: Tx, scope: TenantScope, table: Table, *, most: int) ->
 
 
 async def delete_head(tx: Tx, scope: TenantScope) -> None:
-    """Take the log's end away: who is appending is waited for, and nobody can append any more."""
+    """Take the log's end away: who holds the log is waited for, and from the commit on nobody gets hold of it.
+
+    Archiving has closed the log, but only for events: notes of who reads and files are taken by a closed log too. Rows of
+    those would go with the others, but their senders would have been told that they are kept.
+    """
     await tx.execute(delete(log_heads).where(log_heads.c.tenant_id == scope.tenant_id))

@@ -161,6 +161,7 @@ async def create_app(
             expected=expected,
             source=source,
             now=now,
+            at_once=hub.seed_amounts.at_once,
         )
     hub.tenants.forget([scope.tenant_id])
     return saved(stored, base_url_warnings(request, hub))
@@ -378,7 +379,7 @@ async def _prepared(hub: Hub, uploaded: Any) -> tuple[Accepted, SeedPlan]:
     def prepare() -> tuple[Accepted, SeedPlan]:
         accepted = accept(uploaded, https_only=https_only, sends_codes=sends_codes)
         records = seed_records(accepted.document.get("entityForms", ()), accepted.entity_data)
-        return accepted, plan_of(records, pause=breathe)
+        return accepted, plan_of(records, most_records=hub.seed_amounts.batch_records, pause=breathe)
 
     return await aside(prepare)
 

@@ -16,7 +16,6 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.tenants import seeding_queries
 from datacollect.features.tenants.queries import find_running
 from datacollect.features.tenants.seeding import (
-    AT_ONCE,
     Seeding,
     SeedPlan,
     SeedRecord,
@@ -62,7 +61,7 @@ async def begin(
     plan: SeedPlan,
     *,
     now: Millis,
-    at_once: int = AT_ONCE,
+    at_once: int,
 ) -> Seeding | None:
     """Seed what the plan holds and the log does not; None if it holds nothing. The caller has locked the log.
 

@@ -28,7 +28,7 @@ from datacollect.features.tenants.published import MASK, full, masked, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
 from datacollect.features.tenants.searchable import REINDEX, searchable_fields
-from datacollect.features.tenants.seeding import Seeding, SeedPlan, seeding_warnings
+from datacollect.features.tenants.seeding import AT_ONCE, Seeding, SeedPlan, seeding_warnings
 from datacollect.features.tenants.versions_model import Change, PastProgram, VersionAction, VersionPage
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
@@ -88,6 +88,7 @@ async def upload(
     expected: Expected = ANYTHING,
     source: Source | None = None,
     now: Millis,
+    at_once: int = AT_ONCE,
 ) -> Stored:
     """Create the program, or replace the one of that id, and seed what is not there yet, or begin to.
 
@@ -106,7 +107,7 @@ async def upload(
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
     await _reindex(tx, scope, program.config, revealed.config, now=now)
     await _record(tx, scope, change, program.revision + 1, source, now=now, restored=program.archived_at is not None)
-    seeding = await _seed(tx, log, revealed, plan, now=now)
+    seeding = await _seed(tx, log, revealed, plan, now=now, at_once=at_once)
     stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
     if seeding is None:
         return stored
@@ -495,7 +496,9 @@ async def _record(
     )
 
 
-async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis) -> Seeding | None:
+async def _seed(
+    tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, now: Millis, at_once: int
+) -> Seeding | None:
     """Give the program its log, and seed it; None if there is nothing to tell of that.
 
     A seed that cannot be applied does not stop the program from being saved: the program is the source of truth.
@@ -509,4 +512,4 @@ async def _seed(tx: Tx, log: EventLog, accepted: Accepted, plan: SeedPlan, *, no
         return None
     tenant = await queries.find_running(tx, scope.tenant_id)
     assert tenant is not None
-    return await seeding_job.begin(tx, log, scope, tenant, plan, now=now)
+    return await seeding_job.begin(tx, log, scope, tenant, plan, now=now, at_once=at_once)
