@@ -10,6 +10,7 @@ import yaml
 from datacollect.cli.development import write_dev_env
 from datacollect.kernel.errors import StartupError
 from tests.e2e.conftest import Run, Serve, command
+from tests.e2e.installation import refused, told
 
 
 def test_migrate_can_be_repeated(run: Run) -> None:
@@ -82,3 +83,21 @@ def test_a_command_imports_no_routes_and_none_of_the_other_commands(
     # What a config and a new account are checked by, whoever sends them.
     assert set(of_routes) == {"datacollect.features.tenants.config_schemas", "datacollect.features.users.schemas"}
     assert _NOT_NEEDED & set(imported) == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("duplicates", "sweep", "nope"),
+        ("duplicates", "report", "nope"),
+        ("messages", "list", "nope"),
+        ("jobs", "list", "--program", "nope"),
+        ("user", "list", "--program", "nope"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("migrated")
+def test_of_a_program_that_is_not_there_nothing_is_listed_or_begun(run: Run, command: tuple[str, ...]) -> None:
+    """An empty table would look like an answer."""
+    assert refused(run, *command) == {"code": "NOT_FOUND", "message": "There is no program nope."}
+    assert told(run, "jobs", "list")["jobs"] == []

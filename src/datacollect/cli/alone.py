@@ -33,5 +33,5 @@ def _take(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise StartupError(
-            f"Another hub already serves from {path.parent}. Stop it, or give this one a DATA_DIR of its own."
+            f"Another hub already serves from {path.parent}. Stop it first; a second hub needs a DATA_DIR of its own."
         ) from error

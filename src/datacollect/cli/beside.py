@@ -16,12 +16,21 @@ import typer
 
 from datacollect.assembly import create_hub
 from datacollect.cli.database import require_reachable
-from datacollect.cli.showing import print_json
-from datacollect.db import Database
+from datacollect.cli.showing import print_json, shown
+from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import applied_revisions, latest_revision
+from datacollect.features.tenants.asked import every_program
 from datacollect.http.decoding import strict_json
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import DataCollectError, InvalidJson, InvalidPayload, PayloadTooLarge, StartupError
+from datacollect.kernel.errors import (
+    DataCollectError,
+    InvalidJson,
+    InvalidPayload,
+    NotFound,
+    PayloadTooLarge,
+    StartupError,
+)
+from datacollect.kernel.ids import TenantId
 from datacollect.logs import configure_logging
 from datacollect.settings import check_keys, check_storage, load_settings
 
@@ -70,6 +79,14 @@ def answering(*, as_json: bool) -> Iterator[None]:
             lines = [issue["message"] for issue in issues if issue["message"] not in refused.message]
             typer.echo("\n  ".join([f"datacollect: {refused.message}", *lines]), err=True)
         raise typer.Exit(1) from None
+
+
+async def require_program(hub: Hub, tenant_id: TenantId) -> None:
+    """Raises `NotFound` where there is no such program, archived or not: a list of nothing would look like an answer."""
+    async with hub.db.reading(EVERY_TENANT) as view:
+        if tenant_id in await every_program(view):
+            return
+    raise NotFound(f"There is no program {shown(tenant_id)}.")
 
 
 def read_json_file(name: str, *, largest_bytes: int) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import ProgramId, editor_of, reader_of
 from datacollect.cli.showing import counted, print_json, print_table, progress_bar
 from datacollect.features.duplicates import service
@@ -28,6 +28,7 @@ def sweep_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> dict[str, Any]:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             job_id = await service.sweep(tx, hub.log, scope, now=hub.clock.now())
         async with hub.db.reading(scope) as view:
@@ -66,6 +67,7 @@ def report(
         if status != "all" and status not in set(Status):
             raise InvalidRequest("--status must be open, not-a-duplicate, merged, deleted or all.")
         scope = reader_of(program_id)
+        await require_program(hub, scope.tenant_id)
         wanted = None if status == "all" else Status(status)
         async with hub.db.reading(scope) as view:
             return await service.list_pairs(view, scope, status=wanted, after=None, limit=limit)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import editor_of, tell
 from datacollect.cli.showing import print_facts, print_json, print_table
 from datacollect.db import EVERY_TENANT, Reading
@@ -12,6 +12,7 @@ from datacollect.http.hub import Hub
 from datacollect.jobs import Job, JobId, JobNotActive, JobNotFound, JobPage, JobState, find_job, list_jobs
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import COMMAND_LINE, Action, TenantScope
+from datacollect.kernel.ids import TenantId
 
 app = typer.Typer(
     help="Background jobs: see what runs, call it off, try again what was given up.", no_args_is_help=True
@@ -33,6 +34,8 @@ def show_jobs(
 
     async def work(hub: Hub) -> JobPage:
         within = EVERY_TENANT if program is None else editor_of(program)
+        if program is not None:
+            await require_program(hub, TenantId(program))
         async with hub.db.reading() as view:
             return await list_jobs(view, within, kinds=kind or None, states=state or None, before=before, limit=limit)
 

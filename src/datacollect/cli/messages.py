@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import ProgramId, editor_of
 from datacollect.cli.showing import print_json, print_table
 from datacollect.features.messages import service
@@ -32,6 +32,7 @@ def list_messages(
 
     async def work(hub: Hub) -> list[Stored]:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.reading(scope) as view:
             page, _ = await service.newest(view, scope, status=status, before=None, limit=limit)
         return list(page)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from datacollect.cli.beside import AsJson, answering, require_terminal, with_hub
+from datacollect.cli.beside import AsJson, answering, require_program, require_terminal, with_hub
 from datacollect.cli.showing import counted, print_facts, print_json, print_table
 from datacollect.features.auth import service as auth
 from datacollect.features.users import service
@@ -102,6 +102,8 @@ def list_users(
             search=service.normal_email(search), programs=None if program is None else frozenset({TenantId(program)})
         )
         found: list[User] = []
+        if program is not None:
+            await require_program(hub, TenantId(program))
         async with hub.db.reading() as view:
             while True:
                 page = await service.list_users(view, COMMAND_LINE, query, limit=_PAGE)
