@@ -13,7 +13,6 @@ import pytest
 from bench import kills
 from bench.__main__ import main
 from bench.client import BenchError
-from bench.scenarios import SETTINGS
 from bench.serve import Served, serving
 from bench.table import render
 from datacollect.testing.postgres import fresh_database
@@ -28,7 +27,7 @@ Run = Callable[[str, str], dict[str, Any]]
 def hub() -> Iterator[Served]:
     """For scenarios that bring programs of their own, so that not each of them starts a hub."""
     with anyio.from_thread.start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(serving("sqlite", settings=SETTINGS["flood"])) as served:
+        with portal.wrap_async_context_manager(serving("sqlite")) as served:
             yield served
 
 
@@ -201,8 +200,12 @@ def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_what_times_tell_is_measured_without_a_difference_in_the_answers(run: Run) -> None:
-    cells = {cell["key"].removeprefix("timing/"): cell for cell in run("timing", "--samples 3")["cells"]}
+def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:
+    # As the next one, it uses sign-ins up: it has a hub of its own.
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --samples 3 --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert main(["timing", *options.split()]) == 0
+    cells = {cell["key"].removeprefix("timing/"): cell for cell in json.loads(out.read_text())["cells"]}
     assert all(0 <= cell["separation"] <= 1 and cell["samples"] == 3 for cell in cells.values())
     # Answers that are the same for both; that a program's login screen exists may be seen.
     for name in sorted(cells.keys() - {"public/absent-existing"}):
@@ -210,8 +213,11 @@ def test_what_times_tell_is_measured_without_a_difference_in_the_answers(run: Ru
         assert one.keys() == other.keys(), name
 
 
-def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(run: Run) -> None:
-    cells = {cell["key"]: cell for cell in run("flood", "--seconds 1 --rate 30")["cells"]}
+def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--serve sqlite --seconds 1 --rate 30 --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    assert main(["flood", *options.split()]) == 0
+    cells = {cell["key"]: cell for cell in json.loads(out.read_text())["cells"]}
     assert set(cells["flood/quiet"]["outcomes"]) == {"200"}
     for name in ("many-addresses", "one-address"):
         assert sum(cells[f"flood/{name}"]["logins"]["outcomes"].values()) == 45

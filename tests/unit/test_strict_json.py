@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.http.decoding import MAXIMUM_DEPTH, programs_named, strict_json
+from datacollect.http.decoding import MAXIMUM_DEPTH, DuplicateKey, programs_named, strict_json
 from datacollect.kernel.errors import InvalidJson
 
 
@@ -119,6 +119,14 @@ def naive_verdict(body: str) -> Any:
     if any("\x00" in key for key in nul_keys) or "\\u0000" in body.replace("\\\\", ""):
         return "NUL_CHARACTER"
     return "DUPLICATE_KEY" if repeated else value
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n", "\t", "\r"])
+def test_keys_that_look_like_the_end_of_one_are_counted_as_well(space: str) -> None:
+    body = '{""S:null,":"S:null,":"S:null}'.replace("S", space)
+    with pytest.raises(DuplicateKey):
+        strict_json(body.encode())
+    assert strict_json(body.replace('":"', '"."', 1).encode()) == {"": None, ".": None, ":": None}
 
 
 @given(values, st.sampled_from(["", " ", "\n\t", " \r\n "]), st.booleans())

@@ -111,6 +111,8 @@ async def test_a_list_takes_two_statements_whatever_its_length(hub: Hub, admin: 
     for parameters in ({}, {"limit": 1}, {"limit": 1000, "tenantId": program, "role": "enumerator", "search": "hub"}):
         with hub.db.statements.record() as statements:
             await listed(admin, **parameters)
+        # Who asks is looked at once a second.
+        statements = [sql for sql in statements if "sessions" not in sql]
         assert len(statements) == 2, statements
 
 
