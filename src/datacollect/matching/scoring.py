@@ -104,7 +104,9 @@ def _family(one: Sequence[str], other: Sequence[str]) -> Evidence:
 
 def _whole(one: Sequence[str], other: Sequence[str]) -> Iterator[Evidence]:
     """Words in any order, some of them missing: each word of the shorter name finds its best in the longer one."""
-    shorter, longer = sorted((tuple(dict.fromkeys(one)), tuple(dict.fromkeys(other))), key=len)
+    # Of two of one length always the same finds its words in the other one: it is no matter who is compared with whom.
+    told = (tuple(dict.fromkeys(one)), tuple(dict.fromkeys(other)))
+    shorter, longer = sorted(told, key=lambda words: (len(words), words))
     left, bits, missed, slips = list(longer), 0.0, list[str](), 0
     for word in shorter:
         best, alike = _nearest(word, left)
