@@ -157,6 +157,14 @@ class Settings(BaseSettings):
         description="Who may keep full pages of a pull: nobody, the client's own cache, or also proxies on the way. They "
         "ask the hub before they give one out ([how](../how-to/cache-pulls.md)).",
     )
+    pull_page_events: int = Field(
+        10,
+        alias="PULL_PAGE_EVENTS",
+        ge=10,
+        le=1000,
+        description="Events in a page of a pull whose client names no `limit`. Existing clients name none, and take as many "
+        "as there are: with 1000 a new phone fetches 10,000 events in 10 requests instead of 1,000.",
+    )
     duplicate_detection: bool = Field(
         True,
         alias="DUPLICATE_DETECTION",

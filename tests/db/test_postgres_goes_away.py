@@ -10,9 +10,13 @@ from sqlalchemy import text
 
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.postgres import fresh_database
 
 pytestmark = pytest.mark.anyio
+
+SCOPE = system_scope(TenantId("ours"))
 
 
 @pytest.fixture
@@ -112,3 +116,27 @@ async def test_a_pool_that_is_used_up_says_so_instead_of_waiting_for_ever(url: s
         with pytest.raises(Unavailable):
             await database.check()
     await database.close()
+
+
+async def test_who_has_read_to_the_end_is_not_told_that_the_connection_was_cut(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=1)
+    async with database.reading(SCOPE) as view:
+        found = await view.fetch("SELECT 1")
+        await cut_all_connections(url)
+    assert found == [(1,)]
+    async with database.reading(SCOPE) as view:  # the one connection has been replaced
+        assert await view.fetch("SELECT 2") == [(2,)]
+    await database.close()
+
+
+async def test_closing_waits_for_readers_that_are_giving_their_connections_back(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=3)
+    async with database.reading(SCOPE), database.reading(SCOPE) as view:
+        await view.fetch("SELECT 1")
+    await database.close()
+    assert not database._ending
+    connection = await asyncpg.connect(url)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    while await connection.fetchval(others):  # the server takes a moment to notice
+        pass
+    await connection.close()

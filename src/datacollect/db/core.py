@@ -5,8 +5,10 @@ a start. So it is not executed when it is imported first: it holds what is about
 somebody asks it for anything else.
 """
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 _PACKAGE = "sqlalchemy.ext.asyncio"
@@ -36,4 +38,15 @@ if _PACKAGE not in sys.modules:
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine  # noqa: E402
 
-__all__ = ["AsyncConnection", "AsyncEngine", "create_async_engine"]
+__all__ = ["AsyncConnection", "AsyncEngine", "connected", "create_async_engine"]
+
+
+@contextlib.asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """As `engine.connect()`, for connections that are given back without a word to the database: SQLAlchemy does that in a
+    task of its own, which takes two rounds of the loop, in case somebody is cancelled while the database is spoken to."""
+    connection = await engine.connect().start()
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -190,6 +190,11 @@ class Database(ABC):
         PostgreSQL, which takes every tenant for one of average size, is not to read all rows and sort them.
         """
 
+    def glancing(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
+        """As `reading`, for statements that find a few rows by their keys, and are asked so often that the way to them is
+        most of what they cost."""
+        return self.reading(within)
+
     @abstractmethod
     def snapshot(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
         """Open a view that shows, however long it lasts, what was committed when it was opened. Raises as `reading`.

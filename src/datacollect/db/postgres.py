@@ -8,17 +8,19 @@ set for a session stays on a connection that the pool, or a PgBouncer in transac
 is why reading within a tenant takes a transaction too. `walls.py` says what the database does with it.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import asyncpg
 from sqlalchemy import Connection, CursorResult, Executable, exc
 
-from datacollect.db.core import AsyncConnection, create_async_engine
+from datacollect.db.core import AsyncConnection, connected, create_async_engine
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
@@ -28,6 +30,9 @@ from datacollect.kernel.errors import TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
+_T = TypeVar("_T")
+
+_SECONDS_TO_END = 5
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
 PLANNED_ONCE = (
@@ -153,6 +158,7 @@ class PostgresDatabase(Database):
         self._has_wall = row_level_security
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
         self._is_closed = False
+        self._ending: set[asyncio.Task[None]] = set()
         self._engine = create_async_engine(
             _driver_url(url),
             isolation_level="AUTOCOMMIT",
@@ -204,13 +210,28 @@ class PostgresDatabase(Database):
                 begin = f"{begin}; {UNSORTED}"
             if seconds is not None:
                 begin = f"{begin}; SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"
+        unit = self._unit(begin)
         try:
-            async with self._unit(begin) as (connection, driver):
+            async with unit if begin is None else self._ended_behind(unit) as (connection, driver):
                 yield _PostgresReading(connection, self.statements, driver)
         except (asyncpg.QueryCanceledError, exc.DBAPIError) as error:
             if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
                 raise TookTooLong() from None
             raise
+
+    @contextlib.asynccontextmanager
+    async def _ended_behind(self, unit: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:
+        """Nothing is left to be stored when a block that only reads ends well: nobody waits for the word of the server."""
+        opened = await unit.__aenter__()
+        try:
+            yield opened
+        except BaseException as error:
+            if not await unit.__aexit__(type(error), error, error.__traceback__):
+                raise
+        else:
+            ending = asyncio.get_running_loop().create_task(_end(unit))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
@@ -254,7 +275,7 @@ class PostgresDatabase(Database):
     async def _connected(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         async with contextlib.AsyncExitStack() as held:
             try:
-                connection = await held.enter_async_context(self._engine.connect())
+                connection = await held.enter_async_context(connected(self._engine))
                 driver = await self._usable_driver(connection)
             except exc.DBAPIError as error:
                 # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
@@ -298,7 +319,14 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         self._is_closed = True
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_SECONDS_TO_END)
         await self._engine.dispose()
+
+
+async def _end(unit: AbstractAsyncContextManager[Any]) -> None:
+    with contextlib.suppress(Unavailable):  # what was read has been read
+        await unit.__aexit__(None, None, None)
 
 
 @contextlib.contextmanager

@@ -14,18 +14,20 @@ import sqlite3
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
 import msgspec
 from sqlalchemy import Connection, CursorResult, Executable, event, exc
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
+from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
+from datacollect.db.glances import Glances
 from datacollect.db.portions import Portion, portion_of
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
@@ -91,7 +93,7 @@ class _SqliteReading(Reading):
         return list(await self._driver.execute_fetchall(sql, parameters))
 
     def listed(self, values: Collection[str] | Collection[int]) -> str:
-        return msgspec.json.encode(list(values)).decode()
+        return listed(values)
 
     async def fetch_portion(
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
@@ -102,6 +104,42 @@ class _SqliteReading(Reading):
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
         # The driver has no public way to do several things in one trip.
         return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _SqliteGlance(Reading):
+    """Statements on the loop's own connection, each, if need be, on one of the readers instead."""
+
+    dialect = "sqlite"
+
+    def __init__(self, database: "SqliteDatabase", glances: Glances) -> None:
+        self._database = database
+        self._statements = database.statements
+        self._glances = glances
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        async with self._database.reading() as view:
+            return await view.execute(statement, parameters)
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        found = self._glances.try_to(lambda opened: opened.execute(sql, parameters).fetchall())
+        if found is None:
+            async with self._database.reading() as view:
+                return await view.fetch(sql, *parameters)
+        self._statements.add(sql)
+        return found
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return listed(values)
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        found = self._glances.try_to(lambda opened: fetch_portion(opened, sql, parameters, texts, most_bytes))
+        if found is None:
+            async with self._database.reading() as view:
+                return await view.fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
+        self._statements.add(sql)
+        return found
 
 
 _Write = tuple[str, Sequence[Sequence[Any]], bool]
@@ -176,6 +214,10 @@ class _SqliteTx(_SqliteReading, Tx):
         waiting = self._waiting[: self._frame] if only_frame else self._waiting
         self._waiting, self._frame, self._rows = [], 0, 0
         return waiting
+
+
+def listed(values: Collection[str] | Collection[int]) -> str:
+    return msgspec.json.encode(list(values)).decode()
 
 
 def fetch_portion(
@@ -312,6 +354,8 @@ class SqliteDatabase(Database):
         self._snapshot_engine = _engine(
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
+        self._glances = Glances(path)
+        self._glance = _SqliteGlance(self, self._glances)
         self._writer: _SqliteTx | None = None
         self._checkpoints = Checkpoints(path)
         self._beginning_anew: asyncio.Task[None] | None = None
@@ -472,7 +516,7 @@ class SqliteDatabase(Database):
     ) -> AsyncIterator[Reading]:
         del within, in_order
         with _unavailable():
-            async with self._reader(self._read_engine) as (connection, driver):
+            async with self._held(connected(self._read_engine)) as (connection, driver):
                 try:
                     with _interrupting(driver, seconds):
                         yield _SqliteReading(connection, self.statements, driver)
@@ -481,10 +525,18 @@ class SqliteDatabase(Database):
                     raise
 
     @contextlib.asynccontextmanager
+    async def glancing(self, within: Within = None) -> AsyncIterator[Reading]:
+        del within
+        if self._is_closed:
+            raise Unavailable()
+        with _unavailable():
+            yield self._glance
+
+    @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
         del within
         with _unavailable():
-            async with self._reader(self._snapshot_engine) as (connection, driver):
+            async with self._held(self._snapshot_engine.connect()) as (connection, driver):
                 view = _SqliteReading(connection, self.statements, driver)
                 try:
                     await driver.execute("BEGIN")
@@ -495,10 +547,12 @@ class SqliteDatabase(Database):
                         await to_the_end(driver.rollback())
 
     @contextlib.asynccontextmanager
-    async def _reader(self, engine: AsyncEngine) -> AsyncIterator[tuple[AsyncConnection, aiosqlite.Connection]]:
+    async def _held(
+        self, opening: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncIterator[tuple[AsyncConnection, aiosqlite.Connection]]:
         if self._is_closed:
             raise Unavailable()
-        async with engine.connect() as connection:
+        async with opening as connection:
             try:
                 yield connection, await _driver(connection)
             finally:
@@ -548,6 +602,7 @@ class SqliteDatabase(Database):
         if self._writer is not None:
             await self._writer.connection.close()
             self._writer = None
+        self._glances.close()
         await self._read_engine.dispose()
         await self._snapshot_engine.dispose()
         await self._write_engine.dispose()

@@ -27,10 +27,11 @@ from datacollect.kernel.tenancy import Tenant
 
 router = APIRouter(prefix="/api/sync", tags=["Synchronization"], route_class=DirectRoute)
 
-DEFAULT_PAGE = 10
 DEFAULT_PAGE_WITH_AREAS = 100
 LARGEST_PAGE = 5000
 MOST_AREAS = 1000
+SMALL_PAGE = 100
+"""Of so many events at most are read where the caller is (`Database.glancing`)."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
 _CACHING = {"none": None, "private": "private, no-cache", "shared": "public, no-cache"}
@@ -98,7 +99,10 @@ async def pull_events(
     hub: CurrentHub,
     puller: Puller,
     since: Annotated[str, Query(description="Empty, a timestamp, or a cursor as delivered.")] = "",
-    limit: Annotated[str | None, Query(description="Events per page, 1-5000; default 10, or 100 with areaIds.")] = None,
+    limit: Annotated[
+        str | None,
+        Query(description="Events per page, 1-5000; default 10, or 100 with areaIds. A hub may be set to more."),
+    ] = None,
     area_ids: Annotated[str | None, Query(alias="areaIds", description="Comma-separated hint; never widens.")] = None,
 ) -> Response:
     """The program's events in the order the hub committed them, oldest first, from where `since` left off.
@@ -112,10 +116,14 @@ async def pull_events(
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
     areas = _areas(area_ids)
-    page_size = _page_size(limit, is_filtered=bool(areas) or sync_scope.area_ids is not None)
+    default = hub.settings.pull_page_events
+    if areas or sync_scope.area_ids is not None:
+        default = max(default, DEFAULT_PAGE_WITH_AREAS)
+    page_size = _page_size(limit, default)
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
-    async with hub.db.reading(scope) as view:
+    is_small = page_size <= SMALL_PAGE and not sync_scope.is_limited and not areas
+    async with (hub.db.glancing if is_small else hub.db.reading)(scope) as view:
         page = await service.pull(
             view, hub.log, hub.pages, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
         )
@@ -244,9 +252,9 @@ def _areas(hint: str | None) -> list[str]:
     return areas
 
 
-def _page_size(limit: str | None, *, is_filtered: bool) -> int:
+def _page_size(limit: str | None, default: int) -> int:
     if not limit:
-        return DEFAULT_PAGE_WITH_AREAS if is_filtered else DEFAULT_PAGE
+        return default
     # Digits only: int() would take signs, spaces and underscores too.
     if not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise InvalidLimit()
