@@ -14,15 +14,8 @@ from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
 
 
 @pytest.fixture
-def run_anew(tmp_path: Path, environment: dict[str, str]) -> Run:
-    return lambda *arguments: subprocess.run(
-        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
-    )
-
-
-@pytest.fixture
-def serve(tmp_path: Path, environment: dict[str, str]) -> Serve:
-    """Started anew, as it is outside of tests: here that is what is tried."""
+def serve_anew(tmp_path: Path, environment: dict[str, str]) -> Serve:
+    """Started anew, as it is outside of tests, where a process of its own, what it starts, or how it ends is tried."""
     return lambda **more: serving(tmp_path, environment | more)
 
 
@@ -101,19 +94,19 @@ def test_an_env_file_that_is_no_text_is_named(run: Run, tmp_path: Path) -> None:
     assert run("serve").stderr == "datacollect: .env cannot be read as UTF-8 text. Correct it, or remove it.\n"
 
 
-def test_a_port_in_use_is_named(run_anew: Run) -> None:
+def test_a_port_in_use_is_named(run: Run) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        ended = run_anew("serve", "--host", "127.0.0.1", "--port", str(port))
+        ended = run("serve", "--host", "127.0.0.1", "--port", str(port))
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"datacollect: Cannot listen on 127.0.0.1:{port} (Address already in use).")
 
 
-def test_a_second_hub_on_the_same_data_is_refused_and_the_first_goes_on(run_anew: Run, serve: Serve) -> None:
+def test_a_second_hub_on_the_same_data_is_refused_and_the_first_goes_on(run: Run, serve: Serve) -> None:
     with serve() as first:
-        ended = run_anew("serve", "--host", "127.0.0.1", "--port", str(free_port()))
+        ended = run("serve", "--host", "127.0.0.1", "--port", str(free_port()))
         assert ended.returncode == 1
         assert ended.stderr.startswith("datacollect: Another hub already serves from ")
         assert httpx2.get(f"{first.url}/health").status_code == 200
@@ -131,8 +124,8 @@ def test_the_administrator_exists_when_the_port_opens(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve: Serve, number: signal.Signals) -> None:
-    with serve() as hub, httpx2.Client(base_url=hub.url) as client:
+def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve_anew: Serve, number: signal.Signals) -> None:
+    with serve_anew() as hub, httpx2.Client(base_url=hub.url) as client:
         assert client.get("/health").status_code == 200  # its connection stays open, idle
         assert hub.stop(number) == 0
 
@@ -210,8 +203,8 @@ def test_the_log_is_json_without_secrets_or_query_values(serve: Serve, tmp_path:
     )
 
 
-def test_several_processes_share_one_port_on_postgres(serve: Serve, postgres_url: str) -> None:
-    with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2") as hub:
+def test_several_processes_share_one_port_on_postgres(serve_anew: Serve, postgres_url: str) -> None:
+    with serve_anew(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2") as hub:
         with httpx2.Client(base_url=hub.url) as client:
             assert client.get("/health").json()["database"] == "connected"
         assert hub.stop() == 0
