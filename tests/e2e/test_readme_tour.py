@@ -1,4 +1,8 @@
-"""Tours in the documents work as printed: their commands run against a real server, and print what is said."""
+"""Tours in the documents work as printed: their commands run against a real server, and print what is said.
+
+The server is started as an operator starts it, by the installed command. That of a tour's own steps is forked, as in other
+tests: what it prints is the same, without a second of imports for each of some twenty.
+"""
 
 import contextlib
 import os
@@ -12,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.shells import forking
+from tests.e2e.warm import Warm
 from tests.processes import free_port, listens, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -61,10 +67,10 @@ def steps_of(document: str) -> list[dict[str, str]]:
     return [match.groupdict() for match in STEP.finditer((ROOT / document).read_text())]
 
 
-def run(commands: list[str], folder: Path, port: int) -> list[str]:
+def run(commands: list[str], folder: Path, port: int, datacollect: Path) -> list[str]:
     """What each of the steps prints, when one shell runs them all."""
     mark = "--- step ---"
-    environment = os.environ | {"PATH": f"{HUB.parent}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{datacollect}:{HUB.parent}:{os.environ['PATH']}"}
     script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
     registry = free_port()
     script = script.replace("localhost:4000", f"127.0.0.1:{registry}").replace("--port 4000", f"--port {registry}")
@@ -97,9 +103,12 @@ def run(commands: list[str], folder: Path, port: int) -> list[str]:
         (["docs/explanation/sync-protocol.md"], 9),
     ],
 )
-def test_a_tour_prints_what_the_documents_say(folder: Path, port: int, documents: list[str], count: int) -> None:
+def test_a_tour_prints_what_the_documents_say(
+    folder: Path, port: int, warm: Warm, documents: list[str], count: int
+) -> None:
     steps = [step for document in documents for step in steps_of(document)]
     assert len(steps) == count
-    printed = run([step["commands"] for step in steps], folder, port)
+    with forking(warm) as datacollect:
+        printed = run([step["commands"] for step in steps], folder, port, datacollect)
     for step, text in zip(steps, printed, strict=True):
         assert masked(text) == masked(step["output"])

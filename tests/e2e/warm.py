@@ -41,7 +41,14 @@ class Warm:
 
     def start(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], log: Path) -> "Forked":
         """One that goes on; what it prints is in `log`."""
-        files = {"stdin": Path(os.devnull), "stdout": log, "stderr": log}
+        return self.start_with(
+            folder, environment, arguments, {"stdin": Path(os.devnull), "stdout": log, "stderr": log}
+        )
+
+    def start_with(
+        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], files: dict[str, Path]
+    ) -> "Forked":
+        """One that goes on, with these as its `stdin`, `stdout` and `stderr`."""
         return Forked(self, self._start(folder, environment, arguments, files))
 
     def ended(self, pid: int) -> int | None:
