@@ -9,12 +9,14 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.http.hub import Hub
 from datacollect.http.pages import ApiDescription
 from tests.factories import make_event, make_program, push
 
 pytestmark = pytest.mark.anyio
 
-STRANGE = ["-1", "0", "1e9", "0x10", "+5", " 5", "5_0", "１２", "NaN", "9" * 10, "9" * 19, "9" * 400, "9" * 5000, "1.5"]
+OUT_OF_RANGE = ["-1", "0", "9" * 10, "9" * 19, "9" * 400]
+STRANGE = ["1e9", "0x10", "+5", " 5", "5_0", "１２", "NaN", "9" * 5000, "1.5", *OUT_OF_RANGE]
 MOST_EVENTS = 10_000
 IN_WORDS = re.compile(r"at most\s+[\d,]+|more\s+than\s+[\d,]+")
 
@@ -26,12 +28,14 @@ def reading(app: FastAPI) -> dict[str, dict[str, Any]]:
     return {path: item["get"] for path, item in paths.items() if "get" in item}
 
 
-async def test_no_number_in_a_query_is_too_strange_to_be_answered(app: FastAPI, admin: AsyncClient) -> None:
+async def test_no_number_in_a_query_is_too_strange_to_be_answered(app: FastAPI, hub: Hub, admin: AsyncClient) -> None:
+    """How it is spelt is looked at before a database is asked: PostgreSQL is asked for what may be too large for it."""
     program = await make_program(admin)
+    numbers = STRANGE if hub.db.dialect == "sqlite" else OUT_OF_RANGE
     asked = 0
     for path, operation in reading(app).items():
         names = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query" and p["name"] != "configId"]
-        for name, value in itertools.product(names, STRANGE):
+        for name, value in itertools.product(names, numbers):
             address = path.replace("{id}", program).replace("{guid}", "g")
             answer = await admin.get(address, params={"configId": program, name: value})
             assert answer.status_code < 500, (path, name, value[:30], answer.text)

@@ -37,7 +37,7 @@ from tests.factories import make_config
 from tests.memory import MemoryDatabase
 from tests.states import derived_state, ruin
 
-LIVES = int(os.environ.get("HUB_MERGED_LIVES", "100"))
+LIVES = int(os.environ.get("HUB_MERGED_LIVES", "50"))
 STORED_LIVES = int(os.environ.get("HUB_STORED_LIVES", "3"))
 STEPS = 25
 PEOPLE = [f"p{number}" for number in range(6)]

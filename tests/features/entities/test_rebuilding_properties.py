@@ -1,7 +1,7 @@
-"""Thousands of random histories: what a rebuild makes of each is what is live, byte for byte.
+"""A thousand random histories: what a rebuild makes of each is what is live, byte for byte.
 
 Each has entities of its own; some run side by side in one program, so that they share its batches. All take the real log,
-the real statements and the real rebuild, in SQLite's memory; some hundred more run on PostgreSQL. For more of them, such as
+the real statements and the real rebuild, in SQLite's memory; a hundred more run on PostgreSQL. For more of them, such as
 10,000 and 500: HUB_HISTORIES and HUB_POSTGRES_HISTORIES.
 """
 
@@ -32,7 +32,7 @@ from tests.histories import GUIDS, Chance
 from tests.memory import MemoryDatabase
 from tests.states import derived_state, ruin
 
-HISTORIES = int(os.environ.get("HUB_HISTORIES", "2500"))
+HISTORIES = int(os.environ.get("HUB_HISTORIES", "1000"))
 TOGETHER = 25
 """Histories in one program."""
 BATCHES = 5
@@ -104,7 +104,7 @@ def test_a_rebuild_gives_the_live_state(runner: asyncio.Runner, measured: Callab
 def test_so_does_one_on_postgresql(
     runner: asyncio.Runner, postgres_server: str, tmp_path: Path, measured: Callable[[str, object], None]
 ) -> None:
-    wanted = int(os.environ.get("HUB_POSTGRES_HISTORIES", "200"))
+    wanted = int(os.environ.get("HUB_POSTGRES_HISTORIES", "100"))
     dice = random.Random(wanted)
 
     async def work() -> Counter[str]:

@@ -14,7 +14,7 @@ from tests.features.reviews.world import REVIEWED, Staff, make_staff, set_policy
 
 pytestmark = pytest.mark.anyio
 
-TRIES = int(os.environ.get("HUB_REVIEW_TRIES", "150"))
+TRIES = int(os.environ.get("HUB_REVIEW_TRIES", "75"))
 LEVELS = {"viewer": 1, "enumerator": 2, "supervisor": 3, "program-admin": 4, "system-admin": 5}
 ROLES = (*LEVELS, None)
 DECISIONS = {

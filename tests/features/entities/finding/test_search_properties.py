@@ -1,6 +1,9 @@
-"""Whatever is searched for, on both engines: no crash, no other program's entity, and what the oracle finds."""
+"""Whatever is searched for, on both engines: no crash, no other program's entity, and what the oracle finds.
+
+HUB_SEARCHED_CROWDS says how many crowds of people are searched on each."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +21,8 @@ from tests.factories import make_config, make_event, make_program, new_id, push
 from tests.features.entities.finding.oracle import meets
 
 pytestmark = pytest.mark.anyio
+
+CROWDS = int(os.environ.get("HUB_SEARCHED_CROWDS", "40"))
 
 SEARCHABLE = {
     "components": [
@@ -113,7 +118,7 @@ async def listed(client: AsyncClient, program: str) -> list[dict[str, Any]]:
     return entities
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=CROWDS, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(people=PEOPLE, searches=st.lists(CRITERIA, min_size=1, max_size=10), followed=st.integers(0, 30))
 async def test_a_search_finds_what_meets_the_criteria(
     app: FastAPI,
