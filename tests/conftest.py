@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -19,9 +20,12 @@ from httpx2 import AsyncClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
 
 from datacollect.app import create_app
-from datacollect.db import Database, open_database
+from datacollect.db import Database, open_database, postgres, sqlite
+from datacollect.db.core import AsyncEngine, create_async_engine
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.features.users import passwords
@@ -139,6 +143,27 @@ def _cheap_hashes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_hasher", cheap)
         patch.setattr(passwords, "NOBODYS_HASH", cheap.hash("the password of nobody"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """Hundreds of hubs are made here, each with engines of its own, and all of them say the same: what one engine has
+    compiled serves the next of its kind."""
+    compiled: dict[type, LRUCache[Any, Any]] = {}
+
+    def sharing(*arguments: Any, **options: Any) -> AsyncEngine:
+        engine = create_async_engine(*arguments, **options)
+        shared = compiled.setdefault(type(engine.dialect), LRUCache(5000))
+        engine.sync_engine._compiled_cache = shared
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        # It is found by the statement and the dialect, of which each engine has its own.
+        patch.setattr(DefaultDialect, "__hash__", lambda dialect: hash(type(dialect)))
+        patch.setattr(DefaultDialect, "__eq__", lambda dialect, other: type(dialect) is type(other))
+        for module in (postgres, sqlite):
+            patch.setattr(module, "create_async_engine", sharing)
         yield
 
 

@@ -22,8 +22,9 @@ _EVERY_SECONDS = 0.02
 _ROUNDS = 3
 _CLIENTS = 8
 _UNTIL_BUSY_SECONDS = 1.5
-_UNTIL_QUIET_SECONDS = 3.0
-"""What was pushed is sealed by then."""
+_IDLE_SHARE = 0.1
+"""Of a core, which hub and database take together when there is nothing left to be done."""
+_MOST_SECONDS_TO_SETTLE = 90
 _LONGEST_SECONDS = 8
 _MOST_CURSORS = 200
 
@@ -47,9 +48,10 @@ class _Phase:
 
 
 async def bystander(bench: Bench) -> None:
-    """Latency of a token check, a page of ten and a push of one, quiet and while eight clients push or pull in bulk."""
+    """Latency of a token check, a page of ten and a push of one, quiet, while eight clients push or pull in bulk, and
+    while the hub works off what pushes have left."""
     seconds = min(bench.options.seconds, _LONGEST_SECONDS)
-    phases = {"quiet": _Phase()} | {name: _Phase() for name in _BULKS}
+    phases = {name: _Phase() for name in ("quiet", *_BULKS, "behind")}
     async with (
         program(bench, "bulk-read", **_CONFIG) as read,
         program(bench, "bulk", **_CONFIG) as written,
@@ -68,9 +70,13 @@ async def bystander(bench: Bench) -> None:
         for number in range(bench.options.rounds or _ROUNDS):
             for name, phase in phases.items():
                 await bench.client.sign_in()
+                if name == "behind":  # of pushes as in the phase before the pulls, and nobody waits for it
+                    async with _bulk(bench, {"config_id": written, **_BULKS["push1000"]}, seconds, phase):
+                        pass
+                else:
+                    await _settle(bench, seconds)
                 meter = bench.meter()
-                if name == "quiet":
-                    await asyncio.sleep(min(_UNTIL_QUIET_SECONDS, 3 * seconds))
+                if name in ("quiet", "behind"):
                     await _stand_by(bench, own, maker, phase, seconds)
                 else:
                     config_id = written if "batch" in _BULKS[name] else read
@@ -85,13 +91,24 @@ async def bystander(bench: Bench) -> None:
     _tell(bench, phases)
 
 
+async def _settle(bench: Bench, seconds: float) -> None:
+    """Until what was pushed is indexed and sealed: the database works longest for it."""
+    look = min(1.0, seconds)
+    for _ in range(round(_MOST_SECONDS_TO_SETTLE / look)):
+        meter = bench.meter()
+        await asyncio.sleep(look)
+        used = meter.read()
+        if sum(used.get(part, {}).get("cpu_seconds", 0.0) for part in ("server", "database")) <= _IDLE_SHARE * look:
+            return
+
+
 def _tell(bench: Bench, phases: Mapping[str, _Phase]) -> None:
     quiet = {kind: found.summary()["latency_ms"] for kind, found in phases["quiet"].samples.items()}
     for name, phase in phases.items():
         for kind, found in phase.samples.items():
             told = found.summary()
             ratios = {share: round(told["latency_ms"][share] / quiet[kind][share], 2) for share in ("p50", "p95")}
-            beside = {} if name == "quiet" else {"ratio": ratios, "bulk": phase.bulks}
+            beside: dict[str, Any] = {} if name == "quiet" else {"ratio": ratios, "bulk": phase.bulks}
             bench.report.add({"key": f"bystander/{name}/{kind}", **told, **beside})
             if beside:
                 say(f"  {name}, {kind}: " + "  ".join(f"{share} x{ratio}" for share, ratio in ratios.items()))

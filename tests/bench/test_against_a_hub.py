@@ -159,7 +159,7 @@ def test_a_long_history_is_measured_and_can_be_kept(tmp_path: Path) -> None:
 def test_a_bystander_is_measured_beside_others_in_bulk(run: Run) -> None:
     result = run("bystander", "--events 60 --seconds 0.3 --rounds 1")
     cells = {cell["key"]: cell for cell in result["cells"]}
-    phases, kinds = ("quiet", "push100", "push1000", "pull10", "pull1000"), ("check-token", "pull10", "push1")
+    phases, kinds = ("quiet", "push100", "push1000", "pull10", "pull1000", "behind"), ("check-token", "pull10", "push1")
     assert set(cells) == {f"bystander/{phase}/{kind}" for phase in phases for kind in kinds}
     assert all(set(cell["outcomes"]) == {"200"} for cell in cells.values())
     busy = cells["bystander/push100/push1"]

@@ -1,11 +1,13 @@
 """SQL of signing in."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    Executable,
     and_,
     bindparam,
     case,
@@ -18,14 +20,20 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import Reading, Tx, insert_into
+from datacollect.db import Dialect, Reading, Tx, insert_for
 from datacollect.features.auth.errors import UserGone
 from datacollect.features.auth.model import LiveSession, Session
 from datacollect.features.auth.tables import attempts, familiar_origins, sessions
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.source import Source
+
+_FORGOTTEN_AT_ONCE = 100
+
+# Statements of each sign-in are made once: building one costs more than running it.
+_INSERT_SESSION = insert(sessions)
 
 
 async def insert_session(tx: Tx, session: Session, source: Source) -> None:
@@ -40,7 +48,7 @@ async def insert_session(tx: Tx, session: Session, source: Source) -> None:
         "expires_ms": session.expires_at,
     } | _used(source, session.rotated_at)
     try:
-        await tx.execute(insert(sessions).values(values))
+        await tx.execute(_INSERT_SESSION, values)
     except IntegrityError as deleted:
         raise UserGone() from deleted
 
@@ -49,12 +57,21 @@ def _used(source: Source, now: Millis) -> dict[str, object]:
     return {"last_used_ms": now, "origin": source.origin, "user_agent": source.user_agent}
 
 
+_ENDED = or_(
+    sessions.c.expires_ms <= bindparam("now"),
+    sessions.c.revoked_ms.is_not(None),
+    sessions.c.version < bindparam("version_of_account"),
+)
+# What another transaction holds is left to the next time: waiting for it could end in a deadlock.
+_ENDED_FAMILIES = (
+    select(sessions.c.family).where(sessions.c.user_id == bindparam("user"), _ENDED).with_for_update(skip_locked=True)
+)
+_DELETE_ENDED_SESSIONS = delete(sessions).where(sessions.c.family.in_(_ENDED_FAMILIES))
+
+
 async def delete_ended_sessions(tx: Tx, user_id: int, *, version: int, now: Millis) -> None:
     """Forget the user's families that nobody can use any more. `version` is the account's."""
-    ended = (sessions.c.expires_ms <= now) | sessions.c.revoked_ms.is_not(None) | (sessions.c.version < version)
-    # What another transaction holds is left to the next time: waiting for it could end in a deadlock.
-    found = select(sessions.c.family).where(sessions.c.user_id == user_id, ended).with_for_update(skip_locked=True)
-    await tx.execute(delete(sessions).where(sessions.c.family.in_(found)))
+    await tx.execute(_DELETE_ENDED_SESSIONS, {"user": user_id, "version_of_account": version, "now": now})
 
 
 def _lasts(now: Millis | BindParameter[Any]) -> ColumnElement[bool]:
@@ -150,64 +167,105 @@ async def count_attempts(
     tx: Tx, keys: Sequence[str], *, now: Millis, window_millis: int
 ) -> Mapping[str, tuple[int, Millis]]:
     """Count one more attempt under each key; how many there are in its window, and when that began."""
-    # A beginning far ahead comes from a clock that has been set right since.
-    began = attempts.c.window_began_ms
-    ended = (began <= now - window_millis) | (began > now + window_millis)
-    statement = (
-        _insert_attempts(tx, dict.fromkeys(keys, now), count=1)
-        .on_conflict_do_update(
-            index_elements=[attempts.c.key],
-            set_={
-                "count": case((ended, 1), else_=attempts.c.count + 1),
-                "window_began_ms": case((ended, now), else_=began),
-            },
-        )
-        .returning(attempts.c.key, attempts.c.count, attempts.c.window_began_ms)
-    )
-    rows = (await tx.execute(statement)).mappings()
+    windows = dict.fromkeys(keys, now)
+    told = _windows(windows) | {"now": now, "before": now - window_millis, "after": now + window_millis}
+    rows = (await tx.execute(_counting(tx.dialect, len(windows)), told)).mappings()
     return {row["key"]: (row["count"], row["window_began_ms"]) for row in rows}
 
 
 async def give_back(tx: Tx, windows: Mapping[str, Millis]) -> None:
     """Count one attempt less under each key, if its window is still the one that began then."""
-    insert_ = _insert_attempts(tx, windows, count=0)
+    await tx.execute(_giving_back(tx.dialect, len(windows)), _windows(windows))
+
+
+@functools.cache
+def _counting(dialect: Dialect, keys: int) -> Executable:
+    # A beginning far ahead comes from a clock that has been set right since.
+    began = attempts.c.window_began_ms
+    ended = (began <= bindparam("before")) | (began > bindparam("after"))
+    counted = _insert_attempts(dialect, keys, count=1).on_conflict_do_update(
+        index_elements=[attempts.c.key],
+        set_={
+            "count": case((ended, 1), else_=attempts.c.count + 1),
+            "window_began_ms": case((ended, bindparam("now", type_=began.type)), else_=began),
+        },
+    )
+    return counted.returning(attempts.c.key, attempts.c.count, attempts.c.window_began_ms)
+
+
+@functools.cache
+def _giving_back(dialect: Dialect, keys: int) -> Executable:
+    insert_ = _insert_attempts(dialect, keys, count=0)
     same = (attempts.c.window_began_ms == insert_.excluded.window_began_ms) & (attempts.c.count > 0)
     less = case((same, attempts.c.count - 1), else_=attempts.c.count)
-    await tx.execute(insert_.on_conflict_do_update(index_elements=[attempts.c.key], set_={"count": less}))
+    return insert_.on_conflict_do_update(index_elements=[attempts.c.key], set_={"count": less})
 
 
-def _insert_attempts(tx: Tx, windows: Mapping[str, Millis], *, count: int) -> Any:
+def _insert_attempts(dialect: Dialect, keys: int, *, count: int) -> postgresql.Insert | sqlite.Insert:
+    rows = [
+        {"key": bindparam(f"key_{number}"), "window_began_ms": bindparam(f"began_{number}"), "count": count}
+        for number in range(keys)
+    ]
+    return insert_for(dialect, attempts).values(rows)
+
+
+def _windows(windows: Mapping[str, Millis]) -> dict[str, Any]:
     # Rows are locked in the order of their keys, so that two attempts cannot wait for each other.
-    rows = [{"key": key, "window_began_ms": began, "count": count} for key, began in sorted(windows.items())]
-    return insert_into(tx, attempts).values(rows)
+    told: dict[str, Any] = {}
+    for number, (key, began) in enumerate(sorted(windows.items())):
+        told |= {f"key_{number}": key, f"began_{number}": began}
+    return told
+
+
+_ENDED_ATTEMPTS = (
+    select(attempts.c.key)
+    .where(attempts.c.window_began_ms <= bindparam("before"))
+    .limit(_FORGOTTEN_AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+_DELETE_ENDED_ATTEMPTS = delete(attempts).where(attempts.c.key.in_(_ENDED_ATTEMPTS))
 
 
 async def delete_ended_attempts(tx: Tx, *, now: Millis, window_millis: int) -> None:
     """Forget some windows that are over; as `delete_ended_sessions`, without waiting for anybody."""
-    ended = attempts.c.window_began_ms <= now - window_millis
-    found = select(attempts.c.key).where(ended).limit(100).with_for_update(skip_locked=True)
-    await tx.execute(delete(attempts).where(attempts.c.key.in_(found)))
+    await tx.execute(_DELETE_ENDED_ATTEMPTS, {"before": now - window_millis})
+
+
+_SEEN_FROM_THERE = select(familiar_origins.c.seen_ms).where(
+    familiar_origins.c.account == bindparam("account"),
+    familiar_origins.c.origin == bindparam("origin"),
+    familiar_origins.c.seen_ms > bindparam("since"),
+)
 
 
 async def is_familiar(view: Reading, account: str, origin: str, *, since: Millis) -> bool:
     """Whether the account has signed in from there."""
-    seen = (
-        (familiar_origins.c.account == account)
-        & (familiar_origins.c.origin == origin)
-        & (familiar_origins.c.seen_ms > since)
-    )
-    return (await view.execute(select(familiar_origins.c.seen_ms).where(seen))).one_or_none() is not None
+    seen = await view.execute(_SEEN_FROM_THERE, {"account": account, "origin": origin, "since": since})
+    return seen.one_or_none() is not None
 
 
 async def note_familiar(tx: Tx, account: str, origin: str, *, now: Millis) -> None:
-    insert_ = insert_into(tx, familiar_origins)
-    statement = insert_.values(account=account, origin=origin, seen_ms=now)
-    await tx.execute(statement.on_conflict_do_update(index_elements=["account", "origin"], set_={"seen_ms": now}))
+    await tx.execute(_noting_familiar(tx.dialect), {"account": account, "origin": origin, "seen_ms": now})
+
+
+@functools.cache
+def _noting_familiar(dialect: Dialect) -> Executable:
+    insert_ = insert_for(dialect, familiar_origins)
+    seen = {"seen_ms": insert_.excluded.seen_ms}
+    return insert_.on_conflict_do_update(index_elements=["account", "origin"], set_=seen)
+
+
+_STRANGE_AGAIN = (
+    select(familiar_origins.c.account, familiar_origins.c.origin)
+    .where(familiar_origins.c.seen_ms <= bindparam("before"))
+    .limit(_FORGOTTEN_AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+_FORGET_FAMILIAR = delete(familiar_origins).where(
+    tuple_(familiar_origins.c.account, familiar_origins.c.origin).in_(_STRANGE_AGAIN)
+)
 
 
 async def forget_familiar(tx: Tx, *, before: Millis) -> None:
     """Forget a few that nobody has signed in from for long; without waiting for anybody."""
-    columns = familiar_origins.c
-    old = select(columns.account, columns.origin).where(columns.seen_ms <= before).limit(100)
-    place = tuple_(columns.account, columns.origin)
-    await tx.execute(delete(familiar_origins).where(place.in_(old.with_for_update(skip_locked=True))))
+    await tx.execute(_FORGET_FAMILIAR, {"before": before})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, tuple_
+from sqlalchemy import bindparam, delete, insert, select, tuple_
 
 from datacollect.db import Reading, Tx
 from datacollect.features.security_log.model import Entry, Filters, Mark
@@ -14,14 +14,25 @@ from datacollect.kernel.clock import Millis
 _columns = security_log.c
 
 
+# Made once: building one costs more than running it.
+_INSERT = insert(security_log)
+_OLDEST = (
+    select(_columns.id)
+    .where(_columns.recorded_ms < bindparam("instant"))
+    .order_by(_columns.recorded_ms)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_DELETE_OLDEST = delete(security_log).where(_columns.id.in_(_OLDEST))
+
+
 async def insert_entry(tx: Tx, *, details: Any, **columns: Any) -> None:
-    await tx.execute(insert(security_log).values(details=msgspec.json.encode(details).decode(), **columns))
+    await tx.execute(_INSERT, {"details": msgspec.json.encode(details).decode(), **columns})
 
 
 async def delete_before(tx: Tx, instant: Millis, *, most: int) -> None:
     """Forget some of what is older, without waiting for others who do the same."""
-    old = select(_columns.id).where(_columns.recorded_ms < instant).order_by(_columns.recorded_ms).limit(most)
-    await tx.execute(delete(security_log).where(_columns.id.in_(old.with_for_update(skip_locked=True))))
+    await tx.execute(_DELETE_OLDEST, {"instant": instant, "most": most})
 
 
 async def list_newest(view: Reading, filters: Filters, *, before: Mark | None, limit: int) -> Sequence[Entry]:

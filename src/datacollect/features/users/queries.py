@@ -47,13 +47,18 @@ def _json(value: Sequence[Any]) -> str:
     return msgspec.json.encode(value).decode()
 
 
-async def _find(view: Reading, condition: ColumnElement[bool]) -> User | None:
-    row = (await view.execute(select(users).where(condition))).one_or_none()
+# Made once, as they are for each sign-in and each change of an account: building one costs more than running it.
+_BY_ID = select(users).where(users.c.id == bindparam("wanted"))
+_BY_EMAIL = select(users).where(users.c.email == bindparam("wanted"))
+
+
+async def _find(view: Reading, statement: Select[Any], wanted: object) -> User | None:
+    row = (await view.execute(statement, {"wanted": wanted})).one_or_none()
     return None if row is None else _user(row)
 
 
 async def find_user(view: Reading, user_id: UserId) -> User | None:
-    return await _find(view, users.c.id == user_id)
+    return await _find(view, _BY_ID, user_id)
 
 
 async def find_user_and(
@@ -72,7 +77,7 @@ def _user_and(also: ColumnElement[Any]) -> Select[Any]:
 
 async def find_user_by_email(view: Reading, email: str) -> User | None:
     """`email` is in its normal form."""
-    return await _find(view, users.c.email == email)
+    return await _find(view, _BY_EMAIL, email)
 
 
 async def find_users(view: Reading, user_ids: Collection[UserId]) -> Mapping[UserId, User]:
