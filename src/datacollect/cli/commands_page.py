@@ -9,7 +9,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 _INTRO = """\
 # Command line
 
-Made by `datacollect reference command-line`. `datacollect COMMAND --help` tells it on the terminal, with the values that options have without being said. How to use the commands:
+Made by `datacollect reference command-line`. `datacollect COMMAND --help` tells it on the terminal, with the values that options have without being said; `datacollect --version` tells the version. How to use the commands:
 [automate with the command line](../how-to/automate-with-the-command-line.md); who they act as, and what may run beside a
 server: [decision 34](../decisions/0034-the-command-line.md).
 
