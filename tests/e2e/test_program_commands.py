@@ -54,7 +54,7 @@ def test_a_program_is_created_changed_and_brought_back(run: Run) -> None:
         ("visit", "record", 0),
     ]
     assert refused(run, "program", "show", "nobody")["code"] == "PROGRAM_NOT_FOUND"
-    assert refused(run, "program", "show", "a b")["code"] == "INVALID_CONFIG_ID"
+    assert run("program", "show", "a b", "--json").returncode == 2
 
 
 @pytest.mark.usefixtures("migrated")
@@ -154,8 +154,6 @@ def test_a_qr_code_is_drawn_and_written(run: Run, tmp_path: Path) -> None:
     with Image.open(png) as image:
         [code] = zxingcpp.read_barcodes(image)
     assert code.text == address
-    pdf = run("program", "qr", "camp", "--out", "camp.pdf")
-    assert (pdf.returncode, pdf.stderr) == (1, "datacollect: A QR code is written as .png or .svg.\n")
 
 
 ANYTHING = ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET", "DATA_DIR")

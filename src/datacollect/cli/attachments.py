@@ -9,6 +9,7 @@ import typer
 
 from datacollect.cli.beside import AsJson, answering, with_hub
 from datacollect.cli.files import import_attachments
+from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import counted, print_json, progress_bar, shown
 from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
@@ -44,7 +45,8 @@ def attachments() -> None:
 @app.command("check")
 def check_attachments(
     program: Annotated[
-        list[str] | None, typer.Option(help="Program to check; may be repeated. All if left out.")
+        list[str] | None,
+        typer.Option(help="Program to check; may be repeated. All if left out.", callback=config_ids),
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with its hash.")] = False,
     repair: Annotated[
@@ -68,7 +70,8 @@ def check_attachments(
 def take_in(
     folder: Annotated[Path, typer.Argument(help="A folder that `datacollect export --attachments` has written.")],
     program: Annotated[
-        str | None, typer.Option(help="Id of the program to import into; that of the folder if left out.")
+        str | None,
+        typer.Option(help="Id of the program to import into; that of the folder if left out.", callback=config_ids),
     ] = None,
 ) -> None:
     """Import the attachments of an export. Beside a running hub, too; again is harmless, and goes on where it was cut. Ends with 0 when all are stored, else with 1."""

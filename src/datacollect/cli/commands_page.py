@@ -17,8 +17,8 @@ server: [decision 34](../decisions/0034-the-command-line.md).
 |---|---|
 | 0 | done |
 | 1 | refused: one line on standard error says why, with `--json` an object with `code` and `message`. `program lint`: there are errors |
-| 2 | the command is mistyped. `rebuild`: something is wrong |
-| 3 | `verify`: something is wrong. `permissions explain`: the account may not |
+| 2 | the command line itself is wrong: an unknown option, a value that nobody can mean. Nothing was opened |
+| 3 | something is wrong (`verify`, `rebuild`, `attachments check`, `secrets reseal`). `permissions explain`: the account may not |
 
 What was asked for is on standard output, everything else on standard error. Where commands read [settings](settings.md), they read
 them as `serve` does: from the environment and from `.env` in the working folder.

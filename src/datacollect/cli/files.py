@@ -22,6 +22,7 @@ from datacollect.assembly import (
 )
 from datacollect.cli.alone import alone_in
 from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
 from datacollect.db.database import closing
@@ -50,7 +51,7 @@ class OutputFailed(DataCollectError):
 
 
 def export_program(
-    program: Annotated[str, typer.Argument(help="Id of the program.")],
+    program: Annotated[str, typer.Argument(help="Id of the program.", callback=config_ids)],
     out: Annotated[str, typer.Option("--out", help="File to write, or `-` for standard output.")],
     format: Annotated[Format, typer.Option(help="What kind of file.")] = Format.JSON,
     what: Annotated[
@@ -72,7 +73,8 @@ def export_program(
     # Lines of the log go to standard output by default: that is the file's.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
-    order = order_of(format, wanted, form=form, header=header, bom=bom)
+    with mistyped():
+        order = order_of(format, wanted, form=form, header=header, bom=bom)
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
@@ -154,7 +156,8 @@ def _failing(out: str) -> Iterator[None]:
 def import_program(
     file: Annotated[Path, typer.Argument(help="An export as json, of everything.")],
     as_id: Annotated[
-        str | None, typer.Option("--as", help="Id of the program to import into; the file's own if left out.")
+        str | None,
+        typer.Option("--as", help="Id of the program to import into; the file's own if left out.", callback=config_ids),
     ] = None,
     attachments: Annotated[
         Path | None, typer.Option(help="Folder of its attachments; they can also be imported later, alone.")

@@ -21,6 +21,7 @@ from datacollect.cli.editing import (
     tell_saved,
 )
 from datacollect.cli.linting import lint_programs
+from datacollect.cli.mistyped import checked
 from datacollect.cli.purging import purge_program
 from datacollect.cli.showing import counted, print_facts, print_json, print_table, progress_bar
 from datacollect.db import EVERY_TENANT
@@ -34,7 +35,7 @@ from datacollect.features.tenants.model import ANYTHING, LARGEST_CONFIG_BYTES, E
 from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.features.tenants.seeding_job import KIND as SEEDING
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import InvalidRequest
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
 from datacollect.kernel.source import AT_THE_COMMAND_LINE
 from datacollect.settings import Settings, load_settings
@@ -227,14 +228,30 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
         tell({"id": program_id, "status": "running"}, f"{program_id} runs.", as_json=as_json)
 
 
+def _require_picture(path: str | Path) -> None:
+    if Path(path).suffix.lower() not in _PICTURES:
+        raise InvalidRequest("A QR code is written as .png or .svg.")
+
+
+def _require_address(text: str) -> None:
+    if not text.startswith(("http://", "https://")):
+        raise InvalidRequest("The hub's address begins with http:// or https://.")
+
+
 @app.command("qr")
 def print_qr(
     program_id: ProgramId,
     out: Annotated[
-        Path | None, typer.Option(help="Write a .png or .svg file, and do not draw on the terminal.")
+        Path | None,
+        typer.Option(
+            help="Write a .png or .svg file, and do not draw on the terminal.", callback=checked(_require_picture)
+        ),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(help="The hub's address as devices reach it. [default: PUBLIC_BASE_URL]")
+        str | None,
+        typer.Option(
+            help="The hub's address as devices reach it. [default: PUBLIC_BASE_URL]", callback=checked(_require_address)
+        ),
     ] = None,
 ) -> None:
     """The QR code that brings the program onto a device: it holds the address of the onboarding file, and no secret."""
@@ -246,8 +263,6 @@ def print_qr(
         return str(document["artifactId"])
 
     with answering(as_json=False):
-        if out is not None and out.suffix.lower() not in _PICTURES:
-            raise StartupError("A QR code is written as .png or .svg.")
         artifact_id = with_hub(work)
         address = base_url.rstrip("/") if base_url else _base_url(load_settings())
         if out is None:

@@ -14,7 +14,8 @@ from datacollect.settings import check_keys, load_settings
 
 app = typer.Typer(help="Secrets of programs in the database.", no_args_is_help=True)
 
-_WRONG = 2
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 @app.callback()
@@ -24,7 +25,7 @@ def secrets() -> None:
 
 @app.command("reseal")
 def reseal_secrets() -> None:
-    """Seal with SECRETS_KEY what older keys have sealed. Beside a running hub, too; again is harmless. Ends with 2 if a secret cannot be opened."""
+    """Seal with SECRETS_KEY what older keys have sealed. Beside a running hub, too; again is harmless. Ends with 3 if a secret cannot be opened."""
     settings = load_settings()
     check_keys(settings)
 
