@@ -13,7 +13,7 @@ from datacollect.cli.commands import command_line
 
 ANY_TEXT = {
     "file", "files", "folder", "out", "db", "path", "attachments",  # what cannot be opened is told when it is opened
-    "host", "client_id", "client_secret", "search", "form", "kind", "language", "address",
+    "host", "client_id", "client_secret", "search", "form", "kind", "language",
     "job_id", "route",  # there may be none such, which ends with 1
     "yes_purge",  # to be the id once more; ends with 1, as what is typed at the prompt
 }  # fmt: skip
@@ -83,3 +83,22 @@ def test_what_does_not_go_together_is_told_as_mistyped(line: str, monkeypatch: p
     ended = CliRunner().invoke(command_line(), line.split())
     assert (ended.exit_code, ended.stdout) == (2, ""), ended.output
     assert "Usage: " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        ("+49 151 (123)-456", True),
+        ("a.b@hub.test", True),
+        ("12", False),
+        ("hello", False),
+        ("a@hub.test,b@hub.test", False),
+    ],
+)
+def test_a_test_message_goes_to_what_can_be_an_address(address: str, is_one: bool) -> None:
+    command, line = COMMANDS["messages test"], ["south", address]
+    if is_one:
+        command.make_context("test", line)
+    else:
+        with pytest.raises(typer.BadParameter, match=r"neither a phone number, as in \+49 151 123456, nor an e-mail"):
+            command.make_context("test", line)

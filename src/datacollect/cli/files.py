@@ -69,12 +69,12 @@ def export_program(
     ] = None,
 ) -> None:
     """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
-    settings = load_settings()
-    # Lines of the log go to standard output by default: that is the file's.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
     with mistyped():
         order = order_of(format, wanted, form=form, header=header, bom=bom)
+    settings = load_settings()
+    # Lines of the log go to standard output by default: that is the file's.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
