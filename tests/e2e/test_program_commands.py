@@ -204,7 +204,9 @@ def test_a_config_that_is_refused_is_told_with_every_issue(run: Run) -> None:
     assert unreadable.stderr.startswith("datacollect: -: The file is not valid JSON")
 
 
-def test_a_database_that_is_not_there_is_told(run: Run) -> None:
+def test_a_database_without_tables_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hub.sqlite3").touch()
     ended = run("program", "list")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("datacollect: This database is not there or not up to date.")

@@ -156,7 +156,7 @@ async def test_an_unknown_program_and_a_database_that_is_not_there_are_refused(r
     assert await rebuild(run, "--tenant", "nobody") == (1, [], "datacollect: There is no log of nobody.\n")
     ended = await asyncio.to_thread(run, "rebuild", without=("DATABASE_URL",), DATA_DIR="elsewhere")
     assert ended.returncode == 1
-    assert ended.stderr.startswith("datacollect: This database is not there or not up to date.")
+    assert ended.stderr.startswith("datacollect: There is no hub's data in DATA_DIR, elsewhere.")
 
 
 async def test_a_running_hub_does_not_mind(run: Run, serve: Serve, filled: Filled) -> None:

@@ -165,7 +165,9 @@ async def test_a_mistyped_option_is_no_finding(run: Run) -> None:
     assert (await verify(run, "--tennant", "a"))[0] == 2
 
 
-async def test_a_database_without_logs_is_not_called_in_order(run: Run) -> None:
+async def test_a_database_without_logs_is_not_called_in_order(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hub.sqlite3").touch()
     code, lines, errors = await verify(run)
     assert (code, lines) == (1, [])
     assert errors.startswith("datacollect: This database holds no logs.")

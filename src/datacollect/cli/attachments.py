@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.database import require_data
 from datacollect.cli.files import import_attachments
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import counted, print_json, progress_bar, shown
@@ -75,8 +76,9 @@ def take_in(
     ] = None,
 ) -> None:
     """Import the attachments of an export. Beside a running hub, too; again is harmless, and goes on where it was cut. Ends with 0 when all are stored, else with 1."""
-    tenant_id = TenantId(program or read_manifest(folder)[0])
-    asyncio.run(import_attachments(load_settings(), tenant_id, folder))
+    settings = load_settings()
+    require_data(settings)
+    asyncio.run(import_attachments(settings, TenantId(program or read_manifest(folder)[0]), folder))
 
 
 async def _check(

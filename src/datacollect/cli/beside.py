@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from datacollect.assembly import create_hub
-from datacollect.cli.database import require_reachable
+from datacollect.cli.database import require_data, require_reachable
 from datacollect.cli.showing import print_json, shown
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import applied_revisions, latest_revision
@@ -45,6 +45,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
     settings = load_settings().model_copy(update={"jobs_at_once": 1, "calls_at_once": 1})
     check_keys(settings)
     check_storage(settings)
+    require_data(settings)
     # Standard output is for what was asked.
     configure_logging("warning", stream=sys.stderr)
 

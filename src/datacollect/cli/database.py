@@ -1,6 +1,7 @@
 """Commands on the database."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 import typer
@@ -8,7 +9,7 @@ from sqlalchemy import TableClause, inspect
 from sqlalchemy.exc import DBAPIError
 
 from datacollect.cli.showing import shown
-from datacollect.db import Database, Reading, open_database
+from datacollect.db import Database, Reading, open_database, sqlite_file
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.kernel.errors import NotFound, StartupError
@@ -28,6 +29,17 @@ def migrate_database() -> None:
 
     asyncio.run(work())
     typer.echo("The database is up to date.")
+
+
+def require_data(settings: Settings) -> None:
+    """Raises `StartupError` where no hub has kept anything: SQLite would begin a database, and what is asked of it would
+    look like an answer."""
+    # `Path.exists` raises where the folder may not be looked into.
+    if settings.database_url is None and not os.path.exists(sqlite_file(settings.data_dir)):  # noqa: PTH110
+        raise StartupError(
+            f"There is no hub's data in DATA_DIR, {settings.data_dir}. Check DATA_DIR or DATABASE_URL; `datacollect migrate`"
+            " begins a hub there."
+        )
 
 
 def open_configured(settings: Settings) -> Database:

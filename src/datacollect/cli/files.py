@@ -21,7 +21,7 @@ from datacollect.assembly import (
     create_importer,
 )
 from datacollect.cli.alone import alone_in
-from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.database import has_table, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
@@ -73,6 +73,7 @@ def export_program(
     with mistyped():
         order = order_of(format, wanted, form=form, header=header, bom=bom)
     settings = load_settings()
+    require_data(settings)
     # Lines of the log go to standard output by default: that is the file's.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datacollect.assembly import event_store
-from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
@@ -48,6 +48,7 @@ def verify_logs(
 ) -> None:
     """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
+    require_data(settings)
 
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datacollect.app import create_app
-from datacollect.cli.database import require_reachable
+from datacollect.cli.database import require_data, require_reachable
 from datacollect.cli.mistyped import account_key, checked, config_ids
 from datacollect.db import Reading
 from datacollect.db.database import closing
@@ -40,7 +40,9 @@ def explain_permission(
     ] = None,
 ) -> None:
     """Say whether the account may call the route in the program, and why. Ends with 0 if it may, with 3 if not."""
-    application = create_app(load_settings())
+    settings = load_settings()
+    require_data(settings)
+    application = create_app(settings)
     operation = _operation(list(operations_of(application)), route)
     if not asyncio.run(_explained(application.state.hub, user, operation, tenant)):
         raise typer.Exit(_DENIED)

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from datacollect.assembly import create_rebuilder, event_store
-from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
@@ -42,6 +42,7 @@ def rebuild_state(
 ) -> None:
     """Make entities, memberships and counts from the events once more. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
+    require_data(settings)
 
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:

@@ -8,7 +8,7 @@ import typer
 from datacollect.assembly import create_event_log
 from datacollect.cli.alone import alone_in
 from datacollect.cli.beside import require_current
-from datacollect.cli.database import logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import checked, config_ids
 from datacollect.cli.showing import counted, shown
 from datacollect.db import EVERY_TENANT, Database
@@ -45,6 +45,7 @@ def note_restored(
 ) -> None:
     """After a restore from a backup, before the hub starts: devices that have seen more than the backup miss nothing then."""
     settings, backup_at = load_settings(), None if backup_time is None else _instant(backup_time)
+    require_data(settings)
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:

@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from datacollect.cli.beside import require_current
-from datacollect.cli.database import open_configured, require_reachable
+from datacollect.cli.database import open_configured, require_data, require_reachable
 from datacollect.cli.showing import counted
 from datacollect.db.database import closing
 from datacollect.features.messages import service as messages
@@ -28,6 +28,7 @@ def reseal_secrets() -> None:
     """Seal with SECRETS_KEY what older keys have sealed. Beside a running hub, too; again is harmless. Ends with 3 if a secret cannot be opened."""
     settings = load_settings()
     check_keys(settings)
+    require_data(settings)
 
     async def work() -> tuple[Resealed, tuple[int, int]]:
         async with closing(open_configured(settings)) as database:

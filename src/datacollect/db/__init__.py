@@ -1,7 +1,17 @@
 """The database: one unit of work at a time, on SQLite or PostgreSQL."""
 
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, Tx, Within
-from datacollect.db.engine import open_database
+from datacollect.db.engine import open_database, sqlite_file
 from datacollect.db.inserting import insert_into
 
-__all__ = ["EVERY_TENANT", "Database", "EveryTenant", "Reading", "Tx", "Within", "insert_into", "open_database"]
+__all__ = [
+    "EVERY_TENANT",
+    "Database",
+    "EveryTenant",
+    "Reading",
+    "Tx",
+    "Within",
+    "insert_into",
+    "open_database",
+    "sqlite_file",
+]
