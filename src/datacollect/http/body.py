@@ -66,7 +66,7 @@ async def _read_at_most(request: Request, most: int) -> None:
     async for chunk in request.stream():
         read += chunk
         if len(read) > most:
-            raise PayloadTooLarge()
+            raise PayloadTooLarge(most_bytes=most)
     # Where `Request.body` keeps it for whoever reads the body next.
     request._body = bytes(read)
 
