@@ -153,7 +153,7 @@ async def test_an_event_that_cannot_be_applied_ends_with_3_and_changes_nothing(r
 
 
 async def test_an_unknown_program_and_a_database_that_is_not_there_are_refused(run: Run, filled: Filled) -> None:
-    assert await rebuild(run, "--tenant", "nobody") == (1, [], "datacollect: There is no log of nobody.\n")
+    assert await rebuild(run, "--tenant", "nobody") == (1, [], "datacollect: There is no program nobody.\n")
     ended = await asyncio.to_thread(run, "rebuild", without=("DATABASE_URL",), DATA_DIR="elsewhere")
     assert ended.returncode == 1
     assert ended.stderr.startswith("datacollect: There is no hub's data in DATA_DIR, elsewhere.")

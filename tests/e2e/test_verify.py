@@ -113,7 +113,7 @@ async def test_an_anchor_of_another_history_ends_with_3(
 async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None:
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
-    assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+    assert errors == "datacollect: There is no program 00000000-0000-0000-0000-000000000000.\n"
 
 
 async def kept(database: Database, tenant: TenantId) -> LastVerification:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.beside import AsJson, answering, with_hub
-from datacollect.cli.database import require_data
+from datacollect.cli.database import no_such_program, require_data
 from datacollect.cli.files import import_attachments
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import counted, print_json, progress_bar, shown
@@ -18,7 +18,7 @@ from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.tenants.asked import every_program
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import NotFound, StartupError
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import StorageUnavailable
@@ -92,7 +92,7 @@ async def _check(
         there = {*known, *await every_program(view)}
     named = [TenantId(name) for name in dict.fromkeys(asked)]
     if unknown := [name for name in named if name not in there]:
-        raise NotFound(f"There is no program {shown(unknown[0])}.")
+        raise no_such_program(unknown[0])
     found = {}
     for tenant_id in named or known:
         found[tenant_id] = await _check_one(checker, system_scope(tenant_id))

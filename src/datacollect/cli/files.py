@@ -21,7 +21,7 @@ from datacollect.assembly import (
     create_importer,
 )
 from datacollect.cli.alone import alone_in
-from datacollect.cli.database import has_table, open_configured, require_data, require_reachable
+from datacollect.cli.database import has_table, no_such_program, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
@@ -34,7 +34,7 @@ from datacollect.features.exports.importing import Imported
 from datacollect.features.exports.model import Format, Header, Order, What, order_of
 from datacollect.features.exports.reading import read_metadata
 from datacollect.kernel.clock import SystemClock
-from datacollect.kernel.errors import DataCollectError, NotFound, StartupError, TenantUnknown
+from datacollect.kernel.errors import DataCollectError, StartupError, TenantUnknown
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -101,7 +101,7 @@ async def _export(database: Database, tenant: TenantId, order: Order, file: IO[b
                 async for piece in export.pieces:
                     file.write(piece)
     except TenantUnknown:
-        raise NotFound(f"There is no program {shown(tenant)}.") from None
+        raise no_such_program(tenant) from None
     tally = export.tally
     rows = ", ".join(
         f"{count:,} {name}"
@@ -215,6 +215,9 @@ async def import_attachments(settings: Settings, tenant: TenantId, folder: Path)
     async with closing(open_configured(settings)) as database:
         await require_reachable(database)
         with progress_bar(tenant, count) as progress:
-            done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
+            try:
+                done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
+            except TenantUnknown:
+                raise no_such_program(tenant) from None
     before = f"; {done.there_before:,} were there" if done.there_before else ""
     typer.echo(f"{shown(tenant)}: {done.attachments:,} attachments of {done.size_bytes:,} bytes{before}")

@@ -15,7 +15,7 @@ from datacollect.features.messages.views import message_document
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobId, find_latest
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Conflict, InvalidRequest, TenantNotFound
+from datacollect.kernel.errors import Conflict, InvalidRequest
 from datacollect.messaging import dialled, is_mailbox
 
 app = typer.Typer(help="Messages to people: see what became of them, send one to try.", no_args_is_help=True)
@@ -66,9 +66,10 @@ def send_test(
 
     async def work(hub: Hub) -> Stored:
         scope, now = editor_of(program_id), hub.clock.now()
+        await require_program(hub, scope.tenant_id)
         tenant = await hub.tenants.find(scope.tenant_id)
         if tenant is None:
-            raise TenantNotFound(scope.tenant_id)
+            raise Conflict(f"{program_id} is archived: nothing is sent for it until it is restored.")
         said = service.compose(tenant, Purpose.TEST, language=language)
         message = NewMessage(
             service.channel_of(address),

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli import versions
-from datacollect.cli.beside import AsJson, answering, as_json_text, read_json_file, with_hub, write_file
+from datacollect.cli.beside import (
+    AsJson,
+    answering,
+    as_json_text,
+    read_json_file,
+    require_program,
+    with_hub,
+    write_file,
+)
 from datacollect.cli.editing import (
     IfRevision,
     ProgramId,
@@ -110,6 +118,7 @@ def update_program(
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
         scope = editor_of(accepted.document["id"])
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             stored = await service.replace_program(
                 tx,
@@ -206,6 +215,7 @@ def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             await service.archive(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
@@ -220,6 +230,7 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             await service.restore(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
@@ -277,6 +288,7 @@ def _accepted(file: str, hub: Hub) -> Accepted:
 
 
 async def _read(hub: Hub, scope: TenantScope) -> service.Shown:
+    await require_program(hub, scope.tenant_id)
     async with hub.db.reading(scope) as view:
         return await service.read_program(view, scope, seals=hub.seals)
 
