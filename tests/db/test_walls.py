@@ -23,7 +23,7 @@ from datacollect.db.metadata import metadata
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.db.walls import naming, tenant_tables
-from datacollect.eventstore.postgres import _READ
+from datacollect.eventstore.postgres import _STATEMENTS
 from datacollect.kernel.errors import TenantUnknown, Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -424,7 +424,7 @@ async def test_a_page_of_a_log_is_read_in_its_order_also_before_the_table_has_st
     async with postgres.transaction(scope) as tx:
         await tx.run(FILL[0].replace("'filler'", "'without-statistics'").replace("filler-", "unread-"))
     async with postgres.reading(scope) as view:
-        explained = await view.fetch(f"EXPLAIN {_READ}", scope.tenant_id, 4000, None, 10)
+        explained = await view.fetch(f"EXPLAIN {_STATEMENTS.read}", scope.tenant_id, 4000, None, 10)
     async with postgres.transaction(scope) as tx:
         await tx.run("DELETE FROM events")  # others count what there is
     plan = "\n".join(row[0] for row in explained)

@@ -48,8 +48,6 @@ async def test_jobs_are_listed_called_off_and_put_in_line_again(run: Run, enviro
     assert [job["id"] for job in page["jobs"]] == [south]
     rest = told(run, "jobs", "list", "--limit", "1", "--before", page["following"])
     assert ([job["configId"] for job in rest["jobs"]], rest["following"]) == (["north"], None)
-    assert refused(run, "jobs", "list", "--before", "south")["code"] == "INVALID_JOB_CURSOR"
-    assert refused(run, "jobs", "list", "--program", "no such id")["code"] == "INVALID_CONFIG_ID"
     table = run("jobs", "list", "--limit", "1")
     assert table.stdout.splitlines()[1].split()[:4] == [south, "south", "seeding", "available"]
     assert table.stderr == f"There are more: --before {page['following']}\n"

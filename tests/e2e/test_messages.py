@@ -79,7 +79,7 @@ async def test_a_test_message_says_whether_the_hub_can_send(
     table = run("messages", "list", PROGRAM).stdout
     assert "+49…12" in table and "a…@…" in table
     assert PHONE not in table + json.dumps(listed) and MAIL not in table + json.dumps(listed)
-    assert refused(run, "messages", "test", "nobody", PHONE)["code"] == "TENANT_NOT_FOUND"
+    assert refused(run, "messages", "test", "nobody", PHONE)["code"] == "PROGRAM_NOT_FOUND"
 
 
 async def test_a_test_mail_goes_through_the_mail_server_that_the_settings_name(

@@ -10,7 +10,6 @@ import yaml
 from datacollect.cli.development import write_dev_env
 from datacollect.kernel.errors import StartupError
 from tests.e2e.conftest import Run, Serve, command
-from tests.e2e.installation import refused, told
 
 
 def test_migrate_can_be_repeated(run: Run) -> None:
@@ -85,19 +84,39 @@ def test_a_command_imports_no_routes_and_none_of_the_other_commands(
     assert _NOT_NEEDED & set(imported) == set()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("duplicates", "sweep", "nope"),
-        ("duplicates", "report", "nope"),
-        ("messages", "list", "nope"),
-        ("jobs", "list", "--program", "nope"),
-        ("user", "list", "--program", "nope"),
-    ],
-    ids=" ".join,
-)
+ABOUT_A_PROGRAM = [
+    "program export nope",
+    "program show nope --json",
+    "program archive nope --json",
+    "program restore nope --json",
+    "program qr nope",
+    "program history nope --json",
+    "program diff nope --json",
+    "program revert nope 1 --json",
+    "program purge nope --yes-purge nope --json",
+    "duplicates sweep nope --json",
+    "duplicates report nope --json",
+    "messages list nope --json",
+    "messages test nope +49151123456 --json",
+    "jobs list --program nope --json",
+    "user list --program nope --json",
+    "attachments check --program nope --json",
+    "verify --tenant nope",
+    "rebuild --tenant nope",
+    "restored --tenant nope",
+    "export nope --out -",
+]
+
+
 @pytest.mark.usefixtures("migrated")
-def test_of_a_program_that_is_not_there_nothing_is_listed_or_begun(run: Run, command: tuple[str, ...]) -> None:
-    """An empty table would look like an answer."""
-    assert refused(run, *command) == {"code": "NOT_FOUND", "message": "There is no program nope."}
-    assert told(run, "jobs", "list")["jobs"] == []
+def test_of_a_program_that_is_not_there_nothing_is_listed_or_begun(run: Run) -> None:
+    """An empty table would look like an answer. All say the same."""
+    for line in ABOUT_A_PROGRAM:
+        ended = run(*line.split(), PURGE="true")
+        assert (ended.returncode, ended.stdout) == (1, ""), line
+        if "--json" in line:
+            told = json.loads(ended.stderr)
+            assert told == {"code": "PROGRAM_NOT_FOUND", "message": "There is no program nope."}, line
+        else:
+            assert ended.stderr == "datacollect: There is no program nope.\n", line
+    assert json.loads(run("jobs", "list", "--json").stdout)["jobs"] == []

@@ -54,7 +54,7 @@ def test_a_program_is_created_changed_and_brought_back(run: Run) -> None:
         ("visit", "record", 0),
     ]
     assert refused(run, "program", "show", "nobody")["code"] == "PROGRAM_NOT_FOUND"
-    assert refused(run, "program", "show", "a b")["code"] == "INVALID_CONFIG_ID"
+    assert run("program", "show", "a b", "--json").returncode == 2
 
 
 @pytest.mark.usefixtures("migrated")
@@ -154,8 +154,6 @@ def test_a_qr_code_is_drawn_and_written(run: Run, tmp_path: Path) -> None:
     with Image.open(png) as image:
         [code] = zxingcpp.read_barcodes(image)
     assert code.text == address
-    pdf = run("program", "qr", "camp", "--out", "camp.pdf")
-    assert (pdf.returncode, pdf.stderr) == (1, "datacollect: A QR code is written as .png or .svg.\n")
 
 
 ANYTHING = ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET", "DATA_DIR")
@@ -206,7 +204,9 @@ def test_a_config_that_is_refused_is_told_with_every_issue(run: Run) -> None:
     assert unreadable.stderr.startswith("datacollect: -: The file is not valid JSON")
 
 
-def test_a_database_that_is_not_there_is_told(run: Run) -> None:
+def test_a_database_without_tables_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hub.sqlite3").touch()
     ended = run("program", "list")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("datacollect: This database is not there or not up to date.")

@@ -100,10 +100,10 @@ async def test_a_changed_row_is_told_without_its_values_and_mended(run: Run, fil
         "  search term a in words: is missing",
         "  search term a in words: does not follow from the log",
     ]
-    assert await rebuild(run, "--check", "--tenant", "p") == (2, different, "")
+    assert await rebuild(run, "--check", "--tenant", "p") == (3, different, "")
     code, lines, _ = await rebuild(run, "--check", "--show-values", "--tenant", "p")
     assert (code, lines[1:]) == (
-        2,
+        3,
         [
             "  entity a: name differs: 'Secret', by the log 'Ana'",
             "  entity a: data.name differs: '\"Secret\"', by the log '\"Ana\"'",
@@ -122,7 +122,7 @@ async def test_rows_and_counts_that_do_not_follow_from_the_log_are_told(run: Run
     scope = await filled.add("p", HOUSEHOLD)
     await ruin(filled.database, scope)
     code, lines, _ = await rebuild(run, "--check")
-    assert code == 2
+    assert code == 3
     assert lines[1:] == [
         "  entity a: name differs",
         "  entity a: version differs",
@@ -138,7 +138,7 @@ async def test_rows_and_counts_that_do_not_follow_from_the_log_are_told(run: Run
     ]
 
 
-async def test_an_event_that_cannot_be_applied_ends_with_2_and_changes_nothing(run: Run, filled: Filled) -> None:
+async def test_an_event_that_cannot_be_applied_ends_with_3_and_changes_nothing(run: Run, filled: Filled) -> None:
     scope = await filled.add("p", HOUSEHOLD)
     async with filled.database.transaction(scope) as tx:
         await tx.execute(update(events).where(events.c.tenant_id == "p").values(body='"x"'))
@@ -148,15 +148,15 @@ async def test_an_event_that_cannot_be_applied_ends_with_2_and_changes_nothing(r
         "WRONG: p: 1 event cannot be applied; the state is left as it is",
         f"  BODY_UNREADABLE at position 1 (event {HOUSEHOLD.guid})",
     ]
-    assert await rebuild(run) == (2, lines, "")
+    assert await rebuild(run) == (3, lines, "")
     assert await filled.state(scope) == ruined
 
 
 async def test_an_unknown_program_and_a_database_that_is_not_there_are_refused(run: Run, filled: Filled) -> None:
-    assert await rebuild(run, "--tenant", "nobody") == (1, [], "datacollect: There is no log of nobody.\n")
+    assert await rebuild(run, "--tenant", "nobody") == (1, [], "datacollect: There is no program nobody.\n")
     ended = await asyncio.to_thread(run, "rebuild", without=("DATABASE_URL",), DATA_DIR="elsewhere")
     assert ended.returncode == 1
-    assert ended.stderr.startswith("datacollect: This database is not there or not up to date.")
+    assert ended.stderr.startswith("datacollect: There is no hub's data in DATA_DIR, elsewhere.")
 
 
 async def test_a_running_hub_does_not_mind(run: Run, serve: Serve, filled: Filled) -> None:

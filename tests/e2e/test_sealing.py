@@ -65,7 +65,7 @@ async def test_a_key_is_changed_and_the_old_one_let_go(
         )
         assert await reseal() == (0, nothing)
         code, text = await reseal(SECRETS_KEY=NEW)
-        assert code == 2 and text.startswith(nothing + "WRONG: 3 rows") and "SECRETS_KEY_PREVIOUS" in text
+        assert code == 3 and text.startswith(nothing + "WRONG: 3 rows") and "SECRETS_KEY_PREVIOUS" in text
         assert await reseal(SECRETS_KEY_PREVIOUS=OLD) == (0, all_three)
         assert await reseal() == (0, nothing)
         assert await reseal(SECRETS_KEY=THIRD, SECRETS_KEY_PREVIOUS=NEW) == (0, all_three)

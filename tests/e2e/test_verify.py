@@ -113,7 +113,7 @@ async def test_an_anchor_of_another_history_ends_with_3(
 async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None:
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
-    assert errors == "datacollect: There is no log of 00000000-0000-0000-0000-000000000000.\n"
+    assert errors == "datacollect: There is no program 00000000-0000-0000-0000-000000000000.\n"
 
 
 async def kept(database: Database, tenant: TenantId) -> LastVerification:
@@ -165,7 +165,9 @@ async def test_a_mistyped_option_is_no_finding(run: Run) -> None:
     assert (await verify(run, "--tennant", "a"))[0] == 2
 
 
-async def test_a_database_without_logs_is_not_called_in_order(run: Run) -> None:
+async def test_a_database_without_logs_is_not_called_in_order(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hub.sqlite3").touch()
     code, lines, errors = await verify(run)
     assert (code, lines) == (1, [])
     assert errors.startswith("datacollect: This database holds no logs.")

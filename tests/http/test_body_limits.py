@@ -69,6 +69,7 @@ async def test_the_last_byte_that_fits_and_the_first_that_does_not(
         "PAYLOAD_TOO_LARGE",
     )
     assert body["error"] == body["message"]
+    assert (body["maxBytes"], "`maxBytes`" in body["help"]) == (limit, True)
 
 
 async def test_a_large_push_is_refused_before_its_sender_is_known(open_hub: OpenHub) -> None:

@@ -184,3 +184,27 @@ async def test_browsers_get_json_too(open_hub: OpenHub) -> None:
     async with open_hub() as client:
         answer = await client.get("/nowhere", headers={"Accept": "text/html"})
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("application/x-www-form-urlencoded; charset=utf-8", "this body came as `application/x-www-form-urlencoded`."),
+        ("text/plain", "this body came as `text/plain`."),
+        ("application/json", None),
+        ("application/vnd.hub+json", None),
+        ("", None),
+    ],
+)
+async def test_what_is_no_json_is_told_with_what_it_was_declared_to_be(
+    open_hub: OpenHub, declared: str, told: str | None
+) -> None:
+    headers = {"Content-Type": declared} if declared else {}
+    async with open_hub(extend) as client:
+        refused = await client.post("/try/read", content=b"left=1&right=xy", headers=headers)
+        taken = await client.post("/try/read", content=b'{"left": 1, "right": "xy"}', headers=headers)
+    assert (refused.status_code, refused.json()["code"], taken.status_code) == (400, "INVALID_JSON", 200)
+    if told is None:
+        assert "came as" not in refused.json()["help"]
+    else:
+        assert refused.json()["help"] == f"Send JSON, as `application/json`: {told}"

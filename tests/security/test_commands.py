@@ -119,7 +119,8 @@ def of_data(planted: Planted, canary: Canaries, folder: Path) -> Iterator[Call]:
     yield Call("jobs retry", [planted.job], code=1)
     yield Call("jobs cancel", [planted.job], code=1)
     yield Call("messages list", [program])
-    yield Call("messages test", [program, canary["no-address"]], code=1)
+    yield Call("messages test", [program, canary["no-address"]], code=2)
+    yield Call("messages test", [program, f"{canary['no-address']}@hub.test"], code=1)
     yield Call("duplicates sweep", [program])
     yield Call("duplicates report", [program])
 

@@ -1,6 +1,7 @@
 """A command comes without what the others import, and is the same as among them."""
 
 import re
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -32,3 +33,13 @@ def test_what_does_not_begin_with_a_command_is_answered_by_all(arguments: tuple[
     by_all = asked(*arguments, loaded=())
     assert (asked(*arguments, loaded=arguments).output, by_all.exit_code) == (by_all.output, by_all.exit_code)
     assert len(command_line(arguments).registered_commands) > 1
+
+
+def test_the_version_is_told_and_nothing_is_loaded_for_it() -> None:
+    told = asked("--version", loaded=("--version",))
+    assert (told.exit_code, told.stdout) == (0, f"datacollect {version('datacollect-hub')}\n")
+    assert command_line(("--version",)).registered_commands == []
+
+
+def test_the_version_is_told_among_all_too() -> None:
+    assert asked("--version", "user", loaded=()).stdout == asked("--version", loaded=("--version",)).stdout

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.database import no_such_program, require_data
 from datacollect.cli.files import import_attachments
+from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import counted, print_json, progress_bar, shown
 from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
@@ -16,7 +18,7 @@ from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.tenants.asked import every_program
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import NotFound, StartupError
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import StorageUnavailable
@@ -44,7 +46,8 @@ def attachments() -> None:
 @app.command("check")
 def check_attachments(
     program: Annotated[
-        list[str] | None, typer.Option(help="Program to check; may be repeated. All if left out.")
+        list[str] | None,
+        typer.Option(help="Program to check; may be repeated. All if left out.", callback=config_ids),
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with its hash.")] = False,
     repair: Annotated[
@@ -68,12 +71,14 @@ def check_attachments(
 def take_in(
     folder: Annotated[Path, typer.Argument(help="A folder that `datacollect export --attachments` has written.")],
     program: Annotated[
-        str | None, typer.Option(help="Id of the program to import into; that of the folder if left out.")
+        str | None,
+        typer.Option(help="Id of the program to import into; that of the folder if left out.", callback=config_ids),
     ] = None,
 ) -> None:
     """Import the attachments of an export. Beside a running hub, too; again is harmless, and goes on where it was cut. Ends with 0 when all are stored, else with 1."""
-    tenant_id = TenantId(program or read_manifest(folder)[0])
-    asyncio.run(import_attachments(load_settings(), tenant_id, folder))
+    settings = load_settings()
+    require_data(settings)
+    asyncio.run(import_attachments(settings, TenantId(program or read_manifest(folder)[0]), folder))
 
 
 async def _check(
@@ -87,7 +92,7 @@ async def _check(
         there = {*known, *await every_program(view)}
     named = [TenantId(name) for name in dict.fromkeys(asked)]
     if unknown := [name for name in named if name not in there]:
-        raise NotFound(f"There is no program {shown(unknown[0])}.")
+        raise no_such_program(unknown[0])
     found = {}
     for tenant_id in named or known:
         found[tenant_id] = await _check_one(checker, system_scope(tenant_id))

@@ -15,8 +15,8 @@ import msgspec
 import typer
 
 from datacollect.assembly import create_hub
-from datacollect.cli.database import require_reachable
-from datacollect.cli.showing import print_json, shown
+from datacollect.cli.database import no_such_program, require_data, require_reachable
+from datacollect.cli.showing import print_json
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import applied_revisions, latest_revision
 from datacollect.features.tenants.asked import every_program
@@ -26,7 +26,6 @@ from datacollect.kernel.errors import (
     DataCollectError,
     InvalidJson,
     InvalidPayload,
-    NotFound,
     PayloadTooLarge,
     StartupError,
 )
@@ -45,6 +44,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
     settings = load_settings().model_copy(update={"jobs_at_once": 1, "calls_at_once": 1})
     check_keys(settings)
     check_storage(settings)
+    require_data(settings)
     # Standard output is for what was asked.
     configure_logging("warning", stream=sys.stderr)
 
@@ -82,11 +82,11 @@ def answering(*, as_json: bool) -> Iterator[None]:
 
 
 async def require_program(hub: Hub, tenant_id: TenantId) -> None:
-    """Raises `NotFound` where there is no such program, archived or not: a list of nothing would look like an answer."""
+    """Raises `ProgramNotFound` where there is no such program, archived or not: a list of nothing would look like an answer."""
     async with hub.db.reading(EVERY_TENANT) as view:
         if tenant_id in await every_program(view):
             return
-    raise NotFound(f"There is no program {shown(tenant_id)}.")
+    raise no_such_program(tenant_id)
 
 
 def read_json_file(name: str, *, largest_bytes: int) -> Any:

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
+
+from datacollect import __version__
 
 COMMANDS = {
     "serve": "serve:serve",
@@ -40,11 +43,9 @@ def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
     What other commands import would cost each one a second, and a server memory for months.
     """
     first = arguments[0] if arguments else None
-    if first in COMMANDS and first != _TELLS_OF_ALL:
-        app = _holding(first)
-        app.callback()(_nothing)  # so that the only command keeps its name
-        return app
-    return _holding(*COMMANDS)
+    if first == "--version":
+        return _holding()
+    return _holding(first) if first in COMMANDS and first != _TELLS_OF_ALL else _holding(*COMMANDS)
 
 
 def _holding(*names: str) -> typer.Typer:
@@ -55,6 +56,7 @@ def _holding(*names: str) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_before_all)  # and with it an only command keeps its name
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")
         found = getattr(import_module(f"datacollect.cli.{module}"), attribute)
@@ -65,5 +67,15 @@ def _holding(*names: str) -> typer.Typer:
     return app
 
 
-def _nothing() -> None:
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"datacollect {__version__}")
+        raise typer.Exit
+
+
+def _before_all(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
     pass

@@ -1,6 +1,7 @@
 """Commands on the database."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 import typer
@@ -8,10 +9,11 @@ from sqlalchemy import TableClause, inspect
 from sqlalchemy.exc import DBAPIError
 
 from datacollect.cli.showing import shown
-from datacollect.db import Database, Reading, open_database
+from datacollect.db import Database, Reading, open_database, sqlite_file
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
-from datacollect.kernel.errors import NotFound, StartupError
+from datacollect.features.tenants.errors import ProgramNotFound
+from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
 from datacollect.settings import Settings, load_settings
@@ -28,6 +30,17 @@ def migrate_database() -> None:
 
     asyncio.run(work())
     typer.echo("The database is up to date.")
+
+
+def require_data(settings: Settings) -> None:
+    """Raises `StartupError` where no hub has kept anything: SQLite would begin a database, and what is asked of it would
+    look like an answer."""
+    # `Path.exists` raises where the folder may not be looked into.
+    if settings.database_url is None and not os.path.exists(sqlite_file(settings.data_dir)):  # noqa: PTH110
+        raise StartupError(
+            f"There is no hub's data in DATA_DIR, {settings.data_dir}. Check DATA_DIR or DATABASE_URL; `datacollect migrate`"
+            " begins a hub there."
+        )
 
 
 def open_configured(settings: Settings) -> Database:
@@ -67,9 +80,13 @@ async def has_table(view: Reading, table: TableClause) -> bool:
     return await view.connection.run_sync(lambda connection: inspect(connection).has_table(table.name))
 
 
+def no_such_program(name: str) -> ProgramNotFound:
+    return ProgramNotFound(f"There is no program {shown(name)}.")
+
+
 def logs_asked_for(asked: Sequence[str], known: Sequence[TenantId]) -> Sequence[TenantId]:
-    """Those that are named, each once; all that are known if none is. Raises `NotFound`."""
+    """Those that are named, each once; all that are known if none is. Raises `ProgramNotFound`."""
     unknown = [name for name in asked if name not in known]
     if unknown:
-        raise NotFound(f"There is no log of {shown(unknown[0])}.")
+        raise no_such_program(unknown[0])
     return [TenantId(name) for name in dict.fromkeys(asked)] or known

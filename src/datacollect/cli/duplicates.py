@@ -1,6 +1,6 @@
 """`datacollect duplicates sweep|report`: looking through a whole program, and what has been found."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +12,11 @@ from datacollect.features.duplicates.detecting import KIND
 from datacollect.features.duplicates.model import FoundPair, Status
 from datacollect.features.duplicates.views import pair_document
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import Conflict, InvalidRequest
+from datacollect.kernel.errors import Conflict
 
 app = typer.Typer(help="People who are registered twice: look for them, list them.", no_args_is_help=True)
+
+Asked = Literal["open", "not-a-duplicate", "merged", "deleted", "all"]
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -57,15 +59,13 @@ def sweep_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 @app.command("report")
 def report(
     program_id: ProgramId,
-    status: Annotated[str, typer.Option(help="open, not-a-duplicate, merged, deleted or all.")] = "open",
+    status: Annotated[Asked, typer.Option(help="Only those in this state.")] = "open",
     limit: Annotated[int, typer.Option(help="At most this many.", min=1, max=1000)] = 100,
     as_json: AsJson = False,
 ) -> None:
     """The pairs found last, with what speaks for them. Names are not shown: they are people's data."""
 
     async def work(hub: Hub) -> service.PairPage:
-        if status != "all" and status not in set(Status):
-            raise InvalidRequest("--status must be open, not-a-duplicate, merged, deleted or all.")
         scope = reader_of(program_id)
         await require_program(hub, scope.tenant_id)
         wanted = None if status == "all" else Status(status)

@@ -5,28 +5,28 @@ from typing import Annotated, Any
 
 import typer
 
+from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import print_json
-from datacollect.features.tenants.errors import InvalidConfigId
 from datacollect.features.tenants.model import ANYTHING, Expected
 from datacollect.features.tenants.service import Stored
 from datacollect.kernel.identity import COMMAND_LINE, Action, Actor, Role, TenantScope
-from datacollect.kernel.ids import TenantId, is_config_id
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sync_scope import RoleAssignment
 
-ProgramId = Annotated[str, typer.Argument(help="The program's `id`.")]
+ProgramId = Annotated[str, typer.Argument(help="The program's `id`.", callback=config_ids)]
 IfRevision = Annotated[
     int | None, typer.Option(help="Only if the program is still at this revision; `show` tells it.", min=0)
 ]
 
 
 def editor_of(program_id: str) -> TenantScope:
-    """Somebody who may do everything to the program, and sees its secrets. Raises `InvalidConfigId`."""
-    return COMMAND_LINE.in_tenant(_known(program_id), Action.MANAGE_CONFIG)
+    """Somebody who may do everything to the program, and sees its secrets."""
+    return COMMAND_LINE.in_tenant(TenantId(program_id), Action.MANAGE_CONFIG)
 
 
 def reader_of(program_id: str) -> TenantScope:
-    """Somebody who sees everything of the program but its secrets. Raises `InvalidConfigId`."""
-    tenant_id = _known(program_id)
+    """Somebody who sees everything of the program but its secrets."""
+    tenant_id = TenantId(program_id)
     reader = Actor(
         kind="system",
         label=COMMAND_LINE.label,
@@ -73,9 +73,3 @@ def tell(told: Mapping[str, Any], line: str, *, as_json: bool) -> None:
         print_json(told)
     else:
         typer.echo(line)
-
-
-def _known(program_id: str) -> TenantId:
-    if not is_config_id(program_id):
-        raise InvalidConfigId()
-    return TenantId(program_id)

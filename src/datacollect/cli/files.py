@@ -21,7 +21,8 @@ from datacollect.assembly import (
     create_importer,
 )
 from datacollect.cli.alone import alone_in
-from datacollect.cli.database import has_table, open_configured, require_reachable
+from datacollect.cli.database import has_table, no_such_program, open_configured, require_data, require_reachable
+from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
 from datacollect.db.database import closing
@@ -33,7 +34,7 @@ from datacollect.features.exports.importing import Imported
 from datacollect.features.exports.model import Format, Header, Order, What, order_of
 from datacollect.features.exports.reading import read_metadata
 from datacollect.kernel.clock import SystemClock
-from datacollect.kernel.errors import DataCollectError, NotFound, StartupError, TenantUnknown
+from datacollect.kernel.errors import DataCollectError, StartupError, TenantUnknown
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -50,7 +51,7 @@ class OutputFailed(DataCollectError):
 
 
 def export_program(
-    program: Annotated[str, typer.Argument(help="Id of the program.")],
+    program: Annotated[str, typer.Argument(help="Id of the program.", callback=config_ids)],
     out: Annotated[str, typer.Option("--out", help="File to write, or `-` for standard output.")],
     format: Annotated[Format, typer.Option(help="What kind of file.")] = Format.JSON,
     what: Annotated[
@@ -68,11 +69,13 @@ def export_program(
     ] = None,
 ) -> None:
     """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
+    wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
+    with mistyped():
+        order = order_of(format, wanted, form=form, header=header, bom=bom)
     settings = load_settings()
+    require_data(settings)
     # Lines of the log go to standard output by default: that is the file's.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
-    order = order_of(format, wanted, form=form, header=header, bom=bom)
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
@@ -98,7 +101,7 @@ async def _export(database: Database, tenant: TenantId, order: Order, file: IO[b
                 async for piece in export.pieces:
                     file.write(piece)
     except TenantUnknown:
-        raise NotFound(f"There is no program {shown(tenant)}.") from None
+        raise no_such_program(tenant) from None
     tally = export.tally
     rows = ", ".join(
         f"{count:,} {name}"
@@ -154,7 +157,8 @@ def _failing(out: str) -> Iterator[None]:
 def import_program(
     file: Annotated[Path, typer.Argument(help="An export as json, of everything.")],
     as_id: Annotated[
-        str | None, typer.Option("--as", help="Id of the program to import into; the file's own if left out.")
+        str | None,
+        typer.Option("--as", help="Id of the program to import into; the file's own if left out.", callback=config_ids),
     ] = None,
     attachments: Annotated[
         Path | None, typer.Option(help="Folder of its attachments; they can also be imported later, alone.")
@@ -211,6 +215,9 @@ async def import_attachments(settings: Settings, tenant: TenantId, folder: Path)
     async with closing(open_configured(settings)) as database:
         await require_reachable(database)
         with progress_bar(tenant, count) as progress:
-            done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
+            try:
+                done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)
+            except TenantUnknown:
+                raise no_such_program(tenant) from None
     before = f"; {done.there_before:,} were there" if done.there_before else ""
     typer.echo(f"{shown(tenant)}: {done.attachments:,} attachments of {done.size_bytes:,} bytes{before}")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from datacollect.assembly import event_store
-from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
+from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
@@ -38,7 +39,8 @@ _WRONG = 3
 
 def verify_logs(
     tenant: Annotated[
-        list[str] | None, typer.Option(help="Program to verify; may be repeated. All if left out.")
+        list[str] | None,
+        typer.Option(help="Program to verify; may be repeated. All if left out.", callback=config_ids),
     ] = None,
     anchor: Annotated[
         bool, typer.Option(help="Write an anchor to DATA_DIR/anchors for each log that is in order.")
@@ -46,6 +48,7 @@ def verify_logs(
 ) -> None:
     """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
+    require_data(settings)
 
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:

@@ -6,10 +6,11 @@ import typer
 
 from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import editor_of, tell
+from datacollect.cli.mistyped import checked, config_ids
 from datacollect.cli.showing import print_facts, print_json, print_table
 from datacollect.db import EVERY_TENANT, Reading
 from datacollect.http.hub import Hub
-from datacollect.jobs import Job, JobId, JobNotActive, JobNotFound, JobPage, JobState, find_job, list_jobs
+from datacollect.jobs import Job, JobId, JobNotActive, JobNotFound, JobPage, JobState, find_job, list_jobs, read_cursor
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import COMMAND_LINE, Action, TenantScope
 from datacollect.kernel.ids import TenantId
@@ -23,11 +24,13 @@ JobIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id; 
 
 @app.command("list")
 def show_jobs(
-    program: Annotated[str | None, typer.Option(help="Only those of this program.")] = None,
+    program: Annotated[str | None, typer.Option(help="Only those of this program.", callback=config_ids)] = None,
     state: Annotated[list[JobState] | None, typer.Option(help="Only those in this state; may be repeated.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only those of this kind; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many.", min=1, max=1000)] = 50,
-    before: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page has ended.")] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on where a page has ended.", callback=checked(read_cursor))
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the jobs of the last two weeks, the youngest first. Those that were given up are `discarded`."""

@@ -6,6 +6,7 @@ import typer
 
 from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import ProgramId, editor_of
+from datacollect.cli.mistyped import checked
 from datacollect.cli.showing import print_json, print_table
 from datacollect.features.messages import service
 from datacollect.features.messages.model import Status, Stored
@@ -14,7 +15,8 @@ from datacollect.features.messages.views import message_document
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobId, find_latest
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Conflict, TenantNotFound
+from datacollect.kernel.errors import Conflict, InvalidRequest
+from datacollect.messaging import dialled, is_mailbox
 
 app = typer.Typer(help="Messages to people: see what became of them, send one to try.", no_args_is_help=True)
 
@@ -46,10 +48,17 @@ def list_messages(
         print_table(headings, [_row(message) for message in found])
 
 
+def _require_address(text: str) -> None:
+    if dialled(text) is None and not is_mailbox(text):
+        raise InvalidRequest("That is neither a phone number, as in +49 151 123456, nor an e-mail address.")
+
+
 @app.command("test")
 def send_test(
     program_id: ProgramId,
-    address: Annotated[str, typer.Argument(help="A phone number, or an e-mail address.")],
+    address: Annotated[
+        str, typer.Argument(help="A phone number, or an e-mail address.", callback=checked(_require_address))
+    ],
     language: Annotated[str | None, typer.Option(help="Its language. [default: the program's first]")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,9 +66,10 @@ def send_test(
 
     async def work(hub: Hub) -> Stored:
         scope, now = editor_of(program_id), hub.clock.now()
+        await require_program(hub, scope.tenant_id)
         tenant = await hub.tenants.find(scope.tenant_id)
         if tenant is None:
-            raise TenantNotFound(scope.tenant_id)
+            raise Conflict(f"{program_id} is archived: nothing is sent for it until it is restored.")
         said = service.compose(tenant, Purpose.TEST, language=language)
         message = NewMessage(
             service.channel_of(address),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from datacollect.app import create_app
-from datacollect.cli.database import require_reachable
+from datacollect.cli.database import require_data, require_reachable
+from datacollect.cli.mistyped import account_key, checked, config_ids
 from datacollect.db import Reading
 from datacollect.db.database import closing
 from datacollect.features.users import service as users
@@ -32,12 +33,16 @@ def permissions() -> None:
 
 @app.command("explain")
 def explain_permission(
-    user: Annotated[str, typer.Argument(help="The account's id or e-mail.")],
+    user: Annotated[str, typer.Argument(help="The account's id or e-mail.", callback=checked(account_key))],
     route: Annotated[str, typer.Argument(help='Such as "GET /api/sync/pull", or with a path as it is called.')],
-    tenant: Annotated[str | None, typer.Argument(help="The program's `configId`, if the route is about one.")] = None,
+    tenant: Annotated[
+        str | None, typer.Argument(help="The program's `configId`, if the route is about one.", callback=config_ids)
+    ] = None,
 ) -> None:
     """Say whether the account may call the route in the program, and why. Ends with 0 if it may, with 3 if not."""
-    application = create_app(load_settings())
+    settings = load_settings()
+    require_data(settings)
+    application = create_app(settings)
     operation = _operation(list(operations_of(application)), route)
     if not asyncio.run(_explained(application.state.hub, user, operation, tenant)):
         raise typer.Exit(_DENIED)
@@ -66,9 +71,9 @@ async def _explained(hub: Hub, user: str, operation: Operation, tenant: str | No
         permission = replace(permission, where=Where.CONFIG_ID)
     about_one = permission.where in (Where.CONFIG_ID, Where.TENANT_ID, Where.PATH)
     if about_one and tenant is None:
-        raise StartupError(f"{operation.name} is about one program: name it as the third argument.")
+        raise typer.BadParameter(f"{operation.name} is about one program: name it as the third argument.")
     if not about_one and tenant is not None:
-        raise StartupError(f"{operation.name} is about no program: leave the third argument out.")
+        raise typer.BadParameter(f"{operation.name} is about no program: leave the third argument out.")
     tenant_id = TenantId(tenant) if about_one and tenant is not None else None
     async with closing(hub.db):
         await require_reachable(hub.db)

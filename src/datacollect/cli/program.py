@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli import versions
-from datacollect.cli.beside import AsJson, answering, as_json_text, read_json_file, with_hub, write_file
+from datacollect.cli.beside import (
+    AsJson,
+    answering,
+    as_json_text,
+    read_json_file,
+    require_program,
+    with_hub,
+    write_file,
+)
 from datacollect.cli.editing import (
     IfRevision,
     ProgramId,
@@ -21,6 +29,7 @@ from datacollect.cli.editing import (
     tell_saved,
 )
 from datacollect.cli.linting import lint_programs
+from datacollect.cli.mistyped import checked
 from datacollect.cli.purging import purge_program
 from datacollect.cli.showing import counted, print_facts, print_json, print_table, progress_bar
 from datacollect.db import EVERY_TENANT
@@ -34,7 +43,7 @@ from datacollect.features.tenants.model import ANYTHING, LARGEST_CONFIG_BYTES, E
 from datacollect.features.tenants.seeding import plan_of, seed_records
 from datacollect.features.tenants.seeding_job import KIND as SEEDING
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import InvalidRequest
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
 from datacollect.kernel.source import AT_THE_COMMAND_LINE
 from datacollect.settings import Settings, load_settings
@@ -109,6 +118,7 @@ def update_program(
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
         scope = editor_of(accepted.document["id"])
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             stored = await service.replace_program(
                 tx,
@@ -205,6 +215,7 @@ def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             await service.archive(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
@@ -219,6 +230,7 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             await service.restore(tx, scope, log=hub.log, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
@@ -227,14 +239,30 @@ def restore_program(program_id: ProgramId, as_json: AsJson = False) -> None:
         tell({"id": program_id, "status": "running"}, f"{program_id} runs.", as_json=as_json)
 
 
+def _require_picture(path: str | Path) -> None:
+    if Path(path).suffix.lower() not in _PICTURES:
+        raise InvalidRequest("A QR code is written as .png or .svg.")
+
+
+def _require_address(text: str) -> None:
+    if not text.startswith(("http://", "https://")):
+        raise InvalidRequest("The hub's address begins with http:// or https://.")
+
+
 @app.command("qr")
 def print_qr(
     program_id: ProgramId,
     out: Annotated[
-        Path | None, typer.Option(help="Write a .png or .svg file, and do not draw on the terminal.")
+        Path | None,
+        typer.Option(
+            help="Write a .png or .svg file, and do not draw on the terminal.", callback=checked(_require_picture)
+        ),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(help="The hub's address as devices reach it. [default: PUBLIC_BASE_URL]")
+        str | None,
+        typer.Option(
+            help="The hub's address as devices reach it. [default: PUBLIC_BASE_URL]", callback=checked(_require_address)
+        ),
     ] = None,
 ) -> None:
     """The QR code that brings the program onto a device: it holds the address of the onboarding file, and no secret."""
@@ -246,8 +274,6 @@ def print_qr(
         return str(document["artifactId"])
 
     with answering(as_json=False):
-        if out is not None and out.suffix.lower() not in _PICTURES:
-            raise StartupError("A QR code is written as .png or .svg.")
         artifact_id = with_hub(work)
         address = base_url.rstrip("/") if base_url else _base_url(load_settings())
         if out is None:
@@ -262,6 +288,7 @@ def _accepted(file: str, hub: Hub) -> Accepted:
 
 
 async def _read(hub: Hub, scope: TenantScope) -> service.Shown:
+    await require_program(hub, scope.tenant_id)
     async with hub.db.reading(scope) as view:
         return await service.read_program(view, scope, seals=hub.seals)
 

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from datacollect.cli.beside import AsJson, answering, require_terminal, with_hub
+from datacollect.cli.database import no_such_program
 from datacollect.cli.editing import ProgramId, editor_of, tell
 from datacollect.cli.showing import counted, progress_bar
 from datacollect.features.purging import service
 from datacollect.features.purging.purge_job import KIND
+from datacollect.features.tenants.errors import ProgramNotFound
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState
 from datacollect.kernel.errors import Conflict, InvalidRequest, StartupError
@@ -33,8 +35,11 @@ def purge_program(
         if not hub.settings.purge_offered:
             raise StartupError("Purging is switched off here. Set PURGE=true for this command.")
         scope = editor_of(program_id)
-        async with hub.db.transaction(scope) as tx:
-            job_id = await service.begin(tx, scope, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
+        try:
+            async with hub.db.transaction(scope) as tx:
+                job_id = await service.begin(tx, scope, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
+        except ProgramNotFound:
+            raise no_such_program(program_id) from None
         async with hub.jobs.running(only={KIND}):
             job = await hub.jobs.wait_for(scope, job_id, seconds=0)
             with progress_bar(scope.tenant_id, (job and job.progress.total) or 0) as progress:

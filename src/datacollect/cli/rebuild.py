@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from datacollect.assembly import create_rebuilder, event_store
-from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
+from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
@@ -23,12 +24,14 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
 
-_WRONG = 2
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 def rebuild_state(
     tenant: Annotated[
-        list[str] | None, typer.Option(help="Program to rebuild; may be repeated. All if left out.")
+        list[str] | None,
+        typer.Option(help="Program to rebuild; may be repeated. All if left out.", callback=config_ids),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only compare with what is there, and change nothing.")
@@ -37,8 +40,9 @@ def rebuild_state(
         bool, typer.Option("--show-values", help="With --check: show the values that differ. They are people's data.")
     ] = False,
 ) -> None:
-    """Make entities, memberships and counts from the events once more. Ends with 0 if all is well, with 2 if something is not."""
+    """Make entities, memberships and counts from the events once more. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
+    require_data(settings)
 
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:

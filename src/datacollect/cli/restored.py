@@ -8,7 +8,8 @@ import typer
 from datacollect.assembly import create_event_log
 from datacollect.cli.alone import alone_in
 from datacollect.cli.beside import require_current
-from datacollect.cli.database import logs_asked_for, open_configured, require_reachable
+from datacollect.cli.database import logs_asked_for, open_configured, require_data, require_reachable
+from datacollect.cli.mistyped import checked, config_ids
 from datacollect.cli.showing import counted, shown
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.database import closing
@@ -21,20 +22,30 @@ from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
 
 
+def _instant(text: str) -> Millis:
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        raise InvalidRequest("--backup-time must be a time in UTC, as in 2026-11-26T03:00:00Z.") from None
+
+
 def note_restored(
     tenant: Annotated[
-        list[str] | None, typer.Option(help="Program that was restored; may be repeated. All if left out.")
+        list[str] | None,
+        typer.Option(help="Program that was restored; may be repeated. All if left out.", callback=config_ids),
     ] = None,
     backup_time: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
             help="When the backup was made (2026-11-26T03:00:00Z), if a hub ran on the restored database already.",
+            callback=checked(_instant),
         ),
     ] = None,
 ) -> None:
     """After a restore from a backup, before the hub starts: devices that have seen more than the backup miss nothing then."""
-    settings, backup_at = load_settings(), _instant(backup_time)
+    settings, backup_at = load_settings(), None if backup_time is None else _instant(backup_time)
+    require_data(settings)
 
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
@@ -47,13 +58,6 @@ def note_restored(
 
     with alone_in(settings):
         asyncio.run(work())
-
-
-def _instant(text: str | None) -> Millis | None:
-    try:
-        return None if text is None else parse_timestamp(text)
-    except ValueError:
-        raise InvalidRequest("--backup-time must be a time in UTC, as in 2026-11-26T03:00:00Z.") from None
 
 
 async def _note_one(database: Database, tenant_id: TenantId, backup_at: Millis | None) -> str:

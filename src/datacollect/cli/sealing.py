@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from datacollect.cli.beside import require_current
-from datacollect.cli.database import open_configured, require_reachable
+from datacollect.cli.database import open_configured, require_data, require_reachable
 from datacollect.cli.showing import counted
 from datacollect.db.database import closing
 from datacollect.features.messages import service as messages
@@ -14,7 +14,8 @@ from datacollect.settings import check_keys, load_settings
 
 app = typer.Typer(help="Secrets of programs in the database.", no_args_is_help=True)
 
-_WRONG = 2
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 @app.callback()
@@ -24,9 +25,10 @@ def secrets() -> None:
 
 @app.command("reseal")
 def reseal_secrets() -> None:
-    """Seal with SECRETS_KEY what older keys have sealed. Beside a running hub, too; again is harmless. Ends with 2 if a secret cannot be opened."""
+    """Seal with SECRETS_KEY what older keys have sealed. Beside a running hub, too; again is harmless. Ends with 3 if a secret cannot be opened."""
     settings = load_settings()
     check_keys(settings)
+    require_data(settings)
 
     async def work() -> tuple[Resealed, tuple[int, int]]:
         async with closing(open_configured(settings)) as database:

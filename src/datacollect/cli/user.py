@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 from datacollect.cli.beside import AsJson, answering, require_program, require_terminal, with_hub
+from datacollect.cli.mistyped import account_key, checked, config_ids
 from datacollect.cli.showing import counted, print_facts, print_json, print_table
 from datacollect.features.auth import service as auth
 from datacollect.features.users import service
-from datacollect.features.users.errors import InvalidUserId
-from datacollect.features.users.model import ListQuery, Memberships, User, broken_password_rules, exact_key_of
+from datacollect.features.users.model import ListQuery, Memberships, User, broken_password_rules
 from datacollect.features.users.schemas import Assignment, UserCreate
+from datacollect.features.users.schemas import Email as Address
 from datacollect.http.decoding import validated
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import format_timestamp
-from datacollect.kernel.errors import InvalidPayload, InvalidRequest, StartupError
+from datacollect.kernel.errors import InvalidPayload, InvalidRequest
 from datacollect.kernel.identity import COMMAND_LINE, AccountRole, Role
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.source import AT_THE_COMMAND_LINE
@@ -37,8 +39,37 @@ _SIGNS = "-+=_."
 """Signs that every keyboard has and no shell, table or chat takes for something else."""
 _LETTERS = "".join(sorted({*string.ascii_letters, *string.digits} - {*"0O1lI"}))
 
-IdOrEmail = Annotated[str, typer.Argument(metavar="EMAIL", help="The account's e-mail or id.")]
-Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The account's e-mail.")]
+
+class _Addressed(BaseModel):
+    email: Address
+
+
+def _require_email(text: str) -> None:
+    validated(_Addressed, {"email": text})
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    """`PROGRAM:ROLE[:AREA]` in wire form. The area may have colons in it."""
+    program, _, rest = text.partition(":")
+    role, _, area = rest.partition(":")
+    if not program or role not in set(Role):
+        raise InvalidRequest(f'"{text}" is no PROGRAM:ROLE[:AREA]. Roles are {", ".join(Role)}.')
+    wire = {"tenantId": program, "role": role} | ({"areaId": area} if area else {})
+    validated(Assignment, wire)
+    return wire
+
+
+def _require_taking(text: str) -> None:
+    """`PROGRAM[:ROLE[:AREA]]`."""
+    program, _, rest = text.partition(":")
+    if not program or (rest and rest.partition(":")[0] not in set(Role)):
+        raise InvalidRequest(f'"{text}" is no PROGRAM[:ROLE[:AREA]]. Roles are {", ".join(Role)}.')
+
+
+IdOrEmail = Annotated[
+    str, typer.Argument(metavar="EMAIL", help="The account's e-mail or id.", callback=checked(account_key))
+]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The account's e-mail.", callback=checked(_require_email))]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 Generate = Annotated[
     bool, typer.Option("--generate", help="Make a password and print it, once. Its owner has to change it at once.")
@@ -49,10 +80,17 @@ MustChange = Annotated[
         "--must-change/--may-keep", help="Whether the owner has to choose another password before anything else."
     ),
 ]
-Grants = Annotated[list[str] | None, typer.Argument(metavar="PROGRAM:ROLE[:AREA]…", help=f"Roles: {', '.join(Role)}.")]
+Grants = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PROGRAM:ROLE[:AREA]…", help=f"Roles: {', '.join(Role)}.", callback=checked(_assignment)),
+]
 Takings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PROGRAM[:ROLE[:AREA]]…", help="A program alone: every role in it, and the membership."),
+    typer.Argument(
+        metavar="PROGRAM[:ROLE[:AREA]]…",
+        help="A program alone: every role in it, and the membership.",
+        callback=checked(_require_taking),
+    ),
 ]
 
 
@@ -67,7 +105,10 @@ def create_user(
     email: Email,
     admin: Annotated[bool, typer.Option("--admin", help="An administrator of the hub.")] = False,
     role: Annotated[
-        list[str] | None, typer.Option(metavar="PROGRAM:ROLE[:AREA]", help="A role in a program; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="PROGRAM:ROLE[:AREA]", help="A role in a program; may be repeated.", callback=checked(_assignment)
+        ),
     ] = None,
     password_stdin: FromStdin = False,
     generate: Generate = False,
@@ -91,7 +132,7 @@ def create_user(
 
 @app.command("list")
 def list_users(
-    program: Annotated[str | None, typer.Option(help="Only members of this program.")] = None,
+    program: Annotated[str | None, typer.Option(help="Only members of this program.", callback=config_ids)] = None,
     search: Annotated[str, typer.Option(help="Part of the e-mail.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -129,7 +170,7 @@ def show_user(email: IdOrEmail, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> User:
         async with hub.db.reading() as view:
-            return await service.get_user(view, COMMAND_LINE, _key(email))
+            return await service.get_user(view, COMMAND_LINE, email)
 
     with answering(as_json=as_json):
         user = with_hub(work)
@@ -151,7 +192,7 @@ def set_password(
 
     async def work(hub: Hub) -> User:
         async with hub.db.reading() as view:
-            user = await service.get_user(view, COMMAND_LINE, _key(email))
+            user = await service.get_user(view, COMMAND_LINE, email)
         if issues := service.password_issues(password.text, member="password", email=user.email):
             raise service.InvalidAccount(issues)
         hashed = await service.hash_password(password.text)
@@ -175,7 +216,7 @@ def delete_user(
 
     async def work(hub: Hub) -> None:
         async with hub.db.transaction() as tx:
-            await service.delete_user(tx, COMMAND_LINE, _key(email), source=AT_THE_COMMAND_LINE, now=hub.clock.now())
+            await service.delete_user(tx, COMMAND_LINE, email, source=AT_THE_COMMAND_LINE, now=hub.clock.now())
 
     with answering(as_json=as_json):
         if not yes:
@@ -194,7 +235,7 @@ def list_sessions(email: IdOrEmail, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> list[dict[str, Any]]:
         async with hub.db.reading() as view:
-            user = await service.get_user(view, COMMAND_LINE, _key(email))
+            user = await service.get_user(view, COMMAND_LINE, email)
             found = await auth.list_sessions(view, user.id, now=hub.clock.now(), limit=_MOST_SESSIONS)
         return [
             {
@@ -224,7 +265,7 @@ def end_sessions(email: IdOrEmail, as_json: AsJson = False) -> None:
 
     async def work(hub: Hub) -> int:
         async with hub.db.transaction() as tx:
-            user = await service.get_user(tx, COMMAND_LINE, _key(email))
+            user = await service.get_user(tx, COMMAND_LINE, email)
             return await auth.end_sessions(
                 tx, user.id, actor=COMMAND_LINE, source=AT_THE_COMMAND_LINE, now=hub.clock.now()
             )
@@ -254,7 +295,7 @@ def add_roles(
     with answering(as_json=as_json):
         _require_something(grants, admin)
         assignments = [_assignment(text) for text in grants or ()]
-        _tell_account(with_hub(lambda hub: _altered(hub, _key(email), change)), None, "changed", as_json=as_json)
+        _tell_account(with_hub(lambda hub: _altered(hub, email, change)), None, "changed", as_json=as_json)
 
 
 @roles.command("remove")
@@ -272,7 +313,7 @@ def remove_roles(
 
     with answering(as_json=as_json):
         _require_something(takings, admin)
-        _tell_account(with_hub(lambda hub: _altered(hub, _key(email), change)), None, "changed", as_json=as_json)
+        _tell_account(with_hub(lambda hub: _altered(hub, email, change)), None, "changed", as_json=as_json)
 
 
 async def _altered(hub: Hub, key: str, change: Callable[[User], User]) -> User:
@@ -308,17 +349,6 @@ async def _account(
     )
 
 
-def _assignment(text: str) -> dict[str, Any]:
-    """`PROGRAM:ROLE[:AREA]` in wire form. The area may have colons in it."""
-    program, _, rest = text.partition(":")
-    role, _, area = rest.partition(":")
-    if not program or role not in set(Role):
-        raise InvalidRequest(f'"{text}" is no PROGRAM:ROLE[:AREA]. Roles are {", ".join(Role)}.')
-    wire = {"tenantId": program, "role": role} | ({"areaId": area} if area else {})
-    validated(Assignment, wire)
-    return wire
-
-
 def _without(held: Memberships, takings: Sequence[str]) -> Memberships:
     """The memberships without those roles, and without the programs in which none is left."""
     for text in takings:
@@ -339,7 +369,7 @@ def _without(held: Memberships, takings: Sequence[str]) -> Memberships:
 
 def _password(email: str, *, from_stdin: bool, generate: bool) -> _Password:
     if from_stdin and generate:
-        raise StartupError("Take one of --password-stdin and --generate.")
+        raise typer.BadParameter("Take one of --password-stdin and --generate.")
     if generate:
         return _Password(_generated(email), is_generated=True)
     if from_stdin:
@@ -360,14 +390,7 @@ def _generated(email: str) -> str:
 
 def _require_something(named: Sequence[str] | None, admin: bool) -> None:
     if not named and not admin:
-        raise InvalidRequest("Name at least one role.")
-
-
-def _key(text: str) -> str:
-    """Raises `InvalidUserId`: what is neither a number nor an e-mail is a slip."""
-    if isinstance(exact_key_of(text), str) and "@" not in text:
-        raise InvalidUserId()
-    return text
+        raise typer.BadParameter("Name at least one role.")
 
 
 def _wire(user: User) -> dict[str, Any]:

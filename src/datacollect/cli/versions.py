@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from datacollect.cli.beside import AsJson, answering, with_hub
+from datacollect.cli.beside import AsJson, answering, require_program, with_hub
 from datacollect.cli.editing import IfRevision, ProgramId, editor_of, expected_revision, reader_of, saved, tell_saved
 from datacollect.cli.showing import print_json, print_table, shown
 from datacollect.features.tenants import service
@@ -32,6 +32,7 @@ def show_history(
 
     async def work(hub: Hub) -> list[Version]:
         scope = reader_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.reading(scope) as view:
             return (await service.list_versions(view, scope, before=None, limit=limit)).versions
 
@@ -57,6 +58,7 @@ def show_diff(
 
     async def work(hub: Hub) -> Comparison:
         scope = reader_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.reading(scope) as view:
             wanted = revision or (await service.read_program(view, scope, seals=hub.seals)).revision
             return await service.compare_versions(view, scope, wanted, against, seals=hub.seals)
@@ -77,6 +79,7 @@ def revert_program(
 
     async def work(hub: Hub) -> Mapping[str, Any]:
         scope = editor_of(program_id)
+        await require_program(hub, scope.tenant_id)
         async with hub.db.transaction(scope) as tx:
             stored = await service.revert(
                 tx,

@@ -8,6 +8,10 @@ from datacollect.db.database import Database
 from datacollect.kernel.errors import StartupError
 
 
+def sqlite_file(data_dir: Path) -> Path:
+    return data_dir / "hub.sqlite3"
+
+
 def open_database(url: str | None, *, data_dir: Path, pool_size: int, row_level_security: bool = True) -> Database:
     """PostgreSQL when there is a URL, else the SQLite file in the data folder.
 
@@ -16,7 +20,7 @@ def open_database(url: str | None, *, data_dir: Path, pool_size: int, row_level_
     if url is None:
         from datacollect.db.sqlite import SqliteDatabase
 
-        return SqliteDatabase(data_dir / "hub.sqlite3")
+        return SqliteDatabase(sqlite_file(data_dir))
     if url.partition(":")[0] not in {"postgres", "postgresql"}:
         raise StartupError("DATABASE_URL must begin with postgresql:// (leave it out to use SQLite in DATA_DIR)")
     try:

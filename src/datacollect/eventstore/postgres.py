@@ -32,10 +32,6 @@ from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
-_CREATE = """
-INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
-VALUES ($1, 0, ''::bytea, NULL, $2, '{}', $3, 0) ON CONFLICT DO NOTHING"""
-
 _LOCK = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 AND closed_ms IS NULL FOR UPDATE"
 
 # Each guid is looked up by its key. Asked for `guid = ANY`, PostgreSQL walks through the tenant's whole log as long as
@@ -45,7 +41,6 @@ FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL (
   SELECT * FROM events e WHERE e.tenant_id = $1 AND e.guid = asked.guid OFFSET 0) AS e"""
 
 _KNOWN = f"SELECT e.guid, e.content_hash {_BY_GUID}"
-
 
 _SHORT_BITS = 10
 """Of a length: it makes little difference how something is found among a thousand."""
@@ -72,53 +67,36 @@ WHERE tenant_id = $1"""
 
 _HOLD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1 FOR UPDATE"
 
-_SET_FIGURES = "UPDATE log_heads SET figures = $1 WHERE tenant_id = $2"
-
-_RENEW = """
-UPDATE log_heads SET epoch = $1,
-  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN least(epoch_position, $2::bigint) ELSE $2 END
-WHERE tenant_id = $3"""
-
-_SET_CLOSED = "UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2"
-
-_SET_SCOPING = "UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2"
-
-_HELD = f"SELECT e.guid, e.occurred_ms, e.content_hash {_BY_GUID}"
-
 # Of the history that a reader was located in: the program may have been purged and made anew since.
 _STILL = "EXISTS (SELECT 1 FROM log_heads h WHERE h.tenant_id = $1 AND ($3::text IS NULL OR h.epoch = $3))"
-
-_READ_AT = f"""
-SELECT position, occurred_ms, guid, entity_guid, body FROM events
-WHERE tenant_id = $1 AND position = ANY($2::bigint[]) AND {_STILL} ORDER BY position"""
 
 # Halves the range of positions until it holds one: the time of recording never falls. The middle is computed in a query
 # of its own, which `OFFSET 0` keeps apart: compared with a sum (which may raise, and so might tell of rows that are not
 # to be seen), a position would not be looked up by key behind row-level security.
 _MIDDLE = "(SELECT low, high, (low + high) / 2 AS middle FROM search WHERE low < high OFFSET 0) AS half"
 
-_POSITION_AT = f"""
-WITH RECURSIVE search (low, high) AS (
-  SELECT 1::bigint, head.position + 1 FROM log_heads head WHERE head.tenant_id = $1
-  UNION ALL
-  SELECT CASE WHEN e.recorded_ms >= $2 THEN low ELSE e.position + 1 END,
-         CASE WHEN e.recorded_ms >= $2 THEN e.position ELSE high END
-  FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
-SELECT low FROM search WHERE low = high"""
-
-_READ = f"""
-SELECT position, occurred_ms, guid, body FROM events
-WHERE tenant_id = $1 AND position > $2 AND {_STILL} ORDER BY position LIMIT $4"""
-
 _READ_ROWS = f"SELECT {EVENT_COLUMNS} FROM events WHERE tenant_id = $1 AND position > $2 ORDER BY position LIMIT $3"
-
-_HEAD = f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1"
 
 _DIGESTS = "string_agg(s.number || ':' || encode(s.digest, 'hex'), ' ')"
 
-# `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
-# looked for when an event itself tells the place, as it does at nearly every pull.
-_RESOLVE = f"""
+_STATEMENTS = Statements(
+    create="""
+INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
+VALUES ($1, 0, ''::bytea, NULL, $2, '{}', $3, 0) ON CONFLICT DO NOTHING""",
+    set_closed="UPDATE log_heads SET closed_ms = $1 WHERE tenant_id = $2",
+    set_scoping="UPDATE log_heads SET scoping = $1 WHERE tenant_id = $2",
+    set_figures="UPDATE log_heads SET figures = $1 WHERE tenant_id = $2",
+    renew="""
+UPDATE log_heads SET epoch = $1,
+  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN least(epoch_position, $2::bigint) ELSE $2 END
+WHERE tenant_id = $3""",
+    start=f"""
+SELECT position, epoch, (
+  SELECT {_DIGESTS} FROM log_segments s WHERE s.tenant_id = $1 AND s.number <= $2 AND s.epoch = head.epoch)
+FROM log_heads head WHERE head.tenant_id = $1""",
+    # `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
+    # looked for when an event itself tells the place, as it does at nearly every pull.
+    resolve=f"""
 WITH named (position, first, last) AS MATERIALIZED (
   SELECT position, position / {SIZE}, (position + $4 - 1) / {SIZE} FROM events
   WHERE tenant_id = $1 AND guid = $3 AND occurred_ms = $2)
@@ -137,30 +115,21 @@ SELECT
   head.position, head.epoch_position, head.recorded_ms, head.epoch,
   (SELECT {_DIGESTS} FROM named JOIN log_segments s
    ON s.tenant_id = $1 AND s.number >= named.first AND s.number <= named.last AND s.epoch = head.epoch)
-FROM log_heads head WHERE head.tenant_id = $1"""
-
-_START = f"""
-SELECT position, epoch, (
-  SELECT {_DIGESTS} FROM log_segments s WHERE s.tenant_id = $1 AND s.number <= $2 AND s.epoch = head.epoch)
-FROM log_heads head WHERE head.tenant_id = $1"""
-
-_SEGMENTS = f"""
+FROM log_heads head WHERE head.tenant_id = $1""",
+    segments=f"""
 SELECT {SEGMENT_COLUMNS} FROM log_segments
-WHERE tenant_id = $1 AND number BETWEEN $2 AND $4 AND epoch = $3 AND {_STILL} ORDER BY number"""
-
-_SEALED_TO = """
+WHERE tenant_id = $1 AND number BETWEEN $2 AND $4 AND epoch = $3 AND {_STILL} ORDER BY number""",
+    sealed_to="""
 SELECT head.position, head.epoch, (
   SELECT s.number FROM log_segments s WHERE s.tenant_id = $1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
-FROM log_heads head WHERE head.tenant_id = $1"""
-
-# Of what PostgreSQL has moved out of the row it knows the length without fetching it.
-_RUN = """
+FROM log_heads head WHERE head.tenant_id = $1""",
+    # Of what PostgreSQL has moved out of the row it knows the length without fetching it.
+    run="""
 SELECT head.epoch, last.chain_hash, (
   SELECT sum(octet_length(body)) FROM events WHERE tenant_id = $1 AND position > $2 AND position <= $3)
-FROM log_heads head JOIN events last ON last.tenant_id = $1 AND last.position = $3 WHERE head.tenant_id = $1"""
-
-# The head's row is held against a purge, which takes it away first: it waits, or this finds none.
-_KEEP_SEGMENT = f"""
+FROM log_heads head JOIN events last ON last.tenant_id = $1 AND last.position = $3 WHERE head.tenant_id = $1""",
+    # The head's row is held against a purge, which takes it away first: it waits, or this finds none.
+    keep_segment=f"""
 INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
 SELECT $1::text, head.epoch, $5::bigint, $6::bytea, $7::bytea, $8::bigint, $9::bytea, $10::bigint, $11::text
 FROM (SELECT epoch FROM log_heads WHERE tenant_id = $1 AND epoch = $2 FOR KEY SHARE) AS head
@@ -168,29 +137,24 @@ WHERE EXISTS (SELECT 1 FROM events WHERE tenant_id = $1 AND position = $4 AND ch
 ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = excluded.packed,
   lengths = excluded.lengths, checksum = excluded.checksum, digest = excluded.digest,
   last_occurred_ms = excluded.last_occurred_ms, last_guid = excluded.last_guid
-WHERE log_segments.epoch <> excluded.epoch"""
-
-_DROP_SEGMENT = "DELETE FROM log_segments WHERE tenant_id = $1 AND number = $2"
-
-
-_STATEMENTS = Statements(
-    create=_CREATE,
-    set_closed=_SET_CLOSED,
-    set_scoping=_SET_SCOPING,
-    set_figures=_SET_FIGURES,
-    renew=_RENEW,
-    start=_START,
-    resolve=_RESOLVE,
-    segments=_SEGMENTS,
-    sealed_to=_SEALED_TO,
-    run=_RUN,
-    keep_segment=_KEEP_SEGMENT,
-    drop_segment=_DROP_SEGMENT,
-    held=_HELD,
-    read=_READ,
-    read_at=_READ_AT,
-    position_at=_POSITION_AT,
-    head=_HEAD,
+WHERE log_segments.epoch <> excluded.epoch""",
+    drop_segment="DELETE FROM log_segments WHERE tenant_id = $1 AND number = $2",
+    held=f"SELECT e.guid, e.occurred_ms, e.content_hash {_BY_GUID}",
+    read=f"""
+SELECT position, occurred_ms, guid, body FROM events
+WHERE tenant_id = $1 AND position > $2 AND {_STILL} ORDER BY position LIMIT $4""",
+    read_at=f"""
+SELECT position, occurred_ms, guid, entity_guid, body FROM events
+WHERE tenant_id = $1 AND position = ANY($2::bigint[]) AND {_STILL} ORDER BY position""",
+    position_at=f"""
+WITH RECURSIVE search (low, high) AS (
+  SELECT 1::bigint, head.position + 1 FROM log_heads head WHERE head.tenant_id = $1
+  UNION ALL
+  SELECT CASE WHEN e.recorded_ms >= $2 THEN low ELSE e.position + 1 END,
+         CASE WHEN e.recorded_ms >= $2 THEN e.position ELSE high END
+  FROM {_MIDDLE} JOIN events e ON e.tenant_id = $1 AND e.position = half.middle)
+SELECT low FROM search WHERE low = high""",
+    head=f"SELECT {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = $1",
 )
 
 

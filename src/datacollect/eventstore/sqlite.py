@@ -29,10 +29,6 @@ from datacollect.eventstore.store import (
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
 
-_CREATE = """
-INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
-VALUES (?, 0, x'', NULL, ?, '{}', ?, 0) ON CONFLICT DO NOTHING"""
-
 # CROSS JOIN keeps SQLite from walking through all of the tenant's events instead: it has no statistics to know better.
 _OPEN = f"""
 SELECT 0 AS part, {HEAD_COLUMNS} FROM log_heads WHERE tenant_id = ?1 AND closed_ms IS NULL
@@ -47,43 +43,8 @@ _MOVE_HEAD = """
 UPDATE log_heads SET position = ?, chain_hash = ?, max_occurred_ms = ?, recorded_ms = ?, figures = ?
 WHERE tenant_id = ?"""
 
-_SET_FIGURES = "UPDATE log_heads SET figures = ? WHERE tenant_id = ?"
-
-_RENEW = """
-UPDATE log_heads SET epoch = ?1,
-  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN min(epoch_position, ?2) ELSE ?2 END
-WHERE tenant_id = ?3"""
-
-_SET_CLOSED = "UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?"
-
-_SET_SCOPING = "UPDATE log_heads SET scoping = ? WHERE tenant_id = ?"
-
-_HELD = """
-SELECT e.guid, e.occurred_ms, e.content_hash
-FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value"""
-
 # Of the history that a reader was located in: the program may have been purged and made anew since.
 _STILL = "EXISTS (SELECT 1 FROM log_heads h WHERE h.tenant_id = ?1 AND (?3 IS NULL OR h.epoch = ?3))"
-
-_READ_AT = f"""
-SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
-FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value
-WHERE {_STILL} ORDER BY e.position"""
-
-# Halves the range of positions until it holds one: the time of recording never falls.
-_POSITION_AT = """
-WITH RECURSIVE search (low, high) AS (
-  SELECT 1, head.position + 1 FROM log_heads head WHERE head.tenant_id = ?1
-  UNION ALL
-  SELECT CASE WHEN e.recorded_ms >= ?2 THEN low ELSE e.position + 1 END,
-         CASE WHEN e.recorded_ms >= ?2 THEN e.position ELSE high END
-  FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
-  WHERE low < high)
-SELECT low FROM search WHERE low = high"""
-
-_READ = f"""
-SELECT position, occurred_ms, guid, body FROM events
-WHERE tenant_id = ?1 AND position > ?2 AND {_STILL} ORDER BY position LIMIT ?4"""
 
 _NUMBERS = frozenset(("position", "occurred_ms", "max_occurred_ms", "recorded_ms"))
 _HASHES = frozenset(("content_hash", "chain_hash"))
@@ -106,14 +67,26 @@ _READ_ROWS = f"""
 SELECT {", ".join(f"{_as_stored(column)} AS {column}" for column in _COLUMNS)}
 FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?"""
 
-_HEAD = f"""
-SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHERE tenant_id = ?"""
-
 _DIGESTS = "group_concat(s.number || ':' || hex(s.digest), ' ')"
 
-# `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
-# looked for when an event itself tells the place, as it does at nearly every pull.
-_RESOLVE = f"""
+_STATEMENTS = Statements(
+    create="""
+INSERT INTO log_heads (tenant_id, position, chain_hash, max_occurred_ms, recorded_ms, figures, epoch, epoch_position)
+VALUES (?, 0, x'', NULL, ?, '{}', ?, 0) ON CONFLICT DO NOTHING""",
+    set_closed="UPDATE log_heads SET closed_ms = ? WHERE tenant_id = ?",
+    set_scoping="UPDATE log_heads SET scoping = ? WHERE tenant_id = ?",
+    set_figures="UPDATE log_heads SET figures = ? WHERE tenant_id = ?",
+    renew="""
+UPDATE log_heads SET epoch = ?1,
+  epoch_position = CASE WHEN epoch_position > 0 OR epoch LIKE '%@%' THEN min(epoch_position, ?2) ELSE ?2 END
+WHERE tenant_id = ?3""",
+    start=f"""
+SELECT position, epoch, (
+  SELECT {_DIGESTS} FROM log_segments s WHERE s.tenant_id = ?1 AND s.number <= ?2 AND s.epoch = head.epoch)
+FROM log_heads head WHERE head.tenant_id = ?1""",
+    # `later` halves the range of positions until it holds one: the running maximum of event times never falls. It is not
+    # looked for when an event itself tells the place, as it does at nearly every pull.
+    resolve=f"""
 WITH named (position, first, last) AS MATERIALIZED (
   SELECT position, position / {SIZE}, (position + ?4 - 1) / {SIZE} FROM events
   WHERE tenant_id = ?1 AND guid = ?3 AND occurred_ms = ?2)
@@ -133,28 +106,19 @@ SELECT
   head.position, head.epoch_position, head.recorded_ms, head.epoch,
   (SELECT {_DIGESTS} FROM named CROSS JOIN log_segments s
    WHERE s.tenant_id = ?1 AND s.number BETWEEN named.first AND named.last AND s.epoch = head.epoch)
-FROM log_heads head WHERE head.tenant_id = ?1"""
-
-_START = f"""
-SELECT position, epoch, (
-  SELECT {_DIGESTS} FROM log_segments s WHERE s.tenant_id = ?1 AND s.number <= ?2 AND s.epoch = head.epoch)
-FROM log_heads head WHERE head.tenant_id = ?1"""
-
-_SEGMENTS = f"""
+FROM log_heads head WHERE head.tenant_id = ?1""",
+    segments=f"""
 SELECT {SEGMENT_COLUMNS} FROM log_segments
-WHERE tenant_id = ?1 AND number BETWEEN ?2 AND ?4 AND epoch = ?3 AND {_STILL} ORDER BY number"""
-
-_SEALED_TO = """
+WHERE tenant_id = ?1 AND number BETWEEN ?2 AND ?4 AND epoch = ?3 AND {_STILL} ORDER BY number""",
+    sealed_to="""
 SELECT head.position, head.epoch, (
   SELECT s.number FROM log_segments s WHERE s.tenant_id = ?1 AND s.epoch = head.epoch ORDER BY s.number DESC LIMIT 1)
-FROM log_heads head WHERE head.tenant_id = ?1"""
-
-_RUN = """
+FROM log_heads head WHERE head.tenant_id = ?1""",
+    run="""
 SELECT head.epoch, last.chain_hash, (
   SELECT sum(length(CAST(body AS BLOB))) FROM events WHERE tenant_id = ?1 AND position > ?2 AND position <= ?3)
-FROM log_heads head CROSS JOIN events last ON last.tenant_id = ?1 AND last.position = ?3 WHERE head.tenant_id = ?1"""
-
-_KEEP_SEGMENT = f"""
+FROM log_heads head CROSS JOIN events last ON last.tenant_id = ?1 AND last.position = ?3 WHERE head.tenant_id = ?1""",
+    keep_segment=f"""
 INSERT INTO log_segments (tenant_id, epoch, {SEGMENT_COLUMNS})
 SELECT ?1, head.epoch, ?5, ?6, ?7, ?8, ?9, ?10, ?11
 FROM (SELECT epoch FROM log_heads WHERE tenant_id = ?1 AND epoch = ?2) AS head
@@ -162,29 +126,30 @@ WHERE EXISTS (SELECT 1 FROM events WHERE tenant_id = ?1 AND position = ?4 AND ch
 ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = excluded.packed,
   lengths = excluded.lengths, checksum = excluded.checksum, digest = excluded.digest,
   last_occurred_ms = excluded.last_occurred_ms, last_guid = excluded.last_guid
-WHERE log_segments.epoch <> excluded.epoch"""
-
-_DROP_SEGMENT = "DELETE FROM log_segments WHERE tenant_id = ?1 AND number = ?2"
-
-
-_STATEMENTS = Statements(
-    create=_CREATE,
-    set_closed=_SET_CLOSED,
-    set_scoping=_SET_SCOPING,
-    set_figures=_SET_FIGURES,
-    renew=_RENEW,
-    start=_START,
-    resolve=_RESOLVE,
-    segments=_SEGMENTS,
-    sealed_to=_SEALED_TO,
-    run=_RUN,
-    keep_segment=_KEEP_SEGMENT,
-    drop_segment=_DROP_SEGMENT,
-    held=_HELD,
-    read=_READ,
-    read_at=_READ_AT,
-    position_at=_POSITION_AT,
-    head=_HEAD,
+WHERE log_segments.epoch <> excluded.epoch""",
+    drop_segment="DELETE FROM log_segments WHERE tenant_id = ?1 AND number = ?2",
+    held="""
+SELECT e.guid, e.occurred_ms, e.content_hash
+FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value""",
+    read=f"""
+SELECT position, occurred_ms, guid, body FROM events
+WHERE tenant_id = ?1 AND position > ?2 AND {_STILL} ORDER BY position LIMIT ?4""",
+    read_at=f"""
+SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
+FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value
+WHERE {_STILL} ORDER BY e.position""",
+    # Halves the range of positions until it holds one: the time of recording never falls.
+    position_at="""
+WITH RECURSIVE search (low, high) AS (
+  SELECT 1, head.position + 1 FROM log_heads head WHERE head.tenant_id = ?1
+  UNION ALL
+  SELECT CASE WHEN e.recorded_ms >= ?2 THEN low ELSE e.position + 1 END,
+         CASE WHEN e.recorded_ms >= ?2 THEN e.position ELSE high END
+  FROM search JOIN events e ON e.tenant_id = ?1 AND e.position = (low + high) / 2
+  WHERE low < high)
+SELECT low FROM search WHERE low = high""",
+    head=f"""
+SELECT {", ".join(map(_as_stored, HEAD_COLUMNS.split(", ")))} FROM log_heads WHERE tenant_id = ?""",
 )
 
 

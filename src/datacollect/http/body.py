@@ -5,6 +5,8 @@ caller is known. They take `body: Annotated[LoginRequest, json_body(LoginRequest
 instead: dependencies run in the order of the parameters. The OpenAPI document finds the model by the dependency.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastapi import Depends, Request
@@ -13,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from datacollect.db.turns import others_turn
 from datacollect.http.decoding import decoded, require_unambiguous, strict_json, validated
-from datacollect.kernel.errors import InvalidPayload, InvalidRequest, PayloadTooLarge
+from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, PayloadTooLarge
 
 _AT_ONCE_BYTES = 64 * 1024
 """A larger body is read in pieces, between which others have their turn: this one takes half a millisecond."""
@@ -43,14 +45,15 @@ async def read_json(request: Request) -> Any:
     """The body decoded by `strict_json`, once however many ask: who the caller is, which program, what is sent."""
     if not hasattr(request.state, "document"):
         body = await read_body(request)
-        if len(body) <= _AT_ONCE_BYTES:
-            request.state.document = strict_json(body)
-        else:
-            await others_turn()
-            value = decoded(body)
-            await others_turn()
-            require_unambiguous(body, value)
-            request.state.document = value
+        with telling_content_type(request):
+            if len(body) <= _AT_ONCE_BYTES:
+                request.state.document = strict_json(body)
+            else:
+                await others_turn()
+                value = decoded(body)
+                await others_turn()
+                require_unambiguous(body, value)
+                request.state.document = value
     return request.state.document
 
 
@@ -61,12 +64,28 @@ async def take_json(request: Request) -> Any:
     return document
 
 
+@contextlib.contextmanager
+def telling_content_type(request: Request) -> Iterator[None]:
+    """Have the refusal of what is no JSON say so where the body was declared to be something else.
+
+    JSON is taken whatever it is declared to be, for real clients leave that out; whoever has sent a form is told.
+    """
+    try:
+        yield
+    except InvalidJson as refused:
+        declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = declared == "application/json" or declared.endswith("+json")
+        if declared and not is_json and type(refused) is InvalidJson:
+            refused.extra["help"] = f"Send JSON, as `application/json`: this body came as `{declared[:100]}`."
+        raise
+
+
 async def _read_at_most(request: Request, most: int) -> None:
     read = bytearray()
     async for chunk in request.stream():
         read += chunk
         if len(read) > most:
-            raise PayloadTooLarge()
+            raise PayloadTooLarge(most_bytes=most)
     # Where `Request.body` keeps it for whoever reads the body next.
     request._body = bytes(read)
 
@@ -82,7 +101,10 @@ class JsonBody:
         self._message = message
 
     async def __call__(self, request: Request) -> Any:
-        return validated(self.model, strict_json(await read_body(request)), message=self._message)
+        body = await read_body(request)
+        with telling_content_type(request):
+            document = strict_json(body)
+        return validated(self.model, document, message=self._message)
 
 
 class Sent(NamedTuple):

@@ -178,7 +178,7 @@ def _refusal(scope: Scope, limit: BodyLimit) -> DataCollectError | None:
     for name, value in scope["headers"]:
         # Longer numbers than any size are not even read.
         if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit.most_bytes):
-            return limit.refused()
+            return limit.refused(most_bytes=limit.most_bytes)
     return None
 
 

@@ -138,6 +138,10 @@ class Entered:
     """What the policy's body was read as."""
 
 
+_NAMES_NO_PROGRAM = (
+    "Send an object with `configId`, a push with `events` beside it: this body is no object, and so names no program."
+)
+
 Missing = Callable[[TenantId], DataCollectError]
 """What a route answers for a program that is unknown or does not run."""
 
@@ -190,7 +194,11 @@ class InProgram(Policy):
         scope = _entered(self.permission, actor, tenant_id)
         tenant = await hub.tenants.find(tenant_id)
         if tenant is None:
-            raise self._missing(tenant_id)
+            missing = self._missing(tenant_id)
+            if self.body and not isinstance(sent.document, dict) and "configId" not in request.query_params:
+                # The contract asks for the program before it looks at the body's shape.
+                missing.extra["help"] = _NAMES_NO_PROGRAM
+            raise missing
         return Entered(scope, tenant, sent.value)
 
     def again(self, request: Request, hub: Hub, entered: Entered) -> Callable[[], Awaitable[None]]:

@@ -176,7 +176,7 @@ class Incoming:
             raise BodyTooSlow() from None
         self._arrived_bytes += len(message.get("body", b""))
         if self._arrived_bytes > self._limit.most_bytes:
-            raise self._limit.refused()
+            raise self._limit.refused(most_bytes=self._limit.most_bytes)
         self._all_arrived = not message.get("more_body", False)
         if not self._all_arrived:
             self._require_pace()
@@ -206,6 +206,6 @@ class Incoming:
             self._held_bytes += count
             self._memory.take(count, self._holder)
         if self._given_bytes > self._limit.most_bytes:
-            raise self._limit.refused()
+            raise self._limit.refused(most_bytes=self._limit.most_bytes)
         if not self._has_room_for(0):
             raise HubBusy()

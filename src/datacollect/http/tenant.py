@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query, Request
 
-from datacollect.http.body import read_body
+from datacollect.http.body import read_body, telling_content_type
 from datacollect.http.decoding import programs_named
 from datacollect.http.receiving import LARGEST_STRANGE_BODY_BYTES
 from datacollect.kernel.errors import TenantMismatch
@@ -62,7 +62,9 @@ async def claimed_tenant(request: Request) -> TenantId:
     if "configId" in request.query_params or request.method in ("GET", "HEAD"):
         return tenant_of(request)
     body = await read_body(request, most=UNKNOWN_CALLER_BYTES)
-    return tenant_of(request, programs_named(body) if body.strip() else None)
+    with telling_content_type(request):
+        named = programs_named(body) if body.strip() else None
+    return tenant_of(request, named)
 
 
 def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:

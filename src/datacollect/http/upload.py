@@ -91,7 +91,7 @@ class JsonUpload(JsonBody):
             if media_type != JSON:
                 raise self._not_json()
         if len(content) > self._largest_bytes:
-            raise FileTooLarge()
+            raise FileTooLarge(most_bytes=self._largest_bytes)
         if len(content) < _LARGE_BYTES:
             return strict_json(content)
         return await aside(partial(strict_json, content))
@@ -109,7 +109,7 @@ class JsonUpload(JsonBody):
             if not self.is_json(file):
                 raise self._not_json()
             if (file.size or 0) > self._largest_bytes:
-                raise FileTooLarge()
+                raise FileTooLarge(most_bytes=self._largest_bytes)
             return await file.read()
         finally:
             await form.close()

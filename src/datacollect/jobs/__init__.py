@@ -27,7 +27,16 @@ from datacollect.jobs.model import (
     Retry,
     Step,
 )
-from datacollect.jobs.queue import enqueue, find_active, find_job, find_latest, forget_ended, list_jobs, stop_all
+from datacollect.jobs.queue import (
+    enqueue,
+    find_active,
+    find_job,
+    find_latest,
+    forget_ended,
+    list_jobs,
+    read_cursor,
+    stop_all,
+)
 from datacollect.jobs.rounds import going_round
 from datacollect.jobs.worker import Worker
 
@@ -65,5 +74,6 @@ __all__ = [
     "forget_ended",
     "going_round",
     "list_jobs",
+    "read_cursor",
     "stop_all",
 ]

@@ -73,7 +73,7 @@ async def list_jobs(
     limit: int,
 ) -> JobPage:
     """Jobs, the youngest first; `before` is the `following` of another page. Raises `InvalidJobCursor`."""
-    place = None if before is None else _place(before)
+    place = None if before is None else read_cursor(before)
     found = await queries.list_jobs(view, within, kinds=kinds, states=states, before=place, limit=limit + 1)
     page, rest = found[:limit], found[limit:]
     return JobPage(page, f"{page[-1].created_at}.{page[-1].id}" if rest else None)
@@ -93,7 +93,8 @@ async def forget_ended(tx: Tx, scope: TenantScope) -> None:
     await queries.delete_ended(tx, scope)
 
 
-def _place(cursor: str) -> tuple[Millis, JobId]:
+def read_cursor(cursor: str) -> tuple[Millis, JobId]:
+    """The place that a page's `following` names. Raises `InvalidJobCursor`."""
     created, dot, job_id = cursor.partition(".")
     # As many digits as a time has: larger numbers are none that a database could compare.
     if not dot or not job_id.isascii() or not job_id.isprintable() or not re.fullmatch("[0-9]{1,15}", created):

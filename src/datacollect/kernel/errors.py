@@ -270,8 +270,14 @@ class PayloadTooLarge(DataCollectError):
     """request entity too large"""
 
     status, code = 413, "PAYLOAD_TOO_LARGE"
-    help = "Send less at once: a push can be split into several."
+    help = "Send less at once, at most `maxBytes`: a push can be split into several."
     members: ClassVar[Mapping[str, Any]] = {"success": False}
+
+    def __init__(self, message: str | None = None, *, most_bytes: int | None = None) -> None:
+        """`most_bytes` is what the route takes, as sent and as decompressed."""
+        super().__init__(message)
+        if most_bytes is not None:
+            self.extra["maxBytes"] = most_bytes
 
 
 class UnsupportedMedia(DataCollectError):

@@ -11,6 +11,7 @@ import msgspec
 
 from datacollect.kernel.clock import Clock, format_timestamp
 from datacollect.kernel.errors import StartupError
+from datacollect.messaging.addresses import dialled
 from datacollect.messaging.port import Message, NotSent, Receipt
 from datacollect.messaging.signing import signature_headers
 from datacollect.outgoing import (
@@ -26,8 +27,6 @@ _MOST_ANSWER_BYTES = 100_000
 _MOST_DEPTH = 20
 _ABSOLUTE = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _GAP = re.compile(r"\{(to|text|id|expires)\}")
-_NUMBER = re.compile(r"\+?[0-9]{3,20}")
-_BETWEEN_DIGITS = re.compile(r"[ \u00a0().\-/\u2010-\u2015]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Format = Literal["json", "form"]
@@ -86,8 +85,8 @@ class GatewayCourier:
         self._clock = clock
 
     async def send(self, message: Message, *, seconds: float) -> Receipt:
-        number = _BETWEEN_DIGITS.sub("", message.address)
-        if not _NUMBER.fullmatch(number):
+        number = dialled(message.address)
+        if number is None:
             raise NotSent("ADDRESS_INVALID", retryable=False)
         gaps = {
             "to": number,

@@ -6,7 +6,6 @@ on without only where the operator allows that, or on the hub's own machine.
 
 import asyncio
 import contextlib
-import re
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +21,11 @@ import aiosmtplib
 
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import StartupError
+from datacollect.messaging.addresses import is_mailbox
 from datacollect.messaging.port import Message, NotSent, Receipt
 
 _PORTS = {"smtp": 587, "smtps": 465}
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _GOODBYE_SECONDS = 2
 _POLICY = SMTP_POLICY.clone(cte_type="7bit")
 
@@ -63,7 +62,7 @@ def read_smtp(url: str, *, sender: str | None, allow_plain: bool) -> SmtpOptions
         raise StartupError("SMTP_URL must look like smtp://user:password@host:587, or smtps://… for TLS at once")
     if (parts.username is None) != (parts.password is None):
         raise StartupError("SMTP_URL must have a user name and a password, or neither")
-    if not sender or not _ADDRESS.fullmatch(parseaddr(sender)[1]) or not sender.isprintable():
+    if not sender or not is_mailbox(parseaddr(sender)[1]) or not sender.isprintable():
         raise StartupError("SMTP_FROM must be set to the address that mails are from")
     return SmtpOptions(
         host=parts.hostname,
@@ -146,7 +145,7 @@ class SmtpCourier:
 
     def _mail(self, message: Message) -> bytes:
         """Raises `NotSent` for what is no address: one that is two would send a code to a stranger."""
-        if not _ADDRESS.fullmatch(message.address):
+        if not is_mailbox(message.address):
             raise NotSent("ADDRESS_INVALID", retryable=False)
         try:
             return self._written(message, Address(addr_spec=message.address))

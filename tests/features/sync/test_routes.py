@@ -12,6 +12,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_event, make_program, new_id, pull, pull_all, push
+from tests.features.conftest import Alone
 from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
@@ -255,6 +256,17 @@ async def test_pushes_at_once_to_one_program_are_all_stored(admin: AsyncClient, 
 async def test_nothing_is_answered_for_an_unknown_program(admin: AsyncClient) -> None:
     for answer in (await pull(admin, new_id()), await push(admin, new_id(), make_event())):
         assert (answer.status_code, answer.json()["error"]) == (400, "App instance not found")
+
+
+async def test_a_body_that_is_no_object_is_told_so_where_there_is_no_default_program(alone: Alone) -> None:
+    """The contract asks for the program before it looks at the shape: status, error and code are its own."""
+    admin = await alone.admin()
+    for body, is_told in (("[]", True), ("7", True), ('{"events": []}', False)):
+        told = (await admin.post("/api/sync/push", content=body)).json()
+        assert (told["error"], told["code"]) == ("App instance not found", "TENANT_UNKNOWN")
+        assert told["help"].startswith("Send an object with `configId`, a push with `events` beside it") is is_told
+    elsewhere = await admin.post("/api/sync/push", params={"configId": "elsewhere"}, content="[]")
+    assert elsewhere.json()["help"].startswith("Check `configId`")
 
 
 async def test_an_absent_config_id_means_default(admin: AsyncClient) -> None:

@@ -39,7 +39,7 @@ async def judged(received: Received, rules: AttachmentRules) -> NewAttachment:
     if spooled.size_bytes == 0:
         raise EmptyFile()
     if spooled.size_bytes > rules.most_bytes:
-        raise FileLargerThanAllowed(f"File too large: at most {rules.most_bytes} bytes")
+        raise FileLargerThanAllowed(f"File too large: at most {rules.most_bytes} bytes", most_bytes=rules.most_bytes)
     if expected not in (None, spooled.digest):
         raise HashMismatch()
     mime_type = _SAME_TYPES.get(file.content_type, file.content_type) or _UNTYPED
