@@ -2,14 +2,17 @@
 all others wait for.
 
 One piece of such work is let through in each round of the loop, however many are at work: a small request, which takes
-a few rounds, waits for a few pieces and not for as many from each.
+a few rounds, waits for a few pieces and not for as many from each. So it is with small requests that are many: a few in
+each round, and each of their tenants in turn.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 from weakref import WeakKeyDictionary
+
+from datacollect.kernel.ids import TenantId
 
 _T = TypeVar("_T")
 
@@ -17,38 +20,66 @@ AT_ONCE = 40
 """Events, say: the slowest that is done to each takes about two milliseconds for so many."""
 
 
-class _Turnstile:
-    def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
+SMALL_IN_A_ROUND = 2
+"""Half a millisecond each."""
 
-    async def pass_through(self) -> None:
+
+class _Turnstile:
+    """Lets so many through in each round of the loop; those with one key in the order in which they came, the keys in turn."""
+
+    def __init__(self, in_a_round: int) -> None:
+        self._in_a_round = in_a_round
+        self._waiting: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._is_turning = False
+
+    async def pass_through(self, key: TenantId | None) -> None:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
-        self._waiting.append(turn)
-        if len(self._waiting) == 1:
-            loop.call_soon(self._let_one_in, loop)
+        self._waiting.setdefault(key, deque()).append(turn)
+        if not self._is_turning:
+            self._is_turning = True
+            loop.call_soon(self._let_in, loop)
         await turn
 
-    def _let_one_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
+    def _let_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        let_in = 0
+        while self._waiting and let_in < self._in_a_round:
+            key, turns = next(iter(self._waiting.items()))
+            turn = turns.popleft()
+            if turns:
+                self._waiting.move_to_end(key)
+            else:
+                del self._waiting[key]
             if not turn.done():  # else it was cancelled
                 turn.set_result(None)
-                break
-        if self._waiting:
-            loop.call_soon(self._let_one_in, loop)
+                let_in += 1
+        self._is_turning = bool(self._waiting)
+        if self._is_turning:
+            loop.call_soon(self._let_in, loop)
 
 
-_turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turnstile] = WeakKeyDictionary()
+_Turnstiles = WeakKeyDictionary[asyncio.AbstractEventLoop, _Turnstile]
+_of_pieces: _Turnstiles = WeakKeyDictionary()
+_of_small: _Turnstiles = WeakKeyDictionary()
 
 
 async def others_turn() -> None:
     """To be awaited between two pieces of work: what is ready goes first, and other work of this kind in its turn."""
+    await _turnstile(_of_pieces, 1).pass_through(None)
+
+
+async def tenants_turn(tenant_id: TenantId) -> None:
+    """To be awaited before a small piece of work that many ask for at once: whoever asks for much of it waits behind those
+    of other tenants who ask for little."""
+    await _turnstile(_of_small, SMALL_IN_A_ROUND).pass_through(tenant_id)
+
+
+def _turnstile(turnstiles: _Turnstiles, in_a_round: int) -> _Turnstile:
     loop = asyncio.get_running_loop()
-    turnstile = _turnstiles.get(loop)
+    turnstile = turnstiles.get(loop)
     if turnstile is None:
-        turnstile = _turnstiles[loop] = _Turnstile()
-    await turnstile.pass_through()
+        turnstile = turnstiles[loop] = _Turnstile(in_a_round)
+    return turnstile
 
 
 async def in_turns(items: Sequence[_T], *, at_once: int = AT_ONCE) -> AsyncIterator[Sequence[_T]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from datacollect.db.turns import tenants_turn
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
@@ -112,6 +113,8 @@ async def pull_events(
     order. Events may come twice across syncs and are never skipped: ignore guids you know.
     """
     scope, tenant = puller.scope, puller.tenant
+    if hub.working.at_work > 1:
+        await tenants_turn(scope.tenant_id)
     device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
