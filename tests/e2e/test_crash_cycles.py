@@ -12,7 +12,7 @@ from bench.crash import Ledger, Plan, run
 from tests.conftest import ENGINES
 from tests.factories import make_event
 
-CYCLES = int(os.environ.get("HUB_CRASH_CYCLES", "3"))
+CYCLES = int(os.environ.get("HUB_CRASH_CYCLES", "2"))
 
 
 @pytest.mark.anyio

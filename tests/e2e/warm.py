@@ -16,6 +16,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from argon2 import PasswordHasher
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -117,8 +119,12 @@ def warmed() -> Iterator[Warm]:
 def _serve() -> None:
     from datacollect.cli import main
     from datacollect.cli.commands import command_line
+    from datacollect.features.users import passwords
 
     command_line()  # imports what each process would have to import once more
+    # As in the tests' own process (tests/conftest.py): some of these hubs hash dozens of passwords.
+    passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    passwords.NOBODYS_HASH = passwords._hasher.hash("the password of nobody")
 
     running: set[int] = set()
     for line in sys.stdin:
