@@ -23,6 +23,8 @@ HOME = (OWN, ARCHIVED)
 LEVELS = {"": 0, "viewer": 20, "enumerator": 40, "supervisor": 60, "program-admin": 80, "system-admin": 100}
 """`""`: a member whose role grants nothing."""
 
+_FORMER = frozenset({"deleted account", "ended session", "signed out"})
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -40,6 +42,11 @@ class Caller:
     """Of a citizen who is signed in: the program that has their record."""
     password_due: bool = False
     """Has to choose a password of their own before anything else."""
+
+    @property
+    def is_looked_up(self) -> bool:
+        """In the database; the token of anybody else is no good by itself."""
+        return self.standing != "nobody" or self.name in _FORMER
 
     def level_in(self, program: str) -> int | None:
         """None for a stranger."""

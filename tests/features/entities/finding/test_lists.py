@@ -1,5 +1,6 @@
 """Lists with filters, orders and pages."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
+from tests.conftest import asgi_client
 from tests.factories import make_event, make_program, new_id, push
 from tests.features.entities.finding.test_search_properties import limited_to
 
@@ -34,21 +36,52 @@ def person(guid: str, name: str, **data: Any) -> dict[str, Any]:
 @pytest.fixture
 async def village(admin: AsyncClient, hub: Hub) -> str:
     """Two households, three people, and a record of one of them; changed in the order of `EVERYBODY`."""
+    return await make_village(admin, hub)
+
+
+@pytest.fixture(scope="session")
+async def settled(app: FastAPI, hub: Hub, admin_token: str) -> str:
+    """A village that tests look at, one after the other."""
+    async with asgi_client(app, admin_token) as admin:
+        return await make_village(admin, hub)
+
+
+@pytest.fixture
+async def same_village(settled: str, admin: AsyncClient, hub: Hub) -> str:
+    """A village for those who only look at it: as in a new one, the index has not come by all of them."""
+    await hub.indexes.catch_up(system_scope(TenantId(settled)))
+    assert (await push(admin, settled, *latecomers("update-record"))).status_code == 200
+    return settled
+
+
+@pytest.fixture(scope="session")
+async def neighbour(app: FastAPI, admin_token: str, settled: str) -> AsyncIterator[AsyncClient]:
+    """Somebody who sees one area of that village."""
+    async with asgi_client(app, admin_token) as admin, limited_to(app, admin, settled, "A2") as reader:
+        yield reader
+
+
+async def make_village(admin: AsyncClient, hub: Hub) -> str:
     program = await make_program(admin)
-    members = [{"guid": "in-ana", "name": "Ana Pérez", "area_id": "A1", "entityName": "individual"}]
-    events = [
+    first = [
         make_event("create-group", entity="g-1", data={"name": "Pérez", "entityName": "household", "area_id": "A1"}),
         make_event("create-group", entity="g-2", data={"name": "Brown", "entityName": "household", "area_id": "A2"}),
         person("in-bob", "bob Brown", area_id="A2"),
         person("in-zoe", "Zoë O'Neill", parentId="in-bob"),
-        make_event("create-record", entity="visit", data={"entityName": "visit", "parentId": "in-bob"}),
-        make_event("add-member", entity="g-1", data={"members": members}),
     ]
-    for some in (events[:4], events[4:]):  # of those the index has come by, of these it has not
+    for some in (first, latecomers()):  # of those the index has come by, of these it has not
         await hub.indexes.catch_up(system_scope(TenantId(program)))
         answer = await push(admin, program, *some)
         assert answer.status_code == 200, answer.text
     return program
+
+
+def latecomers(verb: str = "create-record") -> list[dict[str, Any]]:
+    members = [{"guid": "in-ana", "name": "Ana Pérez", "area_id": "A1", "entityName": "individual"}]
+    return [
+        make_event(verb, entity="visit", data={"entityName": "visit", "parentId": "in-bob"}),
+        make_event("add-member", entity="g-1", data={"members": members}),
+    ]
 
 
 EVERYBODY = ["g-2", "in-bob", "in-zoe", "visit", "g-1", "in-ana"]
@@ -91,12 +124,12 @@ async def test_a_list_is_of_the_newest_first(admin: AsyncClient, village: str) -
 )
 @pytest.mark.parametrize("sort", ["-lastUpdated", "name", "entityName", "guid"])
 async def test_filters_leave_what_they_say(
-    admin: AsyncClient, village: str, query: dict[str, Any], expected: set[str], sort: str
+    admin: AsyncClient, same_village: str, query: dict[str, Any], expected: set[str], sort: str
 ) -> None:
-    answer = await ask(admin, village, sort=sort, **query)
+    answer = await ask(admin, same_village, sort=sort, **query)
     found = [entity["guid"] for entity in answer.json()]
     assert (len(found), set(found)) == (len(expected), expected)
-    exact = await ask(admin, village, sort=sort, count="exact", limit=1, **query)
+    exact = await ask(admin, same_village, sort=sort, count="exact", limit=1, **query)
     assert exact.headers["X-Total-Count"] == str(len(expected))
 
 
@@ -286,9 +319,9 @@ async def test_fields_show_no_more_than_what_they_name(admin: AsyncClient) -> No
     ],
 )
 async def test_what_cannot_be_read_is_refused_by_name(
-    admin: AsyncClient, village: str, parameter: str, value: Any
+    admin: AsyncClient, settled: str, parameter: str, value: Any
 ) -> None:
-    answer = await ask(admin, village, **{parameter: value})
+    answer = await ask(admin, settled, **{parameter: value})
     body = answer.json()
     assert (answer.status_code, body["code"], body["parameter"]) == (400, "INVALID_LIST_PARAMETER", parameter)
 
@@ -333,13 +366,12 @@ async def test_a_browser_may_read_the_headers(admin: AsyncClient, village: str, 
     ],
 )
 async def test_a_limited_reader_finds_what_is_within_reach(
-    app: FastAPI, admin: AsyncClient, village: str, query: dict[str, Any], expected: set[str], sort: str
+    neighbour: AsyncClient, same_village: str, query: dict[str, Any], expected: set[str], sort: str
 ) -> None:
-    async with limited_to(app, admin, village, "A2") as reader:
-        answer = await ask(reader, village, sort=sort, count="exact", **query)
-        assert {entity["guid"] for entity in answer.json()} == expected
-        assert answer.headers["X-Total-Count"] == str(len(expected))
-        assert (await reader.get("/api/entities/count", params={"configId": village})).json() == {"count": 4}
+    answer = await ask(neighbour, same_village, sort=sort, count="exact", **query)
+    assert {entity["guid"] for entity in answer.json()} == expected
+    assert answer.headers["X-Total-Count"] == str(len(expected))
+    assert (await neighbour.get("/api/entities/count", params={"configId": same_village})).json() == {"count": 4}
 
 
 async def test_lists_take_a_constant_number_of_statements(admin: AsyncClient, village: str, hub: Hub) -> None:
