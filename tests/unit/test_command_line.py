@@ -43,3 +43,12 @@ def test_the_version_is_told_and_nothing_is_loaded_for_it() -> None:
 
 def test_the_version_is_told_among_all_too() -> None:
     assert asked("--version", "user", loaded=()).stdout == asked("--version", loaded=("--version",)).stdout
+
+
+def test_the_help_calls_an_argument_as_the_page_does() -> None:
+    assert (
+        "Usage: datacollect program diff [OPTIONS] {PROGRAM} [REVISION]"
+        in asked("program", "diff", "--help", loaded=("program",)).stdout
+    )
+    page = asked("reference", "command-line", loaded=()).stdout
+    assert "## `datacollect program diff [OPTIONS] PROGRAM [REVISION]`" in page

@@ -69,7 +69,9 @@ def check_attachments(
 
 @app.command("import")
 def take_in(
-    folder: Annotated[Path, typer.Argument(help="A folder that `datacollect export --attachments` has written.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder that `datacollect export --attachments` has written.")
+    ],
     program: Annotated[
         str | None,
         typer.Option(help="Id of the program to import into; that of the folder if left out.", callback=config_ids),

@@ -59,7 +59,8 @@ def _usage(argument: TyperArgument, context: typer.Context) -> str:
 
 def _name(param: TyperArgument | TyperOption, context: typer.Context) -> str:
     if isinstance(param, TyperArgument):
-        return (param.metavar or (param.name or "").upper()) + ("…" if param.nargs == -1 and not param.metavar else "")
+        assert param.metavar is not None, f"the help would show {param.name}"
+        return param.metavar + ("…" if param.nargs == -1 else "")
     names = "/".join([*param.opts, *param.secondary_opts])
     if param.is_flag:
         return names

@@ -13,7 +13,7 @@ from datacollect.kernel.identity import COMMAND_LINE, Action, Actor, Role, Tenan
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sync_scope import RoleAssignment
 
-ProgramId = Annotated[str, typer.Argument(help="The program's `id`.", callback=config_ids)]
+ProgramId = Annotated[str, typer.Argument(metavar="PROGRAM", help="The program's `id`.", callback=config_ids)]
 IfRevision = Annotated[
     int | None, typer.Option(help="Only if the program is still at this revision; `show` tells it.", min=0)
 ]

@@ -51,7 +51,7 @@ class OutputFailed(DataCollectError):
 
 
 def export_program(
-    program: Annotated[str, typer.Argument(help="Id of the program.", callback=config_ids)],
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Id of the program.", callback=config_ids)],
     out: Annotated[str, typer.Option("--out", help="File to write, or `-` for standard output.")],
     format: Annotated[Format, typer.Option(help="What kind of file.")] = Format.JSON,
     what: Annotated[
@@ -155,7 +155,7 @@ def _failing(out: str) -> Iterator[None]:
 
 
 def import_program(
-    file: Annotated[Path, typer.Argument(help="An export as json, of everything.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export as json, of everything.")],
     as_id: Annotated[
         str | None,
         typer.Option("--as", help="Id of the program to import into; the file's own if left out.", callback=config_ids),

@@ -28,7 +28,7 @@ _GITHUB = {Severity.ERROR: "error", Severity.REPAIR: "notice", Severity.WARNING:
 
 
 def lint_programs(
-    files: Annotated[list[str], typer.Argument(help="Configs as JSON; `-` is standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Configs as JSON; `-` is standard input.")],
     format_: Annotated[
         Format, typer.Option("--format", help="`text`, `json`, or `github` for notes in a pull request.")
     ] = Format.TEXT,

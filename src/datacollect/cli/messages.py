@@ -57,7 +57,10 @@ def _require_address(text: str) -> None:
 def send_test(
     program_id: ProgramId,
     address: Annotated[
-        str, typer.Argument(help="A phone number, or an e-mail address.", callback=checked(_require_address))
+        str,
+        typer.Argument(
+            metavar="ADDRESS", help="A phone number, or an e-mail address.", callback=checked(_require_address)
+        ),
     ],
     language: Annotated[str | None, typer.Option(help="Its language. [default: the program's first]")] = None,
     as_json: AsJson = False,

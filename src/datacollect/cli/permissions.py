@@ -33,10 +33,17 @@ def permissions() -> None:
 
 @app.command("explain")
 def explain_permission(
-    user: Annotated[str, typer.Argument(help="The account's id or e-mail.", callback=checked(account_key))],
-    route: Annotated[str, typer.Argument(help='Such as "GET /api/sync/pull", or with a path as it is called.')],
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="The account's id or e-mail.", callback=checked(account_key))
+    ],
+    route: Annotated[
+        str, typer.Argument(metavar="ROUTE", help='Such as "GET /api/sync/pull", or with a path as it is called.')
+    ],
     tenant: Annotated[
-        str | None, typer.Argument(help="The program's `configId`, if the route is about one.", callback=config_ids)
+        str | None,
+        typer.Argument(
+            metavar="PROGRAM", help="The program's `configId`, if the route is about one.", callback=config_ids
+        ),
     ] = None,
 ) -> None:
     """Say whether the account may call the route in the program, and why. Ends with 0 if it may, with 3 if not."""

@@ -56,7 +56,7 @@ app.command("diff")(versions.show_diff)
 app.command("revert")(versions.revert_program)
 app.command("purge")(purge_program)
 
-File = Annotated[str, typer.Argument(help="The program's config as JSON; `-` is standard input.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The program's config as JSON; `-` is standard input.")]
 
 _PAGE = 100
 _LOOK_AGAIN_SECONDS = 0.2

@@ -12,7 +12,7 @@ from datacollect.testing.stand_ins import StandIn, running
 
 
 def serve_stand_in(
-    system: Annotated[StandIn, typer.Argument(help="What to stand in for.")],
+    system: Annotated[StandIn, typer.Argument(metavar="SYSTEM", help="What to stand in for.")],
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
 ) -> None:
     """Stand in for another system on this machine, until SIGTERM or SIGINT: it holds two made-up records, and keeps nothing. Prints what a program's config says to find it."""

@@ -82,12 +82,12 @@ MustChange = Annotated[
 ]
 Grants = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PROGRAM:ROLE[:AREA]…", help=f"Roles: {', '.join(Role)}.", callback=checked(_assignment)),
+    typer.Argument(metavar="PROGRAM:ROLE[:AREA]", help=f"Roles: {', '.join(Role)}.", callback=checked(_assignment)),
 ]
 Takings = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PROGRAM[:ROLE[:AREA]]…",
+        metavar="PROGRAM[:ROLE[:AREA]]",
         help="A program alone: every role in it, and the membership.",
         callback=checked(_require_taking),
     ),

@@ -20,7 +20,7 @@ from datacollect.kernel.source import AT_THE_COMMAND_LINE
 _LONGEST_VALUE = 120
 _MARKS = {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.CHANGED: "~", Kind.MOVED: "%"}
 
-Revision = Annotated[int, typer.Argument(help="The revision; `history` lists them.", min=1)]
+Revision = Annotated[int, typer.Argument(metavar="REVISION", help="The revision; `history` lists them.", min=1)]
 
 
 def show_history(
@@ -47,7 +47,7 @@ def show_history(
 def show_diff(
     program_id: ProgramId,
     revision: Annotated[
-        int | None, typer.Argument(help="The version to look at. [default: the present one]", min=1)
+        int | None, typer.Argument(metavar="REVISION", help="The version to look at. [default: the present one]", min=1)
     ] = None,
     against: Annotated[
         int | None, typer.Option(help="The version to compare with. [default: the one before]", min=1)
