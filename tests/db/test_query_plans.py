@@ -301,7 +301,7 @@ async def test_known_events_are_looked_up_by_their_key_also_before_there_are_sta
             await tx.run(FILL[0])
         guids = [f"filler-{number}" for number in range(200)]
         scope = system_scope(TenantId("filler"))
-        for sql in (postgres._KNOWN, postgres._HELD):
+        for sql in (postgres._KNOWN, postgres._STATEMENTS.held):
             async with database.transaction(scope) as tx:
                 plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {sql}", "filler", guids))
             assert "(guid = asked.guid)" in plan, plan
@@ -316,7 +316,7 @@ async def test_a_tenant_that_the_statistics_do_not_know_is_not_taken_for_an_empt
             await tx.run("ANALYZE events")
         async with database.transaction(system_scope(TenantId("new"))) as tx:
             await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
-            explained = f"EXPLAIN {postgres._HELD}"
+            explained = f"EXPLAIN {postgres._STATEMENTS.held}"
             plan = "\n".join(row[0] for row in await tx.fetch(explained, "new", ["filler-1", "filler-2"]))
         assert "uq_events_tenant_id_guid" in plan, plan
 
