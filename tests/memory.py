@@ -14,7 +14,7 @@ from datacollect.db import Database, Reading, Tx, Within
 from datacollect.db.database import StatementLog
 from datacollect.db.metadata import metadata
 from datacollect.db.portions import Portion
-from datacollect.db.sqlite import fetch_portion
+from datacollect.db.sqlite_units import fetch_portion
 
 _ENGINE = create_engine("sqlite://", isolation_level="AUTOCOMMIT", poolclass=NullPool)
 """Of all of them, each of which is a connection: what has been compiled for one is known to the next."""

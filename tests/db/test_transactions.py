@@ -13,7 +13,8 @@ from sqlalchemy import func, insert, select, text
 from datacollect.db import EVERY_TENANT, Database, Tx, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
-from datacollect.db.sqlite import SqliteDatabase, _SqliteTx
+from datacollect.db.sqlite import SqliteDatabase
+from datacollect.db.sqlite_units import SqliteTx
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.tables import log_heads
 from datacollect.kernel.errors import StartupError, Unavailable
@@ -145,7 +146,7 @@ async def test_a_unit_commits_though_the_next_in_line_is_cancelled_just_then(sma
 
     async def first() -> None:
         async with small.transaction(EVERY_TENANT) as tx:
-            assert isinstance(tx, _SqliteTx)
+            assert isinstance(tx, SqliteTx)
             release = tx.end
 
             async def end(*frame: str, undo: bool) -> int:

@@ -12,23 +12,22 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
-import msgspec
-from sqlalchemy import Connection, CursorResult, Executable, event, exc
+from sqlalchemy import Connection, event, exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
-from datacollect.db.database import Database, Reading, StatementLog, Tx, Within
+from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.glances import Glances
-from datacollect.db.portions import Portion, portion_of
+from datacollect.db.sqlite_units import NotWritten, SqliteGlance, SqliteReading, SqliteTx
+from datacollect.db.turns import Waiting
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -47,9 +46,6 @@ as far as that is foreseen. A commit of its own is little beside a large push, a
 answer before the next large one."""
 
 _SECONDS_TO_END = 5
-
-_MOST_WAITING = 200
-"""Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
 
 _AWAY = frozenset(
     (
@@ -81,187 +77,6 @@ _SNAPSHOT_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192")
 _READER_PRAGMAS = ("PRAGMA busy_timeout=10000", "PRAGMA cache_size=-8192", "PRAGMA mmap_size=268435456")
 
 
-class _SqliteReading(Reading):
-    dialect = "sqlite"
-
-    def __init__(self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection) -> None:
-        super().__init__(connection, statements)
-        self._driver = driver
-
-    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        self._statements.add(sql)
-        return list(await self._driver.execute_fetchall(sql, parameters))
-
-    def listed(self, values: Collection[str] | Collection[int]) -> str:
-        return listed(values)
-
-    async def fetch_portion(
-        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
-    ) -> Portion[Sequence[Any]]:
-        self._statements.add(sql)
-        return await self._in_thread(fetch_portion, sql, parameters, texts, most_bytes)
-
-    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        # The driver has no public way to do several things in one trip.
-        return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
-
-
-class _SqliteGlance(Reading):
-    """Statements on the loop's own connection, each, if need be, on one of the readers instead."""
-
-    dialect = "sqlite"
-
-    def __init__(self, database: "SqliteDatabase", glances: Glances) -> None:
-        self._database = database
-        self._statements = database.statements
-        self._glances = glances
-
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        async with self._database.reading() as view:
-            return await view.execute(statement, parameters)
-
-    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        found = self._glances.try_to(lambda opened: opened.execute(sql, parameters).fetchall())
-        if found is None:
-            async with self._database.reading() as view:
-                return await view.fetch(sql, *parameters)
-        self._statements.add(sql)
-        return found
-
-    def listed(self, values: Collection[str] | Collection[int]) -> str:
-        return listed(values)
-
-    async def fetch_portion(
-        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
-    ) -> Portion[Sequence[Any]]:
-        found = self._glances.try_to(lambda opened: fetch_portion(opened, sql, parameters, texts, most_bytes))
-        if found is None:
-            async with self._database.reading() as view:
-                return await view.fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
-        self._statements.add(sql)
-        return found
-
-
-_Write = tuple[str, Sequence[Sequence[Any]], bool]
-"""A statement, the rows of its parameters, and whether it is to be run once for each of any number."""
-
-
-class _SqliteTx(_SqliteReading, Tx):
-    """A unit of work. To the connection's thread and back costs as much as a small statement, so what gives no rows goes
-    there with the next statement that does, or with the end of the unit."""
-
-    def __init__(
-        self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection, *begin: str
-    ) -> None:
-        super().__init__(connection, statements, driver)
-        self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
-        self._frame = len(begin)
-        self.began = time.monotonic()
-        self._rows = 0
-
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        await self.send()
-        # SQLAlchemy closes a connection on which a statement is cancelled. This one is everybody's.
-        return await to_the_end(super().execute(statement, parameters))
-
-    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        self._statements.add(sql)
-        return await self._in_thread(_fetch, self._take_waiting(), sql, parameters)
-
-    async def fetch_portion(
-        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
-    ) -> Portion[Sequence[Any]]:
-        await self.send()
-        return await super().fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
-
-    async def run(self, sql: str, *parameters: Any) -> None:
-        await self._add((sql, (parameters,), False))
-
-    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        await self._add((sql, rows, True))
-
-    async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
-        await self._add(*((sql, rows, True) for sql, rows in work))
-
-    async def send(self) -> None:
-        """What waits to be sent."""
-        if self._waiting:
-            await self._in_thread(_write, self._take_waiting())
-
-    async def end(self, *frame: str, undo: bool) -> int:
-        """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
-        connection has changed since it was opened. Raises `_NotWritten` before it has come to the end."""
-        waiting = self._take_waiting(only_frame=undo)
-        return await self._in_thread(_end, waiting, ("ROLLBACK TO unit", *frame) if undo else frame)
-
-    async def run_frame(self, *statements: str) -> int:
-        return await self._in_thread(_end, (), statements)
-
-    def unit(self, *begin: str) -> "_SqliteTx":
-        """The same connection, for a unit that begins so."""
-        return _SqliteTx(self.connection, self._statements, self._driver, *begin)
-
-    async def _add(self, *writes: _Write) -> None:
-        for write in writes:
-            if write[1]:
-                self._statements.add(write[0])
-                self._waiting.append(write)
-                self._rows += len(write[1])
-        if self._rows >= _MOST_WAITING:
-            await self.send()
-
-    def _take_waiting(self, *, only_frame: bool = False) -> Sequence[_Write]:
-        waiting = self._waiting[: self._frame] if only_frame else self._waiting
-        self._waiting, self._frame, self._rows = [], 0, 0
-        return waiting
-
-
-def listed(values: Collection[str] | Collection[int]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
-def fetch_portion(
-    connection: sqlite3.Connection, sql: str, parameters: Sequence[Any], texts: Sequence[str], most_bytes: int
-) -> Portion[Sequence[Any]]:
-    """See `Reading.fetch_portion`."""
-    with contextlib.closing(connection.execute(sql, parameters)) as cursor:
-        names = [column[0] for column in cursor.description]
-        return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
-
-
-class _NotWritten(Exception):
-    """A statement of a unit that was sent with its end has failed, for this cause; the end has not been reached."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
-def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
-    for sql, rows, is_many in writes:
-        if is_many:
-            connection.executemany(sql, rows)
-        else:
-            connection.execute(sql, rows[0])
-
-
-def _fetch(
-    connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
-) -> Sequence[Any]:
-    _write(connection, writes)
-    return connection.execute(sql, parameters).fetchall()
-
-
-def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:
-    try:
-        _write(connection, writes)
-    except Exception as error:
-        raise _NotWritten(error) from error
-    for statement in frame:
-        connection.execute(statement)
-    return connection.total_changes
-
-
 class _Group:
     """Units of work that one COMMIT makes durable."""
 
@@ -269,7 +84,7 @@ class _Group:
         self.units = 0
         self.has_long = False
         self._began = time.monotonic()
-        self.kept: list[_SqliteTx] = []
+        self.kept: list[SqliteTx] = []
         """Those of the units that are not undone."""
         self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -278,35 +93,18 @@ class _Group:
         return self.has_long or self.units >= _GROUP_LIMIT or time.monotonic() - self._began >= _GROUP_SECONDS
 
 
-class _Line:
-    """Who is waiting for the writer: of each tenant in the order in which they came, and the tenants in turn."""
+class _Line(Waiting):
+    """Those who wait for the writer, and whose units take long."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+        super().__init__()
         self._served: TenantId | None = None
         self._long: set[TenantId | None] = set()
         """Those whose last unit took long."""
 
-    def pass_by(self, within: Within) -> None:
+    def pass_by(self, tenant_id: TenantId | None) -> None:
         """Nobody is in line, and somebody goes on without."""
-        self._served = _tenant(within)
-
-    def join(self, within: Within) -> asyncio.Future[None]:
-        """A place in line; its turn has come when it is done."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(_tenant(within), deque()).append(turn)
-        return turn
-
-    def __bool__(self) -> bool:
-        """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
-        while self._waiting:
-            tenant, turns = next(iter(self._waiting.items()))
-            while turns and turns[0].cancelled():
-                turns.popleft()
-            if turns:
-                return True
-            del self._waiting[tenant]
-        return False
+        self._served = tenant_id
 
     def note(self, *, is_long: bool) -> None:
         """How the unit was that ends."""
@@ -317,20 +115,14 @@ class _Line:
 
     def expects_long(self) -> bool:
         """Somebody is in line, and their unit is likely to take long, as the last one of the tenant did."""
-        self._send_behind()
-        return bool(self) and next(iter(self._waiting)) in self._long
-
-    def _send_behind(self) -> None:
-        """Whose unit ends behind those who have come while it was at work."""
-        if self._served in self._waiting:
-            self._waiting.move_to_end(self._served)
+        self.send_behind(self._served)
+        return bool(self) and self.first in self._long
 
     def call_next(self) -> None:
-        """Somebody is in line."""
-        self._send_behind()
+        """Somebody is in line. Whose unit ends is behind those who have come while it was at work."""
+        self.send_behind(self._served)
         if self:
-            self._served, turns = next(iter(self._waiting.items()))
-            turns.popleft().set_result(None)
+            self._served = self.call_first()
 
 
 def _tenant(within: Within) -> TenantId | None:
@@ -355,8 +147,8 @@ class SqliteDatabase(Database):
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
         self._glances = Glances(path)
-        self._glance = _SqliteGlance(self, self._glances)
-        self._writer: _SqliteTx | None = None
+        self._glance = SqliteGlance(self._glances, self.statements, self.reading)
+        self._writer: SqliteTx | None = None
         self._checkpoints = Checkpoints(path)
         self._beginning_anew: asyncio.Task[None] | None = None
         self._line = _Line()
@@ -383,7 +175,7 @@ class SqliteDatabase(Database):
             await to_the_end(self._end_unit(group, tx))
             await asyncio.shield(group.committed)
 
-    async def _begin_unit(self) -> tuple[_Group, _SqliteTx]:
+    async def _begin_unit(self) -> tuple[_Group, SqliteTx]:
         """Open a savepoint, in the group that is under way or in a new one. The turn ends if this fails."""
         opening = asyncio.ensure_future(self._open_unit())
         try:
@@ -399,7 +191,7 @@ class SqliteDatabase(Database):
             self._hand_over()
             raise
 
-    async def _open_unit(self) -> tuple[_Group, _SqliteTx]:
+    async def _open_unit(self) -> tuple[_Group, SqliteTx]:
         """The statements that begin it are sent with its first."""
         writer = await self._open_writer()
         if self._group is not None:
@@ -407,7 +199,7 @@ class SqliteDatabase(Database):
         self._group = _Group()
         return self._group, writer.unit("BEGIN IMMEDIATE", "SAVEPOINT unit")
 
-    async def _end_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool = False) -> None:
+    async def _end_unit(self, group: _Group, tx: SqliteTx, *, undo: bool = False) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
         group.units += 1
         is_long = time.monotonic() - tx.began >= max(_LONG_SECONDS, _LONG_COMMITS * self._commit_seconds)
@@ -417,7 +209,7 @@ class SqliteDatabase(Database):
         try:
             try:
                 await self._close_unit(group, tx, undo=undo)
-            except _NotWritten as failure:
+            except NotWritten as failure:
                 # It is undone alone, as if its last statements had been sent before its end.
                 cause = failure.cause
                 await self._close_unit(group, tx, undo=True)
@@ -428,7 +220,7 @@ class SqliteDatabase(Database):
         if cause is not None:
             raise cause
 
-    async def _close_unit(self, group: _Group, tx: _SqliteTx, *, undo: bool) -> None:
+    async def _close_unit(self, group: _Group, tx: SqliteTx, *, undo: bool) -> None:
         frame = ["RELEASE unit"]
         if not self._is_last_of(group):
             await tx.end(frame.pop(), undo=undo)
@@ -440,11 +232,11 @@ class SqliteDatabase(Database):
     def _is_last_of(self, group: _Group) -> bool:
         return not self._line or group.is_full or self._line.expects_long()
 
-    async def _commit(self, group: _Group, tx: _SqliteTx, *frame: str, undo: bool = False) -> None:
+    async def _commit(self, group: _Group, tx: SqliteTx, *frame: str, undo: bool = False) -> None:
         begun = time.monotonic()
         try:
             changes = await tx.end(*frame, "COMMIT", undo=undo)
-        except _NotWritten:
+        except NotWritten:
             group.kept.remove(tx)
             raise
         self._commit_seconds = time.monotonic() - begun
@@ -471,9 +263,9 @@ class SqliteDatabase(Database):
     async def _take_turn(self, within: Within = None) -> None:
         if not self._busy:
             self._busy = True
-            self._line.pass_by(within)
+            self._line.pass_by(_tenant(within))
             return
-        turn = self._line.join(within)
+        turn = self._line.join(_tenant(within))
         try:
             await turn
         except asyncio.CancelledError:
@@ -498,14 +290,14 @@ class SqliteDatabase(Database):
         finally:
             self._hand_over()
 
-    async def _open_writer(self) -> _SqliteTx:
+    async def _open_writer(self) -> SqliteTx:
         if self._is_closed:
             raise Unavailable()
         if self._writer is None or self._writer.connection.invalidated:
             connection = await self._write_engine.connect()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
             await connection.begin()
-            self._writer = _SqliteTx(connection, self.statements, await _driver(connection))
+            self._writer = SqliteTx(connection, self.statements, await _driver(connection))
         return self._writer
 
     # -- reading
@@ -519,7 +311,7 @@ class SqliteDatabase(Database):
             async with self._held(connected(self._read_engine)) as (connection, driver):
                 try:
                     with _interrupting(driver, seconds):
-                        yield _SqliteReading(connection, self.statements, driver)
+                        yield SqliteReading(connection, self.statements, driver)
                 except (asyncio.CancelledError, Exception):  # of a time limit in the block, for one
                     await to_the_end(_stop(driver))
                     raise
@@ -537,7 +329,7 @@ class SqliteDatabase(Database):
         del within
         with _unavailable():
             async with self._held(self._snapshot_engine.connect()) as (connection, driver):
-                view = _SqliteReading(connection, self.statements, driver)
+                view = SqliteReading(connection, self.statements, driver)
                 try:
                     await driver.execute("BEGIN")
                     await view.fetch("SELECT 1 FROM sqlite_schema LIMIT 1")  # it begins with the first row that is read
@@ -587,7 +379,7 @@ class SqliteDatabase(Database):
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         async with self.transaction() as tx:
-            assert isinstance(tx, _SqliteTx)
+            assert isinstance(tx, SqliteTx)
             await tx.send()  # what begins the unit
             await tx.connection.run_sync(migrate)
 

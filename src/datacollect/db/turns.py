@@ -24,38 +24,68 @@ SMALL_IN_A_ROUND = 2
 """Half a millisecond each."""
 
 
+class Waiting:
+    """Those who wait for a turn: of each tenant in the order in which they came, and the tenants in turn."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+
+    def join(self, tenant_id: TenantId | None) -> asyncio.Future[None]:
+        """A place in line; its turn has come when it is done."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(tenant_id, deque()).append(turn)
+        return turn
+
+    def __bool__(self) -> bool:
+        """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
+        while self._lines:
+            turns = self._lines[self.first]
+            while turns and turns[0].cancelled():
+                turns.popleft()
+            if turns:
+                return True
+            del self._lines[self.first]
+        return False
+
+    @property
+    def first(self) -> TenantId | None:
+        """Whose turn is next, if anyone is in line."""
+        return next(iter(self._lines))
+
+    def call_first(self) -> TenantId | None:
+        """Whose turn has come now. Somebody is in line."""
+        tenant_id = self.first
+        self._lines[tenant_id].popleft().set_result(None)
+        return tenant_id
+
+    def send_behind(self, tenant_id: TenantId | None) -> None:
+        """The others are next."""
+        if tenant_id in self._lines:
+            self._lines.move_to_end(tenant_id)
+
+
 class _Turnstile:
-    """Lets so many through in each round of the loop; those with one key in the order in which they came, the keys in turn."""
+    """Lets so many through in each round of the loop."""
 
     def __init__(self, in_a_round: int) -> None:
         self._in_a_round = in_a_round
-        self._waiting: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting = Waiting()
         self._is_turning = False
 
-    async def pass_through(self, key: TenantId | None) -> None:
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        self._waiting.setdefault(key, deque()).append(turn)
+    async def pass_through(self, tenant_id: TenantId | None) -> None:
+        turn = self._waiting.join(tenant_id)
         if not self._is_turning:
             self._is_turning = True
-            loop.call_soon(self._let_in, loop)
+            asyncio.get_running_loop().call_soon(self._let_in)
         await turn
 
-    def _let_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        let_in = 0
-        while self._waiting and let_in < self._in_a_round:
-            key, turns = next(iter(self._waiting.items()))
-            turn = turns.popleft()
-            if turns:
-                self._waiting.move_to_end(key)
-            else:
-                del self._waiting[key]
-            if not turn.done():  # else it was cancelled
-                turn.set_result(None)
-                let_in += 1
+    def _let_in(self) -> None:
+        for _ in range(self._in_a_round):
+            if self._waiting:
+                self._waiting.send_behind(self._waiting.call_first())
         self._is_turning = bool(self._waiting)
         if self._is_turning:
-            loop.call_soon(self._let_in, loop)
+            asyncio.get_running_loop().call_soon(self._let_in)
 
 
 _Turnstiles = WeakKeyDictionary[asyncio.AbstractEventLoop, _Turnstile]

@@ -1,0 +1,207 @@
+"""What a unit of work on SQLite is: a connection's thread, the loop's own connection, and what is sent to the one writer."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import aiosqlite
+import msgspec
+from sqlalchemy import CursorResult, Executable
+
+from datacollect.db.core import AsyncConnection
+from datacollect.db.database import Reading, StatementLog, Tx
+from datacollect.db.finishing import to_the_end
+from datacollect.db.glances import Glances
+from datacollect.db.portions import Portion, portion_of
+
+_T = TypeVar("_T")
+
+_MOST_WAITING = 200
+"""Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
+
+OpenReading = Callable[[], AbstractAsyncContextManager[Reading]]
+
+
+class SqliteReading(Reading):
+    dialect = "sqlite"
+
+    def __init__(self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection) -> None:
+        super().__init__(connection, statements)
+        self._driver = driver
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        self._statements.add(sql)
+        return list(await self._driver.execute_fetchall(sql, parameters))
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return listed(values)
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        self._statements.add(sql)
+        return await self._in_thread(fetch_portion, sql, parameters, texts, most_bytes)
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        # The driver has no public way to do several things in one trip.
+        return await self._driver._execute(work, self._driver._conn, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class SqliteGlance(Reading):
+    """Statements on the loop's own connection, each, if need be, on one of the readers instead."""
+
+    dialect = "sqlite"
+
+    def __init__(self, glances: Glances, statements: StatementLog, reading: OpenReading) -> None:
+        # Without a connection of SQLAlchemy's: what needs one goes to a reader.
+        self._glances = glances
+        self._statements = statements
+        self._reading = reading
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        async with self._reading() as view:
+            return await view.execute(statement, parameters)
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        found = self._glances.try_to(lambda opened: opened.execute(sql, parameters).fetchall())
+        if found is None:
+            async with self._reading() as view:
+                return await view.fetch(sql, *parameters)
+        self._statements.add(sql)
+        return found
+
+    def listed(self, values: Collection[str] | Collection[int]) -> str:
+        return listed(values)
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        found = self._glances.try_to(lambda opened: fetch_portion(opened, sql, parameters, texts, most_bytes))
+        if found is None:
+            async with self._reading() as view:
+                return await view.fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
+        self._statements.add(sql)
+        return found
+
+
+_Write = tuple[str, Sequence[Sequence[Any]], bool]
+"""A statement, the rows of its parameters, and whether it is to be run once for each of any number."""
+
+
+class SqliteTx(SqliteReading, Tx):
+    """A unit of work. To the connection's thread and back costs as much as a small statement, so what gives no rows goes
+    there with the next statement that does, or with the end of the unit."""
+
+    def __init__(
+        self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection, *begin: str
+    ) -> None:
+        super().__init__(connection, statements, driver)
+        self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
+        self._frame = len(begin)
+        self.began = time.monotonic()
+        self._rows = 0
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        await self.send()
+        # SQLAlchemy closes a connection on which a statement is cancelled. This one is everybody's.
+        return await to_the_end(super().execute(statement, parameters))
+
+    async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        self._statements.add(sql)
+        return await self._in_thread(_fetch, self._take_waiting(), sql, parameters)
+
+    async def fetch_portion(
+        self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
+    ) -> Portion[Sequence[Any]]:
+        await self.send()
+        return await super().fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
+
+    async def run(self, sql: str, *parameters: Any) -> None:
+        await self._add((sql, (parameters,), False))
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        await self._add((sql, rows, True))
+
+    async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
+        await self._add(*((sql, rows, True) for sql, rows in work))
+
+    async def send(self) -> None:
+        """What waits to be sent."""
+        if self._waiting:
+            await self._in_thread(_write, self._take_waiting())
+
+    async def end(self, *frame: str, undo: bool) -> int:
+        """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
+        connection has changed since it was opened. Raises `NotWritten` before it has come to the end."""
+        waiting = self._take_waiting(only_frame=undo)
+        return await self._in_thread(_end, waiting, ("ROLLBACK TO unit", *frame) if undo else frame)
+
+    async def run_frame(self, *statements: str) -> int:
+        return await self._in_thread(_end, (), statements)
+
+    def unit(self, *begin: str) -> "SqliteTx":
+        """The same connection, for a unit that begins so."""
+        return SqliteTx(self.connection, self._statements, self._driver, *begin)
+
+    async def _add(self, *writes: _Write) -> None:
+        for write in writes:
+            if write[1]:
+                self._statements.add(write[0])
+                self._waiting.append(write)
+                self._rows += len(write[1])
+        if self._rows >= _MOST_WAITING:
+            await self.send()
+
+    def _take_waiting(self, *, only_frame: bool = False) -> Sequence[_Write]:
+        waiting = self._waiting[: self._frame] if only_frame else self._waiting
+        self._waiting, self._frame, self._rows = [], 0, 0
+        return waiting
+
+
+def listed(values: Collection[str] | Collection[int]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+def fetch_portion(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[Any], texts: Sequence[str], most_bytes: int
+) -> Portion[Sequence[Any]]:
+    """See `Reading.fetch_portion`."""
+    with contextlib.closing(connection.execute(sql, parameters)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
+
+
+class NotWritten(Exception):
+    """A statement of a unit that was sent with its end has failed, for this cause; the end has not been reached."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
+    for sql, rows, is_many in writes:
+        if is_many:
+            connection.executemany(sql, rows)
+        else:
+            connection.execute(sql, rows[0])
+
+
+def _fetch(
+    connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
+) -> Sequence[Any]:
+    _write(connection, writes)
+    return connection.execute(sql, parameters).fetchall()
+
+
+def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:
+    try:
+        _write(connection, writes)
+    except Exception as error:
+        raise NotWritten(error) from error
+    for statement in frame:
+        connection.execute(statement)
+    return connection.total_changes
