@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db.postgres import _end
 from datacollect.eventstore.segments import SIZE
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -129,7 +130,8 @@ async def _calls_of(work: Callable[[], Awaitable[Any]]) -> int:
 
 async def _ends_of_reads() -> None:
     """What reads have left to be told to the database is not part of what comes next."""
-    await asyncio.gather(*(task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_end"))
+    ends = _end.__code__
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if getattr(task.get_coro(), "cr_code", None) is ends))
 
 
 async def memory_of(work: Callable[[], Awaitable[Any]]) -> int:
