@@ -41,7 +41,7 @@ async def test_who_fails_takes_nobody_with_it_and_who_does_not_is_stored_when_it
     scope, told = new_tenant(), list[int]()
 
     async def unit(number: int) -> None:
-        async with database.in_turn(scope) as tx:
+        async with database.in_turn(scope, events=1) as tx:
             await write(tx, scope, number)
             tx.after_commit(lambda: told.append(number))
             if number % 3 == 0:
@@ -63,7 +63,7 @@ async def test_a_statement_that_fails_is_undone_with_its_unit_only(database: Dat
     scope = new_tenant()
 
     async def unit(number: int) -> None:
-        async with database.in_turn(scope) as tx:
+        async with database.in_turn(scope, events=1) as tx:
             await write(tx, scope, number)
             if number in (0, 3):
                 await write(tx, scope, number)
@@ -78,7 +78,7 @@ async def test_who_is_cancelled_blocks_nobody(database: Database, steps: int) ->
     scope = new_tenant()
 
     async def unit(number: int) -> None:
-        async with database.in_turn(scope) as tx:
+        async with database.in_turn(scope, events=1) as tx:
             await write(tx, scope, number)
             await asyncio.sleep(0)
             await write(tx, scope, 100 + number)
@@ -93,6 +93,24 @@ async def test_who_is_cancelled_blocks_nobody(database: Database, steps: int) ->
     kept = await written(database, scope)
     assert {1, 4, 5, 7} <= set(kept)
     assert [number + 100 for number in kept if number < 100] == [number for number in kept if number >= 100]
+
+
+async def test_who_appends_few_events_does_not_wait_for_who_appends_many_behind_them(database: Database) -> None:
+    scope, is_answered = new_tenant(), asyncio.Event()
+
+    async def few() -> None:
+        async with database.in_turn(scope, events=3) as tx:
+            await write(tx, scope, 1)
+        is_answered.set()
+
+    async def many() -> None:
+        async with database.in_turn(scope, events=100) as tx:
+            await write(tx, scope, 2)
+            await is_answered.wait()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(few(), many())
+    assert await written(database, scope) == [1, 2]
 
 
 # -- how PostgreSQL does it
@@ -117,12 +135,12 @@ class Lined:
         self._go = asyncio.Event()
 
     async def _first(self) -> None:
-        async with self.database.in_turn(self.scope) as tx:
+        async with self.database.in_turn(self.scope, events=1) as tx:
             await write(tx, self.scope, 1)
             await self._go.wait()
 
     async def _second(self, sql: str, ends_with: Exception | None) -> None:
-        async with self.database.in_turn(self.scope) as tx:
+        async with self.database.in_turn(self.scope, events=1) as tx:
             await write(tx, self.scope, 2)
             self.is_second.set()
             await tx.fetch(sql)
@@ -147,7 +165,7 @@ async def test_who_waits_together_is_of_one_transaction_and_never_of_two_tenants
     seen = dict[str, list[tuple[str, str]]]()
 
     async def unit(scope: TenantScope) -> None:
-        async with postgres.in_turn(scope) as tx:
+        async with postgres.in_turn(scope, events=1) as tx:
             [row] = await tx.fetch("SELECT pg_current_xact_id()::text, current_setting('datacollect.tenant')")
             seen.setdefault(scope.tenant_id, []).append(tuple(row))
 
@@ -214,7 +232,7 @@ async def test_who_goes_on_after_a_statement_has_failed_is_not_reported_as_store
     scope = new_tenant()
 
     async def unit(number: int) -> None:
-        async with postgres.in_turn(scope) as tx:
+        async with postgres.in_turn(scope, events=1) as tx:
             await write(tx, scope, number)
             if number == 1:
                 with pytest.raises(asyncpg.UndefinedTableError):
@@ -232,7 +250,7 @@ async def test_a_pool_that_is_used_up_fails_one_unit_after_the_other(postgres_se
         scope = new_tenant()
 
         async def unit() -> None:
-            async with database.in_turn(scope):
+            async with database.in_turn(scope, events=1):
                 pass
 
         async with database.transaction():

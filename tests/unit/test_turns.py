@@ -38,6 +38,20 @@ async def test_a_few_are_let_in_in_each_round() -> None:
     assert max(later - sooner for sooner, later in itertools.pairwise(seen)) == 1
 
 
+async def test_who_holds_what_others_wait_for_goes_first() -> None:
+    order: list[str] = []
+
+    async def one(name: str, *, holding: bool) -> None:
+        await others_turn(holding=holding)
+        order.append(name)
+
+    waiting = [asyncio.create_task(one(f"other {number}", holding=False)) for number in range(5)]
+    holding = [asyncio.create_task(one(f"holder {number}", holding=True)) for number in range(2)]
+    await asyncio.gather(*waiting, *holding)
+    assert order.index("holder 0") < 2 and order.index("holder 1") < 3
+    assert [name for name in order if name.startswith("other")] == [f"other {number}" for number in range(5)]
+
+
 async def test_who_asks_for_little_does_not_wait_for_all_who_ask_for_much() -> None:
     order: list[str] = []
 

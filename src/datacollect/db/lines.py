@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from datacollect.db.database import Tx
+from datacollect.db.turns import is_much_beside
 from datacollect.kernel.errors import Unavailable
 
 MOST_UNITS = 32
@@ -50,7 +51,8 @@ class Abandoned(BaseException):
 class _Seat:
     """One unit, from lining up to knowing what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: int) -> None:
+        self.events = events
         new = asyncio.get_running_loop().create_future
         self.turn: asyncio.Future[Tx] = new()
         self.ended: asyncio.Future[BaseException | None] = new()
@@ -89,8 +91,9 @@ class Line:
         self._leader: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def unit(self) -> AsyncIterator[Tx]:
-        seat = _Seat()
+    async def unit(self, *, events: int) -> AsyncIterator[Tx]:
+        """`events` are how many it appends."""
+        seat = _Seat(events)
         self._waiting.append(seat)
         if self._leader is None:
             # In a context of its own: it is not the work of the unit that happened to start it.
@@ -145,6 +148,8 @@ class Line:
         last, joined = time.monotonic() + LONGEST_SECONDS, False
         while self._somebody_waits() and len(seats) < MOST_UNITS and (not kept or time.monotonic() < last):
             if kept:
+                if is_much_beside(self._waiting[0].events, min(seat.events for seat in kept)):
+                    return
                 await transaction.run(_NEXT if joined else _FIRST)
                 joined = True
                 if not self._somebody_waits():

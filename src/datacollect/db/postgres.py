@@ -181,14 +181,14 @@ class PostgresDatabase(Database):
         self._tell(tx)
 
     @contextlib.asynccontextmanager
-    async def in_turn(self, scope: TenantScope) -> AsyncIterator[Tx]:
+    async def in_turn(self, scope: TenantScope, *, events: int) -> AsyncIterator[Tx]:
         line = self._lines.get(scope.tenant_id)
         if line is None:
             naming = _naming(scope) if self._has_wall else ""
             opening = partial(self._open, f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}")
             line = self._lines[scope.tenant_id] = Line(opening, is_lost=_is_lost, told=self._tell)
         with _unavailable():
-            async with line.unit() as tx:
+            async with line.unit(events=events) as tx:
                 yield tx
 
     @contextlib.asynccontextmanager

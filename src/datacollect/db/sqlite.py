@@ -11,6 +11,7 @@ The tenants take turns: however many units of one are waiting, those of another 
 import asyncio
 import contextlib
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -27,7 +28,7 @@ from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.glances import Glances
 from datacollect.db.sqlite_units import NotWritten, SqliteGlance, SqliteReading, SqliteTx
-from datacollect.db.turns import Waiting
+from datacollect.db.turns import Waiting, is_much_beside
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -83,6 +84,8 @@ class _Group:
     def __init__(self) -> None:
         self.units = 0
         self.has_long = False
+        self._fewest = sys.maxsize
+        """Events that one of its units appends."""
         self._began = time.monotonic()
         self.kept: list[SqliteTx] = []
         """Those of the units that are not undone."""
@@ -92,15 +95,32 @@ class _Group:
     def is_full(self) -> bool:
         return self.has_long or self.units >= _GROUP_LIMIT or time.monotonic() - self._began >= _GROUP_SECONDS
 
+    def has_room_for(self, events: int) -> bool:
+        """Whether those in it may wait for a unit that appends so many."""
+        return not self.is_full and not is_much_beside(events, self._fewest)
+
+    def note(self, events: int, *, is_long: bool) -> None:
+        """A unit more, which has appended so many."""
+        self.units += 1
+        self._fewest = min(self._fewest, events)
+        self.has_long |= is_long
+
 
 class _Line(Waiting):
-    """Those who wait for the writer, and whose units take long."""
+    """Those who wait for the writer, how many events each is about to append, and whose units take long."""
 
     def __init__(self) -> None:
         super().__init__()
         self._served: TenantId | None = None
         self._long: set[TenantId | None] = set()
         """Those whose last unit took long."""
+        self._events: dict[asyncio.Future[None], int] = {}
+
+    def join_with(self, tenant_id: TenantId | None, events: int) -> asyncio.Future[None]:
+        turn = self.join(tenant_id)
+        self._events[turn] = events
+        turn.add_done_callback(self._events.pop)
+        return turn
 
     def pass_by(self, tenant_id: TenantId | None) -> None:
         """Nobody is in line, and somebody goes on without."""
@@ -113,10 +133,11 @@ class _Line(Waiting):
         else:
             self._long.discard(self._served)
 
-    def expects_long(self) -> bool:
-        """Somebody is in line, and their unit is likely to take long, as the last one of the tenant did."""
+    def goes_on_in(self, group: _Group) -> bool:
+        """Somebody is in line whose unit may join the group. It may not if it is likely to take long, as the last one of
+        the tenant did."""
         self.send_behind(self._served)
-        return bool(self) and self.first in self._long
+        return bool(self) and self.first not in self._long and group.has_room_for(self._events[self.first_turn])
 
     def call_next(self) -> None:
         """Somebody is in line. Whose unit ends is behind those who have come while it was at work."""
@@ -159,11 +180,18 @@ class SqliteDatabase(Database):
 
     # -- writing
 
+    def transaction(self, within: Within = None) -> AbstractAsyncContextManager[Tx]:
+        return self._transaction(within, events=0)
+
+    def in_turn(self, scope: TenantScope, *, events: int) -> AbstractAsyncContextManager[Tx]:
+        return self._transaction(scope, events=events)
+
     @contextlib.asynccontextmanager
-    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+    async def _transaction(self, within: Within, *, events: int) -> AsyncIterator[Tx]:
         with _unavailable():  # there is no second wall here
-            await self._take_turn(within)
+            await self._take_turn(within, events=events)
             group, tx = await self._begin_unit()
+            tx.events = events
             try:
                 yield tx
             except BaseException:
@@ -201,10 +229,9 @@ class SqliteDatabase(Database):
 
     async def _end_unit(self, group: _Group, tx: SqliteTx, *, undo: bool = False) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
-        group.units += 1
         is_long = time.monotonic() - tx.began >= max(_LONG_SECONDS, _LONG_COMMITS * self._commit_seconds)
         self._line.note(is_long=is_long)
-        group.has_long |= is_long
+        group.note(tx.events, is_long=is_long)
         cause: Exception | None = None
         try:
             try:
@@ -230,7 +257,7 @@ class SqliteDatabase(Database):
             await self._commit(group, tx, *frame, undo=undo and bool(frame))
 
     def _is_last_of(self, group: _Group) -> bool:
-        return not self._line or group.is_full or self._line.expects_long()
+        return not self._line.goes_on_in(group)
 
     async def _commit(self, group: _Group, tx: SqliteTx, *frame: str, undo: bool = False) -> None:
         begun = time.monotonic()
@@ -260,12 +287,12 @@ class SqliteDatabase(Database):
         group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
         raise failure
 
-    async def _take_turn(self, within: Within = None) -> None:
+    async def _take_turn(self, within: Within = None, *, events: int = 0) -> None:
         if not self._busy:
             self._busy = True
             self._line.pass_by(_tenant(within))
             return
-        turn = self._line.join(_tenant(within))
+        turn = self._line.join_with(_tenant(within), events)
         try:
             await turn
         except asyncio.CancelledError:

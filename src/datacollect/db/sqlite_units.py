@@ -102,6 +102,8 @@ class SqliteTx(SqliteReading, Tx):
         self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
         self._frame = len(begin)
         self.began = time.monotonic()
+        self.events = 0
+        """Which it appends to a log."""
         self._rows = 0
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:

@@ -2,8 +2,9 @@
 all others wait for.
 
 One piece of such work is let through in each round of the loop, however many are at work: a small request, which takes
-a few rounds, waits for a few pieces and not for as many from each. So it is with small requests that are many: a few in
-each round, and each of their tenants in turn.
+a few rounds, waits for a few pieces and not for as many from each. Who holds what others wait for, the log of a tenant or
+SQLite's only writer, goes before who does not. So it is with small requests that are many: a few in each round, and each
+of their tenants in turn.
 """
 
 import asyncio
@@ -22,6 +23,16 @@ AT_ONCE = 40
 
 SMALL_IN_A_ROUND = 2
 """Half a millisecond each."""
+
+
+_MANY = 16
+_MANY_TIMES = 4
+
+
+def is_much_beside(events: int, fewest: int) -> bool:
+    """Whether who appends `fewest` should not have to wait for who is about to append so many. What is committed together
+    is answered together, and a commit of its own is little beside the work for many events."""
+    return events >= _MANY and events >= _MANY_TIMES * fewest
 
 
 class Waiting:
@@ -52,6 +63,11 @@ class Waiting:
         """Whose turn is next, if anyone is in line."""
         return next(iter(self._lines))
 
+    @property
+    def first_turn(self) -> asyncio.Future[None]:
+        """Likewise."""
+        return self._lines[self.first][0]
+
     def call_first(self) -> TenantId | None:
         """Whose turn has come now. Somebody is in line."""
         tenant_id = self.first
@@ -70,10 +86,11 @@ class _Turnstile:
     def __init__(self, in_a_round: int) -> None:
         self._in_a_round = in_a_round
         self._waiting = Waiting()
+        self._holding = Waiting()
         self._is_turning = False
 
-    async def pass_through(self, tenant_id: TenantId | None) -> None:
-        turn = self._waiting.join(tenant_id)
+    async def pass_through(self, tenant_id: TenantId | None, *, holding: bool = False) -> None:
+        turn = (self._holding if holding else self._waiting).join(tenant_id)
         if not self._is_turning:
             self._is_turning = True
             asyncio.get_running_loop().call_soon(self._let_in)
@@ -81,9 +98,10 @@ class _Turnstile:
 
     def _let_in(self) -> None:
         for _ in range(self._in_a_round):
-            if self._waiting:
-                self._waiting.send_behind(self._waiting.call_first())
-        self._is_turning = bool(self._waiting)
+            waiting = self._holding or self._waiting
+            if waiting:
+                waiting.send_behind(waiting.call_first())
+        self._is_turning = bool(self._holding or self._waiting)
         if self._is_turning:
             asyncio.get_running_loop().call_soon(self._let_in)
 
@@ -93,9 +111,10 @@ _of_pieces: _Turnstiles = WeakKeyDictionary()
 _of_small: _Turnstiles = WeakKeyDictionary()
 
 
-async def others_turn() -> None:
-    """To be awaited between two pieces of work: what is ready goes first, and other work of this kind in its turn."""
-    await _turnstile(_of_pieces, 1).pass_through(None)
+async def others_turn(*, holding: bool = False) -> None:
+    """To be awaited between two pieces of work: what is ready goes first, and other work of this kind in its turn.
+    `holding` is for work that others wait for."""
+    await _turnstile(_of_pieces, 1).pass_through(None, holding=holding)
 
 
 async def tenants_turn(tenant_id: TenantId) -> None:
@@ -112,9 +131,11 @@ def _turnstile(turnstiles: _Turnstiles, in_a_round: int) -> _Turnstile:
     return turnstile
 
 
-async def in_turns(items: Sequence[_T], *, at_once: int = AT_ONCE) -> AsyncIterator[Sequence[_T]]:
+async def in_turns(
+    items: Sequence[_T], *, at_once: int = AT_ONCE, holding: bool = False
+) -> AsyncIterator[Sequence[_T]]:
     """The items in order, so many at a time, with others' turns in between."""
     for begin in range(0, len(items), at_once):
         if begin:
-            await others_turn()
+            await others_turn(holding=holding)
         yield items[begin : begin + at_once] if len(items) > at_once else items

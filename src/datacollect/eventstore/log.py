@@ -161,6 +161,10 @@ class EventLog:
             run.apply(current, Context(opened.head.position + 1, now, size_bytes=len(hashed.canonical)))
         return True
 
+    async def hash_ahead(self, events: Sequence[Event]) -> deque[EventHash]:
+        """What is hashed of the events that `append` begins with, to be made before anybody waits for its transaction."""
+        return await _hashes_of(events[:PART])
+
     async def append(
         self,
         tx: Tx,
@@ -172,17 +176,28 @@ class EventLog:
         device_id: str | None = None,
         refused: Mapping[int, EventRejected] | None = None,
         on_rejection: OnRejection = stop_at_first,
+        hashed: deque[EventHash] | None = None,
     ) -> Appended:
         """Append events in the given order and bring the projections up to them, all in `tx`.
 
         An event whose guid is known is skipped. `refused` are events, by index, that a check has found wanting before
         anybody had to wait: unless they are known, they cannot be applied. `on_rejection` is called for one that cannot be applied; if it
-        returns, the event is left out and the batch goes on. Raises `BatchRejected` by default.
+        returns, the event is left out and the batch goes on. `hashed` is what `hash_ahead` gave for the same events; it is
+        used up. Raises `BatchRejected` by default.
         """
         whole: Appended | None = None
         for first in range(0, max(len(events), 1), PART):
             part = await self._append(
-                tx, scope, tenant, events[first : first + PART], first, origin, device_id, refused or {}, on_rejection
+                tx,
+                scope,
+                tenant,
+                events[first : first + PART],
+                first,
+                origin,
+                device_id,
+                refused or {},
+                on_rejection,
+                hashed if first == 0 else None,
             )
             whole = part if whole is None else whole.and_then(part)
         assert whole is not None
@@ -199,9 +214,10 @@ class EventLog:
         device_id: str | None,
         refused: Mapping[int, EventRejected],
         on_rejection: OnRejection,
+        hashed_ahead: deque[EventHash] | None,
     ) -> Appended:
         """A part of a batch, whose first event has the index `first` in it; constant in its statements."""
-        hashes = await _hashes_of(events)  # before the lock: nobody need wait for it
+        hashes = await _hashes_of(events) if hashed_ahead is None else hashed_ahead
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         now = max(self._clock.now(), opened.head.recorded_at)
         batch = _Batch(opened.head, dict(opened.known), now, first)
@@ -215,7 +231,7 @@ class EventLog:
             )
         while fresh:
             if len(fresh) % AT_ONCE == 0:
-                await others_turn()
+                await others_turn(holding=True)
             index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
             if first + index in refused:
                 batch.reject(index, events[index], hashed, refused[first + index], on_rejection)

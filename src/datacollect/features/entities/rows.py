@@ -188,7 +188,9 @@ async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) ->
     """The states an append needs, and what the index holds, by one statement."""
     statement, parameters = _loading(view, scope, needed, LIVE)
     states, index = States(), None
-    async for some in in_turns(await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters)):
+    async for some in in_turns(
+        await view.fetch(statement + _SELECT_INDEX + placeholder(view.dialect, 1), *parameters), holding=True
+    ):
         for row in some:
             if row[0] == 2:
                 _, fields, next_fields, rules, changes, indexed, _, begun, through = row
@@ -254,7 +256,7 @@ async def save_entities(
 ) -> None:
     """`terms` are new rows of the index; on PostgreSQL they go to it on the same way."""
     rows: list[tuple[Any, ...]] = []
-    async for some in in_turns(list(changed)):
+    async for some in in_turns(list(changed), holding=True):
         rows += map(_entity_values, some)
     if rows and terms and tx.dialect == "postgresql":
         columns = [*_entity_columns(rows), *map(array_text, zip(*await indexing.in_key_order(terms), strict=True))]

@@ -215,17 +215,11 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
     now, discarded = hub.clock.now(), frozenset[str]()
     while True:
+        prepared = await service.prepare(hub.log, pushed, discarded=discarded)
         try:
-            async with hub.db.in_turn(scope) as tx:
+            async with hub.db.in_turn(scope, events=len(pushed.events)) as tx:
                 result = await service.push(
-                    tx,
-                    hub.log,
-                    scope,
-                    tenant,
-                    pushed,
-                    mismatches=mismatches,
-                    device_id=device_id,
-                    discarded=discarded,
+                    tx, hub.log, scope, tenant, prepared, mismatches=mismatches, device_id=device_id
                 )
                 if result.refused:
                     await hub.quarantine.keep(tx, scope, result.refused, device_id=device_id, now=now)

@@ -1,11 +1,14 @@
 """Push and pull. Source: the contract's sync area, 3.1-3.3."""
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.checks import EventChecks, Mismatch
+from datacollect.eventstore.event import Event
+from datacollect.eventstore.integrity import EventHash
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
@@ -71,25 +74,43 @@ async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, pu
     return {index: mismatches for index, mismatches in found if mismatches}
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A push, ready for the log: oldest event first, without those that are discarded."""
+
+    pushed: Push
+    order: Sequence[int]
+    """Where each event is in the push as sent."""
+    events: Sequence[Event]
+    hashed: deque[EventHash]
+    left_out: Sequence[int]
+
+
+async def prepare(log: EventLog, pushed: Push, *, discarded: Collection[str] = ()) -> Prepared:
+    """To be asked before the log's turn, likewise. Events whose guid is among the `discarded` are left out and count as
+    applied, with a warning."""
+    kept = [index for index, event in enumerate(pushed.events) if event.guid not in discarded]
+    order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
+    events = [pushed.events[index] for index in order]
+    left_out = [index for index, event in enumerate(pushed.events) if event.guid in discarded]
+    return Prepared(pushed, order, events, await log.hash_ahead(events), left_out)
+
+
 async def push(
     tx: Tx,
     log: EventLog,
     scope: TenantScope,
     tenant: Tenant,
-    pushed: Push,
+    prepared: Prepared,
     *,
     mismatches: Mismatches,
     device_id: str | None,
-    discarded: Collection[str] = (),
 ) -> PushResult:
-    """Append a push, oldest event first; all of it or nothing, unless it asks for a verdict on each event.
+    """Append a push; all of it or nothing, unless it asks for a verdict on each event.
 
-    Events whose guid is among the `discarded` are left out and count as applied, with a warning. Raises `PushRejected`
-    for the first event that cannot be applied to an atomic push.
+    Raises `PushRejected` for the first event that cannot be applied to an atomic push.
     """
-    kept = [index for index, event in enumerate(pushed.events) if event.guid not in discarded]
-    order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
-    events = [pushed.events[index] for index in order]
+    pushed, order, events = prepared.pushed, prepared.order, prepared.events
     found = {at: mismatches[index] for at, index in enumerate(order) if index in mismatches} if mismatches else {}
     strict = tenant.form_validation is FormValidation.REJECT
     refusals = Refusals(atomic=pushed.atomic)
@@ -102,6 +123,7 @@ async def push(
             device_id=device_id,
             refused={at: rejection(one) for at, one in found.items()} if strict else None,
             on_rejection=refusals.note,
+            hashed=prepared.hashed,
         )
     except BatchRejected as batch:
         raise PushRejected(batch.rejection, failed=refusals.ending_with(batch.rejection)) from batch
@@ -109,11 +131,10 @@ async def push(
     refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
-    left_out = [index for index, event in enumerate(pushed.events) if event.guid in discarded]
-    applied = len(appended.stored) + appended.known + len(left_out)
+    applied = len(appended.stored) + appended.known + len(prepared.left_out)
     warnings: list[Refused] = [(order[at], warning(mismatch)) for at, one in flagged for mismatch in one]
     warnings += [(index, ReservedKeyIgnored(path=path)) for index in order for path in pushed.ignored.get(index, ())]
-    warnings += [(index, EventDiscarded()) for index in left_out]
+    warnings += [(index, EventDiscarded()) for index in prepared.left_out]
     newest = max((event.occurred_at for event in appended.stored), default=None)
     if pushed.atomic:
         # A device that knows no verdicts is told that all is well, as for any known guid: it could do nothing else.

@@ -346,9 +346,10 @@ class _CoreWire:
             projections = await preload(world.view, core.projections, scope, world.tenant, pushed.events)
             await gate.at(Point.LOADED)
         log = core.log(WatchedStore(core.store, gate), projections)
-        async with world.database.in_turn(scope) as tx:
+        prepared = await service.prepare(log, pushed)
+        async with world.database.in_turn(scope, events=len(pushed.events)) as tx:
             device = self._participant.name
-            result = await service.push(tx, log, scope, world.tenant, pushed, mismatches={}, device_id=device)
+            result = await service.push(tx, log, scope, world.tenant, prepared, mismatches={}, device_id=device)
             await gate.at(Point.WRITTEN)
         guids = [event.guid for event in pushed.events]
         self._participant.own += sum(guid not in world.committed for guid in guids)

@@ -73,7 +73,7 @@ async def bring_up(
         await enqueue(tx, scope, REINDEX, {}, now=now)
         return ()
     rows = Rows([], [])
-    async for some in in_turns(changes):
+    async for some in in_turns(changes, holding=True):
         found = changed_rows(state, some)
         rows.added.extend(found.added)
         rows.removed.extend(found.removed)
