@@ -10,7 +10,7 @@ import pytest
 
 from datacollect.db import EVERY_TENANT
 from datacollect.db.database import closing
-from datacollect.db.glances import Glances
+from datacollect.db.glances import Bet, Glances
 from datacollect.db.sqlite import SqliteDatabase
 from datacollect.kernel.errors import Unavailable
 
@@ -38,7 +38,7 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 
 @pytest.fixture
 def glances(database: SqliteDatabase, tmp_path: Path) -> Iterator[Glances]:
-    with contextlib.closing(Glances(tmp_path / "hub.sqlite3", monotonic=Watch())) as opened:
+    with contextlib.closing(Glances(tmp_path / "hub.sqlite3", Bet(monotonic=Watch()))) as opened:
         yield opened
 
 
@@ -102,7 +102,7 @@ async def test_whoever_has_the_database_for_himself_is_waited_for_in_a_thread(
 
 async def test_after_a_slow_glance_others_go_to_threads_for_a_second(tmp_path: Path, database: SqliteDatabase) -> None:
     watch = Watch()
-    with contextlib.closing(Glances(tmp_path / "hub.sqlite3", monotonic=watch)) as glances:
+    with contextlib.closing(Glances(tmp_path / "hub.sqlite3", Bet(monotonic=watch))) as glances:
         assert glances.try_to(_count) == 10
         watch.each = 0.011
         assert glances.try_to(_count) == 10

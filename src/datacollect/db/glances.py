@@ -1,9 +1,9 @@
-"""Reading a few rows of SQLite by their keys without leaving the loop.
+"""Small statements of SQLite without leaving the loop.
 
 To a connection's thread and back costs fifty times what such a statement takes, and two rounds of a loop that has others to
-serve. So it is asked where the caller is, over a connection of the loop's own. That is a bet on the disk: rows that are in
-memory, or on a disk that answers in a millisecond. Whenever it is lost the loop has waited once, and statements go to the
-threads for a while.
+serve, or as long as Python lets a busy loop keep a thread waiting: five milliseconds. So it is made where the caller is.
+That is a bet on the disk: rows that are in memory, or on a disk that answers in a millisecond. Whenever it is lost the loop
+has waited once, and statements go to the threads for a while.
 """
 
 import sqlite3
@@ -19,31 +19,50 @@ _SLOW_SECONDS = 0.01
 _AWAY_SECONDS = 1.0
 
 
-class Glances:
-    """The connection, opened when it is needed first."""
+class Bet:
+    """That the disk of a database answers at once."""
 
-    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.perf_counter) -> None:
-        self._path = path
+    def __init__(self, *, monotonic: Callable[[], float] = time.perf_counter) -> None:
         self._monotonic = monotonic
-        self._connection: sqlite3.Connection | None = None
         self._not_before = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has not been lost a moment ago."""
+        return self._monotonic() >= self._not_before
+
+    def make(self, work: Callable[[], _T]) -> _T:
+        """What the work gives. The bet is lost if it takes long."""
+        begun = self._monotonic()
+        try:
+            return work()
+        finally:
+            if self._monotonic() - begun > _SLOW_SECONDS:
+                self.lose()
+
+    def lose(self) -> None:
+        self._not_before = self._monotonic() + _AWAY_SECONDS
+
+
+class Glances:
+    """A connection that only reads, opened when it is needed first."""
+
+    def __init__(self, path: Path, bet: Bet) -> None:
+        self._path = path
+        self._bet = bet
+        self._connection: sqlite3.Connection | None = None
 
     def try_to(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """What the work on the connection gives; None when it is better done in a thread: something else has the
         database for itself just now, or the disk was slow a moment ago."""
-        begun = self._monotonic()
-        if begun < self._not_before:
+        if not self._bet.is_on:
             return None
         try:
-            found = work(self._opened())
+            return self._bet.make(lambda: work(self._opened()))
         except sqlite3.OperationalError:
             # Whatever it is: a thread waits for those who are in the way, and tells the rest.
-            self._not_before = begun + _AWAY_SECONDS
+            self._bet.lose()
             return None
-        ended = self._monotonic()
-        if ended - begun > _SLOW_SECONDS:
-            self._not_before = ended + _AWAY_SECONDS
-        return found
 
     def close(self) -> None:
         if self._connection is not None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeGuard, TypeVar
 
 import aiosqlite
 from sqlalchemy import Connection, event, exc
@@ -26,8 +26,8 @@ from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
-from datacollect.db.glances import Glances
-from datacollect.db.sqlite_units import NotWritten, SqliteGlance, SqliteReading, SqliteTx
+from datacollect.db.glances import Bet, Glances
+from datacollect.db.sqlite_units import BEGIN, WAITING, NotWritten, SqliteGlance, SqliteReading, SqliteTx
 from datacollect.db.turns import Waiting, is_much_beside
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
@@ -66,7 +66,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=10000",
+    WAITING,
     f"PRAGMA wal_autocheckpoint={WRITER_FRAMES}",
     "PRAGMA journal_size_limit=100663296",
     "PRAGMA cache_size=-32768",
@@ -167,7 +167,8 @@ class SqliteDatabase(Database):
         self._snapshot_engine = _engine(
             f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", _SNAPSHOT_PRAGMAS, pool_size=_SNAPSHOTS
         )
-        self._glances = Glances(path)
+        self._bet = Bet()
+        self._glances = Glances(path, self._bet)
         self._glance = SqliteGlance(self._glances, self.statements, self.reading)
         self._writer: SqliteTx | None = None
         self._checkpoints = Checkpoints(path)
@@ -190,8 +191,7 @@ class SqliteDatabase(Database):
     async def _transaction(self, within: Within, *, events: int) -> AsyncIterator[Tx]:
         with _unavailable():  # there is no second wall here
             await self._take_turn(within, events=events)
-            group, tx = await self._begin_unit()
-            tx.events = events
+            group, tx = await self._begin_unit(events=events)
             try:
                 yield tx
             except BaseException:
@@ -203,15 +203,17 @@ class SqliteDatabase(Database):
             await to_the_end(self._end_unit(group, tx))
             await asyncio.shield(group.committed)
 
-    async def _begin_unit(self) -> tuple[_Group, SqliteTx]:
+    async def _begin_unit(self, *, events: int = 0) -> tuple[_Group, SqliteTx]:
         """Open a savepoint, in the group that is under way or in a new one. The turn ends if this fails."""
-        opening = asyncio.ensure_future(self._open_unit())
+        if self._is_open(self._writer):
+            return self._open_unit(self._writer, events)
+        opening = asyncio.ensure_future(self._open_writer())
         try:
-            return await asyncio.shield(opening)
+            return self._open_unit(await asyncio.shield(opening), events)
         except asyncio.CancelledError:
             await asyncio.wait([opening])
             if opening.exception() is None:
-                await to_the_end(self._end_unit(*opening.result(), undo=True))
+                await to_the_end(self._end_unit(*self._open_unit(opening.result(), events), undo=True))
             else:
                 self._hand_over()
             raise
@@ -219,13 +221,12 @@ class SqliteDatabase(Database):
             self._hand_over()
             raise
 
-    async def _open_unit(self) -> tuple[_Group, SqliteTx]:
+    def _open_unit(self, writer: SqliteTx, events: int) -> tuple[_Group, SqliteTx]:
         """The statements that begin it are sent with its first."""
-        writer = await self._open_writer()
         if self._group is not None:
-            return self._group, writer.unit("SAVEPOINT unit")
+            return self._group, writer.unit("SAVEPOINT unit", events=events)
         self._group = _Group()
-        return self._group, writer.unit("BEGIN IMMEDIATE", "SAVEPOINT unit")
+        return self._group, writer.unit(BEGIN, "SAVEPOINT unit", events=events)
 
     async def _end_unit(self, group: _Group, tx: SqliteTx, *, undo: bool = False) -> None:
         """Close the savepoint; the last unit in line commits for its whole group."""
@@ -317,14 +318,17 @@ class SqliteDatabase(Database):
         finally:
             self._hand_over()
 
+    def _is_open(self, writer: SqliteTx | None) -> TypeGuard[SqliteTx]:
+        return not self._is_closed and writer is not None and not writer.connection.invalidated
+
     async def _open_writer(self) -> SqliteTx:
         if self._is_closed:
             raise Unavailable()
-        if self._writer is None or self._writer.connection.invalidated:
+        if not self._is_open(self._writer):
             connection = await self._write_engine.connect()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
             await connection.begin()
-            self._writer = SqliteTx(connection, self.statements, await _driver(connection))
+            self._writer = SqliteTx(connection, self.statements, await _driver(connection), self._bet)
         return self._writer
 
     # -- reading
@@ -488,6 +492,8 @@ def _engine(url: str, pragmas: Sequence[str], *, pool_size: int, resets: bool = 
         pool_size=pool_size,
         max_overflow=0,
         pool_reset_on_return="rollback" if resets else None,
+        # The loop uses them where it need not wait, while nobody else does.
+        connect_args={"check_same_thread": False},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -14,10 +14,17 @@ from sqlalchemy import CursorResult, Executable
 from datacollect.db.core import AsyncConnection
 from datacollect.db.database import Reading, StatementLog, Tx
 from datacollect.db.finishing import to_the_end
-from datacollect.db.glances import Glances
+from datacollect.db.glances import Bet, Glances
 from datacollect.db.portions import Portion, portion_of
+from datacollect.db.turns import MANY
 
 _T = TypeVar("_T")
+
+BEGIN = "BEGIN IMMEDIATE"
+_COMMIT = "COMMIT"
+
+WAITING = "PRAGMA busy_timeout=10000"
+"""For other processes that write."""
 
 _MOST_WAITING = 200
 """Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
@@ -93,16 +100,24 @@ _Write = tuple[str, Sequence[Sequence[Any]], bool]
 
 class SqliteTx(SqliteReading, Tx):
     """A unit of work. To the connection's thread and back costs as much as a small statement, so what gives no rows goes
-    there with the next statement that does, or with the end of the unit."""
+    there with the next statement that does, or with the end of the unit. What a unit that appends few events does, and
+    the loop need not wait for, is done where the caller is: all but the commit, as a rule."""
 
     def __init__(
-        self, connection: AsyncConnection, statements: StatementLog, driver: aiosqlite.Connection, *begin: str
+        self,
+        connection: AsyncConnection,
+        statements: StatementLog,
+        driver: aiosqlite.Connection,
+        bet: Bet,
+        *begin: str,
+        events: int = 0,
     ) -> None:
         super().__init__(connection, statements, driver)
+        self._bet = bet
         self._waiting: list[_Write] = [(statement, ((),), False) for statement in begin]
         self._frame = len(begin)
         self.began = time.monotonic()
-        self.events = 0
+        self.events = events
         """Which it appends to a log."""
         self._rows = 0
 
@@ -113,7 +128,7 @@ class SqliteTx(SqliteReading, Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         self._statements.add(sql)
-        return await self._in_thread(_fetch, self._take_waiting(), sql, parameters)
+        return await self._do(_fetch, self._take_waiting(), sql, parameters)
 
     async def fetch_portion(
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
@@ -133,20 +148,37 @@ class SqliteTx(SqliteReading, Tx):
     async def send(self) -> None:
         """What waits to be sent."""
         if self._waiting:
-            await self._in_thread(_write, self._take_waiting())
+            await self._do(_write, self._take_waiting())
 
     async def end(self, *frame: str, undo: bool) -> int:
         """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
         connection has changed since it was opened. Raises `NotWritten` before it has come to the end."""
-        waiting = self._take_waiting(only_frame=undo)
-        return await self._in_thread(_end, waiting, ("ROLLBACK TO unit", *frame) if undo else frame)
+        waiting, frame = self._take_waiting(only_frame=undo), ("ROLLBACK TO unit", *frame) if undo else frame
+        if not self._is_small or frame[-1] != _COMMIT:
+            return await self._do(_end, waiting, frame)
+        await self._do(_end, waiting, frame[:-1])
+        return await self.run_frame(_COMMIT)
 
     async def run_frame(self, *statements: str) -> int:
         return await self._in_thread(_end, (), statements)
 
-    def unit(self, *begin: str) -> "SqliteTx":
-        """The same connection, for a unit that begins so."""
-        return SqliteTx(self.connection, self._statements, self._driver, *begin)
+    def unit(self, *begin: str, events: int) -> "SqliteTx":
+        """The same connection, for a unit that begins so and appends so many events."""
+        return SqliteTx(self.connection, self._statements, self._driver, self._bet, *begin, events=events)
+
+    @property
+    def _is_small(self) -> bool:
+        return 0 < self.events < MANY
+
+    async def _do(self, work: Callable[..., _T], writes: Sequence[_Write], *arguments: Any) -> _T:
+        if self._is_small and self._bet.is_on:
+            connection = self._driver._conn
+            try:
+                with _not_waiting(connection, writes):
+                    return self._bet.make(lambda: work(connection, writes, *arguments))
+            except _InTheWay:
+                self._bet.lose()
+        return await self._in_thread(work, writes, *arguments)
 
     async def _add(self, *writes: _Write) -> None:
         for write in writes:
@@ -174,6 +206,28 @@ def fetch_portion(
     with contextlib.closing(connection.execute(sql, parameters)) as cursor:
         names = [column[0] for column in cursor.description]
         return portion_of(cursor, [names.index(text) for text in texts], most_bytes)
+
+
+class _InTheWay(Exception):
+    """Another process is writing, and a unit has not begun."""
+
+
+@contextlib.contextmanager
+def _not_waiting(connection: sqlite3.Connection, writes: Sequence[_Write]) -> Iterator[None]:
+    """If the writes begin a transaction, not to wait for other processes that write. Raises `_InTheWay`."""
+    if not writes or writes[0][0] != BEGIN:
+        yield
+        return
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        yield
+    except (sqlite3.OperationalError, NotWritten) as error:
+        cause = error.cause if isinstance(error, NotWritten) else error
+        if getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY and not connection.in_transaction:
+            raise _InTheWay from None
+        raise
+    finally:
+        connection.execute(WAITING)
 
 
 class NotWritten(Exception):

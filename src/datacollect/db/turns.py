@@ -25,14 +25,15 @@ SMALL_IN_A_ROUND = 2
 """Half a millisecond each."""
 
 
-_MANY = 16
+MANY = 16
+"""Events. The hub may do the work for fewer at one go."""
 _MANY_TIMES = 4
 
 
 def is_much_beside(events: int, fewest: int) -> bool:
     """Whether who appends `fewest` should not have to wait for who is about to append so many. What is committed together
     is answered together, and a commit of its own is little beside the work for many events."""
-    return events >= _MANY and events >= _MANY_TIMES * fewest
+    return events >= MANY and events >= _MANY_TIMES * fewest
 
 
 class Waiting:

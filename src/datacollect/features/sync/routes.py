@@ -217,7 +217,7 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
     while True:
         prepared = await service.prepare(hub.log, pushed, discarded=discarded)
         try:
-            async with hub.db.in_turn(scope, events=len(pushed.events)) as tx:
+            async with hub.db.in_turn(scope, events=prepared.weight) as tx:
                 result = await service.push(
                     tx, hub.log, scope, tenant, prepared, mismatches=mismatches, device_id=device_id
                 )

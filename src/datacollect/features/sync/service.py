@@ -31,6 +31,9 @@ from datacollect.kernel.ids import is_device_id
 from datacollect.kernel.sync_scope import SyncScope, effective_scope
 from datacollect.kernel.tenancy import FormValidation, Tenant
 
+_USUAL_BYTES = 4096
+"""Of an event at most."""
+
 Mismatches = Mapping[int, Sequence[Mismatch]]
 """By index in the array as sent; only of events that have any."""
 
@@ -84,6 +87,11 @@ class Prepared:
     events: Sequence[Event]
     hashed: deque[EventHash]
     left_out: Sequence[int]
+
+    @property
+    def weight(self) -> int:
+        """How many events of the usual size are as much work."""
+        return max(len(self.events), sum(len(one.canonical) for one in self.hashed) // _USUAL_BYTES)
 
 
 async def prepare(log: EventLog, pushed: Push, *, discarded: Collection[str] = ()) -> Prepared:
