@@ -126,9 +126,11 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_finish() -> None:
-    """What is there now stays to the end: the collector need not go through it again and again."""
+    """What is there now stays to the end: the collector need not go through it again and again, and through what comes
+    later no more often than in a server process."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 
 @pytest.fixture(scope="session")
