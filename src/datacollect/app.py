@@ -44,6 +44,7 @@ from datacollect.features.tenants.asked import count_sending_codes
 from datacollect.features.users import feature as users
 from datacollect.features.users.service import ensure_first_admin
 from datacollect.http.cors import Cors, parse_origins
+from datacollect.http.crossroads import Crossroads
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
@@ -140,6 +141,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         if feature.router and feature.is_offered(settings):
             app.router.routes.extend(feature.router.routes)
     app.router.routes.extend(pages.routes)
+    app.router.middleware_stack = Crossroads(app.router)
     require_policies(app)
     return app
 
