@@ -36,9 +36,19 @@ def _import_engines_alone() -> None:
 if _PACKAGE not in sys.modules:
     _import_engines_alone()
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine  # noqa: E402
+from sqlalchemy.ext import asyncio as engines  # noqa: E402
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine  # noqa: E402
 
 __all__ = ["AsyncConnection", "AsyncEngine", "connected", "create_async_engine"]
+
+
+def create_async_engine(url: str, **options: Any) -> AsyncEngine:
+    """As SQLAlchemy's; on SQLite over connections that take one trip to their thread for a statement."""
+    if url.startswith("sqlite"):
+        from datacollect.db import trips  # noqa: PLC0415 - a hub on PostgreSQL need not hold it
+
+        options["connect_args"] = {"async_creator_fn": trips.connect}
+    return engines.create_async_engine(url, **options)
 
 
 @contextlib.asynccontextmanager
