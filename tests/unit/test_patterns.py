@@ -12,7 +12,7 @@ from types import ModuleType
 
 import datacollect
 
-SIZE = 20_000
+SIZE = 10_000
 SECONDS = 120
 """It takes two; work that doubles with each character, or grows with the cube of the text, would take hours."""
 
