@@ -47,7 +47,7 @@ def create_async_engine(url: str, **options: Any) -> AsyncEngine:
     if url.startswith("sqlite"):
         from datacollect.db import trips  # noqa: PLC0415 - a hub on PostgreSQL need not hold it
 
-        options["connect_args"] = {"async_creator_fn": trips.connect}
+        options["connect_args"] = {**options.get("connect_args", {}), "async_creator_fn": trips.connect}
     return engines.create_async_engine(url, **options)
 
 

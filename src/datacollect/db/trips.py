@@ -12,8 +12,10 @@ import aiosqlite
 
 
 def connect(database: str, **options: Any) -> aiosqlite.Connection:
-    """As `aiosqlite.connect`."""
-    return _Connection(lambda: sqlite3.connect(database, **options), iter_chunk_size=1)
+    """As `aiosqlite.connect`, with a thread that keeps no process from ending, as SQLAlchemy has it."""
+    connection = _Connection(lambda: sqlite3.connect(database, **options), iter_chunk_size=1)
+    connection._thread.daemon = True
+    return connection
 
 
 class _Connection(aiosqlite.Connection):
