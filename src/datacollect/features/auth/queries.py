@@ -15,9 +15,12 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
+    true,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -202,11 +205,18 @@ def _giving_back(dialect: Dialect, keys: int) -> Executable:
 
 
 def _insert_attempts(dialect: Dialect, keys: int, *, count: int) -> postgresql.Insert | sqlite.Insert:
-    rows = [
-        {"key": bindparam(f"key_{number}"), "window_began_ms": bindparam(f"began_{number}"), "count": count}
-        for number in range(keys)
-    ]
-    return insert_for(dialect, attempts).values(rows)
+    # Not as VALUES: what gives several rows in that way is compiled anew each time.
+    rows = union_all(
+        *(
+            select(
+                bindparam(f"key_{number}", type_=attempts.c.key.type),
+                bindparam(f"began_{number}", type_=attempts.c.window_began_ms.type),
+                literal(count, attempts.c.count.type),
+            ).where(true())
+            for number in range(keys)
+        )
+    )
+    return insert_for(dialect, attempts).from_select(["key", "window_began_ms", "count"], rows)
 
 
 def _windows(windows: Mapping[str, Millis]) -> dict[str, Any]:
