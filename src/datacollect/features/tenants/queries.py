@@ -1,14 +1,15 @@
 """All SQL of programs but that of their versions."""
 
 import contextlib
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, bindparam, case, delete, insert, select, update
+from sqlalchemy import Executable, Row, and_, bindparam, case, delete, insert, select, update
 
-from datacollect.db import Reading, Tx, insert_into
+from datacollect.db import Dialect, Reading, Tx, insert_for
 from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_oidc_key, open_sealed, open_sync
@@ -176,6 +177,39 @@ _ALL = (
 )  # fmt: skip
 """All of a program but its seeds."""
 
+# Made once: building a statement costs as much as running it.
+_NAMED = _p.id == bindparam("named")
+_FIND = select(*_ALL).where(_NAMED)
+_FIND_BY_ARTIFACT = select(*_ALL).where(_p.artifact_id == bindparam("artifact"), _p.archived_ms.is_(None))
+_FIND_STAMP = select(_p.revision, _p.updated_ms).where(
+    _p.artifact_id == bindparam("artifact"), _p.archived_ms.is_(None)
+)
+_LOCK_PROGRAM = _FIND.with_for_update()
+_LOCK = (
+    select(_p.artifact_id, _p.revision, _p.archived_ms, _p.config_digest, _p.seed_digest)
+    .where(_NAMED)
+    .with_for_update()
+)
+_HOLD = select(_p.id).where(_NAMED).with_for_update(read=True, key_share=True)
+_REVISION = select(_p.revision).where(_NAMED)
+_CONFIG = select(_p.config).where(_NAMED)
+_LOCK_CONFIG = _CONFIG.with_for_update(read=True)
+_CONFIG_AND_REVISION = select(_p.config, _p.revision).where(_NAMED)
+_MATCHING = select(_p.artifact_id, _p.revision, _p.config).where(_NAMED)
+_VERSION = select(_p.artifact_id, _p.revision).where(_NAMED)
+_VERSION_OF_RUNNING = _VERSION.where(_p.archived_ms.is_(None))
+_RUNNING = select(_p.name, _p.config, _p.artifact_id, _p.revision).where(_NAMED, _p.archived_ms.is_(None))
+# Who waited for their turn has an older time than those they waited for.
+_CHANGE = (
+    update(programs)
+    .where(_NAMED)
+    .values(
+        revision=_p.revision + 1,
+        updated_ms=case((_p.updated_ms > bindparam("now"), _p.updated_ms), else_=bindparam("now")),
+    )
+)
+_IS_BEING_PURGED = select(purges.c.tenant_id).where(purges.c.tenant_id == bindparam("named"))
+
 
 async def count_sending_codes(view: Reading) -> int:
     """How many running programs let citizens sign in by codes."""
@@ -189,32 +223,29 @@ async def list_ids(view: Reading) -> Sequence[TenantId]:
 
 
 async def find_program(view: Reading, seals: Seals, tenant_id: TenantId) -> Program | None:
-    return _program(seals, (await view.execute(select(*_ALL).where(_p.id == tenant_id))).one_or_none())
+    return _program(seals, (await view.execute(_FIND, {"named": tenant_id})).one_or_none())
 
 
 async def find_program_by_artifact(view: Reading, seals: Seals, artifact_id: str) -> Program | None:
     """The running program with that file; None if there is none or it is archived."""
-    found = select(*_ALL).where(_p.artifact_id == artifact_id, _p.archived_ms.is_(None))
-    return _program(seals, (await view.execute(found)).one_or_none())
+    row = (await view.execute(_FIND_BY_ARTIFACT, {"artifact": artifact_id})).one_or_none()
+    return _program(seals, row)
 
 
 async def find_artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp | None:
     """Of the running program with that artifact."""
-    found = select(_p.revision, _p.updated_ms).where(_p.artifact_id == artifact_id, _p.archived_ms.is_(None))
-    row = (await view.execute(found)).one_or_none()
+    row = (await view.execute(_FIND_STAMP, {"artifact": artifact_id})).one_or_none()
     return None if row is None else ArtifactStamp(artifact_id, row.revision, row.updated_ms)
 
 
 async def lock_program(tx: Tx, seals: Seals, tenant_id: TenantId) -> Program | None:
     """The program, unchangeable for others until the transaction ends."""
-    found = select(*_ALL).where(_p.id == tenant_id).with_for_update()
-    return _program(seals, (await tx.execute(found)).one_or_none())
+    return _program(seals, (await tx.execute(_LOCK_PROGRAM, {"named": tenant_id})).one_or_none())
 
 
 async def lock(tx: Tx, tenant_id: TenantId) -> Locked | None:
     """As `lock_program`, without its content."""
-    columns = select(_p.artifact_id, _p.revision, _p.archived_ms, _p.config_digest, _p.seed_digest)
-    row = (await tx.execute(columns.where(_p.id == tenant_id).with_for_update())).one_or_none()
+    row = (await tx.execute(_LOCK, {"named": tenant_id})).one_or_none()
     if row is None:
         return None
     if row.config_digest is None:
@@ -225,12 +256,12 @@ async def lock(tx: Tx, tenant_id: TenantId) -> Locked | None:
 
 
 async def find_revision(view: Reading, tenant_id: TenantId) -> int | None:
-    return (await view.execute(select(_p.revision).where(_p.id == tenant_id))).scalar_one_or_none()
+    return (await view.execute(_REVISION, {"named": tenant_id})).scalar_one_or_none()
 
 
 async def config_of(tx: Tx, tenant_id: TenantId) -> dict[str, Any]:
     """The config as it is stored: null stands in the places of its secrets."""
-    config: dict[str, Any] = _value((await tx.execute(select(_p.config).where(_p.id == tenant_id))).scalar_one())
+    config: dict[str, Any] = _value((await tx.execute(_CONFIG, {"named": tenant_id})).scalar_one())
     return config
 
 
@@ -240,13 +271,17 @@ async def claim_program(tx: Tx, seals: Seals, tenant_id: TenantId, *, artifact_i
     Insert first, look then: of two uploads of one new id, the second waits here for the first and finds its program.
     What is found by the insert and not any more by the look was purged between them.
     """
-    insert = insert_into(tx, programs)
     empty = {"name": "", "config": "{}", "config_secrets": "", "revision": 0, "created_ms": now, "updated_ms": now}
     while True:
-        await tx.execute(insert.values(id=tenant_id, artifact_id=artifact_id, **empty).on_conflict_do_nothing())
+        await tx.execute(_claiming(tx.dialect), empty | {"id": tenant_id, "artifact_id": artifact_id})
         claimed = await lock_program(tx, seals, tenant_id)
         if claimed is not None:
             return claimed
+
+
+@functools.cache
+def _claiming(dialect: Dialect) -> Executable:
+    return insert_for(dialect, programs).on_conflict_do_nothing()
 
 
 async def store_content(
@@ -281,10 +316,7 @@ async def store_artifact_id(tx: Tx, scope: TenantScope, artifact_id: str, change
 
 async def _store(tx: Tx, scope: TenantScope, change: Change, values: dict[str, Any], *, now: Millis) -> None:
     """The one way in which a program changes: it gets a new revision, and its history has that."""
-    # Who waited for their turn has an older time than those they waited for.
-    moment = case((_p.updated_ms > now, _p.updated_ms), else_=now)
-    changed = update(programs).where(_p.id == scope.tenant_id)
-    await tx.execute(changed.values(**values, revision=_p.revision + 1, updated_ms=moment))
+    await tx.execute(_CHANGE, values | {"named": scope.tenant_id, "now": now})
     await versions_queries.keep_version(tx, scope, change)
 
 
@@ -301,8 +333,7 @@ def _config_columns(config: Mapping[str, Any]) -> dict[str, Any]:
 
 async def hold_program(tx: Tx, scope: TenantScope) -> bool:
     """Whether the program is there; if so, nobody deletes its row before `tx` ends."""
-    found = select(_p.id).where(_p.id == scope.tenant_id).with_for_update(read=True, key_share=True)
-    return (await tx.execute(found)).first() is not None
+    return (await tx.execute(_HOLD, {"named": scope.tenant_id})).first() is not None
 
 
 async def delete_program(tx: Tx, scope: TenantScope) -> None:
@@ -314,18 +345,11 @@ async def insert_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
 
 
 async def is_being_purged(view: Reading, scope: TenantScope) -> bool:
-    found = select(purges.c.tenant_id).where(purges.c.tenant_id == scope.tenant_id)
-    return (await view.execute(found)).first() is not None
+    return (await view.execute(_IS_BEING_PURGED, {"named": scope.tenant_id})).first() is not None
 
 
 async def delete_purge(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(purges).where(purges.c.tenant_id == scope.tenant_id))
-
-
-_RUNNING = select(programs.c.name, programs.c.config, programs.c.artifact_id, programs.c.revision).where(
-    programs.c.id == bindparam("named"), programs.c.archived_ms.is_(None)
-)
-"""Made once, as what is asked for every caller's requests."""
 
 
 async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | None = None) -> Tenant | None:
@@ -355,8 +379,7 @@ async def find_running(view: Reading, tenant_id: TenantId, *, known: Tenant | No
 
 async def lock_searchable(tx: Tx, tenant_id: TenantId) -> tuple[str, ...] | None:
     """The searchable fields, which nobody changes until the transaction ends; None without a program."""
-    found = select(programs.c.config).where(programs.c.id == tenant_id).with_for_update(read=True)
-    config = (await tx.execute(found)).scalar_one_or_none()
+    config = (await tx.execute(_LOCK_CONFIG, {"named": tenant_id})).scalar_one_or_none()
     if config is None:
         return None
     section = _running_config.decode(config).self_service
@@ -374,20 +397,19 @@ def factors_of(rules: SelfServiceRules | None) -> tuple[str, ...]:
 
 async def find_config(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], int] | None:
     """The config of a program, archived or not, without what is stored beside it; and its revision."""
-    columns = select(programs.c.config, programs.c.revision).where(programs.c.id == tenant_id)
-    row = (await view.execute(columns)).one_or_none()
+    row = (await view.execute(_CONFIG_AND_REVISION, {"named": tenant_id})).one_or_none()
     return None if row is None else (_value(row.config), row.revision)
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each form, by name."""
-    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    config = (await view.execute(_CONFIG, {"named": tenant_id})).scalar_one_or_none()
     return {} if config is None else _definitions(config)
 
 
 async def find_for_citizens(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The config's `selfService` and `entityForms`; empty without a program."""
-    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    config = (await view.execute(_CONFIG, {"named": tenant_id})).scalar_one_or_none()
     if config is None:
         return {}, []
     found = _for_citizens.decode(config)
@@ -396,8 +418,7 @@ async def find_for_citizens(view: Reading, tenant_id: TenantId) -> tuple[dict[st
 
 async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[str, dict[str, Any], Any] | None:
     """The config's version, the form definitions, and its `duplicates`; None without a program."""
-    columns = select(programs.c.artifact_id, programs.c.revision, programs.c.config)
-    row = (await view.execute(columns.where(programs.c.id == tenant_id))).one_or_none()
+    row = (await view.execute(_MATCHING, {"named": tenant_id})).one_or_none()
     if row is None:
         return None
     found = _matching.decode(row.config)
@@ -406,9 +427,8 @@ async def find_matching(view: Reading, tenant_id: TenantId) -> tuple[str, dict[s
 
 async def find_version(view: Reading, tenant_id: TenantId, *, only_running: bool = False) -> str | None:
     """Of the program's config; None without a program."""
-    columns = select(programs.c.artifact_id, programs.c.revision).where(programs.c.id == tenant_id)
-    wanted = columns.where(programs.c.archived_ms.is_(None)) if only_running else columns
-    row = (await view.execute(wanted)).one_or_none()
+    wanted = _VERSION_OF_RUNNING if only_running else _VERSION
+    row = (await view.execute(wanted, {"named": tenant_id})).one_or_none()
     return None if row is None else _version(row)
 
 
@@ -423,7 +443,7 @@ def _definitions(config: str) -> dict[str, Any]:
 
 async def auth_configs(view: Reading, tenant_id: TenantId) -> list[dict[str, Any]]:
     """The program's identity providers, without secrets: the hub needs none of them."""
-    config = (await view.execute(select(programs.c.config).where(programs.c.id == tenant_id))).scalar_one_or_none()
+    config = (await view.execute(_CONFIG, {"named": tenant_id})).scalar_one_or_none()
     return [] if config is None else [_without_holes(each) for each in _auth_configs.decode(config).auth_configs]
 
 

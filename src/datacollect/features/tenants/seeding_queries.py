@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.tenants.seeding import Rejected, Seeding, Tally
@@ -13,11 +13,13 @@ from datacollect.kernel.identity import TenantScope
 
 _rejections = msgspec.json.Decoder(tuple[Rejected, ...])
 _BATCHES_A_STATEMENT = 100
+_FIND = select(seedings).where(seedings.c.tenant_id == bindparam("named"))
+"""Made once, as what is asked whenever a program is shown."""
 
 
 async def find_seeding(view: Reading, scope: TenantScope) -> Seeding | None:
     """The program's latest seeding."""
-    row = (await view.execute(select(seedings).where(seedings.c.tenant_id == scope.tenant_id))).one_or_none()
+    row = (await view.execute(_FIND, {"named": scope.tenant_id})).one_or_none()
     if row is None:
         return None
     tally = Tally(row.rejected, row.changed, row.added, row.existing, _rejections.decode(row.rejections))

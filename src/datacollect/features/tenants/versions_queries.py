@@ -1,14 +1,15 @@
 """All SQL of what programs were."""
 
+import functools
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Table, and_, insert, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Executable, Row, Table, and_, bindparam, insert, not_, or_, select, update
 
-from datacollect.db import Reading, Tx, insert_into
+from datacollect.db import Dialect, Reading, Tx, insert_for, insert_into
 from datacollect.features.tenants.model import Program
 from datacollect.features.tenants.sealing import Sealed, open_sealed
 from datacollect.features.tenants.tables import program_contents, program_versions, programs
@@ -31,23 +32,36 @@ async def keep_version(tx: Tx, scope: TenantScope, change: Change) -> None:
 
     Content that the history has is not written again: of a small edit it gets a line.
     """
-    p, ours = programs.c, programs.c.id == scope.tenant_id
-    content = select(p.id, p.config_digest, p.config).where(ours)
-    await tx.execute(
-        insert_into(tx, program_contents).from_select(["tenant_id", "digest", "body"], content).on_conflict_do_nothing()
-    )
     actor = scope.actor
-    copied = ("artifact_id", "archived_ms", "config_digest", "config_secrets", "external_sync", "seed_digest")
     noted = {"action": change.action.value, "detail": change.detail, "actor_id": actor.user_id, "actor": actor.label}
+    await tx.execute(_keeping_content(tx.dialect), {"named": scope.tenant_id})
+    await tx.execute(_KEEP_LINE, noted | {"named": scope.tenant_id})
+
+
+@functools.cache
+def _keeping_content(dialect: Dialect) -> Executable:
+    p = programs.c
+    content = select(p.id, p.config_digest, p.config).where(p.id == bindparam("named"))
+    kept = insert_for(dialect, program_contents).from_select(["tenant_id", "digest", "body"], content)
+    return kept.on_conflict_do_nothing()
+
+
+def _keeping_line() -> Executable:
+    p = programs.c
+    copied = ("artifact_id", "archived_ms", "config_digest", "config_secrets", "external_sync", "seed_digest")
+    noted = ("action", "detail", "actor_id", "actor")
     line = select(
         p.id,
         p.revision,
         p.updated_ms,
         *(p[name] for name in copied),
-        *(literal(value, _v[name].type) for name, value in noted.items()),
-    ).where(ours)
+        *(bindparam(name, type_=_v[name].type) for name in noted),
+    ).where(p.id == bindparam("named"))
     columns = ["tenant_id", "revision", "recorded_ms", *copied, *noted]
-    await tx.execute(insert(program_versions).from_select(columns, line))
+    return insert(program_versions).from_select(columns, line)
+
+
+_KEEP_LINE = _keeping_line()
 
 
 async def keep_seeds(tx: Tx, scope: TenantScope, seeds: Sequence[Mapping[str, Any]], known: str | None) -> str | None:
