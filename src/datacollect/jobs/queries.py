@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
+    Executable,
     Row,
     Select,
     and_,
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from datacollect.db import EveryTenant, Reading, Tx, insert_into
+from datacollect.db import Dialect, EveryTenant, Reading, Tx, insert_for
 from datacollect.jobs.errors import JobReplaced
 from datacollect.jobs.model import Job, JobId, JobState, Progress
 from datacollect.jobs.tables import IS_ACTIVE, jobs
@@ -38,6 +38,26 @@ _columns = jobs.c
 _is_active = text(IS_ACTIVE)
 """Written out, so that the planner sees that the partial indexes hold what is asked for."""
 _MOST_AT_ONCE = 1000
+
+_NOW = bindparam("now", type_=_columns.updated_ms.type)
+# Made once, as what is asked again and again: to put a statement together costs more than to run it.
+_NAMED = and_(
+    _columns.tenant_id == bindparam("tenant"),
+    _columns.kind == bindparam("of_kind"),
+    _columns.key == bindparam("of_key"),
+)
+_FIND_ACTIVE = select(jobs).where(_NAMED, _is_active)
+_FIND_LATEST = (
+    select(jobs).where(_NAMED).order_by(_columns.finished_ms.desc().nulls_first(), _columns.created_ms.desc()).limit(1)
+)
+_IS_OURS = and_(
+    _columns.id == bindparam("ours"),
+    _columns.owner == bindparam("by"),
+    _columns.attempt == bindparam("in_attempt"),
+    _columns.state == JobState.RUNNING.value,
+)
+"""The fence."""
+_LOOK = select(jobs).where(_IS_OURS)
 
 
 async def insert_job(
@@ -52,38 +72,41 @@ async def insert_job(
     now: Millis,
 ) -> bool:
     """Whether there was no active one of that kind and key. Waits for a transaction that is just making one."""
-    insert = insert_into(tx, jobs)
-    statement = insert.values(
-        id=job_id,
-        tenant_id=scope.tenant_id,
-        kind=kind,
-        key=key,
-        args=_text(args),
-        state=JobState.AVAILABLE.value,
-        checkpoint="{}",
-        done=0,
-        attempt=0,
-        failures=0,
-        due_ms=now,
-        turn=0,
-        cancel_requested=False,
-        deadline_ms=deadline,
-        time_limit_ms=None if deadline is None else deadline - now,
-        created_ms=now,
-        updated_ms=now,
-    ).on_conflict_do_nothing(index_elements=[_columns.tenant_id, _columns.kind, _columns.key], index_where=_is_active)
-    return (await tx.execute(statement)).rowcount == 1
+    values = {
+        "id": job_id,
+        "tenant_id": scope.tenant_id,
+        "kind": kind,
+        "key": key,
+        "args": _text(args),
+        "state": JobState.AVAILABLE.value,
+        "checkpoint": "{}",
+        "done": 0,
+        "attempt": 0,
+        "failures": 0,
+        "due_ms": now,
+        "turn": 0,
+        "cancel_requested": False,
+        "deadline_ms": deadline,
+        "time_limit_ms": None if deadline is None else deadline - now,
+        "created_ms": now,
+        "updated_ms": now,
+    }
+    return (await tx.execute(_inserting(tx.dialect), values)).rowcount == 1
+
+
+@cache
+def _inserting(dialect: Dialect) -> Executable:
+    return insert_for(dialect, jobs).on_conflict_do_nothing(
+        index_elements=[_columns.tenant_id, _columns.kind, _columns.key], index_where=_is_active
+    )
 
 
 async def find_active(view: Reading, scope: TenantScope, kind: str, key: str) -> Job | None:
-    found = select(jobs).where(_named(scope, kind, key), _is_active)
-    return _found((await view.execute(found)).one_or_none())
+    return _found((await view.execute(_FIND_ACTIVE, _named(scope, kind, key))).one_or_none())
 
 
 async def find_latest(view: Reading, scope: TenantScope, kind: str, key: str) -> Job | None:
-    found = select(jobs).where(_named(scope, kind, key))
-    newest = found.order_by(_columns.finished_ms.desc().nulls_first(), _columns.created_ms.desc()).limit(1)
-    return _found((await view.execute(newest)).one_or_none())
+    return _found((await view.execute(_FIND_LATEST, _named(scope, kind, key))).one_or_none())
 
 
 async def list_jobs(
@@ -181,7 +204,7 @@ async def is_anything_due(view: Reading, kinds: Collection[str], *, only_sound: 
 @lru_cache(maxsize=64)
 def _is_anything_due(kinds: tuple[str, ...], only_sound: bool) -> Select[tuple[bool]]:
     """Made once: it is asked several times a second, and to put it together costs more than to run it."""
-    return select(exists().where(_is_due(kinds, only_sound, bindparam("now"))))
+    return select(exists().where(_is_due(kinds, only_sound)))
 
 
 async def claim(
@@ -192,74 +215,97 @@ async def claim(
     Also one that is only to be ended: called off while nobody worked on it, past its deadline, or failed too often.
     With `only_sound`, none that has failed since its last step.
     """
-    other, any_job = jobs.alias("other"), jobs.alias("any_job")
+    wanted = _wanted(tuple(sorted(kinds)), only_sound)
+    job_id = (await tx.execute(wanted, {"now": now})).scalar_one_or_none()
+    if job_id is None:
+        return None
+    claimed = {"claimed": job_id, "by": owner, "lease_until": lease_until, "now": now}
+    return _found((await tx.execute(_CLAIM, claimed)).one())
+
+
+@lru_cache(maxsize=64)
+def _wanted(kinds: tuple[str, ...], only_sound: bool) -> Select[tuple[str]]:
+    other = jobs.alias("other")
     last_turn = select(func.max(other.c.turn)).where(other.c.tenant_id == _columns.tenant_id).scalar_subquery()
-    wanted = (
+    return (
         select(_columns.id)
-        .where(_is_due(kinds, only_sound, now))
+        .where(_is_due(kinds, only_sound))
         .order_by(last_turn, _columns.due_ms, _columns.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=jobs)
     )
-    job_id = (await tx.execute(wanted)).scalar_one_or_none()
-    if job_id is None:
-        return None
-    claimed = (
-        update(jobs)
-        .where(_columns.id == job_id)
-        .values(
-            state=JobState.RUNNING.value,
-            owner=owner,
-            attempt=_columns.attempt + 1,
-            failures=_columns.failures + 1,
-            due_ms=lease_until,
-            turn=select(func.max(any_job.c.turn) + 1).scalar_subquery(),
-            started_ms=func.coalesce(_columns.started_ms, now),
-            updated_ms=now,
-        )
-        .returning(jobs)
+
+
+_CLAIM = (
+    update(jobs)
+    .where(_columns.id == bindparam("claimed"))
+    .values(
+        state=JobState.RUNNING.value,
+        owner=bindparam("by"),
+        attempt=_columns.attempt + 1,
+        failures=_columns.failures + 1,
+        due_ms=bindparam("lease_until"),
+        turn=select(func.max(jobs.alias("any_job").c.turn) + 1).scalar_subquery(),
+        started_ms=func.coalesce(_columns.started_ms, _NOW),
+        updated_ms=_NOW,
     )
-    return _found((await tx.execute(claimed)).one())
+    .returning(jobs)
+)
 
 
 async def store_checkpoint(tx: Tx, job: Job, owner: str, *, due: Millis, keep: bool, now: Millis) -> Job | None:
     """Store how far the job is, and tell what it is then: still ours if `keep`, else free for the next claimer, or
     cancelled. None if it is not ours any more."""
-    goes_on = JobState.RUNNING if keep else JobState.AVAILABLE
-    is_cancelled = _columns.cancel_requested
-    return await _change(
-        tx,
-        job,
-        owner,
-        state=case((is_cancelled, JobState.CANCELLED.value), else_=goes_on.value),
-        finished_ms=case((is_cancelled, now), else_=None),
-        checkpoint=_text(job.checkpoint),
-        done=job.progress.done,
-        total=job.progress.total,
+    told = {
+        "goes_on": (JobState.RUNNING if keep else JobState.AVAILABLE).value,
+        "now": now,
+        "checkpoint": _text(job.checkpoint),
+        "done": job.progress.done,
+        "total": job.progress.total,
+        "due_ms": due,
+    }
+    return _found((await tx.execute(_STORE_CHECKPOINT, told | _ours(job, owner))).one_or_none())
+
+
+_STORE_CHECKPOINT = (
+    update(jobs)
+    .where(_IS_OURS)
+    .values(
+        state=case(
+            (_columns.cancel_requested, JobState.CANCELLED.value), else_=bindparam("goes_on", type_=_columns.state.type)
+        ),
+        finished_ms=case((_columns.cancel_requested, _NOW), else_=None),
         failures=0,
         error_code=None,
-        due_ms=due,
-        updated_ms=now,
+        updated_ms=_NOW,
     )
+    .returning(jobs)
+)
 
 
 async def complete(
     tx: Tx, job: Job, owner: str, result: Mapping[str, Any], *, total: int | None, now: Millis
 ) -> Job | None:
     """`total` is what has been done in the end; without it what was known to be there. None if it is not ours any more."""
-    return await _change(
-        tx,
-        job,
-        owner,
+    told = {"result": _text(result), "in_all": total, "now": now}
+    return _found((await tx.execute(_COMPLETE, told | _ours(job, owner))).one_or_none())
+
+
+_IN_ALL = bindparam("in_all", type_=_columns.total.type)
+_COMPLETE = (
+    update(jobs)
+    .where(_IS_OURS)
+    .values(
         state=JobState.COMPLETED.value,
-        result=_text(result),
-        done=func.coalesce(total, _columns.total, _columns.done),
-        total=func.coalesce(total, _columns.total),
+        done=func.coalesce(_IN_ALL, _columns.total, _columns.done),
+        total=func.coalesce(_IN_ALL, _columns.total),
         failures=0,
         error_code=None,
-        finished_ms=now,
-        updated_ms=now,
+        finished_ms=_NOW,
+        updated_ms=_NOW,
     )
+    .returning(jobs)
+)
 
 
 async def store_failure(tx: Tx, job: Job, owner: str, *, retry_at: Millis | None, now: Millis) -> Job | None:
@@ -299,7 +345,7 @@ async def prolong(tx: Tx, job: Job, owner: str, *, lease_until: Millis) -> Job |
 
 async def look(view: Reading, job: Job, owner: str) -> Job | None:
     """The job as it is now; None if it is not ours any more."""
-    return _found((await view.execute(select(jobs).where(_is_ours(job, owner)))).one_or_none())
+    return _found((await view.execute(_LOOK, _ours(job, owner))).one_or_none())
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,31 +393,25 @@ async def delete_finished(tx: Tx, *, before: Millis, most: int) -> int:
 
 
 async def _change(tx: Tx, job: Job, owner: str, **changes: Any) -> Job | None:
-    changed = update(jobs).where(_is_ours(job, owner)).values(**changes).returning(jobs)
-    return _found((await tx.execute(changed)).one_or_none())
+    changed = update(jobs).where(_IS_OURS).values(**changes).returning(jobs)
+    return _found((await tx.execute(changed, _ours(job, owner))).one_or_none())
 
 
-def _is_ours(job: Job, owner: str) -> ColumnElement[bool]:
-    """The fence."""
-    return and_(
-        _columns.id == job.id,
-        _columns.owner == owner,
-        _columns.attempt == job.attempt,
-        _columns.state == JobState.RUNNING.value,
-    )
+def _ours(job: Job, owner: str) -> dict[str, Any]:
+    return {"ours": job.id, "by": owner, "in_attempt": job.attempt}
 
 
 def _within(within: TenantScope | EveryTenant) -> ColumnElement[bool]:
     return true() if isinstance(within, EveryTenant) else _columns.tenant_id == within.tenant_id
 
 
-def _named(scope: TenantScope, kind: str, key: str) -> ColumnElement[bool]:
-    return and_(_columns.tenant_id == scope.tenant_id, _columns.kind == kind, _columns.key == key)
+def _named(scope: TenantScope, kind: str, key: str) -> dict[str, Any]:
+    return {"tenant": scope.tenant_id, "of_kind": kind, "of_key": key}
 
 
-def _is_due(kinds: Collection[str], only_sound: bool, now: Millis | BindParameter[Any]) -> ColumnElement[bool]:
+def _is_due(kinds: tuple[str, ...], only_sound: bool) -> ColumnElement[bool]:
     """Also what runs, when its lease is over."""
-    is_due = and_(_is_active, _columns.due_ms <= now, _columns.kind.in_(sorted(kinds)))
+    is_due = and_(_is_active, _columns.due_ms <= _NOW, _columns.kind.in_(kinds))
     return and_(is_due, or_(_columns.failures == 0, _columns.cancel_requested)) if only_sound else is_due
 
 
