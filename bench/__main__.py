@@ -17,17 +17,20 @@ from bench.options import Options, parse
 from bench.report import Report
 from bench.runner import Bench, say
 from bench.scenarios import HELP, SCENARIOS, SETTINGS
-from bench.serve import Commands, hub_facts, serving
+from bench.serve import Commands, Launch, hub_facts, launched, serving
 
 _FAILED = 1
 _INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one scenario; 0 when nothing failed and nothing was lost, 1 with a line about it, 130 when interrupted."""
+def main(argv: Sequence[str] | None = None, *, launch: Launch = launched) -> int:
+    """Run one scenario; 0 when nothing failed and nothing was lost, 1 with a line about it, 130 when interrupted.
+
+    `launch` starts what is run of the hub.
+    """
     options = parse(argv, HELP)
     try:
-        asyncio.run(_run(options))
+        asyncio.run(_run(options, launch))
     except BenchError as error:
         say(f"failed: {error}")
         return _FAILED
@@ -48,12 +51,12 @@ class _Target:
     commands: Commands | None = None
 
 
-async def _run(options: Options) -> None:
+async def _run(options: Options, launch: Launch) -> None:
     task = asyncio.current_task()
     if task is not None:
         # Ended from outside, the run must still archive its programs and stop its hub.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with _target(options) as target:
+    async with _target(options, launch) as target:
         options = target.options
         async with HubClient(options.url, target.credentials, timeout_seconds=options.request_timeout) as client:
             facts = {
@@ -83,7 +86,7 @@ async def _measure(bench: Bench) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _target(options: Options) -> AsyncIterator[_Target]:
+async def _target(options: Options, launch: Launch) -> AsyncIterator[_Target]:
     if options.serve is None:
         if options.keep is not None:
             raise BenchError("--keep goes with --serve")
@@ -97,6 +100,7 @@ async def _target(options: Options) -> AsyncIterator[_Target]:
         settings=SETTINGS.get(options.scenario),
         profile=options.profile,
         keep=options.keep,
+        launch=launch,
     ) as served:
         running = replace(options, url=served.url, pid=served.pid, database_pid=served.database.pid)
         facts = hub_facts(served, options.serve, options.workers)

@@ -36,7 +36,7 @@ from bench.payload import EventMaker, as_event, create_bodies, push_body
 from bench.report import Report
 from bench.runner import FILL_BATCH, say
 from bench.running import reported
-from bench.serve import Database, HubProcess, empty_database
+from bench.serve import Database, HubProcess, Launch, empty_database, launched
 from bench.stats import spread
 from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, open_database
@@ -79,6 +79,7 @@ class Plan:
     held: int = 0
     """Events in another program of the same hub, which must not make it slower to come back."""
     work_dir: Path | None = None
+    launch: Launch = launched
 
 
 @dataclass(slots=True)
@@ -200,7 +201,7 @@ async def run(plan: Plan) -> Findings:
     folder = Path(tempfile.mkdtemp(prefix="hub-crash-", dir=plan.work_dir))
     try:
         async with empty_database(plan.engine, None, folder) as database:
-            hub = HubProcess(database, folder)
+            hub = HubProcess(database, folder, launch=plan.launch)
             try:
                 await hub.start()
                 return await _Cycles(plan, hub, database).run()
@@ -355,19 +356,12 @@ class _Cycles:
             self._found.replays += 1
 
     async def _verify(self) -> None:
-        command = Path(sys.executable).with_name("datacollect")
-        process = await asyncio.create_subprocess_exec(
-            str(command),
-            "verify",
-            env=self._hub.commands.environment,
-            cwd=self._hub.data_dir.parent,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        lines = said.decode().splitlines()
+        commands, log = self._hub.commands, self._hub.data_dir.parent / "verify.log"
+        process = await commands.start(*commands.command("verify"), log=log)
+        ended = await process.wait()
+        lines = log.read_text().splitlines()
         self._found.verified = sum(line.startswith("ok: ") for line in lines)
-        if process.returncode != 0:
+        if ended != 0:
             self._found.faults += [line for line in lines if not line.startswith("ok: ")]
 
 

@@ -27,7 +27,7 @@ from bench.remotes import REMOTES, SETTINGS, Remote
 from bench.report import Report
 from bench.runner import say
 from bench.running import reported
-from bench.serve import HubProcess, empty_database
+from bench.serve import HubProcess, Launch, empty_database, launched
 
 _MOST_KILLS = 1_000
 _LEASE_SECONDS = 1
@@ -48,6 +48,7 @@ class Plan:
     spread_seconds: float = 2.5
     seed: int = 1
     work_dir: Path | None = None
+    launch: Launch = launched
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ async def run(plan: Plan, report: Report | None = None) -> dict[str, Findings]:
     share = -(-plan.kills // len(plan.remotes))
     try:
         async with empty_database(plan.engine, None, folder) as database:
-            hub = HubProcess(database, folder, settings={**SETTINGS, "JOB_LEASE": str(_LEASE_SECONDS)})
+            settings = {**SETTINGS, "JOB_LEASE": str(_LEASE_SECONDS)}
+            hub = HubProcess(database, folder, settings=settings, launch=plan.launch)
             try:
                 await hub.start()
                 for name, findings in found.items():
@@ -162,8 +164,8 @@ class _Rounds:
 # -- the command
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run rounds; 0 when nothing is wrong, 1 otherwise."""
+def main(argv: Sequence[str] | None = None, *, launch: Launch = launched) -> int:
+    """Run rounds; 0 when nothing is wrong, 1 otherwise. `launch` starts the hub."""
     parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
     parser.add_argument("--serve", choices=ENGINES, default="sqlite", help="engine (%(default)s)")
     parser.add_argument("--records", type=int, default=5_000, help="of each push (%(default)s)")
@@ -185,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spread_seconds=options.spread,
         seed=options.seed,
         work_dir=options.work_dir,
+        launch=launch,
     )
     shown = {"engine": plan.engine, "records": plan.records, "kills": plan.kills, "seed": plan.seed}
     report = Report(options.out, machine=machine_facts(), options=shown)

@@ -10,10 +10,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aiohttp
@@ -42,12 +42,47 @@ class Database:
     facts: dict[str, str] = field(default_factory=dict)
 
 
+class Process(Protocol):
+    """What is used of a process of asyncio's."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
+
+
+class Launch(Protocol):
+    """Starts a command in a session of its own, which prints into `log`."""
+
+    async def __call__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+    ) -> Process: ...
+
+
+async def launched(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> Process:
+    """As anybody starts one."""
+    with log.open("wb") as printed:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+            start_new_session=True,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Commands:
     """The installed command beside this interpreter, as an operator would start it for a hub."""
 
     folder: Path
     environment: dict[str, str] = field(repr=False)
+    launch: Launch = launched
 
     def command(self, *arguments: str) -> list[str]:
         """Raises `BenchError` when it is not installed."""
@@ -55,6 +90,11 @@ class Commands:
         if not command.exists():
             raise BenchError(f"{command} is missing: install the hub into this environment first (make setup)")
         return [str(command), *arguments]
+
+    async def start(self, *command: str, log: Path, **more: str) -> Process:
+        """Start a command line for the hub; `more` goes beyond its environment."""
+        # In the temporary folder, so that no .env of a developer is read.
+        return await self.launch(command, self.folder, {**self.environment, **more}, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +119,7 @@ async def serving(
     settings: Mapping[str, str] | None = None,
     profile: Path | None = None,
     keep: Path | None = None,
+    launch: Launch = launched,
 ) -> AsyncIterator[Served]:
     """Start a hub on `engine` with `workers` processes, wait until it is healthy, and stop it at the end.
 
@@ -95,7 +136,7 @@ async def serving(
         kept = _kept_in(keep, engine)
         async with (
             empty_database(engine, None, keep, kept=kept) as database,
-            _hub(database, workers, keep, settings or {}, profile, kept.password) as served,
+            _hub(database, workers, keep, settings or {}, profile, launch, kept.password) as served,
         ):
             yield served
         return
@@ -103,7 +144,7 @@ async def serving(
     try:
         async with (
             empty_database(engine, database_url, folder) as database,
-            _hub(database, workers, folder, settings or {}, profile) as served,
+            _hub(database, workers, folder, settings or {}, profile, launch) as served,
         ):
             yield served
     finally:
@@ -218,9 +259,12 @@ async def _hub(
     folder: Path,
     settings: Mapping[str, str],
     profile: Path | None,
+    launch: Launch,
     password: str | None = None,
 ) -> AsyncIterator[Served]:
-    hub = HubProcess(database, folder, workers=workers, settings=settings, profile=profile, password=password)
+    hub = HubProcess(
+        database, folder, workers=workers, settings=settings, profile=profile, password=password, launch=launch
+    )
     try:
         await hub.start()
         yield Served(hub.url, hub.pid, hub.credentials, database, hub.data_dir, hub.commands)
@@ -240,15 +284,17 @@ class HubProcess:
         settings: Mapping[str, str] | None = None,
         profile: Path | None = None,
         password: str | None = None,
+        launch: Launch = launched,
     ) -> None:
         self.credentials = Credentials(_EMAIL, password or _new_password())
         self.data_dir = folder / "data"
         self.data_dir.mkdir(exist_ok=True)
-        self.commands = Commands(folder, _environment(database, self.data_dir, self.credentials) | dict(settings or {}))
+        environment = _environment(database, self.data_dir, self.credentials) | dict(settings or {})
+        self.commands = Commands(folder, environment, launch)
         self._folder, self._port, self._workers = folder, _free_port(), workers
         # The profiler sees the thread it is started in: the hub's loop, but not SQLite's threads or other processes.
         self._profiler = [] if profile is None else [sys.executable, "-m", "cProfile", "-o", str(profile.resolve())]
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -262,20 +308,9 @@ class HubProcess:
     async def start(self) -> float:
         """Start it; seconds until it is healthy. Raises `BenchError` with the end of its log when it does not start."""
         log_file, begun = self._folder / "server.log", time.perf_counter()
-        with log_file.open("wb") as log:
-            # In the temporary folder, so that no .env of a developer is read.
-            self._process = await asyncio.create_subprocess_exec(
-                *self._profiler,
-                *self.commands.command(
-                    "serve", "--host", "127.0.0.1", "--port", str(self._port), "--workers", str(self._workers)
-                ),
-                cwd=self.commands.folder,
-                env=self.commands.environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        address = ("--host", "127.0.0.1", "--port", str(self._port), "--workers", str(self._workers))
+        command = self._profiler + self.commands.command("serve", *address)
+        self._process = await self.commands.start(*command, log=log_file)
         try:
             await self.until_healthy()
         except BenchError as error:
@@ -323,7 +358,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until_healthy(process: asyncio.subprocess.Process, url: str) -> None:
+async def _until_healthy(process: Process, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         while time.monotonic() < deadline:
@@ -337,7 +372,7 @@ async def _until_healthy(process: asyncio.subprocess.Process, url: str) -> None:
     raise BenchError(f"the hub was not healthy after {_START_SECONDS} s")
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: Process) -> None:
     """Ask the hub to end; when it does not, end the session that was made for it."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()

@@ -35,6 +35,7 @@ from datacollect.testing.clock import TurnableClock
 from datacollect.testing.postgres import Template, fresh_database, server_url, template_database
 from datacollect.testing.s3 import S3Server, s3_server
 from tests.client import HubClient
+from tests.warm import Warm, warmed
 
 # A busy machine must not fail a test: no deadline, no judgement on how long an example took to make.
 hypothesis_settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -204,6 +205,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real server that speaks S3."""
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Of which commands and hubs are forked, so that none of them imports anything anew."""
+    with warmed() as warm:
+        yield warm
 
 
 @contextlib.asynccontextmanager

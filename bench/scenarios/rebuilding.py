@@ -55,29 +55,22 @@ async def rebuild(bench: Bench) -> None:
 async def run_command(bench: Bench, *arguments: str, **environment: str) -> dict[str, Any]:
     """Run the hub's command to its end; its time, its peak memory and what it said. `environment` goes beyond the hub's."""
     assert bench.commands is not None
-    begun = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(
-        *bench.commands.command(*arguments),
-        cwd=bench.commands.folder,
-        env={**bench.commands.environment, **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said = asyncio.create_task(process.communicate())
+    begun, log = time.perf_counter(), bench.commands.folder / "command.log"
+    process = await bench.commands.start(*bench.commands.command(*arguments), log=log, **environment)
+    ended = asyncio.create_task(process.wait())
     peak = cpu = 0.0
     try:
-        while not said.done():
+        while not ended.done():
             cpu = max(cpu, usage(process.pid).cpu_seconds)
             peak = max(peak, peak_memory_mib(process.pid))
-            await asyncio.wait([said], timeout=_POLL_SECONDS)
+            await asyncio.wait([ended], timeout=_POLL_SECONDS)
     finally:
         if process.returncode is None:
             process.kill()
     seconds = time.perf_counter() - begun
-    text = said.result()[0].decode().strip()
+    text = log.read_text().strip()
     say(text)
-    if process.returncode:
+    if ended.result():
         raise BenchError(f"the command ended with status {process.returncode}: {text}")
     return {"seconds": round(seconds, 2), "command_cpu_seconds": cpu, "peak_rss_mib": peak}
 

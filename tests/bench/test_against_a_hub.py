@@ -3,6 +3,7 @@
 import json
 import pstats
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,43 @@ import anyio.from_thread
 import asyncpg
 import pytest
 
+from bench import __main__ as bench
 from bench import kills
-from bench.__main__ import main
 from bench.client import BenchError
-from bench.serve import Served, serving
+from bench.serve import Launch, Served, serving
 from bench.table import render
 from datacollect.testing.postgres import fresh_database
+from tests.launching import forking
+from tests.warm import Warm
 
 pytestmark = pytest.mark.long
 
 
+Main = Callable[[list[str]], int]
 Run = Callable[[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Served]:
+def launch(warm: Warm) -> Launch:
+    return forking(warm)
+
+
+@pytest.fixture
+def main(launch: Launch) -> Main:
+    """`python -m bench`, with what it runs of a hub forked."""
+    return partial(bench.main, launch=launch)
+
+
+@pytest.fixture(scope="module")
+def hub(launch: Launch) -> Iterator[Served]:
     """For scenarios that bring programs of their own, so that not each of them starts a hub."""
     with anyio.from_thread.start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(serving("sqlite")) as served:
+        with portal.wrap_async_context_manager(serving("sqlite", launch=launch)) as served:
             yield served
 
 
 @pytest.fixture
-def run(hub: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(main: Main, hub: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The result of a scenario, with these options, on the hub that runs."""
 
     def run(scenario: str, options: str) -> dict[str, Any]:
@@ -62,7 +77,7 @@ def test_a_run_measures_and_finds_everything(scenario: str, keys: set[str], run:
     assert all(set(cell["outcomes"]) == {"200"} and cell["server"]["rss_mib"] > 0 for cell in result["cells"])
 
 
-def test_a_run_with_a_hub_of_its_own_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_run_with_a_hub_of_its_own_leaves_nothing_behind(main: Main, tmp_path: Path) -> None:
     out, work = tmp_path / "result.json", tmp_path / "work"
     work.mkdir()
     options = f"growth --serve sqlite --sizes 0 25 --samples 5 --max-minutes 2 --out={out} --work-dir={work}"
@@ -97,7 +112,7 @@ def test_crowds_are_measured_without_an_error(scenario: str, keys: list[str], ru
     assert all(set(cell["outcomes"]) == {"200"} for cell in result["cells"])
 
 
-def test_the_bare_database_is_measured_in_turn(tmp_path: Path) -> None:
+def test_the_bare_database_is_measured_in_turn(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --events 60 --batch 5 --rounds 2 --max-minutes 5 --out={out} --work-dir={tmp_path}"
     assert main(["ceiling", *options.split()]) == 0
@@ -118,13 +133,13 @@ def test_pages_are_measured_as_they_lie(run: Run) -> None:
 def test_a_profile_of_the_hub_is_kept(tmp_path: Path) -> None:
     out, profile = tmp_path / "result.json", tmp_path / "hub.profile"
     options = f"growth --serve sqlite --sizes 0 --samples 2 --max-minutes 5 --out={out} --profile={profile}"
-    assert main([*options.split(), f"--work-dir={tmp_path}"]) == 0
+    assert bench.main([*options.split(), f"--work-dir={tmp_path}"]) == 0
     stats = pstats.Stats(str(profile))
     assert any("features/sync/routes.py" in name for name, _, _ in stats.stats)  # type: ignore[attr-defined]
     assert str(tmp_path) not in out.read_text()
 
 
-def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> None:
+def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --events 300 --max-minutes 2 --out={out} --work-dir={tmp_path}"
     assert main(["rebuild", *options.split()]) == 0
@@ -136,7 +151,7 @@ def test_a_rebuild_is_measured_with_what_pushes_feel_of_it(tmp_path: Path) -> No
     assert "### Every cell, SQLite" in render([result], {**dict.fromkeys(_REFERENCE_TEXTS, "x"), "figures": {}})
 
 
-def test_a_long_history_is_measured_and_can_be_kept(tmp_path: Path) -> None:
+def test_a_long_history_is_measured_and_can_be_kept(main: Main, tmp_path: Path) -> None:
     out, kept = tmp_path / "result.json", tmp_path / "kept"
     options = f"history --serve sqlite --samples 2 --max-minutes 3 --out={out} --keep={kept}".split()
     held = []
@@ -167,7 +182,7 @@ def test_a_bystander_is_measured_beside_others_in_bulk(run: Run) -> None:
     assert all(one["events_per_s"] > 0 for one in busy["bulk"])
 
 
-def test_looking_for_duplicates_is_measured(tmp_path: Path) -> None:
+def test_looking_for_duplicates_is_measured(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --people 80 --samples 6 --rounds 2 --max-minutes 3 --out={out} --work-dir={tmp_path}"
     assert main(["duplicates", *options.split()]) == 0
@@ -179,7 +194,7 @@ def test_looking_for_duplicates_is_measured(tmp_path: Path) -> None:
     assert cells["push"]["ratio"] > 0 and cells["push"]["hub_cpu_ms_per_event_on"] > 0
 
 
-def test_checks_can_be_measured_without_a_sweep(tmp_path: Path) -> None:
+def test_checks_can_be_measured_without_a_sweep(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --people 80 --samples 6 --rounds 2 --max-minutes 3 --keys-only --out={out} --work-dir={tmp_path}"
     assert main(["duplicates", *options.split()]) == 0
@@ -188,10 +203,10 @@ def test_checks_can_be_measured_without_a_sweep(tmp_path: Path) -> None:
     assert cells["check"]["matched"] >= 3 and cells["keys"]["rows"] > 800
 
 
-def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
+def test_a_killed_hub_is_looked_after_with_one_fake(launch: Launch, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--records 100 --kills 1 --spread 0.1 --remotes mock --max-minutes 2 --out={out} --work-dir={tmp_path}"
-    assert kills.main(options.split()) == 0
+    assert kills.main(options.split(), launch=launch) == 0
     result = json.loads(out.read_text())
     assert result["complete"] is True
     (cell,) = result["cells"]
@@ -200,7 +215,7 @@ def test_a_killed_hub_is_looked_after_with_one_fake(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_path: Path) -> None:
+def test_what_times_tell_is_measured_without_a_difference_in_the_answers(main: Main, tmp_path: Path) -> None:
     # As the next one, it uses sign-ins up: it has a hub of its own.
     out = tmp_path / "result.json"
     options = f"--serve sqlite --samples 3 --max-minutes 2 --out={out} --work-dir={tmp_path}"
@@ -213,7 +228,7 @@ def test_what_times_tell_is_measured_without_a_difference_in_the_answers(tmp_pat
         assert one.keys() == other.keys(), name
 
 
-def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(tmp_path: Path) -> None:
+def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--serve sqlite --seconds 1 --rate 30 --max-minutes 2 --out={out} --work-dir={tmp_path}"
     assert main(["flood", *options.split()]) == 0
@@ -234,7 +249,7 @@ def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(tmp_path: P
     ],
 )
 def test_a_database_that_cannot_be_used_gives_one_line_without_its_url(
-    url: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Main, url: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["memory", "--serve", "postgres", "--database-url", url, "--work-dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err

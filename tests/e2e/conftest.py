@@ -16,8 +16,8 @@ import pytest
 from datacollect.testing.postgres import fresh_database
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, Migrated
-from tests.e2e.warm import Forked, Warm, warmed
 from tests.processes import PATIENCE_SECONDS, free_port, listens, wait_until
+from tests.warm import Forked, Warm
 
 
 @dataclass
@@ -67,17 +67,11 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from datacollect.cli import main; main()", *arguments]
 
 
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    with warmed() as warm:
-        yield warm
-
-
 @pytest.fixture
 def run(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
     """Run the command to its end; `without` names settings to leave out, `stdin` is what is piped in.
 
-    It is forked: see `tests/e2e/warm.py`. What is about the process itself starts it anew, as `test_serve.py` does.
+    It is forked: see `tests/warm.py`. What is about the process itself starts it anew, as `test_serve.py` does.
     """
 
     def run(

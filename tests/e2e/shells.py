@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.warm import Warm
+from tests.warm import Warm
 
 _LOOK_SECONDS = 0.02
 # As small as can be: it only says who asks for what, and ends as the command does.

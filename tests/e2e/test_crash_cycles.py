@@ -11,6 +11,8 @@ import pytest
 from bench.crash import Ledger, Plan, run
 from tests.conftest import ENGINES
 from tests.factories import make_event
+from tests.launching import forking
+from tests.warm import Warm
 
 CYCLES = int(os.environ.get("HUB_CRASH_CYCLES", "2"))
 
@@ -18,8 +20,8 @@ CYCLES = int(os.environ.get("HUB_CRASH_CYCLES", "2"))
 @pytest.mark.anyio
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_what_was_acknowledged_survives_kills_once_and_as_it_was_sent(engine: str) -> None:
-    plan = Plan(engine=engine, cycles=CYCLES, devices=4, load_seconds=0.5)
+async def test_what_was_acknowledged_survives_kills_once_and_as_it_was_sent(engine: str, warm: Warm) -> None:
+    plan = Plan(engine=engine, cycles=CYCLES, devices=4, load_seconds=0.5, launch=forking(warm))
     found = await run(plan)
     assert found.faults == []
     assert found.cycles == sum(found.kills.values()) == CYCLES

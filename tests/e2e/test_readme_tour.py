@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.shells import forking
-from tests.e2e.warm import Warm
 from tests.processes import free_port, listens, wait_until
+from tests.warm import Warm
 
 ROOT = Path(__file__).parents[2]
 HUB = Path(sys.executable).with_name("datacollect")

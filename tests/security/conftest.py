@@ -7,13 +7,13 @@ import pytest
 from httpx2 import AsyncClient
 
 from tests.accounts import Person, bearer, login, make_person
-from tests.e2e.conftest import environment, migrated, postgres_url, run, serve, warm
+from tests.e2e.conftest import environment, migrated, postgres_url, run, serve
 from tests.factories import make_event, make_program, push
 from tests.features.conftest import alone, installation
 from tests.security.canaries import Canaries
 
 # Fixtures of the neighbours, under their own names.
-__all__ = ["alone", "environment", "installation", "migrated", "postgres_url", "run", "serve", "warm"]
+__all__ = ["alone", "environment", "installation", "migrated", "postgres_url", "run", "serve"]
 
 
 @dataclass

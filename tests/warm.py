@@ -18,7 +18,7 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class Warm:
@@ -105,7 +105,7 @@ class Forked:
 
 @contextlib.contextmanager
 def warmed() -> Iterator[Warm]:
-    arguments = [sys.executable, "-m", "tests.e2e.warm"]
+    arguments = [sys.executable, "-m", "tests.warm"]
     process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield Warm(process)
@@ -127,19 +127,22 @@ def _serve() -> None:
     passwords.NOBODYS_HASH = passwords._hasher.hash("the password of nobody")
 
     running: set[int] = set()
-    for line in sys.stdin:
-        order = json.loads(line)
-        if "arguments" in order:
-            answer: int | None = _fork(main, order)
-            running.add(answer)  # type: ignore[arg-type]
-        else:
-            pid, status = os.waitpid(order.get("wait") or order["poll"], 0 if "wait" in order else os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
-            running.discard(pid)
-        sys.stdout.write(f"{json.dumps(answer)}\n")
-        sys.stdout.flush()
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
+    try:
+        for line in sys.stdin:
+            order = json.loads(line)
+            if "arguments" in order:
+                answer: int | None = _fork(main, order)
+                running.add(answer)  # type: ignore[arg-type]
+            else:
+                pid, status = os.waitpid(order.get("wait") or order["poll"], 0 if "wait" in order else os.WNOHANG)
+                answer = os.waitstatus_to_exitcode(status) if pid else None
+                running.discard(pid)
+            sys.stdout.write(f"{json.dumps(answer)}\n")
+            sys.stdout.flush()
+    finally:
+        # Also when the run is interrupted: what is in a session of its own does not hear of that.
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _fork(main: object, order: dict[str, object]) -> int:
@@ -151,12 +154,15 @@ def _fork(main: object, order: dict[str, object]) -> int:
 
 
 def _become(order: dict[str, object]) -> None:
-    """Be the process that the order is about: its folder, environment, files and arguments."""
+    """Be the process that the order is about: its session, folder, environment, files and arguments."""
+    os.setsid()
     os.chdir(str(order["cwd"]))
     os.environ.clear()
     os.environ.update(order["env"])  # type: ignore[arg-type]
-    writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, (name, flags) in enumerate((("stdin", os.O_RDONLY), ("stdout", writing), ("stderr", writing))):
+    writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
+    for number, (name, flags) in enumerate(
+        (("stdin", os.O_RDONLY | os.O_NOCTTY), ("stdout", writing), ("stderr", writing))
+    ):
         os.dup2(os.open(str(order[name]), flags, 0o600), number)
     # What this process has read ahead of its orders is not the command's.
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
