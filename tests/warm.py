@@ -146,10 +146,21 @@ def _serve() -> None:
 
 
 def _fork(main: object, order: dict[str, object]) -> int:
+    """Gives its pid when it has its files."""
+    waiting, begun = os.pipe()
     child = os.fork()
     if child == 0:
-        _become(order)
-        os._exit(_run(main))
+        code = 1
+        try:
+            os.close(waiting)
+            _become(order)
+            os.close(begun)
+            code = _run(main)
+        finally:
+            os._exit(code)
+    os.close(begun)
+    os.read(waiting, 1)
+    os.close(waiting)
     return child
 
 

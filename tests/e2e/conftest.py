@@ -87,11 +87,14 @@ def run(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Run:
 def serve(tmp_path: Path, environment: dict[str, str], warm: Warm) -> Serve:
     """A hub that listens; ended with the block. It is forked, as in `run`."""
 
-    def start(port: int, log: Path, environment: dict[str, str]) -> Forked:
-        arguments = ("serve", "--host", "127.0.0.1", "--port", str(port))
-        return warm.start(tmp_path, environment, arguments, log)
+    return lambda **more: serving(tmp_path, environment | more, forking(warm))
 
-    return lambda **more: serving(tmp_path, environment | more, start)
+
+def forking(warm: Warm) -> Start:
+    def start(port: int, log: Path, environment: dict[str, str]) -> Forked:
+        return warm.start(log.parent, environment, ("serve", "--host", "127.0.0.1", "--port", str(port)), log)
+
+    return start
 
 
 @contextlib.contextmanager

@@ -2,17 +2,20 @@
 
 import os
 import select
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.e2e.conftest import command
 from tests.processes import PATIENCE_SECONDS
+from tests.warm import Warm
 
 
 def typed(
-    folder: Path, environment: dict[str, str], arguments: Sequence[str], answers: Sequence[tuple[str, str]]
+    warm: Warm,
+    folder: Path,
+    environment: dict[str, str],
+    arguments: tuple[str, ...],
+    answers: Sequence[tuple[str, str]],
 ) -> tuple[int, str]:
     """Run a command and answer what it asks: when the first of a pair is read, the second is typed.
 
@@ -20,15 +23,8 @@ def typed(
     """
     master, slave = os.openpty()
     try:
-        process = subprocess.Popen(
-            command(*arguments),
-            cwd=folder,
-            env=environment,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
+        files = dict.fromkeys(("stdin", "stdout", "stderr"), Path(os.ttyname(slave)))
+        process = warm.start_with(folder, environment, arguments, files)
         os.close(slave)
         shown = ""
         for question, answer in answers:

@@ -9,17 +9,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.e2e.conftest import Running, Serve, complete_environment, serving
+from tests.e2e.conftest import Running, Serve, complete_environment, forking, serving
 from tests.processes import PATIENCE_SECONDS
+from tests.warm import Warm
 
 KIB, MIB = 1024, 1024 * 1024
 HEAD = b"GET /health HTTP/1.1\r\nHost: hub\r\n"
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def hub(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("connections")
-    with serving(folder, complete_environment(folder)) as running:
+    with serving(folder, complete_environment(folder), forking(warm)) as running:
         yield running
 
 

@@ -17,8 +17,9 @@ import pytest
 from examples.minimal_client import Client, Offline, Stopped
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.e2e.conftest import Running, complete_environment, serving
+from tests.e2e.conftest import Running, complete_environment, forking, serving
 from tests.factories import make_config, new_id
+from tests.warm import Warm
 
 DECADE = 3650 * 24 * 60 * 60
 PASSWORD = "Correct-Horse-8"
@@ -64,9 +65,10 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def hub(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("hub")
-    with serving(folder, complete_environment(folder) | {"LOGIN_RATE_LIMIT": "1000"}) as hub:
+    environment = complete_environment(folder) | {"LOGIN_RATE_LIMIT": "1000"}
+    with serving(folder, environment, forking(warm)) as hub:
         yield hub
 
 

@@ -12,6 +12,7 @@ from tests.e2e.conftest import Run, Serve
 from tests.e2e.installation import Caller, refused, told
 from tests.e2e.terminal import typed
 from tests.processes import wait_until
+from tests.warm import Warm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REGISTRY = EXAMPLES / "household-registry.json"
@@ -120,7 +121,9 @@ def test_a_running_hub_sees_what_is_done_at_the_command_line(run: Run, serve: Se
 
 
 @pytest.mark.usefixtures("migrated")
-def test_only_who_types_its_id_purges_a_program(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_only_who_types_its_id_purges_a_program(
+    run: Run, warm: Warm, tmp_path: Path, environment: dict[str, str]
+) -> None:
     seeds = [{"name": "person", "data": [{"id": "p-1", "name": "Ana"}]}]
     told(run, "program", "create", "-", stdin=config(entityData=seeds))
     assert refused(run, "program", "purge", "camp", "--yes-purge", "camp")["code"] == "PROGRAM_NOT_ARCHIVED"
@@ -131,10 +134,10 @@ def test_only_who_types_its_id_purges_a_program(run: Run, tmp_path: Path, enviro
     off = run("program", "purge", "camp", "--yes-purge", "camp", PURGE="false")
     assert off.stderr == "datacollect: Purging is switched off here. Set PURGE=true for this command.\n"
     question = "Type camp to delete it: "
-    assert typed(tmp_path, environment, ("program", "purge", "camp"), [(question, "camb")])[0] == 1
+    assert typed(warm, tmp_path, environment, ("program", "purge", "camp"), [(question, "camb")])[0] == 1
     assert told(run, "program", "show", "camp")["entities"] == 1
 
-    code, shown = typed(tmp_path, environment, ("program", "purge", "camp"), [(question, "camp")])
+    code, shown = typed(warm, tmp_path, environment, ("program", "purge", "camp"), [(question, "camp")])
     assert code == 0, shown
     assert "camp is gone, with" in shown
     assert refused(run, "program", "show", "camp")["code"] == "PROGRAM_NOT_FOUND"

@@ -1,7 +1,8 @@
 """Tours in the documents work as printed: their commands run against a real server, and print what is said.
 
-The server is started as an operator starts it, by the installed command. That of a tour's own steps is forked, as in other
-tests: what it prints is the same, without a second of imports for each of some twenty.
+The server of the README's tour is started as an operator starts it, by the installed command. Those of the others, and the
+commands of a tour's own steps, are forked, as in other tests: what they print is the same, without two seconds of imports
+for each of some twenty.
 """
 
 import contextlib
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import serving
 from tests.e2e.shells import forking
-from tests.processes import free_port, listens, wait_until
-from tests.warm import Warm
+from tests.processes import free_port
+from tests.warm import Forked, Warm
 
 ROOT = Path(__file__).parents[2]
 HUB = Path(sys.executable).with_name("datacollect")
@@ -40,38 +42,39 @@ def masked(text: str) -> str:
     return text.strip()
 
 
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, port: int) -> Iterator[Path]:
-    """A fresh folder in which a hub serves, started as `make run` starts it."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+@contextlib.contextmanager
+def prepared(folder: Path, warm: Warm | None) -> Iterator[int]:
+    """The port of a hub that serves from a fresh folder, as `make run` does: by the installed command, or forked."""
+    shutil.copytree(ROOT / "examples", folder / "examples")
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    subprocess.run([HUB, "dev-env"], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    log = (tmp_path / "hub.log").open("wb")
-    hub = subprocess.Popen([HUB, "serve", "--port", str(port)], cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: listens(port) or hub.poll() is not None)
-        assert hub.poll() is None, (tmp_path / "hub.log").read_text()
-        yield tmp_path
-    finally:
-        hub.send_signal(signal.SIGTERM)
-        assert hub.wait(timeout=20) == 0
-        log.close()
+    if warm:
+        assert warm.run(folder, environment, ("dev-env",), "").returncode == 0
+    else:
+        subprocess.run([HUB, "dev-env"], cwd=folder, env=environment, check=True, capture_output=True)
+
+    def start(port: int, log: Path, environment: dict[str, str]) -> "subprocess.Popen[str] | Forked":
+        arguments = ("serve", "--port", str(port))
+        if warm:
+            return warm.start(folder, environment, arguments, log)
+        with log.open("w") as printed:
+            return subprocess.Popen(
+                [HUB, *arguments], cwd=folder, env=environment, stdout=printed, stderr=printed, text=True
+            )
+
+    with serving(folder, environment, start) as hub:
+        yield hub.port
+        assert hub.stop() == 0
 
 
 def steps_of(document: str) -> list[dict[str, str]]:
     return [match.groupdict() for match in STEP.finditer((ROOT / document).read_text())]
 
 
-def run(commands: list[str], folder: Path, port: int, datacollect: Path) -> list[str]:
+def run(steps: list[str], folder: Path, port: int, commands: Path) -> list[str]:
     """What each of the steps prints, when one shell runs them all."""
     mark = "--- step ---"
-    environment = os.environ | {"PATH": f"{datacollect}:{HUB.parent}:{os.environ['PATH']}"}
-    script = f"\necho '{mark}'\n".join(commands).replace("localhost:3000", f"127.0.0.1:{port}")
+    environment = os.environ | {"PATH": f"{commands}:{HUB.parent}:{os.environ['PATH']}"}
+    script = f"\necho '{mark}'\n".join(steps).replace("localhost:3000", f"127.0.0.1:{port}")
     registry = free_port()
     script = script.replace("localhost:4000", f"127.0.0.1:{registry}").replace("--port 4000", f"--port {registry}")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -103,12 +106,10 @@ def run(commands: list[str], folder: Path, port: int, datacollect: Path) -> list
         (["docs/explanation/sync-protocol.md"], 9),
     ],
 )
-def test_a_tour_prints_what_the_documents_say(
-    folder: Path, port: int, warm: Warm, documents: list[str], count: int
-) -> None:
+def test_a_tour_prints_what_the_documents_say(tmp_path: Path, warm: Warm, documents: list[str], count: int) -> None:
     steps = [step for document in documents for step in steps_of(document)]
     assert len(steps) == count
-    with forking(warm) as datacollect:
-        printed = run([step["commands"] for step in steps], folder, port, datacollect)
+    with prepared(tmp_path, None if "README.md" in documents else warm) as port, forking(warm) as commands:
+        printed = run([step["commands"] for step in steps], tmp_path, port, commands)
     for step, text in zip(steps, printed, strict=True):
         assert masked(text) == masked(step["output"])

@@ -23,10 +23,11 @@ from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from tests.conftest import ENGINES, database_url
-from tests.e2e.conftest import Run, Serve, command
+from tests.e2e.conftest import Run, Serve
 from tests.histories import event
 from tests.processes import PATIENCE_SECONDS
 from tests.states import derived_state, ruin
+from tests.warm import Warm
 
 pytestmark = pytest.mark.anyio
 
@@ -169,22 +170,22 @@ async def test_a_running_hub_does_not_mind(run: Run, serve: Serve, filled: Fille
 
 
 async def test_a_rebuild_that_was_killed_goes_on_where_it_stopped(
-    run: Run, filled: Filled, environment: dict[str, str], tmp_path: Path
+    run: Run, filled: Filled, environment: dict[str, str], tmp_path: Path, warm: Warm
 ) -> None:
     people = [event("create-individual", f"p-{number % 9_000}", {"n": number}, number) for number in range(3 * BATCH)]
     scope = await filled.add("p", *people)
     live = await filled.state(scope)
     await ruin(filled.database, scope)
     ruined = await filled.state(scope)
-    process = await asyncio.create_subprocess_exec(*command("rebuild"), cwd=tmp_path, env=environment)
+    process = warm.start(tmp_path, environment, ("rebuild",), tmp_path / "rebuild.log")
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (await filled.reached(scope) or 0) < BATCH:
-                assert process.returncode is None
+                assert process.poll() is None
                 await asyncio.sleep(0)
     finally:
         process.kill()
-        await process.wait()
+        process.wait()
     assert await filled.reached(scope) in (BATCH, 2 * BATCH)
     assert await filled.state(scope) == ruined
     assert (await rebuild(run))[0] == 0

@@ -124,8 +124,8 @@ def test_the_administrator_exists_when_the_port_opens(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve_anew: Serve, number: signal.Signals) -> None:
-    with serve_anew() as hub, httpx2.Client(base_url=hub.url) as client:
+def test_a_signal_stops_an_idle_hub_with_exit_code_0(serve: Serve, number: signal.Signals) -> None:
+    with serve() as hub, httpx2.Client(base_url=hub.url) as client:
         assert client.get("/health").status_code == 200  # its connection stays open, idle
         assert hub.stop(number) == 0
 

@@ -9,6 +9,7 @@ from tests.e2e.conftest import Run, Serve
 from tests.e2e.installation import Caller, refused, told
 from tests.e2e.terminal import typed
 from tests.processes import wait_until
+from tests.warm import Warm
 
 pytestmark = pytest.mark.usefixtures("migrated")
 
@@ -104,12 +105,15 @@ def test_a_running_hub_knows_accounts_as_they_are_now(run: Run, serve: Serve, en
         assert changed["password"] not in str(log) and "lina" not in str(log)
 
 
-def test_a_password_is_typed_twice_and_not_shown(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_password_is_typed_twice_and_not_shown(
+    run: Run, warm: Warm, tmp_path: Path, environment: dict[str, str]
+) -> None:
     arguments = ("user", "create", "lina@hub.test")
     answers = [("Password: ", PASSWORD), ("Repeat for confirmation: ", PASSWORD)]
-    code, shown = typed(tmp_path, environment, arguments, answers)
+    code, shown = typed(warm, tmp_path, environment, arguments, answers)
     assert (code, PASSWORD in shown) == (0, False), shown
     assert "lina@hub.test (account 1): created." in shown
-    code, shown = typed(tmp_path, environment, ("user", "delete", "lina@hub.test"), [("Delete lina@hub.test? ", "n")])
+    arguments, answers = ("user", "delete", "lina@hub.test"), [("Delete lina@hub.test? ", "n")]
+    code, shown = typed(warm, tmp_path, environment, arguments, answers)
     assert code == 1
     assert [one["email"] for one in told(run, "user", "list")] == ["lina@hub.test"]
