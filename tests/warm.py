@@ -4,6 +4,7 @@ Starting a command takes a second, nearly all of it imports; tests that run doze
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 ROOT = Path(__file__).parents[1]
+_COMMAND = "datacollect.cli"
 
 
 class Warm:
@@ -41,27 +43,39 @@ class Warm:
             file.unlink()
         return subprocess.CompletedProcess(arguments, code, *printed)
 
-    def start(self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], log: Path) -> "Forked":
-        """One that goes on; what it prints is in `log`."""
-        return self.start_with(
-            folder, environment, arguments, {"stdin": Path(os.devnull), "stdout": log, "stderr": log}
-        )
+    def start(
+        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], log: Path, *, of: str = _COMMAND
+    ) -> "Forked":
+        """One that goes on; what it prints is in `log`. `of` is a module whose `main` it is."""
+        files = {"stdin": Path(os.devnull), "stdout": log, "stderr": log}
+        return self.start_with(folder, environment, arguments, files, of=of)
 
     def start_with(
-        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], files: dict[str, Path]
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        arguments: tuple[str, ...],
+        files: dict[str, Path],
+        *,
+        of: str = _COMMAND,
     ) -> "Forked":
         """One that goes on, with these as its `stdin`, `stdout` and `stderr`."""
-        return Forked(self, self._start(folder, environment, arguments, files))
+        return Forked(self, self._start(folder, environment, arguments, files, of))
 
     def ended(self, pid: int) -> int | None:
         """The exit code, as `Popen` gives it; None while it runs."""
         return self._ask({"poll": pid})
 
     def _start(
-        self, folder: Path, environment: dict[str, str], arguments: tuple[str, ...], files: dict[str, Path]
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        arguments: tuple[str, ...],
+        files: dict[str, Path],
+        of: str = _COMMAND,
     ) -> int:
         order = {name: str(file) for name, file in files.items()}
-        pid = self._ask(order | {"cwd": str(folder), "env": environment, "arguments": arguments})
+        pid = self._ask(order | {"of": of, "cwd": str(folder), "env": environment, "arguments": arguments})
         assert pid is not None
         return pid
 
@@ -117,7 +131,6 @@ def warmed() -> Iterator[Warm]:
 
 
 def _serve() -> None:
-    from datacollect.cli import main
     from datacollect.cli.commands import command_line
     from datacollect.features.users import passwords
 
@@ -131,7 +144,7 @@ def _serve() -> None:
         for line in sys.stdin:
             order = json.loads(line)
             if "arguments" in order:
-                answer: int | None = _fork(main, order)
+                answer: int | None = _fork(order)
                 running.add(answer)  # type: ignore[arg-type]
             else:
                 pid, status = os.waitpid(order.get("wait") or order["poll"], 0 if "wait" in order else os.WNOHANG)
@@ -145,7 +158,7 @@ def _serve() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _fork(main: object, order: dict[str, object]) -> int:
+def _fork(order: dict[str, object]) -> int:
     """Gives its pid when it has its files."""
     waiting, begun = os.pipe()
     child = os.fork()
@@ -155,7 +168,7 @@ def _fork(main: object, order: dict[str, object]) -> int:
             os.close(waiting)
             _become(order)
             os.close(begun)
-            code = _run(main)
+            code = _run(str(order["of"]))
         finally:
             os._exit(code)
     os.close(begun)
@@ -180,9 +193,9 @@ def _become(order: dict[str, object]) -> None:
     sys.argv = ["datacollect", *order["arguments"]]  # type: ignore[misc]
 
 
-def _run(main: object) -> int:
+def _run(module: str) -> int:
     try:
-        main()  # type: ignore[operator]
+        importlib.import_module(module).main()
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Run, Serve
 from tests.factories import make_config, make_event
-from tests.processes import PATIENCE_SECONDS, wait_until
+from tests.processes import PATIENCE_SECONDS, listens, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +82,9 @@ def signed_in(url: str) -> tuple[str, str]:
     return token, str(config["id"])
 
 
-def test_processes_are_replaced_without_a_failed_request(serve: Serve, postgres_url: str) -> None:
+def test_processes_are_replaced_without_a_failed_request_and_end_with_the_one_that_started_them(
+    serve: Serve, postgres_url: str
+) -> None:
     with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2", DB_POOL_SIZE="5") as hub:
         token, program = signed_in(hub.url)
         before = children_of(hub.process.pid)
@@ -117,8 +119,8 @@ def test_processes_are_replaced_without_a_failed_request(serve: Serve, postgres_
         assert sorted(stored) == sorted(guid for hammer in hammers for guid in hammer.pushed)
         workers = children_of(hub.process.pid)
         hub.process.kill()
-        # Nobody would replace them or tell them to end any more.
-        wait_until(lambda: not any(map(is_running, workers)))
+        # Nobody would replace them or tell them to end any more, and whoever is started in its place would find the port taken.
+        wait_until(lambda: not any(map(is_running, workers)) and not listens(hub.port))
 
 
 def test_told_to_end_in_the_middle_of_it_the_hub_ends_and_leaves_nobody_behind(serve: Serve, postgres_url: str) -> None:

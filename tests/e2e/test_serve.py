@@ -208,9 +208,3 @@ def test_several_processes_share_one_port_on_postgres(serve_anew: Serve, postgre
         with httpx2.Client(base_url=hub.url) as client:
             assert client.get("/health").json()["database"] == "connected"
         assert hub.stop() == 0
-
-
-def test_no_process_serves_on_when_the_one_that_started_it_is_killed(serve: Serve, postgres_url: str) -> None:
-    with serve(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2") as hub:
-        hub.process.kill()
-        wait_until(lambda: not listens(hub.port))

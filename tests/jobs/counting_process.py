@@ -1,4 +1,4 @@
-"""A process that works on jobs until it is ended: `counting_process.py HANDLER KIND DATA_DIR [DATABASE_URL]`.
+"""A process that works on jobs until it is ended. Its arguments: HANDLER KIND DATA_DIR [DATABASE_URL].
 
 Its steps leave an effect each, a job of a kind that nobody works on, with the number as its key.
 """
@@ -66,7 +66,7 @@ class Calling:
         raise NotImplementedError
 
 
-async def main(handler: str, kind: str, folder: str, url: str | None = None) -> None:
+async def work(handler: str, kind: str, folder: str, url: str | None = None) -> None:
     database = open_database(url, data_dir=Path(folder), pool_size=4)
     handlers: dict[str, AnyHandler] = {
         "counting": Counting(kind),
@@ -89,5 +89,5 @@ async def main(handler: str, kind: str, folder: str, url: str | None = None) -> 
         await asyncio.sleep(60)
 
 
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+def main() -> None:
+    asyncio.run(work(*sys.argv[1:]))

@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from datacollect.kernel.ids import TenantId
 from tests.factories import new_id
 from tests.jobs.counting_process import Calling
 from tests.jobs.elsewhere import until
+from tests.warm import Warm
 
 pytestmark = pytest.mark.anyio
 
@@ -36,19 +34,17 @@ class Apart:
     folder: Path
     kind: str
     scope: TenantScope
+    warm: Warm
 
     @contextlib.contextmanager
-    def process(self, handler: str) -> "Iterator[subprocess.Popen[bytes]]":
+    def process(self, handler: str) -> Iterator[None]:
         """Killed at the end of the block."""
-        arguments = [handler, self.kind, str(self.folder / "engine-tests"), *([self.url] if self.url else [])]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.jobs.counting_process", *arguments],
-            cwd=Path(__file__).parents[2],
-            env={"PATH": os.environ["PATH"]},
-        )
+        arguments = (handler, self.kind, str(self.folder / "engine-tests"), *([self.url] if self.url else []))
+        log = self.folder / f"{self.kind}.log"
+        process = self.warm.start(self.folder, {}, arguments, log, of="tests.jobs.counting_process")
         try:
-            yield process
-            assert process.poll() is None
+            yield
+            assert process.poll() is None, log.read_text()
         finally:
             process.kill()
             process.wait()
@@ -87,9 +83,9 @@ class Apart:
 
 
 @pytest.fixture
-def apart(database: Database, engine_url: tuple[str | None, Path]) -> Apart:
+def apart(database: Database, engine_url: tuple[str | None, Path], warm: Warm) -> Apart:
     url, folder = engine_url
-    return Apart(database, url, folder, new_id("killed"), system_scope(TenantId(new_id("jobs"))))
+    return Apart(database, url, folder, new_id("killed"), system_scope(TenantId(new_id("jobs"))), warm)
 
 
 def each_once(count: int) -> list[tuple[str, int]]:
