@@ -4,6 +4,7 @@ Starting a command takes a second, nearly all of it imports; tests that run doze
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -139,6 +140,9 @@ def _serve() -> None:
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     passwords.NOBODYS_HASH = passwords._hasher.hash("the password of nobody")
 
+    # Whoever is forked neither looks through what is here already, nor gets copies of it by looking.
+    gc.collect()
+    gc.freeze()
     running: set[int] = set()
     try:
         for line in sys.stdin:
