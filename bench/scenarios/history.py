@@ -191,7 +191,7 @@ async def _in_turn(bench: Bench, key: str, sides: list[_Side], ask: _Ask) -> Non
             size[side.name] = len(answer.body)
 
     for side in sides:
-        await some(side, _WARM_UP, Samples())
+        await some(side, min(_WARM_UP, bench.options.samples), Samples())
     meter, turns = bench.meter(), min(_TURNS, bench.options.samples)
     for turn in range(turns):
         for side in sides if turn % 2 else sides[::-1]:

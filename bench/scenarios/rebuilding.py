@@ -61,8 +61,9 @@ async def run_command(bench: Bench, *arguments: str, **environment: str) -> dict
     peak = cpu = 0.0
     try:
         while not ended.done():
-            cpu = max(cpu, usage(process.pid).cpu_seconds)
+            # First what takes no time to read: a short command is soon gone.
             peak = max(peak, peak_memory_mib(process.pid))
+            cpu = max(cpu, usage(process.pid).cpu_seconds)
             await asyncio.wait([ended], timeout=_POLL_SECONDS)
     finally:
         if process.returncode is None:

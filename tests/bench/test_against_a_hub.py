@@ -107,7 +107,7 @@ def test_a_run_with_a_hub_of_its_own_leaves_nothing_behind(main: Main, tmp_path:
     ],
 )
 def test_crowds_are_measured_without_an_error(scenario: str, keys: list[str], run: Run) -> None:
-    result = run(scenario, "--events 60 --devices 6 --spread 0.1 --limit 0 7 --seconds 2")
+    result = run(scenario, "--events 60 --devices 6 --spread 0.1 --limit 0 7 --seconds 1")
     assert [cell["key"] for cell in result["cells"]] == keys
     assert all(set(cell["outcomes"]) == {"200"} for cell in result["cells"])
 
@@ -172,7 +172,7 @@ def test_a_long_history_is_measured_and_can_be_kept(main: Main, tmp_path: Path) 
 
 
 def test_a_bystander_is_measured_beside_others_in_bulk(run: Run) -> None:
-    result = run("bystander", "--events 60 --seconds 0.3 --rounds 1")
+    result = run("bystander", "--events 60 --seconds 0.1 --rounds 1")
     cells = {cell["key"]: cell for cell in result["cells"]}
     phases, kinds = ("quiet", "push100", "push1000", "pull10", "pull1000", "behind"), ("check-token", "pull10", "push1")
     assert set(cells) == {f"bystander/{phase}/{kind}" for phase in phases for kind in kinds}
@@ -230,7 +230,7 @@ def test_what_times_tell_is_measured_without_a_difference_in_the_answers(main: M
 
 def test_a_flood_of_logins_is_measured_beside_what_pushes_feel_of_it(main: Main, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    options = f"--serve sqlite --seconds 1 --rate 30 --max-minutes 2 --out={out} --work-dir={tmp_path}"
+    options = f"--serve sqlite --seconds 0.5 --rate 60 --max-minutes 2 --out={out} --work-dir={tmp_path}"
     assert main(["flood", *options.split()]) == 0
     cells = {cell["key"]: cell for cell in json.loads(out.read_text())["cells"]}
     assert set(cells["flood/quiet"]["outcomes"]) == {"200"}
