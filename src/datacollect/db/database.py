@@ -170,7 +170,6 @@ class Database(ABC):
         Raises `Unavailable` when the database cannot be reached, `TenantUnknown` for a tenant that cannot exist.
         """
 
-    @abstractmethod
     def in_turn(self, scope: TenantScope, *, events: int) -> AbstractAsyncContextManager[Tx]:
         """As `transaction`, for units that append so many events to a tenant's log and are many: they take turns in this
         process, and those that wait for each other are committed together, but for who appends few and many.
@@ -178,6 +177,8 @@ class Database(ABC):
         A unit that fails, or is cancelled, is undone alone. When the connection is lost, or the commit fails, all that
         were to be committed with it raise, and nothing of any of them is stored.
         """
+        del events
+        return self.transaction(scope)
 
     @abstractmethod
     def reading(
