@@ -61,6 +61,18 @@ async def test_what_appends_few_events_is_done_where_the_caller_is(database: Sql
     assert await _stored(database) == {1: LOOP, 2: LOOP, 3: THREAD, 4: THREAD}
 
 
+async def test_many_rows_are_read_and_written_by_the_thread_whatever_the_unit_is(database: SqliteDatabase) -> None:
+    async with database.in_turn(SCOPE, events=1) as tx:
+        await _write(tx, *range(300))
+        assert await _place(tx) == LOOP
+        for limit in (99, 100, 101, 300):
+            rows = await tx.fetch("SELECT x, place() FROM t ORDER BY x LIMIT ?", limit)
+            assert [row[0] for row in rows] == list(range(limit))
+            assert {row[1] for row in rows[:100]} == {LOOP}  # and one more, which the driver has at hand
+            assert {row[1] for row in rows[101:]} <= {THREAD}
+    assert set((await _stored(database)).values()) == {THREAD}
+
+
 async def test_all_kinds_of_units_share_a_transaction(database: SqliteDatabase) -> None:
     async def unit(number: int) -> None:
         async with database.in_turn(SCOPE, events=(1, MANY)[number % 2]) as tx:

@@ -29,6 +29,9 @@ WAITING = "PRAGMA busy_timeout=10000"
 _MOST_WAITING = 200
 """Rows that wait for the next trip to the connection's thread: with more the trip is little beside the work."""
 
+_FEW_ROWS = 100
+"""Which may be read or written on the loop: an event can be about a group of thousands."""
+
 OpenReading = Callable[[], AbstractAsyncContextManager[Reading]]
 
 
@@ -128,7 +131,8 @@ class SqliteTx(SqliteReading, Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         self._statements.add(sql)
-        return await self._do(_fetch, self._take_waiting(), sql, parameters)
+        cursor, rows = await self._do(_fetch, self._take_waiting(), sql, parameters)
+        return rows if len(rows) < _FEW_ROWS else rows + await self._in_thread(lambda _: cursor.fetchall())
 
     async def fetch_portion(
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
@@ -171,7 +175,7 @@ class SqliteTx(SqliteReading, Tx):
         return 0 < self.events < MANY
 
     async def _do(self, work: Callable[..., _T], writes: Sequence[_Write], *arguments: Any) -> _T:
-        if self._is_small and self._bet.is_on:
+        if self._is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_ROWS:
             connection = self._driver._conn
             try:
                 with _not_waiting(connection, writes):
@@ -248,9 +252,11 @@ def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
 
 def _fetch(
     connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
-) -> Sequence[Any]:
+) -> tuple[sqlite3.Cursor, list[Any]]:
+    """The first rows of the statement, and what has the others."""
     _write(connection, writes)
-    return connection.execute(sql, parameters).fetchall()
+    cursor = connection.execute(sql, parameters)
+    return cursor, cursor.fetchmany(_FEW_ROWS)
 
 
 def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:

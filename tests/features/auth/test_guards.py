@@ -14,7 +14,7 @@ from datacollect.kernel.errors import Unauthenticated
 from datacollect.kernel.ids import UserId
 from datacollect.kernel.tokens import Tokens
 from datacollect.testing.clock import TurnableClock
-from tests.accounts import assert_refused, bearer, claims_of, login, make_person
+from tests.accounts import assert_refused, bearer, claims_of, login, make_person, make_programs
 from tests.conftest import asgi_client, make_settings
 from tests.factories import make_program
 from tests.features.conftest import Alone, Installation
@@ -125,6 +125,7 @@ async def test_rights_come_from_the_database_not_from_the_token(
 
 
 async def test_a_demotion_a_membership_and_a_deletion_are_felt_at_once(client: AsyncClient, admin: AsyncClient) -> None:
+    await make_programs(admin, "a")
     person = await make_person(admin, role="ADMIN")
     headers = bearer((await login(client, person))["token"])
     assert (await client.get("/api/users", headers=headers)).status_code == 200
