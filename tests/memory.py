@@ -75,7 +75,7 @@ class MemoryDatabase(Database):
         self._tx = MemoryTx(self._connection, self.statements)
 
     @contextlib.asynccontextmanager
-    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
         await self._tx.run("BEGIN")
         try:
             yield self._tx

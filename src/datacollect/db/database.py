@@ -164,8 +164,11 @@ class Database(ABC):
                 call()
 
     @abstractmethod
-    def transaction(self, within: Within = None) -> AbstractAsyncContextManager[Tx]:
+    def transaction(self, within: Within = None, *, events: int = 0) -> AbstractAsyncContextManager[Tx]:
         """Open a unit of work: all of it is stored when the block ends, or, if it raises, none of it.
+
+        `events` tells, if that is known, how many events it would take to append as much as it writes, a few rows each:
+        on SQLite little may go a shorter way than much, and need not wait for it.
 
         Raises `Unavailable` when the database cannot be reached, `TenantUnknown` for a tenant that cannot exist.
         """
@@ -177,8 +180,7 @@ class Database(ABC):
         A unit that fails, or is cancelled, is undone alone. When the connection is lost, or the commit fails, all that
         were to be committed with it raise, and nothing of any of them is stored.
         """
-        del events
-        return self.transaction(scope)
+        return self.transaction(scope, events=events)
 
     @abstractmethod
     def reading(

@@ -173,7 +173,8 @@ class PostgresDatabase(Database):
         )
 
     @contextlib.asynccontextmanager
-    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
+        del events
         naming = _naming(within) if self._has_wall else ""
         async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)

@@ -181,14 +181,8 @@ class SqliteDatabase(Database):
 
     # -- writing
 
-    def transaction(self, within: Within = None) -> AbstractAsyncContextManager[Tx]:
-        return self._transaction(within, events=0)
-
-    def in_turn(self, scope: TenantScope, *, events: int) -> AbstractAsyncContextManager[Tx]:
-        return self._transaction(scope, events=events)
-
     @contextlib.asynccontextmanager
-    async def _transaction(self, within: Within, *, events: int) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
         with _unavailable():  # there is no second wall here
             await self._take_turn(within, events=events)
             group, tx = await self._begin_unit(events=events)

@@ -74,9 +74,9 @@ class TurnedDatabase(MemoryDatabase):
     turns: Turns
 
     @contextlib.asynccontextmanager
-    async def transaction(self, within: Within = None) -> AsyncIterator[Tx]:
+    async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
         await self.turns.take()
-        async with super().transaction(within) as tx:
+        async with super().transaction(within, events=events) as tx:
             yield tx
 
 

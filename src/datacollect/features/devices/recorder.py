@@ -105,7 +105,7 @@ class DeviceRecorder:
             part = {key: tallies[key] for key in some}
             rows = [row for row in activity if row.key in part]
             try:
-                async with self._database.transaction(scope) as tx:
+                async with self._database.transaction(scope, events=len(part)) as tx:
                     # A moment later than what it tells of: the program may be gone, and nothing of it may stay.
                     if await hold(tx, scope):
                         await self._write(tx, scope, part, rows)

@@ -46,6 +46,8 @@ MOST_AT_ONCE = 2000
 """Entities of one step: the more, the more of their rows are neighbours."""
 ROWS_AT_ONCE = 400
 """The log is held while they are stored, one or two milliseconds, and pushes wait for that."""
+_ROWS_OF_EVENT = 8
+"""About as much work as to append an event."""
 _GATHERING_SECONDS = 0.2
 """Before a step: what comes meanwhile is done with it."""
 _RESTS = ((20_000, 3.0), (100_000, 1.0))
@@ -180,7 +182,8 @@ class Indexer:
 
     async def store_some(self, scope: TenantScope, made: Made) -> int | None:
         """The next of the rows; None if there are more."""
-        async with self._store.turn(scope), self._database.transaction(scope) as tx:
+        rows = min(self._rows_at_once, len(made.rows) - made.stored)
+        async with self._store.turn(scope), self._database.transaction(scope, events=1 + rows // _ROWS_OF_EVENT) as tx:
             await expect_growth(tx)
             head = await self._store.hold(tx, scope)
             state = await find_index(tx, scope)
