@@ -36,8 +36,7 @@ class Warm:
     ) -> "subprocess.CompletedProcess[str]":
         files = {name: folder / f".{name}" for name in ("stdin", "stdout", "stderr")}
         files["stdin"].write_text(stdin)
-        pid = self._start(folder, environment, arguments, files)
-        code = self._ask({"wait": pid})
+        code = self._ask({"wait": self.start_with(folder, environment, arguments, files).pid})
         assert code is not None
         printed = files["stdout"].read_text(), files["stderr"].read_text()
         for file in files.values():
@@ -61,24 +60,14 @@ class Warm:
         of: str = _COMMAND,
     ) -> "Forked":
         """One that goes on, with these as its `stdin`, `stdout` and `stderr`."""
-        return Forked(self, self._start(folder, environment, arguments, files, of))
+        order = {name: str(file) for name, file in files.items()}
+        pid = self._ask(order | {"of": of, "cwd": str(folder), "env": environment, "arguments": arguments})
+        assert pid is not None
+        return Forked(self, pid)
 
     def ended(self, pid: int) -> int | None:
         """The exit code, as `Popen` gives it; None while it runs."""
         return self._ask({"poll": pid})
-
-    def _start(
-        self,
-        folder: Path,
-        environment: dict[str, str],
-        arguments: tuple[str, ...],
-        files: dict[str, Path],
-        of: str = _COMMAND,
-    ) -> int:
-        order = {name: str(file) for name, file in files.items()}
-        pid = self._ask(order | {"of": of, "cwd": str(folder), "env": environment, "arguments": arguments})
-        assert pid is not None
-        return pid
 
     def _ask(self, order: dict[str, object]) -> int | None:
         assert self._process.stdin is not None and self._process.stdout is not None

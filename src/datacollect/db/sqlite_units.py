@@ -158,7 +158,7 @@ class SqliteTx(SqliteReading, Tx):
         """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
         connection has changed since it was opened. Raises `NotWritten` before it has come to the end."""
         waiting, frame = self._take_waiting(only_frame=undo), ("ROLLBACK TO unit", *frame) if undo else frame
-        if not self._is_small or frame[-1] != _COMMIT:
+        if frame[-1] != _COMMIT or not self._may_be_done_here(waiting):
             return await self._do(_end, waiting, frame)
         await self._do(_end, waiting, frame[:-1])
         return await self.run_frame(_COMMIT)
@@ -170,12 +170,12 @@ class SqliteTx(SqliteReading, Tx):
         """The same connection, for a unit that begins so and appends so many events."""
         return SqliteTx(self.connection, self._statements, self._driver, self._bet, *begin, events=events)
 
-    @property
-    def _is_small(self) -> bool:
-        return 0 < self.events < MANY
+    def _may_be_done_here(self, writes: Sequence[_Write]) -> bool:
+        is_small = 0 < self.events < MANY
+        return is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_ROWS
 
     async def _do(self, work: Callable[..., _T], writes: Sequence[_Write], *arguments: Any) -> _T:
-        if self._is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_ROWS:
+        if self._may_be_done_here(writes):
             connection = self._driver._conn
             try:
                 with _not_waiting(connection, writes):

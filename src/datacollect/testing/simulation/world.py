@@ -347,7 +347,7 @@ class _CoreWire:
             await gate.at(Point.LOADED)
         log = core.log(WatchedStore(core.store, gate), projections)
         prepared = await service.prepare(log, pushed)
-        async with world.database.in_turn(scope, events=len(pushed.events)) as tx:
+        async with world.database.in_turn(scope, events=prepared.weight) as tx:
             device = self._participant.name
             result = await service.push(tx, log, scope, world.tenant, prepared, mismatches={}, device_id=device)
             await gate.at(Point.WRITTEN)
