@@ -9,7 +9,11 @@ import pytest
 from httpx2 import AsyncClient, Response
 
 from datacollect.db import EVERY_TENANT
+from datacollect.features.tenants import service
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL
 from tests.factories import make_config, pull_all
@@ -398,6 +402,16 @@ async def test_small_edits_at_once_undo_nothing_of_each_other(admin: AsyncClient
         cleared = await asyncio.gather(*(admin.patch(f"{path}/{key}", json={key: None}) for key in sections))
         assert sorted(map(revision, cleared)) == list(range(8 + 10 * round_, 12 + 10 * round_))
         assert not sections.keys() & (await admin.get(path)).json().keys()
+
+
+async def test_who_waited_for_others_does_not_set_the_time_back(admin: AsyncClient, hub: Hub) -> None:
+    path, _ = await make(admin)
+    before = (await admin.get(path)).json()["updatedAt"]
+    scope = system_scope(TenantId(path.rpartition("/")[2]))
+    async with hub.db.transaction(scope) as tx:
+        await service.rotate_artifact(tx, scope, now=Millis(parse_timestamp(before) - 1000))
+    after = (await admin.get(path)).json()
+    assert (after["revision"], after["updatedAt"]) == (2, before)
 
 
 async def test_without_a_precondition_the_history_is_complete_and_in_order(admin: AsyncClient) -> None:
