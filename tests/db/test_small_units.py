@@ -116,3 +116,26 @@ async def test_after_a_slow_statement_others_go_to_the_thread_for_a_while(databa
         await _write(tx, 1)
         assert await _place(tx) == THREAD
     assert await _stored(database) == {1: THREAD}
+
+
+async def test_what_the_thread_does_for_a_unit_ends_before_the_unit_does(database: SqliteDatabase) -> None:
+    """Whoever is cancelled meanwhile: what came behind the end would be committed with the others of the group."""
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def place() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        return THREAD
+
+    async def unit() -> None:
+        async with database.in_turn(SCOPE, events=1) as tx:
+            await tx._driver.create_function("place", 0, place)  # type: ignore[attr-defined]
+            await _write(tx, *range(20_000))
+
+    pushing = asyncio.create_task(unit())
+    await begun.wait()
+    pushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pushing
+    async with database.in_turn(SCOPE, events=1) as tx:
+        await tx.run("INSERT INTO t VALUES (-1, '')")
+    assert await _stored(database) == {-1: ""}

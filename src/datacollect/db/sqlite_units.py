@@ -1,5 +1,6 @@
 """What a unit of work on SQLite is: a connection's thread, the loop's own connection, and what is sent to the one writer."""
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -174,6 +175,15 @@ class SqliteTx(SqliteReading, Tx):
         is_small = 0 < self.events < MANY
         return is_small and self._bet.is_on and sum(len(rows) for _, rows, _ in writes) <= _FEW_ROWS
 
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        try:
+            return await super()._in_thread(work, *arguments)
+        except asyncio.CancelledError:
+            # It is done all the same. What the loop does to end the unit must not come before that, or in between.
+            with contextlib.suppress(ValueError):  # the connection may be closed meanwhile
+                await to_the_end(super()._in_thread(_nothing))
+            raise
+
     async def _do(self, work: Callable[..., _T], writes: Sequence[_Write], *arguments: Any) -> _T:
         if self._may_be_done_here(writes):
             connection = self._driver._conn
@@ -240,6 +250,10 @@ class NotWritten(Exception):
     def __init__(self, cause: Exception) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    pass
 
 
 def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
