@@ -1,6 +1,9 @@
 """Units of one tenant that wait for each other and are committed together: each for itself all the same."""
 
 import asyncio
+import contextlib
+import random
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -26,6 +29,12 @@ async def write(tx: Tx, scope: TenantScope, number: int) -> None:
     columns = "(tenant_id, place, position) VALUES "
     values = ("($1, 'g', $2)", "(?, 'g', ?)")[tx.dialect == "sqlite"]
     await tx.run(f"INSERT INTO event_places {columns}{values}", scope.tenant_id, number)
+
+
+async def write_many(tx: Tx, scope: TenantScope, numbers: range) -> None:
+    columns = "(tenant_id, place, position) VALUES "
+    values = ("($1, 'g', $2)", "(?, 'g', ?)")[tx.dialect == "sqlite"]
+    await tx.run_many(f"INSERT INTO event_places {columns}{values}", [(scope.tenant_id, number) for number in numbers])
 
 
 async def written(database: Database, scope: TenantScope) -> list[int]:
@@ -93,6 +102,40 @@ async def test_who_is_cancelled_blocks_nobody(database: Database, steps: int) ->
     kept = await written(database, scope)
     assert {1, 4, 5, 7} <= set(kept)
     assert [number + 100 for number in kept if number < 100] == [number for number in kept if number >= 100]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_ends_a_unit_all_of_it_is_stored_or_nothing(database: Database, seed: int) -> None:
+    """Units of any size, of two tenants, of which some fail and some are cancelled anywhere."""
+    chance, tenants, told = random.Random(seed), (new_tenant(), new_tenant()), set[int]()
+    events = [chance.choice((1, 3, 20)) for _ in range(40)]
+    sizes = [[chance.choice((1, 5, 120, 1_500)) for _ in range(chance.randint(1, 3))] for _ in events]
+
+    async def unit(number: int) -> None:
+        scope, begin = tenants[number % 2], number * 10_000
+        async with database.in_turn(scope, events=events[number]) as tx:
+            for size in sizes[number]:
+                await write_many(tx, scope, range(begin, begin := begin + size))
+                await tx.fetch("SELECT 1")
+            if number % 5 == 0:
+                raise Unavailable
+        told.add(number)
+
+    async def unit_or_less(number: int) -> None:
+        task = asyncio.create_task(unit(number))
+        if number % 3 == 0:
+            for _ in range(chance.randint(0, 60)):
+                await asyncio.sleep(0)
+            task.cancel()
+        with contextlib.suppress(Unavailable, asyncio.CancelledError):
+            await task
+
+    await asyncio.gather(*(unit_or_less(number) for number in range(len(events))))
+    stored = [position for scope in tenants for position in await written(database, scope)]
+    found = Counter(position // 10_000 for position in stored)
+    assert told <= found.keys() <= {number for number in range(len(events)) if number % 5}
+    assert found == {number: sum(sizes[number]) for number in found}
+    assert {number for number in range(len(events)) if number % 5 and number % 3} <= told
 
 
 async def test_who_appends_few_events_does_not_wait_for_who_appends_many_behind_them(database: Database) -> None:
