@@ -1,9 +1,10 @@
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.http.hub import Hub
 from tests.features.reviews.world import World, make_world
 
 
 @pytest.fixture
-async def world(admin: AsyncClient, client: AsyncClient) -> World:
-    return await make_world(admin, client)
+async def world(hub: Hub, admin: AsyncClient, client: AsyncClient) -> World:
+    return await make_world(hub, admin, client)

@@ -100,11 +100,11 @@ async def test_what_cannot_be_applied_is_refused_with_the_codes_of_a_push(
 
 
 async def test_a_program_that_refuses_what_its_forms_do_not_let_pass_does_so_here(
-    admin: AsyncClient, client: AsyncClient
+    hub: Hub, admin: AsyncClient, client: AsyncClient
 ) -> None:
     components = [{"type": "number", "key": "age", "input": True, "validate": {"max": 120}}]
     form = {"id": "f1", "name": "individual", "title": "Person", "formio": {"components": components}}
-    world = await make_world(admin, client, formValidation="reject", entityForms=[form])
+    world = await make_world(hub, admin, client, formValidation="reject", entityForms=[form])
     answer = await world.agent.submit(make_event(data={"entityName": "individual", "name": "Ana", "age": 900}))
     assert (answer.status_code, answer.json()["code"]) == (422, "FORM_MISMATCH")
 
@@ -223,9 +223,9 @@ async def test_the_required_role_is_asked_for_when_it_is_decided(world: World) -
     assert (await manager.do(review, "approve")).status_code == 200
 
 
-async def test_a_role_in_another_program_decides_nothing_here(world: World) -> None:
+async def test_a_role_in_another_program_decides_nothing_here(hub: Hub, world: World) -> None:
     """A supervisor in A who is a viewer in B."""
-    other = await make_world(world.admin, world.client)
+    other = await make_world(hub, world.admin, world.client)
     both = await make_staff(world.admin, world.client, (other.program, "supervisor"), (world.program, "viewer"))
     review, theirs = await world.agent.submitted(), await other.agent.submitted()
     for what, body in (("approve", {}), ("reject", {"reason": "x"}), ("assign", {"assignee": None})):
@@ -481,8 +481,8 @@ async def test_a_change_to_what_was_submitted_with_it_is_no_conflict(world: Worl
 # -- many at once
 
 
-async def test_many_are_approved_each_by_itself(world: World, client: AsyncClient) -> None:
-    other = await make_world(world.admin, client)
+async def test_many_are_approved_each_by_itself(hub: Hub, world: World, client: AsyncClient) -> None:
+    other = await make_world(hub, world.admin, client)
     good = [await world.agent.submitted() for _ in range(3)]
     decided = await world.agent.submitted()
     await world.supervisor.done(decided, "reject", reason="x")
@@ -506,8 +506,8 @@ async def test_many_are_approved_each_by_itself(world: World, client: AsyncClien
     assert (await other.supervisor.reviews())[0]["status"] == "pending"
 
 
-async def test_many_that_are_all_of_other_programs_are_refused(world: World, client: AsyncClient) -> None:
-    other = await make_world(world.admin, client)
+async def test_many_that_are_all_of_other_programs_are_refused(hub: Hub, world: World, client: AsyncClient) -> None:
+    other = await make_world(hub, world.admin, client)
     foreign = await other.agent.submitted()
     error = "Forbidden: Insufficient permission for the requested tenant(s)"
     assert_refused(await world.supervisor.bulk(foreign), 403, error)
@@ -611,8 +611,8 @@ async def test_who_only_reads_the_program_sees_that_something_waits_and_nothing_
     assert "Rudo" not in str(await viewer.reviews())
 
 
-async def test_reads_are_noted_where_the_program_asks_for_it(admin: AsyncClient, client: AsyncClient) -> None:
-    world = await make_world(admin, client, auditReads=True)
+async def test_reads_are_noted_where_the_program_asks_for_it(hub: Hub, admin: AsyncClient, client: AsyncClient) -> None:
+    world = await make_world(hub, admin, client, auditReads=True)
     await world.agent.submitted()
     await world.supervisor.reviews()
     trail = await admin.get("/api/sync/pull/audit-logs", params={"configId": world.program, "since": ""})

@@ -54,7 +54,7 @@ async def office(
 async def world(office: Post) -> World:
     await office.reset()
     await office.box()  # signs in
-    return await make_world(office.admin, office.admin)
+    return await make_world(office.app.state.hub, office.admin, office.admin)
 
 
 async def told(office: Post) -> tuple[list[Any], list[str]]:
