@@ -1,6 +1,7 @@
 """Real databases, one of each engine per run; every test works in tenants and users of its own."""
 
 import contextlib
+import functools
 import gc
 import itertools
 import os
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
 import structlog
 from argon2 import PasswordHasher
@@ -167,6 +169,15 @@ def _compiled_once() -> Iterator[None]:
         patch.setattr(DefaultDialect, "__eq__", lambda dialect, other: type(dialect) is type(other))
         for module in (postgres, sqlite):
             patch.setattr(module, "create_async_engine", sharing)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_read_once() -> Iterator[None]:
+    """Hundreds of clients are made here, and each would read the system's certificates, which takes longer than most of
+    what is then asked. Whoever trusts others gives them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
         yield
 
 

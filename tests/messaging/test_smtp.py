@@ -1,5 +1,6 @@
 """Mails over real sockets: what arrives, and what is told of what goes wrong."""
 
+import functools
 import ssl
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +22,10 @@ NOT_HERE = "127.0.0.2"
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
 
 
+_trusted = functools.cache(trusted_certificates)
+"""Once: reading the system's takes longer than sending a mail."""
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return make_authority(tmp_path)
@@ -28,7 +33,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def courier(url: str, *, allow_plain: bool = False, trust: Path | None = None) -> SmtpCourier:
     options = read_smtp(url, sender=SENDER, allow_plain=allow_plain)
-    return SmtpCourier(options, SystemClock(), trusted_certificates(trust))
+    return SmtpCourier(options, SystemClock(), _trusted(trust))
 
 
 def message(address: str = "ana@people.test", text: str = "738204 est votre code : à bientôt.") -> Message:
