@@ -22,6 +22,19 @@ from argon2 import PasswordHasher
 
 ROOT = Path(__file__).parents[1]
 _COMMAND = "datacollect.cli"
+_IMPORTED_WHEN_ASKED_FOR = (
+    "asyncpg",
+    "datacollect.db.postgres",
+    "datacollect.db.sqlite",
+    "datacollect.db.upgrading",
+    "datacollect.eventstore.postgres",
+    "datacollect.eventstore.sqlite",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+)
+"""By a hub or a command that needs it: an engine, migrations, a server's loop."""
 
 
 class Warm:
@@ -124,7 +137,10 @@ def _serve() -> None:
     from datacollect.cli.commands import command_line
     from datacollect.features.users import passwords
 
-    command_line()  # imports what each process would have to import once more
+    # What each process would have to import once more.
+    command_line()
+    for name in _IMPORTED_WHEN_ASKED_FOR:
+        importlib.import_module(name)
     # As in the tests' own process (tests/conftest.py): some of these hubs hash dozens of passwords.
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     passwords.NOBODYS_HASH = passwords._hasher.hash("the password of nobody")
