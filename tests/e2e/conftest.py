@@ -120,17 +120,27 @@ def _start(port: int, log: Path, environment: dict[str, str]) -> "subprocess.Pop
 
 
 @pytest.fixture
-async def postgres_url(anyio_backend: str, postgres_server: str) -> AsyncIterator[str]:
+async def empty_postgres_url(anyio_backend: str, postgres_server: str) -> AsyncIterator[str]:
     async with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres_url(
+    request: pytest.FixtureRequest, anyio_backend: str, migrated_once: Migrated, tmp_path: Path
+) -> AsyncIterator[str]:
+    """Of a database with all tables and nothing in them."""
+    async with migrated_once.database("postgres", request, tmp_path) as url:
+        assert url is not None
         yield url
 
 
 @pytest.fixture(params=ENGINES)
 async def migrated(
     request: pytest.FixtureRequest, anyio_backend: str, migrated_once: Migrated, environment: dict[str, str]
-) -> AsyncIterator[None]:
-    """An empty database of each engine, which the commands and the hub use."""
+) -> AsyncIterator[str | None]:
+    """A database of each engine with all tables and nothing in them, which the commands and the hub use: its URL."""
     async with migrated_once.database(request.param, request, Path(environment["DATA_DIR"])) as url:
         if url:
             environment["DATABASE_URL"] = url
-        yield
+        yield url

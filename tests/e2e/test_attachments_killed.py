@@ -51,7 +51,7 @@ class Sent:
 
 
 def test_nothing_acknowledged_is_missing_or_torn(
-    serve: Serve, run: Run, migrated: None, environment: dict[str, str]
+    serve: Serve, run: Run, migrated: str | None, environment: dict[str, str]
 ) -> None:
     config = make_config()
     sent = Sent(config["id"])

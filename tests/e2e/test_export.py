@@ -12,6 +12,7 @@ import pytest
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
+from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.projection import EntityProjection
@@ -20,7 +21,7 @@ from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.e2e.conftest import Run, Serve
 from tests.histories import event
 
@@ -49,19 +50,12 @@ def parts_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if "part" in path.name]
 
 
-@pytest.fixture(params=ENGINES)
-async def filled(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[Database]:
+@pytest.fixture
+async def filled(anyio_backend: str, migrated: str | None, environment: dict[str, str]) -> AsyncIterator[Database]:
     """The database the command uses, with a program of three."""
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
-        await migrate(database)
+    async with closing(open_database(migrated, data_dir=Path(environment["DATA_DIR"]), pool_size=2)) as database:
         await fill(database)
         yield database
-        await database.close()
 
 
 async def test_what_is_exported_is_imported(filled: Database, run: Run, tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 """A hub that is killed while it sends records to other systems: every one is there once, and the jobs end by themselves."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from bench.remotes import REMOTES, Remote
 from datacollect.testing.remote import Late, Request
-from tests.conftest import ENGINES, database_url
 from tests.e2e.conftest import Serve
 from tests.e2e.exchanges import SETTINGS, Program
 from tests.processes import wait_until
@@ -21,12 +20,9 @@ KILLED_AFTER = {"sqlite": (1, 3), "postgres": (2,)}
 """Calls that may change something there."""
 
 
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]) -> AsyncIterator[str]:
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        yield request.param
+@pytest.fixture
+def engine(migrated: str | None) -> str:
+    return "postgres" if migrated else "sqlite"
 
 
 @dataclass

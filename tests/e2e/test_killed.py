@@ -3,7 +3,6 @@
 import contextlib
 import random
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -12,7 +11,7 @@ import pytest
 from datacollect.eventstore.anchors import read_anchors
 from datacollect.kernel.ids import TenantId
 from tests.accounts import bearer
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, ENGINES, database_url
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.e2e.conftest import Run, Serve
 from tests.factories import make_config, make_event
 from tests.processes import wait_until
@@ -24,16 +23,6 @@ BATCH = 250
 ROUNDS = 3
 
 
-@pytest.fixture(params=ENGINES)
-async def url(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[str | None]:
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        yield url
-
-
 def push_until_it_dies(hub: str, token: str, program: str, answered: list[int]) -> None:
     with contextlib.suppress(httpx2.TransportError), httpx2.Client(base_url=hub, headers=bearer(token)) as client:
         while True:
@@ -42,7 +31,7 @@ def push_until_it_dies(hub: str, token: str, program: str, answered: list[int]) 
             answered.append(answer.status_code)
 
 
-@pytest.mark.usefixtures("url")
+@pytest.mark.usefixtures("migrated")
 async def test_a_killed_hub_leaves_no_anchor_of_what_was_not_committed(
     run: Run, serve: Serve, environment: dict[str, str]
 ) -> None:

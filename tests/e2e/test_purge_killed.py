@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from datacollect.db import EVERY_TENANT, Database, open_database
+from datacollect.db.database import closing
 from datacollect.db.metadata import metadata
 from datacollect.db.walls import tenant_tables
-from tests.conftest import ENGINES, database_url
 from tests.e2e.conftest import Serve, signed_in
 from tests.factories import make_config, make_event
 from tests.processes import wait_until
@@ -24,18 +24,12 @@ EVENTS = 4000
 BATCH = 1000
 
 
-@pytest.fixture(params=ENGINES)
-async def database(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[Database]:
+@pytest.fixture
+async def database(anyio_backend: str, migrated: str | None, environment: dict[str, str]) -> AsyncIterator[Database]:
     """The hub's own, looked at from outside."""
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        environment["JOB_LEASE"] = "1"
-        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
+    environment["JOB_LEASE"] = "1"
+    async with closing(open_database(migrated, data_dir=Path(environment["DATA_DIR"]), pool_size=2)) as database:
         yield database
-        await database.close()
 
 
 async def rows_of(database: Database, program: str) -> dict[str, int]:

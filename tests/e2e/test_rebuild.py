@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
-from datacollect.db.migrate import migrate
+from datacollect.db.database import closing
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.tables import events
@@ -22,7 +22,6 @@ from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
-from tests.conftest import ENGINES, database_url
 from tests.e2e.conftest import Run, Serve
 from tests.histories import event
 from tests.processes import PATIENCE_SECONDS
@@ -56,17 +55,10 @@ class Filled:
             return (await view.execute(found)).scalar()
 
 
-@pytest.fixture(params=ENGINES)
-async def filled(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[Filled]:
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
-        await migrate(database)
+@pytest.fixture
+async def filled(anyio_backend: str, migrated: str | None, environment: dict[str, str]) -> AsyncIterator[Filled]:
+    async with closing(open_database(migrated, data_dir=Path(environment["DATA_DIR"]), pool_size=2)) as database:
         yield Filled(database)
-        await database.close()
 
 
 HOUSEHOLD = event(

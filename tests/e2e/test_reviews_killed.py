@@ -49,7 +49,7 @@ class Queue:
         return [one["id"] for one in listed if one["status"] == "pending"]
 
 
-def test_what_is_approved_is_in_the_log_once_and_nothing_else_is(serve: Serve, migrated: None) -> None:
+def test_what_is_approved_is_in_the_log_once_and_nothing_else_is(serve: Serve, migrated: str | None) -> None:
     config = make_config()
     queue = Queue(config["id"])
     for kill in range(KILLS):

@@ -1,12 +1,10 @@
 """A hub that is killed again and again while it seeds a program: the program is seeded once, and whole."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.conftest import ENGINES, database_url
 from tests.e2e.conftest import Run, Serve, signed_in
 from tests.factories import make_config
 from tests.processes import wait_until
@@ -15,16 +13,6 @@ pytestmark = pytest.mark.anyio
 
 RECORDS = 3_000
 KILLS = 2
-
-
-@pytest.fixture(params=ENGINES)
-async def url(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[str | None]:
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        yield url
 
 
 def progress(client: httpx2.Client, program: str) -> int:
@@ -42,7 +30,7 @@ def pulled(client: httpx2.Client, program: str) -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.usefixtures("url")
+@pytest.mark.usefixtures("migrated")
 async def test_a_killed_hub_goes_on_seeding_where_it_was(run: Run, serve: Serve) -> None:
     records = [{"id": f"p-{n}", "name": f"Person {n}"} for n in range(RECORDS)]
     config = make_config(entityData=[{"name": "individual", "data": records}])

@@ -203,8 +203,8 @@ def test_the_log_is_json_without_secrets_or_query_values(serve: Serve, tmp_path:
     )
 
 
-def test_several_processes_share_one_port_on_postgres(serve_anew: Serve, postgres_url: str) -> None:
-    with serve_anew(DATABASE_URL=postgres_url, WEB_CONCURRENCY="2") as hub:
+def test_several_processes_share_one_port_on_postgres(serve_anew: Serve, empty_postgres_url: str) -> None:
+    with serve_anew(DATABASE_URL=empty_postgres_url, WEB_CONCURRENCY="2") as hub:
         with httpx2.Client(base_url=hub.url) as client:
             assert client.get("/health").json()["database"] == "connected"
         assert hub.stop() == 0

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
-from datacollect.db.migrate import migrate
+from datacollect.db.database import closing
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.tables import events
@@ -19,7 +19,6 @@ from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.eventstore import append, event_at
-from tests.conftest import ENGINES, database_url
 from tests.e2e.conftest import Run
 
 pytestmark = pytest.mark.anyio
@@ -27,20 +26,13 @@ pytestmark = pytest.mark.anyio
 A, B = TenantId("a"), TenantId("b")
 
 
-@pytest.fixture(params=ENGINES)
-async def filled(
-    request: pytest.FixtureRequest, anyio_backend: str, environment: dict[str, str]
-) -> AsyncIterator[Database]:
+@pytest.fixture
+async def filled(anyio_backend: str, migrated: str | None, environment: dict[str, str]) -> AsyncIterator[Database]:
     """The database the command uses, with 3 events of `a` and 1 of `b`."""
-    async with database_url(request.param, request) as url:
-        if url:
-            environment["DATABASE_URL"] = url
-        database = open_database(url, data_dir=Path(environment["DATA_DIR"]), pool_size=2)
-        await migrate(database)
+    async with closing(open_database(migrated, data_dir=Path(environment["DATA_DIR"]), pool_size=2)) as database:
         for tenant, size in ((A, 3), (B, 1)):
             await add(database, tenant, size)
         yield database
-        await database.close()
 
 
 async def add(database: Database, tenant: TenantId, size: int) -> None:
