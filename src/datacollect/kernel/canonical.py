@@ -5,10 +5,10 @@ JavaScript writes them (`1.0` is `1`, `1e2` is `100`). Integers keep all their d
 integers never share a text. Source: the contract's hash chain `v3` and scope hash.
 """
 
-import json
 import math
 from collections.abc import Collection
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 import msgspec
@@ -89,7 +89,7 @@ def _write(value: Any) -> str:
         case int():
             return str(value)
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return encode_basestring(value)
         case list():
             return f"[{','.join(map(_write, value))}]"
         case dict():
@@ -104,7 +104,10 @@ def javascript_number(number: float) -> str:
         raise ValueError("NaN and infinities have no JSON form")
     if number == 0:
         return "0"
-    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    short = repr(number)
+    if "e" not in short:
+        return short.removesuffix(".0")
+    sign, digits, exponent = Decimal(short).normalize().as_tuple()
     assert isinstance(exponent, int)
     text = "".join(map(str, digits))
     point = len(text) + exponent  # the decimal point's place, counted from the first digit
