@@ -1,5 +1,6 @@
 """The hub's core under seeded schedules, and what proves that they would show a fault."""
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 
@@ -33,11 +34,29 @@ Measured = Callable[[str, object], None]
 V1, V2 = Generation.V1, Generation.V2
 
 
+class Arenas:
+    """One for each engine, opened for who asks first: each schedule has a tenant of its own."""
+
+    def __init__(self, request: pytest.FixtureRequest, kept: contextlib.AsyncExitStack) -> None:
+        self._request, self._kept = request, kept
+        self._opened: dict[str, Arena] = {}
+
+    async def of(self, engine: str) -> Arena:
+        if engine not in self._opened:
+            server = self._request.getfixturevalue("postgres_server") if engine == "postgres" else None
+            self._opened[engine] = await self._kept.enter_async_context(open_arena(engine, server=server))
+        return self._opened[engine]
+
+
+@pytest.fixture(scope="module")
+async def arenas(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Arenas]:
+    async with contextlib.AsyncExitStack() as kept:
+        yield Arenas(request, kept)
+
+
 @pytest.fixture(params=ENGINES, scope="module")
-async def arena(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Arena]:
-    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
-    async with open_arena(request.param, server=server) as arena:
-        yield arena
+async def arena(request: pytest.FixtureRequest, arenas: Arenas) -> Arena:
+    return await arenas.of(request.param)
 
 
 Caught = dict[tuple[str, Rule], Figures]
@@ -98,14 +117,12 @@ async def test_a_store_that_loads_before_it_locks_is_caught(arena: Arena, caught
     assert again.breaches == [], "the same schedule does no harm to the hub"
 
 
-async def test_one_seed_gives_one_schedule_and_one_history_whatever_the_engine(
-    postgres_server: str,
-) -> None:
+async def test_one_seed_gives_one_schedule_and_one_history_whatever_the_engine(arenas: Arenas) -> None:
     histories = []
     for engine in ENGINES:
-        async with open_arena(engine, server=postgres_server) as arena:
-            histories.append([await run(arena, make_schedule(seed)) for seed in range(500, 540)])
-            histories.append([await run(arena, make_schedule(seed)) for seed in range(500, 540)])
+        arena = await arenas.of(engine)
+        histories.append([await run(arena, make_schedule(seed)) for seed in range(500, 540)])
+        histories.append([await run(arena, make_schedule(seed)) for seed in range(500, 540)])
     first = histories[0]
     assert sum(len(verdict.trace) for verdict in first) > 1000
     for other in histories[1:]:
@@ -120,14 +137,11 @@ async def test_one_seed_gives_one_schedule_and_one_history_whatever_the_engine(
 
 
 @pytest.mark.parametrize("rule", [Rule.REFERENCE_TIMESTAMPS, Rule.LOAD_BEFORE_LOCK])
-async def test_the_counter_example_is_the_same_on_both_engines(
-    postgres_server: str, caught: Caught, rule: Rule
-) -> None:
+async def test_the_counter_example_is_the_same_on_both_engines(arenas: Arenas, caught: Caught, rule: Rule) -> None:
     found = []
     for engine in ENGINES:
-        async with open_arena(engine, server=postgres_server) as arena:
-            one = await catch(caught, arena, rule)
-            found.append((one.schedule, one.trace, laws(one)))
+        one = await catch(caught, await arenas.of(engine), rule)
+        found.append((one.schedule, one.trace, laws(one)))
     assert found[0] == found[1]
 
 
