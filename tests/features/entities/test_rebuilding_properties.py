@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
-from datacollect.db.migrate import migrate
+from datacollect.db.database import closing
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
@@ -27,7 +27,7 @@ from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from datacollect.testing.clock import TurnableClock
-from datacollect.testing.postgres import fresh_database
+from tests.conftest import Migrated
 from tests.histories import GUIDS, Chance
 from tests.memory import MemoryDatabase
 from tests.states import derived_state, ruin
@@ -101,24 +101,19 @@ def test_a_rebuild_gives_the_live_state(runner: asyncio.Runner, measured: Callab
     assert seen["events"] > 8 * HISTORIES
 
 
-def test_so_does_one_on_postgresql(
-    runner: asyncio.Runner, postgres_server: str, tmp_path: Path, measured: Callable[[str, object], None]
+@pytest.mark.anyio
+async def test_so_does_one_on_postgresql(
+    migrated_once: Migrated, request: pytest.FixtureRequest, tmp_path: Path, measured: Callable[[str, object], None]
 ) -> None:
     wanted = int(os.environ.get("HUB_POSTGRES_HISTORIES", "100"))
     dice = random.Random(wanted)
-
-    async def work() -> Counter[str]:
-        async with fresh_database(postgres_server) as url:
-            database = open_database(url, data_dir=tmp_path, pool_size=4)
-            try:
-                await migrate(database)
-                histories = Histories(database)
-                while histories.seen["histories"] < wanted:
-                    await histories.live_and_rebuilt(dice.getrandbits(48), dice.randint(1, 400))
-                return histories.seen
-            finally:
-                await database.close()
-
-    seen = runner.run(work())
+    async with (
+        migrated_once.database("postgres", request, tmp_path) as url,
+        closing(open_database(url, data_dir=tmp_path, pool_size=4)) as database,
+    ):
+        histories = Histories(database)
+        while histories.seen["histories"] < wanted:
+            await histories.live_and_rebuilt(dice.getrandbits(48), dice.randint(1, 400))
+    seen = histories.seen
     measured("seen", dict(seen))
     assert min(seen["memberships"], seen["conflicts"], seen["refused"]) > wanted / 2

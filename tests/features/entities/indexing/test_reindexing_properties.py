@@ -18,7 +18,7 @@ from sqlalchemy import delete, select, update
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, Reading, open_database
-from datacollect.db.migrate import migrate
+from datacollect.db.database import closing
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.finding.statements import Sql, all_of, indexed
@@ -38,7 +38,7 @@ from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from datacollect.testing.clock import TurnableClock
-from datacollect.testing.postgres import fresh_database
+from tests.conftest import Migrated
 from tests.histories import Chance
 from tests.memory import MemoryDatabase
 
@@ -221,18 +221,16 @@ def test_the_index_answers_as_the_entities_do(runner: asyncio.Runner, measured: 
     assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 100
 
 
-def test_so_it_does_on_postgresql(runner: asyncio.Runner, postgres_server: str, tmp_path: Path) -> None:
-    async def work() -> Counter[str]:
-        async with fresh_database(postgres_server) as url:
-            database = open_database(url, data_dir=tmp_path, pool_size=4)
-            try:
-                await migrate(database)
-                programs = Programs(database)
-                for seed in range(12):
-                    await programs.live(seed, 40)
-                return programs.seen
-            finally:
-                await database.close()
-
-    seen = runner.run(work())
+@pytest.mark.anyio
+async def test_so_it_does_on_postgresql(
+    migrated_once: Migrated, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with (
+        migrated_once.database("postgres", request, tmp_path) as url,
+        closing(open_database(url, data_dir=tmp_path, pool_size=4)) as database,
+    ):
+        programs = Programs(database)
+        for seed in range(12):
+            await programs.live(seed, 40)
+    seen = programs.seen
     assert min(seen["compared"], seen["found"], seen["searched"], seen["new"]) > 12
