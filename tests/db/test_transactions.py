@@ -1,9 +1,11 @@
 """Units of work on both engines, and the group commit of SQLite."""
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,33 @@ async def test_a_lost_writer_fails_its_group_and_is_replaced(small: SqliteDataba
         await tx.run("INSERT INTO notes (id) VALUES (2)")
     async with small.reading(EVERY_TENANT) as view:
         assert [tuple(row) for row in await view.fetch("SELECT id FROM notes")] == [(2,)]
+
+
+@pytest.mark.parametrize("events", [0, 1])
+async def test_nothing_is_stored_of_a_unit_that_goes_on_while_the_database_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    monkeypatch.setattr("datacollect.db.sqlite._SECONDS_TO_END", 0)
+    path, begun = tmp_path / "closed.sqlite3", asyncio.Event()
+    database = SqliteDatabase(path)
+    async with database.transaction() as tx:
+        await tx.run("CREATE TABLE notes (id INTEGER PRIMARY KEY)")
+
+    async def go_on() -> None:
+        async with database.transaction(events=events) as tx:
+            for number in count():
+                await tx.run("INSERT INTO notes (id) VALUES (?)", number)
+                await tx.fetch("SELECT 1")
+                begun.set()
+                await asyncio.sleep(0)
+
+    unit = asyncio.create_task(go_on())
+    await begun.wait()
+    await database.close()
+    with pytest.raises((sqlite3.Error, ValueError)):
+        await unit
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id FROM notes").fetchall() == []
 
 
 async def test_core_statements_and_the_drivers_own_share_the_transaction(database: Database) -> None:

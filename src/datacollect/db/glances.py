@@ -6,6 +6,7 @@ That is a bet on the disk: rows that are in memory, or on a disk that answers in
 has waited once, and statements go to the threads for a while.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -41,7 +42,11 @@ class Bet:
                 self.lose()
 
     def lose(self) -> None:
-        self._not_before = self._monotonic() + _AWAY_SECONDS
+        self._not_before = max(self._not_before, self._monotonic() + _AWAY_SECONDS)
+
+    def end(self) -> None:
+        """Nobody makes it any more."""
+        self._not_before = math.inf
 
 
 class Glances:

@@ -415,9 +415,11 @@ class SqliteDatabase(Database):
                 async with asyncio.timeout(_SECONDS_TO_END), self.transaction():
                     pass
         self._is_closed = True
+        self._bet.end()  # the thread closes the writer: the loop must not use it meanwhile
         await self._checkpoints.close()
         if self._writer is not None:
-            await self._writer.connection.close()
+            # At once: rolled back before it is closed, it would store what a unit that goes on writes in between.
+            await self._writer.connection.invalidate()
             self._writer = None
         self._glances.close()
         await self._read_engine.dispose()
