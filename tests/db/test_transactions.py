@@ -219,6 +219,51 @@ async def test_a_lost_writer_fails_its_group_and_is_replaced(small: SqliteDataba
         assert [tuple(row) for row in await view.fetch("SELECT id FROM notes")] == [(2,)]
 
 
+async def test_who_is_cancelled_twice_while_the_writer_is_opened_blocks_nobody(tmp_path: Path) -> None:
+    async with closing(SqliteDatabase(tmp_path / "new.sqlite3")) as database:
+
+        async def unit() -> None:
+            async with database.transaction(EVERY_TENANT) as tx:
+                await tx.run("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY)")
+
+        opening = asyncio.create_task(unit())
+        for _ in range(2):
+            await asyncio.sleep(0)
+            opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with asyncio.timeout(20):
+            await unit()
+
+
+@pytest.mark.parametrize("next_in_line", ["transaction", "tidy"])
+async def test_who_waits_for_a_commit_learns_that_the_database_was_closed_before_it(
+    small: SqliteDatabase, monkeypatch: pytest.MonkeyPatch, next_in_line: str
+) -> None:
+    monkeypatch.setattr("datacollect.db.sqlite._SECONDS_TO_END", 0)
+    begun, ending = asyncio.Event(), asyncio.Event()
+
+    async def unit() -> None:
+        async with small.transaction(EVERY_TENANT) as tx:
+            await tx.run("INSERT INTO notes (id) VALUES (1)")
+            begun.set()
+            await ending.wait()
+
+    async def come_next() -> None:
+        await (unit() if next_in_line == "transaction" else small.tidy())
+
+    tasks = [asyncio.create_task(unit())]
+    await begun.wait()
+    tasks.append(asyncio.create_task(come_next()))
+    await asyncio.sleep(0)
+    closed = asyncio.create_task(small.close())
+    ending.set()
+    async with asyncio.timeout(20):
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        await closed
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+
+
 @pytest.mark.parametrize("events", [0, 1])
 async def test_nothing_is_stored_of_a_unit_that_goes_on_while_the_database_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int

@@ -201,19 +201,14 @@ class SqliteDatabase(Database):
         """Open a savepoint, in the group that is under way or in a new one. The turn ends if this fails."""
         if self._is_open(self._writer):
             return self._open_unit(self._writer, events)
-        opening = asyncio.ensure_future(self._open_writer())
+        if self._group is not None:  # what is in it has gone with the connection
+            self._fail(self._group, Unavailable())
         try:
-            return self._open_unit(await asyncio.shield(opening), events)
-        except asyncio.CancelledError:
-            await asyncio.wait([opening])
-            if opening.exception() is None:
-                await to_the_end(self._end_unit(*self._open_unit(opening.result(), events), undo=True))
-            else:
-                self._hand_over()
-            raise
+            writer = await to_the_end(self._open_writer())
         except BaseException:
             self._hand_over()
             raise
+        return self._open_unit(writer, events)
 
     def _open_unit(self, writer: SqliteTx, events: int) -> tuple[_Group, SqliteTx]:
         """The statements that begin it are sent with its first."""
@@ -278,9 +273,13 @@ class SqliteDatabase(Database):
         if not isinstance(error, sqlite3.IntegrityError):
             failure = Unavailable()
             failure.__cause__ = error
+        self._fail(group, failure)
+        raise failure
+
+    def _fail(self, group: _Group, failure: Exception) -> None:
+        self._group = None
         group.committed.set_exception(failure)
         group.committed.exception()  # marks it as seen: a group may have no other unit waiting for it
-        raise failure
 
     async def _take_turn(self, within: Within = None, *, events: int = 0) -> None:
         if not self._busy:
@@ -395,7 +394,7 @@ class SqliteDatabase(Database):
             if group is not None:  # it has waited for this turn
                 await self._commit(group, tx)
             await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
-        except _BROKEN as error:
+        except (*_BROKEN, Unavailable) as error:
             if group is None or group.committed.done():
                 raise
             await self._give_up(group, error)
