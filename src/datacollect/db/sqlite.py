@@ -47,6 +47,8 @@ as far as that is foreseen. A commit of its own is little beside a large push, a
 answer before the next large one."""
 
 _SECONDS_TO_END = 5
+_AGAIN_SECONDS = 0.05
+"""Between two attempts to stop a statement: one that has not begun is not stopped."""
 
 _AWAY = frozenset(
     (
@@ -434,7 +436,7 @@ async def _stop(driver: aiosqlite.Connection) -> None:
         # More than once: what stands in line is not interrupted before it has begun.
         with contextlib.suppress(*_BROKEN):
             await driver.interrupt()
-        await asyncio.wait([idle], timeout=0.05)
+        await asyncio.wait([idle], timeout=_AGAIN_SECONDS)
     with contextlib.suppress(*_BROKEN):  # it may have been closed meanwhile
         await idle
 
@@ -455,19 +457,19 @@ def _unavailable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterator[None]:
-    """Stop what the connection is doing when the time is over."""
+    """Stop what the connection is doing when the time is over, and what it begins after that."""
     if seconds is None:
         yield
         return
-    late = False
+    loop, late = asyncio.get_running_loop(), False
 
     def interrupt() -> None:
-        nonlocal late
-        late = True
+        nonlocal late, timer
+        late, timer = True, loop.call_later(_AGAIN_SECONDS, interrupt)
         # From this thread: the driver's own is busy with the statement.
         driver._conn.interrupt()
 
-    timer = asyncio.get_running_loop().call_later(seconds, interrupt)
+    timer = loop.call_later(seconds, interrupt)
     try:
         yield
     except (exc.OperationalError, sqlite3.OperationalError) as error:

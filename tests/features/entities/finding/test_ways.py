@@ -182,5 +182,18 @@ async def test_what_the_database_stops_is_told_as_that(database: Database) -> No
             assert (await view.fetch("SELECT 1"))[0][0] == 1
 
 
+async def test_a_statement_that_begins_when_the_time_is_over_is_stopped_as_well(database: Database) -> None:
+    from datacollect.kernel.errors import TookTooLong
+
+    lasting = (
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000000) SELECT count(*) FROM n"
+    )
+    with pytest.raises(TookTooLong):
+        async with database.reading(seconds=0) as view:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await view.fetch(lasting)
+
+
 def test_filters_without_anything_are_nothing() -> None:
     assert read_filters({}, {}) == ListFilters() == read_filters({"type": [""], "q": [" "], "other": ["x"]}, {})
