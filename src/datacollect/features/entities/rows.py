@@ -194,7 +194,9 @@ async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) ->
         for row in some:
             if row[0] == 2:
                 _, fields, next_fields, rules, changes, indexed, _, begun, through = row
-                index = indexing.state_from((rules, fields, next_fields, begun, through, int(changes), int(indexed), 0))
+                index = indexing.state_from(
+                    (rules, fields, next_fields, begun, through, int(changes), int(indexed), 0, None)
+                )
             else:
                 _put(states, row)
     return states, index

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from datacollect.features.entities.finding import holding
 from datacollect.features.entities.finding.holding import Registers, Sought, may_hold
 from datacollect.features.entities.indexing.batches import list_changed
+from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.http.hub import Hub
@@ -137,3 +138,26 @@ async def test_entities_are_taken_by_what_they_hold_and_those_of_one_event_toget
         after = batch.through
     assert sum(taken) == 11
     assert taken[0] == 6 and max(taken[1:]) <= 3
+
+
+async def test_terms_of_a_program_that_was_purged_meanwhile_are_not_those_of_one_that_has_its_id(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    await push(admin, program, make_event(entity="a", data={"name": "Ana"}))
+    indexer = hub.indexes
+    assert isinstance(indexer, Indexer)
+    made = await indexer.make_some(scope)
+    assert made is not None
+    await admin.delete(f"/api/apps/{program}")
+    assert (await admin.delete(f"/api/apps/{program}/purge")).status_code == 200
+    await hub.jobs.drain()
+    await make_program(admin, id=program)
+    await push(admin, program, make_event(entity="a", data={"name": "Eva"}))
+    while await indexer.store_some(scope, made) is None:
+        pass
+    await hub.indexes.catch_up(scope)
+    assert await behind(hub, scope) is None
+    assert await listed(admin, program, "ana") == []
+    assert await listed(admin, program, "eva") == ["a"]

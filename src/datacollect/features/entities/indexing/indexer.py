@@ -189,8 +189,8 @@ class Indexer:
             state = await find_index(tx, scope)
             if head is None or state is None or state.is_void:
                 return 0
-            if state.indexed != made.by.indexed or not state.tells_as(made.by):
-                return head.position - state.indexed  # somebody else was here
+            if state.epoch != made.by.epoch or state.indexed != made.by.indexed or not state.tells_as(made.by):
+                return head.position - state.indexed  # somebody else was here, or the program was purged and made anew
             if made.looked_at is None:
                 made.unchanged = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
             elif head.position > made.looked_at:

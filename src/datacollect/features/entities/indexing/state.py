@@ -38,6 +38,8 @@ class IndexState:
     """Entities last changed up to there have all their terms."""
     ends: int = field(default=0, compare=False)
     """Where the log ended when this was read, as far as somebody looked."""
+    epoch: str | None = field(default=None, compare=False)
+    """Names the history of that log, likewise."""
 
     @property
     def beyond(self) -> int | None:
