@@ -33,6 +33,20 @@ async def refuse_unread(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"no"})
 
 
+async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers what of the request arrived."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    names = b" ".join(name for name, _ in scope["headers"])
+    told = b"%b %b: %b [%b]" % (scope["method"].encode(), scope["path"].encode(), body, names)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(told))]})
+    await send({"type": "http.response.body", "body": told})
+
+
 @contextlib.asynccontextmanager
 async def connected(
     app: object = hello, protocol: type[HubProtocol] = Hasty, made: asyncio.Queue[HubProtocol] | None = None
@@ -48,7 +62,7 @@ async def connected(
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(make, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024 * 1024)
     try:
         yield reader, writer
     finally:
@@ -141,3 +155,32 @@ async def test_whoever_is_still_sending_is_listened_to_for_a_while_and_then_cut_
                     writer.write(b"x" * 1000)
                     await writer.drain()
                     await asyncio.sleep(0.005)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Unhurried(HubProtocol):
+    head_seconds = 60.0
+
+
+async def test_headers_behind_a_body_are_not_the_requests_own() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        writer.write(CHUNKED + b"2\r\nab\r\n0\r\nAuthorization: Bearer x\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+        assert (await reader.readuntil(b"]")).endswith(b"POST /: ab [host transfer-encoding]")
+
+
+@pytest.mark.parametrize("begun", [b"0\r\nX: ", b"0\r\nX", b"2;x="])
+async def test_what_does_not_end_behind_a_body_is_not_kept(begun: bytes) -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        writer.write(CHUNKED + b"2\r\nab\r\n" + begun)
+        writer.write(b"a" * 2 * 1024 * 1024)
+        answer = await reader.readuntil(b"}")
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b'"code":"HEADERS_TOO_LARGE"' in answer
+
+
+async def test_nor_are_many_headers_behind_a_body() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        writer.write(CHUNKED + b"0\r\n" + b"X: y\r\n" * 20_000)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 431 ")

@@ -1,7 +1,7 @@
 """HTTP on the socket: uvicorn's protocol, with limits for what it reads before a request exists.
 
-It has none of its own: a head may grow without end, or never end, and what it refuses it answers in plain text.
-Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
+It has none of its own: a head may grow without end, or never end, as may what comes behind a body's chunks, and what it
+refuses it answers in plain text. Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
 to read the answer instead of a reset.
 """
 
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from datacollect.kernel.errors import DataCollectError, InvalidRequest
 
 MOST_HEAD_BYTES = 64 * 1024
-"""Of a request's first line and headers. A thousand areas in `areaIds` are 40 kB."""
+"""Of a request's first line and headers, and of headers behind its body. A thousand areas in `areaIds` are 40 kB."""
 
 HEAD_SECONDS = 30.0
 LINGER_SECONDS = 30.0
@@ -60,9 +60,9 @@ class HubProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._reading_head = False
-        self._head_began_now = False
         self._head_bytes = 0
-        self._unfinished_head_bytes = 0
+        self._told_now = False
+        self._untold_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
@@ -82,14 +82,16 @@ class HubProtocol(HttpToolsProtocol):
         if self._linger_timer is not None:
             self._drop(data)
             return
-        self._head_began_now = False
+        self._told_now = False
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._reading_head:
-            self._check_unfinished_head(len(data))
-        elif self._is_idle() and self._head_timer is None:
-            self._await_head()  # blank lines, which the parser passes over
+        # A header that does not end is not told by the parser before it does, nor is what else it passes over.
+        self._untold_bytes = 0 if self._told_now else self._untold_bytes + len(data)
+        if self._untold_bytes > MOST_HEAD_BYTES:
+            self._refuse(HeadTooLarge())
+        elif self._head_timer is None and (self._reading_head or self._is_idle()):
+            self._await_head()  # idle: blank lines
 
     def shutdown(self) -> None:
         if self._linger_timer is not None:
@@ -101,8 +103,8 @@ class HubProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._reading_head = self._head_began_now = True
-        self._head_bytes = self._unfinished_head_bytes = 0
+        self._reading_head = self._told_now = True
+        self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -110,7 +112,8 @@ class HubProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        if self._reading_head:  # else it comes behind the body, where nobody looks at it as this request's
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
@@ -119,20 +122,20 @@ class HubProtocol(HttpToolsProtocol):
             self._head_timer = None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._told_now = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._told_now = True
+        super().on_message_complete()
+
     def _count_head(self, count: int) -> None:
+        self._told_now = True
         self._head_bytes += count
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refusal = HeadTooLarge()
             raise _HeadRefused
-
-    def _check_unfinished_head(self, received: int) -> None:
-        """A header that does not end is not told by the parser before it does."""
-        if not self._head_began_now:  # else nobody knows how much of what came belongs to this head
-            self._unfinished_head_bytes += received
-        if self._unfinished_head_bytes > MOST_HEAD_BYTES:
-            self._refuse(HeadTooLarge())
-        elif self._head_timer is None:
-            self._await_head()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
