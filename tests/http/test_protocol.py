@@ -184,3 +184,53 @@ async def test_nor_are_many_headers_behind_a_body() -> None:
     async with connected(tell, Unhurried) as (reader, writer):
         writer.write(CHUNKED + b"0\r\n" + b"X: y\r\n" * 20_000)
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 431 ")
+
+
+OFFERS = (b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c", b"Connection: upgrade\r\nUpgrade: websocket")
+LOOKS_LIKE_ONE = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        (b"Content-Length: %d" % len(LOOKS_LIKE_ONE), LOOKS_LIKE_ONE),
+        (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(LOOKS_LIKE_ONE), LOOKS_LIKE_ONE)),
+    ],
+)
+@pytest.mark.parametrize("at_once", [0, 3, 1000])
+async def test_an_offer_to_change_the_protocol_is_passed_over(
+    offer: bytes, length: bytes, body: bytes, at_once: int
+) -> None:
+    """And its body is no request of its own, however much of it comes together with the head."""
+    made: asyncio.Queue[HubProtocol] = asyncio.Queue()
+    head = b"POST /p HTTP/1.1\r\nHost: hub\r\n%b\r\n%b\r\n\r\n" % (offer, length)
+    following = b"GET /next HTTP/1.1\r\nHost: hub\r\n\r\n"
+    async with connected(tell, Unhurried, made) as (reader, _):
+        connection = await made.get()
+        for piece in (head + body[:at_once], body[at_once:] + following):
+            connection.data_received(piece)
+        answer = await reader.readuntil(b"GET /next:  [host]")
+    assert b"POST /p: " + LOOKS_LIKE_ONE + b" [host connection" in answer
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_an_offer_without_a_body_is_passed_over_as_well() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        writer.write(b"GET /p HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n")
+        assert (await rest_of(reader)).endswith(b"GET /p:  [host connection]")
+
+
+async def test_nobody_gets_a_tunnel() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        writer.write(b"CONNECT hub:80 HTTP/1.1\r\nHost: hub\r\n\r\nGET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        answer = await reader.readuntil(b"}")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_any_number_of_offers_is_passed_over() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        offer = b"GET /p HTTP/1.1\r\nHost: hub\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+        writer.write(offer * 2000 + b"GET /last HTTP/1.1\r\nHost: hub\r\n\r\n")
+        answer = await reader.readuntil(b"GET /last:  [host]")
+    assert answer.count(b"HTTP/1.1 200 ") == 2001

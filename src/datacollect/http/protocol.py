@@ -1,7 +1,7 @@
 """HTTP on the socket: uvicorn's protocol, with limits for what it reads before a request exists.
 
 It has none of its own: a head may grow without end, or never end, as may what comes behind a body's chunks, and what it
-refuses it answers in plain text. Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
+refuses it answers in plain text. It also loses a body behind an offer to change the protocol. Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
 to read the answer instead of a reset.
 """
 
@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -82,8 +83,9 @@ class HubProtocol(HttpToolsProtocol):
         if self._linger_timer is not None:
             self._drop(data)
             return
+        self._unset_keepalive_if_required()
         self._told_now = False
-        super().data_received(data)
+        self._feed(data)
         if self.transport.is_closing():
             return
         # A header that does not end is not told by the parser before it does, nor is what else it passes over.
@@ -92,6 +94,36 @@ class HubProtocol(HttpToolsProtocol):
             self._refuse(HeadTooLarge())
         elif self._head_timer is None and (self._reading_head or self._is_idle()):
             self._await_head()  # idle: blank lines
+
+    def _feed(self, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = self._fed(left)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(self._refusal or MalformedHttp())
+
+    def _fed(self, data: memoryview) -> memoryview:
+        """What is still to be read: what comes behind an offer to change the protocol."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._begin_without_offer()
+            return data[offer.args[0] :]
+        return data[:0]
+
+    def _begin_without_offer(self) -> None:
+        """Begin the request again as if nobody had offered to change the protocol, which clients do with any request.
+
+        The parser would take what comes behind its head for the next request, also where that is its body.
+        """
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        # Another one: this one takes no more behind a request that was to be the connection's last.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def shutdown(self) -> None:
         if self._linger_timer is not None:
@@ -120,7 +152,8 @@ class HubProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        if not self._offers_protocol():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._told_now = True
@@ -128,7 +161,12 @@ class HubProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._told_now = True
-        super().on_message_complete()
+        if not self._offers_protocol():
+            super().on_message_complete()
+
+    def _offers_protocol(self) -> bool:
+        """Whether the request will be read once more, without its offer. One that asks for a tunnel is no request at all."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
     def _count_head(self, count: int) -> None:
         self._told_now = True
@@ -152,9 +190,6 @@ class HubProtocol(HttpToolsProtocol):
             self.transport.close()  # nothing has come at all
 
     # -- refusals
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or MalformedHttp())
 
     def _refuse(self, error: DataCollectError) -> None:
         if not self._is_idle():
