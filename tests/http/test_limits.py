@@ -329,10 +329,12 @@ async def test_an_address_that_nobody_knows_takes_no_more_than_its_own_places(fo
         ("/api/users/login", {}),
         # Whose it is may stand in the body only, so it is read for anybody.
         ("/api/sync/push", {"Authorization": "auth0 x"}),
+        # Of two, routes look at the first.
+        ("/api/sync/push", [("Authorization", "auth0 x"), ("Authorization", "Bearer x")]),
     ],
 )
 async def test_who_sends_slowly_keeps_nobody_else_out(
-    path: str, headers: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, headers: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ADDRESS_SIGN_INS_AT_ONCE", "SIGN_INS_AT_ONCE"):
         monkeypatch.setattr(f"datacollect.http.limits.{name}", 1 + (name == "SIGN_INS_AT_ONCE"))

@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import functools
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -454,11 +453,9 @@ async def account_known(scope: Scope, account: str) -> None:
 
 
 def _authorization(scope: Scope) -> bytes:
-    found: Any = b""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            found = value
-    return bytes(found)
+    """The first, as it is for the guards of routes: else somebody could be one to them and another one here."""
+    found: Iterator[bytes] = (value for name, value in scope["headers"] if name == b"authorization")
+    return next(found, b"")
 
 
 def _is_of_a_provider(authorization: bytes) -> bool:
