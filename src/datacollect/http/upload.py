@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.datastructures import FormData, UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from datacollect.http.aside import aside
-from datacollect.http.body import JsonBody, read_body
+from datacollect.http.body import BodyInterrupted, JsonBody, read_body
 from datacollect.http.decoding import strict_json
 from datacollect.kernel.errors import DataCollectError, InvalidRequest, PayloadTooLarge, UnsupportedMedia
 
@@ -119,11 +121,21 @@ class JsonUpload(JsonBody):
 
 
 async def _form_of(request: Request) -> FormData:
+    """Raises `MalformedUpload`, `BodyInterrupted`."""
     try:
         async with aclosing(request.stream()) as stream:
-            return await _InMemory(request.headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS).parse()
+            return await _InMemory(_plain(request), stream, max_files=MOST_FILES, max_fields=MOST_FIELDS).parse()
     except MultiPartException as refused:
         raise MalformedUpload(refused.message) from None
+    except ClientDisconnect as gone:
+        raise BodyInterrupted() from gone
+
+
+def _plain(request: Request) -> Headers:
+    """What the parser has to know. Not a `charset`: it would take any that Python has, and some of those take minutes."""
+    _, options = parse_options_header(request.headers.get("content-type"))
+    boundary = b'; boundary="%b"' % options[b"boundary"] if b"boundary" in options else b""
+    return Headers(raw=[(b"content-type", MULTIPART.encode() + boundary)])
 
 
 def _media_type(content_type: str | None) -> str:
