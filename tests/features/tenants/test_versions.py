@@ -347,6 +347,35 @@ async def test_a_program_that_is_known_is_not_sent_again(admin: AsyncClient, cli
     assert (await client.get(path, headers={"If-None-Match": "*"})).status_code == 401
 
 
+async def test_what_a_reader_was_not_shown_is_sent_once_they_may_see_it(
+    admin: AsyncClient, client: AsyncClient
+) -> None:
+    """Of the same revision: an account that was given more would go on with what it had."""
+    path, config = await make(admin, entityData=SEEDS, **SECRETIVE)
+    program = path.rpartition("/")[2]
+    assert (await admin.patch(f"{path}/programs", json={"programs": None})).status_code == 200
+    person = await make_person(admin, tenantIds=[program])
+    headers = bearer((await login(client, person))["token"])
+    account = {"email": person.email, "role": "USER", "tenantIds": [program]}
+    answer = await client.get(path, headers=headers)
+    for role in ("viewer", "system-admin", "ADMIN"):
+        given = {"roleAssignments": [{"tenantId": program, "role": role}]} if role != "ADMIN" else {"role": role}
+        assert (await admin.put(f"/api/users/{person.id}", json=account | given)).status_code == 200
+        known = headers | {"If-None-Match": answer.headers["etag"]}
+        again = await client.get(path, headers=known)
+        assert again.status_code == (304 if role == "viewer" else 200)
+        partly = headers | {"If-Match": answer.headers["etag"]}
+        answer = await client.get(path, headers=headers)
+        assert (await client.get(path, headers=headers | {"If-None-Match": answer.headers["etag"]})).status_code == 304
+        if role == "system-admin":
+            # Nor is what was seen in part taken for the whole of it.
+            assert (await client.put(path, json=config, headers=partly)).status_code == 412
+            held = headers | {"If-Match": answer.headers["etag"]}
+            assert (await client.patch(f"{path}/programs", json={"programs": None}, headers=held)).status_code == 200
+            answer = await client.get(path, headers=headers)
+    assert "CANARY-SYNC" in answer.text
+
+
 async def test_of_two_hundred_replacements_at_once_one_wins_each_revision(admin: AsyncClient) -> None:
     path, config = await make(admin)
     for seen in (1, 2):

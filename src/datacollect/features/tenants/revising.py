@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from datacollect.features.tenants import service
 from datacollect.features.tenants.errors import InvalidRevision
 from datacollect.features.tenants.model import Expected
+from datacollect.kernel.identity import Role, TenantScope
 
 REVISED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"description": "The program's revision.", "schema": {"type": "string"}}}}
@@ -17,11 +18,18 @@ REVISED: dict[int | str, dict[str, Any]] = {
 CHANGED = "The program is not at the revision that `If-Match` names: somebody else has changed it."
 TAKEN = "With `If-None-Match: *`, there is a program of this id already; or one that had it is still being purged."
 
-_TAG = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
+_TAG = re.compile(r'(?:W/)?"?(?:([0-9]{1,9})(?:-masked)?|[0-9]{1,9}-part)"?')
 
 
 def etag_of(revision: int) -> str:
     return f'"{revision}"'
+
+
+def etag_for(scope: TenantScope, revision: int) -> str:
+    """Of the program as the reader sees it, which is another text for each of three kinds of them."""
+    if scope.actor.is_admin:
+        return etag_of(revision)
+    return f'"{revision}-masked"' if scope.role is Role.SYSTEM_ADMIN else f'"{revision}-part"'
 
 
 def expected_of(request: Request, *, creating: bool = False) -> Expected:
@@ -39,7 +47,8 @@ def _revisions(wanted: str | None) -> frozenset[int] | None:
     tags = [_TAG.fullmatch(tag.strip()) for tag in wanted.split(",")]
     if None in tags:
         raise InvalidRevision()
-    return frozenset(int(tag[1]) for tag in tags if tag is not None)
+    # Who has seen a part of it knows no revision that they could replace.
+    return frozenset(int(tag[1]) for tag in tags if tag is not None and tag[1])
 
 
 def saved(stored: service.Stored, more: Sequence[str]) -> Response:

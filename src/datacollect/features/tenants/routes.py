@@ -25,7 +25,7 @@ from datacollect.features.tenants.revising import (
     REVISED,
     TAKEN,
     done,
-    etag_of,
+    etag_for,
     expected_of,
     json_answer,
     saved,
@@ -223,13 +223,13 @@ async def get_app(request: Request, hub: CurrentHub, member: Member, program_id:
     async with hub.db.reading(member) as view:
         if "if-none-match" in request.headers:
             revision = await service.read_revision(view, member, seals=hub.seals)
-            if revision is not None and holds(request, etag_of(revision)):
-                return Response(status_code=304, headers=headers | {"ETag": etag_of(revision)})
+            if revision is not None and holds(request, etag_for(member, revision)):
+                return Response(status_code=304, headers=headers | {"ETag": etag_for(member, revision)})
         shown = await service.read_program(view, member, seals=hub.seals)
     if not shown.is_whole:
         # At the same revision there will be more to see: seeds are still to come, or the key that opens a secret.
         headers["Cache-Control"] = "no-store"
-    return json_answer(shown.document, headers | {"ETag": etag_of(shown.revision)})
+    return json_answer(shown.document, headers | {"ETag": etag_for(member, shown.revision)})
 
 
 @apps.get(
