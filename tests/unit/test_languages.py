@@ -1,5 +1,7 @@
 """Which of the languages that are offered a caller is answered in."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +41,10 @@ def test_a_program_without_languages_speaks_english() -> None:
 @given(st.text(), st.text())
 def test_whatever_is_asked_for_the_answer_is_one_that_is_offered(asked: str, header: str) -> None:
     assert negotiated(OFFERED, asked=asked, header=header) in OFFERED
+
+
+def test_a_name_of_thousands_of_words_is_not_looked_up_word_by_word() -> None:
+    """Anybody may ask so, and each word takes as long as all in front of it."""
+    begun = time.process_time()
+    assert negotiated(("en", "fr"), asked="fr" + "-x" * 32_000, header=None) == "fr"
+    assert time.process_time() - begun < 0.5

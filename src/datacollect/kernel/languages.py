@@ -6,7 +6,8 @@ from collections.abc import Sequence
 DEFAULT_LANGUAGES = ("en",)
 """Of a program that names none."""
 
-_LONGEST_HEADER = 500
+_LONGEST = 500
+"""What is looked at of a header, or of a name that is asked for: to look a name up takes the square of its length."""
 _RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8})*|\*)\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?")
 
 
@@ -14,7 +15,7 @@ def negotiated(offered: Sequence[str], *, asked: str | None, header: str | None)
     """The offered language that fits best: what is asked for outright, then the ranges of an `Accept-Language` header by
     their weight, then the first that is offered. A range fits by the words in front, as RFC 4647 looks languages up."""
     offered = offered or DEFAULT_LANGUAGES
-    wanted = [asked] if asked else []
+    wanted = [asked[:_LONGEST]] if asked else []
     for tag in [*wanted, *_ranges(header or "")]:
         if tag == "*":
             return offered[0]
@@ -31,7 +32,7 @@ def normal(tag: str) -> str:
 def _ranges(header: str) -> list[str]:
     """The heaviest first; what cannot be read is passed over."""
     weighed: list[tuple[float, str]] = []
-    for part in header[:_LONGEST_HEADER].split(","):
+    for part in header[:_LONGEST].split(","):
         if (match := _RANGE.fullmatch(part)) is not None:
             weight = float(match[2]) if match[2] else 1.0
             if 0 < weight <= 1:
