@@ -48,6 +48,10 @@ async def _stored(database: SqliteDatabase) -> dict[int, str]:
         return {row[0]: row[1] for row in await view.fetch("SELECT x, place FROM t")}
 
 
+def _names(folder: Path) -> list[str]:
+    return [found.name for found in folder.iterdir()]
+
+
 async def test_what_appends_few_events_is_done_where_the_caller_is(database: SqliteDatabase) -> None:
     async with database.in_turn(SCOPE, events=MANY - 1) as tx:
         await _write(tx, 1)
@@ -139,3 +143,14 @@ async def test_what_the_thread_does_for_a_unit_ends_before_the_unit_does(databas
     async with database.in_turn(SCOPE, events=1) as tx:
         await tx.run("INSERT INTO t VALUES (-1, '')")
     assert await _stored(database) == {-1: ""}
+
+
+async def test_a_database_that_is_closed_is_one_file(tmp_path: Path) -> None:
+    """Whoever copies it copies all of it, and nothing that was overwritten lies beside it."""
+    path = tmp_path / "alone.sqlite3"
+    async with closing(SqliteDatabase(path)) as database:
+        async with database.in_turn(SCOPE, events=1) as tx:
+            await tx.run("CREATE TABLE t (x INTEGER)")
+        async with database.reading() as view, database.glancing() as glance:
+            assert await view.fetch("SELECT x FROM t") == await glance.fetch("SELECT x FROM t") == []
+    assert _names(tmp_path) == [path.name]

@@ -418,13 +418,14 @@ class SqliteDatabase(Database):
         self._is_closed = True
         self._bet.end()  # the thread closes the writer: the loop must not use it meanwhile
         await self._checkpoints.close()
-        if self._writer is not None:
-            # At once: rolled back before it is closed, it would store what a unit that goes on writes in between.
-            await self._writer.connection.invalidate()
-            self._writer = None
         self._glances.close()
         await self._read_engine.dispose()
         await self._snapshot_engine.dispose()
+        # Last, as it copies the log into the database then. And at once: rolled back before it is closed, it would store
+        # what a unit that goes on writes in between.
+        if self._writer is not None:
+            await self._writer.connection.invalidate()
+            self._writer = None
         await self._write_engine.dispose()
 
 
@@ -462,6 +463,7 @@ def _interrupting(driver: aiosqlite.Connection, seconds: float | None) -> Iterat
         yield
         return
     loop, late = asyncio.get_running_loop(), False
+    timer: asyncio.TimerHandle
 
     def interrupt() -> None:
         nonlocal late, timer
