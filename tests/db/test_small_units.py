@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from datacollect.db import EVERY_TENANT, Tx
@@ -154,3 +155,36 @@ async def test_a_database_that_is_closed_is_one_file(tmp_path: Path) -> None:
         async with database.reading() as view, database.glancing() as glance:
             assert await view.fetch("SELECT x FROM t") == await glance.fetch("SELECT x FROM t") == []
     assert _names(tmp_path) == [path.name]
+
+
+async def test_who_is_cancelled_with_the_rows_in_hand_leaves_no_statement_open(
+    tmp_path: Path, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on reading what was there before another process wrote, and nobody could write behind that."""
+    async with database.transaction(SCOPE) as tx:
+        await _write(tx, *range(300))
+    give = aiosqlite.core.set_result
+
+    def give_and_cancel(given: "asyncio.Future[object]", result: object) -> None:
+        give(given, result)
+        reading.cancel()
+
+    async def read() -> None:
+        async with database.transaction(SCOPE) as tx:
+            await tx.send()  # type: ignore[attr-defined]
+            monkeypatch.setattr(aiosqlite.core, "set_result", give_and_cancel)
+            try:
+                await tx.fetch("SELECT x FROM t")
+            finally:
+                monkeypatch.undo()
+
+    reading = asyncio.create_task(read())
+    with pytest.raises(asyncio.CancelledError) as held:
+        await reading
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.sqlite3")) as other:
+        other.execute("INSERT INTO t VALUES (-1, '')")
+        other.commit()
+    async with database.transaction(SCOPE) as tx:
+        await tx.run("INSERT INTO t VALUES (-2, '')")
+    assert {-1, -2} < (await _stored(database)).keys()
+    del held

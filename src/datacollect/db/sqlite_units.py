@@ -132,8 +132,8 @@ class SqliteTx(SqliteReading, Tx):
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         self._statements.add(sql)
-        cursor, rows = await self._do(_fetch, self._take_waiting(), sql, parameters)
-        return rows if len(rows) < _FEW_ROWS else rows + await self._in_thread(lambda _: cursor.fetchall())
+        rows, rest = await self._do(_fetch_some, self._take_waiting(), sql, parameters, in_thread=_fetch_all)
+        return rows if rest is None else rows + await self._in_thread(lambda _: rest.fetchall())
 
     async def fetch_portion(
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
@@ -184,7 +184,13 @@ class SqliteTx(SqliteReading, Tx):
                 await to_the_end(super()._in_thread(_nothing))
             raise
 
-    async def _do(self, work: Callable[..., _T], writes: Sequence[_Write], *arguments: Any) -> _T:
+    async def _do(
+        self,
+        work: Callable[..., _T],
+        writes: Sequence[_Write],
+        *arguments: Any,
+        in_thread: Callable[..., _T] | None = None,
+    ) -> _T:
         if self._may_be_done_here(writes):
             connection = self._driver._conn
             try:
@@ -192,7 +198,7 @@ class SqliteTx(SqliteReading, Tx):
                     return self._bet.make(lambda: work(connection, writes, *arguments))
             except _InTheWay:
                 self._bet.lose()
-        return await self._in_thread(work, writes, *arguments)
+        return await self._in_thread(in_thread or work, writes, *arguments)
 
     async def _add(self, *writes: _Write) -> None:
         for write in writes:
@@ -264,13 +270,25 @@ def _write(connection: sqlite3.Connection, writes: Sequence[_Write]) -> None:
             connection.execute(sql, rows[0])
 
 
-def _fetch(
+_Fetched = tuple[list[Any], sqlite3.Cursor | None]
+"""Rows of a statement, and what has the others, if there may be any."""
+
+
+def _fetch_some(
     connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
-) -> tuple[sqlite3.Cursor, list[Any]]:
-    """The first rows of the statement, and what has the others."""
+) -> _Fetched:
     _write(connection, writes)
     cursor = connection.execute(sql, parameters)
-    return cursor, cursor.fetchmany(_FEW_ROWS)
+    rows = cursor.fetchmany(_FEW_ROWS)
+    return rows, cursor if len(rows) == _FEW_ROWS else None
+
+
+def _fetch_all(
+    connection: sqlite3.Connection, writes: Sequence[_Write], sql: str, parameters: Sequence[Any]
+) -> _Fetched:
+    """Nothing is left open in the hands of somebody who is cancelled."""
+    _write(connection, writes)
+    return connection.execute(sql, parameters).fetchall(), None
 
 
 def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:
