@@ -13,7 +13,7 @@ from datacollect.features.reviews.errors import InvalidReviewBody, InvalidReview
 from datacollect.features.reviews.model import Review
 from datacollect.features.reviews.queries import Key
 from datacollect.features.reviews.views import review_document
-from datacollect.http.body import JsonBody, read_json
+from datacollect.http.body import JsonBody, read_body, read_json
 from datacollect.http.decoding import validated
 from datacollect.http.hub import Hub
 from datacollect.http.policy import ByObject
@@ -56,7 +56,7 @@ class _ReviewBody(JsonBody):
         self.required = required
 
     async def __call__(self, request: Request) -> Any:
-        document = await read_json(request) if self.required or await request.body() else {}
+        document = await read_json(request) if self.required or await read_body(request) else {}
         try:
             return validated(self.model, document)
         except InvalidPayload as invalid:
