@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
@@ -62,6 +63,20 @@ async def test_what_is_no_record_is_refused(user: AsyncClient, body: bytes, erro
     answer = await user.post("/api/openspp-fields/parse", content=body)
     assert_refused(answer, 400, error, code)
     assert answer.json()["success"] is False
+
+
+@pytest.mark.parametrize("path", ["parse", "parse-file"])
+@pytest.mark.parametrize(
+    "record", [{f"field{number}": 1 for number in range(10_001)}, {"a": [{"id": 1, "display_name": "b"}] * 10_000}]
+)
+async def test_a_record_that_would_keep_others_waiting_is_refused(
+    user: AsyncClient, path: str, record: dict[str, Any]
+) -> None:
+    """A second for each hundred thousand fields, and a file has room for a million."""
+    file = {"payload": ("a.json", msgspec.json.encode(record), "application/json")}
+    sent: dict[str, Any] = {"json": record} if path == "parse" else {"files": file}
+    answer = await user.post(f"/api/openspp-fields/{path}", **sent)
+    assert_refused(answer, 400, "Invalid payload: too many fields and choices", "LARGE_SAMPLE")
 
 
 async def test_strangers_are_told_so_before_anything_is_read(discovery_app: FastAPI) -> None:

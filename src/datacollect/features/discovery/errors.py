@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 from datacollect.adapters.errors import Failure
 from datacollect.kernel.errors import DataCollectError, InvalidPayload, InvalidRequest, TooManyRequests
 
+MOST_PARTS = 10_000
+"""Of a sample record: more would keep all others waiting."""
+
 _FAILED: Mapping[str, Any] = {"success": False}
 
 
@@ -54,6 +57,14 @@ class NotOneRecord(InvalidRequest):
 
     code = "NOT_ONE_RECORD"
     help = "Send a record of the registry as JSON, or an array that begins with one."
+    members: ClassVar[Mapping[str, Any]] = _FAILED
+
+
+class LargeSample(InvalidRequest):
+    """Invalid payload: too many fields and choices"""
+
+    code = "LARGE_SAMPLE"
+    help = f"Send one record: its fields and the items of their lists are {MOST_PARTS:,} at most."
     members: ClassVar[Mapping[str, Any]] = _FAILED
 
 

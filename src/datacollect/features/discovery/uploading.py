@@ -6,6 +6,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from datacollect.features.discovery.errors import (
+    MOST_PARTS,
+    LargeSample,
     NoFieldFile,
     NoSample,
     NotAFieldFile,
@@ -61,10 +63,12 @@ class SampleFile(JsonUpload):
 
 
 def record_of(document: Any) -> dict[str, Any]:
-    """The record itself, or the first of an array. Raises `NoSample`, `NotOneRecord`."""
+    """The record itself, or the first of an array. Raises `NoSample`, `NotOneRecord`, `LargeSample`."""
     if document is None:
         raise NoSample()
     record = document[0] if isinstance(document, list) and document else document
     if not isinstance(record, dict):
         raise NotOneRecord()
+    if len(record) + sum(len(value) for value in record.values() if isinstance(value, list)) > MOST_PARTS:
+        raise LargeSample()
     return record
