@@ -1,8 +1,9 @@
 """HTTP on the socket: uvicorn's protocol, with limits for what it reads before a request exists.
 
 It has none of its own: a head may grow without end, or never end, as may what comes behind a body's chunks, and what it
-refuses it answers in plain text. It also loses a body behind an offer to change the protocol. Beside that, a connection that is closed while its client is still sending is closed gently, so that the client gets
-to read the answer instead of a reset.
+refuses it answers in plain text. It also loses a body behind an offer to change the protocol. Beside that, a connection
+that is closed while its client is still sending is closed gently, so that the client gets to read the answer instead of
+a reset.
 """
 
 import asyncio
