@@ -222,6 +222,21 @@ async def test_who_waits_together_is_of_one_transaction_and_never_of_two_tenants
     assert sum(map(len, transactions)) < MOST_UNITS
 
 
+async def test_no_unit_has_its_statements_compiled(postgres: PostgresDatabase) -> None:
+    scope = new_tenant()
+    units = [
+        postgres.in_turn(scope, events=1),
+        *(postgres.transaction(within) for within in (None, EVERY_TENANT, scope)),
+        *(postgres.reading(within, seconds=9, in_order=True) for within in (None, EVERY_TENANT, scope)),
+        *(postgres.reading(within) for within in (EVERY_TENANT, scope)),
+        *(postgres.snapshot(within) for within in (None, EVERY_TENANT, scope)),
+        postgres.glancing(scope),
+    ]
+    for unit in units:
+        async with unit as view:
+            assert list(map(tuple, await view.fetch("SELECT current_setting('jit')"))) == [("off",)]
+
+
 async def test_who_is_cancelled_in_a_statement_ends_alone(postgres: PostgresDatabase) -> None:
     lined = Lined(postgres)
     async with postgres.transaction() as other:

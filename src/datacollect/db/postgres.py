@@ -54,7 +54,11 @@ while their reader is slow."""
 UNSORTED = "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
 """Where the order can be had from an index. Where it cannot, PostgreSQL sorts all the same."""
 
-_WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off"}
+_NOT_COMPILED = "SET LOCAL jit = off"
+"""For each unit. PostgreSQL before 18 compiles whatever cannot go without a way that is turned off here, which takes
+hundreds of milliseconds: see `docs/decisions/0065-nothing-is-compiled.md`."""
+
+_WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off", "jit": "off"}
 """The policies stay, and so does what they make the planner expect."""
 
 _MOST_CONNECTIONS = """
@@ -252,7 +256,7 @@ class PostgresDatabase(Database):
             async with self._connected() as (connection, driver):
                 try:
                     if begin is not None:
-                        await driver.execute(begin)
+                        await driver.execute(f"{begin}; {_NOT_COMPILED}")
                     yield connection, driver
                     if begin is not None:
                         await _commit(driver)
