@@ -273,6 +273,34 @@ def test_what_a_seed_left_behind_breaks_nothing() -> None:
     assert data_now["entitlements"] == [{"id": [1]}, {"id": "rice", "allocated": 10, "redeemed": 1}]
 
 
+UNUSUAL = [*"2026-05-05T12:00:00.000Z"]
+"""As long as a time, and in its places what a time has there."""
+
+
+@pytest.mark.parametrize("decided", [UNUSUAL, {str(place): mark for place, mark in enumerate(UNUSUAL)}])
+@pytest.mark.parametrize("said", ["applied", "rejected"])
+def test_a_decision_at_what_is_no_time_leaves_the_program_open_to_be_asked_for_again(said: str, decided: Any) -> None:
+    decision = (f"program-enrolment-{said}", {"programId": 7, f"{said}At": decided}, 3)
+    data = data_after(decision, ("enrol-in-program", {"programId": 7}, 4))
+    assert [one["programId"] for one in data["pendingProgramEnrolments"]] == [7]
+
+
+@pytest.mark.parametrize("status", [["present"], {}, None])
+def test_a_session_that_a_form_wrote_before_the_type_was_on_is_counted_as_nobodys(status: Any) -> None:
+    before = ("update-individual", {"attendance": {"sessions": [{"date": "2026-05-01", "status": status}]}}, 2)
+    assert data_after(before, attend(3))["attendance"] | {"sessions": []} == {
+        "sessions": [],
+        "totalSessions": 2,
+        "attended": 1,
+        "excused": 0,
+        "absent": 0,
+        "late": 0,
+        "lastAttended": "2026-05-03",
+        "byGroup": {},
+        "byProgram": {},
+    }
+
+
 # -- order
 
 

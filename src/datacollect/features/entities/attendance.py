@@ -17,7 +17,7 @@ FIELDS = frozenset({ATTENDANCE})
 """Fields of an entity that only these events write."""
 
 _STATUSES = ("present", "late", "excused", "absent")
-_CAME = frozenset({"present", "late"})
+_CAME = ("present", "late")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?", re.ASCII)
 
 Fields = Mapping[str, Any]

@@ -81,9 +81,11 @@ def _is_decided_after(asked: Millis, program: int | float, data: Fields) -> bool
 
 
 def _is_after(decision: Any, asked: Millis) -> bool:
+    if not isinstance(decision, str):
+        return False
     try:
         return parse_timestamp(decision) >= asked
-    except (ValueError, TypeError):
+    except ValueError:
         return False
 
 
