@@ -469,6 +469,28 @@ async def test_what_comes_back_into_a_window_comes_complete(alone: Alone) -> Non
     assert len(await agent.pull_all(program, headers, since=seen)) == 3
 
 
+async def test_who_is_saved_unchanged_with_a_group_comes_back_into_a_window_complete(alone: Alone) -> None:
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "e", age=1), make_event("create-group", entity="g", data={"name": "G"}))
+    alone.clock.turn(seconds=40 * DAY_SECONDS)
+    await alone.admin()
+    headers = await agent.of(program, timeWindow={"type": "rolling", "days": 30})
+    assert await agent.pull_all(program, headers) == []
+    again = {"guid": "e", "name": "Ana"}
+    saved = make_event("update-group", entity="g", data={"name": "G", "members": [again]})
+    await push(admin, program, saved)
+    edit = make_event("update-individual", entity="e", data={"sex": "f"})
+    await push(admin, program, edit)
+    seen = f"{saved['timestamp']}|{saved['guid']}"
+    later = [event for event in await agent.pull_all(program, headers, since=seen) if event["entityGuid"] == "e"]
+    held: dict[str, Any] = {}
+    for event in later:
+        held |= event["data"]
+    assert held == {"name": "Ana", "area_id": "A1", "age": 1, "sex": "f"}
+
+
 async def test_a_fixed_floor_is_a_window_too(alone: Alone) -> None:
     admin = await alone.admin()
     agent = Agents(admin, alone.client)

@@ -65,7 +65,13 @@ class SnapshotsDue:
         if has_come or self._is_long_unchanged(find_before(own), context.recorded_at):
             self._require(own, event)
         for guid, entity in changes.entities.items():
-            if guid == own or not _has_changed(find_before(guid), entity):
+            if guid == own:
+                continue
+            # Written with what they hold already, they have changed all the same for whoever has a time window.
+            if not (
+                _has_changed(find_before(guid), entity)
+                or self._is_long_unchanged(find_before(guid), context.recorded_at)
+            ):
                 continue
             due = self._require(guid, event)
             was, now = place_of(find_before(guid), find_before), place_of(entity, find)
