@@ -202,6 +202,15 @@ def test_amounts_are_added_exactly() -> None:
     assert data_after(grant(allocated=0.3), redeem(0.1), redeem(0.2))["entitlements"][0]["redeemed"] == 0.3
 
 
+def test_the_largest_amounts_are_added_exactly_too() -> None:
+    """Thirty digits, and sums that no double holds."""
+    large = 123456789012345678901234567890
+    assert refusal(grant(allocated=large + 1), redeem(large), redeem(1), redeem(1)).code == "INSUFFICIENT_BALANCE"
+    largest = 17 * 10**307
+    granted_again = grant(6, allocated=largest, redeemed=largest)
+    assert refusal(grant(allocated=largest), redeem(largest), granted_again, redeem(1)).code == "INSUFFICIENT_BALANCE"
+
+
 def test_an_amount_stands_in_for_a_quantity() -> None:
     assert data_after(grant(), redeem(None, amount=4))["entitlements"][0]["redeemed"] == 4
     assert data_after(grant(), redeem(None, amount=4), void("e1"))["entitlements"][0]["redeemed"] == 0

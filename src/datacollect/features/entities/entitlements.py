@@ -5,10 +5,11 @@ events' times, and an entitlement is what its latest grant says, so the order of
 balance allows each redemption. Source: the contract's model, 5.2-5.4; decision 0013 says where we differ.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from math import isfinite
+from decimal import Context, Decimal
+from functools import reduce
 from typing import Any, TypeGuard
 
 from datacollect.eventstore.event import Event
@@ -35,6 +36,10 @@ Fields = Mapping[str, Any]
 Number = int | float
 
 _DAY = 24 * 60 * 60 * 1000
+_LARGEST = int(sys.float_info.max)
+"""What every client can read. More than that has nobody been granted, so it is all the same how much more is redeemed."""
+_EXACT = Context(prec=800)
+"""Of a sum of doubles, the digits before the point and behind it."""
 
 
 def grant(data: Fields, event: Event) -> Fields:
@@ -152,7 +157,7 @@ def _number(entry: Fields, key: str) -> Number:
 
 
 def _is_amount(value: Any) -> TypeGuard[Number]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 # -- validity
@@ -228,6 +233,6 @@ def _amount(entry: Fields) -> Number:
 
 
 def _total(numbers: Iterable[Number]) -> Number:
-    """An exact sum: 0.1 and 0.2 are 0.3."""
-    total = sum((Decimal(str(number)) for number in numbers), Decimal(0))
+    """An exact sum, up to the largest number: 0.1 and 0.2 are 0.3."""
+    total = min(reduce(_EXACT.add, (Decimal(str(number)) for number in numbers), Decimal(0)), Decimal(_LARGEST))
     return int(total) if total == total.to_integral_value() else float(total)
