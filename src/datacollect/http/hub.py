@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.anchorer import Anchorer
 from datacollect.eventstore.checks import EventChecks
+from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
@@ -156,14 +157,14 @@ class Quarantine(Protocol):
         scope: TenantScope,
         rejection: Rejection,
         *,
-        pushed: Collection[str],
+        pushed: Sequence[Event],
         device_id: str | None,
         now: Millis,
-    ) -> Collection[str]:
+    ) -> Collection[int]:
         """An event because of which a whole push was refused; a failure to keep it is only logged.
 
-        Gives, of the guids that were pushed, those an operator has discarded if the event is one of them: the hub is to
-        go on without them. Otherwise nothing.
+        Gives, of the events that were pushed, by index, those an operator has discarded if the event is one of them: the
+        hub is to go on without them. Otherwise nothing.
         """
 
 

@@ -393,6 +393,27 @@ async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub
     assert len(await kept(admin, program, status="blocking")) == 1
 
 
+async def test_what_is_discarded_is_an_event_and_not_its_guid(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    poison, other = unknown_type(), unknown_type()
+    for event in (poison, other):
+        await push_from(admin, program, "tablet-1", event)
+    for row in await kept(admin, program, status="blocking"):
+        await decide(admin, program, f"{row['id']}/discard", {"reason": "an old app"})
+    corrected = make_event() | {"guid": poison["guid"]}
+    answer = await push_from(admin, program, "tablet-1", other, corrected)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    assert [one["guid"] for one in answer.json()["warnings"]] == [other["guid"]]
+    assert [event["entityGuid"] for event in await pull_all(admin, program)] == [corrected["entityGuid"]]
+    # And one that cannot be applied either is kept beside what was discarded.
+    again = unknown_type() | {"guid": other["guid"]}
+    assert (await push_from(admin, program, "tablet-1", again)).status_code == 422
+    [waiting] = await kept(admin, program, status="blocking")
+    assert waiting["event"]["entityGuid"] == again["entityGuid"]
+    events = {row["event"]["entityGuid"] for row in await kept(admin, program, status="discarded")}
+    assert events == {poison["entityGuid"], other["entityGuid"]}
+
+
 async def test_a_clean_push_is_not_looked_up(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     await push(admin, program, make_event())

@@ -42,18 +42,18 @@ async def keep_blocking(tx: Tx, scope: TenantScope, refused: Quarantined) -> Non
     await tx.execute(upsert, _values(scope, refused))
 
 
-async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[str]) -> set[str]:
-    """Those of the guids whose event an operator has discarded."""
-    found: set[str] = set()
+async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[str]) -> Sequence[str]:
+    """The bodies of the events with these guids that an operator has discarded."""
+    found: list[str] = []
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
-        wanted = select(_columns.event_guid).where(
+        wanted = select(_columns.body).where(
             _columns.tenant_id == scope.tenant_id,
             _columns.event_guid.in_(some),
             _columns.status == Status.DISCARDED.value,
             _columns.code != GUID_REUSED,
         )
-        found.update((await view.execute(wanted)).scalars())
+        found += (await view.execute(wanted)).scalars()
     return found
 
 

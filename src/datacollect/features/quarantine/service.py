@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from datacollect.db import Database, Reading, Tx
-from datacollect.eventstore.event import Event
+from datacollect.eventstore.event import Event, event_from_body
+from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.features.quarantine import queries
 from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound, TooLargeTogether
@@ -56,18 +57,24 @@ class QuarantineKeeper:
         scope: TenantScope,
         rejection: Rejection,
         *,
-        pushed: Collection[str],
+        pushed: Sequence[Event],
         device_id: str | None,
         now: Millis,
-    ) -> Collection[str]:
+    ) -> Collection[int]:
         guid = rejection.event.guid
         try:
             async with self._database.transaction(scope) as tx:
                 if not await hold(tx, scope):
                     return ()
-                if await queries.find_discarded(tx, scope, [guid]):
-                    return await queries.find_discarded(tx, scope, pushed)
-                await queries.keep_blocking(tx, scope, _kept(scope, rejection, Kind.BLOCKING, device_id, now))
+                discarded = await _discarded(tx, scope, [rejection.event])
+                if discarded.includes(rejection.event):
+                    discarded = await _discarded(tx, scope, pushed)
+                    return {index for index, event in enumerate(pushed) if discarded.includes(event)}
+                row = _kept(scope, rejection, Kind.BLOCKING, device_id, now)
+                if discarded.contents:
+                    # What was discarded is another event, and stays.
+                    row = replace(row, id=quarantine_id(rejection.event, Kind.REFUSED))
+                await queries.keep_blocking(tx, scope, row)
         except Exception as error:
             # The answer has been decided, and the device comes back with the event.
             _log.warning("quarantine.blocking_not_kept", event_guid=guid, exc_info=error)
@@ -189,6 +196,24 @@ async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str
     ]
     await queries.close(tx, scope, done)
     return _verdicts(ids, found, {}, {row.id for row in done}, Outcome.DISCARDED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Discarded:
+    """What an operator has discarded, by guid: a guid may be used for several events."""
+
+    contents: Mapping[str, Collection[bytes]]
+
+    def includes(self, event: Event) -> bool:
+        return event.guid in self.contents and hash_event(event).content in self.contents[event.guid]
+
+
+async def _discarded(view: Reading, scope: TenantScope, pushed: Sequence[Event]) -> _Discarded:
+    contents: dict[str, set[bytes]] = {}
+    for body in await queries.find_discarded(view, scope, {event.guid for event in pushed}):
+        event = event_from_body(body)
+        contents.setdefault(event.guid, set()).add(hash_event(event).content)
+    return _Discarded(contents)
 
 
 async def _require_few(tx: Tx, scope: TenantScope, ids: Sequence[str]) -> None:

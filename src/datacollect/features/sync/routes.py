@@ -213,7 +213,7 @@ async def push_events(
 async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
     """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
-    now, discarded = hub.clock.now(), frozenset[str]()
+    now, discarded = hub.clock.now(), frozenset[int]()
     while True:
         prepared = await service.prepare(hub.log, pushed, discarded=discarded)
         try:
@@ -225,9 +225,8 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
                     await hub.quarantine.keep(tx, scope, result.refused, device_id=device_id, now=now)
                 return result
         except PushRejected as refusal:
-            guids = [event.guid for event in pushed.events]
             given_up = await hub.quarantine.blocked(
-                scope, refusal.rejection, pushed=guids, device_id=device_id, now=now
+                scope, refusal.rejection, pushed=pushed.events, device_id=device_id, now=now
             )
             if discarded.issuperset(given_up):
                 raise

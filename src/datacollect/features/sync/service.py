@@ -94,13 +94,13 @@ class Prepared:
         return max(len(self.events), sum(len(one.canonical) for one in self.hashed) // _USUAL_BYTES)
 
 
-async def prepare(log: EventLog, pushed: Push, *, discarded: Collection[str] = ()) -> Prepared:
-    """To be asked before the log's turn, likewise. Events whose guid is among the `discarded` are left out and count as
+async def prepare(log: EventLog, pushed: Push, *, discarded: Collection[int] = ()) -> Prepared:
+    """To be asked before the log's turn, likewise. The `discarded` events, by index, are left out and count as
     applied, with a warning."""
-    kept = [index for index, event in enumerate(pushed.events) if event.guid not in discarded]
+    kept = [index for index in range(len(pushed.events)) if index not in discarded]
     order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
     events = [pushed.events[index] for index in order]
-    left_out = [index for index, event in enumerate(pushed.events) if event.guid in discarded]
+    left_out = sorted(discarded)
     return Prepared(pushed, order, events, await log.hash_ahead(events), left_out)
 
 
