@@ -14,7 +14,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import asgi_client
-from tests.factories import make_event, make_program, new_id, pull_all, push
+from tests.factories import make_config, make_event, make_program, new_id, pull_all, push
 from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
@@ -250,6 +250,25 @@ async def test_an_event_under_anothers_guid_gets_a_guid_of_its_own(admin: AsyncC
     assert guid == given if given else guid not in ("", first["guid"])
     assert [event["guid"] for event in await pull_all(admin, program)] == [first["guid"], guid]
     assert (await names_of(admin, program, "two")).json()["data"] == {"name": "Leo"}
+
+
+async def test_a_replay_overwrites_no_balance_that_is_kept_since_the_event_came(admin: AsyncClient) -> None:
+    config = make_config()
+    assert (await admin.post("/api/apps", json=config)).status_code == 200
+    first = make_event(entity="e")
+    late = make_event("update-individual", entity="e", data={"age": 7, "entitlements": []}) | {"guid": first["guid"]}
+    await push(admin, config["id"], first)
+    await push(admin, config["id"], late)
+    [row] = await kept(admin, config["id"])
+    types = {"customEventTypes": ["grant-entitlement"]}
+    assert (await admin.put(f"/api/apps/{config['id']}", json=config | types)).status_code == 200
+    rice = {"entitlements": [{"id": "rice", "allocated": 10}]}
+    grant = make_event("grant-entitlement", entity="e", data=rice, timestamp="2001-01-01T00:00:00.000Z")
+    assert (await push(admin, config["id"], grant)).status_code == 200
+    answer = await decide(admin, config["id"], "replay", {"ids": [row["id"]]})
+    assert answer.json()["done"] == 1, answer.text
+    data = (await names_of(admin, config["id"], "e")).json()["data"]
+    assert (data["age"], data["entitlements"]) == (7, rice["entitlements"])
 
 
 async def test_of_concurrent_replays_one_wins(admin: AsyncClient) -> None:
