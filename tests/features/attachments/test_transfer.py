@@ -8,10 +8,12 @@ from httpx2 import AsyncClient
 
 from datacollect.assembly import create_attachment_exporter, create_attachment_importer
 from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
-from datacollect.features.attachments.transfer import MANIFEST, Transferred
+from datacollect.features.attachments.service import hand_over
+from datacollect.features.attachments.transfer import MANIFEST, AttachmentExporter, Transferred
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.objects import LocalStore, ObjectKey, Opened
 from tests.factories import make_program, new_id
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
 
@@ -143,3 +145,25 @@ async def test_another_attachment_of_the_same_guid_stands_in_the_way(
     await delete(admin, program, made["guid"])
     with pytest.raises(ImportContradicts, match=made["guid"]):
         await take_in(hub, program, folder)
+
+
+async def test_what_is_handed_over_meanwhile_is_taken_out_once(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    """Told twice, of two entities, it would contradict itself, and the folder could never be taken in."""
+    scope, survivor = system_scope(TenantId(program)), new_id()
+
+    class Meanwhile(LocalStore):
+        async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
+            async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+                await hub.log.hold(tx, scope)
+                for one in made:
+                    await hand_over(tx, scope, one["entityGuid"], survivor)
+            return await super().open(key, size_bytes, start=start, end=end)
+
+    made = [await attach(admin, program, a_photo()) for _ in range(3)]
+    store = Meanwhile(hub.settings.attachments_folder)
+    out = await AttachmentExporter(hub.db, store, hub.contents, hub.clock, page=1).export(scope, folder)
+    assert out.attachments == 3
+    taken = await take_in(hub, await make_program(admin), folder)
+    assert (taken.attachments, taken.there_before) == (3, 0)

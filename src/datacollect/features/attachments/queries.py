@@ -107,6 +107,12 @@ async def list_after(view: Reading, scope: TenantScope, position: int, *, limit:
     return await _fetch(view, found.order_by(_a.position).limit(limit))
 
 
+async def list_by_guid(view: Reading, scope: TenantScope, *, after: str, limit: int) -> Sequence[Attachment]:
+    """The next of those that are there."""
+    found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.deleted_ms.is_(None), _a.guid > after)
+    return await _fetch(view, found.order_by(_a.guid).limit(limit))
+
+
 async def list_pending(view: Reading, scope: TenantScope, position: int, *, limit: int) -> Sequence[Attachment]:
     """The next of those whose entity was not there when last looked for."""
     found = select(*_ALL).where(

@@ -90,11 +90,14 @@ class Transferred:
 class AttachmentExporter:
     """Writes folders."""
 
-    def __init__(self, database: Database, store: ObjectStore, contents: Contents, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, store: ObjectStore, contents: Contents, clock: Clock, *, page: int = _PAGE
+    ) -> None:
         self._database = database
         self._store = store
         self._contents = contents
         self._clock = clock
+        self._page = page
 
     async def expected(self, scope: TenantScope) -> int:
         async with self._database.reading(scope) as view:
@@ -128,16 +131,16 @@ class AttachmentExporter:
         return done
 
     async def _attachments(self, scope: TenantScope) -> AsyncIterator[Attachment]:
-        position = 0
+        """Each of them once: by guid, for one that is handed over meanwhile takes another position."""
+        after = ""
         while True:
             async with self._database.reading(scope) as view:
-                page = await queries.list_after(view, scope, position, limit=_PAGE)
+                page = await queries.list_by_guid(view, scope, after=after, limit=self._page)
             for attachment in page:
-                if attachment.deleted_at is None:
-                    yield attachment
-            if len(page) < _PAGE:
+                yield attachment
+            if len(page) < self._page:
                 return
-            position = page[-1].position
+            after = page[-1].guid
 
     async def _write_file(self, scope: TenantScope, attachment: Attachment, folder: Path, done: Transferred) -> bool:
         """False for an attachment that has been deleted meanwhile."""
