@@ -14,6 +14,9 @@ from typing import NewType, Protocol
 Millis = NewType("Millis", int)
 """Milliseconds since 1970-01-01T00:00:00Z; negative before."""
 
+LAST = Millis(253_402_300_799_999)
+"""The last moment of the year 9999: later times are none that anybody reads."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ISO_UTC = re.compile(

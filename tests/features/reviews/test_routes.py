@@ -429,6 +429,20 @@ async def test_a_submission_that_is_older_than_what_it_changes_holds_all_the_sam
     assert last["data"] == {"phone": "2"} and last["timestamp"] > LATE
 
 
+async def test_what_was_submitted_at_the_end_of_time_is_decided_like_anything_else(world: World) -> None:
+    """What is decided is told behind it, and there is no later time."""
+    await stored(world, "e", phone="1")
+    end = "9999-12-31T23:59:59.999Z"
+    review = await world.agent.submitted(
+        make_event("update-individual", entity="e", data={"phone": "2"}, timestamp=end)
+    )
+    await push(world.admin, world.program, change("e", phone="3"))
+    await world.supervisor.done(review, "approve", fields={"phone": "current"})
+    assert (await world.supervisor.entity("e"))["data"]["phone"] == "3"
+    last = (await pull_all(world.admin, world.program))[-1]
+    assert (last["data"], last["timestamp"]) == ({"phone": "3"}, end)
+
+
 async def test_what_others_wrote_again_unchanged_is_no_conflict(world: World) -> None:
     await stored(world, "e", phone="1")
     review = await world.agent.submitted(change("e", phone="2"))

@@ -27,12 +27,9 @@ from datacollect.features.external.model import (
     without_done,
 )
 from datacollect.features.external.picture import Picture
-from datacollect.kernel.clock import Millis
+from datacollect.kernel.clock import LAST, Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import derived_guid
-
-_HIGH = 253402300799999
-"""The last moment of the year 9999: later times are none that anybody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,7 @@ class _EventMaker:
         self._user = source.user
         self._item = item
         told = item.incoming.occurred_at
-        self._at = now if told is None or not 0 <= told <= _HIGH else told
+        self._at = now if told is None or not 0 <= told <= LAST else told
 
     def add(self, event_type: str, data: dict[str, Any]) -> None:
         item = self._item

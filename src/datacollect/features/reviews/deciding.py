@@ -47,7 +47,7 @@ from datacollect.features.reviews.model import (
 )
 from datacollect.features.reviews.service import TELLING, move, say
 from datacollect.jobs import enqueue
-from datacollect.kernel.clock import Millis
+from datacollect.kernel.clock import LAST, Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role, TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.tenancy import Tenant
@@ -139,7 +139,7 @@ def _outcome(event: Event, held: Entity | None, decision: Decision, *, user_id: 
     """The event that brings every device to what was decided, if the submission by itself does not: devices go by the
     times of events, and it is as old as it is."""
     # Behind the submission for devices, too, whose clock may have been ahead.
-    at = Millis(max(now, event.occurred_at + 1))
+    at = min(Millis(max(now, event.occurred_at + 1)), LAST)
     if is_late_delete(event, held):
         return Event(new_guid(), event.entity_guid, event.type, event.data, at, user_id)
     wanted = fields_of(event)
