@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,18 +13,27 @@ from datacollect.db import Database
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
-from datacollect.features.attachments.service import programs_with_attachments
+from datacollect.features.attachments.service import Keeper, NewAttachment, programs_with_attachments
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState, find_latest, list_jobs
+from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId
-from datacollect.objects import LocalStore, MemoryStore, ObjectKey, Spool, tenant_folder
+from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.objects import (
+    LocalStore,
+    MemoryStore,
+    ObjectKey,
+    Spool,
+    Spooled,
+    StorageUnavailable,
+    tenant_folder,
+)
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_program, new_id
 from tests.features.attachments.collector import Collector
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
 from tests.features.conftest import Alone, Installation
-from tests.features.purging.test_purge import purge
+from tests.features.purging.test_purge import purge, purge_to_the_end
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +160,42 @@ async def test_a_purge_takes_the_files_along_and_no_others(alone: Alone) -> None
     await alone.hub.jobs.drain()
     assert await stored(alone.hub, ours) == []
     assert await download(admin, theirs, kept["guid"]) == photo
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+async def test_what_is_stored_while_its_program_is_purged_stays_nowhere(
+    alone: Alone, tmp_path: Path, is_made_anew: bool
+) -> None:
+    """Least of all in another program that has the id by then, and lets others in."""
+    admin, hub = await alone.admin(), alone.hub
+    program = await make_program(admin)
+    tenant = await hub.tenants.find(TenantId(program))
+    assert tenant is not None
+
+    class Meanwhile(LocalStore):
+        async def put(self, key: ObjectKey, spooled: Spooled) -> None:
+            if not made_anew:
+                assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+                await purge_to_the_end(admin, hub, program)
+                if is_made_anew:
+                    made_anew.append(await make_program(admin, id=program))
+            await super().put(key, spooled)
+
+    made_anew = list[str]()
+    scope, store = system_scope(tenant.id), Meanwhile(hub.settings.attachments_folder)
+    contents = Contents(hub.db, store, hub.clock)
+    keeper = Keeper(hub.db, hub.log, contents, hub.clock, quota_bytes=0)
+    new = NewAttachment(new_guid(), new_id(), "photo.jpg", "photo.jpg", "image/jpeg")
+    async with Spool(tmp_path).receiving(most_bytes=9999) as incoming:
+        await incoming.write(a_photo())
+        with pytest.raises(StorageUnavailable if is_made_anew else TenantUnknown):
+            await keeper.keep(scope, tenant.attachments, new, await incoming.finish())
+    if is_made_anew:
+        alone.clock.turn(seconds=2 * HOUR)
+        await collect(hub)
+        answer = await (await alone.admin()).get("/api/attachments", params={"configId": program})
+        assert answer.json()["attachments"] == []
+    assert await stored(hub, program) == []
 
 
 async def test_a_round_asks_for_programs_once_a_day_at_most(alone: Alone) -> None:

@@ -74,16 +74,19 @@ class Keeper:
                 return made, False
             await self._require_room(view, scope, rules, new)
             self._require_quota((await queries.totals(view, scope)).size_bytes + spooled.size_bytes)
-        for _ in range(_TRIES):
-            secured = await self._contents.secure(scope, spooled)
+        secured = await self._contents.secure(scope, spooled)
+        try:
             async with self._changing(scope) as tx:
                 if made := await self._made_before(tx, scope, new, spooled):
                     return made, False
                 if await self._contents.take(tx, scope, secured):
                     made = await self._insert(tx, scope, rules, new, spooled)
                     await self._note(tx, scope, UPLOADED, made)
-                    break
-        else:
+        except TenantUnknown:
+            await self._contents.discard(scope, secured)
+            raise
+        if made is None:
+            # It may have gone with its program, whose id is another one's by now: who sends it again is let in anew.
             raise StorageUnavailable()
         _log.info("attachment.uploaded", guid=made.guid, entity_guid=made.entity_guid, size_bytes=made.size_bytes)
         return made, True

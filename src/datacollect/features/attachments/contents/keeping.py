@@ -69,6 +69,11 @@ class Contents:
         await queries.add_loose(tx, scope, content.digest, spare, since=now, is_dying=True)
         return True
 
+    async def discard(self, scope: TenantScope, secured: Secured) -> None:
+        """Delete what was written for a program that was purged meanwhile: nothing tells of it, so nobody else would."""
+        if secured.is_written:
+            await self._store.delete(secured.content.key(scope.tenant_id))
+
     async def release(self, tx: Tx, scope: TenantScope, digest: str) -> None:
         """An attachment that had the content is deleted in this unit of work."""
         await queries.release(tx, scope, digest, now=self._clock.now())
