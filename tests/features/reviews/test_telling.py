@@ -95,6 +95,19 @@ async def test_who_is_named_for_a_decision_is_told_and_told_again_when_it_is_due
         assert len((await told(office))[1]) == mails
 
 
+async def test_who_is_to_change_something_is_told_though_somebody_is_named_in_the_same_moment(
+    office: Post, world: World
+) -> None:
+    review = await world.agent.submitted()
+    await world.supervisor.done(review, "request-changes", comment="x")
+    await world.supervisor.done(review, "assign", assignee=world.supervisor.email)
+    _, [mail] = await told(office)
+    assert world.agent.email in mail
+    await world.supervisor.done(review, "assign", assignee=world.supervisor.email)
+    _, [mail] = await told(office)
+    assert world.supervisor.email in mail
+
+
 async def cited(office: Post, world: World, identifier: str) -> Any:
     """A citizen submits something, and it is rejected."""
     scope = system_scope(TenantId(world.program))

@@ -202,7 +202,9 @@ async def assign(tx: Tx, scope: TenantScope, id: str, assignee: str | None, *, n
     """Note who is to decide. Others may all the same."""
     review = await looking.get(tx, scope, id)
     waiting = {Status.PENDING, Status.CHANGES_REQUESTED}
-    news: dict[str, Any] = {} if assignee is None else {"news": News.ASSIGNED.value}
+    news: dict[str, Any] = (
+        {} if assignee is None else {"news": queries.unless_untold(News.CHANGES_REQUESTED, News.ASSIGNED)}
+    )
     if not await queries.change(tx, scope, id, found_in=waiting, now=now, assigned_to=assignee, **news):
         raise ReviewNotPending()
     await enqueue(tx, scope, TELLING, {}, now=now)

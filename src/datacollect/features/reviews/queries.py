@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, delete, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, true, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.eventstore.event import event_from_body
@@ -202,6 +202,11 @@ async def note_told(tx: Tx, scope: TenantScope, review: Review, news: News) -> b
         is_latest = and_(ours, _r.news == news.value, _r.updated_ms == review.updated_at)
         done = await tx.execute(update(submission_reviews).where(is_latest).values(news=None))
     return bool(done.rowcount)
+
+
+def unless_untold(first: News, news: News) -> ColumnElement[str | None]:
+    """What there is to tell from now on: `first`, if that has not been told, for somebody waits for it."""
+    return case((_r.news == first.value, _r.news), else_=news.value)
 
 
 async def tenants_with_news(view: Reading, *, now: Millis) -> Sequence[TenantId]:
