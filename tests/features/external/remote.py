@@ -14,6 +14,7 @@ from datacollect.adapters.errors import AdapterError, Failure
 from datacollect.adapters.kinds import AdapterKind, Capability, Context
 from datacollect.adapters.options import AdapterOptions
 from datacollect.adapters.port import (
+    Delivery,
     Failed,
     Followed,
     FollowUp,
@@ -73,7 +74,10 @@ class Remote:
     """What the next pull tells besides."""
     unreadable: list[Failure] = field(default_factory=list)
     """Records that the adapter cannot read, pull after pull."""
+    delivery: Delivery = Delivery.DONE
+    """What it has of what is pushed; of what waits it stores nothing."""
     on_push: Callable[[], Any] | None = None
+    on_follow: Callable[[], Any] | None = None
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,6 +148,8 @@ class DoubleAdapter:
         self._require_up()
         if self.remote.on_push is not None:
             await self.remote.on_push()
+        if self.remote.delivery is Delivery.WAITING:
+            return [Pushed(link=one.link, is_open=self.remote.opens, delivery=Delivery.WAITING) for one in records]
         return [self._push(record) for record in records]
 
     def _push(self, record: Outgoing) -> Outcome:
@@ -215,6 +221,8 @@ class DoubleAdapter:
 
     async def follow_up(self, followed: Sequence[Followed]) -> Sequence[FollowUp]:
         self._called("follow_up")
+        if self.remote.on_follow is not None:
+            await self.remote.on_follow()
         return [self.remote.follow_ups[one.guid] for one in followed if one.guid in self.remote.follow_ups]
 
     async def close(self) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from datacollect.adapters.errors import Failure
-from datacollect.adapters.port import FollowUp, FollowUpEvent, Incoming, Link, RecordType
-from datacollect.kernel.clock import Millis
+from datacollect.adapters.port import Delivery, FollowUp, FollowUpEvent, Incoming, Link, RecordType
+from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid, new_guid
 from tests.factories import make_event
@@ -376,6 +376,25 @@ async def test_what_ends_later_there_becomes_an_event_once(exchange: Exchange) -
     assert types.count("program-enrolment-applied") == 1 and "delete-entity" not in types
     assert [one["programId"] for one in (await exchange.entity("in-1"))["data"]["enrolledPrograms"]] == [7]
     assert counts(again) == (0, 0, 0, 0)
+
+
+async def test_what_a_device_saves_while_something_older_is_asked_for_is_not_overwritten_by_that(
+    exchange: Exchange,
+) -> None:
+    remote = exchange.remote
+    await exchange.save("in-1", phone="1")
+    await exchange.run()
+    remote.opens, remote.delivery = True, Delivery.WAITING
+    remote.follow_ups["in-1"] = FollowUp(guid="in-1", state={}, is_open=True, is_requested=True)
+    remote.on_follow = lambda: exchange.save("in-1", phone="3")
+    await exchange.save("in-1", phone="2")
+    await exchange.run()
+    remote.on_follow = None
+    remote.follow_ups["in-1"] = FollowUp(guid="in-1", state={}, is_open=False, is_done=True)
+    [twin] = remote.twins
+    remote.change(twin, at=parse_timestamp(LATE), phone="2")
+    await exchange.run()
+    assert (await exchange.entity("in-1"))["data"]["phone"] == "3"
 
 
 async def test_a_time_that_cannot_be_is_now(exchange: Exchange) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from datacollect.adapters.port import Followed, FollowUp, RecordType
 from datacollect.db import Reading, Tx
@@ -66,10 +67,12 @@ async def take_up(
     tenant: Tenant,
     source: Source,
     found: Sequence[FollowUp],
+    asked: Mapping[str, Mapping[str, Any]],
     *,
     now: Millis,
 ) -> Counts:
-    """Store what has become of them. The caller has locked the log."""
+    """Store what has become of them. The caller has locked the log; `asked` is the data with which the other system was
+    asked, by guid: the entities may have changed meanwhile."""
     counts = Counts()
     guids = {one.guid for one in found}
     records = await record_queries.find_records(tx, scope, source.system, guids)
@@ -94,7 +97,11 @@ async def take_up(
             counts.fail(error_of(LINK_TAKEN, guid=link.guid))
     await links.keep_links(tx, scope, source.system, free)
     after = await take_picture(tx, scope, source.system, guids)
-    kept = [_standing(records[one.guid], one, before, after, now=now) for one in known if one.guid not in refused]
+    kept = [
+        _standing(records[one.guid], one, asked[one.guid], before, after, now=now)
+        for one in known
+        if one.guid not in refused
+    ]
     await record_queries.keep_records(tx, scope, source.system, kept)
     await tell_groups(tx, scope, source.system, [link.guid for link in free if link.guid not in before.links])
     for one in known:
@@ -122,13 +129,14 @@ def _twin(one: FollowUp) -> StoredLink | None:
     return stored(one.guid, one.link) if one.link is not None and is_external_id(one.link.external_id) else None
 
 
-def _standing(record: Record, one: FollowUp, before: Picture, after: Picture, *, now: Millis) -> Record:
+def _standing(
+    record: Record, one: FollowUp, asked: Mapping[str, Any], before: Picture, after: Picture, *, now: Millis
+) -> Record:
     kept = replace(record, state=one.state, is_open=one.is_open, updated_at=now)
     if one.is_done:
         kept = replace(kept, seen=with_done(kept.seen))
-    entity = before.entities.get(one.guid)
-    if one.is_requested and entity is not None:
-        kept = replace(kept, seen=with_asked(kept.seen, content_of(entity.data)))
+    if one.is_requested:
+        kept = replace(kept, seen=with_asked(kept.seen, asked))
     if record.standing is Standing.AGREED and record.agreed_key == before.key(record.guid):
         # What the hub has just stored comes from there.
         return kept.agreed(after.key(record.guid))

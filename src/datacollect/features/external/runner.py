@@ -80,7 +80,8 @@ class _Sent:
 class _Told:
     connection: Connection
     found: Sequence[FollowUp]
-    asked: int
+    asked: Mapping[str, Mapping[str, Any]]
+    """The data with which the adapter was asked, by guid."""
     last: str | None
 
 
@@ -230,12 +231,12 @@ class ExternalSync:
     async def _follow(self, scope: TenantScope, connection: Connection, after: str) -> _Result:
         adapter = connection.adapter
         if not isinstance(adapter, FollowsUp):
-            return _Told(connection, (), 0, None)
+            return _Told(connection, (), {}, None)
         async with self._database.reading(scope) as view:
             followed, last = await following.next_followed(view, scope, connection.system, after=after)
         found = await _asked(connection, adapter.follow_up(followed)) if followed else ()
-        asked = {one.guid for one in followed}
-        return _Told(connection, [one for one in found if one.guid in asked], len(followed), last)
+        asked = {one.guid: one.data for one in followed}
+        return _Told(connection, [one for one in found if one.guid in asked], asked, last)
 
     async def _read_letters(self, scope: TenantScope, connection: Connection, after: str) -> _Letters:
         async with self._database.reading(scope) as view:
@@ -316,11 +317,11 @@ class ExternalSync:
             tenant = await self._locked(work)
             source = self._source(work, told.connection, tenant)
             counts = await following.take_up(
-                work.tx, self._log, work.scope, tenant, source, told.found, now=self._clock.now()
+                work.tx, self._log, work.scope, tenant, source, told.found, told.asked, now=self._clock.now()
             )
         if told.last is not None:
-            return await self._go_on(work, _following(told.last), counts, told.asked)
-        return await self._begin_pull(work, told.connection, counts, told.asked)
+            return await self._go_on(work, _following(told.last), counts, len(told.asked))
+        return await self._begin_pull(work, told.connection, counts, len(told.asked))
 
     async def _begin_pull(self, work: _Work, connection: Connection, counts: Counts, done: int) -> Step:
         if not connection.can(Capability.PULL):
