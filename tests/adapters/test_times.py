@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from datacollect.adapters.times import instant
+from datacollect.adapters.calling import refusal
+from datacollect.adapters.times import http_date, instant
+from datacollect.outgoing import Answer
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,16 @@ from datacollect.adapters.times import instant
 )
 def test_a_time_is_read_to_the_millisecond_it_is_in(text: Any, expected: int | None) -> None:
     assert instant(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 16 Nov 99999999999999 13:32:02 GMT",
+        "Mon, 16 Nov 2026 99999999999999:32:02 GMT",
+        "Mon, 16 Nov 2026 13:32:02 +99999999999999999999",
+    ],
+)
+def test_a_date_with_numbers_that_no_date_has_is_none(text: str) -> None:
+    assert http_date(text) is None
+    assert refusal(Answer(503, {"retry-after": text}, b""), "read").retry_after_seconds is None

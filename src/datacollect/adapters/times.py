@@ -29,6 +29,6 @@ def http_date(text: str | None) -> Millis | None:
     """The header `Date` of an answer. None if there is none, or it is none."""
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return None if moment.tzinfo is None else Millis((moment - _EPOCH) // _MILLISECOND)

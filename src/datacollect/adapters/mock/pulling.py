@@ -8,7 +8,6 @@ The mark is the time of the newest record seen, less a second: a change that was
 one that we have seen. Who runs the adapter skips what it knows.
 """
 
-import email.utils
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,7 +19,7 @@ from datacollect.adapters.errors import Failure
 from datacollect.adapters.mock.mapping import NAMES, Kind, incoming
 from datacollect.adapters.mock.options import MockOptions
 from datacollect.adapters.port import Incoming, Page
-from datacollect.adapters.times import instant
+from datacollect.adapters.times import http_date, instant
 from datacollect.kernel.clock import Millis, format_timestamp
 
 LIMIT = 100
@@ -78,7 +77,7 @@ class Puller:
         except CallFailed as failed:
             raise failed.error(_CODES[mark.kind]) from None
         if mark.begun is None:
-            mark = replace(mark, begun=_date(reply))
+            mark = replace(mark, begun=http_date(reply.headers.get("date")))
         unseen = _unseen(mark, items)
         if unseen is None:
             return Page(records=(), mark=replace(mark, back=mark.back * 10).as_text(), is_last=False)
@@ -158,13 +157,6 @@ def _through(mark: _Mark) -> _Mark:
     if mark.kind == "persons":
         return _Mark(persons=since, groups=mark.groups, kind="groups")
     return _Mark(persons=mark.persons, groups=since)
-
-
-def _date(reply: Reply) -> int | None:
-    try:
-        return int(email.utils.parsedate_to_datetime(reply.headers.get("date", "")).timestamp() * 1000)
-    except ValueError:
-        return None
 
 
 def _uuid(item: Any) -> str | None:
