@@ -163,6 +163,22 @@ async def test_an_approval_applies_the_event_as_it_was_submitted(world: World) -
     assert_refused(await world.supervisor.do(review, "approve"), 409, "Review is not in pending status")
 
 
+async def test_an_approval_overwrites_no_balance_that_is_kept_since_it_was_submitted(world: World) -> None:
+    await stored(world, "e")
+    review = await world.agent.submitted(
+        make_event("update-individual", entity="e", data={"age": 7, "entitlements": []}, timestamp=LATER)
+    )
+    path = f"/api/apps/{world.program}"
+    config = (await world.admin.get(path)).json() | {"customEventTypes": ["grant-entitlement"]}
+    assert (await world.admin.put(path, json=config)).status_code == 200
+    rice = {"entitlements": [{"id": "rice", "allocated": 10}]}
+    grant = make_event("grant-entitlement", entity="e", data=rice, timestamp="2001-01-01T00:00:00.000Z")
+    assert (await push(world.admin, world.program, grant)).status_code == 200
+    await world.supervisor.done(review, "approve")
+    data = (await world.admin.get("/api/entities/e", params={"configId": world.program})).json()["data"]
+    assert (data["age"], data["entitlements"]) == (7, rice["entitlements"])
+
+
 async def test_history_tells_who_submitted_and_who_approved(world: World) -> None:
     review = await world.agent.submitted(make_event(entity="e"))
     await world.supervisor.done(review, "approve")

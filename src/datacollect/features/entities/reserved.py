@@ -1,12 +1,23 @@
 """Keys of an entity's data that forms may not write, because events of their own keep them. Pure."""
 
+from dataclasses import replace
 from typing import Any
 
+from datacollect.eventstore.event import Event
+from datacollect.features.entities.model import reserved_keys
 from datacollect.features.entities.touched import DEEPEST_NESTING
+from datacollect.kernel.tenancy import Tenant
 
 Path = list[str | int]
 
 _WRITING = ("create-", "update-", "add-member")
+
+
+def as_taken_now(event: Event, tenant: Tenant) -> Event:
+    """What has waited, without the keys that the program has reserved since it came: a push of it would be taken without
+    them, too."""
+    data, paths = without_reserved(event.type, event.data, reserved_keys(tenant.custom_event_types))
+    return replace(event, data=data) if paths else event
 
 
 def without_reserved(

@@ -9,8 +9,7 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event, event_from_body
 from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.log import EventLog, Rejection
-from datacollect.features.entities.model import reserved_keys
-from datacollect.features.entities.reserved import without_reserved
+from datacollect.features.entities.reserved import as_taken_now
 from datacollect.features.quarantine import queries
 from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound, TooLargeTogether
 from datacollect.features.quarantine.model import (
@@ -156,9 +155,8 @@ async def replay(
     # The log first, as every push does: who comes second finds the row closed.
     await log.lock(tx, scope)
     found = await queries.lock_rows(tx, scope, ids)
-    reserved = reserved_keys(tenant.custom_event_types)
     events = {
-        row.id: _as_taken_now(event_to_replay(row, edited.get(row.id)), reserved)
+        row.id: as_taken_now(event_to_replay(row, edited.get(row.id)), tenant)
         for row in found.values()
         if row.status is Status.OPEN
     }
@@ -189,12 +187,6 @@ async def replay(
     ]
     await queries.close(tx, scope, done)
     return _verdicts(ids, found, refused, {row.id for row in done}, Outcome.REPLAYED)
-
-
-def _as_taken_now(event: Event, reserved: frozenset[str]) -> Event:
-    """Without keys that the program has reserved since the event came: a push of it would be taken without them, too."""
-    data, paths = without_reserved(event.type, event.data, reserved)
-    return replace(event, data=data) if paths else event
 
 
 async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str, now: Millis) -> Sequence[Verdict]:

@@ -11,6 +11,7 @@ from datacollect.eventstore.checks import Mismatch
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.features.entities.entity import Entity
+from datacollect.features.entities.reserved import as_taken_now
 from datacollect.features.entities.service import current_data, entity_or_end
 from datacollect.features.forms.service import keep_findings
 from datacollect.features.reviews import looking, queries
@@ -75,6 +76,7 @@ async def approve(
     # The log first, as every push does: what the record holds must not change between looking and the event.
     await log.lock(tx, scope)
     review = await _to_decide(tx, scope, id)
+    review = replace(review, event=as_taken_now(review.event, tenant))
     held = await entity_or_end(tx, scope, review.entity_guid)
     if is_gone(review, held):
         raise ReviewedEntityGone()
@@ -121,7 +123,7 @@ async def _apply(
     *,
     now: Millis,
 ) -> None:
-    event = review.event
+    event = as_taken_now(review.event, tenant)
     outcome = _outcome(event, held, decision, user_id=scope.actor.event_user_id, now=now)
     # What has been decided here counts as written now, or a later write that the reviewer has seen would win over it.
     origin = Origin.CLIENT if outcome is None else Origin.DERIVED
