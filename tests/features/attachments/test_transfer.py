@@ -14,7 +14,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import LocalStore, ObjectKey, Opened
-from tests.factories import make_program, new_id
+from tests.factories import make_program, new_id, pull_audit
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +167,19 @@ async def test_what_is_handed_over_meanwhile_is_taken_out_once(
     assert out.attachments == 3
     taken = await take_in(hub, await make_program(admin), folder)
     assert (taken.attachments, taken.there_before) == (3, 0)
+
+
+async def test_what_a_folder_brought_before_it_was_refused_is_in_the_audit_trail(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    for _ in range(3):
+        await attach(admin, program, a_photo())
+    await take_out(hub, program, folder)
+    last = json.loads((folder / MANIFEST).read_text().splitlines()[-2])["hash"]
+    (folder / "files" / last[:2] / last).write_bytes(b"another one")
+    other = await make_program(admin)
+    with pytest.raises(ImportContradicts):
+        await take_in(hub, other, folder)
+    entries = (await pull_audit(admin, other, limit=100)).json()
+    told = [entry["changes"] for entry in entries if entry["action"] == "attachments-imported"]
+    assert told == [{"attachments": 2}]

@@ -217,23 +217,28 @@ class AttachmentImporter:
         """
         done = Transferred()
         read_manifest(folder)
-        for line in _lines(folder):
-            attachment = _attachment_of(line)
-            if await self._keeper.has(scope, attachment):
-                done.there_before += 1
-            else:
-                async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
-                    await _read_into(_file_of(folder, line.hash), incoming)
-                    spooled = await incoming.finish()
-                    _require_same(line, spooled)
-                    await self._keeper.take_in(scope, attachment, spooled)
-                done.attachments += 1
-                done.size_bytes += spooled.size_bytes
-            if progress is not None:
-                progress(done.attachments + done.there_before)
-        if done.attachments:
-            await self._keeper.note_import(scope, done.attachments)
+        try:
+            for line in _lines(folder):
+                await self._take_in(scope, folder, line, done)
+                if progress is not None:
+                    progress(done.attachments + done.there_before)
+        finally:
+            if done.attachments:
+                await self._keeper.note_import(scope, done.attachments)
         return done
+
+    async def _take_in(self, scope: TenantScope, folder: Path, line: Line, done: Transferred) -> None:
+        attachment = _attachment_of(line)
+        if await self._keeper.has(scope, attachment):
+            done.there_before += 1
+            return
+        async with self._spool.receiving(most_bytes=_LARGEST_FILE) as incoming:
+            await _read_into(_file_of(folder, line.hash), incoming)
+            spooled = await incoming.finish()
+            _require_same(line, spooled)
+            await self._keeper.take_in(scope, attachment, spooled)
+        done.attachments += 1
+        done.size_bytes += spooled.size_bytes
 
 
 def read_manifest(folder: Path) -> tuple[str, int]:
