@@ -11,7 +11,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid, new_guid
 from tests.factories import make_event
 from tests.features.external.exchanging import Exchange, counts
-from tests.features.external.remote import Twin
+from tests.features.external.remote import DoubleAdapter, Twin
 
 pytestmark = pytest.mark.anyio
 
@@ -395,6 +395,17 @@ async def test_what_a_device_saves_while_something_older_is_asked_for_is_not_ove
     remote.change(twin, at=parse_timestamp(LATE), phone="2")
     await exchange.run()
     assert (await exchange.entity("in-1"))["data"]["phone"] == "3"
+
+
+async def test_a_version_that_no_database_keeps_holds_nothing_up(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DoubleAdapter, "_link", lambda _, twin: Link(external_id=twin.key, version="\0"))
+    await exchange.save("in-1", name="Eva")
+    exchange.remote.extra = [told("x-1", version="3\0"), told("x-2", data={"name": "Ben"})]
+    job = await exchange.run()
+    assert (job["status"], counts(job)) == ("success", (1, 2, 0, 0))
+    assert {one["name"] for one in await exchange.entities()} == {"Ana", "Ben", "Eva"}
 
 
 async def test_a_time_that_cannot_be_is_now(exchange: Exchange) -> None:

@@ -42,7 +42,7 @@ from datacollect.features.external.model import (
     stage_of,
 )
 from datacollect.features.external.picture import Picture, take_picture
-from datacollect.features.external.pushing import is_external_id, tell_groups
+from datacollect.features.external.pushing import is_external_id, kept_version, tell_groups
 from datacollect.features.external.record_queries import Letter
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -167,7 +167,8 @@ def _sorted_out(
     for one in incoming:
         failure = _unreadable(one)
         if failure is None:
-            sound.append(replace(one, data=readable(dict(one.data)), state=readable(dict(one.state))))
+            data, state = readable(dict(one.data)), readable(dict(one.state))
+            sound.append(replace(one, data=data, state=state, version=kept_version(one.version)))
         else:
             key = one.external_id if is_external_id(one.external_id) else derived_guid("", "unkeyed", repr(one)[:200])
             letters.append(letter_about(source, key, None, None, failure, is_due=False, now=now))

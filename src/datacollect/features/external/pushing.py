@@ -337,7 +337,12 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
 
 
 def stored(guid: str, link: Link) -> StoredLink:
-    return StoredLink(guid, link.external_id, link.version, link.state)
+    return StoredLink(guid, link.external_id, kept_version(link.version), link.state)
+
+
+def kept_version(version: str | None) -> str | None:
+    """None in place of one that a database cannot keep: the record is compared by its fields then."""
+    return None if version is not None and "\0" in version else version
 
 
 def _newly_linked(offers: Iterable[Offer], found: Iterable[StoredLink]) -> list[str]:
