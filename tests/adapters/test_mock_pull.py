@@ -161,6 +161,28 @@ async def test_a_registry_in_any_other_order_loses_nothing(
     assert made[0] in guids(records)
 
 
+@pytest.mark.parametrize("is_read_meanwhile", [True, False])
+async def test_a_registry_whose_clock_was_ahead_for_a_while_hides_nothing(
+    mock_adapter: Make, registry: MockRegistry, micros: Micros, system: RemoteSystem, is_read_meanwhile: bool
+) -> None:
+    def dated(request: Request) -> Answer:
+        answer = original(request)
+        return Answer(answer.status, answer.document, {"Date": formatdate(micros.now / 1_000_000, usegmt=True)})
+
+    original, system._handle = registry.handle, dated
+    week = 7 * 24 * 3600 * 1_000_000
+    micros.now += week
+    registry.add_person(given_name="Ahead")
+    registry.add_group("Ahead")
+    mark = (await pulled(mock_adapter()))[1] if is_read_meanwhile else None
+    micros.now -= week
+    _, mark = await pulled(mock_adapter(), mark)
+    micros.now += 60_000_000
+    later = {registry.add_person(given_name="Later")["uuid"], registry.add_group("Later")["uuid"]}
+    records, _ = await pulled(mock_adapter(), mark)
+    assert later <= guids(records)
+
+
 async def test_a_resource_without_a_key_is_skipped_and_one_that_cannot_be_read_is_named(
     mock_adapter: Make, registry: MockRegistry, system: RemoteSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -470,6 +470,20 @@ async def test_a_time_in_the_future_hides_nothing(workflow: OpenFnWorkflow, cont
     assert read_mark(mark).newest == context.clock.now()
 
 
+async def test_what_changes_after_the_clock_was_set_back_is_not_left_out(
+    workflow: OpenFnWorkflow, context: Context
+) -> None:
+    assert isinstance(context.clock, SetClock)
+    week = 7 * 24 * 3600 * 1000
+    context.clock.turn(week)
+    workflow.give(item(1, timestamp=format_timestamp(context.clock.now())))
+    _, mark, _ = await pull_all(adapter_of(context, workflow))
+    context.clock.turn(-week)
+    workflow.give(item(2, timestamp=format_timestamp(context.clock.now())))
+    records, _, _ = await pull_all(adapter_of(context, workflow), mark)
+    assert "p-2" in {record.external_id for record in records}
+
+
 @pytest.mark.parametrize("answer", [Instead(200), Instead(204), Instead(405), Instead(200, {"status": "ok"})])
 async def test_a_workflow_that_gives_nothing_leaves_the_mark(
     workflow: OpenFnWorkflow, context: Context, answer: Fault

@@ -78,6 +78,8 @@ class Puller:
             raise failed.error(_CODES[mark.kind]) from None
         if mark.begun is None:
             mark = replace(mark, begun=http_date(reply.headers.get("date")))
+            if _is_ahead(mark):
+                return Page(records=(), mark=_anew(mark).as_text(), is_last=False)
         unseen = _unseen(mark, items)
         if unseen is None:
             return Page(records=(), mark=replace(mark, back=mark.back * 10).as_text(), is_last=False)
@@ -136,6 +138,16 @@ def _unseen(mark: _Mark, items: Sequence[Any]) -> Sequence[Any] | None:
     return items if is_older else None
 
 
+def _is_ahead(mark: _Mark) -> bool:
+    """Whether a record, or a clock that has been set back since, has told a time that the registry has not reached yet."""
+    return mark.since is not None and mark.begun is not None and mark.since > mark.begun + _OVERLAP_MS
+
+
+def _anew(mark: _Mark) -> _Mark:
+    """Read all of this kind: nobody knows what has changed since."""
+    return _Mark(groups=mark.groups) if mark.kind == "persons" else _Mark(persons=mark.persons, kind="groups")
+
+
 def _read_times(mark: _Mark, items: Sequence[Any]) -> _Mark:
     times = [_changed(item) for item in items]
     known = [time for time in times if time is not None]
@@ -152,6 +164,9 @@ def _through(mark: _Mark) -> _Mark:
     """At the end of the list: the other kind is next, and this one goes on from here in the next run."""
     # Records in any other order may have been changed behind our back, at any time since we began.
     newest = mark.newest if mark.sorted else mark.begun
+    if newest is not None and mark.begun is not None:
+        # A time ahead of the registry's clock would keep all that changes until then from us.
+        newest = min(newest, mark.begun + _OVERLAP_MS)
     known = [since for since in (mark.since, None if newest is None else newest - _OVERLAP_MS) if since is not None]
     since = max(known, default=None)
     if mark.kind == "persons":
