@@ -4,6 +4,7 @@ uvicorn's, but for what happens when it is told to end while it waits for a proc
 process has been replaced, which can take minutes, and who ends hubs (systemd, Kubernetes) does not wait so long.
 """
 
+import contextlib
 import signal
 import socket
 import threading
@@ -85,13 +86,18 @@ class Supervisor(Multiprocess):
         process.terminate()
 
     def _lives(self, process: Process) -> bool:
-        """In many short waits: in one long wait nobody would hear that the hub is to end. It is then told to, alive or not."""
+        """In many short waits: in one long wait nobody would hear that the hub is to end. It is then told to, alive or not.
+
+        It is asked once: who does not answer does not read either, and the pipe takes fewer questions than a minute has waits.
+        """
         deadline = time.monotonic() + self._worker_seconds
-        while not self.should_exit.is_set() and time.monotonic() < deadline:
-            if process.is_alive(timeout=_POLL_SECONDS):
-                return True
-            if not process.process.is_alive():
-                return False
+        with contextlib.suppress(OSError, EOFError):
+            while process.parent_conn.poll():
+                process.parent_conn.recv()  # what it said too late
+            process.parent_conn.send(b"ping")
+            while not self.should_exit.is_set() and time.monotonic() < deadline and process.process.is_alive():
+                if process.parent_conn.poll(_POLL_SECONDS):
+                    return True
         return self.should_exit.is_set()
 
 

@@ -1,0 +1,50 @@
+import multiprocessing
+import signal
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from uvicorn.supervisors.multiprocess import SIGNALS, Process
+
+from datacollect.cli.supervisor import Supervisor
+
+_CONFIG = uvicorn.Config("tests.unit.test_supervisor:app", workers=1, log_config=None)
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield Supervisor(_CONFIG, [], worker_seconds=1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def stuck() -> Iterator[Process]:
+    """A process that lives, and neither answers nor ends when it is told to."""
+    process = Process(_CONFIG, [])
+    process.process = multiprocessing.get_context("spawn").Process(target=_be_stuck, args=(process.child_conn,))
+    process.start()
+    assert process.parent_conn.recv() == "stuck"
+    yield process
+    process.process.kill()
+    process.process.join()
+
+
+def _be_stuck(pipe: "multiprocessing.connection.Connection[str, bytes]") -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.send("stuck")
+    while True:
+        signal.pause()
+
+
+def test_a_process_that_does_not_answer_is_asked_once(supervisor: Supervisor, stuck: Process) -> None:
+    """A pipe takes some 280 questions: with the next one the parent was stuck as well, and heard of nothing any more."""
+    assert not supervisor._lives(stuck)
+    assert stuck.child_conn.recv() == b"ping"
+    assert not stuck.child_conn.poll()
+
+
+def test_what_a_process_said_too_late_is_no_answer(supervisor: Supervisor, stuck: Process) -> None:
+    stuck.child_conn.send(True)
+    assert not supervisor._lives(stuck)
