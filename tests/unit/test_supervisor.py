@@ -14,7 +14,7 @@ _CONFIG = uvicorn.Config("tests.unit.test_supervisor:app", workers=1, log_config
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield Supervisor(_CONFIG, [], worker_seconds=1)
+    yield Supervisor(_CONFIG, [], worker_seconds=1, end_seconds=0.5)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -48,3 +48,12 @@ def test_a_process_that_does_not_answer_is_asked_once(supervisor: Supervisor, st
 def test_what_a_process_said_too_late_is_no_answer(supervisor: Supervisor, stuck: Process) -> None:
     stuck.child_conn.send(True)
     assert not supervisor._lives(stuck)
+
+
+def test_one_that_does_not_end_is_killed_and_the_next_one_is_replaced(supervisor: Supervisor, stuck: Process) -> None:
+    """It was waited for without an end: nobody was replaced any more, and nobody who died."""
+    stuck.terminate()
+    supervisor._ending.append((stuck, 0.5))
+    assert supervisor._has_ended(stuck)
+    assert stuck.exitcode == -signal.SIGKILL
+    assert supervisor._ending == []

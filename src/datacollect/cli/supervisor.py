@@ -26,11 +26,19 @@ _UNREADY_SECONDS = 10.0
 
 
 class Supervisor(Multiprocess):
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, worker_seconds: float) -> None:
-        """`worker_seconds` is how long a process may take to start, or to say that it lives."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        *,
+        worker_seconds: float,
+        end_seconds: float = _END_SECONDS,
+    ) -> None:
+        """`worker_seconds` is how long a process may take to start, or to say that it lives; `end_seconds`, to end."""
         super().__init__(config, sockets)
         self.should_exit = _Asked(self.signal_queue)
         self._worker_seconds = worker_seconds
+        self._end_seconds = end_seconds
         self._ending: list[tuple[Process, float]] = []
         """Those that were told to end and have no place among the processes any more, and how long they may take."""
 
@@ -43,9 +51,9 @@ class Supervisor(Multiprocess):
                 self._give_up(new)
                 return
             self.processes[index] = new
-            self._tell_to_end(old, _END_SECONDS)
-            while old.process.is_alive() and not self.should_exit.is_set():
-                old.process.join(_POLL_SECONDS)
+            self._tell_to_end(old, self._end_seconds)
+            if not self._has_ended(old):
+                return
 
     def keep_subprocess_alive(self) -> None:
         for index, process in enumerate(self.processes):
@@ -61,12 +69,9 @@ class Supervisor(Multiprocess):
             self.processes[index] = self._started()
 
     def join_all(self) -> None:
-        for process, seconds in [*((process, _END_SECONDS) for process in self.processes), *self._ending]:
+        for process, seconds in [*((process, self._end_seconds) for process in self.processes), *self._ending]:
             process.process.join(seconds)
-            if process.process.is_alive():
-                _log.error("server.process_killed", pid=process.pid)
-                process.process.kill()
-                process.process.join()
+            self._kill(process)
 
     def _started(self) -> Process:
         process = Process(self.config, self.sockets)
@@ -80,6 +85,23 @@ class Supervisor(Multiprocess):
         new.kill()
         new.join()
         _log.error("server.replacement_given_up", seconds=self._worker_seconds)
+
+    def _has_ended(self, old: Process) -> bool:
+        """Wait for one that was told to end, and kill it after its time; False if the hub is to end meanwhile."""
+        deadline = time.monotonic() + self._end_seconds
+        while old.process.is_alive() and time.monotonic() < deadline:
+            if self.should_exit.is_set():
+                return False
+            old.process.join(_POLL_SECONDS)
+        self._kill(old)
+        self._ending.remove((old, self._end_seconds))
+        return True
+
+    def _kill(self, process: Process) -> None:
+        if process.process.is_alive():
+            _log.error("server.process_killed", pid=process.pid)
+            process.process.kill()
+            process.process.join()
 
     def _tell_to_end(self, process: Process, seconds: float) -> None:
         self._ending.append((process, seconds))
