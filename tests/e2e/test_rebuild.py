@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
@@ -183,3 +183,18 @@ async def test_a_rebuild_that_was_killed_goes_on_where_it_stopped(
     assert (await rebuild(run))[0] == 0
     assert await filled.state(scope) == live
     assert await filled.reached(scope) is None
+
+
+@pytest.mark.parametrize("argument", [(), ("--check",)])
+async def test_a_newer_release_s_database_is_left_as_it_is(run: Run, filled: Filled, argument: tuple[str, ...]) -> None:
+    """Its states are made by rules that this release does not have."""
+    scope = await filled.add("p", HOUSEHOLD)
+    async with filled.database.transaction(scope) as tx:
+        await tx.execute(update(entities).where(entities.c.guid == "a").values(name="By newer rules"))
+    async with filled.database.transaction() as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    live = await filled.state(scope)
+    code, lines, told = await rebuild(run, *argument)
+    assert (code, lines) == (1, [])
+    assert "not up to date" in told
+    assert await filled.state(scope) == live

@@ -3,23 +3,22 @@
 import asyncio
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from datacollect.assembly import create_rebuilder, event_store
-from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
+from datacollect.cli.beside import require_current
+from datacollect.cli.database import logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
-from datacollect.db import EVERY_TENANT, Database, Reading
+from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.database import closing
 from datacollect.eventstore.verification import logs
 from datacollect.features.entities.rebuilding import Failure, Outcome
 from datacollect.features.entities.rebuilt import Difference
-from datacollect.features.entities.tables import rebuilds
-from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
@@ -47,8 +46,9 @@ def rebuild_state(
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
+            await require_current(database)
             async with database.reading(EVERY_TENANT) as view:
-                chosen = await _chosen(view, tenant or [])
+                chosen = logs_asked_for(tenant or [], await logs(view))
             fine = True
             for name in chosen:
                 fine &= await _rebuild_one(database, name, check=check, show_values=show_values)
@@ -58,15 +58,6 @@ def rebuild_state(
     gc.set_threshold(200_000)
     if not asyncio.run(work()):
         raise typer.Exit(_WRONG)
-
-
-async def _chosen(view: Reading, asked: Sequence[str]) -> Sequence[TenantId]:
-    """The tenants asked for, or all that have a log."""
-    if not await has_table(view, rebuilds):
-        raise StartupError(
-            "This database is not there or not up to date. Check DATA_DIR or DATABASE_URL, and run `datacollect migrate`."
-        )
-    return logs_asked_for(asked, await logs(view))
 
 
 async def _rebuild_one(database: Database, tenant: TenantId, *, check: bool, show_values: bool) -> bool:
