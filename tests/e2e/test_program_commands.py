@@ -1,6 +1,7 @@
 """`datacollect program …` as somebody at a terminal or a script uses it."""
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def test_secrets_are_masked_unless_they_are_asked_for(run: Run, tmp_path: Path) 
     assert "s3cret" not in masked.stdout and "********" in masked.stdout
     told(run, "program", "update", "-", stdin=masked.stdout)
     kept = tmp_path / "kept.json"
+    assert run("program", "export", "camp", "--out", str(kept)).returncode == 0
+    kept.chmod(0o644)
     assert run("program", "export", "camp", "--secrets", "--out", str(kept)).returncode == 0
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert json.loads(kept.read_text())["externalSync"] == bridge
     assert "s3cret" not in run("program", "show", "camp", "--json").stdout
 

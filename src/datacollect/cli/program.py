@@ -157,7 +157,7 @@ def export_program(
         if out is None:
             sys.stdout.buffer.write(content)
         else:
-            write_file(out, content)
+            write_file(out, content, is_secret=secrets)
 
 
 @app.command("list")
