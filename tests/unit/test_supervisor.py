@@ -57,3 +57,16 @@ def test_one_that_does_not_end_is_killed_and_the_next_one_is_replaced(supervisor
     assert supervisor._has_ended(stuck)
     assert stuck.exitcode == -signal.SIGKILL
     assert supervisor._ending == []
+
+
+@pytest.mark.parametrize("is_to_end", [True, False])
+def test_the_hub_hears_that_it_is_to_end_while_there_is_one_process_less(
+    supervisor: Supervisor, stuck: Process, is_to_end: bool
+) -> None:
+    supervisor.processes, supervisor.processes_num = [Process(_CONFIG, []), stuck], 2
+    if is_to_end:
+        supervisor.signal_queue.append(signal.SIGTERM)
+    supervisor.handle_ttou()
+    assert (len(supervisor.processes), supervisor.processes_num) == (1, 1)
+    assert stuck.process.is_alive() is is_to_end
+    assert supervisor._ending == ([(stuck, 0.5)] if is_to_end else [])

@@ -55,6 +55,13 @@ class Supervisor(Multiprocess):
             if not self._has_ended(old):
                 return
 
+    def handle_ttou(self) -> None:
+        if self.processes_num > 1:
+            self.processes_num -= 1
+            old = self.processes.pop()
+            self._tell_to_end(old, self._end_seconds)
+            self._has_ended(old)
+
     def keep_subprocess_alive(self) -> None:
         for index, process in enumerate(self.processes):
             if self._lives(process):
