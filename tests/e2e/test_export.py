@@ -137,3 +137,21 @@ async def test_a_file_that_breaks_off_on_the_way_does_not_arrive_as_a_whole_one(
                 with pytest.raises(httpx2.RemoteProtocolError):
                     await client.get("/api/entities/export", params=query | {"format": format, "what": "events"})
             assert (await client.get("/health")).status_code == 200
+
+
+async def test_a_database_with_tables_of_something_else_is_refused_in_one_line(
+    filled: Database, run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    await asyncio.to_thread(run, "export", PROGRAM, "--out", str(tmp_path / "kept.json"))
+    other = tmp_path / "other"
+    other.mkdir()
+    with sqlite3.connect(other / "hub.sqlite3") as database:
+        database.execute("CREATE TABLE users (id)")
+    database.close()
+    for name in ("POSTGRES", "DATABASE_URL"):
+        environment.pop(name, None)
+    environment["DATA_DIR"] = str(other)
+    refused = await asyncio.to_thread(run, "import", str(tmp_path / "kept.json"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("datacollect: The tables cannot be made or changed")
+    assert refused.stderr.count("\n") == 1

@@ -21,12 +21,18 @@ from datacollect.assembly import (
     create_importer,
 )
 from datacollect.cli.alone import alone_in
-from datacollect.cli.database import has_table, no_such_program, open_configured, require_data, require_reachable
+from datacollect.cli.database import (
+    bring_up_to_date,
+    has_table,
+    no_such_program,
+    open_configured,
+    require_data,
+    require_reachable,
+)
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
 from datacollect.db.database import closing
-from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import Anchor, chain_text, read_anchors, write_anchor
 from datacollect.eventstore.tables import log_heads
 from datacollect.features.attachments.transfer import read_manifest
@@ -191,7 +197,7 @@ async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported
         anchors.setdefault(anchor.position, []).append(anchor.chain_hash)
     async with closing(open_configured(settings)) as database:
         await require_reachable(database)
-        await migrate(database)
+        await bring_up_to_date(database)
         rows = metadata.head.position + sum(metadata.entities_by_form.values())
         with progress_bar(tenant, rows) as progress:
             imported = await create_importer(database).take_in(
