@@ -152,6 +152,16 @@ async def test_what_was_made_after_the_restore_is_delivered_once(place: Place) -
         assert [await place.sync(scope, device) for device in devices] == [0, 0]
 
 
+async def test_a_first_page_says_of_which_history_it_is(place: Place) -> None:
+    scope = await place.new_log()
+    await place.push(scope, *map(event_at, range(2)))
+    await place.put_back(scope)
+    await place.push(scope, *map(event_at, range(2, 6)))
+    device = Device("keeper")
+    assert await place.sync(scope, device) == 0
+    assert len(device.known) == 6
+
+
 async def test_a_hub_that_ran_before_it_was_told_is_told_when_the_backup_was_made(place: Place) -> None:
     scope = await place.new_log()
     await place.push(scope, event_at(1), event_at(2))

@@ -140,8 +140,11 @@ ON CONFLICT (tenant_id, number) DO UPDATE SET epoch = excluded.epoch, packed = e
 WHERE log_segments.epoch <> excluded.epoch""",
     drop_segment="DELETE FROM log_segments WHERE tenant_id = $1 AND number = $2",
     held=f"SELECT e.guid, e.occurred_ms, e.content_hash {_BY_GUID}",
+    # Who was located in a history knows its name.
     read=f"""
-SELECT position, occurred_ms, guid, body FROM events
+SELECT position, occurred_ms, guid, body,
+  CASE WHEN $3::text IS NULL THEN (SELECT epoch FROM log_heads WHERE tenant_id = $1) END AS epoch
+FROM events
 WHERE tenant_id = $1 AND position > $2 AND {_STILL} ORDER BY position LIMIT $4""",
     read_at=f"""
 SELECT position, occurred_ms, guid, entity_guid, body FROM events

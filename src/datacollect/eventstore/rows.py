@@ -94,13 +94,14 @@ def events_from_rows(rows: Iterable[Sequence[Any]]) -> list[StoredEvent]:
 
 
 def page_from_rows(found: Portion[Sequence[Any]], *, after: int, limit: int) -> Page:
-    """Rows of (position, occurred_ms, guid, body)."""
+    """Rows of (position, occurred_ms, guid, body, the epoch if the cursor is to say it)."""
     rows = found.rows
     if not rows:
         return Page((), None, after)
-    position, occurred, guid, *_ = rows[-1]
+    position, occurred, guid, _, epoch, *_ = rows[-1]
     full = found.is_cut or len(rows) == limit
-    return Page([row[3] for row in rows], Cursor(Millis(occurred), guid) if full else None, position)
+    mark = mark_of(epoch) if epoch is not None else 0
+    return Page([row[3] for row in rows], Cursor(Millis(occurred), guid, mark) if full else None, position)
 
 
 def delivered_from_rows(found: Portion[Sequence[Any]]) -> Portion[DeliveredEvent]:

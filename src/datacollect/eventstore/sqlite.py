@@ -131,8 +131,11 @@ WHERE log_segments.epoch <> excluded.epoch""",
     held="""
 SELECT e.guid, e.occurred_ms, e.content_hash
 FROM json_each(?2) AS asked CROSS JOIN events e ON e.tenant_id = ?1 AND e.guid = asked.value""",
+    # Who was located in a history knows its name.
     read=f"""
-SELECT position, occurred_ms, guid, body FROM events
+SELECT position, occurred_ms, guid, body,
+  CASE WHEN ?3 IS NULL THEN (SELECT epoch FROM log_heads WHERE tenant_id = ?1) END AS epoch
+FROM events
 WHERE tenant_id = ?1 AND position > ?2 AND {_STILL} ORDER BY position LIMIT ?4""",
     read_at=f"""
 SELECT e.position, e.occurred_ms, e.guid, e.entity_guid, e.body
