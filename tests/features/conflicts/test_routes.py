@@ -164,6 +164,38 @@ async def test_merged_data_cannot_choose_the_external_record(admin: AsyncClient)
     assert "externalId" not in data
 
 
+@pytest.mark.parametrize("resolution", ["remote", "merged"])
+async def test_a_decision_writes_no_balance(admin: AsyncClient, resolution: str) -> None:
+    """Only events of their own do: of a grant that came after the delete, too, and of a person who was not deleted."""
+    program = await make_program(admin, customEventTypes=["grant-entitlement"])
+    await push(admin, program, make_event(entity="e", data={"name": "Ana", "age": 1}, timestamp=EARLY))
+    ended = make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE)
+    granted = {"entitlements": [{"id": "food", "allocated": 3}], "age": 2}
+    late = make_event("grant-entitlement", entity="e", data=granted, timestamp=EARLY)
+    for event in (ended, late):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    merged = granted | {"grantHistory": [], "redemptionHistory": [], "pendingProgramEnrolments": []}
+    body = {"resolution": resolution} | ({"mergedData": merged} if resolution == "merged" else {})
+    assert (await decide(admin, program, conflict["guid"], **body)).status_code == 200
+    assert await data_of(admin, program) == {"name": "Unnamed Individual", "age": 2}
+    assert (await pull_all(admin, program))[-1]["data"] == {"age": 2}
+
+
+async def test_a_decision_for_nothing_but_a_balance_brings_nothing(admin: AsyncClient) -> None:
+    program = await make_program(admin, customEventTypes=["grant-entitlement"])
+    await push(admin, program, make_event(entity="e", timestamp=EARLY))
+    ended = make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE)
+    granted = {"entitlements": [{"id": "food", "allocated": 3}]}
+    late = make_event("grant-entitlement", entity="e", data=granted, timestamp=EARLY)
+    for event in (ended, late):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert len(await pull_all(admin, program)) == 3
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 0
+
+
 async def test_a_batch_of_many_conflicts_takes_a_constant_number_of_statements(admin: AsyncClient, hub: Any) -> None:
     program = await make_program(admin)
     counts = []

@@ -13,6 +13,7 @@ from datacollect.features.conflicts.errors import ConflictNotFound, ConflictReso
 from datacollect.features.conflicts.model import ConflictRecord, Resolution, outcome_event
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.projection import Applied
+from datacollect.features.entities.reserved import as_taken_now
 from datacollect.features.entities.service import current_data
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -89,7 +90,7 @@ async def resolve(
 ) -> ConflictRecord:
     """Decide a conflict, and append the event that brings every device to the outcome, in one transaction.
 
-    Raises `ConflictNotFound`, or `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
+    As a form's, it is taken without the keys that events of their own keep. Raises `ConflictNotFound`, or `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
     """
     conflict = await get_conflict(tx, scope, guid)
     merged_data = dict(merged or {}) if resolution is Resolution.MERGED else None
@@ -102,7 +103,8 @@ async def resolve(
         raise ConflictResolved()
     current = await current_data(tx, scope, conflict.entity_guid)
     event = outcome_event(conflict, resolution, merged_data, current, user_id=scope.actor.event_user_id, now=now)
-    if event is not None:
+    event = as_taken_now(event, tenant) if event is not None else None
+    if event is not None and event.data:
         try:
             await log.append(tx, scope, tenant, [event], origin=Origin.DERIVED)
         except BatchRejected as batch:
