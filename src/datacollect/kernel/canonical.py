@@ -55,6 +55,25 @@ def canonical_json(value: Any) -> bytes:
     return _sorted.encode(value) if _is_plain(value) else _write(value).encode()
 
 
+def is_same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, also where a database gives a large number back with all its digits."""
+    return canonical_json(one) == canonical_json(other) or canonical_json(_spelt_out(one)) == canonical_json(
+        _spelt_out(other)
+    )
+
+
+def _spelt_out(value: Any) -> Any:
+    """The value with the whole numbers among its floats as PostgreSQL keeps them."""
+    match value:
+        case float() if value.is_integer():
+            return int(Decimal(repr(value)))
+        case list():
+            return [_spelt_out(item) for item in value]
+        case dict():
+            return {key: _spelt_out(item) for key, item in value.items()}
+    return value
+
+
 _PLAIN = frozenset((str, int, bool, type(None)))
 _JSON = _PLAIN | {dict, list}
 """Without floats, which the encoder writes otherwise."""

@@ -196,6 +196,16 @@ async def test_a_decision_for_nothing_but_a_balance_brings_nothing(admin: AsyncC
     assert (await conflicts_of(admin, program))["unresolvedCount"] == 0
 
 
+@pytest.mark.parametrize("number", [1e22, 10**22, [{"x": -2.5e30}]])
+async def test_the_same_number_is_no_conflict_however_large(admin: AsyncClient, number: Any) -> None:
+    program = await make_program(admin)
+    later = make_event(entity="e", data={"size": number}, timestamp=LATE)
+    earlier = make_event("update-individual", entity="e", data={"size": number}, timestamp=EARLY)
+    assert (await push(admin, program, later)).status_code == 200
+    assert (await push(admin, program, earlier)).status_code == 200
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+
+
 async def test_a_batch_of_many_conflicts_takes_a_constant_number_of_statements(admin: AsyncClient, hub: Any) -> None:
     program = await make_program(admin)
     counts = []

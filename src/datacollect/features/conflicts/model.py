@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
-from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
 
@@ -83,6 +83,6 @@ def _merged(conflict: ConflictRecord, merged: Mapping[str, Any], current: Mappin
     changed = {
         field: value
         for field, value in wanted.items()
-        if field in conflict.lost or field not in seen or canonical_json(seen[field]) != canonical_json(value)
+        if field in conflict.lost or field not in seen or not is_same_json(seen[field], value)
     }
     return _kept(conflict, current) | changed

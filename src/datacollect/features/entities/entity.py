@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
-from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 
 UNKNOWN_FORM = "Unknown"
@@ -245,7 +245,7 @@ def _merge(
     won = False
     for field, value in fields.items():
         if field in data and stamp < (other := held.stamp_of_field(field)):
-            if canonical_json(data[field]) != canonical_json(value):
+            if not is_same_json(data[field], value):
                 lost.append(LostWrite(held.guid, field, data[field], other, value, stamp))
             continue
         data[field] = value
