@@ -343,6 +343,16 @@ async def test_a_member_without_a_place_of_its_own_comes_with_its_group(admin: A
     assert await agent.pull_all(program, there) == []
 
 
+async def test_a_snapshot_names_as_members_only_who_is_one(admin: AsyncClient, agent: Agents) -> None:
+    """An event about a person says nothing of members, though its entity is a group."""
+    program = await make_program(admin)
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "name": "G"}))
+    members = [{"guid": "nobody", "name": "N"}]
+    await push(admin, program, make_event("update-individual", entity="g", data={"members": members}))
+    [snapshot] = await agent.pull_all(program, await agent.of(program, areaIds=["A1"]))
+    assert (snapshot["type"], snapshot["data"]) == ("create-group", {"area_id": "A1", "name": "G"})
+
+
 async def test_kinds_limit_what_is_delivered(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     headers = await agent.of(program, entityTypes=["group"])

@@ -164,8 +164,11 @@ def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str,
     if not entity.is_live:
         return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
     data = dict(entity.data)
-    if entity.kind is Kind.GROUP and members:
-        data["members"] = [_shown(member) for member in members]
+    if entity.kind is Kind.GROUP:
+        # An event that takes the group for a person may have written such a field, which makes nobody a member.
+        data.pop("members", None)
+        if members:
+            data["members"] = [_shown(member) for member in members]
     return Event(guid, entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label)
 
 
