@@ -305,6 +305,14 @@ async def test_a_short_page_that_names_a_next_one_is_not_the_end(openspp: World)
     assert [one.data["firstName"] for one in records] == ["B"]
 
 
+@pytest.mark.parametrize("there", [f"?_offset={'1' * 5000}", f"?_offset={'1' * 20}", "http://[?_offset=1"])
+async def test_a_next_page_that_cannot_be_named_is_the_one_behind_this(openspp: World, there: str) -> None:
+    page = {"data": [{"identifier": [{"system": "urn:openspp:vocab:id-type#system_id", "value": OTHER}]}]}
+    openspp.registry.faults.add(Instead(200, page | {"links": {"next": there}}), matches=searches)
+    records, _ = await pulled(openspp.adapter())
+    assert [one.external_id for one in records] == [OTHER]
+
+
 async def test_a_record_that_cannot_be_read_is_named_by_its_place_only(openspp: World) -> None:
     broken = {
         "identifier": [{"system": "urn:openspp:vocab:id-type#system_id", "value": "PH-9"}],

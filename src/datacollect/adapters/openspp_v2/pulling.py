@@ -27,6 +27,7 @@ from datacollect.kernel.clock import Clock, Millis
 
 OVERLAP = 5
 SMALL_PAGE = 10
+_LONGEST_OFFSET = 15
 _OVERLAP_OF_RUNS = timedelta(days=1)
 _ORDER = (RecordType.INDIVIDUAL, RecordType.GROUP)
 
@@ -223,9 +224,18 @@ def _next_offset(page: Mapping[str, Any], offset: int, got: int, count: int) -> 
         return offset + got if got == count else None
     if not isinstance(links["next"], str) or not links["next"]:
         return None
-    named = parse_qs(urlsplit(links["next"]).query).get("_offset", [""])[0]
-    following = int(named) if named.isdecimal() else offset + got
+    named = _named_offset(links["next"])
+    following = offset + got if named is None else named
     return following if following > offset else None
+
+
+def _named_offset(link: str) -> int | None:
+    """None if the link is none, or names none that a registry can have."""
+    try:
+        named = parse_qs(urlsplit(link).query).get("_offset", [""])[0]
+    except ValueError:
+        return None
+    return int(named) if named.isdecimal() and len(named) <= _LONGEST_OFFSET else None
 
 
 def _shows(read: _Read, seen: Sequence[str]) -> bool:
