@@ -115,6 +115,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_forgotten(
         (Instead(429), CallKind.THROTTLED),
         (Instead(200, {"token": "t"}), CallKind.UNREADABLE),
         (Instead(200, b"welcome"), CallKind.UNREADABLE),
+        (Instead(200, {"access_token": "t", "more": [[]] * 110_000}), CallKind.UNREADABLE),
     ],
 )
 async def test_a_sign_in_that_fails_says_how_and_quotes_nothing(

@@ -16,6 +16,8 @@ from datacollect.outgoing import GuardedClient
 EARLY_SECONDS = 60.0
 """How long before its end a token is not used any more."""
 _DEFAULT_SECONDS = 3600.0
+_MOST_BYTES = 100_000
+"""Of an answer. No token is so long, and nothing in it takes much room when it is decoded."""
 _WHAT = "sign in"
 
 
@@ -75,6 +77,7 @@ class ClientCredentials:
             what=_WHAT,
             json=asked,
             headers={"accept": "application/json"},
+            max_bytes=_MOST_BYTES,
             timeout_seconds=self._timeout_seconds,
         )
         if answer.status in (400, 401, 403):  # RFC 6749 answers wrong credentials with any of them
