@@ -1,5 +1,7 @@
 """Submitting, without HTTP: what other slices build on."""
 
+from dataclasses import replace
+
 import pytest
 from httpx2 import AsyncClient
 
@@ -74,6 +76,16 @@ async def test_the_same_again_is_the_same_review_and_other_content_is_refused(hu
     other = Submission(one.event, "self-service:8", citizen_key("f"))
     with pytest.raises(SubmissionReused):
         await submit(hub, program, other)
+
+
+async def test_the_same_again_under_a_new_e_mail_is_the_same_review(hub: Hub, admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    event = Event(new_guid(), "e", "create-individual", {"name": "Maria"}, AT, "old@example.org")
+    first = await submit(hub, program, Submission(event, "old@example.org", "user:7"))
+    renamed = replace(event, user_id="new@example.org")
+    assert await submit(hub, program, Submission(renamed, "new@example.org", "user:7")) == first
+    with pytest.raises(SubmissionReused):
+        await submit(hub, program, Submission(renamed, "new@example.org", "user:8"))
 
 
 async def test_what_the_log_has_already_is_approved_and_not_appended_again(hub: Hub, admin: AsyncClient) -> None:

@@ -143,6 +143,8 @@ async def submit(
 
 
 def _same(known: Review, submission: Submission) -> Review:
+    # How whoever submitted it is called may have changed since; who they are, the key tells.
+    submission = replace(submission, event=replace(submission.event, user_id=known.event.user_id))
     same = known.content_hash == _hash(submission) and known.submitter_key == submission.submitter_key
     if not same or known.standalone != submission.standalone:
         raise SubmissionReused()
