@@ -518,6 +518,28 @@ async def test_no_connection_outlives_a_database_that_is_closed_under_somebody(
     gc.collect()  # what is left open says so when it goes
 
 
+@pytest.mark.parametrize("seconds", [0, 20])
+async def test_no_connection_outlives_a_database_that_is_closed_while_its_writer_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    monkeypatch.setattr("datacollect.db.sqlite._SECONDS_TO_END", seconds)
+    database = SqliteDatabase(tmp_path / "closed.sqlite3")
+
+    async def write() -> None:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE notes (id INTEGER PRIMARY KEY)")
+
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(0)
+    await asyncio.wait([writing, asyncio.create_task(database.close())])
+    assert type(writing.exception()) is (type(None) if seconds else Unavailable)
+    assert _names(tmp_path) == ["closed.sqlite3"]
+
+
+def _names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
 async def _close_under_somebody(database: Database, kind: str, *, is_cancelled: bool) -> None:
     begun, going_on = asyncio.Event(), asyncio.Event()
 

@@ -321,6 +321,9 @@ class SqliteDatabase(Database):
             raise Unavailable()
         if not self._is_open(self._writer):
             connection = await self._write_engine.connect()
+            if self._is_closed:  # meanwhile, and nobody else knows of it
+                await connection.invalidate()
+                raise Unavailable()
             # SQLAlchemy and Alembic are to see one transaction that never ends: ours are the savepoints below it.
             await connection.begin()
             self._writer = SqliteTx(connection, self.statements, await _driver(connection), self._bet)
@@ -410,7 +413,7 @@ class SqliteDatabase(Database):
             await tx.connection.run_sync(migrate)
 
     async def close(self) -> None:
-        if self._writer is not None:
+        if self._writer is not None or self._busy:
             # Those in line are let through. One that does not end loses its connection under its feet.
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(_SECONDS_TO_END), self.transaction():
