@@ -102,6 +102,14 @@ async def test_a_record_that_cannot_be_stored_is_named_and_holds_nobody_up(
     assert [lost["code"] for lost in await exchange.failures()] == [code]
 
 
+async def test_each_record_with_a_key_that_cannot_be_kept_has_a_failure_of_its_own(exchange: Exchange) -> None:
+    exchange.remote.extra = [told("k" * 600 + number, data={"name": number}) for number in "12"]
+    for _ in range(2):
+        await exchange.run()
+        exchange.remote.extra = [told("k" * 600 + number, data={"name": "Changed"}) for number in "12"]
+    assert [lost["code"] for lost in await exchange.failures()] == ["INVALID_EXTERNAL_ID"] * 2
+
+
 async def test_a_record_is_not_taken_for_somebody_else(exchange: Exchange) -> None:
     for guid in ("in-1", "in-2"):
         await exchange.save(guid, name=guid)

@@ -170,9 +170,15 @@ def _sorted_out(
             data, state = readable(dict(one.data)), readable(dict(one.state))
             sound.append(replace(one, data=data, state=state, version=kept_version(one.version)))
         else:
-            key = one.external_id if is_external_id(one.external_id) else derived_guid("", "unkeyed", repr(one)[:200])
-            letters.append(letter_about(source, key, None, None, failure, is_due=False, now=now))
+            letters.append(letter_about(source, _key(one), None, None, failure, is_due=False, now=now))
     return sound, letters
+
+
+def _key(one: Incoming) -> str:
+    """What its letter is kept under."""
+    if is_external_id(one.external_id):
+        return one.external_id
+    return derived_guid("", "unkeyed", repr(one.external_id or one))
 
 
 def _unreadable(one: Incoming) -> Failure | None:
