@@ -18,7 +18,14 @@ from datacollect.http.body import ProgramBody, Sent, read_body, read_json
 from datacollect.http.current import CurrentHub
 from datacollect.http.hub import Hub
 from datacollect.http.limits import account_known
-from datacollect.http.tenant import ConfigId, TenantIdParameter, claimed_tenant, tenant_named, tenant_of
+from datacollect.http.tenant import (
+    ConfigId,
+    TenantIdParameter,
+    claimed_tenant,
+    require_same_tenant,
+    tenant_named,
+    tenant_of,
+)
 from datacollect.kernel.errors import (
     BeyondReach,
     DataCollectError,
@@ -109,7 +116,10 @@ FindOwner = Callable[[Hub, str], Awaitable[TenantId | None]]
 
 
 class ByObject(Policy):
-    """For the program that owns what the path names. What nobody owns is told apart from what others own."""
+    """For the program that owns what the path names. What nobody owns is told apart from what others own.
+
+    What the query calls the program besides must be the same.
+    """
 
     def __init__(
         self, action: Action, *, parameter: str, owner: FindOwner, missing: type[DataCollectError], whole: bool = False
@@ -125,7 +135,9 @@ class ByObject(Policy):
         if tenant_id is None:
             raise self._missing()
         structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
-        return _entered(self.permission, actor, tenant_id)
+        scope = _entered(self.permission, actor, tenant_id)
+        require_same_tenant(request, tenant_id)
+        return scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ def _one_tenant(request: Request, body: Mapping[str, Any] | None) -> TenantId:
     return tenant_id
 
 
+def require_same_tenant(request: Request, tenant_id: TenantId) -> None:
+    """For requests that name their program by something of it. Raises `TenantMismatch` when the query names another one."""
+    if any(name != tenant_id for member in ("tenantId", "configId") for name in _named(member, request, None)):
+        raise TenantMismatch("The request names another program than the one that owns what its path names.")
+
+
 def _named(member: str, request: Request, body: Mapping[str, Any] | None) -> list[Any]:
     """The values of that name in the query and in the body."""
     in_body = None if body is None else body.get(member)

@@ -253,6 +253,17 @@ async def test_a_role_in_another_program_decides_nothing_here(hub: Hub, world: W
     assert (await both.do(theirs, "approve", tenantId=other.program)).status_code == 200
 
 
+@pytest.mark.parametrize("member", ["tenantId", "configId"])
+async def test_a_query_that_names_another_program_than_the_reviews_is_refused(world: World, member: str) -> None:
+    review, headers = await world.agent.submitted(), world.supervisor.headers
+    for method, what in (("GET", "/comments"), ("POST", "/approve")):
+        url = f"/api/reviews/{review['id']}{what}"
+        answer = await world.client.request(method, url, params={member: "another"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "TENANT_MISMATCH")
+        answer = await world.client.request(method, url, params={member: world.program}, headers=headers)
+        assert answer.status_code == 200
+
+
 async def test_a_role_that_was_taken_away_decides_nothing_any_more(world: World) -> None:
     review = await world.agent.submitted()
     assignment = {"tenantId": world.program, "role": "viewer"}
