@@ -1,6 +1,7 @@
 import pytest
 from fastapi import FastAPI, Request
 
+from datacollect.http.proxy import client_address, trust_rule
 from tests.http.conftest import OpenHub
 
 pytestmark = pytest.mark.anyio
@@ -36,3 +37,10 @@ async def test_made_up_addresses_do_not_dodge_the_login_limit(open_hub: OpenHub)
             for number in range(30)
         ]
     assert statuses == [401] * 15 + [429] * 15
+
+
+def test_of_a_header_full_of_addresses_the_nearest_hundred_are_looked_at() -> None:
+    trusted = trust_rule("true")
+    assert trusted is not None
+    assert client_address("10.0.0.1", ["203.0.113.1" + ", 10.0.0.2" * 99], trusted) == "203.0.113.1"
+    assert client_address("10.0.0.1", ["203.0.113.1" + ", 10.0.0.2" * 7000], trusted) == "10.0.0.2"

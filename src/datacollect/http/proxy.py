@@ -5,6 +5,7 @@ By default the header is ignored, because anybody can send it. `TRUST_PROXY` say
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from datacollect.kernel.errors import StartupError
 Trust = Callable[[str, int], bool]
 """Whether the address at that distance is a proxy of ours; 0 is the socket's peer."""
 
+_MOST_HOPS = 100
 _PRESETS = {
     "loopback": ("127.0.0.0/8", "::1/128"),
     "linklocal": ("169.254.0.0/16", "fe80::/10"),
@@ -46,10 +48,11 @@ def trust_rule(value: str | None) -> Trust | None:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Trust) -> str:
-    """The nearest address that is not a proxy of ours; `forwarded_for` holds the header's values as sent."""
+    """The nearest address that is not a proxy of ours, of the nearest hundred; `forwarded_for` holds the header's values
+    as sent."""
     claimed = [part.strip() for value in forwarded_for for part in value.split(",")]
     address = peer
-    for distance, previous in enumerate(reversed(claimed)):
+    for distance, previous in enumerate(islice(reversed(claimed), _MOST_HOPS)):
         # What is not an address was not written by a proxy of ours; what stands before it cannot be believed either.
         if not trusted(address, distance) or not _is_address(previous):
             break
