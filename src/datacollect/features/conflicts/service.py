@@ -90,7 +90,8 @@ async def resolve(
 ) -> ConflictRecord:
     """Decide a conflict, and append the event that brings every device to the outcome, in one transaction.
 
-    As a form's, it is taken without the keys that events of their own keep. Raises `ConflictNotFound`, or `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
+    As a form's, it is taken without the keys that events of their own keep. Raises `ConflictNotFound`, or
+    `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
     """
     conflict = await get_conflict(tx, scope, guid)
     merged_data = dict(merged or {}) if resolution is Resolution.MERGED else None
