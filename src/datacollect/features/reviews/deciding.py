@@ -76,13 +76,12 @@ async def approve(
     # The log first, as every push does: what the record holds must not change between looking and the event.
     await log.lock(tx, scope)
     review = await _to_decide(tx, scope, id)
-    review = replace(review, event=as_taken_now(review.event, tenant))
     held = await entity_or_end(tx, scope, review.entity_guid)
     if is_gone(review, held):
         raise ReviewedEntityGone()
-    undecided = [one for one in conflicts_of(review, held) if decision.choice(one.field) is None]
-    if undecided:
-        raise ReviewConflict(conflicts=[conflict_document(one) for one in conflicts_of(review, held)])
+    conflicts = conflicts_of(replace(review, event=as_taken_now(review.event, tenant)), held)
+    if any(decision.choice(one.field) is None for one in conflicts):
+        raise ReviewConflict(conflicts=[conflict_document(one) for one in conflicts])
     return await approved(
         tx, log, scope, tenant, review, held, decision, mismatches=mismatches, comment=comment, now=now
     )
