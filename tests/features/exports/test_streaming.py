@@ -219,15 +219,23 @@ async def test_a_database_that_ends_the_connection_ends_the_export(
     program = await large(admin)
     reader = reads(admin_token, program)
     await reader.read(2)
+    resting = (
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        # Of those that rest, the one that goes on seeing what it saw at first.
+        " AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+    )
+    seen: Sequence[Any] = ()
     ended: Sequence[Any] = ()
     async with asyncio.timeout(10):
         while not ended:  # it may still be fetching the page that nobody takes
+            # One that begins a statement while it is looked at is taken for one that rests: only who
+            # has not stirred since the look before does.
             async with hub.db.transaction() as tx:
-                ended = await tx.fetch(
-                    # Of those that rest, the one that goes on seeing what it saw at first.
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND state = 'idle in transaction' AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"
-                )
+                for pid, since in seen:
+                    still = f"SELECT pg_terminate_backend(pid) {resting} AND pid = $1 AND state_change = $2"
+                    ended = await tx.fetch(still, pid, since)
+            async with hub.db.transaction() as tx:
+                seen = await tx.fetch(f"SELECT pid, state_change {resting}")
     await reader.read_on()
     assert not reader.is_whole
     ended_by = reader.answering.exception()
