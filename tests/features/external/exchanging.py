@@ -9,6 +9,7 @@ from typing import Any
 from httpx2 import AsyncClient
 
 from datacollect.adapters.registry import installed
+from datacollect.features.entities.links import service as links
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobId, find_job
 from datacollect.kernel.identity import system_scope
@@ -17,6 +18,9 @@ from tests.factories import make_event, make_program, push
 from tests.features.external.remote import KIND, REMOTES, SECRET, TYPE, Remote
 
 _numbers = itertools.count(1)
+
+LATE = "2035-01-01T00:00:00.000Z"
+"""After whatever a pull brings."""
 
 installed().register(KIND)
 
@@ -86,6 +90,13 @@ class Exchange:
     async def save(self, guid: str, type: str = "individual", **data: Any) -> None:
         """A device saves somebody, new or known."""
         await self.push(make_event(f"update-{type}", entity=guid, data={"entityName": type} | data))
+
+    async def merge(self, merged: str, kept: str) -> None:
+        """What a merge does as far as other systems are concerned."""
+        scope = system_scope(TenantId(self.program))
+        async with self.hub.db.transaction(scope) as tx:
+            await links.hand_over(tx, scope, merged, kept)
+        await self.push(make_event("delete-entity", entity=merged, data={"why": "merged"}, timestamp=LATE))
 
     async def entity(self, guid: str) -> Any:
         answer = await self.admin.get(f"/api/entities/{guid}", params={"configId": self.program})

@@ -191,9 +191,11 @@ class _EventMaker:
         if item.incoming.event_guid is not None and not item.events:
             guid = derived_guid(self._root, "external-event", item.incoming.event_guid[:500])
         else:
-            # The same when the same page is taken in again after a database was put back.
+            # The same when the same page is taken in again after a database was put back, and never that of another event:
+            # whoever has got the record by a merge, or the program by an import, counts anew.
             count = (item.record.pulls if item.record else 0) + len(item.events)
-            guid = derived_guid(self._root, "external-pull", str(count))
+            told = hash_of([item.guid, event_type, data, item.incoming.occurred_at])
+            guid = derived_guid(self._root, "external-pull", f"{count}:{told}")
         item.events.append(Event(guid, item.guid, event_type, data, self._at, self._user))
 
 
