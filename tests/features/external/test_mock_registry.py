@@ -179,3 +179,21 @@ async def test_answers_that_are_lost_make_nobody_twice(
     assert job["status"] == "success", job
     assert (len(registry.persons()), len(registry.groups())) == (1, 1)
     assert counts(await exchange.run()) == (0, 0, 0, 0)
+
+
+async def test_a_household_of_a_village_stays_in_it_where_the_registry_knows_no_groups_of_groups(
+    exchange: Exchange, registry: MockRegistry
+) -> None:
+    await register_family(exchange)
+    village = {"entityName": "village", "name": "Pak"}
+    members = [
+        {"guid": guid, "name": "x", "type": type_} for guid, type_ in (("hh-tran", "group"), ("in-lan", "individual"))
+    ]
+    await exchange.push(
+        make_event("create-group", entity="vi-pak", data=village),
+        make_event("add-member", entity="vi-pak", data={"members": members}),
+    )
+    for _ in range(2):
+        assert (await exchange.run())["status"] == "success"
+        assert sorted((await exchange.entity("vi-pak"))["memberIds"]) == ["hh-tran", "in-lan"]
+    assert sorted(one["name"] for one in registry.groups()) == ["Pak", "Tran"]

@@ -38,8 +38,10 @@ class Picture:
         return [(member.guid, member.guid in self.links) for member in self.members.get(entity.guid, ())]
 
     def member_ids(self, guid: str) -> list[str]:
-        """The other system's keys of those of a group's members that it knows."""
-        found = (self.links.get(member.guid) for member in self.members.get(guid, ()))
+        """The other system's keys of the people in a group that it knows. Not of the groups in it: most systems know no
+        such members, and would be taken to have put them out."""
+        people = (one for one in self.members.get(guid, ()) if one.kind != Kind.GROUP)
+        found = (self.links.get(member.guid) for member in people)
         return sorted(link.external_id for link in found if link is not None)
 
     def outgoing(
