@@ -91,6 +91,8 @@ class Pushed:
     is_open: bool = False
     """Something is under way there that ends later: it will be handed to `FollowsUp.follow_up` until it ends."""
     delivery: Delivery = Delivery.DONE
+    has_members: bool = True
+    """Of a group: whether it has the members as well. False where nobody has told it of them."""
     warnings: Sequence[Failure] = ()
     """What did not work beside the record itself, and does not make it a failed one."""
 

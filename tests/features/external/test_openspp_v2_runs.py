@@ -135,3 +135,22 @@ async def test_a_review_ends_in_a_link_and_later_edits_are_asked_for(
     assert [one.fields["name"]["given"] for one in registry.people] == ["Ana"]
     assert counts(await program.run()) == (0, 0, 0, 0)
     assert len(registry.requests) == 2
+
+
+async def test_who_joins_here_stays_where_only_reviewers_change_the_registry(
+    calling_hub: Any, registry: OpenSppV2Registry
+) -> None:
+    program = await exchange(calling_hub, registry, submitVia="change-request")
+    ana, santos = registry.add_person(given="Ana"), registry.add_group(name="Santos")
+    registry.join(santos, ana)
+    await program.run()
+    [group] = [one for one in await program.entities() if one["type"] == "group"]
+    maria = {"guid": MARIA, "name": "Maria", "type": "individual"}
+    await program.push(make_event("add-member", entity=group["guid"], data={"members": [maria]}))
+    await program.run()
+    registry.apply(next(iter(registry.requests)))
+    await program.run()
+    registry.edit(santos, name="Santos & Co")
+    await program.run()
+    after = await program.entity(group["guid"])
+    assert (after["name"], len(after["memberIds"])) == ("Santos & Co", 2)

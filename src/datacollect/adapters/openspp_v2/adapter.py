@@ -160,7 +160,7 @@ class OpenSppV2Adapter:
             return Skipped(reason="NEVER_SENT")
         outcome = await self._enrol(record, standing.link, standing.state, [])
         if standing.failure is None:
-            return replace(outcome, delivery=standing.delivery)
+            return replace(outcome, delivery=standing.delivery, has_members=False)
         return Failed(failure=standing.failure, state=outcome.state, link=outcome.link)
 
     async def _propose_one(self, proposal: Outgoing) -> Outcome:

@@ -329,11 +329,18 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
     if outcome.delivery is Delivery.REQUESTED:
         return replace(agreed, seen=with_asked(record.seen, offer.outgoing.data))
     seen: Mapping[str, str] = hashes_of(offer.outgoing.data) | {PUSHED: ""}
-    if offer.members is not None:
-        seen = {**seen, MEMBERS: members_text(offer.members)}
-        if strange := offer.outgoing.strange_members:
-            seen = {**seen, MISSING: members_text(strange)}
+    if offer.members is None:
+        return replace(agreed, seen=seen)
+    if not outcome.has_members:
+        return replace(agreed, seen={**_members_seen(record), **seen})
+    seen = {**seen, MEMBERS: members_text(offer.members)}
+    if strange := offer.outgoing.strange_members:
+        seen = {**seen, MISSING: members_text(strange)}
     return replace(agreed, seen=seen)
+
+
+def _members_seen(record: Record) -> Mapping[str, str]:
+    return {name: known for name, known in (record.seen or {}).items() if name in (MEMBERS, MISSING)}
 
 
 def stored(guid: str, link: Link) -> StoredLink:
