@@ -105,10 +105,16 @@ def compare(item: Item, picture: Picture, twins: Mapping[str, str], *, is_letter
     if is_ours and link is not None and incoming.version is not None and incoming.version == link.version:
         # Nobody has touched it since we sent it: what differs is how the other system tells it.
         item.is_echo = True
-        item.missing = sorted(set(incoming.members or ()) - twins.keys())
-        return
+    else:
+        _compare_fields(item, entity, seen)
+    if incoming.members is not None:
+        # Also of an echo: there are systems whose versions do not tell of members.
+        _compare_members(item, picture, twins, seen)
+
+
+def _compare_fields(item: Item, entity: Entity | None, seen: Mapping[str, str] | None) -> None:
     item.changed = changed_fields(item.data, seen)
-    if is_live and entity is not None:
+    if entity is not None and entity.is_live:
         held = entity.data
         item.changed = {
             name: value
@@ -117,8 +123,6 @@ def compare(item: Item, picture: Picture, twins: Mapping[str, str], *, is_letter
         }
     elif item.changed:
         item.changed = dict(item.data)
-    if incoming.members is not None:
-        _compare_members(item, picture, twins, seen)
 
 
 def _compare_members(item: Item, picture: Picture, twins: Mapping[str, str], seen: Mapping[str, str] | None) -> None:
