@@ -3,7 +3,7 @@
 import pytest
 
 from tests.factories import make_event
-from tests.features.external.exchanging import Exchange
+from tests.features.external.exchanging import Exchange, counts
 
 pytestmark = pytest.mark.anyio
 
@@ -39,3 +39,20 @@ async def test_who_joins_or_leaves_there_does_so_here_also_where_versions_do_not
     await exchange.run()
     group = remote.find("hh")
     assert group and (group.data["name"], set(group.members or ())) == ("Renamed", there)
+
+
+async def test_what_is_restored_there_is_restored_here(exchange: Exchange) -> None:
+    remote = exchange.remote
+    await exchange.save("in-1", name="Ana")
+    listed = [{"guid": "in-1", "name": "Ana", "type": "individual"}]
+    await exchange.push(make_event("create-group", entity="hh", data={"name": "Household", "members": listed}))
+    await exchange.run()
+    for is_gone in (True, False):
+        for twin in remote.twins.values():
+            twin.is_gone = is_gone
+            remote.touch(twin)
+        await exchange.run()
+        assert (await exchange.entity("in-1") is None, await exchange.entity("hh") is None) == (is_gone, is_gone)
+    assert (await exchange.entity("in-1"))["name"] == "Ana"
+    assert (await exchange.entity("hh"))["memberIds"] == ["in-1"]
+    assert counts(await exchange.run()) == (0, 0, 0, 0)

@@ -14,6 +14,7 @@ from datacollect.eventstore.event import Event
 from datacollect.features.entities.links.service import Entity, StoredLink
 from datacollect.features.external.codes import Trouble
 from datacollect.features.external.model import (
+    GONE,
     MEMBERS,
     MISSING,
     PUSHED,
@@ -99,6 +100,8 @@ def compare(item: Item, picture: Picture, twins: Mapping[str, str], *, is_letter
     if incoming.is_deleted:
         return
     is_live = entity is not None and entity.is_live
+    if seen is not None and GONE in seen and not (is_live or is_letter):
+        seen = None  # it is there again: all that it has is to be here again
     if is_live and entity is not None:
         item.data = fitted(item.data, entity.data, also_called=incoming.also_called, derived=incoming.derived)
     is_ours = seen is not None and PUSHED in seen and not is_letter
@@ -209,10 +212,12 @@ class _EventMaker:
 def seen_now(item: Item) -> Mapping[str, str]:
     """What the other system is known to hold."""
     known = item.record.seen if item.record is not None and item.record.seen is not None else {}
+    if item.incoming.is_deleted:
+        return {name: value for name, value in known.items() if name != PUSHED} | {GONE: ""}
     told = hashes_of(item.data)
     seen = dict(known)
     if not item.is_late:
-        seen = {name: value for name, value in without_done(known, told).items() if name != PUSHED} | told
+        seen = {name: value for name, value in without_done(known, told).items() if name not in (PUSHED, GONE)} | told
     if item.incoming.members is not None:
         # Those who are missing here have not joined until they come, and are not taken out there either.
         before = members_in(known) if item.is_late else None

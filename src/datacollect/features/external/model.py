@@ -294,6 +294,8 @@ MISSING = "\1missing"
 """Stands among the fields for who else is in a group there, and not known here."""
 PUSHED = "\1pushed"
 """Stands among the fields while they are those that we sent, and not those that the other system told."""
+GONE = "\1gone"
+"""Stands among the fields while the other system has told that the record is no more."""
 
 ASKED = "\1asked:"
 """Stands before the name of a field whose value there is asked for, and not known to be done."""

@@ -292,8 +292,7 @@ def _standing(item: Item, source: Source, before: Picture, after: Picture, *, no
     record = replace(record, pulls=record.pulls + len(item.events), updated_at=now)
     if item.refused is not None:
         return record  # it is taken in once more from its letter
-    if not item.incoming.is_deleted:
-        record = replace(record, seen=seen_now(item))
+    record = replace(record, seen=seen_now(item))
     if not has_won(item, after):
         # The other system has something else than we do, and is to get ours.
         return replace(record, is_due=True, agreed_key=None) if was_agreed else replace(record, is_due=True)
