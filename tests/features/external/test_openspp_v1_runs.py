@@ -157,3 +157,30 @@ async def test_lost_answers_make_nothing_twice(calling_hub: Any, odoo: FakeOdoo)
     assert (run["status"], counts(run)) == ("success", (0, 0, 0, 0)), run
     assert sorted(one["ref"] for one in odoo.partners()) == [LAN, MINH, HOME]
     assert len(odoo.members_of(partner(odoo, HOME)["id"])) == 2
+
+
+async def test_who_is_restored_here_is_taken_out_of_the_archive_there(calling_hub: Any, odoo: FakeOdoo) -> None:
+    program = await exchange(calling_hub, odoo, deletes="archive")
+    await program.save(LAN, firstName="Lan")
+    await program.run()
+    await program.push(make_event("delete-entity", entity=LAN, data={"reason": "a mistake"}))
+    await program.run()
+    assert partner(odoo, LAN)["active"] is False
+    await program.push(make_event(entity=LAN, data={"entityName": "individual", "firstName": "Lan", "phone": "1"}))
+    await program.run()
+    assert (partner(odoo, LAN)["active"], partner(odoo, LAN)["phone"]) == (True, "1")
+    assert (await program.entity(LAN))["data"]["phone"] == "1"
+    assert counts(await program.run()) == (0, 0, 0, 0)
+
+
+async def test_an_edit_that_is_later_than_the_archive_there_wins(calling_hub: Any, odoo: FakeOdoo) -> None:
+    program = await exchange(calling_hub, odoo, deletes="archive")
+    await program.save(LAN, firstName="Lan")
+    await program.run()
+    odoo.write_partner(partner(odoo, LAN)["id"], active=False)
+    late = {"entity": LAN, "data": {"firstName": "Lanh"}, "timestamp": "2035-01-01T00:00:00.000Z"}
+    await program.push(make_event("update-individual", **late))
+    for _ in range(2):
+        await program.run()
+    assert (partner(odoo, LAN)["active"], partner(odoo, LAN)["given_name"]) == (True, "Lanh")
+    assert (await program.entity(LAN))["data"]["firstName"] == "Lanh"

@@ -154,3 +154,20 @@ async def test_who_joins_here_stays_where_only_reviewers_change_the_registry(
     await program.run()
     after = await program.entity(group["guid"])
     assert (after["name"], len(after["memberIds"])) == ("Santos & Co", 2)
+
+
+async def test_who_was_ended_there_and_is_saved_here_later_is_there_again(
+    calling_hub: Any, registry: OpenSppV2Registry
+) -> None:
+    program = await exchange(calling_hub, registry)
+    await program.push(make_event(entity=MARIA, data={"entityName": "individual", "firstName": "Maria"}))
+    await program.run()
+    [maria] = registry.people
+    registry.edit(maria, active=False)
+    await program.run()
+    assert await program.entity(MARIA) is None
+    late = {"data": {"entityName": "individual", "firstName": "Maria"}, "timestamp": "2035-01-01T00:00:00.000Z"}
+    await program.push(make_event(entity=MARIA, **late))
+    await program.run()
+    assert maria.fields["active"] is True
+    assert (await program.entity(MARIA))["data"]["firstName"] == "Maria"

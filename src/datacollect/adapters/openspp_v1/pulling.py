@@ -18,7 +18,7 @@ from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v1.members import Rows, members_of
 from datacollect.adapters.openspp_v1.odoo import PARTNER, WRITE_SECONDS, Odoo
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
-from datacollect.adapters.openspp_v1.session import Registry
+from datacollect.adapters.openspp_v1.session import ARCHIVED, Registry
 from datacollect.adapters.openspp_v1.values import Mappings, instant_of, seen_in, to_form, version_of
 from datacollect.adapters.port import Incoming, Page, RecordType
 
@@ -140,6 +140,8 @@ class Pull:
         state: dict[str, Any] = {"seen": seen_in(row, types, types)}
         if members is not None:
             state["members"] = sorted(members)
+        if row.get("active") is False:
+            state[ARCHIVED] = True
         return Incoming(
             external_id=str(row["id"]),
             type=type_,

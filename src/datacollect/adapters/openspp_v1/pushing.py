@@ -1,7 +1,7 @@
 """A batch on its way to Odoo: at most one partner for each of our records, whatever breaks off."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datacollect.adapters.batches import push_each
@@ -11,7 +11,7 @@ from datacollect.adapters.openspp_v1 import members
 from datacollect.adapters.openspp_v1.members import Rows
 from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo, OdooFault
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
-from datacollect.adapters.openspp_v1.session import MEMBERS_FIELD, Registry
+from datacollect.adapters.openspp_v1.session import ARCHIVED, MEMBERS_FIELD, Registry
 from datacollect.adapters.openspp_v1.values import (
     Mappings,
     Unfit,
@@ -159,7 +159,7 @@ class Push:
         there = [entry for entry in entries if entry.row is not None and entry.row.get("active") is True]
         for entry in entries:
             if entry not in there:
-                entry.outcome = Pushed(link=entry.record.link)
+                entry.outcome = Pushed(link=_archived(entry))
         await self._each(there, self._archive_one)
 
     async def _archive_one(self, entry: _Entry) -> Outcome:
@@ -168,7 +168,7 @@ class Push:
         except CallFailed as failed:
             if failed.kind is not CallKind.NOT_FOUND:
                 raise
-        return Pushed(link=entry.record.link or Link(external_id=str(entry.partner)))
+        return Pushed(link=_archived(entry))
 
     # -- what is to be there
 
@@ -262,6 +262,11 @@ class Push:
         if difference.conflicts:
             return Failed(failure=_conflict(entry.record.guid, difference.conflicts), link=entry.record.link)
         changes = {**difference.changes, **self._members(entry, there)}
+        if self._options.deletes == "archive" and entry.row.get("active") is False:
+            if entry.record.link is not None and ARCHIVED not in state:
+                # It was archived there since.
+                return Failed(failure=_conflict(entry.record.guid, ["active"]), link=entry.record.link)
+            changes["active"] = True
         if not changes:
             return None
         reference = self._options.reference_field
@@ -367,6 +372,13 @@ class Push:
 
     def _digests(self, values: Mapping[str, Any]) -> dict[str, str]:
         return {name: digest(self._registry.types[name], value) for name, value in values.items()}
+
+
+def _archived(entry: _Entry) -> Link | None:
+    if entry.row is None:
+        return entry.record.link
+    link = entry.record.link or Link(external_id=str(entry.partner))
+    return replace(link, state={**link.state, ARCHIVED: True})
 
 
 def partner_number(link: Link | None) -> int | None:

@@ -11,6 +11,8 @@ from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
 
 MEMBERS_FIELD = "group_membership_ids"
+ARCHIVED = "archived"
+"""In a link's state: both sides know that the registrant is archived."""
 _OURS = ("id", "active", "is_registrant", "is_group", "create_date", "write_date", MEMBERS_FIELD)
 """Fields that mean something to the adapter itself, so that no form may write them."""
 

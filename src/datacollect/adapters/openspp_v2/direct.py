@@ -90,7 +90,9 @@ class Registrants:
         return Link(
             external_id=self._identifiers.external_id(key),
             version=version_of(resource, reply),
-            state={TYPE_KEY: key.code, SENT: digests(seen)} | ({CODINGS: codings} if codings else {}),
+            state={TYPE_KEY: key.code, SENT: digests(seen)}
+            | ({CODINGS: codings} if codings else {})
+            | ({ARCHIVED: True} if resource.get("active") is False else {}),
         )
 
     async def _create(self, record: Outgoing) -> Link:
