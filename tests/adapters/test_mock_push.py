@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -301,3 +302,21 @@ async def test_nobody_leaves_a_group_as_long_as_one_of_its_members_is_not_known_
     await failed(mock_adapter(), household("hh", lan, link=link))
     [group] = registry.groups()
     assert len(group["memberships"]) == 1
+
+
+async def test_the_twin_of_another_record_is_neither_written_nor_deleted(
+    mock_adapter: Make, registry: MockRegistry
+) -> None:
+    await pushed(mock_adapter(), person("in-lan"))
+    [there] = registry.persons()
+
+    async def owners(_: Any) -> dict[str, str]:
+        return {there["uuid"]: "in-minh"}
+
+    adapter = mock_adapter()
+    adapter._context = replace(adapter._context, owners=owners)
+    for is_uncertain in (False, True):
+        await failed(adapter, person("in-lan", data={"firstName": "Somebody"}, is_uncertain=is_uncertain))
+    [outcome] = await adapter.push([person("in-lan", is_deleted=True, is_uncertain=True)])
+    assert outcome == Skipped(reason="NEVER_THERE")
+    assert registry.persons() == [there]

@@ -347,3 +347,18 @@ async def test_studio_fields_go_where_the_registry_looks_for_them(openspp: World
     [outcome] = await openspp.adapter(*mappings, includeStudioExtensions="false").push([household(data={"income": 1})])
     assert isinstance(outcome, Pushed)
     assert "extension" not in openspp.registry.groups[0].fields
+
+
+async def test_the_twin_of_another_record_is_neither_written_nor_ended(openspp: World) -> None:
+    await push(openspp, person())
+
+    async def owners(_: Any) -> dict[str, str]:
+        return {GUID: OTHER}
+
+    openspp.context = replace(openspp.context, owners=owners)
+    for is_uncertain in (False, True):
+        outcome = await push(openspp, person(data={"firstName": "Somebody"}, is_uncertain=is_uncertain))
+        assert isinstance(outcome, Failed)
+    assert await push(openspp, person(is_deleted=True, is_uncertain=True)) == Skipped(reason="NEVER_SENT")
+    [there] = openspp.registry.people
+    assert (there.version, there.fields["name"]["given"]) == (1, "Maria")

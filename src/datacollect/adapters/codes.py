@@ -12,6 +12,7 @@ FAILURE_CODES: Mapping[str, str] = {
     "CONFLICT": "Others change the record there all the time; the next run tries again.",
     "MEMBER_NOT_LINKED": "Nothing: the group's members are put in once they are there.",
     "MEMBER_TYPE_NOT_SUPPORTED": "Nothing: the other system knows no such members.",
+    "TWIN_TAKEN": "The record there that bears its id is another entity's twin: two entities are one person. Merge or delete one.",
     "TWIN_AMBIGUOUS": "Several records there claim to be this one. Merge them there.",
     "PULL_FETCH_FAILED": "See the message; the next run goes on where this one ended.",
     "SEARCH_FAILED": "As `PULL_FETCH_FAILED`.",

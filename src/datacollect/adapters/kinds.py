@@ -1,6 +1,6 @@
 """What the registry knows of each kind of adapter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,13 @@ class FieldMapping:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+Owners = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+
+
+async def _nobodys(_: Collection[str]) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What an adapter is made with, beside its options."""
@@ -36,6 +43,9 @@ class Context:
     mappings: Sequence[FieldMapping] = ()
     form_types: Mapping[str, str] = field(default_factory=dict)
     """The program's forms: name to entity type (`individual`, `group`, `record`)."""
+    owners: Owners = _nobodys
+    """Whose twins the records with these keys are: our guid by the key there, of those that are somebody's. To be asked
+    before anything is written into a twin that no link has led to: it may be another's by a merge, here or there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

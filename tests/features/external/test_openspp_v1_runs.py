@@ -184,3 +184,34 @@ async def test_an_edit_that_is_later_than_the_archive_there_wins(calling_hub: An
         await program.run()
     assert (partner(odoo, LAN)["active"], partner(odoo, LAN)["given_name"]) == (True, "Lanh")
     assert (await program.entity(LAN))["data"]["firstName"] == "Lanh"
+
+
+async def test_a_registrant_that_was_handed_over_is_not_archived_with_the_one_that_had_it(
+    calling_hub: Any, odoo: FakeOdoo
+) -> None:
+    program = await exchange(calling_hub, odoo, deletes="archive")
+    await program.save(LAN, firstName="Lan")
+    await program.run()
+    await program.save(MINH, firstName="Lan")
+    await program.merge(LAN, MINH)
+    await program.run()
+    assert partner(odoo, LAN)["active"] is True
+    assert (await program.entity(MINH))["externalId"] == str(partner(odoo, LAN)["id"])
+
+
+async def test_registrants_that_were_merged_there_do_not_take_each_other_s_values(
+    calling_hub: Any, odoo: FakeOdoo
+) -> None:
+    program = await exchange(calling_hub, odoo)
+    await program.save(LAN, firstName="Lan")
+    await program.save(MINH, firstName="Minh")
+    await program.run()
+    lan, minh = partner(odoo, LAN)["id"], partner(odoo, MINH)["id"]
+    # Odoo's own way: one is deleted, and the other gets what it did not have, our id of the first among it.
+    del odoo.registry.models["res.partner"].rows[lan]
+    odoo.write_partner(minh, ref=LAN)
+    await program.save(LAN, phone="1")
+    run = await program.run()
+    assert [error["code"] for error in run["errors"]] == ["TWIN_TAKEN"]
+    assert (odoo.partner(minh)["given_name"], odoo.partner(minh)["phone"]) == ("Minh", None)
+    assert (await program.entity(MINH))["data"]["firstName"] == "Minh"

@@ -33,7 +33,7 @@ _TRIES = 4
 
 class MockAdapter:
     def __init__(self, options: MockOptions, context: Context) -> None:
-        self._options = options
+        self._options, self._context = options, context
         seconds = options.timeout / 1000
         self._credentials = ClientCredentials(
             context.client,
@@ -58,7 +58,7 @@ class MockAdapter:
         return None
 
     async def push(self, records: Sequence[Outgoing]) -> Sequence[Outcome]:
-        batch = _Batch(self._api, self._options)
+        batch = _Batch(self._api, self._options, self._context)
         return await push_each(records, batch.push, goes_first=lambda record: record.type is not RecordType.GROUP)
 
     async def pull(self, mark: str | None) -> Page:
@@ -88,9 +88,10 @@ class _Twin:
 class _Batch:
     """The pushing of one batch. Knows who of it is there already, so that groups can name their members."""
 
-    def __init__(self, api: JsonApi, options: MockOptions) -> None:
+    def __init__(self, api: JsonApi, options: MockOptions, context: Context) -> None:
         self._api = api
         self._options = options
+        self._owners = context.owners
         self._made: dict[str, str] = {}
 
     async def push(self, record: Outgoing) -> Outcome:
@@ -142,7 +143,8 @@ class _Batch:
         return _twin(reply.document, f"create a {NAMES[kind]}").link(fingerprints(body), body.get("attributes", {}))
 
     async def _find(self, record: Outgoing) -> _Twin | None:
-        """By our identifier. A registry that does not know how to look for one gives all it has: then all is read."""
+        """By our identifier, unless it is the twin of another record. A registry that does not know how to look for one
+        gives all it has: then all is read."""
         kind, offset = KINDS[record.type], 0
         for _ in range(_MOST_PAGES):
             query = {
@@ -159,7 +161,9 @@ class _Batch:
                 raise CallFailed(CallKind.UNREADABLE, what)
             for item in items:
                 if isinstance(item, dict) and has_identifier(item, record.guid, self._options):
-                    return _twin(item, what)
+                    twin = _twin(item, what)
+                    owners = await self._owners([twin.uuid])
+                    return twin if owners.get(twin.uuid, record.guid) == record.guid else None
             offset = document.get("next_offset")
             if not items or not isinstance(offset, int):
                 return None

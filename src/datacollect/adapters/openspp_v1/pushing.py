@@ -7,6 +7,7 @@ from typing import Any
 from datacollect.adapters.batches import push_each
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.kinds import Context
 from datacollect.adapters.openspp_v1 import members
 from datacollect.adapters.openspp_v1.members import Rows
 from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo, OdooFault
@@ -23,7 +24,6 @@ from datacollect.adapters.openspp_v1.values import (
     version_of,
 )
 from datacollect.adapters.port import Failed, Link, Member, Outcome, Outgoing, Pushed, RecordType, Skipped
-from datacollect.kernel.clock import Clock
 
 PUSH_FAILED = "PUSH_FAILED"
 _WITH_ARCHIVED = {"active_test": False}
@@ -64,14 +64,15 @@ class Push:
         registry: Registry,
         options: OpenSppV1Options,
         mappings: Mappings,
-        clock: Clock,
+        context: Context,
         records: Sequence[Outgoing],
     ) -> None:
         self._odoo = odoo
         self._registry = registry
         self._options = options
         self._mappings = mappings
-        self._clock = clock
+        self._clock = context.clock
+        self._owners = context.owners
         self._entries = [_Entry(record) for record in records]
 
     async def run(self) -> Sequence[Outcome]:
@@ -127,10 +128,15 @@ class Push:
         for row in await self._partners([[reference, "in", sorted(lost)]], lost):
             if row.get(reference) in lost:
                 found.setdefault(row[reference], []).append(row)
+        owners = await self._owners([str(row["id"]) for rows in found.values() for row in rows])
         for guid, rows in found.items():
+            free = [row for row in rows if owners.get(str(row["id"]), guid) == guid]
             if len(rows) > 1:
                 lost[guid].warnings.append(_ambiguous(guid))
-            self._meet(lost[guid], rows[0])
+            if free:
+                self._meet(lost[guid], free[0])
+            elif not lost[guid].record.is_deleted:
+                lost[guid].fail(_taken(guid))
 
     async def _partners(self, domain: Sequence[Any], wanted: Collection[Any]) -> Sequence[Row]:
         """In the order in which they were made. Those that were archived are twins too."""
@@ -406,6 +412,13 @@ _NOT_TRIED = Failure(code=PUSH_FAILED, message="Not sent: the registry is away."
 def _ambiguous(guid: str) -> Failure:
     message = "The registry has several registrants with the hub's id of this record; the oldest one is used."
     return Failure(code="TWIN_AMBIGUOUS", message=message, retryable=False, guid=guid)
+
+
+def _taken(guid: str) -> Failure:
+    message = (
+        "The registrant with the hub's id of this record is the twin of another one, so nothing was written into it."
+    )
+    return Failure(code="TWIN_TAKEN", message=message, retryable=False, guid=guid)
 
 
 def _no_registrant(guid: str) -> Failure:

@@ -58,7 +58,7 @@ class OpenSppV2Adapter:
         resources = Resources(context.mappings, options.include_studio_extensions, context.form_types)
         requests = ChangeRequests(self._client, context.clock)
         request_types = options.change_request_type_map
-        self._registrants = Registrants(self._client, identifiers, resources)
+        self._registrants = Registrants(self._client, identifiers, resources, context.owners)
         self._memberships = Memberships(self._client, identifiers)
         self._reviewed = Reviewed(requests, self._registrants, identifiers, resources, request_types)
         self._enrolments = Enrolments(requests, identifiers, context.clock, request_types)

@@ -6,6 +6,7 @@ from typing import Any
 
 from datacollect.adapters.calling import CallFailed, CallKind, Reply
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.kinds import Owners
 from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, TYPE_KEY, Identifiers, Key
@@ -37,8 +38,8 @@ class Unfinished(Exception):
 class Registrants:
     """Reads and writes individuals and groups."""
 
-    def __init__(self, client: RegistryClient, identifiers: Identifiers, resources: Resources) -> None:
-        self._client, self._identifiers, self._resources = client, identifiers, resources
+    def __init__(self, client: RegistryClient, identifiers: Identifiers, resources: Resources, owners: Owners) -> None:
+        self._client, self._identifiers, self._resources, self._owners = client, identifiers, resources, owners
 
     async def put(self, record: Outgoing) -> Link:
         """Make the registrant what the record is. Raises `CallFailed` or `Unfinished`."""
@@ -123,12 +124,15 @@ class Registrants:
         raise Unfinished(failure, is_uncertain=failed.may_have_arrived)
 
     async def _found(self, record: Outgoing) -> Link | None:
-        """The twin that carries our guid, if there is one."""
+        """The twin that carries our guid, if there is one that is nobody else's."""
         own = self._identifiers.own(record.type, record.guid)
         resource = await self.find(record.type, own)
         if resource is None:
             return None
         found = self.link_to(record.type, resource) or self._link(own, None, {})
+        owners = await self._owners([found.external_id])
+        if owners.get(found.external_id, record.guid) != record.guid:
+            return None
         return replace(found, version=None)  # as above: others may have been there
 
     async def _patch(self, record: Outgoing, link: Link, patch: Mapping[str, Any], built: Mapping[str, Any]) -> Link:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from datacollect.adapters.kinds import Capability, Context
 from datacollect.adapters.port import Adapter
 from datacollect.adapters.registry import AdapterRegistry
 from datacollect.db import Database
+from datacollect.features.entities.links import service as links
 from datacollect.features.external.codes import Trouble
 from datacollect.features.tenants.asked import Bridge, bridge_of
 from datacollect.kernel.canonical import canonical_json
@@ -135,14 +136,25 @@ class Connections:
     async def make(self, scope: TenantScope, tenant: Tenant) -> Connection:
         """A new adapter, for the caller to close. Raises `CannotConnect`."""
         configured, bridge = await self._read(scope)
+        system = system_of(configured)
+
+        async def owners(keys: Collection[str]) -> Mapping[str, str]:
+            async with self._database.reading(scope) as view:
+                found = await links.links_to(view, scope, system, keys)
+            return {key: link.guid for key, link in found.items()}
+
         context = Context(
-            client=self._client, clock=self._clock, mappings=configured.mappings, form_types=bridge.form_types
+            client=self._client,
+            clock=self._clock,
+            mappings=configured.mappings,
+            form_types=bridge.form_types,
+            owners=owners,
         )
         try:
             adapter = configured.kind.create(configured.options, context)
         except AdapterError as error:
             raise CannotConnect(error.failure) from error
-        return Connection(configured, adapter, system_of(configured), tenant.version)
+        return Connection(configured, adapter, system, tenant.version)
 
     async def system(self, scope: TenantScope) -> str:
         """The short name of the system that the program names now. Raises `CannotConnect`."""
