@@ -342,3 +342,13 @@ async def test_those_that_go_first_are_done_before_others_begin() -> None:
 
     await run(6, push_one, goes_first=lambda record: record.guid in ("in-4", "in-5"))
     assert set(order[:2]) == {"in-4", "in-5"}
+
+
+@pytest.mark.parametrize("status", [300, 302, 304])
+async def test_an_answer_that_leads_nowhere_is_no_success(
+    system: RemoteSystem, context: Context, sleeps: Sleeps, status: int
+) -> None:
+    system.faults.add(Instead(status))
+    with pytest.raises(CallFailed) as raised:
+        await api(system, context, sleeps).call("POST", "/things", what="make a thing", json={})
+    assert (raised.value.kind, raised.value.may_have_arrived) == (CallKind.UNREADABLE, True)

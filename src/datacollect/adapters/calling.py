@@ -251,8 +251,11 @@ class JsonApi:
             max_bytes=self._max_bytes,
             timeout_seconds=seconds,
         )
-        if answer.status >= 400 and answer.status not in one.accept:
-            raise refusal(answer, one.what)
+        if answer.status not in one.accept:
+            if answer.status >= 400:
+                raise refusal(answer, one.what)
+            if answer.status >= 300:  # a redirect to nowhere, say: nothing that says that it was done
+                raise CallFailed(CallKind.UNREADABLE, one.what, status=answer.status)
         return Reply(answer.status, answer.headers, _document(answer, one.what))
 
 
