@@ -1,6 +1,7 @@
 """Calls are made again by what went wrong, and never so that something is done twice."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -352,3 +353,15 @@ async def test_an_answer_that_leads_nowhere_is_no_success(
     with pytest.raises(CallFailed) as raised:
         await api(system, context, sleeps).call("POST", "/things", what="make a thing", json={})
     assert (raised.value.kind, raised.value.may_have_arrived) == (CallKind.UNREADABLE, True)
+
+
+@pytest.mark.parametrize(("number", "passes"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)])
+async def test_a_name_server_that_is_away_is_asked_again_later(sleeps: Sleeps, number: int, passes: bool) -> None:
+    async def resolver(_: str) -> Any:
+        raise socket.gaierror(number, "")
+
+    with pytest.raises(CallFailed) as raised:
+        await JsonApi(GuardedClient(resolver=resolver), "https://registry.example.org", sleep=sleeps.sleep).call(
+            "GET", "/", what="read"
+        )
+    assert (raised.value.kind, raised.value.retryable) == (CallKind.REFUSED, passes)

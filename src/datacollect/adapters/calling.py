@@ -21,6 +21,7 @@ from datacollect.adapters.errors import AdapterError, Failure
 from datacollect.outgoing import (
     Answer,
     GuardedClient,
+    NameUnresolved,
     UpstreamRedirected,
     UpstreamTooLarge,
     UpstreamTooSlow,
@@ -81,6 +82,8 @@ class CallFailed(Exception):
         self.what = what
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        self.is_passing = False
+        """Of an address that is refused: whether that is for now only, since nobody could be asked for the name."""
         self.fields = tuple(fields)
         """Names of members that were not accepted, if the other system said so."""
         super().__init__(self.message)
@@ -94,7 +97,7 @@ class CallFailed(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same may work later without anybody changing the record."""
-        return self.kind in _TEMPORARY or self.kind in (CallKind.AUTH, CallKind.FORBIDDEN)
+        return self.is_passing or self.kind in _TEMPORARY or self.kind in (CallKind.AUTH, CallKind.FORBIDDEN)
 
     @property
     def may_have_arrived(self) -> bool:
@@ -295,7 +298,9 @@ async def send(
             timeout_seconds=timeout_seconds,
         )
     except UrlRefused as refused:
-        raise CallFailed(CallKind.REFUSED, what) from refused  # whoever answers a route may say which rule it breaks
+        failed = CallFailed(CallKind.REFUSED, what)
+        failed.is_passing = isinstance(refused, NameUnresolved) and refused.temporary
+        raise failed from refused  # whoever answers a route may say which rule it breaks
     except UpstreamTooSlow:
         raise CallFailed(CallKind.TOO_SLOW, what) from None
     except (UpstreamTooLarge, UpstreamRedirected):

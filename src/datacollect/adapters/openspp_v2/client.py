@@ -174,6 +174,7 @@ class SignInFailed(CallFailed):
 
     def __init__(self, failed: CallFailed) -> None:
         super().__init__(failed.kind, failed.what, status=failed.status, retry_after_seconds=failed.retry_after_seconds)
+        self.is_passing = failed.is_passing
 
     @property
     def may_have_arrived(self) -> bool:
