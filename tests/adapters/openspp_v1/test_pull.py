@@ -8,7 +8,7 @@ import pytest
 
 from datacollect.adapters.errors import AdapterError
 from datacollect.adapters.kinds import Context, FieldMapping
-from datacollect.adapters.openspp_v1 import OpenSppV1Adapter, pulling
+from datacollect.adapters.openspp_v1 import OpenSppV1Adapter, members, pulling
 from datacollect.adapters.openspp_v1.pulling import OVERLAP_SECONDS, read_mark
 from datacollect.adapters.port import RecordType
 from datacollect.testing.odoo import FakeOdoo
@@ -251,3 +251,14 @@ async def test_a_registry_that_is_away_for_a_moment_is_asked_again(make: Make, o
 @pytest.mark.parametrize("mark", ["", "nonsense", "2026-13-01 00:00:00|1", "2026-01-01 00:00:00", "|"])
 def test_marks_of_others_are_the_beginning(mark: str) -> None:
     assert read_mark(mark) is None
+
+
+async def test_members_are_read_to_the_last_one(make: Make, odoo: FakeOdoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "ROWS_AT_ONCE", 2)
+    people = [odoo.add_partner(name=f"{number}") for number in range(5)]
+    odoo.add_partner(
+        name="Home", is_group=True, group_membership_ids=[[0, 0, {"individual": number}] for number in people]
+    )
+    told, _ = await pulled(make())
+    [home] = [one.members for one in told if one.type is RecordType.GROUP]
+    assert home == [str(number) for number in people]

@@ -12,8 +12,8 @@ from datacollect.adapters.openspp_v1.session import MemberModel
 from datacollect.adapters.openspp_v1.values import odoo_text
 from datacollect.kernel.clock import Millis
 
-MOST_ROWS = 20_000
-"""Memberships of the groups of one page: households of hundreds are none."""
+ROWS_AT_ONCE = 5_000
+"""Memberships that are read in one call."""
 
 Rows = Mapping[int, int]
 """The number of the membership, by that of the individual."""
@@ -27,14 +27,23 @@ async def members_of(odoo: Odoo, model: MemberModel, groups: Collection[int]) ->
     domain: list[Any] = [["group", "in", sorted(groups)]]
     if model.keeps_ended:
         domain.append(["ended_date", "=", False])
-    rows = await odoo.search_read(
-        model.name, domain, ["group", "individual"], what="read who is in the groups", order="id", limit=MOST_ROWS
-    )
-    for row in rows:
-        group, individual = _number(row.get("group")), _number(row.get("individual"))
-        if group in found and individual is not None:
-            found[group].setdefault(individual, row["id"])
-    return found
+    last = 0
+    while True:
+        rows = await odoo.search_read(
+            model.name,
+            [*domain, ["id", ">", last]],
+            ["group", "individual"],
+            what="read who is in the groups",
+            order="id",
+            limit=ROWS_AT_ONCE,
+        )
+        for row in rows:
+            group, individual = _number(row.get("group")), _number(row.get("individual"))
+            if group in found and individual is not None:
+                found[group].setdefault(individual, row["id"])
+        if len(rows) < ROWS_AT_ONCE:
+            return found
+        last = rows[-1]["id"]
 
 
 def commands(
