@@ -9,6 +9,7 @@ import pytest
 from datacollect.adapters.errors import AdapterError, Misconfigured
 from datacollect.adapters.kinds import FieldMapping
 from datacollect.adapters.port import Failed, Link, Member, Outgoing, Pushed, RecordType, Skipped
+from datacollect.kernel.clock import Millis
 from datacollect.testing.odoo import MEMBERSHIP, FakeOdoo
 from datacollect.testing.remote import DropAfter, DropBefore, Instead
 from tests.adapters.openspp_v1.conftest import MAPPINGS, PASSWORD, Make, calls
@@ -440,3 +441,17 @@ def _written(odoo: FakeOdoo) -> Mapping[str, Any]:
     sent = [one.json()["params"]["args"] for one in odoo.log if calls("write")(one)]
     values: Mapping[str, Any] = sent[-1][5][1]
     return values
+
+
+async def test_a_create_that_may_still_be_at_work_is_waited_for(make: Make, odoo: FakeOdoo) -> None:
+    adapter, slept = make(), []
+    record = person(LAN, is_uncertain=True, told_at=Millis(adapter._context.clock.now() - 30_000))
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        odoo.add_partner(name="TRAN, LAN", given_name="Lan", family_name="Tran", ref=LAN)
+
+    adapter._sleep = sleep
+    await pushed(adapter, record)
+    assert len(odoo.partners()) == 1
+    assert [90 < seconds <= 100 for seconds in slept] == [True]

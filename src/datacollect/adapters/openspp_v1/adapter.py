@@ -57,7 +57,7 @@ class OpenSppV1Adapter:
             await self._sleep(self._options.batch_delay_ms / 1000)
         self._has_pushed = True
         registry = await self._ready(PUSH_FAILED)
-        push = Push(self._odoo, registry, self._options, self._mappings, self._context, records)
+        push = Push(self._odoo, registry, self._options, self._mappings, self._context, records, self._sleep)
         return await push.run()
 
     async def pull(self, mark: str | None) -> Page:

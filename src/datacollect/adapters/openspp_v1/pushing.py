@@ -10,7 +10,7 @@ from datacollect.adapters.errors import Failure
 from datacollect.adapters.kinds import Context
 from datacollect.adapters.openspp_v1 import members
 from datacollect.adapters.openspp_v1.members import Rows
-from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo, OdooFault
+from datacollect.adapters.openspp_v1.odoo import PARTNER, WRITE_SECONDS, Odoo, OdooFault
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
 from datacollect.adapters.openspp_v1.session import ARCHIVED, MEMBERS_FIELD, Registry
 from datacollect.adapters.openspp_v1.values import (
@@ -66,6 +66,7 @@ class Push:
         mappings: Mappings,
         context: Context,
         records: Sequence[Outgoing],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._odoo = odoo
         self._registry = registry
@@ -73,6 +74,7 @@ class Push:
         self._mappings = mappings
         self._clock = context.clock
         self._owners = context.owners
+        self._sleep = sleep
         self._entries = [_Entry(record) for record in records]
 
     async def run(self) -> Sequence[Outcome]:
@@ -121,6 +123,17 @@ class Push:
             self._meet(numbers[row["id"]], row)
         lost = {entry.record.guid: entry for entry in self._open if entry.row is None}
         await self._find_by_guid(lost)
+        await self._wait_for({guid: entry for guid, entry in lost.items() if entry.is_open and entry.row is None})
+
+    async def _wait_for(self, missing: Mapping[str, _Entry]) -> None:
+        """A create that was told and not answered may be at work as long as Odoo lets it, whoever told it: until then a
+        registrant that is not there is none that has to be made."""
+        records = (entry.record for entry in missing.values())
+        told = [one.told_at for one in records if one.is_uncertain and one.told_at is not None]
+        seconds = WRITE_SECONDS - (self._clock.now() - max(told, default=0)) / 1000
+        if told and seconds > 0:
+            await self._sleep(min(seconds, WRITE_SECONDS))
+            await self._find_by_guid(missing)
 
     async def _find_by_guid(self, lost: Mapping[str, _Entry]) -> None:
         reference = self._options.reference_field

@@ -8,6 +8,7 @@ from datacollect.db import Reading
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.links.service import Entity, Kind, ListedMember, StoredLink
 from datacollect.features.external.model import content_of, gone_key, key_of, sending_key
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 
@@ -45,7 +46,14 @@ class Picture:
         return sorted(link.external_id for link in found if link is not None)
 
     def outgoing(
-        self, guid: str, key: str, *, is_uncertain: bool, state: Mapping[str, object], strange_members: frozenset[str]
+        self,
+        guid: str,
+        key: str,
+        *,
+        is_uncertain: bool,
+        told_at: Millis | None,
+        state: Mapping[str, object],
+        strange_members: frozenset[str],
     ) -> Outgoing:
         """The entity as adapters get it."""
         entity = self.entities[guid]
@@ -64,6 +72,7 @@ class Picture:
             key=sending_key(guid, entity.version, key),
             link=self.link(guid),
             is_uncertain=is_uncertain,
+            told_at=told_at,
             is_deleted=not entity.is_live,
             members=members,
             strange_members=strange_members,

@@ -177,6 +177,7 @@ def _made(
         guid,
         key,
         is_uncertain=record is not None and before.is_uncertain,
+        told_at=None if record is None or not before.is_uncertain else before.updated_at,
         state=before.state,
         strange_members=missing_in(before.seen),
     )
