@@ -147,6 +147,13 @@ def test_a_secret_does_not_follow_to_another_address():
     assert ["authConfigs", 0, "fields", "client_secret"] in lost
 
 
+def test_settings_of_any_shape_are_masked():
+    odd = [7, ["CANARY"], {"name": "CANARY"}, {"name": "a", "value": "CANARY", "more": "CANARY"}, None]
+    held = program(external_sync={"type": "x", "adapterConfig": {"extraFields": odd}})
+    shown = masked(held)["externalSync"]["adapterConfig"]["extraFields"]
+    assert shown == [MASK, [MASK], {"name": MASK}, {"name": MASK, "value": MASK, "more": MASK}, None]
+
+
 def test_a_mask_that_stands_for_nothing_is_reported():
     document = {"externalSync": {"type": "x", "adapterConfig": {"a": MASK, "b": [MASK]}}}
     _, lost = unmasked(document, None)

@@ -272,10 +272,17 @@ def _masked(value: Any, key: str, hide: Hide) -> Any:
     if isinstance(value, list):
         # `extraFields` are pairs: without their names nobody could tell which mask stands for what.
         return [
-            {"name": item["name"], "value": hide(item["value"])} if key == "extraFields" else _masked(item, key, hide)
+            {"name": item["name"], "value": hide(item["value"])}
+            if key == "extraFields" and _is_pair(item)
+            else _masked(item, key, hide)
             for item in value
         ]
     return None if value is None else hide(value)
+
+
+def _is_pair(item: Any) -> bool:
+    """Deeper down, `extraFields` may hold anything."""
+    return isinstance(item, dict) and item.keys() == {"name", "value"}
 
 
 def unmasked(document: Mapping[str, Any], stored: Program | None) -> tuple[dict[str, Any], list[Sequence[str | int]]]:
