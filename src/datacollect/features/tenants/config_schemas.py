@@ -63,6 +63,9 @@ def _redirect(text: str) -> str:
 Redirect = Annotated[str, AfterValidator(_redirect)]
 """Where a provider sends people: a page, or an app by a scheme of its own."""
 
+ClientName = Annotated[NonEmpty, AfterValidator(_without_credentials)]
+"""What a provider calls a client, which may be an address."""
+
 
 def _base_without_credentials(text: str) -> str:
     if addresses.base_holds_credentials(text):
@@ -232,7 +235,7 @@ class EntityMapping(Wire):
 class OidcConfig(Wire):
     authority: WebAddress
     redirect_uri: Redirect
-    client_id: NonEmpty
+    client_id: ClientName
     scope: NonEmpty
     acr_values: str | None = None
     entity_mapping: EntityMapping
