@@ -20,6 +20,7 @@ from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.eventstore.verification import verify
 from datacollect.features.conflicts.tables import conflicts
+from datacollect.features.entities.links.service import StoredLink, keep_links, set_current
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.tables import entities, members
 from datacollect.features.exports.errors import (
@@ -222,6 +223,18 @@ async def test_a_reformatted_file_is_the_same_file(place: Place, tmp_path: Path)
     file.write_text(json.dumps(json.loads(file.read_bytes()), indent=3, sort_keys=False))
     imported = await place.importer.take_in(file, tenant_id=TenantId(next(_names)))
     assert (imported.head.position, imported.entities) == (4, 2)
+
+
+async def test_the_keys_of_another_system_stay_behind(place: Place, tmp_path: Path) -> None:
+    scope, file = await exported_program(place, tmp_path)
+    async with place.database.transaction(scope) as tx:
+        await keep_links(tx, scope, "registry", [StoredLink("a", "R-7")])
+        await set_current(tx, scope, "registry")
+    file.write_bytes(await place.export(scope))
+    assert b'"externalId":"R-7"' in file.read_bytes()
+    copy = system_scope(TenantId(next(_names)))
+    assert (await place.importer.take_in(file, tenant_id=copy.tenant_id)).entities == 2
+    assert b"externalId" not in await place.export(copy)
 
 
 async def test_an_empty_program_is_imported_into(place: Place, tmp_path: Path) -> None:
