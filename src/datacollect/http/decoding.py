@@ -87,7 +87,7 @@ def strict_json(body: bytes) -> Any:
 def decoded(body: bytes) -> Any:
     if not body.strip():
         raise InvalidJson("The body is empty.")
-    if b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body)):
+    if holds_nul(body):
         raise NulCharacter()
     if is_too_dense(body):
         raise JsonTooDense()
@@ -101,6 +101,11 @@ def decoded(body: bytes) -> Any:
         raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
     except RecursionError:
         raise _too_deep() from None
+
+
+def holds_nul(body: bytes) -> bool:
+    """Whether a text of JSON has a NUL character somewhere, as it is or escaped."""
+    return b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body) is not None)
 
 
 def require_unambiguous(body: bytes, value: Any) -> None:

@@ -225,6 +225,12 @@ async def test_a_reformatted_file_is_the_same_file(place: Place, tmp_path: Path)
     assert (imported.head.position, imported.entities) == (4, 2)
 
 
+async def test_a_backslash_that_somebody_wrote_is_none_of_json(place: Place, tmp_path: Path) -> None:
+    scope, file = await exported_program(place, tmp_path, event("create-individual", "c", {"path": r"C:\u0000"}, 5_000))
+    imported = await place.importer.take_in(file, tenant_id=TenantId(next(_names)))
+    assert imported.head.position == (await place.head(scope))[0] == 5
+
+
 async def test_the_keys_of_another_system_stay_behind(place: Place, tmp_path: Path) -> None:
     scope, file = await exported_program(place, tmp_path)
     async with place.database.transaction(scope) as tx:

@@ -32,6 +32,7 @@ from datacollect.features.exports.reading import Metadata, ReadEvent, read_entit
 from datacollect.features.exports.writing import pair_of
 from datacollect.features.tenants.asked import lock_searchable
 from datacollect.features.tenants.service import take_up
+from datacollect.http.decoding import holds_nul
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
@@ -183,7 +184,7 @@ class _Intake:
             raise FileContradictsItself(f"{_place(row)} is not what an anchor of this program says was there.")
         if self._recorded_at is not None and row.recorded_at < self._recorded_at:
             raise FileContradictsItself(f"{_place(row)} was recorded before the one in front of it.")
-        if "\\u0000" in row.body or not row.guid:
+        if holds_nul(row.body.encode()) or not row.guid:
             raise FileContradictsItself(f"{_place(row)} holds what no event can.")
         self._recorded_at = row.recorded_at
         self._head = replace(
