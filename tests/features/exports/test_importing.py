@@ -231,6 +231,14 @@ async def test_a_backslash_that_somebody_wrote_is_none_of_json(place: Place, tmp
     assert imported.head.position == (await place.head(scope))[0] == 5
 
 
+async def test_large_numbers_are_the_same_on_both_engines(both: Both, tmp_path: Path) -> None:
+    """PostgreSQL gives them back with all their digits."""
+    for source, target in ((both.sqlite, both.postgres), (both.postgres, both.sqlite)):
+        large = event("create-individual", "c", {"far": 1e22, "deep": [{"n": -2.5e30}]}, 5_000)
+        _, file = await exported_program(source, tmp_path, large)
+        assert (await target.importer.take_in(file, tenant_id=TenantId(next(_names)))).entities == 3
+
+
 async def test_the_keys_of_another_system_stay_behind(place: Place, tmp_path: Path) -> None:
     scope, file = await exported_program(place, tmp_path)
     async with place.database.transaction(scope) as tx:

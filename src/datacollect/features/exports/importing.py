@@ -33,7 +33,7 @@ from datacollect.features.exports.writing import pair_of
 from datacollect.features.tenants.asked import lock_searchable
 from datacollect.features.tenants.service import take_up
 from datacollect.http.decoding import holds_nul
-from datacollect.kernel.canonical import canonical_json
+from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -238,8 +238,8 @@ def _require_same(item: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     for side in (item, made):
         # No event tells it: it stays with the installation that works with that system.
         side["modified"].pop("externalId", None)
-    # Nearly always the very same values, which is quickly seen. Only the canonical form knows that 1 and 1.0 are the same.
-    if _ordered.encode(item) == _ordered.encode(made) or canonical_json(item) == canonical_json(made):
+    # Nearly always the very same values, which is quickly seen.
+    if _ordered.encode(item) == _ordered.encode(made) or is_same_json(item, made):
         return
     sides = {**item["modified"].get("data", {})}, made["modified"]["data"]
     fields = sorted(f"data.{name}" for name in {*sides[0], *sides[1]} if _differ(name, *sides))
@@ -259,7 +259,7 @@ def _differ(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool
     a, b = one.get(name, _MISSING), other.get(name, _MISSING)
     if a is _MISSING or b is _MISSING:
         return a is not b
-    return canonical_json(a) != canonical_json(b)
+    return not is_same_json(a, b)
 
 
 def _place(row: StoredEvent) -> str:
