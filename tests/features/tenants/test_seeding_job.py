@@ -209,11 +209,12 @@ async def test_a_small_upload_meanwhile_is_seeded_at_once_and_ends_the_large_one
     assert len(await hand.events(config)) == BATCH + 2
 
 
-async def test_an_upload_without_seeds_ends_the_seeding(hand: Hand) -> None:
+@pytest.mark.parametrize("seeds", [[], households(0)])
+async def test_an_upload_without_seeds_ends_the_seeding(hand: Hand, seeds: list[dict[str, Any]]) -> None:
     config = program()
     await hand.post(config, households(FEW))
     await hand.step(config)
-    await hand.post(config, [])
+    await hand.post(config, seeds)
     await hand.drain()
     seeding = await hand.seeding(config)
     assert (seeding["state"], seeding["done"]) == ("done", BATCH)
@@ -238,6 +239,10 @@ async def test_uploading_the_onboarding_file_meanwhile_changes_nothing_of_the_se
     artifact_id = (await hand.post(config, households(FEW)))["artifactId"]
     await hand.step(config)
     file = (await hand.client.get(f"/artifacts/{artifact_id}.json")).json()
+    assert (await hand.client.post("/api/apps", **upload(file))).status_code == 200
+    await hand.step(config)
+    # Also when the config has none any more: such a file never has.
+    assert (await hand.client.put(f"/api/apps/{config['id']}", **upload(config))).status_code == 200
     assert (await hand.client.post("/api/apps", **upload(file))).status_code == 200
     await hand.drain()
     assert (await hand.seeding(config))["added"] == FEW

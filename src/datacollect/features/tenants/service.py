@@ -506,8 +506,8 @@ async def _seed(
     scope = system_scope(TenantId(accepted.document["id"]))
     await log.create(tx, scope)
     await log.reopen(tx, scope)
-    if accepted.entity_data and not plan.batches:
-        # The stored seeds were kept, and so goes on what is under way with them.
+    if accepted.is_onboarding_file:
+        # It has no seeds, and says nothing of them: what is under way goes on.
         await seeding_job.resume(tx, scope, now=now)
         return None
     tenant = await queries.find_running(tx, scope.tenant_id)
