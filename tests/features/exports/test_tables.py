@@ -213,6 +213,15 @@ def test_sheets_have_names_that_excel_takes() -> None:
     assert len(book.sheetnames) == len(titles)
 
 
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("a\ufffeb\uffff", "a_b_"), ("' 'x' '", "x"), (f"History{' ' * 30}x", "History_"), ("' " * 90_000, "Sheet")],
+    ids=range(4),
+)
+def test_whoever_names_a_form_cannot_break_the_workbook(title: str, name: str) -> None:
+    assert written((title, ["t"], [["v"]])).sheetnames == [name]
+
+
 def test_a_workbook_without_sheets_can_be_opened() -> None:
     assert len(written().sheetnames) == 1
 

@@ -72,8 +72,11 @@ _FIRST_SAFE = datetime(1900, 3, 1)  # noqa: DTZ001 - before it Excel counts a da
 
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff\ud800-\udfff]|_(?=x[0-9A-Fa-f]{4}_)")
 _REMARKABLE = re.compile(f"[&<>]|{_UNWRITABLE.pattern}")
-_UNNAMEABLE = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
+_UNNAMEABLE = re.compile(r"[\[\]:*?/\\\x00-\x1f\ufffe\uffff\ud800-\udfff]")
 _LONGEST_NAME = 31
+_LONGEST_TITLE = 200
+"""What is looked at of it: an event may name a form with all its length."""
+_KEPT_BY_EXCEL = "history"
 
 
 class Workbook:
@@ -181,9 +184,9 @@ def letters_of(index: int) -> str:
 
 def sheet_name(title: str, taken: Collection[str]) -> str:
     """A name that Excel takes, near to the title, and not one of those taken."""
-    cleaned = _UNNAMEABLE.sub("_", title).strip().strip("'").strip() or "Sheet"
-    if cleaned.casefold() == "history":
-        cleaned += "_"  # Excel keeps that name for itself
+    cleaned = _shortened(_UNNAMEABLE.sub("_", title[:_LONGEST_TITLE]), _LONGEST_NAME) or "Sheet"
+    if cleaned.casefold() == _KEPT_BY_EXCEL:
+        cleaned += "_"
     used = {name.casefold() for name in taken}
     name, number = _shortened(cleaned, _LONGEST_NAME), 1
     while name.casefold() in used:
@@ -194,8 +197,15 @@ def sheet_name(title: str, taken: Collection[str]) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    """At most so many UTF-16 units, which is what Excel counts."""
-    return text.encode("utf-16-le", "replace")[: 2 * most].decode("utf-16-le", "ignore").strip().rstrip("'")
+    """At most so many UTF-16 units, which is what Excel counts, without spaces and apostrophes around them."""
+    units = _bare(text).encode("utf-16-le")[: 2 * most]
+    return _bare(units.decode("utf-16-le", "ignore"))
+
+
+def _bare(text: str) -> str:
+    while (bare := text.strip().strip("'")) != text:
+        text = bare
+    return text
 
 
 def _cell(place: str, kind: Kind, value: Any) -> str:
