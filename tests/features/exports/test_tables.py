@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datacollect.features.exports.cells import csv_text, harmless, plain
-from datacollect.features.exports.columns import Kind, headers, rows_of, table_of
+from datacollect.features.exports.columns import GROUP_KEYS, Kind, headers, rows_of, table_of
 from datacollect.features.exports.workbook import MOST_CHARACTERS, Workbook, letters_of, sheet_name
 from datacollect.kernel.clock import Millis
 
@@ -110,12 +110,19 @@ def test_nothing_in_the_data_is_lost() -> None:
         "later": 5,
         "entityName": "f",
     }
-    values, rest = table.row(data)
+    values, rest = table.row(data, GROUP_KEYS)
     assert dict(zip((column.key for column in table.columns), values, strict=True)) == {
         "home.zip": 1, "needs.water": True, "extra": [1],
     }  # fmt: skip
     assert rest == {"home.town": {"x": 2}, "needs.fire": True, "kids": "none", "later": 5}
     assert table.row({"home": "here", "kids": [{"name": "A"}]})[1] == {"home": "here"}
+
+
+def test_a_grid_has_columns_of_any_name() -> None:
+    grid = {"type": "datagrid", "key": "visits", "components": [{"key": "members"}]}
+    ((visits,),) = table_of("f", {"components": [{"key": "members"}, grid]}).chains()
+    assert [column.key for column in visits.columns] == ["members"]
+    assert visits.row({"members": 5, "entityName": "x"}) == ([5], {"entityName": "x"})
 
 
 def test_rows_inside_rows_are_numbered_by_those_around_them() -> None:

@@ -5,7 +5,7 @@ path. Rows of a grid are a table of their own, linked by the entity's guid. What
 are found in the data come last, and what is left deeper down is in the column `_other`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -27,8 +27,9 @@ MOST_COLUMNS = 16_000
 """A sheet of Excel has 384 more, for what the hub adds."""
 
 OTHER = "_other"
-TECHNICAL = frozenset({"entityName", "members", "memberIds"})
-"""Keys that say what the table itself says: the form, and who belongs to a group."""
+FORM_KEYS = frozenset({"entityName"})
+GROUP_KEYS = FORM_KEYS | {"members", "memberIds"}
+"""Keys of an entity's data that say what the table itself says: the form, and who belongs to a group. They have no column."""
 
 
 class Kind(Enum):
@@ -74,15 +75,15 @@ class Table:
     def add_keys(self, keys: Iterable[str]) -> None:
         """Columns for keys of the data that the form does not have."""
         for key in keys:
-            if key not in self.nodes and key not in TECHNICAL:
+            if key not in self.nodes and key not in GROUP_KEYS:
                 self.add(self.nodes, Column(key, key))
 
-    def row(self, data: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The values in the order of the columns, and what has no column, by path."""
+    def row(self, data: Mapping[str, Any], told: Collection[str] = ()) -> tuple[list[Any], dict[str, Any]]:
+        """The values in the order of the columns, and what has no column, by path; but for keys that are `told` elsewhere."""
         values: list[Any] = [None] * len(self.columns)
         rest: dict[str, Any] = {}
         _fill(values, rest, self.nodes, data, "")
-        for key in TECHNICAL:
+        for key in told:
             rest.pop(key, None)
         return values, rest
 
@@ -113,7 +114,7 @@ def table_of(name: str, definition: Any) -> Table:
     """The columns of a form. Never raises, whatever the definition holds."""
     table = Table(name)
     components = components_in(definition)
-    _Reader().read(table, table.nodes, components, (), depth=0)
+    _Reader(table.nodes).read(table, table.nodes, components, (), depth=0)
     return table
 
 
@@ -152,6 +153,8 @@ def _are_rows(value: Any) -> bool:
 
 @dataclass(slots=True)
 class _Reader:
+    top: dict[str, _Node]
+    """Where the keys of an entity's data stand."""
     left: int = MOST_COMPONENTS
 
     def read(
@@ -160,7 +163,7 @@ class _Reader:
         """Add the components' columns to `table`; `path` leads to `nodes` from the table's rows."""
         for component in self._fields(components, depth):
             key = component.get("key")
-            if not isinstance(key, str) or not key or key in nodes or (not path and key in TECHNICAL):
+            if not isinstance(key, str) or not key or key in nodes or (nodes is self.top and key in GROUP_KEYS):
                 continue
             self._read_one(table, nodes, component, (*path, key), depth)
 

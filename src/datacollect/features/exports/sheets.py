@@ -11,7 +11,7 @@ from datacollect.eventstore.store import StoredEvent
 from datacollect.features.audit.service import Told, shown
 from datacollect.features.entities.walking import Walked
 from datacollect.features.exports.cells import json_of
-from datacollect.features.exports.columns import OTHER, Column, Kind, Table, headers, rows_of, table_of
+from datacollect.features.exports.columns import FORM_KEYS, GROUP_KEYS, OTHER, Column, Kind, Table, headers, rows_of, table_of
 from datacollect.features.exports.model import Header, Order, Tally, What
 from datacollect.features.exports.source import Source, asked_for
 from datacollect.kernel.clock import format_timestamp
@@ -98,7 +98,8 @@ class FormSheet(Sheet):
 
     def _row(self, walked: Walked) -> Sequence[Any]:
         entity = walked.entity
-        values, rest = self._table.row(msgspec.json.decode(entity.data))
+        told = FORM_KEYS if walked.member_ids is None else GROUP_KEYS
+        values, rest = self._table.row(msgspec.json.decode(entity.data), told)
         members = "; ".join(walked.member_ids) if walked.member_ids else None
         last = format_timestamp(entity.last_updated)
         return [entity.guid, entity.type, entity.name, members, last, *values, json_of(rest) if rest else None]
