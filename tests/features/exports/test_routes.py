@@ -10,6 +10,7 @@ import openpyxl
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.features.exports import source
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull_audit, push
 
@@ -334,6 +335,25 @@ async def test_a_form_of_hundreds_of_fields_with_odd_names(admin: AsyncClient) -
     assert [row[f"'=Same ({key})"] for key in keys] == ["v"] * 300
     book = openpyxl.load_workbook(io.BytesIO((await export(admin, program, format="xlsx")).content))
     assert book.sheetnames == [".._x_ y__"]
+
+
+async def test_nobody_is_left_out_however_many_forms_there_are(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_MOST_FORMS", 3)
+    program = await make_program(admin)
+    people = [
+        make_event(entity=f"p{n}", data={"entityName": f"f{n}", "name": "N", "area_id": f"a{n}"}) for n in range(4)
+    ]
+    assert (await push(admin, program, *people, make_event(entity="z", data={"name": "Z"}))).status_code == 200
+    tables = tables_in((await export(admin, program, format="csv")).content)
+    assert {name: [row["_guid"] for row in rows] for name, rows in tables.items()} == {
+        "individual.csv": [], "f0.csv": ["p0"], "f1.csv": ["p1"], "without form.csv": ["z"], "other forms.csv": ["p2", "p3"],
+    }  # fmt: skip
+    [_, last] = tables["other forms.csv"]
+    assert (last["entityName"], json.loads(last["_other"])) == ("f3", {"name": "N", "area_id": "a3"})
+    assert await guids(admin, program, area="a3") == {"p3"}
+    assert await guids(admin, program, entityName="f2") == {"p2"}
 
 
 async def test_another_program_is_not_in_it(admin: AsyncClient) -> None:

@@ -9,15 +9,25 @@ import msgspec
 
 from datacollect.eventstore.store import StoredEvent
 from datacollect.features.audit.service import Told, shown
-from datacollect.features.entities.walking import Walked
+from datacollect.features.entities.walking import Form, Walked
 from datacollect.features.exports.cells import json_of
-from datacollect.features.exports.columns import FORM_KEYS, GROUP_KEYS, OTHER, Column, Kind, Table, headers, rows_of, table_of
+from datacollect.features.exports.columns import (
+    FORM_KEYS,
+    GROUP_KEYS,
+    OTHER,
+    Column,
+    Kind,
+    Table,
+    headers,
+    rows_of,
+    table_of,
+)
 from datacollect.features.exports.model import Header, Order, Tally, What
-from datacollect.features.exports.source import Source, asked_for
+from datacollect.features.exports.source import Beyond, Source, asked_for
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.parts import parts
 
-WITHOUT_FORM = "without form"
+WITHOUT_FORM, OTHER_FORMS = "without form", "other forms"
 _SLICE = 200
 """Rows that are made before others have a turn."""
 
@@ -73,6 +83,7 @@ class FormSheet(Sheet):
         """`keys` are those that the entities have; None if they are yet to be found."""
         super().__init__(name, source, tally)
         self._form = form
+        self._asked: Form | Beyond = asked_for(form)
         self._table = table
         self._keys = keys
         self._labels = labels
@@ -83,15 +94,14 @@ class FormSheet(Sheet):
         yield self._headed(known, headers(known, labels=self._labels))
         keys = self._keys
         if keys is None:
-            form = asked_for(self._form)
-            keys = (await self.source.keys(form)).get(self._form, ())
+            keys = (await self.source.keys(asked_for(self._form))).by_form.get(self._form, ())
         self._table.add_keys(keys)
         more = self._table.columns[len(known) :]
         yield self._headed(more, headers(more, labels=False))
         yield self._headed(_LAST, headers(_LAST, labels=False))
 
     async def rows(self) -> AsyncIterator[Rows]:
-        async for page in self.source.entities(asked_for(self._form)):
+        async for page in self.source.entities(self._asked):
             for some in parts(page, _SLICE):
                 self.tally.add(entities=len(some))
                 yield [self._row(walked) for walked in some]
@@ -103,6 +113,16 @@ class FormSheet(Sheet):
         members = "; ".join(walked.member_ids) if walked.member_ids else None
         last = format_timestamp(entity.last_updated)
         return [entity.guid, entity.type, entity.name, members, last, *values, json_of(rest) if rest else None]
+
+
+class OtherSheet(FormSheet):
+    """The entities of forms that have no table of their own, because there are too many of them."""
+
+    def __init__(self, source: Source, tally: Tally, beyond: Beyond) -> None:
+        table = Table(OTHER_FORMS)
+        table.add(table.nodes, Column("entityName", "entityName"))
+        super().__init__(OTHER_FORMS, source, tally, None, table, (), labels=False)
+        self._asked = beyond
 
 
 class GridSheet(Sheet):
@@ -204,7 +224,7 @@ class AuditSheet(_FixedSheet):
 
 async def sheets(source: Source, order: Order, tally: Tally) -> AsyncIterator[Sheet]:
     """The tables of an export: of entities one for each form, in the order of the config, with its grids behind it;
-    then those of forms that the config does not have, and of entities without one, if there are any."""
+    then those of forms that the config does not have, of entities without one, and of what is left, if there are any."""
     if order.what is What.EVENTS:
         yield EventSheet("events", source, tally)
     elif order.what is What.AUDIT:
@@ -221,12 +241,14 @@ async def _entity_sheets(source: Source, order: Order, tally: Tally) -> AsyncIte
             yield sheet
         return
     keys = await source.keys()
-    unknown = sorted(name for name in keys if name is not None and name not in definitions)
-    names: list[str | None] = [*definitions, *unknown, *([None] if None in keys else [])]
+    unknown = sorted(name for name in keys.by_form if name is not None and name not in definitions)
+    names: list[str | None] = [*definitions, *unknown, *([None] if None in keys.by_form else [])]
     for name in filter(source.may_be_of, names):
-        plan = _Plan(name, definitions.get(name) if name is not None else None, keys.get(name, ()))
+        plan = _Plan(name, definitions.get(name) if name is not None else None, keys.by_form.get(name, ()))
         for sheet in _sheets_of(plan, source, order, tally):
             yield sheet
+    if not keys.are_all_forms:
+        yield OtherSheet(source, tally, Beyond(frozenset(names)))
 
 
 @dataclass(frozen=True, slots=True)

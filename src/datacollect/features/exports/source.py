@@ -1,6 +1,6 @@
 """Where exports come from: one view of a program, walked through page by page."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,25 @@ PAGE = 1000
 _EVENT_PAGE = 500
 _KEYS_PAGE = 20_000
 _MOST_FORMS = 1000
+"""That are told apart; entities of others are told together."""
 _MOST_KEYS = 1000
 """Of a form, beside those that the form has; others are in the column of what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """Asks for the entities of all forms but these."""
+
+    forms: Collection[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that the data of entities has, by form; of entities without one by None."""
+
+    by_form: Mapping[str | None, Sequence[str]]
+    are_all_forms: bool
+    """False if there are more than are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +52,15 @@ class Source:
     head: Head
     filters: ListFilters = EVERYTHING
 
-    async def entities(self, form: Form = None, *, with_members: bool = True) -> AsyncIterator[Sequence[Walked]]:
+    async def entities(
+        self, form: Form | Beyond = None, *, with_members: bool = True
+    ) -> AsyncIterator[Sequence[Walked]]:
         """Those within the reader's reach that meet the filters, by guid."""
+        if isinstance(form, Beyond):
+            async for page in self.entities(with_members=with_members):
+                if found := [walked for walked in page if walked.entity.entity_name not in form.forms]:
+                    yield found
+            return
         if self.filters != EVERYTHING:
             async for walked in self._filtered(form):
                 yield walked
@@ -95,18 +119,20 @@ class Source:
     async def definitions(self) -> Mapping[str, Any]:
         return await form_definitions(self.view, self.scope.tenant_id)
 
-    async def keys(self, form: Form = None) -> Mapping[str | None, Sequence[str]]:
-        """The keys that the data of entities has, by form; of entities without one by None."""
+    async def keys(self, form: Form = None) -> Keys:
         found: dict[str | None, set[str]] = {}
+        are_all_forms = True
         after: str | None = ""
         while after is not None:
             page, after = await keys_by_form(self.view, self.scope, form=form, after=after, limit=_KEYS_PAGE)
-            for name, key in page:
+            for name, key in sorted(page, key=lambda pair: (pair[0] or "", pair[1])):
                 if name in found or len(found) < _MOST_FORMS:
                     keys = found.setdefault(name, set())
                     if len(keys) < _MOST_KEYS:
                         keys.add(key)
-        return {name: sorted(keys) for name, keys in found.items()}
+                else:
+                    are_all_forms = False
+        return Keys({name: sorted(keys) for name, keys in found.items()}, are_all_forms)
 
 
 def asked_for(name: str | None) -> Form:
