@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from datacollect.features.exports.cells import csv_text, harmless, plain
 from datacollect.features.exports.columns import GROUP_KEYS, Kind, headers, rows_of, table_of
 from datacollect.features.exports.workbook import MOST_CHARACTERS, Workbook, letters_of, sheet_name
+from datacollect.features.exports.writing import file_name
 from datacollect.kernel.clock import Millis
 
 
@@ -227,6 +228,17 @@ def test_sheets_have_names_that_excel_takes() -> None:
 )
 def test_whoever_names_a_form_cannot_break_the_workbook(title: str, name: str) -> None:
     assert written((title, ["t"], [["v"]])).sheetnames == [name]
+
+
+def test_files_have_names_that_every_system_takes() -> None:
+    titles = ["person", "Person", "a/b", "é", "aux", "Con.visits", "com1 ", "console", "", "..", "\U00020000" * 90]
+    taken: set[str] = set()
+    names = [file_name(title, taken) for title in titles]
+    assert names[:-1] == [
+        "person.csv", "Person (2).csv", "a_b.csv", "é.csv", "_aux.csv", "_Con.visits.csv", "_com1.csv",
+        "console.csv", "form.csv", "form (2).csv",
+    ]  # fmt: skip
+    assert len(names[-1].encode()) <= 255
 
 
 def test_a_workbook_without_sheets_can_be_opened() -> None:

@@ -27,6 +27,12 @@ _BOM = "\ufeff"
 _SLICE = 200
 _UNSAFE = re.compile(r"[^\w .,()+-]")
 _LONGEST_FILE_NAME = 80
+_MOST_BYTES_OF_NAME = 200
+"""Systems take 255, with what stands behind it."""
+_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+)
+"""Names of devices on Windows, whatever stands behind the first dot."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -168,7 +174,7 @@ async def _csv_archive(
         archive.write(_encoder.encode(metadata))
         yield archive.take()
         async for sheet in sheets(source, order, tally):
-            archive.begin(_file_name(sheet.name, names))
+            archive.begin(file_name(sheet.name, names))
             if order.bom:
                 archive.write(_BOM.encode())
             async for piece in _csv_of(sheet):
@@ -211,9 +217,12 @@ async def _xlsx(source: Source, order: Order, tally: Tally, now: Millis) -> Asyn
         yield book.take()
 
 
-def _file_name(title: str, taken: "set[str]") -> str:
+def file_name(title: str, taken: "set[str]") -> str:
     """A file name that every system takes, and that no other file of the archive has; it is added to `taken`."""
-    cleaned = _UNSAFE.sub("_", title).strip(" .")[:_LONGEST_FILE_NAME] or "form"
+    units = _UNSAFE.sub("_", title[:_LONGEST_FILE_NAME]).encode()[:_MOST_BYTES_OF_NAME]
+    cleaned = units.decode(errors="ignore").strip(" .") or "form"
+    if cleaned.partition(".")[0].strip().casefold() in _RESERVED:
+        cleaned = f"_{cleaned}"
     name, number = f"{cleaned}.csv", 1
     while name.casefold() in taken:
         number += 1
