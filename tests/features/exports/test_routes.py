@@ -297,8 +297,9 @@ async def test_filters_are_those_of_lists(admin: AsyncClient) -> None:
         assert await guids(admin, program, **parameters) == expected, parameters
     shown = (await export(admin, program, area="north")).json()["metadata"]
     assert (shown["what"], shown["filters"]) == ("entities", {"area": ["north"]})
+    assert await guids(admin, program, externalId="R-7") == set()
     trail = (await pull_audit(admin, program, limit=5000)).json()
-    assert trail[-1]["changes"]["filters"] == {"area": ["north"]}
+    assert trail[-1]["changes"]["filters"] == {"externalId": ["R-7"]}
 
 
 async def test_another_programs_ids_filter_nothing_out_of_it(admin: AsyncClient) -> None:

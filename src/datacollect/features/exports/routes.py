@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/entities", tags=["Entities"])
 _TAKING = InProgram(Action.EXPORT)
 Taker = Annotated[Entered, Depends(_TAKING)]
 
-_FILTERS = ("type", "entityName", "area", "parent", "updatedSince", "q")
+_FILTERS = ("type", "entityName", "area", "parent", "externalId", "updatedSince", "q")
 
 _AS_IN_LISTS = "Only these entities, as in `GET /api/entities`."
 _SEVERAL = "May be given several times: any of them."
@@ -81,6 +81,7 @@ async def export_entities(
     entityName: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
     area: Annotated[list[str], Query(description=f"{_AS_IN_LISTS} {_SEVERAL}")] = [],
     parent: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
+    externalId: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
     updatedSince: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
     hasConflict: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
     hasDuplicate: Annotated[str, Query(description=_AS_IN_LISTS)] = "",
@@ -92,7 +93,7 @@ async def export_entities(
     grid in it is a table of its own, all in one zip archive; as `xlsx` each is a sheet. The audit trail tells who took
     what, also when it broke off, as it does soon after the caller's right to it has been withdrawn. See `docs/reference/exports.md`.
     """
-    del type, entityName, area, parent, updatedSince, hasConflict, hasDuplicate, q
+    del type, entityName, area, parent, externalId, updatedSince, hasConflict, hasDuplicate, q
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
     order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)
