@@ -348,3 +348,16 @@ async def test_a_reader_that_takes_nothing_is_let_go(hub: Hub, admin: AsyncClien
         await answer({"type": "http"}, receive, send)
     assert places(hub) == 0
     assert await outcomes(admin, program) == ["cut-off"]
+
+
+async def test_an_export_of_a_purged_program_is_not_noted_in_the_one_that_has_its_id(
+    hub: Hub, admin: AsyncClient
+) -> None:
+    program = await make_program(admin)
+    scope, order = system_scope(TenantId(program)), Order(Format.NDJSON, What.ENTITIES)
+    async with hub.exports.export(scope, Tenant(TenantId(program), "P"), order):
+        assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+        await admin.delete(f"/api/apps/{program}/purge")
+        await hub.jobs.drain()
+        await make_program(admin, config_id=program)
+    assert await outcomes(admin, program) == []

@@ -82,9 +82,11 @@ async def push(
 
 async def note(
     tx: Tx, log: EventLog, scope: TenantScope, action: str, entity_guid: str, told: Mapping[str, Any], *, now: Millis
-) -> None:
-    """Store what the hub has seen the caller do, in the trail of a closed log too. Raises `TenantUnknown` without one."""
-    await note_all(tx, log, scope, [(action, entity_guid, told)], now=now)
+) -> str:
+    """Store what the hub has seen the caller do, in the trail of a closed log too; gives the entry's guid. Raises
+    `TenantUnknown` without a log."""
+    [guid] = await note_all(tx, log, scope, [(action, entity_guid, told)], now=now)
+    return guid
 
 
 async def note_all(
@@ -94,10 +96,10 @@ async def note_all(
     notes: Sequence[tuple[str, str, Mapping[str, Any]]],
     *,
     now: Millis,
-) -> None:
+) -> Sequence[str]:
     """As `note`, for several: each an action, an entity's guid, and what is told. Nothing for none."""
     if not notes:
-        return
+        return ()
     head = await log.hold(tx, scope)
     if head is None:
         raise TenantUnknown()
@@ -118,6 +120,12 @@ async def note_all(
         for action, entity_guid, told in notes
     ]
     await _keep_behind(tx, scope, head, entries, now=now)
+    return [entry.guid for entry in entries]
+
+
+async def has_noted(view: Reading, scope: TenantScope, guid: str) -> bool:
+    """Whether the trail has the entry: it went with its program if that was purged, whatever has its id now."""
+    return guid in await queries.find_known(view, scope, [guid])
 
 
 async def _keep_behind(tx: Tx, scope: TenantScope, head: Head, entries: Sequence[AuditEntry], *, now: Millis) -> None:

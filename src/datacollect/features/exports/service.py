@@ -13,7 +13,7 @@ from datacollect.db import Database, Reading
 from datacollect.eventstore.anchors import chain_text
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
-from datacollect.features.audit.service import note
+from datacollect.features.audit.service import has_noted, note
 from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Order, Tally, What
 from datacollect.features.exports.places import ExportPlaces
 from datacollect.features.exports.source import Source
@@ -70,7 +70,7 @@ class Exporter:
     async def _noted(
         self, scope: TenantScope, tenant: Tenant, order: Order, told: Mapping[str, Any]
     ) -> AsyncIterator[Export]:
-        await self._note(scope, BEGUN, told)
+        begun = await self._note(scope, BEGUN, told)
         tally, outcome = Tally(), "cut-off"
         try:
             async with self._database.snapshot(scope) as view:
@@ -83,7 +83,7 @@ class Exporter:
             outcome = "complete"
         finally:
             # To its end even if the reader has left, which is what is to be told.
-            ending = asyncio.ensure_future(self._note_end(scope, {**told, "outcome": outcome, **tally.told()}))
+            ending = asyncio.ensure_future(self._note_end(scope, begun, {**told, "outcome": outcome, **tally.told()}))
             await asyncio.shield(ending)
 
     async def _metadata(self, view: Reading, scope: TenantScope, order: Order, head: Head) -> Mapping[str, Any]:
@@ -109,13 +109,17 @@ class Exporter:
             metadata["program"] = program.document
         return metadata
 
-    async def _note(self, scope: TenantScope, action: str, told: Mapping[str, Any]) -> None:
+    async def _note(self, scope: TenantScope, action: str, told: Mapping[str, Any]) -> str:
         async with self._log.turn(scope), self._database.transaction(scope) as tx:
-            await note(tx, self._log, scope, action, _EVERYTHING, told, now=self._clock.now())
+            return await note(tx, self._log, scope, action, _EVERYTHING, told, now=self._clock.now())
 
-    async def _note_end(self, scope: TenantScope, told: Mapping[str, Any]) -> None:
+    async def _note_end(self, scope: TenantScope, begun: str, told: Mapping[str, Any]) -> None:
         try:
-            await self._note(scope, ENDED, told)
+            async with self._log.turn(scope), self._database.transaction(scope) as tx:
+                await self._log.hold(tx, scope)
+                # Not in the trail of another program that has the id of one that was purged meanwhile.
+                if await has_noted(tx, scope, begun):
+                    await note(tx, self._log, scope, ENDED, _EVERYTHING, told, now=self._clock.now())
         except Exception as error:
             # The trail has its beginning.
             _log.warning("export.end_not_noted", exc_info=error)
