@@ -70,9 +70,11 @@ class Exporter:
     async def _noted(
         self, scope: TenantScope, tenant: Tenant, order: Order, told: Mapping[str, Any]
     ) -> AsyncIterator[Export]:
-        begun = await self._note(scope, BEGUN, told)
+        # To its end even if the reader leaves, for then it may be there already.
+        beginning = asyncio.ensure_future(self._note(scope, BEGUN, told))
         tally, outcome = Tally(), "cut-off"
         try:
+            await asyncio.shield(beginning)
             async with self._database.snapshot(scope) as view:
                 head = await self._log.head(view, scope)
                 if head is None:
@@ -83,7 +85,9 @@ class Exporter:
             outcome = "complete"
         finally:
             # To its end even if the reader has left, which is what is to be told.
-            ending = asyncio.ensure_future(self._note_end(scope, begun, {**told, "outcome": outcome, **tally.told()}))
+            ending = asyncio.ensure_future(
+                self._note_end(scope, beginning, {**told, "outcome": outcome, **tally.told()})
+            )
             await asyncio.shield(ending)
 
     async def _metadata(self, view: Reading, scope: TenantScope, order: Order, head: Head) -> Mapping[str, Any]:
@@ -113,7 +117,11 @@ class Exporter:
         async with self._log.turn(scope), self._database.transaction(scope) as tx:
             return await note(tx, self._log, scope, action, _EVERYTHING, told, now=self._clock.now())
 
-    async def _note_end(self, scope: TenantScope, begun: str, told: Mapping[str, Any]) -> None:
+    async def _note_end(self, scope: TenantScope, beginning: asyncio.Future[str], told: Mapping[str, Any]) -> None:
+        try:
+            begun = await beginning
+        except Exception:
+            return  # whoever asked for the export is told, and there is none
         try:
             async with self._log.turn(scope), self._database.transaction(scope) as tx:
                 await self._log.hold(tx, scope)
