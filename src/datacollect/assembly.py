@@ -32,6 +32,7 @@ from datacollect.features.discovery.service import RegistryReader
 from datacollect.features.duplicates.detecting import DetectingHandler, Watcher
 from datacollect.features.duplicates.following import follow_decisions
 from datacollect.features.duplicates.service import guids_in_pairs
+from datacollect.features.duplicates.succession import successors_of
 from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.reindexing import Reindexer
 from datacollect.features.entities.projection import EntityProjection
@@ -103,7 +104,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     outgoing = GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
     contents = Contents(database, objects, clock)
-    keeper = Keeper(database, log, contents, clock, quota_bytes=settings.attachment_quota * 1024 * 1024)
+    quota = settings.attachment_quota * 1024 * 1024
+    keeper = Keeper(database, log, contents, clock, successors=successors_of, quota_bytes=quota)
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
@@ -273,7 +275,7 @@ def create_attachment_importer(settings: Settings, database: Database) -> Attach
     clock = SystemClock()
     contents = Contents(database, open_objects(settings, clock), clock)
     log = EventLog(event_store(database), [], clock)
-    keeper = Keeper(database, log, contents, clock, quota_bytes=0)
+    keeper = Keeper(database, log, contents, clock, successors=successors_of, quota_bytes=0)
     return AttachmentImporter(keeper, Spool(settings.data_dir / "spool"))
 
 

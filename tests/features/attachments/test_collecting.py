@@ -14,6 +14,7 @@ from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper, NewAttachment, programs_with_attachments
+from datacollect.features.duplicates.succession import successors_of
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState, find_latest, list_jobs
 from datacollect.kernel.errors import TenantUnknown
@@ -184,7 +185,7 @@ async def test_what_is_stored_while_its_program_is_purged_stays_nowhere(
     made_anew = list[str]()
     scope, store = system_scope(tenant.id), Meanwhile(hub.settings.attachments_folder)
     contents = Contents(hub.db, store, hub.clock)
-    keeper = Keeper(hub.db, hub.log, contents, hub.clock, quota_bytes=0)
+    keeper = Keeper(hub.db, hub.log, contents, hub.clock, successors=successors_of, quota_bytes=0)
     new = NewAttachment(new_guid(), new_id(), "photo.jpg", "photo.jpg", "image/jpeg")
     async with Spool(tmp_path).receiving(most_bytes=9999) as incoming:
         await incoming.write(a_photo())

@@ -16,6 +16,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.objects import LocalStore, ObjectKey, Opened
 from tests.factories import make_program, new_id, pull_audit
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
+from tests.features.duplicates.test_routes import registered_twice, resolve
 
 pytestmark = pytest.mark.anyio
 
@@ -167,6 +168,20 @@ async def test_what_is_handed_over_meanwhile_is_taken_out_once(
     assert out.attachments == 3
     taken = await take_in(hub, await make_program(admin), folder)
     assert (taken.attachments, taken.there_before) == (3, 0)
+
+
+async def test_a_folder_that_is_older_than_a_merge_can_be_taken_in_and_again(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    merged_in, older, newer = await registered_twice(admin, hub)
+    made = await attach(admin, program, a_photo(), entity=newer)
+    await take_out(hub, program, folder)
+    assert (await resolve(admin, merged_in, newer, older, resolution="merge")).status_code == 200
+    for expected in ((1, 0), (0, 1)):
+        taken = await take_in(hub, merged_in, folder)
+        assert (taken.attachments, taken.there_before) == expected
+    listed = await admin.get(f"/api/attachments/entity/{older}", params={"configId": merged_in})
+    assert [(one["guid"], one["syncStatus"]) for one in listed.json()["attachments"]] == [(made["guid"], "uploaded")]
 
 
 async def test_what_a_folder_brought_before_it_was_refused_is_in_the_audit_trail(

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx2 import AsyncClient
@@ -181,6 +182,39 @@ async def test_a_merge_hands_over_attachments(admin: AsyncClient, hub: Hub) -> N
     assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
     listed = await admin.get(f"/api/attachments/entity/{older}", params={"configId": program})
     assert [each["guid"] for each in listed.json()["attachments"]] == [uploaded.json()["attachment"]["guid"]]
+
+
+async def photo_of(client: AsyncClient, program: str, entity: str, **form: str) -> tuple[int, Any]:
+    """The answer to a photo: its status, and the entity that it is attached to or why it is not."""
+    body = {"configId": program, "entityGuid": entity} | form
+    file = ("card.txt", b"the card of Rudo", "text/plain")
+    answer = await client.post("/api/attachments/upload", data=body, files={"file": file})
+    told = answer.json()
+    return answer.status_code, told["attachment"]["entityGuid"] if answer.is_success else told["code"]
+
+
+async def test_a_photo_of_somebody_who_was_merged_is_one_of_who_stays(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    """Taken offline it would stay on the phone for ever, whether it had arrived before and nobody heard of it or not."""
+    program = await make_program(admin)
+    first, second, third = people = [new_id(letter) for letter in "abc"]
+    await push(admin, program, *(make_event(entity=guid, data=RUDO | {"area_id": "north"}) for guid in people))
+    await look(admin, hub, program)
+    sent = str(uuid4())
+    assert await photo_of(admin, program, third, guid=sent) == (201, third)
+    for merged, kept in ((third, second), (second, first)):
+        assert (await resolve(admin, program, merged, kept, resolution="merge")).status_code == 200
+    assert await photo_of(admin, program, third, guid=sent) == (200, first)
+    assert await photo_of(admin, program, third) == (201, first)
+    assert await photo_of(admin, program, first, guid=sent) == (200, first)
+    for area, expected in (("north", (201, first)), ("south", (404, "ATTACHMENT_ENTITY_UNKNOWN"))):
+        role = {"tenantId": program, "role": "enumerator", "syncScopeOverride": {"areaIds": [area]}}
+        person = await make_person(admin, tenantIds=[program], roleAssignments=[role])
+        client.headers.update(bearer((await login(client, person))["token"]))
+        assert await photo_of(client, program, second) == expected
+    await push(admin, program, make_event("delete-entity", entity=first, data={"why": "error"}))
+    assert await photo_of(admin, program, third) == (409, "ATTACHMENT_ENTITY_DELETED")
 
 
 async def test_a_merge_with_chosen_fields_writes_those_and_no_others(admin: AsyncClient, hub: Hub) -> None:

@@ -149,7 +149,8 @@ async def upload_attachment(hub: CurrentHub, sender: Sender, response: Response)
 
     A retry with the same `guid` and content is answered 200 with what is there. With `hash` a file that was spoilt on
     the way is refused. The file's content must be of its declared type, and that one of the program's types. A file may
-    come before the event that creates its entity; until that comes it is `pending`. Any role but viewer.
+    come before the event that creates its entity; until that comes it is `pending`. A file for an entity that was merged
+    into another one is attached to that; the answer names it. Any role but viewer.
     """
     tenant = sender.tenant
     new = await judged(sender.body, tenant.attachments)

@@ -1,6 +1,6 @@
 """Attachments: making, finding and deleting them. Source: the contract's attachments, and README decisions 12 and 19."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -31,6 +31,9 @@ from datacollect.objects import Spooled, StorageUnavailable
 
 UPLOADED, DELETED, IMPORTED = "attachment-uploaded", "attachment-deleted", "attachments-imported"
 
+Successors = Callable[[Reading, TenantScope, str], Awaitable[Sequence[str]]]
+"""Asked about an entity that was merged into another one: who took its place, who took theirs, and so on."""
+
 _TRIES = 5
 _log = structlog.get_logger(component="attachments")
 
@@ -50,19 +53,28 @@ class Keeper:
     """Makes and deletes attachments. Each is told by the program's audit trail in the transaction that does it."""
 
     def __init__(
-        self, database: Database, log: EventLog, contents: Contents, clock: Clock, *, quota_bytes: int
+        self,
+        database: Database,
+        log: EventLog,
+        contents: Contents,
+        clock: Clock,
+        *,
+        successors: Successors,
+        quota_bytes: int,
     ) -> None:
         """`quota_bytes` is the room that the attachments of one program may take; 0 for no limit."""
         self._database = database
         self._log = log
         self._contents = contents
         self._clock = clock
+        self._successors = successors
         self._quota_bytes = quota_bytes
 
     async def keep(
         self, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
     ) -> tuple[Attachment, bool]:
-        """The attachment, and whether it was made now: the same one sent again is the one that is there.
+        """The attachment, and whether it was made now: the same one sent again is the one that is there. What is sent for
+        an entity that was merged into another one is the other one's.
 
         When this returns, its bytes and its row outlive the machine's power. Otherwise nothing of it can be seen, and
         what is left of its bytes is collected. Raises `EntityUnknown`, `EntityDeleted`, `GuidTaken`,
@@ -112,8 +124,8 @@ class Keeper:
                 if not await self._contents.take(tx, scope, secured):
                     continue
                 totals = await queries.advance(tx, scope, files=1, size_bytes=told.size_bytes)
-                known = await known_guids(tx, scope, [told.entity_guid])
-                new = replace(told, position=totals.position, awaits_entity=told.entity_guid not in known)
+                entity_guid, exists = await self._owner(tx, scope, told.entity_guid)
+                new = replace(told, entity_guid=entity_guid, position=totals.position, awaits_entity=exists is None)
                 await queries.insert_attachment(tx, scope, new)
                 return True
         raise StorageUnavailable()
@@ -127,7 +139,7 @@ class Keeper:
         found = await queries.find(view, scope, told.guid)
         if found is None:
             return False
-        if (found.digest, found.entity_guid) != (told.digest, told.entity_guid):
+        if found.digest != told.digest or not await self._is_of(view, scope, found, told.entity_guid):
             raise ImportContradicts(f"Attachment {told.guid} is here, and is another one or was deleted.")
         return True
 
@@ -164,22 +176,40 @@ class Keeper:
             raise GuidTaken()
         if found.deleted_at is not None:
             raise AttachmentDeleted()
-        if (found.digest, found.entity_guid) != (spooled.digest, new.entity_guid):
+        if found.digest != spooled.digest or not await self._is_of(view, scope, found, new.entity_guid):
             raise GuidTaken()
         return found
 
+    async def _is_of(self, view: Reading, scope: TenantScope, found: Attachment, entity_guid: str) -> bool:
+        """Whether it was made for an entity: a merge may have handed it over since."""
+        if found.entity_guid == entity_guid:
+            return True
+        return found.entity_guid in await self._successors(view, scope, entity_guid)
+
+    async def _owner(self, view: Reading, scope: TenantScope, entity_guid: str) -> tuple[str, bool | None]:
+        """Whose an attachment of an entity is, and whether that exists; None if nobody knows it.
+
+        It is the entity's own, or of who has taken its place.
+        """
+        exists = (await known_guids(view, scope, [entity_guid])).get(entity_guid)
+        if exists is False:
+            line = await self._successors(view, scope, entity_guid)
+            known = await known_guids(view, scope, line)
+            return next(((guid, True) for guid in line if known.get(guid)), (entity_guid, False))
+        return entity_guid, exists
+
     async def _require_room(
         self, view: Reading, scope: TenantScope, rules: AttachmentRules, new: NewAttachment
-    ) -> bool:
-        """Whether the entity is there. Raises `EntityUnknown`, `EntityDeleted`, `TooManyAttachments`."""
-        known = (await known_guids(view, scope, [new.entity_guid])).get(new.entity_guid)
-        if known is False and not scope.reach.is_bounded:
+    ) -> tuple[str, bool]:
+        """Whose it is to be, and whether that is there. Raises `EntityUnknown`, `EntityDeleted`, `TooManyAttachments`."""
+        entity_guid, exists = await self._owner(view, scope, new.entity_guid)
+        if exists is False and not scope.reach.is_bounded:
             raise EntityDeleted()
-        if new.entity_guid not in await within_reach(view, scope, [new.entity_guid]):
+        if entity_guid not in await within_reach(view, scope, [entity_guid]):
             raise EntityUnknown()
-        if await queries.count_of_entity(view, scope, new.entity_guid) >= rules.most_per_entity:
+        if await queries.count_of_entity(view, scope, entity_guid) >= rules.most_per_entity:
             raise TooManyAttachments(f"The entity has {rules.most_per_entity} attachments; it may not have more.")
-        return known is True
+        return entity_guid, exists is True
 
     def _require_quota(self, size_bytes: int) -> None:
         """Raises `ProgramFull`."""
@@ -189,12 +219,12 @@ class Keeper:
     async def _insert(
         self, tx: Tx, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
     ) -> Attachment:
-        is_known = await self._require_room(tx, scope, rules, new)
+        entity_guid, is_known = await self._require_room(tx, scope, rules, new)
         totals = await queries.advance(tx, scope, files=1, size_bytes=spooled.size_bytes)
         self._require_quota(totals.size_bytes)
         made = Attachment(
             guid=new.guid,
-            entity_guid=new.entity_guid,
+            entity_guid=entity_guid,
             digest=spooled.digest,
             filename=new.filename,
             original_name=new.original_name,

@@ -38,6 +38,7 @@ from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
 from datacollect.features.duplicates.merging import renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
+from datacollect.features.duplicates.succession import survivor_of, survivors_of
 from datacollect.features.entities.entity import Entity, Kind, parents_in
 from datacollect.features.entities.service import (
     Around,
@@ -223,7 +224,7 @@ class DetectingHandler:
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
-        into = await self._survivors(tx, scope, named)
+        into = await survivors_of(tx, scope, named)
         user, now = SYSTEM.event_user_id, self._clock.now()
         changed: set[str] = set()
         for events in renamed(entities, members, into, user_id=user, now=now):
@@ -233,7 +234,7 @@ class DetectingHandler:
                 continue
             # One after the other: each takes along what those before it have brought, and goes where they have gone.
             there = await entities_by_guid(tx, scope, [entity.guid]) if entity.guid in changed else [entity]
-            survivor = await self._survivor(tx, scope, entity.guid)
+            survivor = await survivor_of(tx, scope, entity.guid)
             if there and survivor is not None:
                 changed |= await self._move(tx, scope, tenant, there[0], survivor)
         return bool(changed)
@@ -259,27 +260,6 @@ class DetectingHandler:
             _log.warning("duplicates.not_moved", code=batch.rejection.reason.code)
             return set()
         return {event.entity_guid for event in events}
-
-    async def _survivors(self, tx: Tx, scope: TenantScope, guids: Collection[str]) -> Mapping[str, str]:
-        """Who has taken the place of those that were merged into another one, and exists."""
-        merged = await queries.pairs_of(tx, scope, guids, status=Status.MERGED)
-        gone = {each.pair.other(each.survivor) for each in merged if each.survivor is not None} & set(guids)
-        found = {guid: await self._survivor(tx, scope, guid) for guid in sorted(gone)}
-        return {guid: survivor for guid, survivor in found.items() if survivor is not None}
-
-    async def _survivor(self, tx: Tx, scope: TenantScope, guid: str) -> str | None:
-        """Who has taken an entity's place in the end; None if nobody has who exists."""
-        seen = {guid}
-        while True:
-            merged = await queries.pairs_of(tx, scope, [guid], status=Status.MERGED)
-            # Who was merged, came back, and was merged into another one is where it was put last.
-            into = [each for each in merged if each.survivor not in (None, guid)]
-            guid = max(into, key=lambda each: each.decided_at or 0).survivor or "" if into else ""
-            if not guid or guid in seen:
-                return None
-            if await entities_by_guid(tx, scope, [guid]):
-                return guid
-            seen.add(guid)
 
     async def _unchanged(self, tx: Tx, scope: TenantScope, looked: Looked, guids: Collection[str]) -> set[str]:
         """Those that exist as they were when they were looked at."""
