@@ -48,8 +48,8 @@ def read_birth(value: object) -> Birth | None:
 
 def birth_of_age(age: object, *, told_in: int) -> Birth | None:
     """The year of birth of somebody who was so old in the year `told_in`: right to a year, and people round."""
-    if isinstance(age, str) and age.strip().isdecimal():
-        age = int(age.strip())
+    if isinstance(age, str) and (digits := age.strip()[:_LONGEST]).isdecimal():
+        age = int(digits)
     if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= 125:
         return None
     return Birth(told_in - int(age), slack=3 if age >= 20 and int(age) % 5 == 0 else 1)
