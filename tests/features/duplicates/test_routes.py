@@ -7,7 +7,9 @@ from uuid import uuid4
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.features.entities.links import service as links
+from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -271,6 +273,25 @@ async def test_a_pair_ends_with_one_of_the_two_and_begins_again_with_it(admin: A
     await push(admin, program, make_event("update-individual", entity=newer, data=RUDO, timestamp=later))
     await look(admin, hub, program)
     assert len(await pairs_of(admin, program)) == 1
+
+
+@pytest.mark.parametrize("kind", ["delete-entity", "resolve-duplicate"])
+async def test_a_rebuild_forgets_nobody_who_came_back(admin: AsyncClient, hub: Hub, kind: str) -> None:
+    """It tells of the delete once more; nobody would be looked at again for it."""
+    program, older, newer = await registered_twice(admin, hub)
+    ended = {"duplicates": [{"entityGuid": newer, "duplicateGuid": older}], "shouldDelete": True}
+    await push(admin, program, make_event(kind, entity=newer, data=ended))
+    later = "2999-01-01T00:00:00.000Z"
+    await push(admin, program, make_event("update-individual", entity=newer, data=RUDO, timestamp=later))
+    await look(admin, hub, program)
+    before = await pairs_of(admin, program)
+    assert len(before) == 1
+    rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS)
+    assert (await rebuilder.rebuild(system_scope(TenantId(program)))).ok
+    assert await pairs_of(admin, program) == before
+    asked = {"configId": program, "data": RUDO}
+    found = (await admin.post("/api/potential-duplicates/check", json=asked)).json()["matches"]
+    assert {each["guid"] for each in found} == {older, newer}
 
 
 async def test_pages_follow_each_other_to_the_end(admin: AsyncClient, hub: Hub) -> None:

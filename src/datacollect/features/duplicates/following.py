@@ -10,6 +10,7 @@ from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.entities.entity import items_in, text_in
 from datacollect.features.entities.projection import Applied
+from datacollect.features.entities.service import positions_of
 from datacollect.kernel.identity import TenantScope
 
 _MOST_NAMED = 100
@@ -17,9 +18,14 @@ _MOST_NAMED = 100
 
 
 async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
-    """Implements `Follower`."""
-    decided = {found.pair: found for item in applied for found in _decided_by(item)}
+    """Implements `Follower`. Who exists now is not gone, and no pair of theirs over: they came back, and were looked at
+    since if this is told once more."""
+    found = [(item.event.entity_guid, found) for item in applied for found in _decided_by(item)]
     gone = {guid: item.context.recorded_at for item in applied for guid in item.changes.deleted}
+    ended = gone.keys() | {guid for guid, pair in found if pair.status is Status.DELETED}
+    there = await positions_of(tx, scope, ended)
+    decided = {pair.pair: pair for guid, pair in found if pair.status is not Status.DELETED or guid not in there}
+    gone = {guid: at for guid, at in gone.items() if guid not in there}
     if decided:
         await queries.decide(tx, scope, list(decided.values()))
     if gone:
