@@ -47,9 +47,9 @@ async def entity(client: AsyncClient, program: str, guid: str) -> Any:
     return await client.get(f"/api/entities/{guid}", params={"configId": program})
 
 
-async def registered_twice(admin: AsyncClient, hub: Hub) -> tuple[str, str, str]:
+async def registered_twice(admin: AsyncClient, hub: Hub, **config: Any) -> tuple[str, str, str]:
     """A program in which somebody is twice: its id, and the older and the newer guid."""
-    program = await make_program(admin)
+    program = await make_program(admin, **config)
     older, newer = new_id("a"), new_id("b")
     await push(admin, program, make_event(entity=older, data=RUDO), make_event(data=TAPIWA))
     await push(admin, program, make_event(entity=newer, data=RUDO | {"givenName": "Ruddo", "phone": "077 123 4567"}))
@@ -226,6 +226,30 @@ async def test_a_merge_with_chosen_fields_writes_those_and_no_others(admin: Asyn
     kept = (await entity(admin, program, older)).json()
     assert kept["data"]["givenName"] == "Ruddo" and kept["data"]["phone"] == RUDO["phone"]
     assert "externalId" not in kept["data"]
+
+
+def grant(guid: str, name: str, **more: str) -> dict[str, Any]:
+    granted = {"entitlements": [{"id": name, "allocated": 3}]}
+    return make_event("grant-entitlement", entity=guid, data=granted, **more)
+
+
+async def test_a_balance_is_taken_where_there_is_none_and_neither_chosen_nor_overwritten(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, older, newer = await registered_twice(admin, hub, customEventTypes=["grant-entitlement"])
+    assert (await push(admin, program, grant(newer, "cash"))).status_code == 200
+    chosen = {"givenName": "Ruddo", "entitlements": [{"id": "stolen", "allocated": 99}], "redemptionHistory": []}
+    assert (await resolve(admin, program, newer, older, resolution="merge", mergedData=chosen)).status_code == 200
+    taken = (await entity(admin, program, older)).json()["data"]
+    assert taken["givenName"] == "Ruddo" and "redemptionHistory" not in taken
+    assert ([one["id"] for one in taken["entitlements"]], len(taken["grantHistory"])) == (["cash"], 1)
+    later = {"timestamp": "2999-01-01T00:00:00.000Z"}
+    back = make_event("update-individual", entity=newer, data={"school": "yes"}, **later)
+    assert (await push(admin, program, back, grant(newer, "food", **later))).status_code == 200
+    await look(admin, hub, program)
+    assert (await entity(admin, program, newer)).status_code == 404
+    kept = (await entity(admin, program, older)).json()["data"]
+    assert kept == taken | {"school": "yes"}
 
 
 async def test_households_are_merged_with_their_members(admin: AsyncClient, hub: Hub) -> None:

@@ -243,7 +243,9 @@ class DetectingHandler:
         """Whom it has changed."""
         now, user = self._clock.now(), SYSTEM.event_user_id
         try:
-            events = await merge_events(tx, scope, entity.guid, survivor, told_by(entity), user_id=user, now=now)
+            events = await merge_events(
+                tx, scope, tenant, entity.guid, survivor, told_by(entity), user_id=user, now=now
+            )
         except (PairNotFound, CannotMerge) as reason:
             _log.warning("duplicates.not_moved", code=reason.code)
             return set()

@@ -4,13 +4,14 @@ They are of types that every client knows, in an order in which every client com
 is moved first, so that nothing goes with it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.duplicates.errors import CannotMerge
 from datacollect.features.duplicates.model import Pair
+from datacollect.features.entities import entitlements
 from datacollect.features.entities.entity import FLOOR, Entity, Kind
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
@@ -109,6 +110,23 @@ def resolution(pair: Pair, named: str, survivor: str | None = None, *, should_de
         "shouldDelete": should_delete,
     }
     return data | ({"mergedInto": survivor} if survivor is not None else {})
+
+
+def wanted_fields(
+    survivor: Entity, merged: Entity, chosen: Mapping[str, Any] | None, counted: Collection[str]
+) -> dict[str, Any]:
+    """What the survivor is to hold: what was `chosen`, else what it lacks and the other one tells.
+
+    What events of their own count (`counted`) nobody chooses: it keeps its own, and takes what it lacks. A balance and its
+    histories are one.
+    """
+    lacking = united_fields(survivor, merged)
+    if any(not _is_empty(survivor.data.get(field)) for field in entitlements.FIELDS.intersection(counted)):
+        lacking = {field: value for field, value in lacking.items() if field not in entitlements.FIELDS}
+    if chosen is None:
+        return lacking
+    taken = {field: value for field, value in lacking.items() if field in counted}
+    return {field: value for field, value in chosen.items() if field not in counted} | taken
 
 
 def united_fields(survivor: Entity, merged: Entity) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.features.attachments import service as attachments
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
-from datacollect.features.duplicates.merging import Surroundings, merge, united_fields
+from datacollect.features.duplicates.merging import Surroundings, merge, wanted_fields
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.links import service as links
+from datacollect.features.entities.model import reserved_keys
 from datacollect.features.entities.service import surroundings
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.tenancy import Tenant
 
 _MOST_MOVED = 5000
 
@@ -20,6 +22,7 @@ _MOST_MOVED = 5000
 async def merge_events(
     tx: Tx,
     scope: TenantScope,
+    tenant: Tenant,
     merged_guid: str,
     survivor_guid: str,
     fields: Mapping[str, Any] | None,
@@ -61,7 +64,7 @@ async def merge_events(
         members_of_merged=[(guid, kind_of(guid)) for guid in members_of(merged_guid) if is_live(guid)],
         children_of_merged=children,
     )
-    wanted = united_fields(survivor, merged) if fields is None else fields
+    wanted = wanted_fields(survivor, merged, fields, reserved_keys(tenant.custom_event_types))
     return merge(survivor, merged, around, wanted, user_id=user_id, now=now)
 
 

@@ -85,7 +85,7 @@ async def decide(
         raise PairNotFound()
     if found.status is not Status.OPEN:
         return found
-    events = await _events(tx, scope, decision, user_id=scope.actor.event_user_id, now=now)
+    events = await _events(tx, scope, tenant, decision, user_id=scope.actor.event_user_id, now=now)
     try:
         await log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
     except BatchRejected as batch:
@@ -107,10 +107,14 @@ def _is_decided_so(found: FoundPair, decision: Decision) -> bool:
             return found.status is Status.MERGED and found.survivor == decision.kept
 
 
-async def _events(tx: Tx, scope: TenantScope, decision: Decision, *, user_id: str, now: Millis) -> Sequence[Event]:
+async def _events(
+    tx: Tx, scope: TenantScope, tenant: Tenant, decision: Decision, *, user_id: str, now: Millis
+) -> Sequence[Event]:
     pair = Pair.of(decision.merged, decision.kept)
     if decision.resolution is Resolution.MERGE:
-        return await merge_events(tx, scope, decision.merged, decision.kept, decision.fields, user_id=user_id, now=now)
+        return await merge_events(
+            tx, scope, tenant, decision.merged, decision.kept, decision.fields, user_id=user_id, now=now
+        )
     deletes = decision.resolution is Resolution.DELETE_NEW
     data = resolution(pair, decision.merged, should_delete=deletes)
     return [Event(new_guid(), decision.merged, "resolve-duplicate", data, now, user_id)]
