@@ -182,6 +182,18 @@ async def test_a_decision_writes_no_balance(admin: AsyncClient, resolution: str)
     assert (await pull_all(admin, program))[-1]["data"] == {"age": 2}
 
 
+async def test_an_attendance_of_somebody_of_whom_only_the_end_is_known_can_be_decided(admin: AsyncClient) -> None:
+    program = await make_program(admin, customEventTypes=["record-attendance"])
+    ended = make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE)
+    came = {"sessionId": "s-1", "date": "2025-01-01", "status": "present"}
+    for event in (ended, make_event("record-attendance", entity="e", data=came, timestamp=EARLY)):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    answer = await decide(admin, program, conflict["guid"], resolution="merged", mergedData={"name": "Ana"})
+    assert answer.status_code == 200, answer.text
+    assert await data_of(admin, program) == {"name": "Ana"}
+
+
 async def test_a_decision_for_nothing_but_a_balance_brings_nothing(admin: AsyncClient) -> None:
     program = await make_program(admin, customEventTypes=["grant-entitlement"])
     await push(admin, program, make_event(entity="e", timestamp=EARLY))

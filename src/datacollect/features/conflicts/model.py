@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
+from datacollect.features.entities.entity import Kind
 from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
@@ -56,7 +57,9 @@ def outcome_event(
     now, None if it is deleted; to keep it deleted is told too, as devices that met the events the other way round have
     brought it back.
     """
-    event_type = f"update-{conflict.entity_type}"
+    # Of whom only the end is known no kind is, where the event that lost is one that counts.
+    kind = conflict.entity_type if conflict.entity_type in set(Kind) else Kind.INDIVIDUAL
+    event_type = f"update-{kind}"
     if resolution is Resolution.LOCAL and current is None:
         event_type, fields = "delete-entity", {"conflict": conflict.guid}
     elif resolution is Resolution.LOCAL:
