@@ -228,6 +228,13 @@ async def test_a_merge_with_chosen_fields_writes_those_and_no_others(admin: Asyn
     assert "externalId" not in kept["data"]
 
 
+async def test_a_name_that_the_hub_has_filled_in_gives_way_to_one_that_was_told(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    await push(admin, program, make_event("update-individual", entity=newer, data={"name": "Rudo Moyo"}))
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    assert (await entity(admin, program, older)).json()["data"]["name"] == "Rudo Moyo"
+
+
 def grant(guid: str, name: str, **more: str) -> dict[str, Any]:
     granted = {"entitlements": [{"id": name, "allocated": 3}]}
     return make_event("grant-entitlement", entity=guid, data=granted, **more)

@@ -131,10 +131,11 @@ def wanted_fields(
 
 def united_fields(survivor: Entity, merged: Entity) -> dict[str, Any]:
     """What the survivor lacks and the other one tells. Nothing that it tells itself is overwritten."""
+    own = told_by(survivor)
     return {
         field: value
         for field, value in told_by(merged).items()
-        if field not in _PARENT_KEYS and _is_empty(survivor.data.get(field)) and not _is_empty(value)
+        if field not in _PARENT_KEYS and _is_empty(own.get(field)) and not _is_empty(value)
     }
 
 
