@@ -400,6 +400,27 @@ async def test_what_names_the_one_that_went_later_names_the_one_that_stays(admin
     assert (await entity(admin, program, group)).json()["memberIds"] == [older]
 
 
+async def test_nobody_hangs_on_who_was_merged_into_them_nor_on_themselves(admin: AsyncClient, hub: Hub) -> None:
+    """Where they are follows from their parent, and so who is told of them."""
+    program, older, newer = await registered_twice(admin, hub)
+    house = new_id("h")
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=house, data={"name": "Moyo", "area_id": "north"}),
+        make_event("update-individual", entity=newer, data={"parentId": house}),
+        make_event("update-individual", entity=older, data={"parentId": newer}),
+    )
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    assert (await entity(admin, program, older)).json()["data"]["parentId"] == house
+    later = "2999-01-01T00:00:00.000Z"
+    back = make_event("update-individual", entity=newer, data={"parentId": older, "school": "yes"}, timestamp=later)
+    await push(admin, program, back)
+    await look(admin, hub, program)
+    kept = (await entity(admin, program, older)).json()["data"]
+    assert (kept["parentId"], kept["school"]) == (house, "yes")
+
+
 async def test_one_who_was_merged_twice_is_found_at_the_end(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     first, second, third = (new_id(letter) for letter in "abc")

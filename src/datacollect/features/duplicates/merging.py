@@ -48,7 +48,7 @@ def merge(
     def say(entity_guid: str, event_type: str, data: Mapping[str, Any]) -> None:
         events.append(Event(new_guid(), entity_guid, event_type, dict(data), now, user_id))
 
-    changed = changed_fields(survivor, fields)
+    changed = _with_parents(changed_fields(survivor, fields), survivor, merged)
     if changed:
         say(survivor.guid, f"update-{survivor.kind.value}", changed)
     for group in around.groups_of_merged:
@@ -153,6 +153,17 @@ def changed_fields(entity: Entity, fields: Mapping[str, Any]) -> dict[str, Any]:
         for field, value in wanted.items()
         if field not in entity.data or canonical_json(entity.data[field]) != canonical_json(value)
     }
+
+
+def _with_parents(changed: Mapping[str, Any], survivor: Entity, merged: Entity) -> dict[str, Any]:
+    """What changes of the survivor, whose parent is neither of the two: it would have no place."""
+    both = (survivor.guid, merged.guid)
+    found = {field: value for field, value in changed.items() if field not in _PARENT_KEYS or value not in both}
+    for key in _PARENT_KEYS:
+        if key not in found and survivor.data.get(key) == merged.guid:
+            above = merged.data.get(key)
+            found[key] = None if above in both else above
+    return found
 
 
 def _member(entity: Entity) -> dict[str, Any]:
