@@ -11,7 +11,10 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.db import EVERY_TENANT
+from datacollect.features.quarantine import queries, service
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_config, make_event, make_program, new_id, pull_all, push
@@ -410,6 +413,22 @@ async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub
     # One that nobody has decided about still stops the push.
     assert (await push_from(admin, program, "tablet-1", poison, unknown_type())).status_code == 422
     assert len(await kept(admin, program, status="blocking")) == 1
+
+
+async def test_a_push_that_had_looked_before_a_decision_does_not_undo_it(admin: AsyncClient, hub: Hub) -> None:
+    """On PostgreSQL the two may be at work side by side."""
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    assert (await push_from(admin, program, "tablet-1", unknown_type())).status_code == 422
+    [row] = await kept(admin, program)
+    async with hub.db.reading(scope) as view:
+        seen = await service.get(view, scope, row["id"])
+    assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "an old app"})).status_code == 200
+    async with hub.db.transaction(scope) as tx:
+        await queries.keep_blocking(tx, scope, seen)
+    assert await kept(admin, program) == []
+    [discarded] = await kept(admin, program, status="discarded")
+    assert (discarded["id"], discarded["reason"]) == (row["id"], "an old app")
 
 
 async def test_what_is_discarded_is_an_event_and_not_its_guid(admin: AsyncClient) -> None:

@@ -32,12 +32,15 @@ async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> No
 
 
 async def keep_blocking(tx: Tx, scope: TenantScope, refused: Quarantined) -> None:
-    """Store an event that refused a whole push; of one that is there, tell how it looks now."""
+    """Store an event that refused a whole push; of one that is there and that nobody has decided about, tell how it looks
+    now."""
     insert = insert_into(tx, quarantine)
     now = ("last_seen_ms", "actor", "device_id", "code", "message", "path", "body", "entity_guid")
     newest = {name: insert.excluded[name] for name in now}
     upsert = insert.on_conflict_do_update(
-        index_elements=["tenant_id", "id"], set_={"attempts": _columns.attempts + 1, "status": "open"} | newest
+        index_elements=["tenant_id", "id"],
+        set_={"attempts": _columns.attempts + 1} | newest,
+        where=_columns.status == Status.OPEN.value,
     )
     await tx.execute(upsert, _values(scope, refused))
 
