@@ -1,13 +1,15 @@
 """Devices that hold a part of a program, through HTTP, on both engines. Source: the contract's sync area, 2.3 and 3.3.1."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.assembly import create_importer
 from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
-from datacollect.kernel.ids import derived_guid
+from datacollect.kernel.ids import TenantId, derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
@@ -60,6 +62,20 @@ def person(area: str | None, entity: str | None = None, **data: Any) -> dict[str
 
 def guids(events: list[Any]) -> list[str]:
     return [event["guid"] for event in events]
+
+
+async def test_what_is_imported_reaches_who_has_read_a_part_of_the_program_while_it_was_empty(
+    admin: AsyncClient, agent: Agents, hub: Hub, tmp_path: Path
+) -> None:
+    """It was not filed by place, and taken for filed: no device that holds a part of the program was ever given any of it."""
+    source, empty = await make_program(admin), await make_program(admin)
+    headers = await agent.of(empty, areaIds=["A1"])
+    assert await agent.pull_all(empty, headers) == []
+    await push(admin, source, person("A1", "p-1"), person("A2", "p-2"))
+    file = tmp_path / "export.json"
+    file.write_bytes((await admin.get("/api/entities/export", params={"configId": source})).content)
+    await create_importer(hub.db).take_in(file, tenant_id=TenantId(empty))
+    assert [event["entityGuid"] for event in await agent.pull_all(empty, headers)] == ["p-1"]
 
 
 # -- who must say which device it is

@@ -37,7 +37,7 @@ from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId
+from datacollect.kernel.ids import TenantId, new_guid
 
 BATCH = 2000
 """Events, or entities, in memory at once."""
@@ -101,6 +101,9 @@ class Importer:
             made = await take_up(tx, self._log, scope, metadata.program, now=self._clock.now())
             head = await self._held(tx, scope)
             await expect_growth(tx)
+            if head.scoping is not None:
+                # Who reads a part was here when it was empty. What comes now is filed by place for the next one.
+                await self._log.set_scoping(tx, scope, replace(head.scoping, id=new_guid(), prepared_to=""))
             intake = _Intake(head, anchors or {}, await lock_searchable(tx, scope.tenant_id) or ())
             for batch in _batches(read_events(file), BATCH):
                 await self._apply(tx, scope, intake, batch)
