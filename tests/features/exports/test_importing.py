@@ -1,5 +1,6 @@
 """What was exported is imported to the same state, whichever engine it comes from and goes to; or nothing is stored."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -126,6 +127,35 @@ async def both(anyio_backend: str, postgres_server: str) -> AsyncIterator[Both]:
 @pytest.fixture
 async def place(database: Database) -> Place:
     return Place(database)
+
+
+async def test_a_program_that_somebody_makes_meanwhile_keeps_its_config(both: Both) -> None:
+    """SQLite has one writer. On PostgreSQL who imports waits for the one who makes it, and finds it then."""
+    place, scope = both.postgres, system_scope(TenantId(next(_names)))
+
+    async def take_up_as(name: str) -> bool:
+        async with place.database.transaction(scope) as tx:
+            return await take_up(tx, place.log, scope, CONFIG | {"name": name}, now=place.clock.now())
+
+    async with place.database.transaction(scope) as tx:
+        assert await take_up(tx, place.log, scope, CONFIG | {"name": "Theirs"}, now=place.clock.now())
+        importing = asyncio.create_task(take_up_as("Ours"))
+        await until_somebody_waits(place.database)
+    assert not await importing
+    async with place.database.reading() as view:
+        found = (
+            await view.execute(select(programs.c.name, programs.c.revision).where(programs.c.id == scope.tenant_id))
+        ).one()
+    assert tuple(found) == ("Theirs", 1)
+
+
+async def until_somebody_waits(database: Database) -> None:
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    async with asyncio.timeout(60), database.reading() as view:
+        while not await view.fetch(waiting):
+            pass
 
 
 def without_times(exported: bytes) -> Any:

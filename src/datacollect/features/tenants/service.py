@@ -371,6 +371,8 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
     accepted = accept({**document, "id": scope.tenant_id})
     # What travels holds no secrets, so no key is needed.
     program = await queries.claim_program(tx, _NO_KEYS, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    if program.revision:
+        return False  # somebody has made it since
     if await queries.is_being_purged(tx, scope):
         raise ProgramBeingPurged()
     change = Change(VersionAction.CREATED)
