@@ -127,11 +127,13 @@ class Call:
         return self._answer(call, cut)
 
     def _answer(self, call: "asyncio.Task[Any]", cut: Exception | None) -> Any:
+        is_answered = call.done() and not call.cancelled()
+        # Looked at whatever becomes of it, so that nobody complains that it was not.
+        error = call.exception() if is_answered else None
         if self._is_lost:
             raise LeaseLost()
-        if not call.done() or call.cancelled():
+        if not is_answered:
             raise cut or JobFailed()
-        error = call.exception()
         if error is None:
             # Also one that has answered when it was cut off: what it tells of is not to be lost.
             return call.result()

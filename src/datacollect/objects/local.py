@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from datacollect.objects.threads import in_thread
 _COPYING = ".copying"
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 _GONE = (FileNotFoundError, NotADirectoryError)
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+_SHELVES_AT_ONCE = 8
 
 
 class LocalStore:
@@ -42,12 +44,19 @@ class LocalStore:
     async def delete(self, key: ObjectKey) -> None:
         await in_thread(partial(self._delete, key))
 
-    async def delete_folder(self, folder: str) -> int:
+    async def delete_folder(self, folder: str, *, before_each: Callable[[], Awaitable[object]]) -> int:
         count = 0
-        async for listed in self.list(folder):
-            count += listed.key is not None
-        if is_folder(folder):
-            await in_thread(partial(self._delete_folder, folder))
+        if not is_folder(folder):
+            return count
+        inside = self._folder / folder
+        names = await in_thread(partial(_names, inside))
+        for first in range(0, len(names), _SHELVES_AT_ONCE):
+            shelves = [inside / name for name in names[first : first + _SHELVES_AT_ONCE]]
+            found = await in_thread(partial(_everything_in, shelves))
+            await before_each()
+            await in_thread(partial(_delete_each, found))
+            count += sum(read_name(folder, path.relative_to(inside).as_posix()) is not None for path in found)
+        await in_thread(partial(_delete_each, [inside]))
         return count
 
     async def folders(self) -> Sequence[str]:
@@ -121,10 +130,6 @@ class LocalStore:
                 with contextlib.suppress(*_GONE):
                     file.unlink()
 
-    def _delete_folder(self, folder: str) -> None:
-        with failing(), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._folder / folder)
-
     def _folders(self) -> Sequence[str]:
         return [name for name in _names(self._folder) if is_folder(name) and (self._folder / name).is_dir()]
 
@@ -133,6 +138,39 @@ class LocalStore:
             # Before the first attachment there is no such folder, and that is well.
             with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
                 next(entries, None)
+
+
+def _everything_in(shelves: Sequence[Path]) -> Sequence[Path]:
+    """What is there now: files and links, and each folder behind what it holds."""
+    found: list[Path] = []
+    with failing():
+        for shelf in shelves:
+            if not shelf.is_symlink():
+                for at, folders, files in os.walk(shelf, topdown=False, onerror=_raise_unless_gone):
+                    found += [Path(at, name) for name in (*files, *folders)]
+            found.append(shelf)
+    return found
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, _GONE):
+        raise error
+
+
+def _delete_each(paths: Sequence[Path]) -> None:
+    """Of folders those that are empty: another program may have the place by now."""
+    with failing():
+        for path in paths:
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    path.rmdir()
+                else:
+                    path.unlink()
+            except _GONE:
+                continue
+            except OSError as error:
+                if error.errno not in _NOT_EMPTY:
+                    raise
 
 
 async def _pieces(descriptor: int, start: int, end: int) -> AsyncGenerator[bytes]:

@@ -1,6 +1,6 @@
 """Objects in memory, for tests: they end with the process."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
@@ -44,11 +44,13 @@ class MemoryStore:
         self._require()
         self.objects.pop(key, None)
 
-    async def delete_folder(self, folder: str) -> int:
+    async def delete_folder(self, folder: str, *, before_each: Callable[[], Awaitable[object]]) -> int:
         self._require()
         keys = [key for key in self.objects if key.folder == folder]
+        if keys:
+            await before_each()
         for key in keys:
-            del self.objects[key]
+            self.objects.pop(key, None)
         return len(keys)
 
     async def folders(self) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """What a store of objects does. `datacollect.testing.objects` has the suite that every one passes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -51,8 +51,12 @@ class ObjectStore(Protocol):
     async def delete(self, key: ObjectKey) -> None:
         """Harmless when it is gone."""
 
-    async def delete_folder(self, folder: str) -> int:
-        """Delete all objects of a folder, and what else was put there by a hub. How many there were."""
+    async def delete_folder(self, folder: str, *, before_each: Callable[[], Awaitable[object]]) -> int:
+        """Delete all objects of a folder, and what else was put there by a hub, some at a time. How many there were.
+
+        What goes next is listed before `before_each` is awaited, and nothing else goes after it: who raises there, because
+        the folder may be another's by now, keeps what that one has put into it.
+        """
 
     async def folders(self) -> Sequence[str]:
         """All there are, in order. A program's is `tenant_folder`."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -105,17 +105,18 @@ class S3Store:
         with _failing(), contextlib.suppress(FileNotFoundError):
             await obstore.delete_async(self._bucket, self._path(key))
 
-    async def delete_folder(self, folder: str) -> int:
-        count, paths = 0, []
+    async def delete_folder(self, folder: str, *, before_each: Callable[[], Awaitable[object]]) -> int:
+        count, paths = 0, list[str]()
         async for listed in self.list(folder):
             if listed.key is not None:
                 paths.append(self._path(listed.key))
             if len(paths) == _DELETED_AT_ONCE:
-                count, paths = count + await self._delete_all(paths), []
-        return count + await self._delete_all(paths)
+                count, paths = count + await self._delete_all(paths, before_each), []
+        return count + await self._delete_all(paths, before_each)
 
-    async def _delete_all(self, paths: Sequence[str]) -> int:
+    async def _delete_all(self, paths: Sequence[str], before: Callable[[], Awaitable[object]]) -> int:
         if paths:
+            await before()
             with _failing(), contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._bucket, paths)
         return len(paths)

@@ -151,10 +151,35 @@ class ObjectStoreContract:
         lost = [await put(store, spool, theirs, text) for text in (b"theirs", b"and more")]
         assert {tenant_folder(ours), tenant_folder(theirs)} <= set(await store.folders())
         assert {item.key async for item in store.list(tenant_folder(theirs))} == set(lost)
-        assert await store.delete_folder(tenant_folder(theirs)) == 2
+        assert await store.delete_folder(tenant_folder(theirs), before_each=_nothing) == 2
         assert [item async for item in store.list(tenant_folder(theirs))] == []
         assert await store.stat(key) == 4
-        assert await store.delete_folder(tenant_folder(theirs)) == 0
+        assert await store.delete_folder(tenant_folder(theirs), before_each=_nothing) == 0
+
+    async def test_of_a_folder_that_is_anothers_by_now_nothing_is_deleted(
+        self, store: ObjectStore, spool: Spool, tenant: TenantId
+    ) -> None:
+        old, new = await put(store, spool, tenant, b"old"), list[ObjectKey]()
+
+        async def made_anew() -> None:
+            new.append(await put(store, spool, tenant, b"new"))
+            raise PermissionError
+
+        with pytest.raises(PermissionError):
+            await store.delete_folder(tenant_folder(tenant), before_each=made_anew)
+        assert {item.key async for item in store.list(tenant_folder(tenant))} == {old, *new}
+
+    async def test_what_comes_into_a_folder_while_it_is_deleted_stays(
+        self, store: ObjectStore, spool: Spool, tenant: TenantId
+    ) -> None:
+        """Whoever stands still after it has asked may delete what it has seen before, however long it takes."""
+        old, new = await put(store, spool, tenant, b"a photo"), list[ObjectKey]()
+
+        async def made_anew() -> None:
+            new.append(await put(store, spool, tenant, b"a photo"))
+
+        assert await store.delete_folder(tenant_folder(tenant), before_each=made_anew) == 1
+        assert (await store.stat(old), await store.stat(new[0])) == (None, 7)
 
     async def test_who_stops_reading_holds_nothing(self, store: ObjectStore, spool: Spool, tenant: TenantId) -> None:
         content = os.urandom(8 * PIECE_BYTES)
@@ -185,6 +210,10 @@ class ObjectStoreContract:
             await away.open(key, 1)
         with pytest.raises(StorageUnavailable):
             await put(away, spool, tenant, b"x")
+
+
+async def _nothing() -> None:
+    pass
 
 
 async def put(store: ObjectStore, spool: Spool, tenant: TenantId, content: bytes) -> ObjectKey:

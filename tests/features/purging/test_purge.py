@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
+from datacollect.objects import tenant_folder
 from tests.accounts import bearer, login, make_person
+from tests.attachments import attach, make_entity
 from tests.conftest import make_settings
 from tests.db.test_walls import row_of
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
@@ -471,6 +473,45 @@ async def test_what_is_written_to_a_table_that_was_emptied_goes_too(
         assert handler.has_written
         assert await rows_of(hub, program) == {}
         assert (await admin.post("/api/apps", json=make_config(program))).status_code == 200, "the purge has ended"
+
+
+class Asleep(PurgeHandler):
+    """Of a process that stands still, before it deletes the files or at the very beginning, until all is over."""
+
+    def __init__(self, inner: Hub, meanwhile: Callable[[], Awaitable[None]], *, before_files: bool) -> None:
+        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+        self._before_files = before_files
+
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> int | None:
+        if self._meanwhile is not None and Progress.at(job.checkpoint).rows_gone is self._before_files:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            await meanwhile()
+        return await super().call(scope, job, lease)
+
+
+@pytest.mark.parametrize("before_files", [True])
+async def test_who_stood_still_deletes_nothing_of_the_program_that_is_made_anew(
+    installation: Installation, nobody_works: dict[str, int], before_files: bool
+) -> None:
+    """A process that was stopped, or whose machine slept, went on in the folder, or with the anchors, of another program."""
+    async with installation.running(**nobody_works) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin, hub = await alone.admin(), alone.hub
+        program = TenantId(await archived_program(admin))
+        await purge(admin, program)
+
+        async def others_go_on() -> None:
+            alone.clock.turn(seconds=31)
+            await hub.jobs.drain()
+            await make_program(admin, config_id=program)
+            await attach(admin, program, await make_entity(admin, program))
+            add_anchors(hub.settings.data_dir, program, [Anchor(1, b"\1" * 32, Millis(0))])
+
+        await Worker(hub.db, hub.clock, [Asleep(hub, others_go_on, before_files=before_files)]).drain()
+        assert len([item async for item in hub.objects.list(tenant_folder(program))]) == 1
+        assert program in anchored_tenants(hub.settings.data_dir)
+        assert (await rows_of(hub, program))["events"] == 1
 
 
 class Undone(Exception):

@@ -50,11 +50,15 @@ class PurgeHandler:
         self._on_changed = on_changed
 
     async def call(self, scope: TenantScope, job: Job, lease: Lease) -> int | None:
-        """Delete the files, once no row tells of them. How many those were; None if it is not their turn."""
-        del lease
+        """Delete the files, once no row tells of them. How many those were; None if it is not their turn.
+
+        As long as the job is ours the id is nobody else's. Who has stood still for longer must not go on in the folder.
+        """
         if not Progress.at(job.checkpoint).rows_gone:
             return None
-        return await self._objects.delete_folder(tenant_folder(scope.tenant_id))
+        return await self._objects.delete_folder(
+            tenant_folder(scope.tenant_id), before_each=partial(_require_ours, lease)
+        )
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int | None) -> Step:
         progress = Progress.at(job.checkpoint)
@@ -112,6 +116,12 @@ class PurgeHandler:
             await asyncio.to_thread(set_aside_anchors, self._data_dir, scope.tenant_id, self._clock.now())
         except AnchorsUnwritable:
             _log.warning("anchors.not_set_aside", tenant_id=scope.tenant_id)
+
+
+async def _require_ours(lease: Lease) -> None:
+    """Raises `LeaseLost`."""
+    async with lease.transaction():
+        pass
 
 
 def _tell(on_changed: Callable[[UserId], None], user_ids: Iterable[UserId]) -> None:
