@@ -490,7 +490,7 @@ class Asleep(PurgeHandler):
         return await super().call(scope, job, lease)
 
 
-@pytest.mark.parametrize("before_files", [True])
+@pytest.mark.parametrize("before_files", [True, False])
 async def test_who_stood_still_deletes_nothing_of_the_program_that_is_made_anew(
     installation: Installation, nobody_works: dict[str, int], before_files: bool
 ) -> None:

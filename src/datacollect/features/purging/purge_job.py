@@ -62,6 +62,9 @@ class PurgeHandler:
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int | None) -> Step:
         progress = Progress.at(job.checkpoint)
+        if not await tenants.hold_purge(tx, scope):
+            # Somebody else has ended it while this process stood still. Nothing is stored of a job that is not ours.
+            return Done()
         if not job.checkpoint:
             # Now, so that nobody who verifies the logs meanwhile misses this one's.
             await self._set_anchors_aside(scope)
@@ -111,7 +114,7 @@ class PurgeHandler:
         return Done(progress.told())
 
     async def _set_anchors_aside(self, scope: TenantScope) -> None:
-        """Outside of the database, which is harmless: it is done twice, and before anybody can use the id again."""
+        """Outside of the database, which is harmless: it is done twice, and while nobody can use the id: the purge is held."""
         try:
             await asyncio.to_thread(set_aside_anchors, self._data_dir, scope.tenant_id, self._clock.now())
         except AnchorsUnwritable:

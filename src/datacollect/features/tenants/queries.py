@@ -209,6 +209,7 @@ _CHANGE = (
     )
 )
 _IS_BEING_PURGED = select(purges.c.tenant_id).where(purges.c.tenant_id == bindparam("named"))
+_HOLD_PURGE = _IS_BEING_PURGED.with_for_update()
 
 
 async def count_sending_codes(view: Reading) -> int:
@@ -346,6 +347,11 @@ async def insert_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
 
 async def is_being_purged(view: Reading, scope: TenantScope) -> bool:
     return (await view.execute(_IS_BEING_PURGED, {"named": scope.tenant_id})).first() is not None
+
+
+async def hold_purge(tx: Tx, scope: TenantScope) -> bool:
+    """Whether the program is being purged; if so, nobody else ends that before `tx` ends."""
+    return (await tx.execute(_HOLD_PURGE, {"named": scope.tenant_id})).first() is not None
 
 
 async def delete_purge(tx: Tx, scope: TenantScope) -> None:

@@ -225,6 +225,11 @@ async def begin_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> bool:
     return True
 
 
+async def hold_purge(tx: Tx, scope: TenantScope) -> bool:
+    """Whether the id is taken by a purge still; if so, it is until `tx` ends."""
+    return await queries.hold_purge(tx, scope)
+
+
 async def end_purge(tx: Tx, scope: TenantScope) -> None:
     """The id may be used again."""
     await queries.delete_purge(tx, scope)
