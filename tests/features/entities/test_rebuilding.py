@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from datacollect.assembly import FOLLOWERS, event_store
-from datacollect.db import EVERY_TENANT, Database
+from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.eventstore.event import Event, Origin
+from datacollect.eventstore.store import EventStore, Head
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
 from datacollect.features.conflicts.tables import conflicts
@@ -141,6 +142,43 @@ def stop_after(batches: int) -> Callable[[int], None]:
             raise Killed
 
     return progress
+
+
+def overtaken(hub: Hub) -> EventStore:
+    """A purge begins, and has deleted all there is, as soon as somebody has seen that there is a log."""
+
+    class Overtaken(type(event_store(hub.db))):  # type: ignore[misc]
+        async def head(self, view: Reading, scope: TenantScope) -> Head | None:
+            found: Head | None = await super().head(view, scope)
+            if not isinstance(view, Tx):  # as one does that holds it
+                await take_head_away(hub, scope)
+            return found
+
+    store: EventStore = Overtaken()
+    return store
+
+
+async def take_head_away(hub: Hub, scope: TenantScope) -> None:
+    async with hub.db.transaction(scope) as tx:
+        await tx.execute(delete(log_heads).where(log_heads.c.tenant_id == scope.tenant_id))
+
+
+async def test_a_rebuild_that_a_purge_comes_before_leaves_nothing(hub: Hub, scope: TenantScope) -> None:
+    """What it began belonged to nobody, or to the program that was made anew, and it ended with an AssertionError."""
+    await append(hub, scope, event("create-individual", "a", {"name": "Ana"}))
+    with pytest.raises(NotFound):
+        await Rebuilder(hub.db, overtaken(hub), hub.clock, followers=FOLLOWERS).rebuild(scope)
+    assert await leftovers(hub, scope) == 0
+
+
+async def test_a_rebuild_ends_with_a_purge_that_begins(hub: Hub, scope: TenantScope) -> None:
+    await append(hub, scope, *(event("create-individual", f"p-{number}", {"n": 1}) for number in range(BATCH + 1)))
+    begun = rebuilder(hub)
+    work = await begun._begin(scope, "rebuild", FOLLOWERS)
+    await take_head_away(hub, scope)
+    with pytest.raises(NotFound):
+        async with begun._caught_up(work, None):
+            pass
 
 
 @pytest.mark.parametrize("how", ["restored", "rules", "check"])

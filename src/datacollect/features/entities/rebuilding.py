@@ -112,7 +112,8 @@ class Rebuilder:
     async def rebuild(self, scope: TenantScope, *, progress: Progress | None = None) -> Outcome:
         """Replace the program's live state by what the log gives; not at all if an event cannot be applied.
 
-        Raises `NotFound` if the program has no log, `RebuildTakenOver` if another rebuild of it begins meanwhile.
+        Raises `NotFound` if the program has no log, or loses it to a purge, and `RebuildTakenOver` if another rebuild of it
+        begins meanwhile.
         """
         work = await self._begin(scope, "rebuild", self._followers)
         fields: Fields | None = None
@@ -161,11 +162,14 @@ class Rebuilder:
         made_by = f"{purpose} {rules_tag(self._upcasters)}"
         async with self._database.reading(scope) as view:
             if await self._store.head(view, scope) is None:
-                raise NotFound("There is no log of this program.")
+                raise _no_log()
             found = await rebuilt.find_checkpoint(view, scope)
             fits = found is not None and found.made_by == made_by and await self._is_in_log(view, scope, found)
         now = self._clock.now()
         async with self._database.transaction(scope) as tx:
+            # A purge deletes what there is when it has taken the head away, and not what is begun later.
+            if await self._store.hold(tx, scope) is None:
+                raise _no_log()
             if found is not None and fits:
                 return _Work(scope, await rebuilt.take_over(tx, scope, found, now=now), followers)
             checkpoint = await rebuilt.begin(tx, scope, found, made_by, now=now)
@@ -203,7 +207,8 @@ class Rebuilder:
         async with self._database.transaction(work.scope) as tx:
             await rebuilt.expect_growth(tx)
             head = await self._store.hold(tx, work.scope)
-            assert head is not None
+            if head is None:
+                raise _no_log()
             while not work.is_broken and (batch := await self._apply_next(tx, work)).rows:
                 await self._save(tx, work, batch)
             self._require_whole(work, head)
@@ -322,6 +327,10 @@ class _Batch:
     rows: Sequence[StoredEvent]
     run: EntityRun
     failures: Sequence[Failure]
+
+
+def _no_log() -> NotFound:
+    return NotFound("There is no log of this program.")
 
 
 def _difference(fault: Fault) -> Difference:
