@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.log import EventLog
-from datacollect.eventstore.tables import events
+from datacollect.eventstore.tables import events, log_heads
 from datacollect.features.integrity.model import KeptFinding, LastVerification
 from datacollect.features.integrity.service import known
+from datacollect.features.tenants.tables import purges
 from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -106,6 +107,32 @@ async def test_an_unknown_program_is_refused(run: Run, filled: Database) -> None
     code, lines, errors = await verify(run, "--tenant", "a", "--tenant", str(uuid.UUID(int=0)))
     assert (code, lines) == (1, [])
     assert errors == "datacollect: There is no program 00000000-0000-0000-0000-000000000000.\n"
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild", "restored"])
+async def test_a_program_that_is_being_purged_keeps_nobody_from_the_others(
+    run: Run, filled: Database, command: str
+) -> None:
+    async with filled.transaction(EVERY_TENANT) as tx:
+        await tx.execute(delete(log_heads).where(log_heads.c.tenant_id == A))
+        await tx.execute(insert(purges).values(tenant_id=A, begun_ms=0))
+    ended = await asyncio.to_thread(run, command)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.match("(ok: )?b: [^\n]*\n$", ended.stdout)
+    ended = await asyncio.to_thread(run, command, "--tenant", "a")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "datacollect: There is no program a.\n")
+
+
+@pytest.mark.parametrize(("command", "code"), [("rebuild", 3), ("restored", 1)])
+async def test_a_log_without_a_head_keeps_nobody_from_the_others(
+    run: Run, filled: Database, command: str, code: int
+) -> None:
+    async with filled.transaction(EVERY_TENANT) as tx:
+        await tx.execute(delete(log_heads).where(log_heads.c.tenant_id == A))
+    ended = await asyncio.to_thread(run, command)
+    assert ended.returncode == code
+    assert "head" in ended.stdout + ended.stderr
+    assert re.match("(ok: )?b: ", ended.stdout.splitlines()[-1])
 
 
 async def kept(database: Database, tenant: TenantId) -> LastVerification:

@@ -23,9 +23,10 @@ from datacollect.eventstore.anchors import (
 )
 from datacollect.eventstore.store import EventStore, Head
 from datacollect.eventstore.tables import log_heads
-from datacollect.eventstore.verification import Finding, Neighbour, Verification, logs, read_head, verify
+from datacollect.eventstore.verification import Finding, Neighbour, Verification, read_head, verify
 from datacollect.features.integrity.model import LastVerification, result_of, unread
-from datacollect.features.integrity.service import keep_verification
+from datacollect.features.integrity.service import keep_verification, logs_there
+from datacollect.features.tenants.asked import being_purged
 from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -62,12 +63,14 @@ def verify_logs(
 
 
 async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequence[TenantId]:
-    """The tenants to verify: those asked for, or all that have a log or had one when an anchor was written."""
+    """The tenants to verify: those asked for, or all that have a log or had one when an anchor was written; none that is
+    being purged."""
     if not await has_table(view, log_heads):
         raise StartupError(
             "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
         )
-    return logs_asked_for(asked, sorted({*await logs(view), *anchored_tenants(data_dir)}))
+    anchored = frozenset(anchored_tenants(data_dir)).difference(await being_purged(view))
+    return logs_asked_for(asked, sorted(anchored.union(await logs_there(view))))
 
 
 async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:

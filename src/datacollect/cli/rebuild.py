@@ -16,9 +16,10 @@ from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.database import closing
-from datacollect.eventstore.verification import logs
 from datacollect.features.entities.rebuilding import Failure, Outcome
 from datacollect.features.entities.rebuilt import Difference
+from datacollect.features.integrity.service import logs_there
+from datacollect.kernel.errors import NotFound
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
@@ -48,7 +49,7 @@ def rebuild_state(
             await require_reachable(database)
             await require_current(database)
             async with database.reading(EVERY_TENANT) as view:
-                chosen = logs_asked_for(tenant or [], await logs(view))
+                chosen = logs_asked_for(tenant or [], await logs_there(view))
             fine = True
             for name in chosen:
                 fine &= await _rebuild_one(database, name, check=check, show_values=show_values)
@@ -67,11 +68,23 @@ async def _rebuild_one(database: Database, tenant: TenantId, *, check: bool, sho
         head = await event_store(database).head(view, scope)
     begun = time.monotonic()
     with progress_bar(tenant, head.position if head else 0) as progress:
-        outcome = await (rebuilder.check if check else rebuilder.rebuild)(scope, progress=progress)
+        try:
+            outcome = await (rebuilder.check if check else rebuilder.rebuild)(scope, progress=progress)
+        except NotFound:
+            return await _tell_without_head(database, tenant)
     typer.echo(_line(tenant, outcome, time.monotonic() - begun))
     for text in _details(outcome, show_values=show_values):
         typer.echo(f"  {text}")
     return outcome.ok
+
+
+async def _tell_without_head(database: Database, tenant: TenantId) -> bool:
+    """Print about a log that has none: of a program that was purged meanwhile that is well."""
+    async with database.reading(EVERY_TENANT) as view:
+        is_there = tenant in await logs_there(view)
+    name = shown(tenant)
+    typer.echo(f"WRONG: {name}: its log has no head; the state is left as it is" if is_there else f"gone: {name}")
+    return not is_there
 
 
 def _line(tenant: str, outcome: Outcome, seconds: float) -> str:

@@ -13,10 +13,9 @@ from datacollect.cli.mistyped import checked, config_ids
 from datacollect.cli.showing import counted, shown
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.database import closing
-from datacollect.eventstore.verification import logs
-from datacollect.features.integrity.service import put_back
+from datacollect.features.integrity.service import logs_there, put_back
 from datacollect.kernel.clock import Millis, SystemClock, parse_timestamp
-from datacollect.kernel.errors import InvalidRequest
+from datacollect.kernel.errors import InvalidRequest, StartupError, TenantUnknown
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.settings import load_settings
@@ -52,16 +51,24 @@ def note_restored(
             await require_reachable(database)
             await require_current(database)
             async with database.reading(EVERY_TENANT) as view:
-                known = await logs(view)
-            for name in logs_asked_for(tenant or [], known):
-                typer.echo(await _note_one(database, name, backup_at))
+                chosen = logs_asked_for(tenant or [], await logs_there(view))
+            untold = [name for name in chosen if not await _note_one(database, name, backup_at)]
+        if untold:
+            raise StartupError(
+                f"There is no head of the log of {', '.join(map(shown, untold))}, so it was not told. See `datacollect verify`."
+            )
 
     with alone_in(settings):
         asyncio.run(work())
 
 
-async def _note_one(database: Database, tenant_id: TenantId, backup_at: Millis | None) -> str:
+async def _note_one(database: Database, tenant_id: TenantId, backup_at: Millis | None) -> bool:
+    """Note it, and print so; False for a log that has lost its head, which must not keep the others from being told."""
     clock, scope = SystemClock(), system_scope(tenant_id)
-    async with database.transaction(scope) as tx:
-        kept = await put_back(tx, create_event_log(database, clock), scope, backup_at=backup_at, now=clock.now())
-    return f"{shown(tenant_id)}: put back to its first {counted(kept, 'event')}."
+    try:
+        async with database.transaction(scope) as tx:
+            kept = await put_back(tx, create_event_log(database, clock), scope, backup_at=backup_at, now=clock.now())
+    except TenantUnknown:
+        return False
+    typer.echo(f"{shown(tenant_id)}: put back to its first {counted(kept, 'event')}.")
+    return True

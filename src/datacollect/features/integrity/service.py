@@ -1,6 +1,7 @@
 """The state of a log's integrity, from what is known already: nothing here reads events."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.anchors import Anchor, AnchorsUnreadable, last_anchor
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
+from datacollect.eventstore.verification import logs
 from datacollect.features.audit.service import note
 from datacollect.features.integrity import queries
 from datacollect.features.integrity.model import LastVerification
+from datacollect.features.tenants.asked import being_purged
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import TenantId
 
 RESTORED = "restored"
 """In the audit trail."""
@@ -35,6 +39,12 @@ async def known(view: Reading, log: EventLog, scope: TenantScope) -> Known:
     """Where the log ends, and what its last verification found. Raises `HeadUnreadable`."""
     head = await log.head(view, scope)
     return Known(head if head and head.position else None, await queries.find(view, scope))
+
+
+async def logs_there(view: Reading) -> Sequence[TenantId]:
+    """The programs that have a log, but for those being purged: what is left of them is nobody's. Asked for all tenants."""
+    gone = frozenset(await being_purged(view))
+    return [tenant_id for tenant_id in await logs(view) if tenant_id not in gone]
 
 
 async def newest_anchor(data_dir: Path, scope: TenantScope) -> Anchor | None:

@@ -87,6 +87,11 @@ async def every_program(view: Reading) -> Sequence[TenantId]:
     return await queries.list_ids(view)
 
 
+async def being_purged(view: Reading) -> Sequence[TenantId]:
+    """The ids of programs that are gone, while what was stored of them is still being deleted."""
+    return await queries.list_being_purged(view)
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewNotifications:
     """Where news about reviews go, and what they are signed with."""

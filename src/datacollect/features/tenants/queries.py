@@ -354,6 +354,10 @@ async def hold_purge(tx: Tx, scope: TenantScope) -> bool:
     return (await tx.execute(_HOLD_PURGE, {"named": scope.tenant_id})).first() is not None
 
 
+async def list_being_purged(view: Reading) -> Sequence[TenantId]:
+    return [TenantId(name) for name in (await view.execute(select(purges.c.tenant_id))).scalars()]
+
+
 async def delete_purge(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(purges).where(purges.c.tenant_id == scope.tenant_id))
 
