@@ -4,11 +4,12 @@ import asyncio
 import json
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
@@ -98,8 +99,8 @@ async def test_an_export_that_fails_leaves_the_file_before(filled: Database, run
 
 async def test_a_file_that_is_no_export_is_refused_in_one_line(filled: Database, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "x.json"
-    for text, said in (("{}", "This is no export"), ('{"metadata": {', "breaks off"), ("", "breaks off")):
-        file.write_text(text)
+    for written, said in (("{}", "This is no export"), ('{"metadata": {', "breaks off"), ("", "breaks off")):
+        file.write_text(written)
         ended = await asyncio.to_thread(run, "import", str(file))
         assert ended.returncode == 1
         assert said in ended.stderr and ended.stderr.count("\n") == 1
@@ -137,6 +138,29 @@ async def test_a_file_that_breaks_off_on_the_way_does_not_arrive_as_a_whole_one(
                 with pytest.raises(httpx2.RemoteProtocolError):
                     await client.get("/api/entities/export", params=query | {"format": format, "what": "events"})
             assert (await client.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("import", "kept.json"),
+        ("attachments", "import", "files", "--program", PROGRAM),
+        ("export", PROGRAM, "--out", "-"),
+        ("verify",),
+    ],
+)
+async def test_a_database_of_another_release_is_left_alone(
+    filled: Database, run: Run, tmp_path: Path, arguments: Sequence[str]
+) -> None:
+    """Its hub may be serving: only `migrate` and `serve` change the tables, and on PostgreSQL an import did."""
+    folder = str(tmp_path / "files")
+    kept = await asyncio.to_thread(run, "export", PROGRAM, "--out", "kept.json", "--attachments", folder)
+    assert kept.returncode == 0, kept.stderr
+    async with filled.transaction() as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    refused = await asyncio.to_thread(run, *arguments)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.endswith("and run `datacollect migrate`.\n") and refused.stderr.count("\n") == 1
 
 
 async def test_a_database_with_tables_of_something_else_is_refused_in_one_line(

@@ -21,9 +21,9 @@ from datacollect.assembly import (
     create_importer,
 )
 from datacollect.cli.alone import alone_in
+from datacollect.cli.beside import require_current
 from datacollect.cli.database import (
     bring_up_to_date,
-    has_table,
     no_such_program,
     open_configured,
     require_data,
@@ -33,14 +33,14 @@ from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
 from datacollect.db.database import closing
+from datacollect.db.migrate import applied_revisions
 from datacollect.eventstore.anchors import Anchor, chain_text, read_anchors, write_anchor
-from datacollect.eventstore.tables import log_heads
 from datacollect.features.attachments.transfer import read_manifest
 from datacollect.features.exports.importing import Imported
 from datacollect.features.exports.model import Format, Header, Order, What, order_of
 from datacollect.features.exports.reading import read_metadata
 from datacollect.kernel.clock import SystemClock
-from datacollect.kernel.errors import DataCollectError, StartupError, TenantUnknown
+from datacollect.kernel.errors import DataCollectError, TenantUnknown
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -86,6 +86,7 @@ def export_program(
     async def work() -> None:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
+            await require_current(database)
             with _written(out) as file:
                 await _export(database, TenantId(program), order, file)
             if attachments is not None:
@@ -96,9 +97,6 @@ def export_program(
 
 async def _export(database: Database, tenant: TenantId, order: Order, file: IO[bytes]) -> None:
     scope = system_scope(tenant)
-    async with database.reading(scope) as view:
-        if not await has_table(view, log_heads):
-            raise StartupError("This database is not there or not up to date. Run `datacollect migrate`.")
     begun = time.monotonic()
     try:
         async with create_exporter(database).export(scope, Tenant(tenant, tenant), order, by="command line") as export:
@@ -197,7 +195,7 @@ async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported
         anchors.setdefault(anchor.position, []).append(anchor.chain_hash)
     async with closing(open_configured(settings)) as database:
         await require_reachable(database)
-        await bring_up_to_date(database)
+        await _require_tables(database)
         rows = metadata.head.position + sum(metadata.entities_by_form.values())
         with progress_bar(tenant, rows) as progress:
             imported = await create_importer(database).take_in(
@@ -215,11 +213,22 @@ async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported
     return imported
 
 
+async def _require_tables(database: Database) -> None:
+    """Make them where there are none. Those of another release are left alone: its hub may be serving from them."""
+    async with database.reading() as view:
+        is_empty = not await view.connection.run_sync(applied_revisions)
+    if is_empty:
+        await bring_up_to_date(database)
+    else:
+        await require_current(database)
+
+
 async def import_attachments(settings: Settings, tenant: TenantId, folder: Path) -> None:
     scope = system_scope(tenant)
     _, count = read_manifest(folder)
     async with closing(open_configured(settings)) as database:
         await require_reachable(database)
+        await require_current(database)
         with progress_bar(tenant, count) as progress:
             try:
                 done = await create_attachment_importer(settings, database).take_in(scope, folder, progress=progress)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from datacollect.assembly import event_store
+from datacollect.cli.beside import require_current
 from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids
 from datacollect.cli.showing import progress_bar, shown
@@ -54,6 +55,7 @@ def verify_logs(
     async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
+            await _require_logs(database)
             async with database.reading(EVERY_TENANT) as view:
                 chosen = await _chosen(view, settings.data_dir, tenant or [])
             return all([await _verify_one(database, settings.data_dir, name, anchor=anchor) for name in chosen])
@@ -62,13 +64,18 @@ def verify_logs(
         raise typer.Exit(_WRONG)
 
 
+async def _require_logs(database: Database) -> None:
+    async with database.reading() as view:
+        if not await has_table(view, log_heads):
+            raise StartupError(
+                "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
+            )
+    await require_current(database)
+
+
 async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequence[TenantId]:
     """The tenants to verify: those asked for, or all that have a log or had one when an anchor was written; none that is
     being purged."""
-    if not await has_table(view, log_heads):
-        raise StartupError(
-            "This database holds no logs. Check DATA_DIR or DATABASE_URL; `datacollect migrate` makes them."
-        )
     anchored = frozenset(anchored_tenants(data_dir)).difference(await being_purged(view))
     return logs_asked_for(asked, sorted(anchored.union(await logs_there(view))))
 
