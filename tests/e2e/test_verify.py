@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from datacollect.assembly import event_store
+from datacollect.cli.integrity import _record
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import anchor_file
@@ -162,6 +163,16 @@ async def test_the_last_result_is_kept_for_the_hub_to_show(
     last = await kept(filled, A)
     message = "The program's anchors cannot be read."
     assert (last.position, last.finding) == (0, KeptFinding("ANCHORS_UNREADABLE", message))
+
+
+async def test_the_result_of_a_log_that_was_purged_is_not_that_of_the_one_that_has_its_id(filled: Database) -> None:
+    scope, log = system_scope(A), EventLog(event_store(filled), [], SystemClock())
+    result = LastVerification(Millis(0), 3, b"\1" * 32, KeptFinding("HEAD_DIFFERS", "The log has no head.", 3))
+    assert not await _record(filled, scope, "the one before", result)
+    async with filled.reading(EVERY_TENANT) as view:
+        assert (await known(view, log, scope)).verification is None
+    assert await _record(filled, scope, "first", result)
+    assert await kept(filled, A) == result
 
 
 async def test_a_result_that_cannot_be_kept_is_said_and_spoils_nothing(run: Run, filled: Database) -> None:

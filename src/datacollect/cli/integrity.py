@@ -1,6 +1,7 @@
 """The command that verifies the logs."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +23,9 @@ from datacollect.eventstore.anchors import (
     read_anchors,
     write_anchor,
 )
-from datacollect.eventstore.store import EventStore, Head
+from datacollect.eventstore.store import EventStore, Head, HeadUnreadable
 from datacollect.eventstore.tables import log_heads
-from datacollect.eventstore.verification import Finding, Neighbour, Verification, read_head, verify
+from datacollect.eventstore.verification import Finding, Neighbour, Verification, history_of, read_head, verify
 from datacollect.features.integrity.model import LastVerification, result_of, unread
 from datacollect.features.integrity.service import keep_verification, logs_there
 from datacollect.features.tenants.asked import being_purged
@@ -83,16 +84,20 @@ async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequen
 async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
     """Verify one log, print the line about it and record the result; whether it is in order."""
     scope = system_scope(tenant)
+    async with database.reading(scope) as view:
+        history = await history_of(view, scope)
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
         typer.echo(f"WRONG: {shown(tenant)}: {unreadable.code}: {unreadable.message}")
-        await _record(database, scope, unread(unreadable, now=SystemClock().now()))
+        await _record(database, scope, history, unread(unreadable, now=SystemClock().now()))
         return False
     async with database.reading(scope) as view:
         outcome = await _verify_visibly(view, event_store(database), scope, anchors)
+    if not await _record(database, scope, history, result_of(outcome, now=SystemClock().now())):
+        typer.echo(f"gone: {shown(tenant)}")
+        return True
     typer.echo(_line(tenant, outcome))
-    await _record(database, scope, result_of(outcome, now=SystemClock().now()))
     if outcome.ok and anchor and outcome.sound.position:
         new = Anchor(outcome.sound.position, outcome.sound.chain_hash, SystemClock().now())
         try:
@@ -111,14 +116,22 @@ async def _verify_visibly(
         return await verify(view, store, scope, anchors=anchors, progress=progress)
 
 
-async def _record(database: Database, scope: TenantScope, last: LastVerification) -> None:
-    """Let the hub show the result. A database that takes no writes (a standby, say) can be verified all the same."""
+async def _record(database: Database, scope: TenantScope, history: str | None, last: LastVerification) -> bool:
+    """Let the hub show the result. A database that takes no writes (a standby, say) can be verified all the same.
+
+    False if the log of that history has been purged meanwhile: the result says nothing of a program that has its id.
+    """
     try:
         async with database.transaction(scope) as tx:
+            with contextlib.suppress(HeadUnreadable):
+                await event_store(database).hold(tx, scope)
+            if await history_of(tx, scope) != history or scope.tenant_id in await being_purged(tx):
+                return False
             await keep_verification(tx, scope, last)
     except Exception as error:
         reason = reason_of(error)
         typer.echo(f"datacollect: The result for {shown(scope.tenant_id)} is not recorded ({reason}).", err=True)
+    return True
 
 
 def _line(tenant: str, outcome: Verification) -> str:

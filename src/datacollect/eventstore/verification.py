@@ -206,6 +206,12 @@ def _is_sealed_of(segment: Segment, rows: Sequence[StoredEvent]) -> bool:
     )
 
 
+async def history_of(view: Reading, scope: TenantScope) -> str | None:
+    """Names the history that the log is of, which a program made anew under the id has not; None without a head."""
+    found = select(log_heads.c.epoch).where(log_heads.c.tenant_id == scope.tenant_id)
+    return (await view.execute(found)).scalar_one_or_none()
+
+
 async def read_head(view: Reading, store: EventStore, scope: TenantScope) -> Head | HeadUnreadable | None:
     """The head, or that it cannot be read: what the rows say comes first."""
     try:
