@@ -1,6 +1,8 @@
 import multiprocessing
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -57,6 +59,44 @@ def test_one_that_does_not_end_is_killed_and_the_next_one_is_replaced(supervisor
     assert supervisor._has_ended(stuck)
     assert stuck.exitcode == -signal.SIGKILL
     assert supervisor._ending == []
+
+
+@dataclass
+class Deaf:
+    """What `multiprocessing` has for a process that ends by being killed; time passes only while it is waited for."""
+
+    clock: list[float]
+    pid: int = 1
+    exitcode: int | None = None
+
+    def is_alive(self) -> bool:
+        return self.exitcode is None
+
+    def join(self, seconds: float | None = None) -> None:
+        if self.is_alive():
+            assert seconds is not None
+            self.clock[0] += seconds
+
+    def kill(self) -> None:
+        self.exitcode = self.exitcode or -signal.SIGKILL
+
+
+def _process(deaf: Deaf) -> Process:
+    process = Process(_CONFIG, [])
+    process.process = deaf  # type: ignore[assignment]
+    return process
+
+
+def test_those_that_do_not_end_are_waited_for_together(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other they took their time each, and who ends hubs does not wait for so long."""
+    clock = [0.0]
+    monkeypatch.setattr("datacollect.cli.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    supervisor.processes = [_process(Deaf(clock)) for _ in range(3)]
+    supervisor._ending = [(_process(Deaf(clock)), 0.25)]
+    supervisor.join_all()
+    assert clock == [0.5]
+    ended = [*supervisor.processes, *(process for process, _ in supervisor._ending)]
+    assert [process.exitcode for process in ended] == [-signal.SIGKILL] * 4
 
 
 @pytest.mark.parametrize("is_to_end", [True, False])

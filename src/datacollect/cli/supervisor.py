@@ -76,8 +76,9 @@ class Supervisor(Multiprocess):
             self.processes[index] = self._started()
 
     def join_all(self) -> None:
+        told_at = time.monotonic()
         for process, seconds in [*((process, self._end_seconds) for process in self.processes), *self._ending]:
-            process.process.join(seconds)
+            process.process.join(max(0.0, told_at + seconds - time.monotonic()))
             self._kill(process)
 
     def _started(self) -> Process:
