@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS, Process
 
 from datacollect.cli.supervisor import Supervisor
@@ -97,6 +98,14 @@ def test_those_that_do_not_end_are_waited_for_together(supervisor: Supervisor, m
     assert clock == [0.5]
     ended = [*supervisor.processes, *(process for process, _ in supervisor._ending)]
     assert [process.exitcode for process in ended] == [-signal.SIGKILL] * 4
+
+
+def test_it_tells_that_it_ends_because_a_process_could_not_start(supervisor: Supervisor) -> None:
+    """It ended as if somebody had told it to, with 0: nobody started it again."""
+    supervisor.processes = [_process(Deaf([0.0], exitcode=STARTUP_FAILURE))]
+    supervisor.keep_subprocess_alive()
+    assert supervisor.should_exit.is_set()
+    assert supervisor.has_failed
 
 
 @pytest.mark.parametrize("is_to_end", [True, False])

@@ -166,7 +166,10 @@ def _run(settings: Settings, listener: socket.socket, processes: int) -> None:
     _log.info("server.starting", address=address, port=port, processes=processes)
     typer.echo(f"DataCollect Hub listens on http://{_reachable(address)}:{port} (API page: /api-docs)", err=True)
     if processes > 1:
-        Supervisor(config, [listener], worker_seconds=_WORKER_SECONDS).run()
+        supervisor = Supervisor(config, [listener], worker_seconds=_WORKER_SECONDS)
+        supervisor.run()
+        if supervisor.has_failed:
+            raise StartupError("A process of the hub could not start; the log says why.")
     else:
         _run_here(config, listener)
     _log.info("server.stopped")

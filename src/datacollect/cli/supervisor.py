@@ -39,6 +39,8 @@ class Supervisor(Multiprocess):
         self.should_exit = _Asked(self.signal_queue)
         self._worker_seconds = worker_seconds
         self._end_seconds = end_seconds
+        self.has_failed = False
+        """Whether it ends because a process could not start, and not because somebody has told it to."""
         self._ending: list[tuple[Process, float]] = []
         """Those that were told to end and have no place among the processes any more, and how long they may take."""
 
@@ -70,6 +72,7 @@ class Supervisor(Multiprocess):
             process.join()
             if process.exitcode == STARTUP_FAILURE:
                 _log.error("server.process_failed_to_start", pid=process.pid)
+                self.has_failed = True
                 self.should_exit.set()
                 return
             _log.error("server.process_died", pid=process.pid)
