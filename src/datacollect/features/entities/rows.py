@@ -195,7 +195,7 @@ async def load_for_append(view: Reading, scope: TenantScope, needed: Touched) ->
             if row[0] == 2:
                 _, fields, next_fields, rules, changes, indexed, _, begun, through = row
                 index = indexing.state_from(
-                    (rules, fields, next_fields, begun, through, int(changes), int(indexed), 0, None)
+                    (rules, fields, next_fields, begun, through, int(changes), int(indexed), 0, None, b"")
                 )
             else:
                 _put(states, row)

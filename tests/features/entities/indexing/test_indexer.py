@@ -1,18 +1,21 @@
 """The terms of what is new come behind the pushes, and nobody misses them meanwhile."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select
 
+from datacollect.eventstore.tables import events, log_heads
 from datacollect.features.entities.finding import holding
 from datacollect.features.entities.finding.holding import Registers, Sought, may_hold
 from datacollect.features.entities.indexing.batches import list_changed
 from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.queries import read_index
-from datacollect.features.entities.indexing.tables import search_terms
+from datacollect.features.entities.indexing.tables import search_indexes, search_terms
+from datacollect.features.entities.tables import entities
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -138,6 +141,52 @@ async def test_entities_are_taken_by_what_they_hold_and_those_of_one_event_toget
         after = batch.through
     assert sum(taken) == 11
     assert taken[0] == 6 and max(taken[1:]) <= 3
+
+
+async def test_terms_of_what_was_lost_when_another_database_took_over_do_not_come_into_the_index(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    """A standby may lack the last transactions. What comes then has their positions, in the same history."""
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    await push(admin, program, make_event(entity="a", data={"name": "Ana"}))
+    indexer = hub.indexes
+    assert isinstance(indexer, Indexer)
+    await indexer.catch_up(scope)
+    standby = await rows_of(hub, scope)
+    await push(admin, program, make_event(entity="b", data={"name": "Bea"}))
+    made = await indexer.make_some(scope)
+    assert made is not None
+    await take_over(hub, scope, standby)
+    await push(admin, program, make_event(entity="b", data={"name": "Eva"}))
+    while await indexer.store_some(scope, made) is None:
+        pass
+    await indexer.catch_up(scope)
+    assert await behind(hub, scope) is None
+    assert await listed(admin, program, "bea") == []
+    assert await listed(admin, program, "eva") == ["b"]
+
+
+Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+
+
+async def rows_of(hub: Hub, scope: TenantScope) -> Rows:
+    async with hub.db.reading(scope) as view:
+        return {
+            table: [dict(row._mapping) for row in await view.execute(select(table).where(_ours(table, scope)))]
+            for table in (log_heads, events, entities, search_indexes, search_terms)
+        }
+
+
+async def take_over(hub: Hub, scope: TenantScope, rows: Rows) -> None:
+    async with hub.db.transaction(scope) as tx:
+        for table, held in rows.items():
+            await tx.execute(delete(table).where(_ours(table, scope)))
+            await tx.execute(insert(table), held)
+
+
+def _ours(table: Table, scope: TenantScope) -> ColumnElement[bool]:
+    return table.c.tenant_id == scope.tenant_id
 
 
 async def test_terms_of_a_program_that_was_purged_meanwhile_are_not_those_of_one_that_has_its_id(

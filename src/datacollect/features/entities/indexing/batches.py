@@ -47,6 +47,11 @@ SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 0 AND e.cha
 UNION ALL SELECT e.guid FROM entities e WHERE e.tenant_id = ?1 AND e.deleted = 1 AND e.changed_position > ?2""",
 }
 
+_HAD = {
+    "postgresql": "SELECT 1 FROM events WHERE tenant_id = $1 AND position = $2 AND chain_hash = $3",
+    "sqlite": "SELECT 1 FROM events WHERE tenant_id = ?1 AND position = ?2 AND chain_hash = ?3",
+}
+
 _END = {
     "postgresql": f"""
 SELECT field, term, guid FROM {TERMS} WHERE tenant_id = $1 ORDER BY field, term, guid OFFSET $2 LIMIT 1""",
@@ -133,6 +138,11 @@ async def unchanged_among(tx: Tx, scope: TenantScope, *, after: int, to: int) ->
 async def changed_behind(tx: Tx, scope: TenantScope, position: int) -> set[str]:
     """The guids of what has changed behind a position, also of what is gone: few, or the caller has looked just now."""
     return {row[0] for row in await tx.fetch(_CHANGED[tx.dialect], scope.tenant_id, position)}
+
+
+async def is_still(tx: Tx, scope: TenantScope, position: int, chain_hash: bytes) -> bool:
+    """Whether the log is still the same up to that position: a database that took over may lack its last events."""
+    return bool(await tx.fetch(_HAD[tx.dialect], scope.tenant_id, position, chain_hash))
 
 
 async def discard_some(tx: Tx, scope: TenantScope, *, limit: int) -> bool:

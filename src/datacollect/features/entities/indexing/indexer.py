@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -21,6 +21,7 @@ from datacollect.eventstore.store import EventStore, Head
 from datacollect.features.entities.entity import Entity
 from datacollect.features.entities.indexing.batches import (
     changed_behind,
+    is_still,
     list_changed,
     programs_behind,
     unchanged_among,
@@ -69,12 +70,12 @@ class Made:
     rows: Sequence[Row]
     """In the order of the key."""
     through: int
+    seen: tuple[int, bytes]
+    """Where the log ended when it was looked at last, and its chain hash there."""
     stored: int = 0
     """How many of the rows have had their turn."""
-    looked_at: int | None = None
-    """Where the log ended when it was looked last which of the entities have changed."""
-    unchanged: set[str] = field(default_factory=set)
-    """Those that had not."""
+    unchanged: set[str] | None = None
+    """Those of the entities that had not changed then; None if nobody has looked since the terms were made."""
 
 
 class Indexer:
@@ -166,7 +167,7 @@ class Indexer:
             for entity in some:
                 rows += rows_of(state, entity)
             await asyncio.sleep(rest * (time.perf_counter() - begun))
-        return Made(state, await in_key_order(rows), batch.through)
+        return Made(state, await in_key_order(rows), batch.through, (state.ends, state.chain_hash))
 
     async def store(self, scope: TenantScope, made: Made, *, rest: float = 0.0) -> int:
         """Store the terms of those entities that are still what they were; how far the index is behind after it.
@@ -191,13 +192,19 @@ class Indexer:
                 return 0
             if state.epoch != made.by.epoch or state.indexed != made.by.indexed or not state.tells_as(made.by):
                 return head.position - state.indexed  # somebody else was here, or the program was purged and made anew
-            if made.looked_at is None:
-                made.unchanged = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
-            elif head.position > made.looked_at:
-                made.unchanged -= await changed_behind(tx, scope, made.looked_at)
-            made.looked_at = head.position
+            seen_at, chain_hash = made.seen
+            if not await is_still(tx, scope, seen_at, chain_hash):
+                return (
+                    head.position - state.indexed
+                )  # another database took over, and lacks what the terms were made of
+            unchanged = made.unchanged
+            if unchanged is None:
+                unchanged = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
+            elif head.position > seen_at:
+                unchanged -= await changed_behind(tx, scope, seen_at)
+            made.seen, made.unchanged = (head.position, head.chain_hash), unchanged
             first, made.stored = made.stored, made.stored + self._rows_at_once
-            await add_terms(tx, scope, [row for row in made.rows[first : made.stored] if row[2] in made.unchanged])
+            await add_terms(tx, scope, [row for row in made.rows[first : made.stored] if row[2] in unchanged])
             if made.stored < len(made.rows):
                 return None
             await store_index(tx, scope, replace(state, indexed=made.through))

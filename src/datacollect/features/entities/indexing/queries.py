@@ -27,9 +27,10 @@ STATE_COLUMNS = "rules, fields, next_fields, begun_position, through_position, c
 
 _ENDS = "COALESCE((SELECT h.position FROM log_heads h WHERE h.tenant_id = s.tenant_id), 0)"
 _EPOCH = "(SELECT h.epoch FROM log_heads h WHERE h.tenant_id = s.tenant_id)"
+_CHAIN = "COALESCE((SELECT h.chain_hash FROM log_heads h WHERE h.tenant_id = s.tenant_id), '')"
 _FIND = {
-    "postgresql": f"SELECT {STATE_COLUMNS}, {_ENDS}, {_EPOCH} FROM {STATES} s WHERE s.tenant_id = $1",
-    "sqlite": f"SELECT {STATE_COLUMNS}, {_ENDS}, {_EPOCH} FROM {STATES} s WHERE s.tenant_id = ?1",
+    "postgresql": f"SELECT {STATE_COLUMNS}, {_ENDS}, {_EPOCH}, {_CHAIN} FROM {STATES} s WHERE s.tenant_id = $1",
+    "sqlite": f"SELECT {STATE_COLUMNS}, {_ENDS}, {_EPOCH}, {_CHAIN} FROM {STATES} s WHERE s.tenant_id = ?1",
 }
 _OVERWRITE = ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS.split(", "))
 _STORE = {
@@ -111,9 +112,11 @@ async def remove_terms(tx: Tx, scope: TenantScope, rows: Collection[Row]) -> Non
 
 
 def state_from(row: Sequence[Any]) -> IndexState:
-    """From `STATE_COLUMNS`, where the log ends, and its epoch."""
-    rules, fields, next_fields, begun, through, changes, indexed, ends, epoch = row
-    return IndexState(rules, _read(fields), _read(next_fields), begun, through, changes, indexed, ends, epoch)
+    """From `STATE_COLUMNS`, where the log ends, its epoch, and the chain hash there."""
+    rules, fields, next_fields, begun, through, changes, indexed, ends, epoch, chain_hash = row
+    return IndexState(
+        rules, _read(fields), _read(next_fields), begun, through, changes, indexed, ends, epoch, chain_hash
+    )
 
 
 def _text(fields: Fields | None) -> str | None:

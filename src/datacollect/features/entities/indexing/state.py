@@ -40,6 +40,8 @@ class IndexState:
     """Where the log ended when this was read, as far as somebody looked."""
     epoch: str | None = field(default=None, compare=False)
     """Names the history of that log, likewise."""
+    chain_hash: bytes = field(default=b"", compare=False)
+    """Of the event at which it ended, and so of all before it."""
 
     @property
     def beyond(self) -> int | None:
