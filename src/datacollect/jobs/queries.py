@@ -187,8 +187,8 @@ async def find_job(view: Reading, within: TenantScope | EveryTenant, job_id: Job
     return _found((await view.execute(found)).one_or_none())
 
 
-async def stop_all(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-    stopped = update(jobs).where(_columns.tenant_id == scope.tenant_id, _is_active)
+async def stop_all(tx: Tx, scope: TenantScope, *, but: JobId | None, now: Millis) -> None:
+    stopped = update(jobs).where(_columns.tenant_id == scope.tenant_id, _columns.id != (but or ""), _is_active)
     await tx.execute(stopped.values(state=JobState.CANCELLED.value, finished_ms=now, updated_ms=now))
 
 

@@ -79,12 +79,12 @@ async def list_jobs(
     return JobPage(page, f"{page[-1].created_at}.{page[-1].id}" if rest else None)
 
 
-async def stop_all(tx: Tx, scope: TenantScope, *, now: Millis) -> None:
-    """End all jobs of the tenant at once: what a step that is under way does is undone when it wants to commit.
+async def stop_all(tx: Tx, scope: TenantScope, *, but: JobId | None = None, now: Millis) -> None:
+    """End all jobs of the tenant at once, but for one: what a step that is under way does is undone when it wants to commit.
 
     Handlers are not told: it is for programs that go away with all they have.
     """
-    await queries.stop_all(tx, scope, now=now)
+    await queries.stop_all(tx, scope, but=but, now=now)
     tx.announce(CALLED_OFF)
 
 

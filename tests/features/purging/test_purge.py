@@ -153,6 +153,24 @@ async def test_other_jobs_of_the_program_are_stopped_and_forgotten(alone: Alone)
         assert {tuple(row) for row in left} == {(program, KIND), ("another", "nobodys-kind")}
 
 
+async def test_what_is_put_in_line_during_a_purge_is_not_done_in_the_program_that_is_made_anew(
+    installation: Installation, nobody_works: dict[str, int]
+) -> None:
+    """An operator may try a job again that was given up, and what comes due by itself does not ask for the program."""
+    async with installation.running(**nobody_works) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        admin, hub = await alone.admin(), alone.hub
+        program = await archived_program(admin)
+        scope = system_scope(TenantId(program))
+        await purge(admin, program)
+        async with hub.db.transaction(scope) as tx:
+            await enqueue(tx, scope, "nobodys-kind", {}, now=hub.clock.now())
+        await hub.jobs.drain()
+        async with hub.db.reading() as view:
+            left = await view.execute(select(jobs.c.kind).where(jobs.c.tenant_id == program))
+            assert list(left.scalars()) == [KIND]
+
+
 async def test_anchors_of_the_program_are_set_aside(alone: Alone) -> None:
     admin = await alone.admin()
     program, folder = TenantId(await archived_program(admin)), alone.hub.settings.data_dir

@@ -16,7 +16,7 @@ from datacollect.features.reviews import service as reviews
 from datacollect.features.security_log.service import SecurityAction, record
 from datacollect.features.tenants import service as tenants
 from datacollect.features.users import service as users
-from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, forget_ended
+from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, forget_ended, stop_all
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import UserId
@@ -99,6 +99,8 @@ class PurgeHandler:
     async def _finish(self, tx: Tx, scope: TenantScope, job: Job, progress: Progress) -> Done:
         await external.forget_jobs(tx, scope)
         await reviews.forget_owners(tx, scope)
+        # What somebody has put in line since the purge began would be done in the program that is made anew.
+        await stop_all(tx, scope, but=job.id, now=self._clock.now())
         await forget_ended(tx, scope)
         await tenants.end_purge(tx, scope)
         await record(
