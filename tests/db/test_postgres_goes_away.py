@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from datacollect.db import postgres
+from datacollect.db.database import closing
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import system_scope
@@ -33,6 +35,21 @@ async def cut_all_connections(url: str) -> None:
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await connection.close()
+
+
+async def test_a_migration_takes_as_long_as_it_takes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index on a large table takes longer than any statement of a request may: such a hub could never be updated."""
+    monkeypatch.setattr(postgres, "_COMMAND_SECONDS", 0.1)
+    database = PostgresDatabase(url, pool_size=1)
+
+    def migrate(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_sleep(0.2)"))
+        connection.execute(text("CREATE TABLE made (id int)"))
+
+    async with closing(database):
+        await database.run_migration(migrate)
+        async with database.reading() as view:
+            assert await view.fetch("SELECT * FROM made") == []
 
 
 async def test_a_server_that_is_down_is_said_to_be_unavailable() -> None:

@@ -30,6 +30,9 @@ async def migrate(database: Database) -> None:
 
         upgrade(connection, applied)
 
+    async with database.reading() as view:
+        if await view.connection.run_sync(applied_revisions) == [latest_revision()]:
+            return  # as nearly always, and nobody is to be waited for
     await database.run_migration(up_to_date)
 
 

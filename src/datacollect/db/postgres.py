@@ -10,7 +10,7 @@ is why reading within a tenant takes a transaction too. `walls.py` says what the
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 from sqlalchemy import Connection, CursorResult, Executable, exc
 
-from datacollect.db.core import AsyncConnection, connected, create_async_engine
+from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
@@ -33,7 +33,8 @@ from datacollect.kernel.ids import TenantId
 _T = TypeVar("_T")
 
 _SECONDS_TO_END = 5
-_MIGRATION_SECONDS = 3600
+_COMMAND_SECONDS = 60
+_MIGRATION_SECONDS = 24 * 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
 PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
@@ -163,18 +164,13 @@ class PostgresDatabase(Database):
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
         self._is_closed = False
         self._ending: set[asyncio.Task[None]] = set()
-        self._engine = create_async_engine(
+        self._connecting = partial(
+            _engine,
             _driver_url(url),
-            isolation_level="AUTOCOMMIT",
-            pool_size=pool_size,
-            max_overflow=0,
             pool_timeout=pool_timeout_seconds,
-            connect_args={
-                "timeout": 5,
-                "command_timeout": 60,
-                "server_settings": {} if row_level_security else _WALL_DOWN,
-            },
+            server_settings={} if row_level_security else _WALL_DOWN,
         )
+        self._engine = self._connecting(pool_size=pool_size, command_seconds=_COMMAND_SECONDS)
 
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
@@ -248,12 +244,14 @@ class PostgresDatabase(Database):
             yield view
 
     @contextlib.asynccontextmanager
-    async def _unit(self, begin: str | None) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+    async def _unit(
+        self, begin: str | None, engine: AsyncEngine | None = None
+    ) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
         if self._is_closed:
             raise Unavailable()
         with _unavailable():
-            async with self._connected() as (connection, driver):
+            async with self._connected(engine or self._engine) as (connection, driver):
                 try:
                     if begin is not None:
                         await driver.execute(f"{begin}; {_NOT_COMPILED}")
@@ -277,10 +275,10 @@ class PostgresDatabase(Database):
                         await connection.invalidate()
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
         async with contextlib.AsyncExitStack() as held:
             try:
-                connection = await held.enter_async_context(connected(self._engine))
+                connection = await held.enter_async_context(connected(engine))
                 driver = await self._usable_driver(connection)
             except exc.DBAPIError as error:
                 # Whatever a server says that lets nobody in (it starts, it stops, it is full), it is away.
@@ -317,16 +315,34 @@ class PostgresDatabase(Database):
         return min(int(limit) for limit in (most, of_role, of_database) if limit >= 0)
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
-        async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}") as (connection, driver):
-            await connection.begin()  # else Alembic would open and commit one of its own
-            await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=_MIGRATION_SECONDS)
-            await connection.run_sync(migrate)
+        # Statements of migrations go through all rows of a table, and none of ours may take so long otherwise.
+        engine = self._connecting(pool_size=1, command_seconds=_MIGRATION_SECONDS)
+        try:
+            async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}", engine) as (connection, driver):
+                await connection.begin()  # else Alembic would open and commit one of its own
+                await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+                await connection.run_sync(migrate)
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         self._is_closed = True
         if self._ending:
             await asyncio.wait(self._ending, timeout=_SECONDS_TO_END)
         await self._engine.dispose()
+
+
+def _engine(
+    url: str, *, pool_size: int, pool_timeout: float, command_seconds: float, server_settings: Mapping[str, str]
+) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        connect_args={"timeout": 5, "command_timeout": command_seconds, "server_settings": server_settings},
+    )
 
 
 async def _end(unit: AbstractAsyncContextManager[Any]) -> None:
