@@ -1,5 +1,6 @@
 import json
 import re
+import resource
 import stat
 import subprocess
 from pathlib import Path
@@ -52,6 +53,18 @@ def test_an_env_file_that_is_there_stays_as_it_is(run: Run, tmp_path: Path) -> N
 def test_an_env_file_that_cannot_be_written_is_said_in_one_line() -> None:
     with pytest.raises(StartupError, match=r"^/proc/nowhere/\.env cannot be written "):
         write_dev_env(Path("/proc/nowhere/.env"))
+
+
+def test_an_env_file_for_which_there_is_no_room_is_not_there(tmp_path: Path) -> None:
+    """What was left of it was taken for a file of one's own, and the next `make run` found no settings in it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(StartupError, match="cannot be written"):
+            write_dev_env(tmp_path / ".env")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environment: dict[str, str]) -> None:

@@ -41,8 +41,12 @@ def write_dev_env(
         raise StartupError(
             f"{path.absolute()} cannot be written ({error.strerror}). Run this in a folder of yours."
         ) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    except OSError as error:
+        path.unlink(missing_ok=True)  # what is left of it would be taken for somebody's own
+        raise StartupError(f"{path.absolute()} cannot be written ({error.strerror}).") from error
     typer.echo(f"Wrote {path} with random secrets. Sign in as {_ADMIN_EMAIL} with the password {password}")
 
 
