@@ -15,6 +15,7 @@ from datacollect.assembly import FOLLOWERS, event_store
 from datacollect.db import Database, open_database
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
+from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.tenants.service import take_up
@@ -74,6 +75,24 @@ async def test_what_is_exported_is_imported(filled: Database, run: Run, tmp_path
     assert checked.returncode == 0
     ended = await asyncio.to_thread(run, "import", str(file), "--as", "copy")
     assert (ended.returncode, ended.stderr) == (1, "datacollect: copy has 3 events already.\n")
+
+
+async def test_what_is_imported_is_there_though_it_cannot_be_anchored(
+    filled: Database, run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """It was told as an import that had failed, and what was left of it, the attachments, was not taken in."""
+    file, folder = str(tmp_path / "cash.json"), str(tmp_path / "files")
+    assert (await asyncio.to_thread(run, "export", PROGRAM, "--out", file, "--attachments", folder)).returncode == 0
+    anchors = anchor_file(Path(environment["DATA_DIR"]), TenantId("copy"))
+    anchors.parent.mkdir(parents=True)
+    anchors.symlink_to(tmp_path / "nowhere" / "copy.log")
+    ended = await asyncio.to_thread(run, "import", file, "--as", "copy", "--attachments", folder)
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [
+        "copy: 0 attachments of 0 bytes",
+        "copy: 3 events, 3 entities; program made",
+    ]
+    assert "no anchor of it" in ended.stderr
 
 
 async def test_standard_output_gets_nothing_but_the_file(filled: Database, run: Run) -> None:

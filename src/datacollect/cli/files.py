@@ -203,7 +203,10 @@ async def _import(settings: Settings, file: Path, as_id: str | None) -> Imported
             )
     head = imported.head
     if head.position:
-        write_anchor(settings.data_dir, tenant, Anchor(head.position, head.chain_hash, SystemClock().now()))
+        try:
+            write_anchor(settings.data_dir, tenant, Anchor(head.position, head.chain_hash, SystemClock().now()))
+        except DataCollectError as refused:
+            typer.echo(f"datacollect: There is no anchor of it: {refused.message}", err=True)
     if max(anchors, default=0) > head.position:
         typer.echo(
             f"datacollect: There are anchors of {shown(tenant)} behind position {head.position:,}, where this export ends"
