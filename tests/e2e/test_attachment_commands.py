@@ -1,6 +1,8 @@
 """`datacollect attachments check` and the attachments of `export` and `import`, as an operator runs them."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,19 @@ def test_files_are_checked_taken_out_and_taken_in(
     assert "copy: 0 attachments of 0 bytes; 2 were there" in again.stdout
     assert run("attachments", "check", "--program", "copy", "--deep").returncode == 0
     assert (tmp_path / "files" / "manifest.ndjson").exists()
+
+
+def test_files_that_a_purge_is_deleting_are_no_strangers(run: Run, environment: dict[str, str]) -> None:
+    folder = Path(environment["DATA_DIR"])
+    assert run("migrate").returncode == 0
+    shelf = folder / "attachments" / "camp" / "ab"
+    shelf.mkdir(parents=True)
+    (shelf / f"ab{'0' * 62}-{'0' * 16}").touch()
+    assert "belongs to no program" in run("attachments", "check").stdout
+    with contextlib.closing(sqlite3.connect(folder / "hub.sqlite3")) as database, database:
+        database.execute("INSERT INTO purges (tenant_id, begun_ms) VALUES ('camp', 0)")
+    checked = run("attachments", "check")
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.features.attachments.checking import Checked, Checker, Finding, Problem
 from datacollect.features.attachments.service import programs_with_attachments
 from datacollect.features.attachments.transfer import read_manifest
-from datacollect.features.tenants.asked import every_program
+from datacollect.features.tenants.asked import being_purged, every_program
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -91,7 +91,7 @@ async def _check(
     await _require_reachable(hub)
     async with hub.db.reading(EVERY_TENANT) as view:
         known = await programs_with_attachments(view)
-        there = {*known, *await every_program(view)}
+        there, purged = {*known, *await every_program(view)}, await being_purged(view)
     named = [TenantId(name) for name in dict.fromkeys(asked)]
     if unknown := [name for name in named if name not in there]:
         raise no_such_program(unknown[0])
@@ -100,7 +100,7 @@ async def _check(
         found[tenant_id] = await _check_one(checker, system_scope(tenant_id))
     if named:
         return found, []
-    return found, await checker.unknown_folders([system_scope(tenant_id) for tenant_id in there])
+    return found, await checker.unknown_folders([system_scope(tenant_id) for tenant_id in {*there, *purged}])
 
 
 async def _require_reachable(hub: Hub) -> None:
