@@ -111,6 +111,9 @@ async def test_an_export_that_fails_leaves_the_file_before(filled: Database, run
     assert (ended.returncode, "`what=all` goes with `format=json` only." in ended.stderr) == (2, True)
     assert file.read_text() == "yesterday's"
     assert parts_in(tmp_path) == []
+    for nothing, name in (("", "A file without a name"), (".", ".")):
+        ended = await asyncio.to_thread(run, "export", PROGRAM, "--out", nothing)
+        assert (ended.returncode, ended.stderr) == (1, f"datacollect: {name} cannot be written.\n")
     ended = await asyncio.to_thread(run, "export", PROGRAM, "--out", str(tmp_path / "nowhere" / "x.json"))
     assert ended.returncode == 1
     assert "cannot be written (No such file or directory)" in ended.stderr

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from datacollect.cli.development import write_dev_env
+from datacollect.cli.failures import print_bytes, printing, reporting
 from datacollect.kernel.errors import StartupError
 from tests.e2e.conftest import Run, Serve, command
 
@@ -65,6 +66,20 @@ def test_an_env_file_for_which_there_is_no_room_is_not_there(tmp_path: Path) -> 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("said", [b"a line\n", b"a megabyte " * 100_000])
+def test_what_cannot_be_printed_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: bytes
+) -> None:
+    """It was told as a breakdown, or by Python when it ended, and with a code that no page names."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SystemExit) as ended, reporting(), printing():
+            print_bytes(said)
+            raise SystemExit(0)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "datacollect: Standard output cannot be written (No space left on device).\n"
 
 
 def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environment: dict[str, str]) -> None:

@@ -3,10 +3,10 @@
 import sys
 
 from datacollect.cli.commands import command_line
-from datacollect.cli.failures import reporting
+from datacollect.cli.failures import printing, reporting
 
 
 def main() -> None:
     """The entry point: what the hub refuses ends in one line on standard error and exit code 1."""
-    with reporting():
+    with reporting(), printing():
         command_line(sys.argv[1:])()

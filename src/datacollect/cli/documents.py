@@ -1,6 +1,5 @@
 """Commands that print documents."""
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from datacollect.app import create_app
+from datacollect.cli.failures import print_bytes
 from datacollect.http.pages import ApiDescription
 from datacollect.settings import Settings
 
@@ -18,4 +18,4 @@ def print_openapi(
     """Print the OpenAPI document. Needs no configuration and no database."""
     with tempfile.TemporaryDirectory() as folder:
         description = ApiDescription(create_app(Settings(_env_file=None, data_dir=Path(folder))))
-        sys.stdout.buffer.write((description.as_yaml if yaml else description.as_json) + b"\n")
+        print_bytes((description.as_yaml if yaml else description.as_json) + b"\n")

@@ -2,11 +2,43 @@
 that tells neither people's data nor secrets."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
 from datacollect.kernel.errors import DataCollectError
 from datacollect.logs import describe_exception, reason_of
+
+
+class OutputFailed(DataCollectError):
+    """The file cannot be written."""
+
+    code = "OUTPUT_FAILED"
+    help = "Check the folder's rights and free space."
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Raises `OutputFailed` unless all that was printed in the block has gone out. Python notices only when it ends."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where it may try again what is left
+            raise _not_printed(error) from error
+
+
+def print_bytes(content: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(content)
+    except OSError as error:
+        raise _not_printed(error) from error
+
+
+def _not_printed(error: OSError) -> OutputFailed:
+    return OutputFailed(f"Standard output cannot be written ({error.strerror}).")
 
 
 @contextlib.contextmanager

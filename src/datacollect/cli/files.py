@@ -29,6 +29,7 @@ from datacollect.cli.database import (
     require_data,
     require_reachable,
 )
+from datacollect.cli.failures import OutputFailed
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
 from datacollect.db import Database
@@ -47,13 +48,6 @@ from datacollect.kernel.tenancy import Tenant
 from datacollect.settings import Settings, load_settings
 
 _STDOUT = "-"
-
-
-class OutputFailed(DataCollectError):
-    """The file cannot be written."""
-
-    code = "OUTPUT_FAILED"
-    help = "Check the folder's rights and free space."
 
 
 def export_program(
@@ -137,6 +131,8 @@ def _written(out: str) -> Iterator[IO[bytes]]:
             sys.stdout.buffer.flush()
         return
     target = Path(out)
+    if not target.name:
+        raise OutputFailed(f"{out or 'A file without a name'} cannot be written.")
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     with _failing(out):
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -28,6 +28,7 @@ from datacollect.cli.editing import (
     tell,
     tell_saved,
 )
+from datacollect.cli.failures import print_bytes
 from datacollect.cli.linting import lint_programs
 from datacollect.cli.mistyped import checked
 from datacollect.cli.purging import purge_program
@@ -155,7 +156,7 @@ def export_program(
     with answering(as_json=False):
         content = as_json_text(with_hub(work))
         if out is None:
-            sys.stdout.buffer.write(content)
+            print_bytes(content)
         else:
             write_file(out, content, is_secret=secrets)
 
