@@ -264,12 +264,22 @@ def indexed(sql: Sql, lookup: Lookup) -> str:
     of_field = f"t.tenant_id = {sql.tenant} AND t.field = {sql.bind(lookup.field)}"
     terms = [one.low for one in lookup.ranges if one.is_one]
     ranges = [one for one in lookup.ranges if not one.is_one]
-    found = [f"SELECT t.guid FROM search_terms t WHERE {of_field} AND {sql.among('t.term', terms)}"] if terms else []
+    found = [_of_terms(sql, terms, of_field)] if terms else []
     if ranges:
         found.append(_within_ranges(sql, ranges, of_field))
     if lookup.beyond is not None:
         found.append(changed_since(sql, lookup.beyond))
     return " UNION ALL ".join(found) or f"SELECT t.guid FROM search_terms t WHERE {of_field} AND false"
+
+
+def _of_terms(sql: Sql, terms: Sequence[str], of_field: str) -> str:
+    if sql.is_sqlite or len(terms) == 1:
+        return f"SELECT t.guid FROM search_terms t WHERE {of_field} AND {sql.among('t.term', terms)}"
+    # Each by its key: asked for `term = ANY`, PostgreSQL before 17 goes through all terms of the field.
+    return (
+        f"SELECT one.guid FROM {sql.each(terms)} CROSS JOIN LATERAL"
+        f" (SELECT t.guid FROM search_terms t WHERE {of_field} AND t.term = asked.value OFFSET 0) one"
+    )
 
 
 def _within_ranges(sql: Sql, ranges: Sequence[Range], of_field: str) -> str:
