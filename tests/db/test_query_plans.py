@@ -19,6 +19,7 @@ from datacollect.features.entities.indexing.lookups import Lookup, lookups_of_wo
 from datacollect.features.entities.indexing.reindexing import Reindexer, give_up_index
 from datacollect.features.entities.indexing.values import Range, equal_to
 from datacollect.features.entities.rebuilt import expect_growth
+from datacollect.features.entities.rows import LIVE
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -294,14 +295,16 @@ async def test_every_statement_of_the_indexer_and_a_reindex_finds_its_rows_by_ke
         assert not [step for step in plan if "Sort" in step or "TEMP B-TREE" in step], (sql, plan)
 
 
-async def test_known_events_are_looked_up_by_their_key_also_before_there_are_statistics(postgres_server: str) -> None:
+async def test_many_guids_are_looked_up_by_their_key_also_before_there_are_statistics(postgres_server: str) -> None:
+    """PostgreSQL before 17 would read all rows of the tenant rather than look up a few hundred of an array."""
     async with fresh_database(postgres_server) as url, closing(PostgresDatabase(url, pool_size=1)) as database:
         await migrate(database)
         async with database.transaction(EVERY_TENANT) as tx:
             await tx.run(FILL[0])
+            await tx.run(FILL[1])
         guids = [f"filler-{number}" for number in range(200)]
         scope = system_scope(TenantId("filler"))
-        for sql in (postgres._KNOWN, postgres._STATEMENTS.held):
+        for sql in (postgres._KNOWN, postgres._STATEMENTS.held, LIVE.load["postgresql"]):
             async with database.transaction(scope) as tx:
                 plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {sql}", "filler", guids))
             assert "(guid = asked.guid)" in plan, plan

@@ -57,7 +57,10 @@ class StateTables:
 
 def _load(entities: str) -> Mapping[Dialect, str]:
     return {
-        "postgresql": f"{SELECT_ENTITY} FROM {entities} e WHERE e.tenant_id = $1 AND e.guid = ANY($2::text[])",
+        # Asked for `guid = ANY`, PostgreSQL before 17 reads all of the tenant if there are many guids. As for OFFSET, see
+        # below.
+        "postgresql": f"{SELECT_ENTITY} FROM unnest($2::text[]) AS asked (guid) CROSS JOIN LATERAL"
+        f" (SELECT * FROM {entities} e WHERE e.tenant_id = $1 AND e.guid = asked.guid OFFSET 0) e",
         "sqlite": f"{SELECT_ENTITY} FROM json_each(?2) AS asked"
         f" CROSS JOIN {entities} e ON e.tenant_id = ?1 AND e.guid = asked.value",
     }
