@@ -1,5 +1,6 @@
 """A PostgreSQL that is down, or goes away in the middle: a clear error, and the hub recovers by itself."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -74,6 +75,21 @@ async def test_connections_cut_while_idle_are_replaced(url: str) -> None:
         await database.check()
     except Unavailable:
         await database.check()
+    await database.close()
+
+
+async def test_after_a_restart_the_first_unit_finds_a_connection_that_lives_however_many_were_cut(url: str) -> None:
+    database = PostgresDatabase(url, pool_size=4)
+    noticed = asyncio.Semaphore(0)
+    async with database.transaction() as first, database.transaction() as second, database.transaction() as third:
+        for unit in (first, second, third):
+            driver = (await unit.connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            driver.add_termination_listener(lambda _: noticed.release())
+    await cut_all_connections(url)
+    for _ in range(3):
+        await noticed.acquire()
+    await database.check()
     await database.close()
 
 

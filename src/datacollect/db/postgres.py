@@ -161,6 +161,7 @@ class PostgresDatabase(Database):
         """Without `row_level_security` connections pass the second wall: units name nothing, and cost less."""
         super().__init__()
         self._has_wall = row_level_security
+        self._pool_size = pool_size
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
         self._is_closed = False
         self._ending: set[asyncio.Task[None]] = set()
@@ -286,12 +287,15 @@ class PostgresDatabase(Database):
             yield connection, driver
 
     async def _usable_driver(self, connection: AsyncConnection) -> "asyncpg.Connection[Any]":
-        # A pooled connection that the server has closed is noticed here, at no cost, and replaced.
+        # A pooled connection that the server has closed is noticed here, at no cost, and replaced: by another one of the
+        # pool, and after a restart of the server all of those are closed.
         driver = await _driver(connection)
-        if _is_clean(driver):
-            return driver
-        await connection.invalidate()
-        return await _driver(connection)
+        for _ in range(self._pool_size):
+            if _is_clean(driver):
+                break
+            await connection.invalidate()
+            driver = await _driver(connection)
+        return driver
 
     async def check(self) -> None:
         async with self.reading() as view:
