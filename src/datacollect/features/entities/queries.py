@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal_column, not_, select
 
 from datacollect.db import Reading
+from datacollect.db.keys import rows_with
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.tables import entities, members
@@ -48,9 +49,10 @@ async def summaries_of(view: Reading, scope: TenantScope, guids: Collection[str]
     """Those of the entities that exist, by guid."""
     if not guids:
         return {}
-    e = entities.c
-    found = _live(scope).with_only_columns(e.guid, e.type, e.entity_name, e.name, e.area_id, e.last_updated)
-    rows: Sequence[Any] = (await view.execute(found.where(e.guid.in_(sorted(guids))))).all()
+    live = (entities.c.tenant_id == scope.tenant_id, not_(entities.c.deleted))
+    e = rows_with(view, entities.c.guid, sorted(guids), *live).c
+    found = select(e.guid, e.type, e.entity_name, e.name, e.area_id, e.last_updated)
+    rows: Sequence[Any] = (await view.execute(found)).all()
     return {row[0]: Summary(*row) for row in rows}
 
 
@@ -121,13 +123,10 @@ async def guids_of_entities(
 ) -> Collection[str]:
     """Those of the entities, deleted ones too, that changed at a position or later, and are in one of the areas if any
     are named."""
-    found = select(entities.c.guid).where(
-        entities.c.tenant_id == scope.tenant_id,
-        entities.c.guid.in_(guids),
-        entities.c.changed_position >= changed_at,
-    )
+    e = rows_with(view, entities.c.guid, guids, entities.c.tenant_id == scope.tenant_id).c
+    found = select(e.guid).where(e.changed_position >= changed_at)
     if areas:
-        found = found.where(entities.c.area_id.in_(areas))
+        found = found.where(e.area_id.in_(areas))
     return set((await view.execute(found)).scalars())
 
 

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, delete, or_, select, true, update
 
 from datacollect.db import Reading, Tx, insert_into
+from datacollect.db.keys import rows_with
 from datacollect.features.external.model import Record, Stage, Standing
 from datacollect.features.external.tables import external_letters, external_outcomes
 from datacollect.kernel.clock import Millis
@@ -29,8 +30,8 @@ async def find_records(view: Reading, scope: TenantScope, system: str, guids: Co
     """By guid."""
     if not guids:
         return {}
-    found = select(external_outcomes).where(_of(scope, system), _o.guid.in_(sorted(guids)))
-    return {row.guid: _record(row) for row in await view.execute(found)}
+    found = rows_with(view, _o.guid, sorted(guids), _of(scope, system))
+    return {row.guid: _record(row) for row in await view.execute(select(found))}
 
 
 async def due_records(

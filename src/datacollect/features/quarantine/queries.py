@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 
 from datacollect.db import Reading, Tx, insert_into
+from datacollect.db.keys import rows_with
 from datacollect.db.portions import Portion
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
@@ -50,12 +51,8 @@ async def find_discarded(view: Reading, scope: TenantScope, guids: Collection[st
     found: list[str] = []
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
-        wanted = select(_columns.body).where(
-            _columns.tenant_id == scope.tenant_id,
-            _columns.event_guid.in_(some),
-            _columns.status == Status.DISCARDED.value,
-            _columns.code != GUID_REUSED,
-        )
+        kept = rows_with(view, _columns.event_guid, some, _columns.tenant_id == scope.tenant_id).c
+        wanted = select(kept.body).where(kept.status == Status.DISCARDED.value, kept.code != GUID_REUSED)
         found += (await view.execute(wanted)).scalars()
     return found
 
@@ -65,10 +62,9 @@ async def find_decided(view: Reading, scope: TenantScope, guids: Collection[str]
     found: set[tuple[str, str]] = set()
     left = iter(guids)
     while some := list(islice(left, _GUIDS_PER_STATEMENT)):
-        wanted = select(_columns.event_guid, _columns.body).where(
-            _columns.tenant_id == scope.tenant_id,
-            _columns.event_guid.in_(some),
-            _columns.status.in_([Status.REPLAYED.value, Status.DISCARDED.value]),
+        kept = rows_with(view, _columns.event_guid, some, _columns.tenant_id == scope.tenant_id).c
+        wanted = select(kept.event_guid, kept.body).where(
+            kept.status.in_([Status.REPLAYED.value, Status.DISCARDED.value])
         )
         found.update((row.event_guid, row.body) for row in await view.execute(wanted))
     return found

@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import Column, exists, select, update
 
 from datacollect.db import Reading, Tx, insert_into
+from datacollect.db.keys import rows_with
 from datacollect.features.entities.links.tables import external_current, external_links
 from datacollect.features.entities.tables import members
 from datacollect.kernel.identity import TenantScope
@@ -40,24 +41,21 @@ async def links_to(
 
 
 async def _links(
-    view: Reading, scope: TenantScope, system: str, column: ColumnElement[str], keys: Collection[str]
+    view: Reading, scope: TenantScope, system: str, column: Column[str], keys: Collection[str]
 ) -> list[StoredLink]:
     found: list[StoredLink] = []
     left = iter(sorted(keys))
     while some := list(islice(left, _KEYS_A_STATEMENT)):
-        wanted = select(external_links).where(_l.tenant_id == scope.tenant_id, _l.system == system, column.in_(some))
-        found += map(_link, await view.execute(wanted))
+        wanted = rows_with(view, column, some, _l.tenant_id == scope.tenant_id, _l.system == system)
+        found += map(_link, await view.execute(select(wanted)))
     return found
 
 
 async def guids_linked_to(view: Reading, scope: TenantScope, external_ids: Collection[str]) -> Sequence[str]:
     """The entities with these twins in the system that the program works with."""
-    found = select(_l.guid).where(
-        _l.tenant_id == scope.tenant_id,
-        _l.system
-        == select(external_current.c.system).where(external_current.c.tenant_id == scope.tenant_id).scalar_subquery(),
-        _l.external_id.in_(sorted(external_ids)),
-    )
+    system = select(external_current.c.system).where(external_current.c.tenant_id == scope.tenant_id)
+    within = (_l.tenant_id == scope.tenant_id, _l.system == system.scalar_subquery())
+    found = select(rows_with(view, _l.external_id, sorted(external_ids), *within).c.guid)
     return (await view.execute(found)).scalars().all()
 
 
@@ -150,5 +148,5 @@ async def groups_with(view: Reading, scope: TenantScope, members_: Collection[st
     if not members_:
         return ()
     m = members.c
-    found = select(m.group_guid).where(m.tenant_id == scope.tenant_id, m.member_guid.in_(sorted(members_)), m.present)
-    return set((await view.execute(found)).scalars())
+    found = rows_with(view, m.member_guid, sorted(members_), m.tenant_id == scope.tenant_id, m.present)
+    return set((await view.execute(select(found.c.group_guid))).scalars())
