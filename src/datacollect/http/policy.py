@@ -82,6 +82,11 @@ class SignedIn(Policy):
         _admit(self.permission, actor)
         return actor
 
+    def again(self, request: Request, hub: Hub) -> Callable[[], Awaitable[Actor]]:
+        """To be asked before each part of what takes long: who the caller, a staff member, is by then. Raises when they
+        are signed in no more."""
+        return _from_now_on(request, hub, self.permission)
+
 
 class ByPath(Policy):
     """For the program that the path names as `id`, whether or not it exists or runs."""
@@ -216,12 +221,10 @@ class InProgram(Policy):
     def again(self, request: Request, hub: Hub, entered: Entered) -> Callable[[], Awaitable[None]]:
         """To be asked now and then while an answer is sent that takes long: raises when its taker, a staff member, would
         not be let in any more, or not as far."""
-        taker, scope = hub.auth.staff_from_now_on(request.headers.get("authorization")), entered.scope
+        taker, scope = _from_now_on(request, hub, self.permission), entered.scope
 
         async def require_still() -> None:
             actor = await taker()
-            if actor.must_change_password and not self.permission.password_due:
-                raise PasswordChangeRequired()
             if _entered(self.permission, actor, scope.tenant_id).reach != scope.reach:
                 raise BeyondReach()
             if await hub.tenants.find(scope.tenant_id) is None:
@@ -314,6 +317,21 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
     await account_known(request.scope, _account_of(actor))
+    return _with_own_password(actor, permission)
+
+
+def _from_now_on(request: Request, hub: Hub, permission: Permission) -> Callable[[], Awaitable[Actor]]:
+    """The caller, a staff member, each time as they are by then."""
+    caller = hub.auth.staff_from_now_on(request.headers.get("authorization"))
+
+    async def again() -> Actor:
+        return _with_own_password(await caller(), permission)
+
+    return again
+
+
+def _with_own_password(actor: Actor, permission: Permission) -> Actor:
+    """Raises `PasswordChangeRequired` for who has to choose one before they do this."""
     if actor.must_change_password and not permission.password_due:
         raise PasswordChangeRequired()
     return actor

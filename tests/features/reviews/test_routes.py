@@ -8,10 +8,11 @@ from httpx2 import AsyncClient
 
 from datacollect.eventstore.event import Event
 from datacollect.features.reviews import looking, service
+from datacollect.features.reviews.bulk import approve_many
 from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import Actor, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused
@@ -554,6 +555,24 @@ async def test_many_that_are_all_of_other_programs_are_refused(hub: Hub, world: 
     assert_refused(await world.supervisor.bulk(foreign), 403, error)
     assert_refused(await world.agent.bulk(await world.agent.submitted()), 403, error)
     assert (await world.supervisor.bulk(new_id())).json() == {"approved": 0, "failed": 0, "errors": []}
+
+
+async def test_who_is_put_out_while_many_are_approved_approves_no_more(hub: Hub, world: World) -> None:
+    reviews = [await world.agent.submitted() for _ in range(3)]
+    now = hub.auth.staff_from_now_on(world.supervisor.headers["Authorization"])
+    turns = 0
+
+    async def again() -> Actor:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            left = {"email": world.supervisor.email, "role": "USER", "tenantIds": []}
+            assert (await world.admin.put(f"/api/users/{world.supervisor.person.id}", json=left)).status_code == 200
+        return await now()
+
+    told = await approve_many(hub, await now(), [one["id"] for one in reviews], force=False, again=again)
+    assert (told["approved"], [one["code"] for one in told["errors"]]) == (1, ["TENANT_ACCESS_DENIED"] * 2)
+    assert len(await pull_all(world.admin, world.program)) == 1
 
 
 async def test_many_are_an_array(world: World) -> None:

@@ -1,6 +1,6 @@
 """Approving many, each by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from datacollect.features.reviews import deciding, looking, policies, service
@@ -9,40 +9,35 @@ from datacollect.features.reviews.model import Decision
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import Action, Actor, TenantScope
-from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
 
-async def approve_many(hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool) -> dict[str, Any]:
+async def approve_many(
+    hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool, again: Callable[[], Awaitable[Actor]]
+) -> dict[str, Any]:
     """One failure does not stop the others. Raises `NoReviewerAllowed` if all of them are of programs where the caller may
-    not approve."""
+    not approve.
+
+    `again` gives the caller as they are when it is each one's turn: whose right is withdrawn approves no more.
+    """
     async with hub.db.reading() as view:
         owners = await service.find_owners(view, [id for id in ids if "\0" not in id]) if ids else {}
-    scopes = _scopes(actor, owners)
-    if owners and not scopes:
+    programs = {tenant_id for tenant_id in owners.values() if actor.may(tenant_id, Action.APPROVE)}
+    if owners and not programs:
         raise NoReviewerAllowed()
     approved, failures = 0, list[dict[str, Any]]()
     for id in ids:
-        scope = scopes.get(owners[id]) if id in owners else None
-        tenant = None if scope is None else await hub.tenants.find(scope.tenant_id)
-        if scope is None or tenant is None:
+        tenant = await hub.tenants.find(owners[id]) if owners.get(id) in programs else None
+        if tenant is None:
             continue
         try:
-            await _approve(hub, scope, tenant, id, Decision(force))
+            await _approve(hub, (await again()).in_tenant(tenant.id, Action.APPROVE), tenant, id, Decision(force))
             approved += 1
         except ReviewNotFound:
             continue
         except DataCollectError as error:
             failures.append({"reviewId": id, "error": error.message, "code": error.code})
     return {"approved": approved, "failed": len(failures), "errors": failures}
-
-
-def _scopes(actor: Actor, owners: Mapping[str, TenantId]) -> Mapping[TenantId, TenantScope]:
-    return {
-        tenant_id: actor.in_tenant(tenant_id, Action.APPROVE)
-        for tenant_id in set(owners.values())
-        if actor.may(tenant_id, Action.APPROVE)
-    }
 
 
 async def _approve(hub: Hub, scope: TenantScope, tenant: Tenant, id: str, decision: Decision) -> None:

@@ -7,7 +7,7 @@ the program besides must be the same.
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from datacollect.eventstore.event import Event
 from datacollect.features.entities.model import reserved_keys
@@ -49,7 +49,8 @@ router = APIRouter(prefix="/api/reviews", tags=["Reviews"])
 MOST_PLAIN = 5000
 """Of a list without paging, as the contract has it; beyond it a cursor says that there is more."""
 
-Anybody = Annotated[Actor, Depends(SignedIn(action=Action.APPROVE, denied=NoReviewerAllowed))]
+_ANYBODY = SignedIn(action=Action.APPROVE, denied=NoReviewerAllowed)
+Anybody = Annotated[Actor, Depends(_ANYBODY)]
 Lister = Annotated[Entered, Depends(ByTenantId(Action.READ, unnamed=MissingTenantId))]
 Submitter = Annotated[
     Entered,
@@ -167,15 +168,17 @@ def _read_event(form_data: Mapping[str, Any], tenant: Tenant) -> Event:
 
 @router.post("/bulk-approve", summary="Approve many", response_model=schemas.BulkApproved, responses=errors(400))
 async def approve_several_reviews(
+    request: Request,
     hub: CurrentHub,
     actor: Anybody,
     body: Annotated[schemas.BulkApprove, review_body(schemas.BulkApprove)],
 ) -> dict[str, Any]:
-    """Each in a transaction of its own, by the caller's rights in its own program. Ids that are unknown, and those of
-    programs where the caller may not approve, are left out; 403 if that is all of them."""
+    """Each in a transaction of its own, by the rights that the caller then has in its own program. Ids that are unknown,
+    and those of programs where the caller may not approve, are left out; 403 if that is all of them."""
     if body.review_ids is None:
         raise MissingReviewIds()
-    return await approve_many(hub, actor, list(dict.fromkeys(body.review_ids)), force=body.force)
+    ids = list(dict.fromkeys(body.review_ids))
+    return await approve_many(hub, actor, ids, force=body.force, again=_ANYBODY.again(request, hub))
 
 
 @router.get("/{id}", summary="One review", response_model=schemas.ReviewReply, responses=errors(400, texts=NOT_FOUND))
