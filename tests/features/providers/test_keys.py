@@ -92,6 +92,23 @@ async def test_who_has_a_known_key_does_not_wait_for_a_slow_provider(office: Off
     assert (await waiting).status_code == 200
 
 
+async def test_whoever_has_a_new_key_waits_for_the_answer_to_who_asked_for_it_first(
+    office: Office, idp: OidcProvider
+) -> None:
+    program = await office.program(entry(idp))
+    before = token_of(idp)
+    assert (await office.pull(program, before)).status_code == 200
+    idp.rotate()
+    office.clock.turn(seconds=REFETCH_MILLIS / 1000 + 1)
+    idp.held = asyncio.Event()
+    first = asyncio.create_task(office.pull(program, token_of(idp, jti="1")))
+    await idp.arrived("discovery", times=2)
+    second = asyncio.create_task(office.pull(program, token_of(idp, jti="2")))
+    assert (await office.pull(program, before)).status_code == 200
+    idp.held.set()
+    assert [(await one).status_code for one in (first, second)] == [200, 200]
+
+
 async def test_a_provider_that_was_never_reached_is_unavailable_and_not_asked_at_every_call(office: Office) -> None:
     async with office.provider() as idp:
         program = await office.program(entry(idp))

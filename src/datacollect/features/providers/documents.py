@@ -90,7 +90,7 @@ class ProviderDocuments:
     async def of(self, provider: Provider, *, key_id: str | None = None) -> Published:
         """What the provider publishes, with the key of that id if it has one. Raises `ProviderUnavailable`."""
         source = self._source(provider)
-        if self._is_due(source, key_id) and not (source.asking.locked() and self._serves(source, key_id)):
+        if self._is_due(source, key_id) and not (source.asking.locked() and self._has_key(source, key_id)):
             # Of all who come meanwhile one asks; the others wait for the answer, unless they have what they need.
             async with source.asking:
                 if self._is_due(source, key_id):
@@ -120,6 +120,11 @@ class ProviderDocuments:
         if published is None or not self._is_younger(published.fetched_at, STALE_MILLIS):
             return False
         return self._is_younger(published.fetched_at, FRESH_MILLIS) or published.keys.knows(key_id)
+
+    def _has_key(self, source: _Source, key_id: str | None) -> bool:
+        """As `_serves`, by the very key that was named: one that is not known yet may be in the answer."""
+        published = source.published
+        return published is not None and published.keys.knows(key_id) and self._serves(source, key_id)
 
     def _is_younger(self, moment: Millis | None, millis: int) -> bool:
         return moment is not None and 0 <= self._clock.now() - moment < millis
