@@ -15,6 +15,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.remote import RemoteSystem
+from tests.accounts import make_person
 from tests.conftest import ENGINES, Migrated, asgi_client, make_settings
 from tests.factories import make_event, push
 from tests.features.messages.outbox import Gateway, Post
@@ -78,6 +79,19 @@ async def test_staff_are_told_when_something_is_to_be_done(office: Post, world: 
     await world.supervisor.done(third, "request-changes", comment="x")
     assert len((await told(office))[1]) == 1
     assert await told(office) == ([], [])
+
+
+async def test_staff_are_told_at_the_address_that_they_have_by_then(office: Post, world: World) -> None:
+    review, before = await world.agent.submitted(), world.agent.email
+    moved = await world.admin.put(
+        f"/api/users/{world.agent.person.id}", json={"email": f"new-{before}", "role": "USER"}
+    )
+    assert moved.status_code == 200, moved.text
+    # Who has the old address now has submitted nothing.
+    await make_person(world.admin, email=before)
+    await world.supervisor.done(review, "reject", reason="x")
+    _, [mail] = await told(office)
+    assert f"To: new-{before}" in mail
 
 
 async def test_who_is_named_for_a_decision_is_told_and_told_again_when_it_is_due(office: Post, world: World) -> None:

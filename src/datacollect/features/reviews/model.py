@@ -12,6 +12,7 @@ from datacollect.features.entities.entity import Entity
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor, Role
+from datacollect.kernel.ids import UserId
 
 SYSTEM_REVIEWER = "system"
 """Who reviews what no person has to."""
@@ -184,9 +185,17 @@ class Delegation:
     tries: int = 0
 
 
+_ACCOUNT = "user:"
+
+
 def staff_key(actor: Actor) -> str:
     """Who an account is, whatever its e-mail becomes."""
-    return f"user:{actor.user_id}" if actor.user_id is not None else f"{actor.kind}:{actor.label}"
+    return f"{_ACCOUNT}{actor.user_id}" if actor.user_id is not None else f"{actor.kind}:{actor.label}"
+
+
+def account_of(submitter_key: str) -> UserId | None:
+    """The account that has submitted something, if it was one."""
+    return UserId(int(submitter_key.removeprefix(_ACCOUNT))) if submitter_key.startswith(_ACCOUNT) else None
 
 
 def citizen_key(entity_guid: str) -> str:

@@ -15,7 +15,7 @@ from datacollect.db import Tx
 from datacollect.features.entities.service import current_data
 from datacollect.features.messages.service import Channel, NewMessage, Outbox, Purpose, channel_of, compose
 from datacollect.features.reviews import queries
-from datacollect.features.reviews.model import News, Review, SubmissionOrigin
+from datacollect.features.reviews.model import News, Review, SubmissionOrigin, account_of
 from datacollect.features.reviews.service import TELLING
 from datacollect.features.tenants import asked as tenants
 from datacollect.features.tenants.asked import ReviewNotifications
@@ -118,15 +118,22 @@ def _document(scope: TenantScope, review: Review, news: News) -> Mapping[str, An
 async def _address(tx: Tx, scope: TenantScope, review: Review, news: News) -> str | None:
     """Who is told in person; None for nobody."""
     if news in (News.ASSIGNED, News.DUE):
-        return None if review.assigned_to is None else await _account(tx, review.assigned_to)
+        return None if review.assigned_to is None else await _assignee(tx, review.assigned_to)
     if review.origin is SubmissionOrigin.CITIZEN:
         return await _citizen(tx, scope, review) if news in _DECIDED else None
-    return await _account(tx, review.submitted_by) if news in _TO_BE_DONE else None
+    return await _submitter(tx, review) if news in _TO_BE_DONE else None
 
 
-async def _account(tx: Tx, email: str) -> str | None:
+async def _assignee(tx: Tx, email: str) -> str | None:
     """The address of an account that is still there."""
     user = await users.find_user_by_email(tx, email)
+    return None if user is None else user.email
+
+
+async def _submitter(tx: Tx, review: Review) -> str | None:
+    """The address that the account has now, if it is still there: what it had may be somebody else's by then."""
+    user_id = account_of(review.submitter_key)
+    user = None if user_id is None else await users.find_user(tx, user_id)
     return None if user is None else user.email
 
 
