@@ -250,6 +250,17 @@ async def test_many_submissions_are_held_up_and_a_retry_is_not(citizen: MakeCiti
     assert (await ana.submit(guid=guid, village="V")).status_code == 200
 
 
+async def test_the_last_submission_that_may_be_sent_is_not_held_up_when_it_is_tapped_twice(
+    citizen: MakeCitizen,
+) -> None:
+    ana, guid = await citizen(requireReview=True), str(uuid.uuid4())
+    for number in range(1, SUBMISSIONS.quota):
+        assert (await ana.submit(village=f"V{number}")).status_code == 200
+    answers = await asyncio.gather(*(ana.submit(guid=guid, village="V") for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert (await ana.submit(village="one more")).status_code == 429
+
+
 async def test_after_the_window_more_can_be_sent(alone: Alone) -> None:
     admin = await alone.admin()
     program = await make_open_program(admin, requireReview=True)
