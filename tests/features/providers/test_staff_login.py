@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient, Response
 
+from datacollect.features.providers.documents import RETRY_MILLIS
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import Person, assert_refused, bearer, make_person, refresh
 from tests.features.conftest import Installation
@@ -110,6 +111,17 @@ async def test_an_id_token_signs_in_once(installation: Installation) -> None:
         assert_login_refused(await sign_in(client, token))
         installation.clock.turn(seconds=250)
         assert_login_refused(await sign_in(client, token))
+
+
+async def test_a_provider_that_is_away_uses_no_attempts_up(installation: Installation) -> None:
+    async with staffed(installation, LOGIN_RATE_LIMIT=2) as (office, client, idp):
+        person = await make_person(office.admin)
+        idp.broken = True
+        for _ in range(3):
+            assert (await sign_in(client, idp.id_token(**told(person)))).status_code == 503
+        idp.broken = False
+        installation.clock.turn(seconds=RETRY_MILLIS / 1000 + 1)
+        assert (await sign_in(client, idp.id_token(**told(person)))).status_code == 200
 
 
 async def test_a_second_signature_makes_no_second_token(installation: Installation) -> None:
