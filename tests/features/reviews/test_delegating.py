@@ -315,6 +315,34 @@ async def test_what_cannot_be_delegated_is_refused_as_a_policy(delegated: Delega
         assert (answer.status_code, answer.json()["code"]) == (409, "REVIEW_CANNOT_DELEGATE")
 
 
+async def reserve(delegated: Delegated) -> None:
+    """Entitlements are kept by events of their own from now on."""
+    path = f"/api/apps/{delegated.program}"
+    config = (await delegated.admin.get(path)).json() | {"customEventTypes": ["grant-entitlement"]}
+    assert (await delegated.admin.put(path, json=config)).status_code == 200
+
+
+async def test_what_has_nothing_left_that_may_be_written_is_left_to_people(
+    delegated: Delegated, registry: OpenSppV2Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await delegated.push(maria(at=EARLY))
+    bare = make_event("update-individual", entity=MARIA, data={"entitlements": []}, timestamp=LATER)
+    review = await delegated.agent.submitted(bare)
+    await delegated.idle()
+    await reserve(delegated)
+    told = {"entityName": "individual", "firstName": "Rosa", "lastName": "Cruz"}
+    other = await delegated.agent.submitted(make_event(data=told))
+    await delegated.asked()
+    for reference in registry.requests:
+        registry.apply(reference)
+    capsys.readouterr()
+    await delegated.asked()
+    assert "job.step_failed" not in capsys.readouterr().out
+    told = await delegated.review(review)
+    assert (told["status"], told["delegation"]["status"]) == ("pending", "failed")
+    assert (await delegated.review(other))["status"] == "approved"
+
+
 async def test_whoever_was_deleted_since_is_left_to_people(delegated: Delegated, registry: OpenSppV2Registry) -> None:
     await delegated.push(maria(at=EARLY))
     change = make_event("update-individual", entity=MARIA, data={"lastName": "Cruz"}, timestamp=LATER)

@@ -122,7 +122,7 @@ async def _apply(
     *,
     now: Millis,
 ) -> None:
-    event = as_taken_now(review.event, tenant)
+    event = await event_to_append(tx, log, scope, tenant, review)
     outcome = _outcome(event, held, decision, user_id=scope.actor.event_user_id, now=now)
     # What has been decided here counts as written now, or a later write that the reviewer has seen would win over it.
     origin = Origin.CLIENT if outcome is None else Origin.DERIVED
@@ -134,6 +134,14 @@ async def _apply(
         raise SubmissionReused()
     if mismatches and any(one.guid == event.guid for one in appended.stored):
         await keep_findings(tx, scope, appended, [(event.guid, mismatches)])
+
+
+async def event_to_append(tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, review: Review) -> Event:
+    """What was submitted, as a push of it would be taken now; as it came, if the log has something under its guid."""
+    event = as_taken_now(review.event, tenant)
+    if event is review.event or not await log.held(tx, scope, [event.guid]):
+        return event
+    return review.event
 
 
 def _outcome(event: Event, held: Entity | None, decision: Decision, *, user_id: str, now: Millis) -> Event | None:

@@ -37,7 +37,7 @@ from datacollect.features.external.model import content_of
 from datacollect.features.external.picture import Picture, take_picture
 from datacollect.features.external.pushing import is_external_id, stored
 from datacollect.features.reviews import queries
-from datacollect.features.reviews.deciding import approved
+from datacollect.features.reviews.deciding import approved, event_to_append
 from datacollect.features.reviews.errors import ReviewedEntityGone, ReviewNotPending, SubmissionReused
 from datacollect.features.reviews.model import (
     CommentKind,
@@ -296,7 +296,7 @@ class DelegatingHandler:
             return ReviewedEntityGone()
         try:
             # Before anything is written: the step goes on with the others.
-            await self._log.try_out(tx, scope, tenant, review.event)
+            await self._log.try_out(tx, scope, tenant, await event_to_append(tx, self._log, scope, tenant, review))
         except EventRejected as rejected:
             return rejected
         # What was changed here since is overruled: it is made so there already.
