@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -304,6 +305,46 @@ async def test_w15_a_demoted_user_loses_their_rights_with_the_token_still_valid(
     assert (await attacker.client.post("/api/sync/push", json=body, headers=headers)).status_code == 403
     await attacker.admin.put(f"/api/users/{person.id}", json=account | {"tenantIds": [], "roleAssignments": []})
     assert (await attacker.client.get("/api/sync/pull", params=mine, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("meanwhile", ["deleted", "demoted", "signed out"])
+async def test_whoever_is_shut_out_while_they_send_is_not_let_in_by_the_rest_of_it(
+    attacker: Attacker, meanwhile: str
+) -> None:
+    person = await attacker.account("enumerator")
+    pair = await login(attacker.client, person)
+    account = {
+        "email": person.email,
+        "role": "USER",
+        "roleAssignments": [{"tenantId": attacker.mine, "role": "viewer"}],
+    }
+    calls: dict[str, tuple[str, str, Any]] = {
+        "deleted": ("DELETE", f"/api/users/{person.id}", None),
+        "demoted": ("PUT", f"/api/users/{person.id}", account),
+        "signed out": ("POST", "/api/users/logout", {"refreshToken": pair["refreshToken"]}),
+    }
+    begin, rest = json.dumps({"configId": attacker.mine, "events": [make_event()]}).encode().split(b",", 1)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield begin
+        method, path, sent = calls[meanwhile]
+        assert (await attacker.admin.request(method, path, json=sent)).status_code == 200
+        yield b"," + rest
+
+    answer = await attacker.client.post("/api/sync/push", content=body(), headers=bearer(pair["token"]))
+    assert answer.status_code == 401, answer.text
+    assert await attacker.counts() == (0, 1)
+
+
+async def test_who_only_sends_slowly_is_let_in(attacker: Attacker) -> None:
+    text = json.dumps({"configId": attacker.mine, "events": [make_event()]}).encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        for begin in range(0, len(text), 50):
+            yield text[begin : begin + 50]
+
+    answer = await attacker.client.post("/api/sync/push", content=body(), headers=await attacker.headers())
+    assert answer.status_code == 200, answer.text
 
 
 async def test_w16_no_assignment_widens_what_the_program_allows(client: AsyncClient, admin: AsyncClient) -> None:

@@ -7,6 +7,7 @@ Nothing else makes one, so a route cannot work for a caller whom its policy did 
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import structlog
@@ -18,6 +19,7 @@ from datacollect.http.body import ProgramBody, Sent, read_body, read_json
 from datacollect.http.current import CurrentHub
 from datacollect.http.hub import Hub
 from datacollect.http.limits import account_known
+from datacollect.http.receiving import REQUIRE_STILL
 from datacollect.http.tenant import (
     ConfigId,
     TenantIdParameter,
@@ -35,8 +37,9 @@ from datacollect.kernel.errors import (
     StartupError,
     TenantNotFound,
     TenantUnknown,
+    Unauthenticated,
 )
-from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor, OwnRecord, TenantScope
+from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor, Citizen, OwnRecord, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.permission import Callers, Permission, Where
 from datacollect.kernel.tenancy import Tenant
@@ -271,7 +274,9 @@ class OfCitizen(Policy):
         super().__init__(Permission(Callers.CITIZEN))
 
     async def __call__(self, request: Request, hub: CurrentHub) -> OwnRecord:
-        citizen = await hub.citizens.citizen(request.headers.get("authorization"))
+        authorization = request.headers.get("authorization")
+        citizen = await hub.citizens.citizen(authorization)
+        _ask_again(request, citizen, partial(hub.citizens.citizen, authorization))
         structlog.contextvars.bind_contextvars(tenant_id=citizen.tenant_id[:100])
         # Not what they have typed at the sign-in: one record, one share, however it is spelled.
         await account_known(request.scope, f"{citizen.tenant_id}:{CITIZEN_PREFIX}{citizen.entity_guid}")
@@ -316,8 +321,20 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
         actor = await hub.auth.staff(authorization)
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    if actor.kind == "user" and request.method not in ("GET", "HEAD"):
+        _ask_again(request, actor, hub.auth.staff_from_now_on(authorization))
     await account_known(request.scope, _account_of(actor))
     return _with_own_password(actor, permission)
+
+
+def _ask_again(request: Request, caller: Actor | Citizen, again: Callable[[], Awaitable[Actor | Citizen]]) -> None:
+    """Have the caller looked up again at the end of a long body: all that follows goes by what they were when it began."""
+
+    async def require_still() -> None:
+        if await again() != caller:
+            raise Unauthenticated("Your account was changed while this was being sent. Nothing of it was done.")
+
+    setattr(request.state, REQUIRE_STILL, require_still)
 
 
 def _from_now_on(request: Request, hub: Hub, permission: Permission) -> Callable[[], Awaitable[Actor]]:

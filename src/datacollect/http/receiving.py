@@ -21,6 +21,12 @@ class BodyTooSlow(DataCollectError):
     help = "Send again, over a better connection or in smaller parts."
 
 
+REQUIRE_STILL = "require_still"
+"""Of a request's state: what to ask when the last of a long body has come. Set by who lets its sender in."""
+
+MOMENT_SECONDS = 1.0
+"""A body that is there so soon, and in one piece, is not long: what is known of its sender may be as old."""
+
 STRANGERS = ""
 """Stands for all whom nobody knows yet."""
 
@@ -109,6 +115,7 @@ class Incoming:
         self._arrived_bytes = 0
         self._given_bytes = 0
         self._held_bytes = 0
+        self._pieces = 0
         self._holder: str | None = None
         self._all_arrived = False
         self._complete = False
@@ -122,11 +129,22 @@ class Incoming:
             if self._began is None:
                 self._begin()
             message = await (self._next() if self._inflater is None else self._next_inflated(self._inflater))
+            await self._require_still(message)
         except DataCollectError as error:
             self.refused = error
             raise
         self._complete = not message.get("more_body", False)
         return message
+
+    async def _require_still(self, message: Message) -> None:
+        """Who sends for long (it may be hours) must still be who they were when they were let in."""
+        self._pieces += bool(message.get("body"))
+        if message["type"] != "http.request" or message.get("more_body", False):
+            return
+        if self._pieces > 1 or self._seconds() > MOMENT_SECONDS:
+            require_still = self._scope.get("state", {}).get(REQUIRE_STILL)
+            if require_still is not None:
+                await require_still()
 
     def end(self) -> None:
         """The request is over, and so nothing holds its body any more."""

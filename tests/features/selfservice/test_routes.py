@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -226,6 +227,17 @@ async def test_ten_taps_at_once_are_one_submission(citizen: MakeCitizen, admin: 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["reviewId"] for answer in answers}) == 1
     assert len(await ana.submissions()) == 1
+
+
+async def test_who_signs_out_while_they_send_has_sent_nothing(citizen: MakeCitizen) -> None:
+    ana = await citizen()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"formType": "individual", '
+        assert (await ana.client.post("/api/auth/self-service/logout")).status_code == 200
+        yield b'"formData": {"village": "Hue"}}'
+
+    assert (await ana.client.post(SUBMIT, content=body())).status_code == 401
 
 
 async def test_somebody_elses_submission_guid_is_taken(
