@@ -85,7 +85,7 @@ def test_a_provider_makes_nobody_more_than_a_supervisor(role: str) -> None:
 
 def test_a_type_has_to_fit_in_front_of_a_token() -> None:
     assert all(is_scheme(type_) for type_ in ("keycloak", "My-Realm_2", "x"))
-    for type_ in ("", "two words", "bearer", "Bearer", "é", "a,b", "x" * 65):
+    for type_ in ("", "two words", "bearer", "Bearer", "self-service", "External", "é", "a,b", "x" * 65):
         assert not is_scheme(type_)
         assert provider_of(type_, {"authority": AUTHORITY, "client_id": "app"}) is None
 

@@ -32,6 +32,9 @@ HUB_FIELDS = frozenset({"default_role", "default_area", "userinfo"})
 
 _LONGEST_SUBJECT = 255
 _SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_OTHERS = frozenset({"bearer", "self-service", "external"})
+"""The word in front of the hub's own tokens, and what the names of citizens and of other systems begin with."""
+
 _ID_TOKEN_CLAIMS = ("at_hash", "c_hash", "s_hash", "nonce")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -144,8 +147,8 @@ def address_problem(address: str, *, https_only: bool) -> str | None:
 
 
 def is_scheme(type: str) -> bool:
-    """Whether a type can stand in front of a token. `Bearer` is the hub's own word."""
-    return _SCHEME.fullmatch(type) is not None and type.lower() != "bearer"
+    """Whether a type can stand in front of a token, and of its people's names in trails."""
+    return _SCHEME.fullmatch(type) is not None and type.lower() not in _OTHERS
 
 
 def same_origin(one: str, other: str) -> bool:
