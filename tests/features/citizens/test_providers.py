@@ -13,7 +13,7 @@ from datacollect.features.providers.documents import FRESH_MILLIS
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import assert_refused, claims_of
 from tests.citizens import change_citizen
-from tests.features.citizens.conftest import Street
+from tests.features.citizens.conftest import Street, anywhere
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +91,23 @@ async def test_documents_are_fetched_once_for_many(street: Street, idp: OidcProv
     answers = await asyncio.gather(*(street.exchange(program, one) for one in tokens))
     assert {answer.status_code for answer in answers} == {200}
     assert dict(idp.requests) == {"discovery": 1, "keys": 1}
+
+
+async def test_those_who_sign_in_together_do_not_use_the_attempts_of_their_address_up(
+    street: Street, idp: OidcProvider
+) -> None:
+    program, origin = await program_of(street, idp), anywhere()
+    await street.person(program, oidcSubject="ada")
+    idp.held = asyncio.Event()
+    calls = [
+        asyncio.create_task(street.exchange(program, token(idp, jti=str(number)), origin=origin)) for number in range(6)
+    ]
+    # The others wait for the provider.
+    [refused], _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert (await refused).status_code == 429
+    idp.held.set()
+    assert sorted([(await call).status_code for call in calls]) == [200] * 5 + [429]
+    assert (await street.exchange(program, token(idp, jti="6"), origin=origin)).status_code == 200
 
 
 # -- what is wrong with a token

@@ -148,6 +148,11 @@ class Throttle:
         self._used_up[counted.quota.key] = (error, counted.allowance, Millis(counted.began + _WINDOW_MILLIS))
         return error(headers=counted.allowance.headers())
 
+    def relent(self, counted: Sequence[Counted]) -> None:
+        """These attempts were taken back: whoever was refused because of them had not used theirs up."""
+        for one in counted:
+            self._used_up.pop(one.quota.key, None)
+
     def require_room(self) -> None:
         """Raises `SignInsBusy` when so many wait for a turn that another one would not get one."""
         if self._waiting >= self._most_waiting:

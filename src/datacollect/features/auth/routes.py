@@ -205,6 +205,7 @@ async def login(
             await attempts.note_success(tx, email, source.origin, secret=_secret(hub), now=now)
             await security_log.forget_expired(tx, days=hub.settings.security_log_days, now=now)
             await attempts.give_back(tx, counted)
+        hub.throttle.relent(counted)
     except UserGone:
         raise await _refused_login(hub, source, counted, told) from None
     _log.info("auth.signed_in", user_id=user.id)

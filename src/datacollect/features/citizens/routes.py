@@ -4,6 +4,7 @@ In this order: the limit of the caller's address, the body, whether the program 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -180,7 +181,7 @@ async def verify_otp(
             journal=_journal(hub, tx, scope, source, SignIn.OTP),
             now=hub.clock.now(),
         )
-        await _give_back(tx, outcome, counted)
+        await _give_back(hub, tx, outcome, counted)
     return _signed_in(outcome, body.identifier, SignIn.OTP)
 
 
@@ -216,7 +217,7 @@ async def verify_national_id(
             journal=_journal(hub, tx, scope, source, SignIn.ID),
             now=hub.clock.now(),
         )
-        await _give_back(tx, outcome, counted)
+        await _give_back(hub, tx, outcome, counted)
     return _signed_in(outcome, holder.guid if holder else "", SignIn.ID)
 
 
@@ -264,7 +265,7 @@ async def exchange_id_token(
             journal=_journal(hub, tx, scope, source, SignIn.OIDC),
             now=hub.clock.now(),
         )
-        await _give_back(tx, outcome, counted)
+        await _give_back(hub, tx, outcome, counted)
     return _signed_in(outcome, holder.guid if holder else "", SignIn.OIDC)
 
 
@@ -308,10 +309,11 @@ def _oidc_of(tenant: Tenant) -> OidcRules:
     return rules
 
 
-async def _give_back(tx: Tx, outcome: str | DataCollectError, counted: Counted) -> None:
+async def _give_back(hub: Hub, tx: Tx, outcome: str | DataCollectError, counted: Counted) -> None:
     """A sign-in that succeeds does not count: many people may share one address."""
     if isinstance(outcome, str):
         await attempts.give_back(tx, [counted])
+        tx.after_commit(partial(hub.throttle.relent, [counted]))
 
 
 def _succeeded(outcome: _T | DataCollectError) -> _T:

@@ -90,6 +90,7 @@ async def login_by_provider(
                 raise ProviderLoginRefused()
             pair = await auth.sign_in(tx, hub.tokens, user, source=source, by=body.provider, now=hub.clock.now())
             await auth.give_back(tx, [counted])
+        hub.throttle.relent([counted])
     except ProviderUnavailable:
         # Nobody has looked at the token: that was no failure of theirs.
         async with hub.db.transaction() as tx:
