@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from datacollect.features.providers.documents import FRESH_MILLIS
+from datacollect.features.providers.documents import FRESH_MILLIS, RETRY_MILLIS
 from datacollect.testing.oidc import OidcProvider
 from tests.accounts import assert_refused, claims_of
 from tests.citizens import change_citizen
@@ -253,6 +253,17 @@ async def test_r11_a_provider_that_is_away_is_told_as_that(street: Street, idp: 
     await idp.stop()
     street.clock.turn(seconds=FRESH_MILLIS / 1000 + 1)
     assert (await street.exchange(program, token(idp))).status_code == 200, "known keys serve while it is away"
+
+
+async def test_a_provider_that_is_away_uses_no_attempts_up(street: Street, idp: OidcProvider) -> None:
+    program, origin = await program_of(street, idp), anywhere()
+    await street.person(program, oidcSubject="ada")
+    idp.broken = True
+    for _ in range(6):
+        assert (await street.exchange(program, token(idp), origin=origin)).status_code == 502
+    idp.broken = False
+    street.clock.turn(seconds=RETRY_MILLIS / 1000 + 1)
+    assert (await street.exchange(program, token(idp), origin=origin)).status_code == 200
 
 
 async def test_r11_a_provider_that_cannot_be_connected_to_is_away(street: Street) -> None:

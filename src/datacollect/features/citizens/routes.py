@@ -17,6 +17,8 @@ from datacollect.features.citizens import codes, holders, identities, service, v
 from datacollect.features.citizens.codes import Asked, CodeSent
 from datacollect.features.citizens.errors import (
     CodesNotRedeemed,
+    DiscoveryFailed,
+    DiscoveryTooSlow,
     OidcNotConfigured,
     ProviderMisconfigured,
     TooManyCodes,
@@ -251,7 +253,14 @@ async def exchange_id_token(
     tenant, scope = await _open(hub, body.tenant_id, SignIn.OIDC)
     rules = _oidc_of(tenant)
     nonce = vouching.our_nonce(hub.peppers, tenant.id, rules, body.nonce, now=hub.clock.now())
-    id_token, claims = await _vouched(hub, tenant, rules, body)
+    try:
+        id_token, claims = await _vouched(hub, tenant, rules, body)
+    except (DiscoveryFailed, DiscoveryTooSlow):
+        if body.code is None:
+            # Nobody has looked at the token: that was no failure of theirs. For codes the provider is asked each time.
+            async with hub.db.transaction() as tx:
+                await attempts.give_back(tx, [counted])
+        raise
     holder = await holders.by_claims(_registers(hub), scope, rules, claims)
     async with hub.db.transaction(scope) as tx:
         outcome = await vouching.sign_in(
