@@ -24,13 +24,14 @@ from datacollect.features.entities.indexing.batches import programs_behind
 from datacollect.features.purging import purge_job, routes
 from datacollect.features.purging.model import Progress
 from datacollect.features.purging.purge_job import KIND, PurgeHandler
+from datacollect.features.users import service as users
 from datacollect.http.hub import Hub
 from datacollect.http.pages import ApiDescription
 from datacollect.jobs import Done, Job, JobState, Lease, Step, Worker, enqueue, find_latest
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
-from datacollect.kernel.identity import TenantScope, system_scope
+from datacollect.kernel.identity import COMMAND_LINE, AccountRole, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import tenant_folder
 from tests.accounts import bearer, login, make_person
@@ -556,6 +557,20 @@ async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(alone: Alo
             raise Undone
     await asyncio.gather(flush, purging)
     assert await rows_of(hub, program) == {}
+
+
+async def test_a_purge_waits_for_whoever_is_let_into_the_program(alone: Alone) -> None:
+    admin, hub = await alone.admin(), alone.hub
+    if hub.db.dialect == "sqlite":
+        pytest.skip("one writer: they come one after the other")
+    program = await archived_program(admin)
+    account = users.Account("late@hub.test", AccountRole.USER, password_hash="x", tenant_ids=[program])
+    async with hub.db.transaction() as tx:
+        user_id = await users.create_user(tx, COMMAND_LINE, account, source=None, now=hub.clock.now())
+        purging = asyncio.create_task(purge_to_the_end(admin, hub, program))
+        await until_they_wait(hub, 1, unless=purging)
+    await purging
+    assert (await admin.get(f"/api/users/{user_id}")).json()["tenantIds"] == []
 
 
 async def until_they_wait(hub: Hub, count: int, *, unless: asyncio.Task[Any] | None = None) -> None:

@@ -26,6 +26,11 @@ async def hold(tx: Tx, scope: TenantScope) -> bool:
     return await queries.hold_program(tx, scope)
 
 
+async def hold_all(tx: Tx, tenant_ids: Collection[TenantId]) -> Collection[TenantId]:
+    """As `hold`, of several: those of them that there are."""
+    return await queries.hold_programs(tx, tenant_ids) if tenant_ids else ()
+
+
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:
     """The Form.io definition of each of the program's forms, by the form's name."""
     return await queries.form_definitions(view, tenant_id)

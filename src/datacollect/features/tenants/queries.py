@@ -337,6 +337,12 @@ async def hold_program(tx: Tx, scope: TenantScope) -> bool:
     return (await tx.execute(_HOLD, {"named": scope.tenant_id})).first() is not None
 
 
+async def hold_programs(tx: Tx, tenant_ids: Collection[TenantId]) -> Collection[TenantId]:
+    """As `hold_program`: those that are there. In the order of their ids, so that nobody waits in a circle."""
+    held = select(_p.id).where(_p.id.in_(tenant_ids)).order_by(_p.id).with_for_update(read=True, key_share=True)
+    return [TenantId(row.id) for row in await tx.execute(held)]
+
+
 async def delete_program(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(programs).where(_p.id == scope.tenant_id))
 

@@ -366,13 +366,15 @@ async def _find(view: Reading, key: UserId | str) -> User | None:
     return await (queries.find_user_by_email(view, key) if isinstance(key, str) else queries.find_user(view, key))
 
 
-async def _require_programs(view: Reading, account: Account, *, known: Collection[str]) -> None:
-    """Raises `InvalidAccount` for programs that do not exist. What an account has had before is not asked about.
+async def _require_programs(tx: Tx, account: Account, *, known: Collection[str]) -> None:
+    """Raises `InvalidAccount` for programs that do not exist; those that do are not purged before `tx` ends, for a
+    membership that came behind the purge would be one of the next program of the id. What an account has had before is
+    not asked about.
 
     `default` needs no program: deployments of the reference give it to every reviewer, whose requests named no other.
     """
     named = [(path, tenant) for path, tenant in account.named_programs if tenant not in (*known, DEFAULT_TENANT)]
-    existing = await tenants.states(view, {TenantId(tenant) for _, tenant in named})
+    existing = await tenants.hold_all(tx, {TenantId(tenant) for _, tenant in named})
     issues = [
         Issue(code=IssueCode.UNKNOWN_PROGRAM, path=path, message=f"There is no program {tenant!r}")
         for path, tenant in named
