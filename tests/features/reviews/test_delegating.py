@@ -305,6 +305,24 @@ async def test_what_cannot_be_asked_waits_and_says_why(delegated: Delegated, reg
     assert (await delegated.review(review))["delegation"]["status"] == "asked"
 
 
+async def test_what_was_asked_of_a_system_that_the_program_was_turned_away_from_says_so(
+    delegated: Delegated, registry: OpenSppV2Registry
+) -> None:
+    review = await delegated.agent.submitted(maria())
+    await delegated.idle()
+    with OpenSppV2Registry() as other:
+        await delegated.configure(delegated.section | {"url": other.url})
+        await delegated.asked()
+    told = (await delegated.review(review))["delegation"]
+    assert (told["status"], told["code"]) == ("asked", "REVIEW_ASKED_ELSEWHERE")
+    await delegated.configure(delegated.section)
+    await delegated.asked()
+    assert (await delegated.review(review))["delegation"]["code"] is None
+    registry.apply(next(iter(registry.requests)))
+    await delegated.asked()
+    assert (await delegated.review(review))["status"] == "approved"
+
+
 async def test_what_cannot_be_delegated_is_refused_as_a_policy(delegated: Delegated) -> None:
     for event_type, body in (
         ("create-record", {}),

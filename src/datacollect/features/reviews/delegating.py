@@ -71,6 +71,9 @@ _NOTHING_TO_ASK = Failure(
 )
 
 
+_ELSEWHERE = "It was asked of another system than the program names now."
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     name: str
@@ -228,6 +231,7 @@ class DelegatingHandler:
     async def _store_ruled(self, tx: Tx, scope: TenantScope, tenant: Tenant, ruled: _Ruled) -> Step:
         await self._log.lock(tx, scope)
         now = self._clock.now()
+        await self._tell_where_asked(tx, scope, ruled)
         for ruling in ruled.rulings:
             known = (await queries.find_delegations(tx, scope, [ruling.key])).get(ruling.key)
             if known is None or known.status is not DelegationStatus.ASKED:
@@ -248,6 +252,18 @@ class DelegatingHandler:
             return Continue({"phase": "rule", "after": ruled.last}, 0)
         # Who submits holds the log, too: they met this job as active, or meet it as ended.
         return Continue({"phase": "ask"}, 0) if await queries.has_untold(tx, scope) else Done()
+
+    async def _tell_where_asked(self, tx: Tx, scope: TenantScope, ruled: _Ruled) -> None:
+        """Nobody answers for what was asked of another system: people take it back, or turn the program there again."""
+        for one in ruled.delegations.values():
+            is_elsewhere = one.system != ruled.system
+            if is_elsewhere == (one.code == DelegationCode.ASKED_ELSEWHERE):
+                continue
+            known = (await queries.find_delegations(tx, scope, [one.review_id])).get(one.review_id)
+            if known is not None and known.status is DelegationStatus.ASKED:
+                code, message = (DelegationCode.ASKED_ELSEWHERE, _ELSEWHERE) if is_elsewhere else (None, None)
+                kept = replace(known, code=code, message=message, updated_at=self._clock.now())
+                await queries.store_delegation(tx, scope, kept)
 
     async def _store_trouble(self, tx: Tx, scope: TenantScope, troubled: _Troubled) -> Step:
         """They go on waiting: somebody mends the settings, or takes them back."""

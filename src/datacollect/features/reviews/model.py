@@ -81,6 +81,8 @@ class DelegationCode(StrEnum):
     """The program's other system does not decide about changes as it is configured now."""
     NOT_DELEGABLE = "REVIEW_NOT_DELEGABLE"
     """It does not take what this is about."""
+    ASKED_ELSEWHERE = "REVIEW_ASKED_ELSEWHERE"
+    """It was asked of a system that the program has been turned away from since."""
     TAKEN_BACK = "TAKEN_BACK"
     """Somebody has decided that people decide."""
 
