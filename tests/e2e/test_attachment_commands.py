@@ -50,6 +50,10 @@ def test_files_are_checked_taken_out_and_taken_in(
     assert run("attachments", "check", "--program", "copy", "--deep").returncode == 0
     assert (tmp_path / "files" / "manifest.ndjson").exists()
 
+    refused = run("attachments", "import", "files", "--program", "nobody")
+    assert (refused.returncode, refused.stderr) == (1, "datacollect: There is no program nobody.\n")
+    assert not (Path(environment["DATA_DIR"]) / "attachments" / "nobody").exists()
+
 
 def test_files_that_a_purge_is_deleting_are_no_strangers(run: Run, environment: dict[str, str]) -> None:
     folder = Path(environment["DATA_DIR"])

@@ -13,10 +13,12 @@ from datacollect.db import Database
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
+from datacollect.features.attachments.model import Attachment
 from datacollect.features.attachments.service import Keeper, NewAttachment, programs_with_attachments
 from datacollect.features.duplicates.succession import successors_of
 from datacollect.http.hub import Hub
 from datacollect.jobs import JobState, find_latest, list_jobs
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
@@ -163,9 +165,9 @@ async def test_a_purge_takes_the_files_along_and_no_others(alone: Alone) -> None
     assert await download(admin, theirs, kept["guid"]) == photo
 
 
-@pytest.mark.parametrize("is_made_anew", [False, True])
+@pytest.mark.parametrize(("is_made_anew", "is_imported"), [(False, False), (True, False), (False, True)])
 async def test_what_is_stored_while_its_program_is_purged_stays_nowhere(
-    alone: Alone, tmp_path: Path, is_made_anew: bool
+    alone: Alone, tmp_path: Path, is_made_anew: bool, is_imported: bool
 ) -> None:
     """Least of all in another program that has the id by then, and lets others in."""
     admin, hub = await alone.admin(), alone.hub
@@ -189,14 +191,34 @@ async def test_what_is_stored_while_its_program_is_purged_stays_nowhere(
     new = NewAttachment(new_guid(), new_id(), "photo.jpg", "photo.jpg", "image/jpeg")
     async with Spool(tmp_path).receiving(most_bytes=9999) as incoming:
         await incoming.write(a_photo())
+        spooled = await incoming.finish()
         with pytest.raises(StorageUnavailable if is_made_anew else TenantUnknown):
-            await keeper.keep(scope, tenant.attachments, new, await incoming.finish())
+            if is_imported:
+                await keeper.take_in(scope, told_of(new, spooled), spooled)
+            else:
+                await keeper.keep(scope, tenant.attachments, new, spooled)
     if is_made_anew:
         alone.clock.turn(seconds=2 * HOUR)
         await collect(hub)
         answer = await (await alone.admin()).get("/api/attachments", params={"configId": program})
         assert answer.json()["attachments"] == []
     assert await stored(hub, program) == []
+
+
+def told_of(new: NewAttachment, spooled: Spooled) -> Attachment:
+    """As another hub has it."""
+    return Attachment(
+        guid=new.guid,
+        entity_guid=new.entity_guid,
+        digest=spooled.digest,
+        filename=new.filename,
+        original_name=new.original_name,
+        mime_type=new.mime_type,
+        size_bytes=spooled.size_bytes,
+        position=0,
+        created_at=Millis(0),
+        created_by="eva",
+    )
 
 
 async def test_a_round_asks_for_programs_once_a_day_at_most(alone: Alone) -> None:

@@ -106,28 +106,34 @@ class Keeper:
     async def has(self, scope: TenantScope, told: Attachment) -> bool:
         """Whether an attachment of another hub is here already.
 
-        Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here.
+        Raises `ImportContradicts` when its guid is taken by another, or by one that was deleted here, and `TenantUnknown`.
         """
         async with self._database.reading(scope) as view:
+            if await self._log.head(view, scope) is None:
+                raise TenantUnknown()
             return await self._is_here(view, scope, told)
 
     async def take_in(self, scope: TenantScope, told: Attachment, spooled: Spooled) -> bool:
         """Make an attachment as it was in another hub, whatever the limits. False if somebody has just done so.
 
-        Raises `ImportContradicts`.
+        Raises `ImportContradicts`, and `TenantUnknown` for a program that is gone: nothing is left of the bytes then.
         """
         for _ in range(_TRIES):
             secured = await self._contents.secure(scope, spooled)
-            async with self._changing(scope) as tx:
-                if await self._is_here(tx, scope, told):
-                    return False
-                if not await self._contents.take(tx, scope, secured):
-                    continue
-                totals = await queries.advance(tx, scope, files=1, size_bytes=told.size_bytes)
-                entity_guid, exists = await self._owner(tx, scope, told.entity_guid)
-                new = replace(told, entity_guid=entity_guid, position=totals.position, awaits_entity=exists is None)
-                await queries.insert_attachment(tx, scope, new)
-                return True
+            try:
+                async with self._changing(scope) as tx:
+                    if await self._is_here(tx, scope, told):
+                        return False
+                    if not await self._contents.take(tx, scope, secured):
+                        continue
+                    totals = await queries.advance(tx, scope, files=1, size_bytes=told.size_bytes)
+                    entity_guid, exists = await self._owner(tx, scope, told.entity_guid)
+                    new = replace(told, entity_guid=entity_guid, position=totals.position, awaits_entity=exists is None)
+                    await queries.insert_attachment(tx, scope, new)
+                    return True
+            except TenantUnknown:
+                await self._contents.discard(scope, secured)
+                raise
         raise StorageUnavailable()
 
     async def note_import(self, scope: TenantScope, count: int) -> None:
