@@ -59,6 +59,9 @@ _NOT_COMPILED = "SET LOCAL jit = off"
 """For each unit. PostgreSQL before 18 compiles whatever cannot go without a way that is turned off here, which takes
 hundreds of milliseconds: see `docs/decisions/0065-nothing-is-compiled.md`."""
 
+_AS_LONG_AS_IT_TAKES = "SET LOCAL statement_timeout = 0"
+"""For migrations: what operators set for their users' statements is about requests."""
+
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off", "jit": "off"}
 """The policies stay, and so does what they make the planner expect."""
 
@@ -321,8 +324,10 @@ class PostgresDatabase(Database):
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         # Statements of migrations go through all rows of a table, and none of ours may take so long otherwise.
         engine = self._connecting(pool_size=1, command_seconds=_MIGRATION_SECONDS)
+        # Who has waited for the lock is to see what the one before has done.
+        begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(EVERY_TENANT)}; {_AS_LONG_AS_IT_TAKES}"
         try:
-            async with self._unit(f"BEGIN{_naming(EVERY_TENANT)}", engine) as (connection, driver):
+            async with self._unit(begin, engine) as (connection, driver):
                 await connection.begin()  # else Alembic would open and commit one of its own
                 await driver.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
                 await connection.run_sync(migrate)

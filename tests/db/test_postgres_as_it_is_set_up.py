@@ -1,0 +1,72 @@
+"""PostgreSQL as people have set it up: what the hub makes of it, and what it says of what it cannot work with."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from sqlalchemy import Connection, inspect, text
+
+from datacollect.db.database import closing
+from datacollect.db.postgres import PostgresDatabase
+from datacollect.testing.postgres import fresh_database
+
+pytestmark = pytest.mark.anyio
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+@pytest.fixture
+async def url(postgres_server: str) -> AsyncIterator[str]:
+    async with fresh_database(postgres_server) as url:
+        yield url
+
+
+async def set_up(server: str, url: str, setting: str) -> None:
+    """For everybody who connects from now on."""
+    name = urlsplit(url).path.removeprefix("/")
+    admin = await asyncpg.connect(server)
+    await admin.execute(f'ALTER DATABASE "{name}" SET {setting}')
+    await admin.close()
+
+
+async def test_who_waits_to_migrate_sees_what_the_one_before_has_done_whatever_the_usual_isolation(
+    url: str, postgres_server: str
+) -> None:
+    found: list[bool] = []
+
+    def make(connection: Connection) -> None:
+        found.append(inspect(connection).has_table("notes"))
+        if len(found) == 1:
+            while not connection.execute(text(WAITING)).scalar_one():
+                pass
+            connection.execute(text("CREATE TABLE notes (id int)"))
+
+    await set_up(postgres_server, url, "default_transaction_isolation = 'repeatable read'")
+    async with closing(PostgresDatabase(url, pool_size=2)) as database:
+        await asyncio.gather(database.run_migration(make), database.run_migration(make))
+    assert found == [False, True]
+
+
+async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_server: str) -> None:
+    await set_up(postgres_server, url, "statement_timeout = '30s'")
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        asked: list[tuple[str, float]] = []
+
+        def ask(connection: Connection) -> None:
+            driver = connection.connection.driver_connection
+            asked.append(
+                (connection.execute(text("SHOW statement_timeout")).scalar_one(), driver._config.command_timeout)
+            )
+
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(ask)
+        await database.run_migration(ask)
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(ask)
+    assert asked == [("30s", 60), ("0", 3600), ("30s", 60)]
