@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 
 from datacollect.db.database import closing
+from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
+from datacollect.kernel.errors import StartupError
 from datacollect.testing.postgres import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -70,3 +72,17 @@ async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_ser
         async with database.transaction() as tx:
             await tx.connection.run_sync(ask)
     assert asked == [("30s", 60), ("0", 3600), ("30s", 60)]
+
+
+async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, postgres_server: str) -> None:
+    """As clusters are made where no language has been chosen."""
+    name = urlsplit(url).path.removeprefix("/")
+    admin = await asyncpg.connect(postgres_server)
+    await admin.execute(f'DROP DATABASE "{name}"')
+    await admin.execute(
+        f"CREATE DATABASE \"{name}\" OWNER \"{name}\" ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
+    )
+    await admin.close()
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        with pytest.raises(StartupError, match=r"LATIN1.*UTF8"):
+            await migrate(database)

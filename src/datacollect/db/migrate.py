@@ -19,7 +19,8 @@ _applied = table("alembic_version", column("version_num"))
 async def migrate(database: Database) -> None:
     """Run the migrations that are missing; does nothing on an up-to-date schema.
 
-    Raises `StartupError` for a schema that no release up to this one has made.
+    Raises `StartupError` for a schema that no release up to this one has made, and for a database that none should be
+    made in.
     """
 
     def up_to_date(connection: Connection) -> None:
