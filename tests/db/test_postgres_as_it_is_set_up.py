@@ -11,12 +11,14 @@ from sqlalchemy import Connection, inspect, text
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
-from datacollect.kernel.errors import StartupError
+from datacollect.kernel.errors import StartupError, Unavailable
+from datacollect.logs import reason_of
 from datacollect.testing.postgres import fresh_database
 
 pytestmark = pytest.mark.anyio
 
 
+TLS_PLEASE = (80877103).to_bytes(4)
 WAITING = (
     "SELECT count(*) FROM pg_locks WHERE NOT granted"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -86,3 +88,26 @@ async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, pos
     async with closing(PostgresDatabase(url, pool_size=1)) as database:
         with pytest.raises(StartupError, match=r"LATIN1.*UTF8"):
             await migrate(database)
+
+
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [("sslmode=disable", False), ("sslmode=require", True), ("sslmode=verify-full&sslrootcert=x", None)],
+)
+async def test_what_a_url_says_of_tls_is_heard(said: str, *, asks: bool | None) -> None:
+    """A server that has none. `require` does not go on without, and what it trusts must be there before it is asked."""
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readexactly(8))[4:])
+        writer.write(b"N")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"postgresql://hub:p%40ss%2Fword@127.0.0.1:{port}/hub?{said}"
+    async with server, closing(PostgresDatabase(url, pool_size=1)) as database:
+        with pytest.raises(Unavailable) as refused:
+            await database.check()
+    assert ("rejected SSL upgrade" in reason_of(refused.value)) is bool(asks)
+    assert [one == TLS_PLEASE for one in asked] == ([] if asks is None else [asks])

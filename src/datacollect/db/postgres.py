@@ -15,10 +15,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import asyncpg
-from sqlalchemy import Connection, CursorResult, Executable, exc
+from sqlalchemy import Connection, CursorResult, Executable, exc, make_url
 
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
@@ -70,6 +71,21 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
   - COALESCE(current_setting('reserved_connections', true), '0')::int,
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), pg_backend_pid()"""
+
+_OF_TLS = frozenset(
+    {
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "sslpassword",
+        "sslcrl",
+        "sslnegotiation",
+        "ssl_min_protocol_version",
+        "ssl_max_protocol_version",
+    }
+)
+"""What PostgreSQL's own clients read in a URL, and so what comes with most that are handed out."""
 
 _CANCELLED = "57014"
 
@@ -168,9 +184,11 @@ class PostgresDatabase(Database):
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
         self._is_closed = False
         self._ending: set[asyncio.Task[None]] = set()
+        address, secured = _address(url)
         self._connecting = partial(
             _engine,
-            _driver_url(url),
+            address,
+            secured=secured,
             pool_timeout=pool_timeout_seconds,
             server_settings={} if row_level_security else _WALL_DOWN,
         )
@@ -342,7 +360,13 @@ class PostgresDatabase(Database):
 
 
 def _engine(
-    url: str, *, pool_size: int, pool_timeout: float, command_seconds: float, server_settings: Mapping[str, str]
+    url: str,
+    *,
+    secured: str | None,
+    pool_size: int,
+    pool_timeout: float,
+    command_seconds: float,
+    server_settings: Mapping[str, str],
 ) -> AsyncEngine:
     return create_async_engine(
         url,
@@ -350,7 +374,12 @@ def _engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
-        connect_args={"timeout": 5, "command_timeout": command_seconds, "server_settings": server_settings},
+        connect_args={
+            "dsn": secured,
+            "timeout": 5,
+            "command_timeout": command_seconds,
+            "server_settings": server_settings,
+        },
     )
 
 
@@ -417,7 +446,12 @@ async def _driver(connection: AsyncConnection) -> "asyncpg.Connection[Any]":
     return driver
 
 
-def _driver_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    del scheme
-    return f"postgresql+asyncpg://{rest}"
+def _address(url: str) -> tuple[str, str | None]:
+    """Where the server is, as SQLAlchemy reads it; and what else the URL says of TLS, as asyncpg reads it."""
+    _, _, rest = url.partition("://")
+    address = make_url(f"postgresql+asyncpg://{rest}")
+    of_tls = {name: value for name, value in address.query.items() if name in _OF_TLS}
+    if not of_tls:
+        return address.render_as_string(hide_password=False), None
+    bare = address.difference_update_query(of_tls).render_as_string(hide_password=False)
+    return bare, f"postgresql://?{urlencode(of_tls, doseq=True)}"
