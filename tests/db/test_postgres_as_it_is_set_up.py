@@ -76,6 +76,16 @@ async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_ser
     assert asked == [("30s", 60), ("0", 3600), ("30s", 60)]
 
 
+async def test_a_hub_lives_in_a_schema_of_its_own_whatever_that_is_called(url: str, postgres_server: str) -> None:
+    async with closing(PostgresDatabase(url, pool_size=1)) as database, database.transaction() as tx:
+        await tx.run("DROP SCHEMA IF EXISTS public")
+        await tx.run('CREATE SCHEMA "Hub-1"')
+    await set_up(postgres_server, url, 'search_path = "Hub-1"')
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        await migrate(database)
+        assert not await database.unguarded(["events"])
+
+
 async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, postgres_server: str) -> None:
     """As clusters are made where no language has been chosen."""
     name = urlsplit(url).path.removeprefix("/")

@@ -11,7 +11,8 @@ branch_labels = None
 depends_on = None
 
 _WITH_A_WALL = text(
-    "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+    "SELECT relname FROM pg_class WHERE relrowsecurity"
+    " AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) ORDER BY relname"
 )
 """Tables that belong to no tenant are asked across them: there it helps to know how many rows one has."""
 
