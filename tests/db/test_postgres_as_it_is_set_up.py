@@ -12,6 +12,8 @@ from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import StartupError, Unavailable
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
 from datacollect.testing.postgres import fresh_database
 
@@ -74,6 +76,25 @@ async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_ser
         async with database.transaction() as tx:
             await tx.connection.run_sync(ask)
     assert asked == [("30s", 60), ("0", 3600), ("30s", 60)]
+
+
+async def test_who_does_not_get_a_lock_in_the_time_that_is_set_for_it_comes_again(
+    url: str, postgres_server: str
+) -> None:
+    """No job is given up for it."""
+    scope = system_scope(TenantId("p"))
+    await set_up(postgres_server, url, "lock_timeout = '1ms'")
+    async with closing(PostgresDatabase(url, pool_size=3)) as database:
+        async with database.transaction() as tx:
+            await tx.run("CREATE TABLE notes (id int)")
+        async with database.transaction() as holder:
+            await holder.run("LOCK notes")
+            with pytest.raises(Unavailable):
+                async with database.transaction() as tx:
+                    await tx.fetch("SELECT id FROM notes FOR UPDATE")
+            with pytest.raises(Unavailable):
+                async with database.in_turn(scope, events=1) as tx:
+                    await tx.execute(text("SELECT id FROM notes FOR UPDATE"))
 
 
 async def test_a_hub_lives_in_a_schema_of_its_own_whatever_that_is_called(url: str, postgres_server: str) -> None:

@@ -394,17 +394,17 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_lost(error):
+        # Where operators have set a `lock_timeout`, who does not get a lock in time comes again.
+        if _is_lost(error) or isinstance(_said_by_driver(error), asyncpg.LockNotAvailableError):
             raise Unavailable() from error
         raise
 
 
 def _is_lost(error: BaseException) -> bool:
-    if isinstance(error, _LOST):
+    said = _said_by_driver(error)
+    if isinstance(error, _LOST) or isinstance(said, _LOST):
         return True
-    return isinstance(error, exc.DBAPIError) and (
-        error.connection_invalidated or isinstance(_said_by_driver(error), _LOST)
-    )
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 
 async def _commit(driver: "asyncpg.Connection[Any]") -> None:
@@ -420,7 +420,9 @@ async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
             await driver.execute("ROLLBACK")
 
 
-def _said_by_driver(error: exc.DBAPIError) -> BaseException | None:
+def _said_by_driver(error: BaseException) -> BaseException | None:
+    if not isinstance(error, exc.DBAPIError):
+        return error
     return error.orig and error.orig.__cause__
 
 
