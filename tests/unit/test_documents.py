@@ -27,6 +27,7 @@ OF_OTHERS = {
     "SERVER_RESTART": "a code of the reference that the hub does not have",
     "PATH": "the shell's",
     "PGOPTIONS": "PostgreSQL's programs'",
+    "SQL_ASCII": "PostgreSQL's",
 }
 """Names of the documents that the code does not know, and whose they are."""
 
