@@ -64,6 +64,8 @@ def test_whatever_a_form_holds_it_gives_a_table() -> None:
         {"components": [None, 1, {"type": []}, {"key": 3}, {"key": ""}]},
     ):
         assert table_of("f", definition).columns == []
+    odd = [{"type": kind, "key": f"k{number}"} for number, kind in enumerate(([], {}, 3, None))]
+    assert [column.key for column in table_of("f", {"components": odd}).columns] == ["k0", "k1", "k2", "k3"]
     deep: Any = []
     for _ in range(500):
         deep = [{"type": "container", "key": "c", "components": deep or [{"key": "x"}]}]

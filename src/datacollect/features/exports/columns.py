@@ -170,7 +170,7 @@ class _Reader:
     def _read_one(
         self, table: Table, nodes: dict[str, _Node], component: Mapping[str, Any], path: tuple[str, ...], depth: int
     ) -> None:
-        kind, key, inner = component.get("type"), path[-1], component.get("components")
+        kind, key, inner = _kind(component), path[-1], component.get("components")
         if kind in _GRIDS:
             grid = Table(".".join(filter(None, (table.name, *path))), path)
             self.read(grid, grid.nodes, inner, (), depth=depth + 1)
@@ -200,18 +200,22 @@ class _Reader:
                 return
             if not isinstance(component, Mapping):
                 continue
-            kind = component.get("type")
-            if isinstance(kind, str) and kind in LAYOUT:
+            kind = _kind(component)
+            if kind in LAYOUT:
                 for inner in arranged_by(component, kind):
                     yield from self._fields(inner, depth + 1)
-            elif not (isinstance(kind, str) and kind in WITHOUT_VALUE):
+            elif kind not in WITHOUT_VALUE:
                 yield component
+
+
+def _kind(component: Mapping[str, Any]) -> str:
+    kind = component.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _boxes(component: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Value and label of each box, or of each question of a survey."""
-    kind = component.get("type")
-    choices = component.get({"selectboxes": "values", "survey": "questions"}.get(str(kind), ""))
+    choices = component.get({"selectboxes": "values", "survey": "questions"}.get(_kind(component), ""))
     found: dict[str, str] = {}
     for choice in items_of(choices)[:_MOST_BOXES]:
         if isinstance(choice, Mapping) and isinstance(value := choice.get("value"), str) and value:
