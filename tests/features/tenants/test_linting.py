@@ -306,12 +306,12 @@ def test_addresses_that_are_shown_to_everybody_hold_no_credentials() -> None:
         "authority": "https://u:p@idp.example",
         "redirectUri": "https://u:p@app.example",
         "clientId": "https://u:p@client.example",
-        "scope": "s",
+        "scope": "https://u:p@scope.example",
         "entityMapping": {"primaryClaim": "a", "entityField": "b"},
     }
     document = config(url="u:p@hub", syncServerUrl="https://u@hub", selfService=service(oidcConfig=oidc))
     places = [finding.text.partition(": ")[0] for finding in lint(document) if finding.is_error]
-    oidc_places = [f"selfService.oidcConfig.{name}" for name in ("authority", "clientId", "redirectUri")]
+    oidc_places = [f"selfService.oidcConfig.{name}" for name in ("authority", "clientId", "redirectUri", "scope")]
     assert sorted(places) == [*oidc_places, "syncServerUrl", "url"]
 
 

@@ -63,8 +63,8 @@ def _redirect(text: str) -> str:
 Redirect = Annotated[str, AfterValidator(_redirect)]
 """Where a provider sends people: a page, or an app by a scheme of its own."""
 
-ClientName = Annotated[NonEmpty, AfterValidator(_without_credentials)]
-"""What a provider calls a client, which may be an address."""
+PublishedText = Annotated[NonEmpty, AfterValidator(_without_credentials)]
+"""What a provider is sent, such as the name of a client, which may be an address."""
 
 
 def _base_without_credentials(text: str) -> str:
@@ -235,8 +235,8 @@ class EntityMapping(Wire):
 class OidcConfig(Wire):
     authority: WebAddress
     redirect_uri: Redirect
-    client_id: ClientName
-    scope: NonEmpty
+    client_id: PublishedText
+    scope: PublishedText
     acr_values: str | None = None
     entity_mapping: EntityMapping
     require_nonce: bool | None = Field(
