@@ -123,6 +123,14 @@ def test_a_masked_config_sent_back_is_the_stored_one():
     assert document["authConfigs"] == [AUTH]
 
 
+def test_settings_whose_names_are_masked_are_those_at_their_places():
+    stored = program(
+        external_sync=SYNC | {"adapterConfig": {"logins": [{"name": "a", "key": "1"}, {"name": "b", "key": "2"}]}}
+    )
+    document, lost = unmasked(masked(stored), stored)
+    assert (document["externalSync"], lost) == (stored.external_sync, [])
+
+
 def test_a_mask_beside_changed_values_keeps_only_its_own():
     changed = masked(program())
     changed["externalSync"]["extraFields"].insert(0, {"name": "database", "value": "d"})

@@ -343,9 +343,9 @@ def _filled(new: Any, old: Any, path: list[str | int], lost: list[Sequence[str |
 
 
 def _counterpart(item: Any, index: int, old: Any) -> Any:
-    """The stored item this one stands for: of the same `name` where items have one, else at the same place."""
+    """The stored item this one stands for: of the same `name` where items show one, else at the same place."""
     if not isinstance(old, list):
         return None
-    if isinstance(item, dict) and "name" in item:
+    if isinstance(item, dict) and item.get("name", MASK) != MASK:
         return next((o for o in old if isinstance(o, dict) and o.get("name") == item["name"]), None)
     return old[index] if index < len(old) else None
