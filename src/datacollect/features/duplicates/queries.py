@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_, union_all, update
 
 from datacollect.db import Reading, Tx, insert_into
+from datacollect.db.keys import rows_with
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, match_marks
 from datacollect.kernel.clock import Millis
@@ -174,9 +175,8 @@ async def pairs_of(
     """All pairs with one of these in it."""
     found: dict[Pair, FoundPair] = {}
     for some in parts(sorted(guids), _PAIRS_AT_ONCE):
-        sides = [_of(scope).where(side.in_(some)) for side in (_p.first_guid, _p.second_guid)]
-        if status is not None:
-            sides = [wanted.where(_p.status == status.value) for wanted in sides]
+        within = [_p.tenant_id == scope.tenant_id, *([] if status is None else [_p.status == status.value])]
+        sides = [select(rows_with(view, side, some, *within)) for side in (_p.first_guid, _p.second_guid)]
         found |= {(pair := _pair(row)).pair: pair for row in await view.execute(union_all(*sides))}
     return list(found.values())
 
