@@ -95,6 +95,11 @@ _BYPASSED = (
     " Give the hub a user of its own: docs/how-to/run-on-postgresql.md."
 )
 
+_NOT_ON_DISK = (
+    "The database answers commits before they are on disk (synchronous_commit = off): a crash of its machine loses pushes that"
+    " were answered. Set it to on, for the server, the database or the hub's user."
+)
+
 _LOCKED = (
     "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
     " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
@@ -165,6 +170,8 @@ async def prepare(hub: Hub) -> None:
     await migrate(hub.db)
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
+    if not await hub.db.waits_for_the_disk():
+        _log.warning("database.commits_not_on_disk", help=_NOT_ON_DISK)
     await _open_secrets(hub)
     await _open_storage(hub)
     await _tell_of_messages(hub)

@@ -378,11 +378,18 @@ async def test_a_superuser_is_told_at_the_start_that_the_wall_does_not_hold_and_
     assert (told["log_level"], told["tables"]) == ("warning", len(TABLES))
 
 
-async def test_whoever_takes_the_wall_down_is_told_at_the_start(postgres_server: str, tmp_path: Path) -> None:
+async def test_whoever_takes_the_wall_down_or_waits_for_no_disk_is_told_at_the_start(
+    postgres_server: str, tmp_path: Path
+) -> None:
+    events = ("database.row_security_off", "database.commits_not_on_disk")
     async with fresh_database(postgres_server) as url:
-        assert "database.row_security_off" not in [line["event"] for line in await _start(url, tmp_path)]
+        assert not [line for line in await _start(url, tmp_path) if line["event"] in events]
+        server = await asyncpg.connect(postgres_server)
+        await server.execute(f'ALTER DATABASE "{urlsplit(url).path[1:]}" SET synchronous_commit = off')
+        await server.close()
         lines = await _start(url, tmp_path, ROW_LEVEL_SECURITY=False)
-    assert [line["log_level"] for line in lines if line["event"] == "database.row_security_off"] == ["warning"]
+    told = {line["event"]: line["log_level"] for line in lines if line["event"] in events}
+    assert told == dict.fromkeys(events, "warning")
 
 
 async def test_with_the_wall_down_units_see_what_their_statements_ask_for(url: str) -> None:

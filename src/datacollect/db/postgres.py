@@ -331,6 +331,11 @@ class PostgresDatabase(Database):
             )
         return [row[0] for row in rows]
 
+    async def waits_for_the_disk(self) -> bool:
+        async with self.reading() as view:
+            [[waits]] = await view.fetch("SELECT current_setting('synchronous_commit') <> 'off'")
+        return bool(waits)
+
     async def most_connections(self) -> int | None:
         async with self.reading() as view:
             [[most, of_role, of_database, server_pid]] = await view.fetch(_MOST_CONNECTIONS)
