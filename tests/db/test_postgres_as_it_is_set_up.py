@@ -8,6 +8,8 @@ import asyncpg
 import pytest
 from sqlalchemy import Connection, inspect, text
 
+from datacollect.cli.database import bring_up_to_date
+from datacollect.cli.failures import reporting
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
@@ -105,6 +107,17 @@ async def test_a_hub_lives_in_a_schema_of_its_own_whatever_that_is_called(url: s
     async with closing(PostgresDatabase(url, pool_size=1)) as database:
         await migrate(database)
         assert not await database.unguarded(["events"])
+
+
+async def test_a_command_says_that_the_database_is_read_only(
+    url: str, postgres_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a standby is."""
+    await set_up(postgres_server, url, "default_transaction_read_only = on")
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        with pytest.raises(SystemExit), reporting():
+            await bring_up_to_date(database)
+    assert "read-only transaction" in capsys.readouterr().err
 
 
 async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, postgres_server: str) -> None:

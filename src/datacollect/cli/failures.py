@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import DataCollectError, Unavailable
 from datacollect.logs import describe_exception, reason_of
 
 
@@ -46,7 +46,9 @@ def reporting() -> Iterator[None]:
     try:
         yield
     except DataCollectError as refused:
-        print(f"datacollect: {refused.message}", file=sys.stderr)
+        # Whoever is at the machine can do something about what keeps a database away, if they know what it is.
+        why = f" ({reason_of(refused)})" if isinstance(refused, Unavailable) and refused.__cause__ else ""
+        print(f"datacollect: {refused.message}{why}", file=sys.stderr)
         sys.exit(1)
     except Exception as crash:
         # Python would print the values of the statement that failed.
