@@ -21,9 +21,12 @@ from datacollect.features.audit.service import note
 from datacollect.features.devices import service as devices
 from datacollect.features.devices.tables import device_sync_summary
 from datacollect.features.entities.indexing.batches import programs_behind
+from datacollect.features.messages.model import day_of
+from datacollect.features.messages.queries import use_budget
 from datacollect.features.purging import purge_job, routes
 from datacollect.features.purging.model import Progress
 from datacollect.features.purging.purge_job import KIND, PurgeHandler
+from datacollect.features.reviews.deciding import comment_on
 from datacollect.features.users import service as users
 from datacollect.http.hub import Hub
 from datacollect.http.pages import ApiDescription
@@ -31,11 +34,12 @@ from datacollect.jobs import Done, Job, JobState, Lease, Step, Worker, enqueue, 
 from datacollect.jobs.tables import jobs
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
-from datacollect.kernel.identity import COMMAND_LINE, AccountRole, TenantScope, system_scope
+from datacollect.kernel.identity import COMMAND_LINE, AccountRole, Action, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.objects import tenant_folder
 from tests.accounts import bearer, login, make_person
 from tests.attachments import attach, make_entity
+from tests.citizens import make_citizen, make_open_program
 from tests.conftest import make_settings
 from tests.db.test_walls import row_of
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
@@ -571,6 +575,47 @@ async def test_a_purge_waits_for_whoever_is_let_into_the_program(alone: Alone) -
         await until_they_wait(hub, 1, unless=purging)
     await purging
     assert (await admin.get(f"/api/users/{user_id}")).json()["tenantIds"] == []
+
+
+async def archive_and_purge(admin: AsyncClient, hub: Hub, program: str) -> None:
+    assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+    await purge_to_the_end(admin, hub, program)
+
+
+async def test_a_purge_waits_for_a_citizen_who_is_sent_a_code(alone: Alone) -> None:
+    admin, hub = await alone.admin(), alone.hub
+    if hub.db.dialect == "sqlite":
+        pytest.skip("one writer: they come one after the other")
+    program = await make_open_program(admin, "otp")
+    await make_citizen(admin, program, phone="+1555")
+    scope, now = system_scope(TenantId(program)), hub.clock.now()
+    with contextlib.suppress(Undone):
+        async with hub.db.transaction(scope) as tx:
+            await use_budget(tx, scope, day_of(now), cost=1)
+            body = {"identifier": "+1555", "tenantId": program}
+            asking = asyncio.create_task(admin.post("/api/auth/otp/request", json=body))
+            await until_they_wait(hub, 1)
+            purging = asyncio.create_task(archive_and_purge(admin, hub, program))
+            await until_they_wait(hub, 2, unless=purging)
+            raise Undone
+    await asyncio.gather(asking, purging)
+    assert await rows_of(hub, program) == {}
+
+
+async def test_a_purge_waits_for_who_says_something_about_a_review(alone: Alone) -> None:
+    admin, hub = await alone.admin(), alone.hub
+    if hub.db.dialect == "sqlite":
+        pytest.skip("one writer: they come one after the other")
+    program = await make_program(admin)
+    sent = await admin.post("/api/reviews/submit", json={"tenantId": program, "formData": make_event()})
+    scope = (await hub.auth.staff(admin.headers["Authorization"])).in_tenant(TenantId(program), Action.READ)
+    assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+    async with hub.db.transaction(scope) as tx:
+        await comment_on(tx, scope, sent.json()["review"]["id"], "x", now=hub.clock.now())
+        purging = asyncio.create_task(purge_to_the_end(admin, hub, program))
+        await until_they_wait(hub, 1, unless=purging)
+    await purging
+    assert await rows_of(hub, program) == {}
 
 
 async def until_they_wait(hub: Hub, count: int, *, unless: asyncio.Task[Any] | None = None) -> None:

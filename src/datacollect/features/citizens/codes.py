@@ -22,7 +22,7 @@ from datacollect.features.citizens.model import (
     Holder,
     plain,
 )
-from datacollect.features.citizens.service import begin_session
+from datacollect.features.citizens.service import begin_session, require_program
 from datacollect.features.citizens.standing import Claimed, lock_of, standing_of
 from datacollect.features.messages.service import NewMessage, Purpose, channel_of, compose
 from datacollect.http.hub import Messages
@@ -89,6 +89,7 @@ async def send_code(
 
     A refusal is returned, not raised: what led to it is to be kept.
     """
+    await require_program(tx, scope)
     standing = await standing_of(tx, scope, peppers, asked.claimed, OTP_LOCK, source=asked.source, now=now)
     if (locked := standing.refusal(now)) is not None:
         return locked
@@ -126,6 +127,7 @@ async def sign_in(
 
     A refusal is returned, not raised: that the try was wrong is to be kept.
     """
+    await require_program(tx, scope)
     standing = await standing_of(tx, scope, peppers, asked.claimed, OTP_LOCK, source=asked.source, now=now)
     identifier_hash = _identifier_hash(peppers, scope, asked)
     live = await queries.lock_live_codes(tx, scope, identifier_hash, now=now, limit=KEPT_CODES)

@@ -8,7 +8,7 @@ from datacollect.db import Reading, Tx
 from datacollect.features.citizens.errors import VerificationFailed
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.model import ID_LOCK, Holder
-from datacollect.features.citizens.service import begin_session
+from datacollect.features.citizens.service import begin_session, require_program
 from datacollect.features.citizens.standing import Claimed, lock_of, standing_of
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import DataCollectError
@@ -41,6 +41,7 @@ async def sign_in(
     now: Millis,
 ) -> str | DataCollectError:
     """A citizen's token, if somebody's record has both. A refusal is returned: that the try was wrong is to be kept."""
+    await require_program(tx, scope)
     standing = await standing_of(tx, scope, peppers, _claimed(national_id), ID_LOCK, source=source, now=now)
     if (locked := standing.refusal(now)) is not None:
         return locked

@@ -7,6 +7,7 @@ from datacollect.features.citizens import queries
 from datacollect.features.citizens.errors import SelfServiceDisabled
 from datacollect.features.citizens.model import Holder, factor_hashes, still_holds
 from datacollect.features.entities.service import current_data_and
+from datacollect.features.tenants import asked as tenants
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import SelfServiceOnly, Unauthenticated
 from datacollect.kernel.identity import Citizen, TenantScope
@@ -15,7 +16,7 @@ from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tenancy import SelfServiceRules, SignIn, Tenant, TenantDirectory, login_factors
 from datacollect.kernel.tokens import ACCESS_SECONDS, SelfServiceClaims, TokenInvalid, Tokens
 
-__all__ = ["CitizenGate", "begin_session", "login_factors", "rules_of", "sign_out"]
+__all__ = ["CitizenGate", "begin_session", "login_factors", "require_program", "rules_of", "sign_out"]
 
 _hashes = msgspec.json.Decoder(dict[str, str])
 
@@ -76,6 +77,15 @@ def rules_of(tenant: Tenant | None, method: SignIn | None = None) -> SelfService
     if rules is None or (method is not None and method not in rules.methods):
         raise SelfServiceDisabled()
     return rules
+
+
+async def require_program(tx: Tx, scope: TenantScope) -> None:
+    """To be asked first of all in `tx`: until it ends nobody purges the program, and leaves behind what is written here.
+
+    Raises `SelfServiceDisabled`.
+    """
+    if not await tenants.hold(tx, scope):
+        raise SelfServiceDisabled()
 
 
 async def begin_session(

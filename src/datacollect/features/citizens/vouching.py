@@ -34,7 +34,7 @@ from datacollect.features.citizens.errors import (
 )
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.model import Holder
-from datacollect.features.citizens.service import begin_session
+from datacollect.features.citizens.service import begin_session, require_program
 from datacollect.features.providers.errors import Fault, ProviderUnavailable
 from datacollect.http.hub import IdentityProviders
 from datacollect.kernel.client_assertions import ClientKey
@@ -198,6 +198,7 @@ async def sign_in(
 
     `nonce` is the hub's, if it is one of them. A refusal is returned: that the token is used up is to be kept.
     """
+    await require_program(tx, scope)
     # Without the signature: with ES256 a second one can be computed from the first, and is as good.
     used: dict[str, type[DataCollectError]] = {f"id-token:{_digest(id_token.rpartition('.')[0])}": IdTokenRefused}
     if nonce is not None:

@@ -20,6 +20,7 @@ from datacollect.features.reviews.errors import (
     ReviewConflict,
     ReviewDelegated,
     ReviewedEntityGone,
+    ReviewNotFound,
     ReviewNotPending,
     ReviewRoleTooLow,
     SubmissionReused,
@@ -47,6 +48,7 @@ from datacollect.features.reviews.model import (
     late_fields,
 )
 from datacollect.features.reviews.service import TELLING, move, say
+from datacollect.features.tenants import asked as tenants
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import LAST, Millis
 from datacollect.kernel.identity import MINIMUM_ROLE, Action, Role, TenantScope
@@ -234,6 +236,9 @@ async def take_back(tx: Tx, log: EventLog, scope: TenantScope, id: str, *, now: 
 
 async def comment_on(tx: Tx, scope: TenantScope, id: str, text: str, *, now: Millis) -> Comment:
     """Say something about a review: who may decide about it, and who has submitted it. Raises `ReviewNotFound`, `NotSubmitter`."""
+    # A purge would leave behind what was said when it was at work already.
+    if not await tenants.hold(tx, scope):
+        raise ReviewNotFound()
     review = await looking.get(tx, scope, id)
     looking.require_read_all(scope, review)
     return await say(tx, scope, review, CommentKind.COMMENT, text, now=now)
