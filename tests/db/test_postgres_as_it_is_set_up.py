@@ -155,3 +155,12 @@ async def test_what_a_url_says_of_tls_is_heard(said: str, *, asks: bool | None) 
             await database.check()
     assert ("rejected SSL upgrade" in reason_of(refused.value)) is bool(asks)
     assert [one == TLS_PLEASE for one in asked] == ([] if asks is None else [asks])
+
+
+async def test_a_url_as_hosts_hand_it_out_is_understood(url: str) -> None:
+    said = "sslmode=prefer&application_name=hub&connect_timeout=10&channel_binding=prefer&target_session_attrs=any"
+    async with closing(PostgresDatabase(f"{url}?{said}", pool_size=1)) as database, database.reading() as view:
+        name = (await view.fetch("SELECT current_setting('application_name')"))[0][0]
+    assert name == "hub"
+    with pytest.raises(StartupError, match=r"channel_binding.*verify-full"):
+        PostgresDatabase(f"{url}?channel_binding=require", pool_size=1)

@@ -27,7 +27,7 @@ from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
 from datacollect.db.portions import Portion, portion_from_postgres, portion_in_postgres
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
-from datacollect.kernel.errors import TookTooLong, Unavailable
+from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -72,7 +72,7 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), pg_backend_pid()"""
 
-_OF_TLS = frozenset(
+_AS_ELSEWHERE = frozenset(
     {
         "sslmode",
         "sslrootcert",
@@ -83,9 +83,14 @@ _OF_TLS = frozenset(
         "sslnegotiation",
         "ssl_min_protocol_version",
         "ssl_max_protocol_version",
+        "application_name",
+        "options",
+        "target_session_attrs",
     }
 )
-"""What PostgreSQL's own clients read in a URL, and so what comes with most that are handed out."""
+"""What PostgreSQL's own clients read in a URL, and asyncpg in the same way; it comes with most that are handed out."""
+_PASSED_OVER = frozenset({"connect_timeout", "channel_binding"})
+"""Likewise, and nothing that the hub goes by."""
 
 _CANCELLED = "57014"
 
@@ -454,11 +459,17 @@ async def _driver(connection: AsyncConnection) -> "asyncpg.Connection[Any]":
 
 
 def _address(url: str) -> tuple[str, str | None]:
-    """Where the server is, as SQLAlchemy reads it; and what else the URL says of TLS, as asyncpg reads it."""
+    """Where the server is, as SQLAlchemy reads it; and what else the URL says, as asyncpg reads it.
+
+    Raises `StartupError` for what the driver cannot promise.
+    """
     _, _, rest = url.partition("://")
     address = make_url(f"postgresql+asyncpg://{rest}")
-    of_tls = {name: value for name, value in address.query.items() if name in _OF_TLS}
-    if not of_tls:
-        return address.render_as_string(hide_password=False), None
-    bare = address.difference_update_query(of_tls).render_as_string(hide_password=False)
-    return bare, f"postgresql://?{urlencode(of_tls, doseq=True)}"
+    if address.query.get("channel_binding") == "require":
+        raise StartupError(
+            "DATABASE_URL asks for channel_binding=require, which the hub cannot do. Leave it out, and ask for"
+            " sslmode=verify-full, which lets nobody stand between the two either."
+        )
+    read = {name: value for name, value in address.query.items() if name in _AS_ELSEWHERE}
+    bare = address.difference_update_query({*read, *_PASSED_OVER}).render_as_string(hide_password=False)
+    return bare, f"postgresql://?{urlencode(read, doseq=True)}" if read else None
