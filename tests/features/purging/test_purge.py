@@ -518,20 +518,25 @@ async def test_who_stood_still_deletes_nothing_of_the_program_that_is_made_anew(
     installation: Installation, nobody_works: dict[str, int], before_files: bool
 ) -> None:
     """A process that was stopped, or whose machine slept, went on in the folder, or with the anchors, of another program."""
-    async with installation.running(**nobody_works) as (app, client):
+    async with (
+        installation.running(**nobody_works) as (app, client),
+        installation.running(**nobody_works) as (asleep, _),
+    ):
         alone = Alone(app, client, installation.clock)
-        admin, hub = await alone.admin(), alone.hub
+        admin, hub, sleeper = await alone.admin(), alone.hub, asleep.state.hub
         program = TenantId(await archived_program(admin))
         await purge(admin, program)
 
         async def others_go_on() -> None:
-            alone.clock.turn(seconds=31)
+            alone.clock.turn(seconds=1001)
             await hub.jobs.drain()
             await make_program(admin, config_id=program)
             await attach(admin, program, await make_entity(admin, program))
             add_anchors(hub.settings.data_dir, program, [Anchor(1, b"\1" * 32, Millis(0))])
 
-        await Worker(hub.db, hub.clock, [Asleep(hub, others_go_on, before_files=before_files)]).drain()
+        handler = Asleep(sleeper, others_go_on, before_files=before_files)
+        # Who stands still does not look at the job meanwhile either.
+        await Worker(sleeper.db, sleeper.clock, [handler], lease_seconds=1000, look_seconds=600).drain()
         assert len([item async for item in hub.objects.list(tenant_folder(program))]) == 1
         assert program in anchored_tenants(hub.settings.data_dir)
         assert (await rows_of(hub, program))["events"] == 1
