@@ -39,6 +39,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("enter"), value),
     st.tuples(st.just("change"), st.integers(0, 9), name, value, st.booleans()),
     st.tuples(st.just("end"), st.integers(0, 9)),
+    st.tuples(st.just("restore"), st.integers(0, 9)),
     st.tuples(st.just("found"), st.lists(st.integers(0, 9), max_size=2)),
     st.tuples(st.just("move"), st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("refuse"), person, st.booleans()),
@@ -106,9 +107,9 @@ def act_there(exchange: Exchange, action: tuple[Any, ...]) -> None:
             for chosen in groups[group_ % len(groups) :][:1] if groups else ():
                 chosen.members = sorted(set(chosen.members or ()) ^ {twin.key for twin in _people(twins, [number])})
                 remote.touch(chosen)
-        case ("end", number):
-            if twins and not twins[number % len(twins)].is_gone:
-                twins[number % len(twins)].is_gone = True
+        case ("end" | "restore" as what, number):
+            if twins and twins[number % len(twins)].is_gone == (what == "restore"):
+                twins[number % len(twins)].is_gone = what == "end"
                 remote.touch(twins[number % len(twins)])
 
 
