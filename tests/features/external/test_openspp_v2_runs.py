@@ -171,3 +171,17 @@ async def test_who_was_ended_there_and_is_saved_here_later_is_there_again(
     await program.run()
     assert maria.fields["active"] is True
     assert (await program.entity(MARIA))["data"]["firstName"] == "Maria"
+
+
+async def test_an_edit_that_is_later_than_the_end_there_wins(calling_hub: Any, registry: OpenSppV2Registry) -> None:
+    program = await exchange(calling_hub, registry)
+    await program.push(make_event(entity=MARIA, data={"entityName": "individual", "firstName": "Maria"}))
+    await program.run()
+    [maria] = registry.people
+    registry.edit(maria, active=False)
+    late = {"data": {"firstName": "Ana"}, "timestamp": "2035-01-01T00:00:00.000Z"}
+    await program.push(make_event("update-individual", entity=MARIA, **late))
+    for _ in range(2):
+        await program.run()
+    assert (maria.fields["active"], maria.fields["name"]["given"]) == (True, "Ana")
+    assert (await program.entity(MARIA))["data"]["firstName"] == "Ana"

@@ -156,7 +156,10 @@ class Registrants:
         what = f"update {_article(record.type)}"
         for _ in range(MAX_VERSIONS_TRIED):
             if version is None:
-                version = await self._version(record.type, path)
+                version, is_ended = await self._version(record.type, path)
+                if is_ended and "active" not in patch:
+                    # Our patch would be the later change, and the end of somebody who was edited since; the pull decides.
+                    raise Unfinished(_ended(record.guid), link=replace(link, version=None))
             try:
                 reply = await self._client.call("PATCH", *path, what=what, json=patch, if_match=version)
             except CallFailed as failed:
@@ -169,9 +172,11 @@ class Registrants:
         failure = replace(conflict.failure(codes.PUSH_FAILED, record.guid), retryable=True)
         raise Unfinished(failure, link=replace(link, version=None))
 
-    async def _version(self, type: RecordType, path: Sequence[str]) -> str | None:
+    async def _version(self, type: RecordType, path: Sequence[str]) -> tuple[str | None, bool]:
+        """And whether it has been ended there."""
         reply = await self._client.call("GET", *path, what=f"read {_article(type)}")
-        return version_of(document(reply), reply)
+        resource = document(reply)
+        return version_of(resource, reply), resource.get("active") is False
 
     async def _recover(self, record: Outgoing, link: Link, built: Mapping[str, Any]) -> Link:
         """It is not where it was: under the type of identifier that is configured now, or gone and made again.
@@ -280,6 +285,11 @@ def _changes(built: Mapping[str, Any], emptied: Collection[str], link: Link) -> 
     patch = {name: value for name, value in built.items() if digest(value) != sent.get(name)}
     patch |= {name: None for name in emptied if name in sent}
     return patch | ({"active": True} if link.state.get(ARCHIVED) else {})
+
+
+def _ended(guid: str) -> Failure:
+    message = "It has been ended there since it was seen last. The next pull settles it."
+    return Failure(code="CONFLICT", message=message, retryable=True, guid=guid)
 
 
 def _article(type: RecordType) -> str:
