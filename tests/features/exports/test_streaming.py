@@ -366,27 +366,28 @@ async def test_an_export_of_a_purged_program_is_not_noted_in_the_one_that_has_it
 async def test_the_end_is_noted_of_whoever_leaves_while_the_beginning_is(hub: Hub, admin: AsyncClient) -> None:
     program, other = await make_program(admin), await make_program(admin)
     scope, order = system_scope(TenantId(program)), Order(Format.NDJSON, What.ENTITIES)
-    is_in_line, may_end = asyncio.Event(), asyncio.Event()
 
     async def take() -> None:
         async with hub.exports.export(scope, Tenant(TenantId(program), "P"), order):
             raise AssertionError("it was cancelled before")
 
-    async def write_beside() -> None:
+    async def write(has_begun: asyncio.Event, may_end: asyncio.Event) -> None:
         async with hub.db.transaction(system_scope(TenantId(other))):
-            is_in_line.set()
+            has_begun.set()
             await may_end.wait()
 
-    async with hub.db.transaction(system_scope(TenantId(other))):
-        taking = asyncio.create_task(take())
-        await asyncio.sleep(0)
-        beside = asyncio.create_task(write_beside())
-        await asyncio.sleep(0)
-    # On SQLite the beginning is written now, and committed with what comes behind it.
-    await is_in_line.wait()
+    begun, may_end = [asyncio.Event(), asyncio.Event()], [asyncio.Event(), asyncio.Event()]
+    first = asyncio.create_task(write(begun[0], may_end[0]))
+    await begun[0].wait()
+    taking = asyncio.create_task(take())
+    second = asyncio.create_task(write(begun[1], may_end[1]))
+    await asyncio.sleep(0)
+    may_end[0].set()
+    # On SQLite the beginning is written by now, and committed with what comes behind it.
+    await begun[1].wait()
     taking.cancel()
-    may_end.set()
-    await asyncio.wait((taking, beside))
+    may_end[1].set()
+    await asyncio.wait((first, taking, second))
     trail = (await pull_audit(admin, program)).json()
     told = [entry["action"] for entry in trail if entry["action"].startswith("export")]
     assert told == ["export-begun", "export-ended"]
