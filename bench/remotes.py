@@ -103,7 +103,8 @@ def openspp_v1() -> Iterator[Remote]:
             for number in range(count):
                 odoo.add_partner(name=f"{_THERE} {number}")
 
-        config = {"database": odoo.database, "username": "hub", "password": "secret-of-the-hub", "batchDelayMs": 0}
+        login = {"database": odoo.database, "username": "hub", "password": "secret-of-the-hub"}
+        config = {**login, "batchDelayMs": 0, "writeSeconds": 5}
         section = {
             "type": "openspp-v1-adapter",
             "url": odoo.url,

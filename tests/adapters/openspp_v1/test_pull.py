@@ -9,7 +9,8 @@ import pytest
 from datacollect.adapters.errors import AdapterError
 from datacollect.adapters.kinds import Context, FieldMapping
 from datacollect.adapters.openspp_v1 import OpenSppV1Adapter, members, pulling
-from datacollect.adapters.openspp_v1.pulling import OVERLAP_SECONDS, read_mark
+from datacollect.adapters.openspp_v1.odoo import WRITE_SECONDS
+from datacollect.adapters.openspp_v1.pulling import read_mark
 from datacollect.adapters.port import RecordType
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.remote import DropBefore, Instead
@@ -98,7 +99,7 @@ async def test_what_a_long_transaction_wrote_before_is_told_though_it_appears_la
 ) -> None:
     odoo.add_partner(name="First")
     began = moments.moment
-    moments.moment += timedelta(seconds=OVERLAP_SECONDS - 10)
+    moments.moment += timedelta(seconds=WRITE_SECONDS - 10)
     odoo.add_partner(name="Second")
     _, mark = await pulled(make())
     late = odoo.add_partner(name="Late")

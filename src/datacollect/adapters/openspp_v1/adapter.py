@@ -94,6 +94,7 @@ class OpenSppV1Adapter:
             username=options.username,
             password=options.password,
             tries=tries,
+            write_seconds=options.write_seconds,
         )
 
     @property

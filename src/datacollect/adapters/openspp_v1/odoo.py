@@ -20,7 +20,8 @@ WRITE_SECONDS = 130.0
 """Longer than Odoo lets a request run (`limit_time_real`, 120 s): when this is over, whatever was asked for is either
 done or will not be."""
 
-_TOTAL_SECONDS = 150.0
+_MORE_SECONDS = 20.0
+"""For another try, beside what a write may take."""
 
 PARTNER = "res.partner"
 _FAULTS: Mapping[str, CallKind] = {
@@ -73,9 +74,11 @@ class Odoo:
         password: SecretStr,
         tries: int = 3,
         read_seconds: float = READ_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
     ) -> None:
-        retrying = Retrying(tries=tries, total_seconds=_TOTAL_SECONDS)
+        retrying = Retrying(tries=tries, total_seconds=max(read_seconds, write_seconds) + _MORE_SECONDS)
         self._api = JsonApi(client, base_url, timeout_seconds=read_seconds, retrying=retrying)
+        self._write_seconds = write_seconds
         self._database = database
         self._username = username
         self._password = password
@@ -164,7 +167,7 @@ class Odoo:
             "method": "call",
             "params": {"service": service, "method": method, "args": list(args)},
         }
-        timeout = None if repeatable else WRITE_SECONDS
+        timeout = None if repeatable else self._write_seconds
         reply = await self._api.call(
             "POST", "/jsonrpc", what=what, json=document, repeatable=repeatable, timeout_seconds=timeout
         )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
 
+from datacollect.adapters.openspp_v1.odoo import WRITE_SECONDS
 from datacollect.adapters.options import AdapterOptions
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -27,6 +28,14 @@ class OpenSppV1Options(AdapterOptions):
     )
     max_retries: int = Field(
         2, title="Retries", ge=0, le=10, description="How often a call is made again that found the registry away."
+    )
+    write_seconds: float = Field(
+        WRITE_SECONDS,
+        title="Longest write (s)",
+        ge=1,
+        le=600,
+        description="Somewhat longer than Odoo lets a request run (`limit_time_real`, 120 s unless set otherwise): so long"
+        " an answer is waited for, and what was not answered may still come about.",
     )
     reference_field: _FieldName = Field(
         "ref",

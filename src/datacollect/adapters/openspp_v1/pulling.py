@@ -16,7 +16,7 @@ from typing import Any
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v1.members import Rows, members_of
-from datacollect.adapters.openspp_v1.odoo import PARTNER, WRITE_SECONDS, Odoo
+from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
 from datacollect.adapters.openspp_v1.session import ARCHIVED, Registry
 from datacollect.adapters.openspp_v1.values import Mappings, instant_of, seen_in, to_form, version_of
@@ -24,9 +24,6 @@ from datacollect.adapters.port import Incoming, Page, RecordType
 
 PULL_FAILED = "PULL_FETCH_FAILED"
 PAGE_SIZE = 200
-OVERLAP_SECONDS = int(WRITE_SECONDS)
-"""Longer than a transaction of Odoo's may take."""
-
 _WHAT = "read changed registrants"
 _LAYOUT = "%Y-%m-%d %H:%M:%S"
 _MARK = re.compile(r"(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})\|(\d{1,12})", re.ASCII)
@@ -86,7 +83,7 @@ class Pull:
         later = await self._later_than(mark, self._page_size - len(rows))
         if len(later) < self._page_size - len(rows):
             rows += later
-            return await self._page(rows, _last_mark(mark, rows), is_last=True)
+            return await self._page(rows, self._last_mark(mark, rows), is_last=True)
         # The last second may hold more than what is here, with lower numbers too: it is read by itself.
         unfinished = _written_at(later[-1])
         rows += [row for row in later if _written_at(row) != unfinished]
@@ -117,6 +114,14 @@ class Pull:
     @property
     def _fields(self) -> Sequence[str]:
         return [*self._registry.fields, "is_group", "active", "write_date", self._options.reference_field]
+
+    def _last_mark(self, mark: Mark | None, rows: Sequence[Row]) -> Mark | None:
+        """Where the next run begins: before the last change that was seen, in this page or the one before, by as long as a
+        transaction of Odoo's may take."""
+        seen = [_written_at(row) for row in rows]
+        if mark is not None and mark.number > 0:
+            seen.append(mark.second)
+        return Mark(_moved(max(seen), -int(self._options.write_seconds))) if seen else mark
 
     # -- telling
 
@@ -159,14 +164,6 @@ class Pull:
         """Fields that nobody has filled in there. They empty what an entity has; to one that does not have them they would
         add nothing but a time, and an edit from before it, still on its way from a device, would be lost to them."""
         return frozenset(one.form_field for one in self._mappings.of(type_) if not row.get(one.remote_field))
-
-
-def _last_mark(mark: Mark | None, rows: Sequence[Row]) -> Mark | None:
-    """Where the next run begins: a while before the last change that was seen, in this page or the one before."""
-    seen = [_written_at(row) for row in rows]
-    if mark is not None and mark.number > 0:
-        seen.append(mark.second)
-    return Mark(_moved(max(seen), -OVERLAP_SECONDS)) if seen else mark
 
 
 def _written_at(row: Row) -> str:

@@ -10,7 +10,7 @@ from datacollect.adapters.errors import Failure
 from datacollect.adapters.kinds import Context
 from datacollect.adapters.openspp_v1 import members
 from datacollect.adapters.openspp_v1.members import Rows
-from datacollect.adapters.openspp_v1.odoo import PARTNER, WRITE_SECONDS, Odoo, OdooFault
+from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo, OdooFault
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
 from datacollect.adapters.openspp_v1.session import ARCHIVED, MEMBERS_FIELD, Registry
 from datacollect.adapters.openspp_v1.values import (
@@ -130,9 +130,10 @@ class Push:
         registrant that is not there is none that has to be made."""
         records = (entry.record for entry in missing.values())
         told = [one.told_at for one in records if one.is_uncertain and one.told_at is not None]
-        seconds = WRITE_SECONDS - (self._clock.now() - max(told, default=0)) / 1000
+        longest = self._options.write_seconds
+        seconds = longest - (self._clock.now() - max(told, default=0)) / 1000
         if told and seconds > 0:
-            await self._sleep(min(seconds, WRITE_SECONDS))
+            await self._sleep(min(seconds, longest))
             await self._find_by_guid(missing)
 
     async def _find_by_guid(self, lost: Mapping[str, _Entry]) -> None:
