@@ -246,6 +246,11 @@ class PostgresDatabase(Database):
             if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
                 raise TookTooLong() from None
             raise
+        except Unavailable as away:
+            # The server counts on between two steps of the driver, which takes what it then says for a mistake of its own.
+            if seconds is not None and isinstance(away.__cause__, asyncpg.InternalClientError):
+                raise TookTooLong() from None
+            raise
 
     @contextlib.asynccontextmanager
     async def _ended_behind(self, unit: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:
