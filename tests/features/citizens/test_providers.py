@@ -266,6 +266,19 @@ async def test_a_provider_that_is_away_uses_no_attempts_up(street: Street, idp: 
     assert (await street.exchange(program, token(idp), origin=origin)).status_code == 200
 
 
+async def test_those_who_wait_together_for_a_provider_that_is_away_use_no_attempts_up(
+    street: Street, idp: OidcProvider
+) -> None:
+    program, origin = await program_of(street, idp), anywhere()
+    idp.held, idp.broken = asyncio.Event(), True
+    calls = [asyncio.create_task(street.exchange(program, token(idp), origin=origin)) for _ in range(6)]
+    [refused], _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert (await refused).status_code == 429
+    idp.held.set()
+    assert sorted([(await call).status_code for call in calls]) == [429] + [502] * 5
+    assert (await street.exchange(program, token(idp), origin=origin)).status_code == 502
+
+
 async def test_r11_a_provider_that_cannot_be_connected_to_is_away(street: Street) -> None:
     async with street.provider() as idp:
         program = await program_of(street, idp)

@@ -1,5 +1,6 @@
 """Signing in by a provider of the operator's."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -122,6 +123,24 @@ async def test_a_provider_that_is_away_uses_no_attempts_up(installation: Install
         idp.broken = False
         installation.clock.turn(seconds=RETRY_MILLIS / 1000 + 1)
         assert (await sign_in(client, idp.id_token(**told(person)))).status_code == 200
+
+
+async def test_an_office_that_waits_for_a_provider_that_is_away_can_sign_in_by_password(
+    installation: Installation,
+) -> None:
+    async with staffed(installation, LOGIN_RATE_LIMIT=3) as (office, client, idp):
+        person = await make_person(office.admin)
+        idp.held, idp.broken = asyncio.Event(), True
+        calls = [asyncio.create_task(sign_in(client, idp.id_token(**told(person)))) for _ in range(4)]
+        # The fourth one is refused when the three others have been counted.
+        [refused], _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert (await refused).status_code == 429
+        credentials = {"email": person.email, "password": person.password}
+        assert (await client.post("/api/users/login", json=credentials)).status_code == 429
+        idp.held.set()
+        assert sorted([(await call).status_code for call in calls]) == [429, 503, 503, 503]
+        answer = await client.post("/api/users/login", json=credentials)
+        assert answer.status_code == 200, answer.text
 
 
 async def test_a_second_signature_makes_no_second_token(installation: Installation) -> None:

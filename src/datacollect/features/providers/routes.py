@@ -95,6 +95,7 @@ async def login_by_provider(
         # Nobody has looked at the token: that was no failure of theirs.
         async with hub.db.transaction() as tx:
             await auth.give_back(tx, [counted])
+        hub.throttle.relent([counted])
         raise
     except (ProviderLoginRefused, UserGone):
         await _note_refusal(hub, source, body.provider)
