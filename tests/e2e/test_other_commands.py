@@ -82,6 +82,14 @@ def test_what_cannot_be_printed_is_said_in_one_line(
     assert capsys.readouterr().err == "datacollect: Standard output cannot be written (No space left on device).\n"
 
 
+def test_a_command_that_may_print_nothing_ends_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts a hub or a nightly check with `>&-` was told that it had broken down."""
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(SystemExit) as ended, reporting(), printing():
+        raise SystemExit(3)
+    assert ended.value.code == 3
+
+
 def test_a_hub_starts_from_what_dev_env_wrote(run: Run, serve: Serve, environment: dict[str, str]) -> None:
     for name in ("ADMIN_EMAIL", "ADMIN_PASSWORD", "JWT_SECRET"):
         del environment[name]

@@ -24,7 +24,8 @@ def printing() -> Iterator[None]:
         yield
     finally:
         try:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is for who was started with a closed one
+                sys.stdout.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where it may try again what is left
             raise _not_printed(error) from error
