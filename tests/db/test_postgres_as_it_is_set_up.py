@@ -62,22 +62,23 @@ async def test_who_waits_to_migrate_sees_what_the_one_before_has_done_whatever_t
 
 
 async def test_a_migration_may_take_longer_than_a_request(url: str, postgres_server: str) -> None:
+    """Nor does who waits for another one's lose patience: two hubs that start at once are usual."""
     await set_up(postgres_server, url, "statement_timeout = '30s'")
+    await set_up(postgres_server, url, "lock_timeout = '5s'")
     async with closing(PostgresDatabase(url, pool_size=1)) as database:
-        asked: list[tuple[str, float]] = []
+        asked: list[tuple[str, str, float]] = []
 
         def ask(connection: Connection) -> None:
             driver = connection.connection.driver_connection
-            asked.append(
-                (connection.execute(text("SHOW statement_timeout")).scalar_one(), driver._config.command_timeout)
-            )
+            settings = [connection.execute(text(f"SHOW {name}_timeout")).scalar_one() for name in ("statement", "lock")]
+            asked.append((*settings, driver._config.command_timeout))
 
         async with database.transaction() as tx:
             await tx.connection.run_sync(ask)
         await database.run_migration(ask)
         async with database.transaction() as tx:
             await tx.connection.run_sync(ask)
-    assert asked == [("30s", 60), ("0", 24 * 3600), ("30s", 60)]
+    assert asked == [("30s", "5s", 60), ("0", "0", 24 * 3600), ("30s", "5s", 60)]
 
 
 async def test_who_does_not_get_a_lock_in_the_time_that_is_set_for_it_comes_again(

@@ -60,7 +60,7 @@ _NOT_COMPILED = "SET LOCAL jit = off"
 """For each unit. PostgreSQL before 18 compiles whatever cannot go without a way that is turned off here, which takes
 hundreds of milliseconds: see `docs/decisions/0065-nothing-is-compiled.md`."""
 
-_AS_LONG_AS_IT_TAKES = "SET LOCAL statement_timeout = 0"
+_AS_LONG_AS_IT_TAKES = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
 """For migrations: what operators set for their users' statements is about requests."""
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off", "jit": "off"}
