@@ -8,6 +8,7 @@ import pytest
 
 from datacollect.adapters.errors import AdapterError, Misconfigured
 from datacollect.adapters.kinds import FieldMapping
+from datacollect.adapters.openspp_v1.session import ARCHIVED
 from datacollect.adapters.port import Failed, Link, Member, Outgoing, Pushed, RecordType, Skipped
 from datacollect.kernel.clock import Millis
 from datacollect.testing.odoo import MEMBERSHIP, FakeOdoo
@@ -343,6 +344,19 @@ async def test_what_is_deleted_here_is_archived_there_if_the_program_says_so(mak
     assert odoo.calls["res.partner.write"] == 1
     [never_there] = await adapter.push([person(MINH, is_deleted=True)])
     assert never_there == Pushed(link=None)
+
+
+async def test_who_was_archived_before_links_told_so_is_taken_out_of_the_archive_too(make: Make, odoo: FakeOdoo) -> None:
+    """Links of the release before: its restored people were in conflict with their registrants for ever."""
+    adapter, record = make(deletes="archive"), person(LAN)
+    [link] = await pushed(adapter, record)
+    await pushed(adapter, replace(record, link=link, is_deleted=True, data={}))
+    [told], _ = await pulled(adapter)
+    state = {name: value for name, value in told.state.items() if name != ARCHIVED}
+    link = Link(external_id=told.external_id, version=told.version, state=state)
+    await pushed(adapter, again(record, link, phone="2"))
+    there = odoo.partner(int(link.external_id))
+    assert (there["active"], there["phone"]) == (True, "2")
 
 
 # -- who is let in, and what is told

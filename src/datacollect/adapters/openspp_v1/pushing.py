@@ -283,7 +283,7 @@ class Push:
             return Failed(failure=_conflict(entry.record.guid, difference.conflicts), link=entry.record.link)
         changes = {**difference.changes, **self._members(entry, there)}
         if self._options.deletes == "archive" and entry.row.get("active") is False:
-            if entry.record.link is not None and ARCHIVED not in state:
+            if entry.record.link is not None and ARCHIVED not in state and not self._is_as_known(entry):
                 # It was archived there since.
                 return Failed(failure=_conflict(entry.record.guid, ["active"]), link=entry.record.link)
             changes["active"] = True
@@ -383,6 +383,11 @@ class Push:
         if row is not None and self._is_as_expected(entry, row):
             version = version_of(row, self._registry.types)
         return Link(external_id=str(entry.partner), version=version, state=state)
+
+    def _is_as_known(self, entry: _Entry) -> bool:
+        """Whether nobody has touched it since the link was kept: links of older hubs do not tell who is archived."""
+        version = entry.record.link.version if entry.record.link else None
+        return version is not None and entry.row is not None and version == version_of(entry.row, self._registry.types)
 
     def _is_as_expected(self, entry: _Entry, row: Row) -> bool:
         """Whether it holds what we wrote, and else what it held before: if not, the next pull has something to tell."""
