@@ -348,6 +348,33 @@ async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient
     ]
 
 
+@pytest.mark.parametrize("lives_on", [False, True])
+async def test_a_group_that_stays_when_its_own_group_goes_stays_with_its_members(
+    admin: AsyncClient, agent: Agents, lives_on: bool
+) -> None:
+    """Only the group was told of, and not even that where the other one was written later than it was deleted: devices
+    that do not hold what it is in took its members along, and lacked them."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    person_ = {"guid": "p", "name": "P", "area_id": "A1"}
+    inner = {"guid": "inner", "type": "group", "area_id": "A1", "members": [person_]}
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": [inner]}))
+    also = [{"guid": "inner", "type": "group", "area_id": "A1"}]
+    await push(admin, program, make_event("create-group", entity="other", data={"area_id": "A2", "members": also}))
+    deleted = make_event("delete-entity", entity="g", data={"x": 1})
+    if lives_on:
+        await push(admin, program, make_event("update-group", entity="g", data={"name": "G"}))
+    before = await agent.pull_all(program, here)
+    await push(admin, program, deleted)
+    after = (await agent.pull_all(program, here))[len(before) :]
+    assert [(event["entityGuid"], event["type"]) for event in after] == [
+        ("g", "delete-entity"),
+        ("inner", "create-group"),
+        ("p", "create-individual"),
+    ]
+
+
 async def test_a_member_without_a_place_of_its_own_comes_with_its_group(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]

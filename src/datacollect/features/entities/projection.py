@@ -160,7 +160,7 @@ class EntityRun:
             def was(guid: str) -> Entity | None:
                 return before.get(guid) if guid in changes.entities else now(guid)
 
-            return self._due.note(event, context, changes, was, now)
+            return self._due.note(event, context, changes, was, now, self._states.members_of)
         if event.guid in self._due.places:
             return self._due.places[event.guid]
         place = place_of(now(event.entity_guid), now)

@@ -8,7 +8,7 @@ For these the hub appends the whole state, or the delete, in the transaction of 
 events change nothing here (`Origin.SNAPSHOT`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
-from datacollect.features.entities.entity import Entity, Kind, Place
+from datacollect.features.entities.entity import Entity, Kind, Membership, Place
 from datacollect.features.entities.reach import Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
@@ -55,7 +55,13 @@ class SnapshotsDue:
         """Of the snapshots made, by their events' guids."""
 
     def note(
-        self, event: Event, context: Context, changes: Changes, find_before: Find, find: Find
+        self,
+        event: Event,
+        context: Context,
+        changes: Changes,
+        find_before: Find,
+        find: Find,
+        members_of: Callable[[str], Mapping[str, Membership]],
     ) -> tuple[Place, ...]:
         """Note what one event did; the places its entity was in before or is in after it."""
         own = event.entity_guid
@@ -81,16 +87,10 @@ class SnapshotsDue:
                 # Who came with the group, and has no place of their own, is where the group is.
                 due.places[Place(now.kind, place.area)] = None
             self._note_place(event, find_before(guid), entity, was, now)
-        for ended in changes.memberships():
-            member = find(ended.member_guid)
-            if (
-                not ended.present
-                and not _is_live_group(find(ended.group_guid))
-                and member is not None
-                and member.is_live
-            ):
-                # It stays because of another group, which a device that holds only this one does not know.
-                self._require(ended.member_guid, event)
+        # They stay because of another group, which a device that holds only this one does not know: with them it takes away
+        # all who are in them.
+        for guid in _with_members(_staying(changes, find), members_of, find):
+            self._require(guid, event)
         return tuple(dict.fromkeys(filter(None, (place_before, place))))
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
@@ -188,6 +188,33 @@ def _has_changed(before: Entity | None, after: Entity) -> bool:
     if before is None:
         return after.is_live
     return before.is_live != after.is_live or before.data != after.data
+
+
+def _staying(changes: Changes, find: Find) -> list[str]:
+    """The members of a group that is deleted, even if it lives on by later writes, who are not deleted with it."""
+    gone = {guid for guid in changes.groups() if guid in changes.deleted or not _is_live_group(find(guid))}
+    return [
+        ended.member_guid
+        for ended in changes.memberships()
+        if not ended.present and ended.group_guid in gone and _is_live(find(ended.member_guid))
+    ]
+
+
+def _with_members(
+    guids: Iterable[str], members_of: Callable[[str], Mapping[str, Membership]], find: Find
+) -> Iterable[str]:
+    """Those entities and who is in them, down to the last level."""
+    found = dict.fromkeys(guids)
+    level = list(found)
+    while level:
+        below = (held for group in level if _is_live_group(find(group)) for held in members_of(group).values())
+        level = [
+            held.member_guid
+            for held in below
+            if held.present and held.member_guid not in found and _is_live(find(held.member_guid))
+        ]
+        found.update(dict.fromkeys(level))
+    return found
 
 
 def _is_live(entity: Entity | None) -> bool:
