@@ -1,5 +1,6 @@
 """Devices that hold a part of a program, through HTTP, on both engines. Source: the contract's sync area, 2.3 and 3.3.1."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ from httpx2 import AsyncClient
 
 from datacollect.assembly import create_importer
 from datacollect.db import EVERY_TENANT
+from datacollect.eventstore.event import Event
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid
+from datacollect.kernel.tenancy import Tenant
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
@@ -520,6 +524,30 @@ async def test_what_comes_back_into_a_window_comes_complete(alone: Alone) -> Non
     # From then on it is an entity like any other.
     await push(admin, program, make_event("update-individual", entity="e", data={"sex": "m"}))
     assert len(await agent.pull_all(program, headers, since=seen)) == 3
+
+
+async def test_what_is_written_while_it_leaves_a_window_comes_complete(alone: Alone) -> None:
+    """The push was applied while the window held what it is about, and committed when readers had passed that by."""
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "e", age=1))
+    alone.clock.turn(seconds=30 * DAY_SECONDS - 60)
+    await alone.admin()
+    headers = await agent.of(program, timeWindow={"type": "rolling", "days": 30})
+    recent = person("A1", "other")
+    await push(admin, program, recent)
+    assert guids(await agent.pull_all(program, headers))[-1] == recent["guid"]
+    scope, tenant = system_scope(TenantId(program)), Tenant(TenantId(program), program)
+    edit = Event(str(uuid.uuid4()), "e", "update-individual", {"sex": "f"}, alone.clock.now(), "agent-7")
+    async with alone.hub.db.transaction(scope) as tx:
+        await alone.hub.log.append(tx, scope, tenant, [edit])
+        alone.clock.turn(seconds=120)
+        assert guids(await agent.pull_all(program, headers)) == [recent["guid"]]
+    seen = f"{recent['timestamp']}|{recent['guid']}"
+    first, snapshot = await agent.pull_all(program, headers, since=seen)
+    assert first["guid"] == edit.guid
+    assert snapshot["data"] == {"name": "Ana", "area_id": "A1", "age": 1, "sex": "f"}
 
 
 async def test_who_is_saved_unchanged_with_a_group_comes_back_into_a_window_complete(alone: Alone) -> None:

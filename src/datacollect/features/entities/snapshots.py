@@ -27,6 +27,9 @@ from datacollect.kernel.identity import SYSTEM, TenantScope
 from datacollect.kernel.ids import derived_guid
 
 _MILLISECOND = timedelta(milliseconds=1)
+_AHEAD = timedelta(hours=1)
+"""How much later it may be for a reader than for an event that is not committed yet: the push may take long, and another
+machine's clock may be slow."""
 
 
 @dataclass(slots=True)
@@ -146,12 +149,12 @@ class SnapshotsDue:
         return self._due.setdefault(guid, _Due(event.guid))
 
     def _is_long_unchanged(self, held: Entity | None, now: Millis) -> bool:
-        """Whether somebody's time window did not hold the entity until now."""
+        """Whether somebody's time window did not hold the entity until now, or is about to let go of it."""
         if held is None or not held.is_live:
             return False
         begins = [self._scoping.window_floor] if self._scoping.window_floor is not None else []
         if self._scoping.window_days is not None:
-            begins.append(Millis(now - timedelta(days=self._scoping.window_days) // _MILLISECOND))
+            begins.append(Millis(now - (timedelta(days=self._scoping.window_days) - _AHEAD) // _MILLISECOND))
         return any(held.last_updated < begin for begin in begins)
 
 
