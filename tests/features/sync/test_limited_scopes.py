@@ -331,6 +331,27 @@ async def test_nobody_can_take_the_guid_of_a_snapshot_to_come(admin: AsyncClient
     assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["e", "f", "e", "e"]
 
 
+async def test_what_is_told_anew_after_a_restore_is_another_event(alone: Alone) -> None:
+    """It had the guid of what had been told before, and was ignored by who had that."""
+    admin = await alone.admin()
+    program = await make_program(admin)
+    agent = Agents(admin, alone.client)
+    await agent.pull_all(program, await agent.of(program, areaIds=["A1"]))
+    await push(admin, program, person("A2", "e", age=1))
+    scope, tenant = system_scope(TenantId(program)), Tenant(TenantId(program), program)
+    moved = Event(str(uuid.uuid4()), "e", "update-individual", {"area_id": "A1"}, alone.clock.now(), "agent-7")
+    # A transaction that is undone stands for a history that the backup does not hold.
+    with pytest.raises(KeyError):
+        async with alone.hub.db.transaction(scope) as tx:
+            [lost] = (await alone.hub.log.append(tx, scope, tenant, [moved])).snapshots
+            raise KeyError
+    alone.clock.turn(seconds=1)
+    await push(admin, program, make_event("update-individual", entity="e", data={"age": 2}))
+    async with alone.hub.db.transaction(scope) as tx:
+        [told] = (await alone.hub.log.append(tx, scope, tenant, [moved])).snapshots
+    assert told.guid != lost.guid
+
+
 async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]

@@ -161,9 +161,10 @@ class SnapshotsDue:
 def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
     """The event that brings a device to what the hub holds of an entity: all its data, or its end.
 
-    Nobody can tell its guid beforehand who does not know the `secret`, and take it for an event of their own.
+    Nobody can tell its guid beforehand who does not know the `secret`, and take it for an event of their own. It is
+    another one each time: when the database was put back and the source comes again, who has the former is told anew.
     """
-    guid = derived_guid(f"{secret}:{source}", "snapshot", entity.guid)
+    guid = derived_guid(f"{secret}:{source}:{at}", "snapshot", entity.guid)
     if not entity.is_live:
         return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
     data = dict(entity.data)
