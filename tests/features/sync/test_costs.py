@@ -17,9 +17,14 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.db.postgres import _end
+from datacollect.db.turns import AT_ONCE
 from datacollect.eventstore.segments import SIZE
+from datacollect.features.sync.payload import read_push
+from datacollect.features.sync.service import find_mismatches
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.ids import TenantId
+from datacollect.kernel.tenancy import FormValidation, Tenant
 from tests.conftest import asgi_client
 from tests.factories import make_program, new_id
 from tests.settling import catch_up
@@ -198,6 +203,30 @@ async def test_others_have_their_turns_while_a_large_push_is_worked_on(admin: As
         bystander.cancel()
     # Of about 170,000 calls in all. To look for keys that come twice goes through the whole body at one go, and quickly.
     assert most <= 15_000
+
+
+async def test_others_have_their_turns_while_a_large_push_is_checked_against_forms(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    """All of its events were checked at one go."""
+    form = {"components": [{"type": "textfield", "key": "name", "input": True, "validate": {"maxLength": 3}}]}
+    entity_form = {"id": "f1", "name": "individual", "title": "Person", "formio": form}
+    program = TenantId(await make_program(admin, formValidation="warn", entityForms=[entity_form]))
+    tenant = Tenant(program, program, form_validation=FormValidation.WARN)
+    pushed = read_push({"events": people(10 * AT_ONCE)})
+    assert await find_mismatches(hub.checks, hub.log, tenant, read_push({"events": people(1)}))
+    turns = 0
+
+    async def stand_by() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    bystander = asyncio.create_task(stand_by())
+    found = await find_mismatches(hub.checks, hub.log, tenant, pushed)
+    bystander.cancel()
+    assert (len(found), turns >= 9) == (10 * AT_ONCE, True)
 
 
 async def test_a_push_holds_a_small_multiple_of_its_body(admin: AsyncClient, ask: Caller) -> None:

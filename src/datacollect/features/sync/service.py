@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datacollect.db import Reading, Tx
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.integrity import EventHash
@@ -72,9 +73,13 @@ async def find_mismatches(checks: EventChecks, log: EventLog, tenant: Tenant, pu
     check = await checks.of(tenant)
     if check is None:
         return {}
-    # As it will be applied: forms are written for the current layout of events.
-    found = ((index, check.mismatches(log.upcasters.upcast(event))) for index, event in enumerate(pushed.events))
-    return {index: mismatches for index, mismatches in found if mismatches}
+    found: dict[int, Sequence[Mismatch]] = {}
+    async for some in in_turns(range(len(pushed.events))):
+        for index in some:
+            # As it will be applied: forms are written for the current layout of events.
+            if mismatches := check.mismatches(log.upcasters.upcast(pushed.events[index])):
+                found[index] = mismatches
+    return found
 
 
 @dataclass(frozen=True, slots=True)
