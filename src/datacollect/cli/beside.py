@@ -6,8 +6,6 @@ the change within a second, as it sees another server process's: see docs/decisi
 
 import asyncio
 import contextlib
-import os
-import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -115,18 +113,6 @@ def require_terminal(otherwise: str) -> None:
     """Raises `StartupError` where nobody can be asked, with what to say in place of an answer."""
     if not sys.stdin.isatty():
         raise StartupError(f"There is no terminal to ask on. {otherwise}")
-
-
-def write_file(name: str, content: bytes, *, is_secret: bool = False) -> None:
-    """Raises `StartupError`. What is secret is for the file's owner only, whatever a file of that name was."""
-    try:
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if is_secret else 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            if is_secret and stat.S_ISREG(os.fstat(descriptor).st_mode):
-                os.fchmod(descriptor, 0o600)
-            file.write(content)
-    except OSError as error:
-        raise StartupError(f"{name} cannot be written ({error.strerror}).") from None
 
 
 def as_json_text(value: Any) -> bytes:

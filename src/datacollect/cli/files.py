@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
-import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -29,9 +27,9 @@ from datacollect.cli.database import (
     require_data,
     require_reachable,
 )
-from datacollect.cli.failures import OutputFailed
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
+from datacollect.cli.writing import failing, written
 from datacollect.db import Database
 from datacollect.db.database import closing
 from datacollect.db.migrate import applied_revisions
@@ -124,34 +122,14 @@ async def _export_attachments(settings: Settings, database: Database, tenant: Te
 
 @contextlib.contextmanager
 def _written(out: str) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole, readable by its owner only; or standard output."""
+    """The file, readable by its owner only; or standard output."""
     if out == _STDOUT:
-        with _failing(out):
+        with failing(out):
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         return
-    target = Path(out)
-    if not target.name:
-        raise OutputFailed(f"{out or 'A file without a name'} cannot be written.")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    with _failing(out):
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _failing(out: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputFailed(f"{out} cannot be written ({error.strerror}).") from error
+    with written(out, is_secret=True) as file:
+        yield file
 
 
 def import_program(

@@ -16,7 +16,6 @@ from datacollect.cli.beside import (
     read_json_file,
     require_program,
     with_hub,
-    write_file,
 )
 from datacollect.cli.editing import (
     IfRevision,
@@ -33,6 +32,7 @@ from datacollect.cli.linting import lint_programs
 from datacollect.cli.mistyped import checked
 from datacollect.cli.purging import purge_program
 from datacollect.cli.showing import counted, print_facts, print_json, print_table, progress_bar
+from datacollect.cli.writing import written
 from datacollect.db import EVERY_TENANT
 from datacollect.eventstore.figures import figures_of
 from datacollect.features.tenants import service
@@ -158,7 +158,8 @@ def export_program(
         if out is None:
             print_bytes(content)
         else:
-            write_file(out, content, is_secret=secrets)
+            with written(out, is_secret=secrets) as file:
+                file.write(content)
 
 
 @app.command("list")
@@ -280,7 +281,8 @@ def print_qr(
         if out is None:
             qr_code(artifact_id, address).terminal(compact=True)
         else:
-            write_file(str(out), artifact_qr(artifact_id, address, _PICTURES[out.suffix.lower()]).body)
+            with written(str(out), is_secret=False) as file:
+                file.write(artifact_qr(artifact_id, address, _PICTURES[out.suffix.lower()]).body)
 
 
 def _accepted(file: str, hub: Hub) -> Accepted:
