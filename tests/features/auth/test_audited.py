@@ -164,7 +164,7 @@ async def test_refreshes_refused_are_noted_once_a_window(installation: Installat
         throttled = await told(admin, action="refresh.throttled")
         refused = await told(admin, action="refresh.refused")
     assert [(entry["userId"], entry["details"]["by"]) for entry in throttled] == [
-        (person.id, "account"),
+        (person.id, "session"),
         (None, "address"),
     ]
     assert {entry["details"]["code"] for entry in refused} == {"REFRESH_TOKEN_INVALID"}

@@ -231,7 +231,7 @@ async def test_a_new_password_ends_every_token(client: AsyncClient, admin: Async
 # -- limits and spent rows
 
 
-async def test_refreshes_are_limited_per_user_and_per_address(installation: Installation) -> None:
+async def test_refreshes_are_limited_per_sign_in_and_per_address(installation: Installation) -> None:
     text = "Too many requests, please try again later"
     async with installation.running(LOGIN_RATE_LIMIT=2) as (app, client):
         admin = Alone(app, client, installation.clock)
@@ -250,6 +250,17 @@ async def test_refreshes_are_limited_per_user_and_per_address(installation: Inst
         assert statuses == [401] * 70 + [429]
         installation.clock.turn(seconds=901)
         assert (await refresh(client, pair["refreshToken"])).status_code == 200
+
+
+async def test_a_sign_in_that_was_ended_uses_up_no_refreshes_of_the_others(installation: Installation) -> None:
+    """A phone that was lost, or an app that goes on asking: its owner's other devices are to stay signed in."""
+    async with installation.running(LOGIN_RATE_LIMIT=1) as (app, client):
+        await Alone(app, client, installation.clock).admin()
+        person = await make_person(client)
+        lost, own = await login(client, person), await login(client, person)
+        await client.delete("/api/users/me/sessions", headers=bearer(own["token"]))
+        assert [(await refresh(client, lost["refreshToken"])).status_code for _ in range(5)] == [401] * 4 + [429]
+        assert (await refresh(client, own["refreshToken"])).status_code == 200
 
 
 async def test_spent_rows_are_cleared_away(alone: Alone) -> None:

@@ -20,7 +20,7 @@ from datacollect.features.auth.errors import (
     UserGone,
     WrongCredentials,
 )
-from datacollect.features.auth.model import LiveSession
+from datacollect.features.auth.model import LiveSession, session_id
 from datacollect.features.auth.schemas import (
     Ended,
     LoginRequest,
@@ -56,8 +56,7 @@ router = APIRouter(prefix="/api/users", tags=["Authentication"])
 MOST_LISTED = 200
 
 _REFRESHES_PER_LOGIN = 4
-"""A device refreshes hourly; a user may have several, and a user's limit of refreshes is this many times that of
-logins."""
+"""A device refreshes hourly. The limit of a sign-in's refreshes is this many times that of logins."""
 
 _USERS_PER_ADDRESS = 10
 """A field office refreshes from one address."""
@@ -114,20 +113,28 @@ async def _count_refresh(hub: CurrentHub, source: CurrentSource) -> None:
         raise hub.throttle.refuse(counted, TooManyRefreshes)
 
 
-async def _count_refresh_of(tx: Tx, hub: Hub, user_id: UserId, source: Source) -> TooManyRequests | None:
-    """The refusal, which is not raised here: that the account was refused is to be kept."""
+async def _count_refresh_of(
+    tx: Tx, hub: Hub, claims: RefreshClaims | AccessClaims, source: Source
+) -> TooManyRequests | None:
+    """Count a refresh of one sign-in: one that has ended, or goes on asking, must not use up those of the account's others.
+
+    The refusal is not raised here: that the sign-in was refused is to be kept.
+    """
     now = hub.clock.now()
-    [counted] = await attempts.count_attempt(tx, Quota(_refresh_key(user_id), _refresh_limit(hub)), now=now)
+    [counted] = await attempts.count_attempt(tx, Quota(_refresh_key(claims), _refresh_limit(hub)), now=now)
     if not counted.allowance.exceeded:
         return None
     if counted.is_first_refusal:
-        told: dict[str, Any] = {"subject": user_id, "details": {"by": "account"}}
-        await security_log.record(tx, SecurityAction.REFRESH_THROTTLED, source=source, now=now, **told)
+        told = {"by": "session", "session": session_id(claims.family)}
+        subject = UserId(claims.user_id)
+        await security_log.record(
+            tx, SecurityAction.REFRESH_THROTTLED, source=source, now=now, subject=subject, details=told
+        )
     return hub.throttle.refuse(counted, TooManyRefreshes)
 
 
-def _refresh_key(user_id: UserId) -> str:
-    return f"refresh:user:{user_id}"
+def _refresh_key(claims: RefreshClaims | AccessClaims) -> str:
+    return f"refresh:session:{session_id(claims.family)}"
 
 
 def _refresh_limit(hub: Hub) -> int:
@@ -247,10 +254,10 @@ async def refresh_tokens(
         await _note_unreadable(hub, source, refused)
         raise
     user_id, now = UserId(claims.user_id), hub.clock.now()
-    hub.throttle.check(_refresh_key(user_id))
+    hub.throttle.check(_refresh_key(claims))
     outcome: service.TokenPair | DataCollectError
     async with hub.db.transaction() as tx:
-        refused_more = await _count_refresh_of(tx, hub, user_id, source)
+        refused_more = await _count_refresh_of(tx, hub, claims, source)
         if refused_more is not None:
             outcome = refused_more
         elif isinstance(claims, RefreshClaims):
