@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -146,6 +147,14 @@ def test_only_syncing_has_no_rate_and_only_health_no_limit(tmp_path: Path) -> No
 )
 def test_a_path_is_matched_part_by_part(path: str, name: str) -> None:
     assert class_of(path).name == name
+
+
+def test_a_long_path_is_not_kept_in_memory() -> None:
+    """Whoever sends a thousand of them would have filled hundreds of MiB for as long as the process lives."""
+    path = f"/api/apps/{'x' * 60_000}/public"
+    held = sys.getrefcount(path)
+    assert class_of(path).name == "public"
+    assert sys.getrefcount(path) == held
 
 
 def test_the_last_class_takes_what_no_other_holds() -> None:

@@ -33,6 +33,8 @@ FAILURE_SHARE = 20
 
 _WINDOW_SECONDS = 60
 _MOST_CREDENTIALS = 10_000
+_LONGEST_REMEMBERED = 256
+"""Characters of a path: anybody may send such as have tens of thousands, which would stay in memory for months."""
 
 ACCOUNT_LINE = 512
 ACCOUNT_PATIENCE_SECONDS = 15.0
@@ -120,9 +122,15 @@ CLASSES = (
 """The first that holds a path is its class."""
 
 
-@functools.lru_cache(maxsize=1024)
 def class_of(path: str) -> RouteClass:
+    return _remembered_class(path) if len(path) <= _LONGEST_REMEMBERED else _found_class(path)
+
+
+def _found_class(path: str) -> RouteClass:
     return next(found for found in CLASSES if found.holds(path))
+
+
+_remembered_class = functools.lru_cache(maxsize=1024)(_found_class)
 
 
 def _matches(pattern: str, path: str) -> bool:
