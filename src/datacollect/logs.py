@@ -55,7 +55,7 @@ def _redirect_standard_library(shared: list[Processor], threshold: int, stream: 
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[_first_line, structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=lambda event, **_: _encode(event).decode()),
@@ -68,6 +68,13 @@ def _redirect_standard_library(shared: list[Processor], threshold: int, stream: 
     # They talk a lot (every migration); it is of use to developers only.
     for name in _READ:
         logging.getLogger(name).setLevel(threshold if threshold <= logging.DEBUG else root.level)
+
+
+def _first_line(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """asyncio tells of a task that failed in the next one, with what its exception says, values and all; the exception
+    itself comes beside it."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
 
 
 def _add_name(_logger: object, _method: str, event: EventDict) -> EventDict:

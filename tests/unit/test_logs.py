@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -76,6 +78,27 @@ def test_that_the_database_is_away_is_one_line_with_the_drivers_word(capfdbinary
     [line] = logged(capfdbinary)
     assert line["reason"] == "asyncpg.exceptions.CannotConnectNowError: the database system is starting up"
     assert "exception" not in line
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_of_a_task_that_nobody_asked_for_its_end_no_values_are_told(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The loop's own line shows the task, and with it what its exception says."""
+    configure_logging("info")
+    personal = "person@" + "hub.test"
+
+    async def fail() -> None:
+        raise ValueError(f"no number: '{personal}'")
+
+    async def leave_it() -> None:
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+
+    asyncio.run(leave_it())
+    gc.collect()
+    [line] = logged(capfdbinary)
+    assert line["event"] == "Task exception was never retrieved"
+    assert str(line["exception"]).endswith("ValueError: no number: '...'")
+    assert personal not in str(line)
 
 
 def test_of_an_exception_only_the_first_line_is_told() -> None:
