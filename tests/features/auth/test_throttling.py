@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy import func, select
 
-from datacollect.features.auth.attempts import MOST_WAITING, Quota, Throttle, count_attempt
+from datacollect.features.auth.attempts import MOST_WAITING, Counted, Quota, Throttle, count_attempt, give_back
 from datacollect.features.auth.errors import SignInsBusy, TooManyLogins
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.auth.tables import familiar_origins
@@ -280,6 +280,29 @@ async def test_who_is_refused_costs_no_statement(installation: Installation) -> 
         assert (refused.status_code, int(refused.headers["Retry-After"])) == (429, 10)
         installation.clock.turn(seconds=10)
         assert await statuses(client, "nobody@hub.test", 1) == [401]
+
+
+async def test_attempts_that_another_process_gives_back_are_soon_noticed(installation: Installation) -> None:
+    """Agents of an office who sign in at once, most by another process: nobody has failed."""
+    async with installation.running() as (app, _):
+        hub: Hub = app.state.hub
+        clock, quota = installation.clock, Quota("login:ip:192.0.2.1", 2)
+        here = Throttle(clock, at_once=1, others=Visitors())
+
+        async def counted() -> Counted:
+            async with hub.db.transaction() as tx:
+                return (await count_attempt(tx, quota, now=clock.now()))[0]
+
+        there = [await counted() for _ in range(2)]
+        here.refuse(await counted(), TooManyLogins)
+        async with hub.db.transaction() as tx:
+            for one in there:
+                await give_back(tx, [one])
+        with pytest.raises(TooManyLogins):
+            here.check(quota.key)
+        clock.turn(seconds=30)
+        here.check(quota.key)
+        assert not (await counted()).allowance.exceeded
 
 
 async def test_refresh_tokens_that_flood_in_cost_no_statement_either(installation: Installation) -> None:

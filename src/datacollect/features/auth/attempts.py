@@ -22,6 +22,9 @@ from datacollect.kernel.rates import Allowance, Rate
 _WINDOW_MILLIS = WINDOW_SECONDS * 1000
 _FAMILIAR_MILLIS = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
+_REMEMBERED_MILLIS = 30_000
+"""How long attempts that other processes give back go unnoticed here."""
+
 MOST_WAITING = 32
 
 _REST = 2
@@ -113,39 +116,51 @@ def _seconds_until(instant: Millis, now: Millis) -> int:
     return max(1, -(-(instant - now) // 1000))
 
 
+@dataclass(frozen=True, slots=True)
+class _UsedUp:
+    """A quota that was used up when somebody was last refused for it."""
+
+    error: type[TooManyRequests]
+    allowance: Allowance
+    ends_at: Millis
+    refused_at: Millis
+
+
 class Throttle:
     """What one process does about floods by itself; implements the port.
 
-    A key that has used up its attempts is remembered until its window ends, so refusing it again costs no statement.
+    A key that has used up its attempts is remembered for a while, so refusing it again costs no statement. Not until its
+    window ends: some may have been under way in another process, which gives them back.
     """
 
     def __init__(self, clock: Clock, *, at_once: int, others: Visitors, most_waiting: int = MOST_WAITING) -> None:
         self._clock = clock
-        self._used_up: OrderedDict[str, tuple[type[TooManyRequests], Allowance, Millis]] = OrderedDict()
+        self._used_up: OrderedDict[str, _UsedUp] = OrderedDict()
         self._turns = asyncio.Semaphore(at_once)
         self._others = Lookout(others)
         self._waiting = 0
         self._most_waiting = most_waiting
 
     def check(self, key: str) -> None:
-        """Raises what the key was refused with, as long as its window lasts."""
+        """Raises what the key was refused with, as long as that is remembered and its window lasts."""
         held = self._used_up.get(key)
         if held is None:
             return
-        error, allowance, ends_at = held
-        left = ends_at - self._clock.now()
+        now = self._clock.now()
         # A window that ends far ahead was counted with a clock that has been set right since.
-        if not 0 < left <= _WINDOW_MILLIS:
+        if not (0 < held.ends_at - now <= _WINDOW_MILLIS and 0 <= now - held.refused_at < _REMEMBERED_MILLIS):
             del self._used_up[key]
             return
-        raise error(headers=replace(allowance, reset_seconds=_seconds_until(ends_at, self._clock.now())).headers())
+        allowance = replace(held.allowance, reset_seconds=_seconds_until(held.ends_at, now))
+        raise held.error(headers=allowance.headers())
 
     def refuse(self, counted: Counted, error: type[TooManyRequests]) -> TooManyRequests:
         """The refusal of a quota that is used up; remembers it."""
         self._used_up.pop(counted.quota.key, None)
         if len(self._used_up) >= _MOST_REMEMBERED:
             self._used_up.popitem(last=False)
-        self._used_up[counted.quota.key] = (error, counted.allowance, Millis(counted.began + _WINDOW_MILLIS))
+        ends_at = Millis(counted.began + _WINDOW_MILLIS)
+        self._used_up[counted.quota.key] = _UsedUp(error, counted.allowance, ends_at, self._clock.now())
         return error(headers=counted.allowance.headers())
 
     def relent(self, counted: Sequence[Counted]) -> None:
