@@ -346,7 +346,9 @@ async def test_what_is_deleted_here_is_archived_there_if_the_program_says_so(mak
     assert never_there == Pushed(link=None)
 
 
-async def test_who_was_archived_before_links_told_so_is_taken_out_of_the_archive_too(make: Make, odoo: FakeOdoo) -> None:
+async def test_who_was_archived_before_links_told_so_is_taken_out_of_the_archive_too(
+    make: Make, odoo: FakeOdoo
+) -> None:
     """Links of the release before: its restored people were in conflict with their registrants for ever."""
     adapter, record = make(deletes="archive"), person(LAN)
     [link] = await pushed(adapter, record)
