@@ -60,7 +60,8 @@ class Outgoing:
     is_uncertain: bool = False
     """An earlier try of this record has not been answered: it may have arrived. Look for the twin before making one."""
     told_at: Millis | None = None
-    """When it was last told, if that is uncertain: the call may still be at work in a slow system. None if nobody knows."""
+    """When it was told at the latest, if that is uncertain: the call may still be at work in a slow system. None if nobody
+    knows."""
     is_deleted: bool = False
     """Deleted here; `data` is what it was. Take the twin away or end it, where the other system can."""
     members: Sequence[Member] | None = None

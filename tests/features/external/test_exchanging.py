@@ -3,7 +3,11 @@
 import pytest
 
 from datacollect.adapters.errors import Failure
+from datacollect.features.external.pushing import Place, Sweep, announce, next_batch
+from datacollect.features.external.queries import Marks
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_event
 from tests.features.external.exchanging import Exchange, counts
@@ -23,6 +27,32 @@ async def test_what_was_saved_here_arrives_there_once(exchange: Exchange) -> Non
     assert (second["status"], counts(second)) == ("success", (0, 0, 0, 0))
     assert sorted(twin.data["name"] for twin in exchange.remote.live.values()) == [f"Person {n}" for n in range(9)]
     assert len(await exchange.events()) == 9
+
+
+async def test_what_was_handed_over_and_never_answered_may_have_been_told_as_late_as_now(exchange: Exchange) -> None:
+    """An adapter may wait, or tell of others first: a hub that was killed after that made the record twice."""
+    await exchange.save("in-1", name="Lan")
+    scope, handed = system_scope(TenantId(exchange.program)), exchange.hub.clock.now()
+
+    async def told_at(seconds: int) -> Millis | None:
+        async with exchange.hub.db.reading(scope, in_order=True) as view:
+            batch = await next_batch(
+                view,
+                scope,
+                "double",
+                Marks({}, None),
+                Place(through=9, sweep=Sweep.WALK),
+                run_id=1,
+                at_once=1,
+                now=Millis(handed + 1000 * seconds),
+            )
+        if not seconds:
+            async with exchange.hub.db.transaction(scope) as tx:
+                await announce(tx, scope, "double", batch)
+        [offer] = batch.offers
+        return offer.outgoing.told_at
+
+    assert [await told_at(seconds) for seconds in (0, 140, 3600)] == [None, handed + 140_000, handed + 300_000]
 
 
 async def test_what_was_entered_there_arrives_here_once(exchange: Exchange) -> None:

@@ -39,6 +39,9 @@ from datacollect.features.external.queries import Marks
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
+LONGEST_CALL_SECONDS = 300.0
+"""Of an adapter: after so long it is cut off."""
+
 _LOOKED_AT = 200
 """Entities that are looked at for one batch: most of them need not be sent after a large pull."""
 _PICTURED = 50
@@ -177,13 +180,21 @@ def _made(
         guid,
         key,
         is_uncertain=record is not None and before.is_uncertain,
-        told_at=None if record is None or not before.is_uncertain else before.updated_at,
+        told_at=None if record is None or not before.is_uncertain else _told_at(record, now=now),
         state=before.state,
         strange_members=missing_in(before.seen),
     )
     members = None if outgoing.members is None else picture.member_ids(guid)
     kept = replace(before.sending(key, run_id=run_id, now=now), stage=stage)
     return Offer(kept, outgoing, key, members)
+
+
+def _told_at(record: Record, *, now: Millis) -> Millis:
+    """When the adapter has told the other system of it at the latest: of what it never answered for, only when it was
+    handed it is known, and it may have waited, or told of others first."""
+    if not record.is_unanswered:
+        return record.updated_at
+    return min(now, Millis(record.updated_at + round(LONGEST_CALL_SECONDS * 1000)))
 
 
 async def _swept(

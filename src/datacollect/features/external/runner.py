@@ -142,7 +142,7 @@ class ExternalSync:
     """Implements `CallingHandler` and `KeepsRuns`. There is one job of this kind for a program at a time."""
 
     kind = KIND
-    call_seconds = 300.0
+    call_seconds = pushing.LONGEST_CALL_SECONDS
     retries = Retries(attempts=6, first_seconds=2, most_seconds=60)
 
     def __init__(
