@@ -305,6 +305,18 @@ async def test_attempts_that_another_process_gives_back_are_soon_noticed(install
         assert not (await counted()).allowance.exceeded
 
 
+async def test_who_tries_a_locked_account_again_and_again_uses_up_none_of_their_offices_attempts(
+    installation: Installation,
+) -> None:
+    """Strangers had locked it: nobody at the office of its owner could sign in any more."""
+    async with installation.running(LOGIN_RATE_LIMIT=3, LOGIN_ACCOUNT_LIMIT=1, **BEHIND_A_PROXY) as (_, client):
+        assert await statuses(client, "owner@hub.test", 1, origin="198.51.100.7") == [401]
+        for _ in range(5):
+            assert await statuses(client, "owner@hub.test", 1) == [429]
+            installation.clock.turn(seconds=40)
+        assert await statuses(client, "colleague@hub.test", 1) == [401]
+
+
 async def test_refresh_tokens_that_flood_in_cost_no_statement_either(installation: Installation) -> None:
     async with installation.running(LOGIN_RATE_LIMIT=1) as (app, client):
         body = {"refreshToken": "abc"}

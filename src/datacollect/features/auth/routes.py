@@ -93,6 +93,10 @@ async def _count_login(hub: Hub, source: Source, account: Quota, told: dict[str,
         for one, action in zip(counted, (SecurityAction.LOGIN_THROTTLED, SecurityAction.LOGIN_LOCKED), strict=True):
             if one.is_first_refusal:
                 await security_log.record(tx, action, source=source, now=now, **told)
+        address, of_account = counted
+        if of_account.allowance.exceeded and not address.allowance.exceeded:
+            # No password is looked at: it is no failure of the others' at the address.
+            await attempts.give_back(tx, [address])
     exceeded = [one for one in counted if one.allowance.exceeded]
     refusals = [hub.throttle.refuse(one, TooManyLogins) for one in exceeded]
     if refusals:
