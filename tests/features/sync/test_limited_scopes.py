@@ -400,6 +400,30 @@ async def test_a_group_that_stays_when_its_own_group_goes_stays_with_its_members
     ]
 
 
+async def test_who_is_made_anew_in_the_push_that_deleted_them_with_their_group_has_ended_in_between(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """Only the new life was told of, to devices that hold no group: they kept fields of the one before."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    members = [{"guid": "p", "name": "P", "area_id": "A1", "age": 1}]
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A2", "members": members}))
+    before = await agent.pull_all(program, here)
+    deleted, anew = make_event("delete-entity", entity="g", data={"x": 1}), person("A1", "p")
+    visit = make_event("create-record", entity="visit", data={"parentId": "p"})
+    await push(admin, program, deleted, anew, visit)
+    after = (await agent.pull_all(program, here))[len(before) :]
+    assert [(event["entityGuid"], event["type"]) for event in after] == [
+        ("p", "create-individual"),
+        ("visit", "create-record"),
+        ("p", "delete-entity"),
+        ("p", "create-individual"),
+        ("visit", "create-record"),
+    ]
+    assert after[3]["data"] == {"name": "Ana", "area_id": "A1"}
+
+
 async def test_a_member_without_a_place_of_its_own_comes_with_its_group(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]

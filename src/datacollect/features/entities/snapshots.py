@@ -11,6 +11,7 @@ events change nothing here (`Origin.SNAPSHOT`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event
@@ -40,6 +41,8 @@ class _Due:
     """Guid of the event that makes it necessary."""
     places: dict[Place, None] = field(default_factory=dict)
     """Where else than at the entity's own place it must be known."""
+    has_ended: bool = False
+    """Whether it was deleted with another one; it may have been made anew since."""
 
 
 class SnapshotsDue:
@@ -83,6 +86,7 @@ class SnapshotsDue:
             ):
                 continue
             due = self._require(guid, event)
+            due.has_ended |= _is_live(find_before(guid)) and not entity.is_live
             was, now = place_of(find_before(guid), find_before), place_of(entity, find)
             if was is not None and now != was:
                 due.places[was] = None
@@ -98,23 +102,29 @@ class SnapshotsDue:
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
         """The snapshots, each at a millisecond of its own, the last at `recorded_at`. The states have been saved."""
+        find = states.entities.get
+        anew = {guid: due for guid, due in self._due.items() if due.has_ended and _is_live(find(guid))}
+        for guid, due in anew.items():
+            # Who is told of its end takes away what is in it, and what is below it, however new.
+            self._created.clear()
+            for other in _with_members([guid], states.members_of, find):
+                self._due.setdefault(other, _Due(due.source))
         if self._arrived:
             await self._add_dependents(tx, scope, states)
         if not self._due:
             return []
-        groups = [guid for guid in self._due if _is_live_group(states.entities.get(guid))]
+        groups = [guid for guid in self._due if _is_live_group(find(guid))]
         members = await members_of_groups(tx, scope, groups) if groups else {}
-        first = recorded_at - len(self._due) + 1
-        events = []
-        for index, (guid, due) in enumerate(self._due.items()):
-            entity = states.entities[guid]
-            event = snapshot_of(
-                entity, members.get(guid, ()), source=due.source, secret=self._scoping.id, at=Millis(first + index)
-            )
-            own = place_of(entity, states.entities.get)
+        times = map(Millis, count(recorded_at - len(anew) - len(self._due) + 1))
+        secret = self._scoping.id
+        told = [(end_of(guid, source=due.source, secret=secret, at=next(times)), due) for guid, due in anew.items()]
+        for guid, due in self._due.items():
+            entity, at = states.entities[guid], next(times)
+            told.append((snapshot_of(entity, members.get(guid, ()), source=due.source, secret=secret, at=at), due))
+        for event, due in told:
+            own = place_of(find(event.entity_guid), find)
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
-            events.append(event)
-        return events
+        return [event for event, _ in told]
 
     async def _add_dependents(self, tx: Tx, scope: TenantScope, states: States) -> None:
         source = next(iter(self._arrived.values()))
@@ -159,21 +169,30 @@ class SnapshotsDue:
 
 
 def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
-    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
-
-    Nobody can tell its guid beforehand who does not know the `secret`, and take it for an event of their own. It is
-    another one each time: when the database was put back and the source comes again, who has the former is told anew.
-    """
-    guid = derived_guid(f"{secret}:{source}:{at}", "snapshot", entity.guid)
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end."""
     if not entity.is_live:
-        return Event(guid, entity.guid, "delete-entity", {"deletedWith": source}, at, SYSTEM.label)
+        return end_of(entity.guid, source=source, secret=secret, at=at)
     data = dict(entity.data)
     if entity.kind is Kind.GROUP:
         # An event that takes the group for a person may have written such a field, which makes nobody a member.
         data.pop("members", None)
         if members:
             data["members"] = [_shown(member) for member in members]
-    return Event(guid, entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label)
+    return Event(
+        _guid_of(entity.guid, source, secret, at), entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label
+    )
+
+
+def end_of(guid: str, *, source: str, secret: str, at: Millis) -> Event:
+    """The event that tells a device of an entity's end."""
+    data = {"deletedWith": source}
+    return Event(_guid_of(guid, source, secret, at), guid, "delete-entity", data, at, SYSTEM.label)
+
+
+def _guid_of(guid: str, source: str, secret: str, at: Millis) -> str:
+    """Nobody can tell it beforehand who does not know the `secret`, and take it for an event of their own. It is another
+    one each time: when the database was put back and the source comes again, who has the former is told anew."""
+    return derived_guid(f"{secret}:{source}:{at}", "snapshot", guid)
 
 
 def _shown(member: ListedMember) -> dict[str, str]:
