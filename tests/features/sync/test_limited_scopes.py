@@ -286,6 +286,21 @@ async def test_what_is_created_below_somebody_who_leaves_and_returns_in_one_push
     assert after == ["visit", "e", "e", "f", "e", "visit"]
 
 
+async def test_parents_are_told_of_before_who_is_where_they_are(admin: AsyncClient, agent: Agents) -> None:
+    """Whoever came before their parents was nowhere for a device that looks whether they are in its areas."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    await push(admin, program, person("A2", "e"), person(None, "f", parentId="e"), person("A1", "g"))
+    await push(admin, program, make_event("create-record", entity="visit", data={"parentId": "g"}))
+    before = await agent.pull_all(program, here)
+    given = make_event("update-record", entity="visit", data={"parentId": "f"})
+    moved = make_event("update-individual", entity="e", data={"area_id": "A1"})
+    await push(admin, program, given, moved)
+    after = (await agent.pull_all(program, here))[len(before) :]
+    assert [event["entityGuid"] for event in after] == ["visit", "e", "e", "f", "visit"]
+
+
 async def test_a_record_that_gets_a_parent_comes_complete(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here = await agent.of(program, areaIds=["A1"])

@@ -8,7 +8,7 @@ For these the hub appends the whole state, or the delete, in the transaction of 
 events change nothing here (`Origin.SNAPSHOT`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -18,7 +18,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.entity import Entity, Kind, Membership, Place
-from datacollect.features.entities.reach import Find, place_of
+from datacollect.features.entities.reach import LONGEST_ANCESTRY, Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.states import Changes, States
@@ -72,7 +72,7 @@ class SnapshotsDue:
         """Note what one event did; the places its entity was in before or is in after it."""
         own = event.entity_guid
         place_before, place = place_of(find_before(own), find_before), place_of(find(own), find)
-        self._note_place(event, find_before(own), find(own), place_before, place)
+        self._note_place(event, own, find_before, find, place_before, place)
         has_come = place not in (None, place_before) and _is_live(find_before(own))
         if has_come or self._is_long_unchanged(find_before(own), context.recorded_at):
             self._require(own, event)
@@ -93,7 +93,7 @@ class SnapshotsDue:
             if now is not None and now.area is None and place is not None:
                 # Who came with the group, and has no place of their own, is where the group is.
                 due.places[Place(now.kind, place.area)] = None
-            self._note_place(event, find_before(guid), entity, was, now)
+            self._note_place(event, guid, find_before, find, was, now)
         # They stay because of another group, which a device that holds only this one does not know: with them it takes away
         # all who are in them.
         for guid in _with_members(_staying(changes, find), members_of, find):
@@ -118,7 +118,8 @@ class SnapshotsDue:
         times = map(Millis, count(recorded_at - len(anew) - len(self._due) + 1))
         secret = self._scoping.id
         told = [(end_of(guid, source=due.source, secret=secret, at=next(times)), due) for guid, due in anew.items()]
-        for guid, due in self._due.items():
+        # Parents first: where somebody is follows from theirs.
+        for guid, due in sorted(self._due.items(), key=lambda one: len(list(_above(find(one[0]), find)))):
             entity, at = states.entities[guid], next(times)
             told.append((snapshot_of(entity, members.get(guid, ()), source=due.source, secret=secret, at=at), due))
         for event, due in told:
@@ -141,8 +142,15 @@ class SnapshotsDue:
                 self._due[guid] = _Due(source)
 
     def _note_place(
-        self, event: Event, before: Entity | None, after: Entity | None, place_before: Place | None, place: Place | None
+        self,
+        event: Event,
+        guid: str,
+        find_before: Find,
+        find: Find,
+        place_before: Place | None,
+        place: Place | None,
     ) -> None:
+        before, after = find_before(guid), find(guid)
         if after is None or place == place_before:
             return
         if place is not None:
@@ -238,6 +246,15 @@ def _with_members(
         ]
         found.update(dict.fromkeys(level))
     return found
+
+
+def _above(entity: Entity | None, find: Find) -> Iterator[str]:
+    """The parents that the place of an entity follows from."""
+    for _ in range(LONGEST_ANCESTRY):
+        if entity is None or entity.parent_guid is None or (entity.kind is not Kind.RECORD and entity.area_id):
+            return
+        yield entity.parent_guid
+        entity = find(entity.parent_guid)
 
 
 def _is_live(entity: Entity | None) -> bool:
