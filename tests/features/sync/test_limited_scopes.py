@@ -286,6 +286,24 @@ async def test_what_is_created_below_somebody_who_leaves_and_returns_in_one_push
     assert after == ["visit", "e", "e", "f", "e", "visit"]
 
 
+async def test_what_leaves_somebody_who_has_left_and_returned_in_one_push_comes_complete(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """It went with them on devices, and was not told of again: it was below them no more, and where it had been before."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    await push(admin, program, person("A1", "e"), person("A1", "f"))
+    await push(admin, program, make_event("create-record", entity="visit", data={"parentId": "e", "result": "well"}))
+    before = await agent.pull_all(program, here)
+    moves = [make_event("update-individual", entity="e", data={"area_id": area}) for area in ("A2", "A1")]
+    given = make_event("update-record", entity="visit", data={"parentId": "f"})
+    await push(admin, program, *moves, given)
+    after = (await agent.pull_all(program, here))[len(before) :]
+    assert [event["entityGuid"] for event in after] == ["e", "e", "visit", "e", "visit"]
+    assert after[-1]["data"]["result"] == "well"
+
+
 async def test_parents_are_told_of_before_who_is_where_they_are(admin: AsyncClient, agent: Agents) -> None:
     """Whoever came before their parents was nowhere for a device that looks whether they are in its areas."""
     program = await make_program(admin)

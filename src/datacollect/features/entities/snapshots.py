@@ -151,6 +151,9 @@ class SnapshotsDue:
         place: Place | None,
     ) -> None:
         before, after = find_before(guid), find(guid)
+        if _is_live(after) and any(parent in self._arrived for parent in _above(before, find_before)):
+            # It is told of below whoever arrived, and need not be there any more when that is looked up.
+            self._arrived.setdefault(guid, event.guid)
         if after is None or place == place_before:
             return
         if place is not None:
