@@ -420,6 +420,7 @@ async def test_a_group_that_stays_when_its_own_group_goes_stays_with_its_members
     await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": [inner]}))
     also = [{"guid": "inner", "type": "group", "area_id": "A1"}]
     await push(admin, program, make_event("create-group", entity="other", data={"area_id": "A2", "members": also}))
+    await push(admin, program, make_event("create-record", entity="visit", data={"parentId": "p"}))
     deleted = make_event("delete-entity", entity="g", data={"x": 1})
     if lives_on:
         await push(admin, program, make_event("update-group", entity="g", data={"name": "G"}))
@@ -430,6 +431,7 @@ async def test_a_group_that_stays_when_its_own_group_goes_stays_with_its_members
         ("g", "delete-entity"),
         ("inner", "create-group"),
         ("p", "create-individual"),
+        ("visit", "create-record"),
     ]
 
 

@@ -95,9 +95,11 @@ class SnapshotsDue:
                 due.places[Place(now.kind, place.area)] = None
             self._note_place(event, guid, find_before, find, was, now)
         # They stay because of another group, which a device that holds only this one does not know: with them it takes away
-        # all who are in them.
+        # all who are in them, and what is below.
         for guid in _with_members(_staying(changes, find), members_of, find):
             self._require(guid, event)
+            self._arrived.setdefault(guid, event.guid)
+            self._created.clear()
         return tuple(dict.fromkeys(filter(None, (place_before, place))))
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
