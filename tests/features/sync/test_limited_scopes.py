@@ -319,6 +319,19 @@ async def test_parents_are_told_of_before_who_is_where_they_are(admin: AsyncClie
     assert [event["entityGuid"] for event in after] == ["visit", "e", "e", "f", "visit"]
 
 
+async def test_what_is_created_below_a_member_of_a_group_elsewhere_comes_behind_them(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """Its own event came before the one that tells of the member, and it was nowhere, likewise."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    members = [{"guid": "p", "name": "P", "area_id": "A1"}]
+    group = make_event("create-group", entity="g", data={"area_id": "A2", "members": members})
+    await push(admin, program, group, make_event("create-record", entity="visit", data={"parentId": "p"}))
+    assert [event["entityGuid"] for event in await agent.pull_all(program, here)] == ["visit", "p", "visit"]
+
+
 async def test_a_record_that_gets_a_parent_comes_complete(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here = await agent.of(program, areaIds=["A1"])

@@ -121,7 +121,7 @@ class SnapshotsDue:
         secret = self._scoping.id
         told = [(end_of(guid, source=due.source, secret=secret, at=next(times)), due) for guid, due in anew.items()]
         # Parents first: where somebody is follows from theirs.
-        for guid, due in sorted(self._due.items(), key=lambda one: len(list(_above(find(one[0]), find)))):
+        for guid, due in sorted(self._due.items(), key=lambda one: _height(one[0], find)):
             entity, at = states.entities[guid], next(times)
             told.append((snapshot_of(entity, members.get(guid, ()), source=due.source, secret=secret, at=at), due))
         for event, due in told:
@@ -130,7 +130,7 @@ class SnapshotsDue:
         return [event for event, _ in told]
 
     async def _add_dependents(self, tx: Tx, scope: TenantScope, states: States) -> None:
-        source = next(iter(self._arrived.values()))
+        source, find = next(iter(self._arrived.values())), states.entities.get
         guids = [guid for guid in await dependents_of(tx, scope, self._arrived) if guid not in self._due]
         missing = {guid for guid in guids if guid not in states.entities}
         if missing:
@@ -138,9 +138,10 @@ class SnapshotsDue:
             for entity in loaded.entities.values():
                 states.put(entity)
             await load_parents(tx, scope, states, ())
-        for guid in guids:
-            place = place_of(states.entities.get(guid), states.entities.get)
-            if guid not in self._rooted and place != self._created.get(guid):
+        for guid in sorted(guids, key=lambda guid: _height(guid, find)):
+            place, above = place_of(find(guid), find), _above(find(guid), find)
+            is_told = place == self._created.get(guid) and self._due.keys().isdisjoint(above)
+            if guid not in self._rooted and not is_told:
                 self._due[guid] = _Due(source)
 
     def _note_place(
@@ -260,6 +261,10 @@ def _above(entity: Entity | None, find: Find) -> Iterator[str]:
             return
         yield entity.parent_guid
         entity = find(entity.parent_guid)
+
+
+def _height(guid: str, find: Find) -> int:
+    return sum(1 for _ in _above(find(guid), find))
 
 
 def _is_live(entity: Entity | None) -> bool:
