@@ -532,6 +532,14 @@ async def test_whoever_may_have_everything_can_ask_for_areas(admin: AsyncClient)
     assert guids(await pull_all(admin, program)) == guids(events)
 
 
+async def test_a_hint_that_comes_more_than_once_is_none(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    events = [person(area) for area in ("A1", "A2", "A3")]
+    await push(admin, program, *events)
+    answer = await admin.get(f"/api/sync/pull?configId={program}&since=&areaIds=A1&areaIds=A2")
+    assert guids(answer.json()["events"]) == guids(events)
+
+
 async def test_a_policy_limits_administrators_too(admin: AsyncClient) -> None:
     program = await make_program(admin, syncScope={"areaIds": ["A1"]})
     parameters = {"configId": program}

@@ -80,7 +80,10 @@ async def _pull_at_once(request: Request) -> Response:
     """`pull_events`, with what FastAPI would give it."""
     hub, asked = await get_hub(request), request.query_params
     puller = await _PULLING.enter(request, hub)
-    return await pull_events(request, hub, puller, asked.get("since", ""), asked.get("limit"), asked.get("areaIds"))
+    areas = asked.getlist("areaIds")
+    # By the last of several, the events of the others would be passed over for good.
+    area_ids = areas[0] if len(areas) == 1 else None
+    return await pull_events(request, hub, puller, asked.get("since", ""), asked.get("limit"), area_ids)
 
 
 @router.get(
@@ -104,7 +107,10 @@ async def pull_events(
         str | None,
         Query(description="Events per page, 1-5000; default 10, or 100 with areaIds. A hub may be set to more."),
     ] = None,
-    area_ids: Annotated[str | None, Query(alias="areaIds", description="Comma-separated hint; never widens.")] = None,
+    area_ids: Annotated[
+        str | None,
+        Query(alias="areaIds", description="Comma-separated hint; never widens. Sent more than once, it is ignored."),
+    ] = None,
 ) -> Response:
     """The program's events in the order the hub committed them, oldest first, from where `since` left off.
 
