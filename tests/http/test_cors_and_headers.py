@@ -50,6 +50,16 @@ async def test_a_preflight_names_methods_and_headers(open_hub: OpenHub) -> None:
     assert {"authorization", "content-type", "x-device-id", "if-match"} <= set(allowed)
 
 
+async def test_a_preflight_allows_the_headers_it_asks_for(open_hub: OpenHub) -> None:
+    asked = {**PREFLIGHT, "Access-Control-Request-Headers": "authorization,traceparent"}
+    async with open_hub(CORS_ORIGINS=OURS) as client:
+        ours = await client.options("/api/sync/pull", headers={"Origin": OURS, **asked})
+        other = await client.options("/api/sync/pull", headers={"Origin": OTHER, **asked})
+    assert ours.headers["access-control-allow-headers"].endswith("authorization,traceparent")
+    assert "access-control-allow-headers" not in other.headers
+    assert "Access-Control-Request-Headers" in ours.headers["vary"]
+
+
 async def test_scripts_may_read_what_clients_need(open_hub: OpenHub) -> None:
     async with open_hub(CORS_ORIGINS=OURS) as client:
         answer = await client.get("/health", headers={"Origin": OURS})

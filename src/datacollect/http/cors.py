@@ -7,6 +7,7 @@ _REQUEST_HEADERS = (
     b"Authorization, Content-Type, Accept, If-Match, If-None-Match, If-Modified-Since, Range, "
     b"X-Device-Id, X-Device-Time, X-Requested-With"
 )
+"""Besides those that a preflight asks for, which are allowed as by the reference: pages send such as those of their tracing."""
 _EXPOSED_HEADERS = (
     b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, X-Next-Cursor, "
     b"ETag, Link, Content-Disposition, Content-Range"
@@ -36,7 +37,8 @@ class Cors:
         origin = _header(scope, b"origin")
         allowed = origin is not None and (self._origins is None or origin in self._origins)
         if origin is not None and scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
-            await _answer_preflight(send, origin if allowed else None)
+            wanted = _header(scope, b"access-control-request-headers")
+            await _answer_preflight(send, origin if allowed else None, wanted)
             return
         added = [_VARY]
         if allowed and origin is not None:
@@ -63,13 +65,13 @@ def _permission(origin: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true")]
 
 
-async def _answer_preflight(send: Send, origin: bytes | None) -> None:
-    headers = [_VARY, (b"content-length", b"0")]
+async def _answer_preflight(send: Send, origin: bytes | None, wanted: bytes | None) -> None:
+    headers = [(b"vary", b"Origin, Access-Control-Request-Headers"), (b"content-length", b"0")]
     if origin is not None:
         headers += _permission(origin)
         headers += [
             (b"access-control-allow-methods", _METHODS),
-            (b"access-control-allow-headers", _REQUEST_HEADERS),
+            (b"access-control-allow-headers", b", ".join(filter(None, (_REQUEST_HEADERS, wanted)))),
             (b"access-control-max-age", b"600"),
         ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
