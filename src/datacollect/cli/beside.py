@@ -20,7 +20,7 @@ from datacollect.cli.showing import print_json
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import applied_revisions, latest_revision
 from datacollect.features.tenants.asked import every_program
-from datacollect.http.decoding import strict_json
+from datacollect.http.decoding import said_of_a_file, strict_json
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import (
     DataCollectError,
@@ -95,7 +95,7 @@ def read_json_file(name: str, *, largest_bytes: int) -> Any:
     try:
         return strict_json(body)
     except InvalidJson as malformed:
-        raise InvalidJson(f"{name}: {malformed.message.replace('The body', 'The file')}") from None
+        raise InvalidJson(f"{name}: {said_of_a_file(malformed)}") from None
 
 
 def read_file(name: str, *, largest_bytes: int) -> bytes:

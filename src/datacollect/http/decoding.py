@@ -84,6 +84,11 @@ def strict_json(body: bytes) -> Any:
     return value
 
 
+def said_of_a_file(refused: InvalidJson) -> str:
+    """Its message, for who has named a file and sent no body."""
+    return refused.message.replace("The body", "The file").replace("the body", "the file")
+
+
 def decoded(body: bytes) -> Any:
     if not body.strip():
         raise InvalidJson("The body is empty.")

@@ -45,4 +45,4 @@ def test_what_is_about_the_whole_comes_last() -> None:
 def test_what_is_no_json_is_one_finding_where_reading_stopped(body: bytes, code: str, position: Position) -> None:
     [located] = lint_text(body)
     assert (located.finding.code, located.position) == (code, position)
-    assert located.finding.help
+    assert located.finding.help and "body" not in located.finding.message

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datacollect.features.tenants.findings import Finding
 from datacollect.features.tenants.linting import lint
 from datacollect.features.tenants.rules import Severity
-from datacollect.http.decoding import DuplicateKey, NulCharacter, strict_json
+from datacollect.http.decoding import DuplicateKey, NulCharacter, said_of_a_file, strict_json
 from datacollect.kernel.errors import InvalidJson
 from datacollect.kernel.positions import Lines, Position, locate, repeated_key
 
@@ -23,7 +23,7 @@ def lint_text(body: bytes, *, https_only: bool = False, sends_codes: bool = True
     try:
         document = strict_json(body)
     except InvalidJson as refused:
-        finding = Finding(refused.code, Severity.ERROR, (), refused.message, refused.help)
+        finding = Finding(refused.code, Severity.ERROR, (), said_of_a_file(refused), refused.help)
         return [Located(finding, _stopped(body, refused))]
     return placed(body.decode(), lint(document, https_only=https_only, sends_codes=sends_codes))
 
