@@ -89,6 +89,7 @@ def test_secrets_are_masked_unless_they_are_asked_for(run: Run, tmp_path: Path) 
     masked = run("program", "export", "camp")
     assert "s3cret" not in masked.stdout and "********" in masked.stdout
     told(run, "program", "update", "-", stdin=masked.stdout)
+    assert run("program", "export", "camp", "--out", "-").stdout == masked.stdout
     kept = tmp_path / "kept.json"
     assert run("program", "export", "camp", "--out", str(kept)).returncode == 0
     kept.chmod(0o644)

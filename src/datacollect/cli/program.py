@@ -140,7 +140,7 @@ def update_program(
 @app.command("export")
 def export_program(
     program_id: ProgramId,
-    out: Annotated[str | None, typer.Option(help="Write to this file, and not to standard output.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write to this file, and not to standard output (`-`).")] = None,
     secrets: Annotated[
         bool, typer.Option("--secrets", help="With passwords and keys. Without it they are `********`.")
     ] = False,
@@ -155,7 +155,7 @@ def export_program(
 
     with answering(as_json=False):
         content = as_json_text(with_hub(work))
-        if out is None:
+        if out in (None, "-"):
             print_bytes(content)
         else:
             with written(out, is_secret=secrets) as file:
