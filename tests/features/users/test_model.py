@@ -12,6 +12,7 @@ UPPER = "Password must contain at least one uppercase letter"
 LOWER = "Password must contain at least one lowercase letter"
 NUMBER = "Password must contain at least one number"
 SPECIAL = "Password must contain at least one special character"
+UTF8 = "Password must be valid UTF-8 without NUL characters"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,8 @@ SPECIAL = "Password must contain at least one special character"
         ("Éa1!aaaa", [UPPER]),
         ("Aa٣!aaaa", [NUMBER]),
         ("", [LENGTH, UPPER, LOWER, NUMBER, SPECIAL]),
+        ("Correct-H\udcf6rse-7", [UTF8]),
+        ("Correct-Horse-7\0", [UTF8]),
         ("Aa1!" * 256, []),
         ("Aa1!" * 256 + "a", ["Password must be at most 1024 characters"]),
     ],

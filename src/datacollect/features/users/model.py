@@ -32,6 +32,8 @@ _PASSWORD_RULES = (
     (re.compile(r"[a-z]"), "Password must contain at least one lowercase letter"),
     (re.compile(r"[0-9]"), "Password must contain at least one number"),
     (re.compile(r"[^A-Za-z0-9]"), "Password must contain at least one special character"),
+    # Bytes of a file or of the environment that are no UTF-8 come as halves of characters; no JSON can sign in with them.
+    (re.compile(r"\A[^\0\ud800-\udfff]*\Z"), "Password must be valid UTF-8 without NUL characters"),
 )
 
 
