@@ -65,9 +65,12 @@ _METADATA: frozenset[IpAddress] = frozenset(
         IPv4Address("168.63.129.16"),  # Azure; a public address by its number
         IPv4Address("100.100.100.200"),  # Alibaba
         IPv4Address("192.0.0.192"),  # Oracle
+        IPv4Address("169.254.42.42"),  # Scaleway
         IPv6Address("fd00:ec2::254"),  # AWS
         IPv6Address("fd00:ec2::23"),
         IPv6Address("fd20:ce::254"),  # Google
+        IPv6Address("fd00:42::42"),  # Scaleway
+        IPv6Address("fd00:a9fe:a9fe::1"),  # Akamai, that was Linode
     }
 )
 _METADATA_NAMES = frozenset(
