@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.kernel.errors import AdminRequired, BeyondReach, Forbidden, InsufficientRole
+from datacollect.kernel.errors import AdminRequired, BeyondReach, Forbidden, InsufficientRole, PasswordChangeRequired
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.permission import Callers, Permission, Where, explain
@@ -101,6 +101,14 @@ def test_refusals_say_what_is_missing() -> None:
     assert isinstance(explain(asked, limited, TENANTS[1]).refused, InsufficientRole)
     by_admin = Permission(Callers.ADMIN)
     assert isinstance(explain(by_admin, limited, None).refused, AdminRequired)
+
+
+def test_who_has_to_choose_a_password_first_is_told_so() -> None:
+    admin = Actor(kind="user", label="u@hub.test", account_role=AccountRole.ADMIN, must_change_password=True)
+    refused = explain(Permission(Callers.STAFF), admin, None)
+    assert isinstance(refused.refused, PasswordChangeRequired)
+    assert ("password", "must be changed before anything else") in refused.facts
+    assert explain(Permission(Callers.STAFF, password_due=True), admin, None).refused is None
 
 
 def test_a_row_may_have_a_refusal_of_its_own() -> None:

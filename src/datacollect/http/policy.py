@@ -33,7 +33,6 @@ from datacollect.kernel.errors import (
     DataCollectError,
     Forbidden,
     NotOwnRecord,
-    PasswordChangeRequired,
     StartupError,
     TenantNotFound,
     TenantUnknown,
@@ -324,7 +323,8 @@ async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     if actor.kind == "user" and request.method not in ("GET", "HEAD"):
         _ask_again(request, actor, hub.auth.staff_from_now_on(authorization))
     await account_known(request.scope, _account_of(actor))
-    return _with_own_password(actor, permission)
+    permission.require_own_password(actor)
+    return actor
 
 
 def _ask_again(request: Request, caller: Actor | Citizen, again: Callable[[], Awaitable[Actor | Citizen]]) -> None:
@@ -342,16 +342,11 @@ def _from_now_on(request: Request, hub: Hub, permission: Permission) -> Callable
     caller = hub.auth.staff_from_now_on(request.headers.get("authorization"))
 
     async def again() -> Actor:
-        return _with_own_password(await caller(), permission)
+        actor = await caller()
+        permission.require_own_password(actor)
+        return actor
 
     return again
-
-
-def _with_own_password(actor: Actor, permission: Permission) -> Actor:
-    """Raises `PasswordChangeRequired` for who has to choose one before they do this."""
-    if actor.must_change_password and not permission.password_due:
-        raise PasswordChangeRequired()
-    return actor
 
 
 def _account_of(actor: Actor) -> str:

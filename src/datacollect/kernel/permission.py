@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from datacollect.kernel.errors import Forbidden, InsufficientRole, SelfServiceOnly
+from datacollect.kernel.errors import Forbidden, InsufficientRole, PasswordChangeRequired, SelfServiceOnly
 from datacollect.kernel.identity import MINIMUM_ROLE, AccountRole, Action, Actor, Role, TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -57,6 +57,11 @@ class Permission:
     def minimum_role(self) -> Role | None:
         return None if self.action is None else MINIMUM_ROLE[self.action]
 
+    def require_own_password(self, actor: Actor) -> None:
+        """Raises `PasswordChangeRequired` for who has to choose one before they do this."""
+        if actor.must_change_password and not self.password_due:
+            raise PasswordChangeRequired()
+
     def admit(self, actor: Actor, tenant_id: TenantId | None = None) -> TenantScope | None:
         """Let the caller in: with a scope where the action is in one program, else with none.
 
@@ -102,13 +107,16 @@ class Explanation:
 
 
 def explain(permission: Permission, actor: Actor, tenant_id: TenantId | None) -> Explanation:
-    """The verdict is what `admit` says on a request; the facts are what it looks at."""
+    """The verdict is what `require_own_password` and `admit` say on a request; the facts are what they look at."""
     facts = [("route", asked_by(permission)), ("account", _account(actor))]
+    if actor.must_change_password:
+        facts.append(("password", "must be changed before anything else"))
     if permission.action is not None:
         tenants = sorted(actor.tenant_ids) if permission.where is Where.ANY_PROGRAM else [tenant_id or TenantId("")]
         for tenant in tenants:
             facts += _in_tenant(permission, actor, tenant)
     try:
+        permission.require_own_password(actor)
         permission.admit(actor, tenant_id)
     except Forbidden as refused:
         return Explanation(tuple(facts), refused)
