@@ -29,6 +29,13 @@ def test_the_same_text_is_sealed_differently_each_time() -> None:
     assert len({seals.seal("x", "p") for _ in range(100)}) == 100
 
 
+def test_the_first_key_seals_also_where_it_is_named_twice() -> None:
+    """`SECRETS_KEY` may be what `JWT_SECRET` was before: another key that sealed would be gone with the next change."""
+    seals = Seals([NEW, OLD, NEW])
+    assert seals.prefix == Seals([NEW]).prefix
+    assert Seals([NEW]).open(seals.seal("x", "p"), "p") == "x"
+
+
 def test_a_newer_key_seals_and_the_older_one_still_opens() -> None:
     sealed = Seals([OLD]).seal("x", "p")
     both = Seals([NEW, OLD])

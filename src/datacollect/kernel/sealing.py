@@ -39,8 +39,8 @@ class Seals:
     """Seals with the first key and opens with all of them."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = {key.id: key for key in reversed(list(keys))}
-        self._first = next(reversed(self._keys.values()), None)
+        self._keys = {key.id: key for key in keys}
+        self._first = next(iter(self._keys.values()), None)
 
     @property
     def prefixes(self) -> frozenset[str]:
