@@ -239,6 +239,7 @@ def _add_middleware(app: FastAPI, hub: Hub) -> None:
         at_once=settings.requests_at_once,
         visitors=hub.visitors,
         working=hub.working,
+        is_own_token=hub.tokens.is_own,
     )
     app.add_middleware(Cors, origins=parse_origins(settings.cors_origins))
     app.add_middleware(RequestFrame)

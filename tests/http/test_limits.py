@@ -247,6 +247,16 @@ async def test_whoever_guesses_tokens_is_soon_not_listened_to(folder: Path) -> N
         assert (await home.get("/api/users/me", **bearer("guess-7"))).status_code == 401
 
 
+async def test_whoever_has_just_renewed_their_token_is_listened_to_where_others_guess(folder: Path) -> None:
+    """Devices do so hourly: strangers at their address would have kept them out for as long as they liked."""
+    async with house(folder, REQUEST_RATE_LIMIT=5 * FAILURE_SHARE) as home:
+        for n in range(5):
+            await home.get("/api/users/me", **bearer(f"guess-{n}"))
+        assert (await home.get_as_admin("/api/users/me")).status_code == 200
+        forged = await home.get("/api/users/me", Authorization=f"{home.headers['Authorization']}x")
+        assert_refused(forged, 429, "TOO_MANY_FAILED_AUTHENTICATIONS")
+
+
 async def test_answers_to_a_known_account_are_no_failures(folder: Path) -> None:
     async with house(folder, REQUEST_RATE_LIMIT=5 * FAILURE_SHARE) as home:
         for _ in range(20):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -231,9 +231,12 @@ class RequestLimits:
         at_once: int,
         visitors: Visitors,
         working: Visitors,
+        is_own_token: Callable[[str], bool],
     ) -> None:
+        """`is_own_token`: whether the hub has made a token itself, and it has not run out."""
         self._app = app
         self.clock = clock
+        self._is_own_token = is_own_token
         self._visitors = visitors
         self._working = working
         self.accounts = Gates(account_at_once, line=ACCOUNT_LINE, patience_seconds=ACCOUNT_PATIENCE_SECONDS)
@@ -277,8 +280,12 @@ class RequestLimits:
             if len(self._credentials) > _MOST_CREDENTIALS:
                 self._credentials.popitem(last=False)
 
-    def remembers(self, authorization: bytes) -> bool:
-        return hash(authorization) in self._credentials
+    def trusts(self, authorization: bytes) -> bool:
+        """Whether these credentials were good, or are new and cannot have been guessed: a token lasts for an hour."""
+        if hash(authorization) in self._credentials:
+            return True
+        scheme, _, token = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and self._is_own_token(token.strip().decode("latin-1"))
 
     def gates_of(self, route_class: RouteClass) -> Sequence[Gate]:
         """What a request of this class has to pass, the narrower one first: who waits there takes no other's room."""
@@ -434,7 +441,7 @@ class Ticket:
 
     def _refuse_strangers(self) -> None:
         used_up = self._limits.failures(self._origin())
-        if used_up is not None and not self._limits.remembers(_authorization(self._scope)):
+        if used_up is not None and not self._limits.trusts(_authorization(self._scope)):
             raise Refused(TooManyStrangers(headers=used_up.headers()))
 
     async def _pass(self, gate: Gate) -> None:

@@ -150,6 +150,14 @@ class Tokens:
         self._remember(digest, access, Millis(min(claims["exp"] * 1000, self._clock.now() + _REMEMBER_MILLIS)))
         return access
 
+    def is_own(self, token: str) -> bool:
+        """Whether the hub has signed it and it has not run out. Says nothing of what it is for, nor of its owner."""
+        try:
+            self._verified(token)
+        except TokenInvalid:
+            return False
+        return True
+
     def read_refresh(self, token: str) -> RefreshClaims | None:
         """None for a valid token of another kind. Raises `TokenInvalid`."""
         claims = self._verified(token)
