@@ -59,7 +59,7 @@ _REFRESHES_PER_LOGIN = 4
 """A device refreshes hourly. The limit of a sign-in's refreshes is this many times that of logins."""
 
 _USERS_PER_ADDRESS = 10
-"""A field office refreshes from one address."""
+"""Apps of a field office, at one address, may come with tokens that have run out."""
 
 _BUSY = {503: "The database cannot be reached, or too many sign-ins are waiting; `Retry-After` says when to come back."}
 
@@ -104,7 +104,9 @@ async def _count_login(hub: Hub, source: Source, account: Quota, told: dict[str,
     return counted
 
 
-async def _count_refresh(hub: CurrentHub, source: CurrentSource) -> None:
+async def _count_unreadable(hub: Hub, source: Source) -> None:
+    """Count a refresh with a token of nobody's for its address. Those with tokens of ours are counted for their sign-ins
+    alone: strangers must not use up what devices at their address need hourly. Raises `TooManyRefreshes`."""
     key = f"refresh:ip:{source.origin}"
     hub.throttle.check(key)
     now = hub.clock.now()
@@ -239,7 +241,7 @@ async def _refused_login(
     summary="Renew tokens",
     responses={200: {"model": Renewed}, **errors(400, 401, 429)},
     openapi_extra={"security": [{}, {"BearerAuth": []}]},
-    dependencies=[PUBLIC, Depends(_count_refresh)],
+    dependencies=[PUBLIC],
 )
 async def refresh_tokens(
     request: Request,
@@ -255,6 +257,7 @@ async def refresh_tokens(
     try:
         claims = _renewable(hub, request, body)
     except DataCollectError as refused:
+        await _count_unreadable(hub, source)
         await _note_unreadable(hub, source, refused)
         raise
     user_id, now = UserId(claims.user_id), hub.clock.now()
