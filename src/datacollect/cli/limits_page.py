@@ -36,6 +36,7 @@ from datacollect.features.sync.routes import LARGEST_PAGE as PULL_PAGE
 from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.config_schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
+from datacollect.features.users.queries import MOST_BYTES as ACCOUNTS_BYTES
 from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.limits import CLASSES
 from datacollect.http.sending import STALL_SECONDS
@@ -350,6 +351,7 @@ def _pages() -> list[_Limit]:
         "MiB of events of a pull": (MOST_PAGE_BYTES // _MIB, _GOES_ON),
         "MiB of audit entries": (AUDIT_BYTES // _MIB, _GOES_ON),
         "MiB of entities of a list or search": (MOST_LIST_BYTES // _MIB, _GOES_ON),
+        "MiB of accounts of a list": (ACCOUNTS_BYTES // _MIB, _GOES_ON),
         "MiB of events of a history": (MOST_TOLD_BYTES // _MIB, _GOES_ON),
         "MiB of quarantined events": (QUARANTINE_BYTES // _MIB, _GOES_ON),
         "MiB of an entity's events": (MOST_EVENTS_BYTES // _MIB, "the latest so many; its history has pages"),

@@ -56,6 +56,25 @@ async def test_pages_show_everybody_once_though_accounts_come_and_go(admin: Asyn
     assert answer.headers["x-total-count"] == "7"
 
 
+async def test_a_page_of_accounts_that_reach_many_areas_is_short(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may hold a mebibyte of them, and a list without `limit` ten thousand accounts."""
+    monkeypatch.setattr(queries, "MOST_BYTES", 2000)
+    program = await make_program(admin)
+    scope = {"areaIds": [f"area-{number}" for number in range(100)]}
+    assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": scope}
+    people = [await make_person(admin, roleAssignments=[assignment]) for _ in range(3)]
+    seen, link = [], f"/api/users?tenantId={program}"
+    while link:
+        answer = await admin.get(link)
+        assert len(answer.json()) <= 2
+        seen += [one["id"] for one in answer.json()]
+        following = answer.headers.get("x-next-cursor")
+        link = f"/api/users?tenantId={program}&cursor={following}" if following else ""
+    assert seen == [person.id for person in people]
+
+
 async def test_the_filters(admin: AsyncClient) -> None:
     program, other = await make_program(admin), await make_program(admin)
     name = new_id("find_me%")

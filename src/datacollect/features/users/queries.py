@@ -18,6 +18,9 @@ from datacollect.kernel.ids import UserId
 
 _T = TypeVar("_T")
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Of the accounts of one page: what somebody reaches in a program may be a list of thousands of areas."""
+
 
 def _user(row: Row[Any]) -> User:
     return User(
@@ -86,12 +89,14 @@ async def find_users(view: Reading, user_ids: Collection[UserId]) -> Mapping[Use
     return {user.id: user for user in map(_user, found)}
 
 
-async def list_users(view: Reading, query: ListQuery, *, limit: int) -> list[User]:
-    """By id, after `query.after`."""
+async def list_users(view: Reading, query: ListQuery, *, limit: int) -> tuple[list[User], bool]:
+    """By id, after `query.after`; and whether they are so long that these are all for now, though there may be more."""
     found = matching(select(users), query)
     if query.after is not None:
         found = found.where(users.c.id > query.after)
-    return [_user(row) for row in await view.execute(found.order_by(users.c.id).limit(limit))]
+    texts = (users.c.role_assignments, users.c.tenant_ids)
+    portion = await view.execute_portion(found.order_by(users.c.id).limit(limit), texts=texts, most_bytes=MOST_BYTES)
+    return [_user(row) for row in portion.rows], portion.is_cut
 
 
 async def count_users(view: Reading, query: ListQuery) -> int:

@@ -175,8 +175,8 @@ async def list_users(view: Reading, manager: Actor, query: ListQuery, *, limit: 
     require_managed(manager, sorted(query.programs or ()))
     if not manager.is_admin:
         query = replace(query, programs=query.programs or managed_programs(manager), no_admins=True)
-    found = await queries.list_users(view, query, limit=limit + 1)
-    following = found[limit - 1].id if len(found) > limit else None
+    found, is_cut = await queries.list_users(view, query, limit=limit + 1)
+    following = found[:limit][-1].id if is_cut or len(found) > limit else None
     # A row that another release wrote may belong nowhere any more: what is shown is decided by the account itself.
     page = [seen for user in found[:limit] if (seen := seen_by(manager, user)) is not None]
     return Page(page, await queries.count_users(view, query), following)
