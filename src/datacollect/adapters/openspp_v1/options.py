@@ -33,7 +33,7 @@ class OpenSppV1Options(AdapterOptions):
         WRITE_SECONDS,
         title="Longest write (s)",
         ge=1,
-        le=600,
+        le=250,  # a call of an adapter is cut off after five minutes
         description="Somewhat longer than Odoo lets a request run (`limit_time_real`, 120 s unless set otherwise): so long"
         " an answer is waited for, and what was not answered may still come about.",
     )
