@@ -109,6 +109,16 @@ async def test_who_is_named_for_a_decision_is_told_and_told_again_when_it_is_due
         assert len((await told(office))[1]) == mails
 
 
+async def test_who_may_decide_no_more_is_told_of_no_decision(office: Post, world: World) -> None:
+    review, supervisor = await world.agent.submitted(), world.supervisor
+    await supervisor.done(review, "assign", assignee=supervisor.email)
+    put_out = await world.admin.put(
+        f"/api/users/{supervisor.person.id}", json={"email": supervisor.email, "role": "USER", "tenantIds": []}
+    )
+    assert put_out.status_code == 200, put_out.text
+    assert await told(office) == ([], [])
+
+
 async def test_who_is_to_change_something_is_told_though_somebody_is_named_in_the_same_moment(
     office: Post, world: World
 ) -> None:

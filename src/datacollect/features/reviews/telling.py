@@ -22,7 +22,7 @@ from datacollect.features.tenants.asked import ReviewNotifications
 from datacollect.features.users import service as users
 from datacollect.jobs import Continue, Done, Job, Step
 from datacollect.kernel.clock import Clock, Millis, format_timestamp
-from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope
+from datacollect.kernel.identity import CITIZEN_PREFIX, Action, TenantScope
 from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.tenancy import Tenant
 
@@ -118,16 +118,16 @@ def _document(scope: TenantScope, review: Review, news: News) -> Mapping[str, An
 async def _address(tx: Tx, scope: TenantScope, review: Review, news: News) -> str | None:
     """Who is told in person; None for nobody."""
     if news in (News.ASSIGNED, News.DUE):
-        return None if review.assigned_to is None else await _assignee(tx, review.assigned_to)
+        return None if review.assigned_to is None else await _assignee(tx, scope, review.assigned_to)
     if review.origin is SubmissionOrigin.CITIZEN:
         return await _citizen(tx, scope, review) if news in _DECIDED else None
     return await _submitter(tx, review) if news in _TO_BE_DONE else None
 
 
-async def _assignee(tx: Tx, email: str) -> str | None:
-    """The address of an account that is still there."""
+async def _assignee(tx: Tx, scope: TenantScope, email: str) -> str | None:
+    """The address of an account that may still decide: the program may have put them out, or the address be another's."""
     user = await users.find_user_by_email(tx, email)
-    return None if user is None else user.email
+    return user.email if user is not None and user.to_actor().may(scope.tenant_id, Action.APPROVE) else None
 
 
 async def _submitter(tx: Tx, review: Review) -> str | None:
