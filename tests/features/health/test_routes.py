@@ -23,6 +23,12 @@ async def test_readiness_and_liveness(client: AsyncClient) -> None:
     assert (await client.get("/health/live")).json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/live"])
+async def test_monitors_may_ask_for_the_head_alone(client: AsyncClient, path: str) -> None:
+    answer = await client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
 async def test_a_hub_without_its_database_is_degraded_but_alive(
     client: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, path: str

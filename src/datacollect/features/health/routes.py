@@ -1,4 +1,7 @@
-"""Is the hub there, and can it work? Public, without parameters, cheap enough to be asked every second."""
+"""Is the hub there, and can it work? Public, without parameters, cheap enough to be asked every second.
+
+By HEAD as well, as most monitors ask.
+"""
 
 import structlog
 from fastapi import APIRouter, Response
@@ -16,6 +19,7 @@ router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
 _DEGRADED = {"model": Health, "description": "The database cannot be reached; `status` is `degraded`."}
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     summary="Health of the hub",
@@ -39,6 +43,7 @@ async def get_health(hub: CurrentHub, response: Response) -> Health:
     )
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     summary="Liveness",
@@ -49,6 +54,7 @@ async def get_liveness() -> Liveness:
     return Liveness()
 
 
+router.add_api_route("/health/ready", get_health, methods=["HEAD"], include_in_schema=False)
 router.add_api_route(
     "/health/ready",
     get_health,
