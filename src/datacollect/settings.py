@@ -521,7 +521,7 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
 def check_startup(settings: Settings) -> None:
     """Refuse to serve with settings that are missing or unsafe, in the order the contract gives."""
     if not settings.admin_email or not settings.admin_password:
-        raise StartupError("Initial admin credentials must be set")
+        raise StartupError("Initial admin credentials must be set: ADMIN_EMAIL and ADMIN_PASSWORD")
     if not settings.jwt_secret:
         raise StartupError("JWT_SECRET must be set")
     check_keys(settings)

@@ -22,7 +22,7 @@ def serve_anew(tmp_path: Path, environment: dict[str, str]) -> Serve:
 @pytest.mark.parametrize(
     ("without", "more", "text"),
     [
-        (("ADMIN_EMAIL",), {}, "Initial admin credentials must be set"),
+        (("ADMIN_EMAIL",), {}, "Initial admin credentials must be set: ADMIN_EMAIL and ADMIN_PASSWORD"),
         (("JWT_SECRET",), {}, "JWT_SECRET must be set"),
         ((), {"JWT_SECRET": "short"}, "JWT_SECRET must be at least 32 characters long"),
         ((), {"CORS_ORIGINS": "*", "NODE_ENV": "production"}, "CORS_ORIGINS=* is not allowed in production."),

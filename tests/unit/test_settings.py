@@ -17,8 +17,11 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"ADMIN_EMAIL": ""}, "Initial admin credentials must be set"),
-        ({"ADMIN_PASSWORD": "", "JWT_SECRET": ""}, "Initial admin credentials must be set"),
+        ({"ADMIN_EMAIL": ""}, "Initial admin credentials must be set: ADMIN_EMAIL and ADMIN_PASSWORD"),
+        (
+            {"ADMIN_PASSWORD": "", "JWT_SECRET": ""},
+            "Initial admin credentials must be set: ADMIN_EMAIL and ADMIN_PASSWORD",
+        ),
         ({"JWT_SECRET": ""}, "JWT_SECRET must be set"),
         ({"JWT_SECRET": "s" * 31}, "JWT_SECRET must be at least 32 characters long"),
         ({"JWT_SECRET_PREVIOUS": "s" * 31}, "JWT_SECRET_PREVIOUS must be at least 32 characters long"),
