@@ -814,6 +814,8 @@ async def test_policies_are_set_and_told(world: World) -> None:
     [
         ("create-group", {}, 400, "MISSING_POLICY"),
         ("create-group", {"policy": "internal-review"}, 400, "MISSING_REQUIRED_ROLE"),
+        ("create-group", {"policy": "", "requiredRole": ""}, 400, "MISSING_POLICY"),
+        ("create-group", {"policy": "internal-review", "requiredRole": ""}, 400, "MISSING_REQUIRED_ROLE"),
         ("create-group", {"policy": "whatever"}, 400, "INVALID_PAYLOAD"),
         ("create-group", {"policy": "internal-review", "requiredRole": "boss"}, 400, "INVALID_PAYLOAD"),
         ("create-group", {"policy": "auto-approve", "dueDays": 0}, 400, "INVALID_PAYLOAD"),
@@ -826,6 +828,13 @@ async def test_policies_that_would_not_hold_are_refused(
 ) -> None:
     answer = await world.admin.put(f"/api/reviews/config/{world.program}/{event_type}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_what_a_form_leaves_empty_is_not_set(world: World) -> None:
+    empty = {"policy": "auto-approve", "requiredRole": "", "externalAdapterType": ""}
+    answer = await world.admin.put(f"/api/reviews/config/{world.program}/create-group", json=empty)
+    assert answer.status_code == 200
+    assert not {"requiredRole", "externalAdapterType"} & set(answer.json()["config"])
 
 
 async def test_policies_are_set_by_who_manages_the_program(world: World) -> None:

@@ -1,8 +1,8 @@
 """Wire models of reviews."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from datacollect.http.wire import Model, Wire, examples
@@ -68,6 +68,14 @@ _POLICY: dict[str, Any] = {
     "requiredRole": "supervisor",
     "dueDays": 7,
 }
+
+
+def _unset(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Unset = BeforeValidator(_unset)
+"""What a form's select sends while nothing is chosen is nothing."""
 
 
 class Submit(Wire):
@@ -151,11 +159,11 @@ class SetPolicy(Wire):
 
     model_config = examples({"policy": "internal-review", "requiredRole": "supervisor", "dueDays": 7})
 
-    policy: PolicyName | None = Field(None, examples=["internal-review"])
-    required_role: RoleName | None = Field(
+    policy: Annotated[PolicyName | None, Unset] = Field(None, examples=["internal-review"])
+    required_role: Annotated[RoleName | None, Unset] = Field(
         None, description="Who decides. Approving takes a supervisor at least, whatever this says."
     )
-    external_adapter_type: str | None = Field(
+    external_adapter_type: Annotated[str | None, Unset] = Field(
         None, max_length=100, description="Of `external-delegate`: the adapter of the program's other system."
     )
     due_days: int | None = Field(None, ge=1, le=365, description="In how many days it is to be decided.")
