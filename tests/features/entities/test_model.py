@@ -353,7 +353,7 @@ def test_member_events_need_a_group(world: World, data: dict[str, Any]) -> None:
     assert world.refused(event_type, "g", data) == "INVALID_GROUP"
     world.do("create-individual", "g")
     assert world.refused(event_type, "g", data) == "INVALID_GROUP"
-    world.do("delete-entity", "g").do("create-group", "g").do("delete-entity", "g")
+    world.do("delete-entity", "g")
     assert world.refused(event_type, "g", data) == "INVALID_GROUP"
 
 
@@ -372,6 +372,35 @@ def test_a_member_deleted_after_the_event_was_made_needs_no_more_than_a_guid(wor
     world.do("create-group", "g").do("create-individual", "a").do("delete-entity", "a", at=90)
     world.do("add-member", "g", {"members": [{"guid": "a"}]}, at=80)
     assert world.live() == {"g"}
+
+
+def test_who_joins_a_group_that_was_deleted_before_is_there_and_in_it_when_it_comes_back(world: World) -> None:
+    world.do("create-group", "g").do("create-individual", "a").do("delete-entity", "g")
+    world.do("add-member", "g", {"members": [{"guid": "a"}, member("b")]})
+    assert world.live() == {"a", "b"}
+    world.do("remove-member", "g", {"memberId": "a"}).do("create-group", "g")
+    assert world.members() == ["b"]
+
+
+def test_a_group_of_which_only_the_end_is_known_takes_members_and_what_has_only_ended_is_one(world: World) -> None:
+    world.do("delete-entity", "g").do("delete-entity", "a").do("add-member", "g", {"members": [{"guid": "a"}]})
+    assert (world.live(), world.members(), world.lost) == (set(), ["a"], [])
+
+
+def test_only_what_is_told_of_somebody_who_is_deleted_brings_them_back(world: World) -> None:
+    world.do("create-group", "g").do("create-individual", "a").do("delete-entity", "a")
+    world.do("add-member", "g", {"members": [{"guid": "a"}]})
+    assert (world.live(), world.members()) == ({"g"}, ["a"])
+    world.do("add-member", "g", {"members": [member("a")]})
+    assert world.live() == {"g", "a"}
+
+
+def test_a_deleted_group_keeps_nobody_and_still_stands_in_nobodys_circle(world: World) -> None:
+    world.do("create-group", "g").do("create-group", "h").do("delete-entity", "g")
+    world.do("add-member", "g", {"members": [{"guid": "h"}]})
+    assert world.refused("add-member", "h", {"members": [{"guid": "g"}]}) == "MEMBER_CYCLE"
+    world.do("create-group", "i").do("add-member", "i", {"members": [{"guid": "h"}]}).do("delete-entity", "i")
+    assert world.live() == set()
 
 
 # -- remove-member

@@ -96,6 +96,43 @@ def test_two_hubs_that_hear_the_same_in_another_order_end_the_same(done: Any, da
     assert state_after([*made, *data.draw(st.permutations(events))]) == state_after([*made, *events])
 
 
+some_fields = st.fixed_dictionaries({"size": st.integers(0, 3)})
+around_the_dead = st.one_of(
+    st.tuples(st.just("delete-entity"), groups | people, st.just({"x": 1})),
+    st.tuples(st.just("update-group"), groups, some_fields),
+    st.tuples(st.just("update-individual"), people, some_fields),
+    st.tuples(
+        st.just("add-member"),
+        groups,
+        st.fixed_dictionaries({"members": st.lists(st.fixed_dictionaries({"guid": people}), min_size=1, max_size=2)}),
+    ),
+    st.tuples(st.just("add-member"), groups, st.just({"members": [{"guid": "new", "age": 1}]})),
+    st.tuples(st.just("remove-member"), groups, st.fixed_dictionaries({"memberId": people})),
+    st.tuples(
+        st.just("record-attendance"), st.just("e"), st.just({"sessionId": "s", "date": "2026-01-01", "status": "late"})
+    ),
+)
+
+
+@given(done=st.lists(around_the_dead, min_size=2, max_size=8), data=st.data())
+@settings(max_examples=200)
+def test_nothing_that_is_made_around_a_delete_is_refused_and_its_order_does_not_matter(
+    done: Any, data: st.DataObject
+) -> None:
+    """What a delete takes along is decided when it arrives: the people are in a household that is left alone, too. Who comes
+    with an `add-member` is one of their own each time, and of somebody who does not come back nothing is counted."""
+    events = [Event("end", "e", "delete-entity", {"x": 1}, Millis(data.draw(st.integers(2, 9))), "agent")]
+    for time, (type, entity, fields) in enumerate(done, 2):
+        if fields.get("members") == [{"guid": "new", "age": 1}]:
+            fields = {"members": [{"guid": f"new-{time}", "age": 1}]}
+        events.append(Event(f"event-{time}", entity, type, fields, Millis(time), "agent"))
+    made = [Event(f"made-{guid}", guid, "create-group", {"name": guid}, Millis(1), "agent") for guid in "ghk"]
+    made += [Event(f"made-{guid}", guid, "create-individual", {"name": guid}, Millis(1), "agent") for guid in "abce"]
+    held = {"members": [{"guid": guid} for guid in "abc"]}
+    made.append(Event("held", "k", "add-member", held, Millis(1), "agent"))
+    assert state_after([*made, *data.draw(st.permutations(events))]) == state_after([*made, *events])
+
+
 def state_after(events: Sequence[Event]) -> Any:
     """What people see of all entities: data, names, and who is in which household."""
     states = States()

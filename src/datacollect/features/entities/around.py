@@ -17,10 +17,12 @@ _GROUPS_OF = {
     "postgresql": """
 SELECT m.group_guid, m.member_guid FROM unnest($2::text[]) AS asked (guid)
 CROSS JOIN LATERAL (
-  SELECT group_guid, member_guid FROM members WHERE tenant_id = $1 AND member_guid = asked.guid AND present OFFSET 0) m""",
+  SELECT group_guid, member_guid FROM members WHERE tenant_id = $1 AND member_guid = asked.guid AND present OFFSET 0) m
+CROSS JOIN LATERAL (SELECT 1 FROM entities WHERE tenant_id = $1 AND guid = m.group_guid AND NOT deleted OFFSET 0) e""",
     "sqlite": """
 SELECT m.group_guid, m.member_guid FROM json_each(?2) AS asked
-CROSS JOIN members m ON m.tenant_id = ?1 AND m.member_guid = asked.value AND m.present""",
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.member_guid = asked.value AND m.present
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.group_guid AND NOT e.deleted""",
 }
 _NAMES_IN = {
     "postgresql": """

@@ -127,7 +127,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class LostWrite:
-    """A value that did not become part of an entity, because a later write or delete had been applied before it."""
+    """A value that did not become part of an entity, because a later write, or a delete, had been applied before it."""
 
     entity_guid: str
     field: str

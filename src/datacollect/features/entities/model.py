@@ -240,13 +240,13 @@ def _void(work: Work, event: Event) -> None:
 def _compute(work: Work, event: Event, rule: Callable[[Mapping[str, Any], Event], Mapping[str, Any]]) -> None:
     """Set the fields that follow from what the entity holds and the event.
 
-    Raises `EntityAbsent` if there is no such entity. One that was deleted after the event was made will do, as for
-    groups: what the event says is then lost with it, and kept as a conflict.
+    Raises `EntityAbsent` if nobody has ever heard of the entity. One that is deleted will do, as for groups: what the
+    event says is lost with it, and kept as a conflict. It would be lost as well if the delete came later.
     """
     held = work.find(event.entity_guid)
-    if held is None or not (held.is_live or work.outlived(event.entity_guid)):
+    if held is None:
         raise EntityAbsent()
-    deleted = work.outlived(event.entity_guid)
+    deleted = work.outlived(event.entity_guid) or (None if held.is_live else held.deleted)
     if deleted is not None:
         lost = (LostWrite(held.guid, name, None, deleted, value, work.stamp) for name, value in event.data.items())
         work.changes.lost += lost

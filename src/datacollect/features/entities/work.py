@@ -61,16 +61,15 @@ class Work:
     def knows(self, guid: str, rest: Mapping[str, Any]) -> bool:
         """Whether a member that is added needs no `rest` of its object to be there."""
         held = self.find(guid)
-        return held is not None and (held.is_live or (not rest and self.outlived(guid) is not None))
+        return held is not None and (held.is_live or not rest)
 
     def require_group(self, guid: str) -> None:
-        """Raises `InvalidGroup` unless there is such a group.
+        """Raises `InvalidGroup` unless there is such a group, or was.
 
-        One that was deleted after the event was made will do: refusing the event would hold up the device that made it
-        in good faith.
+        One that is deleted will do: refusing the event would hold up the device that made it in good faith.
         """
         held = self.find(guid)
-        if held is None or held.kind not in (Kind.GROUP, None) or not (held.is_live or self.outlived(guid)):
+        if held is None or held.kind not in (Kind.GROUP, None):
             raise InvalidGroup(path=["entityGuid"])
 
     def require_member(self, guid: str, path: Path, *, of: str | None = None) -> None:
@@ -126,7 +125,10 @@ class Work:
             )
 
     def join(self, group: str, member: str, path: Path) -> bool:
-        """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`."""
+        """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`.
+
+        Also of a group that was deleted before: it counts when the group comes back.
+        """
         held = self.membership(group, member)
         if self.outlived(group) or (held is not None and self.stamp < held.stamp):
             return False
