@@ -400,6 +400,44 @@ async def test_what_names_the_one_that_went_later_names_the_one_that_stays(admin
     assert (await entity(admin, program, group)).json()["memberIds"] == [older]
 
 
+async def test_a_week_that_a_device_was_offline_while_one_was_deleted_and_one_merged_is_taken(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, older, newer = await registered_twice(admin, hub, customEventTypes=["record-attendance"])
+    gone, group, child, late = new_id("g"), new_id("g"), new_id("c"), "2999-01-01T00:00:00.000Z"
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=gone, data={"name": "Moyo", "members": [{"guid": child, "name": "Chipo"}]}),
+        make_event("create-group", entity=group, data={"name": "Banda"}),
+        make_event("delete-entity", entity=gone, data={"why": "moved away"}),
+    )
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    baby = new_id("b")
+    week = [
+        make_event("add-member", entity=gone, data={"members": [{"guid": baby, "name": "Tariro"}]}, timestamp=late),
+        make_event("remove-member", entity=gone, data={"memberId": child}, timestamp=late),
+        make_event("add-member", entity=group, data={"members": [{"guid": newer}]}, timestamp=late),
+        make_event(
+            "record-attendance",
+            entity=newer,
+            data={"sessionId": "s", "date": "2026-01-01", "status": "present"},
+            timestamp=late,
+        ),
+        make_event("update-individual", entity=child, data={"school": "yes"}, timestamp=late),
+    ]
+    await push(admin, program, *week)
+    await look(admin, hub, program)
+    assert (await entity(admin, program, baby)).json()["name"] == "Tariro"
+    assert (await entity(admin, program, child)).json()["data"]["school"] == "yes"
+    assert (await entity(admin, program, group)).json()["memberIds"] == [older]
+    assert [(await entity(admin, program, guid)).status_code for guid in (gone, newer)] == [404, 404]
+    pulled = await admin.get("/api/sync/pull", params={"configId": program, "since": "", "limit": 100})
+    assert {event["guid"] for event in week} <= {event["guid"] for event in pulled.json()["events"]}
+    kept = (await admin.get("/api/conflicts", params={"configId": program})).json()
+    assert newer in str(kept)
+
+
 async def test_nobody_hangs_on_who_was_merged_into_them_nor_on_themselves(admin: AsyncClient, hub: Hub) -> None:
     """Where they are follows from their parent, and so who is told of them."""
     program, older, newer = await registered_twice(admin, hub)
