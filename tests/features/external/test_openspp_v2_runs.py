@@ -179,6 +179,7 @@ async def test_an_edit_that_is_later_than_the_end_there_wins(calling_hub: Any, r
     await program.run()
     [maria] = registry.people
     registry.edit(maria, active=False)
+    calling_hub[0].clock.turn(seconds=1)
     late = {"data": {"firstName": "Ana"}, "timestamp": "2035-01-01T00:00:00.000Z"}
     await program.push(make_event("update-individual", entity=MARIA, **late))
     for _ in range(2):
