@@ -546,10 +546,16 @@ class Undone(Exception):
     """Ends a unit of work that is not to be stored."""
 
 
-async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(alone: Alone) -> None:
-    admin, hub = await alone.admin(), alone.hub
-    if hub.db.dialect == "sqlite":
+@pytest.fixture
+def at_once(alone: Alone) -> Alone:
+    """A hub whose database lets several write at once."""
+    if alone.hub.db.dialect == "sqlite":
         pytest.skip("one writer: they come one after the other")
+    return alone
+
+
+async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(at_once: Alone) -> None:
+    admin, hub = await at_once.admin(), at_once.hub
     program = await archived_program(admin)
     scope = system_scope(TenantId(program))
     call = await hub.devices.admit(scope, {"x-device-id": "tablet-7"})
@@ -568,10 +574,8 @@ async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(alone: Alo
     assert await rows_of(hub, program) == {}
 
 
-async def test_a_purge_waits_for_whoever_is_let_into_the_program(alone: Alone) -> None:
-    admin, hub = await alone.admin(), alone.hub
-    if hub.db.dialect == "sqlite":
-        pytest.skip("one writer: they come one after the other")
+async def test_a_purge_waits_for_whoever_is_let_into_the_program(at_once: Alone) -> None:
+    admin, hub = await at_once.admin(), at_once.hub
     program = await archived_program(admin)
     account = users.Account("late@hub.test", AccountRole.USER, password_hash="x", tenant_ids=[program])
     async with hub.db.transaction() as tx:
@@ -587,10 +591,8 @@ async def archive_and_purge(admin: AsyncClient, hub: Hub, program: str) -> None:
     await purge_to_the_end(admin, hub, program)
 
 
-async def test_a_purge_waits_for_a_citizen_who_is_sent_a_code(alone: Alone) -> None:
-    admin, hub = await alone.admin(), alone.hub
-    if hub.db.dialect == "sqlite":
-        pytest.skip("one writer: they come one after the other")
+async def test_a_purge_waits_for_a_citizen_who_is_sent_a_code(at_once: Alone) -> None:
+    admin, hub = await at_once.admin(), at_once.hub
     program = await make_open_program(admin, "otp")
     await make_citizen(admin, program, phone="+1555")
     scope, now = system_scope(TenantId(program)), hub.clock.now()
@@ -607,10 +609,8 @@ async def test_a_purge_waits_for_a_citizen_who_is_sent_a_code(alone: Alone) -> N
     assert await rows_of(hub, program) == {}
 
 
-async def test_a_purge_waits_for_who_says_something_about_a_review(alone: Alone) -> None:
-    admin, hub = await alone.admin(), alone.hub
-    if hub.db.dialect == "sqlite":
-        pytest.skip("one writer: they come one after the other")
+async def test_a_purge_waits_for_who_says_something_about_a_review(at_once: Alone) -> None:
+    admin, hub = await at_once.admin(), at_once.hub
     program = await make_program(admin)
     sent = await admin.post("/api/reviews/submit", json={"tenantId": program, "formData": make_event()})
     scope = (await hub.auth.staff(admin.headers["Authorization"])).in_tenant(TenantId(program), Action.READ)
