@@ -1,5 +1,6 @@
 """Every adapter of the hub keeps the contract that is shipped for authors of others."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -17,9 +18,11 @@ from datacollect.testing.remote import RemoteSystem
 class TestMock(AdapterContract):
     @pytest.fixture
     def subject(self) -> Iterator[Subject]:
-        registry = MockRegistry(client_id="hub", client_secret="s3cret-of-the-hub")
         config = {"clientId": "hub", "clientSecret": "s3cret-of-the-hub"}
-        with RemoteSystem(registry.handle) as system:
+        with (
+            contextlib.closing(MockRegistry(client_id="hub", client_secret="s3cret-of-the-hub")) as registry,
+            RemoteSystem(registry.handle) as system,
+        ):
             section = {"type": "mock", "url": system.url, "adapterConfig": config}
             yield Subject(
                 kind=mock.KIND,

@@ -1,5 +1,7 @@
 """The registry that ships is strict about what it takes, so that an adapter which works with it works."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,9 @@ class Caller:
 
 
 @pytest.fixture
-def call() -> Caller:
-    return Caller(MockRegistry(client_id="hub", client_secret="s3cret"))
+def call() -> Iterator[Caller]:
+    with contextlib.closing(MockRegistry(client_id="hub", client_secret="s3cret")) as registry:
+        yield Caller(registry)
 
 
 CARD = {"identifier_type": "card", "identifier_value": "7", "identifier_scheme_id": "urn:cards"}

@@ -101,7 +101,8 @@ async def plans_of(hub: Hub, statements: list[str], *, reading: bool = False) ->
 
 
 async def _explain_sqlite(tx: Tx, sql: str) -> list[str]:
-    count = max([0, *map(int, re.findall(r"\?(\d+)", sql))]) or len(re.findall(r"\?|(?<!:):\w+", sql))
+    sql = re.sub(r"(?<!:):\w+", "?", sql)
+    count = max([0, *map(int, re.findall(r"\?(\d+)", sql))]) or sql.count("?")
     return [row[3] for row in await tx.fetch(f"EXPLAIN QUERY PLAN {sql}", *["[]"] * count)]
 
 

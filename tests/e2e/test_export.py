@@ -1,6 +1,7 @@
 """`datacollect export` and `import` as an operator runs them, and the export's route on a real socket."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import stat
@@ -154,7 +155,7 @@ async def test_a_file_that_breaks_off_on_the_way_does_not_arrive_as_a_whole_one(
             query = {"configId": PROGRAM}
             whole = await client.get("/api/entities/export", params=query)
             assert len(json.loads(whole.content)["events"]) == 3000
-            with sqlite3.connect(folder / "hub.sqlite3") as connection:
+            with contextlib.closing(sqlite3.connect(folder / "hub.sqlite3")) as connection, connection:
                 connection.execute("UPDATE events SET origin = 'moon' WHERE position = 2500")
             for format in ("json", "ndjson", "csv"):
                 with pytest.raises(httpx2.RemoteProtocolError):
@@ -191,9 +192,8 @@ async def test_a_database_with_tables_of_something_else_is_refused_in_one_line(
     await asyncio.to_thread(run, "export", PROGRAM, "--out", str(tmp_path / "kept.json"))
     other = tmp_path / "other"
     other.mkdir()
-    with sqlite3.connect(other / "hub.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(other / "hub.sqlite3")) as database:
         database.execute("CREATE TABLE users (id)")
-    database.close()
     for name in ("POSTGRES", "DATABASE_URL"):
         environment.pop(name, None)
     environment["DATA_DIR"] = str(other)
