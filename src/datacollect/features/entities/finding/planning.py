@@ -134,7 +134,7 @@ def _few_by(scope: TenantScope, wanted: Wanted) -> list[Guids]:
 
 
 def _marked(sql: Sql, *, mark: EntityMark) -> str:
-    return f"SELECT guid FROM (SELECT '' AS guid WHERE false UNION {mark(sql.tenant)}) AS marked"
+    return statements.each_once(f"SELECT '' AS guid WHERE false UNION ALL {mark(sql.tenant)}")
 
 
 def _many_by(wanted: Wanted) -> list[Guids]:

@@ -207,9 +207,11 @@ def _children(sql: Sql, parents: str, child: str, column: str) -> str:
 def below(sql: Sql, parent: str) -> str:
     """The members of a group, and who names it as the parent."""
     bound = sql.bind(parent)
+    # SQLite 3.53 joins the two in the order of guids, and would read all of the program's for that.
+    index = "INDEXED BY ix_entities_parent" if sql.is_sqlite else ""
     return (
         f"SELECT m.member_guid AS guid FROM members m WHERE m.tenant_id = {sql.tenant} AND m.group_guid = {bound} AND m.present"
-        f" UNION SELECT e.guid FROM entities e WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = {bound}"
+        f" UNION SELECT e.guid FROM entities e {index} WHERE e.tenant_id = {sql.tenant} AND e.parent_guid = {bound}"
     )
 
 
