@@ -38,7 +38,8 @@ class Caller:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            with error:
+                return error.code, json.load(error)
 
     def sign_in(self, email: str, password: str) -> int:
         status, answer = self.send("/api/users/login", {"email": email, "password": password})
