@@ -12,7 +12,8 @@ from datacollect.kernel.errors import DataCollectError
 
 SERVER_MANAGED_KEYS = frozenset({"externalId", "identifierType"})
 """Keys of `data` that only trusted pulls and adapter write-backs may set: they choose the external record that an
-adapter overwrites with the hub's own credentials. Stripped from everything clients send, at every depth."""
+adapter overwrites with the hub's own credentials. Stripped from everything clients send, where they would become a field
+of an entity."""
 
 
 class Origin(StrEnum):
@@ -136,20 +137,24 @@ def require_complete(event: Event) -> None:
             raise IncompleteEvent(message, path=[name])
 
 
-def without_server_managed(value: dict[str, Any]) -> dict[str, Any]:
-    """The same object without the keys that only the hub may set, at every depth; itself when it has none."""
-    return _stripped(value) if _holds_managed(value) else value
+def without_server_managed(data: dict[str, Any]) -> dict[str, Any]:
+    """The same data without the keys that only the hub may set; itself when it has none.
+
+    Of the data itself and of its members' objects: deeper ones are part of a form's answer.
+    """
+    return _stripped(data) if _holds_managed(data) else data
 
 
-def _holds_managed(value: Any) -> bool:
-    if isinstance(value, dict):
-        return not SERVER_MANAGED_KEYS.isdisjoint(value) or any(
-            _holds_managed(item) for item in value.values() if isinstance(item, dict | list)
-        )
-    return any(_holds_managed(item) for item in value if isinstance(item, dict | list))
+def _holds_managed(data: dict[str, Any]) -> bool:
+    if not SERVER_MANAGED_KEYS.isdisjoint(data):
+        return True
+    members = data.get("members")
+    return isinstance(members, list) and any(_holds_managed(one) for one in members if isinstance(one, dict))
 
 
-def _stripped(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _stripped(item) for key, item in value.items() if key not in SERVER_MANAGED_KEYS}
-    return [_stripped(item) for item in value] if isinstance(value, list) else value
+def _stripped(data: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in data.items() if key not in SERVER_MANAGED_KEYS}
+    members = kept.get("members")
+    if isinstance(members, list):
+        kept["members"] = [_stripped(one) if isinstance(one, dict) else one for one in members]
+    return kept

@@ -157,10 +157,10 @@ async def test_merged_data_cannot_choose_the_external_record(admin: AsyncClient)
     program = await make_program(admin)
     await collide(admin, program)
     [conflict] = (await conflicts_of(admin, program))["conflicts"]
-    merged = {"age": 9, "externalId": "12", "nested": {"identifierType": "x", "kept": 1}}
+    merged = {"age": 9, "externalId": "12", "papers": {"identifierType": "x"}}
     assert (await decide(admin, program, conflict["guid"], resolution="merged", mergedData=merged)).status_code == 200
     data = await data_of(admin, program)
-    assert data["nested"] == {"kept": 1}
+    assert data["papers"] == {"identifierType": "x"}
     assert "externalId" not in data
 
 

@@ -111,11 +111,13 @@ async def test_a_program_that_refuses_what_its_forms_do_not_let_pass_does_so_her
 
 
 async def test_server_managed_fields_never_get_through(world: World) -> None:
-    event = make_event(data={"name": "Ana", "externalId": "x", "deep": {"identifierType": "y", "kept": 1}})
+    event = make_event(
+        data={"name": "Ana", "externalId": "x", "identifierType": "y", "papers": {"identifierType": "z"}}
+    )
     review = await world.agent.submitted(event)
     await world.supervisor.done(review, "approve")
     [pulled] = await pull_all(world.admin, world.program)
-    assert pulled["data"] == {"name": "Ana", "deep": {"kept": 1}}
+    assert pulled["data"] == {"name": "Ana", "papers": {"identifierType": "z"}}
 
 
 async def test_what_is_submitted_takes_the_right_to_do_it(world: World) -> None:

@@ -100,6 +100,7 @@ def test_a_programs_list_decides_and_never_shows_what_is_internal() -> None:
         "street": "Main",
         "zip": "100",
         "geo": [1, 2],
+        "externalId": "x",
     }
     assert forms(fields=()).visible_in(DATA, "individual") == {}
 
@@ -250,7 +251,8 @@ def test_a_report_is_kept_as_the_form_asks_for_it_and_must_be_complete() -> None
 
 def test_a_report_without_a_form_keeps_what_is_sent() -> None:
     report = correction(None, standalone=True)
-    assert checked(forms(report), report, own(), {"what": {"x": 1, "externalId": "7"}}).data == {"what": {"x": 1}}
+    what = {"x": 1, "externalId": "7"}
+    assert checked(forms(report), report, own(), {"what": what, "externalId": "7"}).data == {"what": what}
 
 
 def test_many_mistakes_are_told_up_to_a_limit() -> None:

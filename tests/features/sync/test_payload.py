@@ -1,5 +1,6 @@
 """What a push body must look like, and what becomes of it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -98,15 +99,26 @@ def test_all_issues_are_reported_at_once() -> None:
     ]
 
 
-def keys_of(value: Any) -> set[str]:
-    if isinstance(value, dict):
-        return set(value).union(*map(keys_of, value.values()))
-    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+def written_by(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The objects whose keys become fields of entities."""
+    yield data
+    members = data.get("members")
+    for member in members if isinstance(members, list) else ():
+        if isinstance(member, dict):
+            yield from written_by(member)
 
 
-@given(st.dictionaries(st.sampled_from([*SERVER_MANAGED_KEYS, "name"]), json_values))
-def test_keys_that_only_the_hub_may_set_are_removed_at_every_depth(data: dict[str, Any]) -> None:
+@given(st.dictionaries(st.sampled_from([*SERVER_MANAGED_KEYS, "name", "members"]), json_values))
+def test_keys_that_only_the_hub_may_set_become_no_fields(data: dict[str, Any]) -> None:
     clean = without_server_managed(data)
-    assert keys_of(clean) == keys_of(clean) - SERVER_MANAGED_KEYS
-    if not keys_of(data) & SERVER_MANAGED_KEYS:
-        assert clean == data
+    assert all(SERVER_MANAGED_KEYS.isdisjoint(one) for one in written_by(clean))
+    if all(SERVER_MANAGED_KEYS.isdisjoint(one) for one in written_by(data)):
+        assert clean is data
+
+
+def test_an_answer_of_a_form_keeps_them_inside() -> None:
+    papers = {"papers": [{"identifierType": "passport", "number": "C01X"}], "clinic": {"externalId": 7}}
+    member = {"guid": "m", "externalId": "x", "members": [{"guid": "n", "identifierType": "y"} | papers]}
+    told = {"externalId": "x", "members": [member, "none"]} | papers
+    kept = {"members": [{"guid": "m", "members": [{"guid": "n"} | papers]}, "none"]} | papers
+    assert without_server_managed(told) == kept
