@@ -155,6 +155,23 @@ async def test_what_is_said_of_an_entity_whose_creation_was_refused_is_out_of_sc
     assert [one["reason"] for one in answer["failed"]] == ["out_of_scope", "out_of_scope", "unknown_entity"]
 
 
+async def test_a_record_of_somebody_unknown_is_told_so_and_of_somebody_refused_is_out_of_scope(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    headers = await agent.of(program, areaIds=["A1"])
+    batch = (
+        make_event("create-record", entity="r-1", data={"parentId": "unheard-of", "weight": 3}),
+        make_event("update-record", entity="r-1", data={"weight": 4}),
+        person("A2", "p-2"),
+        make_event("create-record", entity="r-2", data={"parentId": "p-2", "weight": 3}),
+        make_event("update-record", entity="r-2", data={"weight": 4}),
+    )
+    failed = (await agent.push(program, headers, *batch)).json()["failed"]
+    assert [one["reason"] for one in failed] == ["unknown_entity"] * 2 + ["out_of_scope"] * 3
+    assert (failed[0]["code"], failed[0]["path"]) == ("UNKNOWN_ENTITY", ["data", "parentId"])
+
+
 async def test_what_cannot_be_applied_ends_the_push_whatever_was_out_of_scope(
     admin: AsyncClient, agent: Agents
 ) -> None:

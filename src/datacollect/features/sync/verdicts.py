@@ -5,6 +5,7 @@ from typing import Any
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import Rejection, stop_at_first
+from datacollect.features.entities.entity import parent_in
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach
 
 Refused = tuple[int, EventRejected]
@@ -26,17 +27,20 @@ class Refusals:
     def note(self, rejection: Rejection) -> None:
         if isinstance(rejection.reason, OutOfReach):
             self._out_of_reach.append(rejection)
-            if rejection.event.type.startswith("create-"):
+            is_refused = not isinstance(self.judged(rejection), EntityUnknownInReach)
+            if is_refused and rejection.event.type.startswith("create-"):
                 self._not_created.add(rejection.event.entity_guid)
         elif self._atomic:
             stop_at_first(rejection)
 
     def judged(self, rejection: Rejection) -> EventRejected:
-        """The reason to tell: what is said of an entity whose creation was refused is out of scope, not unknown."""
-        reason = rejection.reason
-        if isinstance(reason, EntityUnknownInReach) and rejection.event.entity_guid in self._not_created:
-            return OutOfReach(path=reason.path)
-        return reason
+        """The reason to tell: what is said of an entity whose creation was refused is out of scope, not unknown. So is a
+        record of one."""
+        event, reason = rejection.event, rejection.reason
+        if not isinstance(reason, EntityUnknownInReach):
+            return reason
+        unknown = event.entity_guid if reason.path == ["entityGuid"] else parent_in(event.data)
+        return OutOfReach(path=reason.path) if unknown in self._not_created else reason
 
     def to_wire(self) -> list[dict[str, Any]]:
         """The events that were out of reach, as an atomic push is told."""
