@@ -653,6 +653,7 @@ async def test_what_is_written_while_it_leaves_a_window_comes_complete(alone: Al
     alone.clock.turn(seconds=30 * DAY_SECONDS - 60)
     await alone.admin()
     headers = await agent.of(program, timeWindow={"type": "rolling", "days": 30})
+    await agent.pull_all(program, headers)
     recent = person("A1", "other")
     await push(admin, program, recent)
     assert guids(await agent.pull_all(program, headers))[-1] == recent["guid"]
@@ -688,6 +689,22 @@ async def test_who_is_saved_unchanged_with_a_group_comes_back_into_a_window_comp
     for event in later:
         held |= event["data"]
     assert held == {"name": "Ana", "area_id": "A1", "age": 1, "sex": "f"}
+
+
+async def test_who_was_made_inside_a_group_before_anybody_had_a_window_is_in_it_complete(alone: Alone) -> None:
+    """Of a member that was edited lately only the edit came: the group it was made in had not changed for longer."""
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    member = {"guid": "e", "name": "Ana", "age": 1}
+    await push(admin, program, make_event("create-group", entity="g", data={"name": "G", "members": [member]}))
+    alone.clock.turn(seconds=40 * DAY_SECONDS)
+    await alone.admin()
+    await push(admin, program, make_event("update-individual", entity="e", data={"sex": "f"}))
+    headers = await agent.of(program, timeWindow={"type": "rolling", "days": 30})
+    got = await agent.pull_all(program, headers)
+    assert {event["entityGuid"] for event in got} == {"e"}
+    assert got[-1]["data"] == {"name": "Ana", "age": 1, "sex": "f"}
 
 
 async def test_a_fixed_floor_is_a_window_too(alone: Alone) -> None:

@@ -1,9 +1,10 @@
 """Reading a part of a program's log.
 
 Nobody pays for it who does not use it: a log is filed by place (`places.py`) from the first reader on whose scope is
-limited. What was there before is filed as one snapshot of each entity, in batches, by the pulls of such readers: a
-small program's first one does it all, a large one's are told to come again. Each batch is a transaction under the log's
-lock and notes how far it has come, so that several processes, or a restart in the middle, file nothing twice.
+limited, by a time window too: who was made inside a group's event has no history that could come by itself. What was
+there before is filed as one snapshot of each entity, in batches, by the pulls of such readers: a small program's first
+one does it all, a large one's are told to come again. Each batch is a transaction under the log's lock and notes how far
+it has come, so that several processes, or a restart in the middle, file nothing twice.
 """
 
 from dataclasses import replace
@@ -29,9 +30,7 @@ async def is_filed_for(view: Reading, log: EventLog, scope: TenantScope, sync_sc
     """Whether a reader of this scope can be served from what is filed."""
     head = await log.head(view, scope)
     scoping = head.scoping if head else None
-    if scoping is None or _with_window(scoping, sync_scope) != scoping:
-        return False
-    return scoping.is_ready or not sync_scope.is_bounded
+    return scoping is not None and scoping.is_ready and _with_window(scoping, sync_scope) == scoping
 
 
 async def begin_filing(
@@ -62,8 +61,7 @@ async def _file_batch(
     """File the next entities; true when all are."""
     head = await log.lock(tx, scope)
     scoping = _widened(head, sync_scope)
-    if scoping.prepared_to is None or not sync_scope.is_bounded:
-        # Who has a time window only reads the whole log; from now on it tells them what comes into their window.
+    if scoping.prepared_to is None:
         await log.set_scoping(tx, scope, scoping)
         return True
     entities = await entities_after(tx, scope, scoping.prepared_to, limit=_BATCH)
