@@ -6,6 +6,8 @@ from fastapi import APIRouter
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from datacollect.http.entity_paths import keep_written_slashes
+
 
 class Crossroads:
     """In front of a router: asks, in their order, only routes that may begin as the path does, with its first two words.
@@ -18,7 +20,10 @@ class Crossroads:
         self._ways: dict[str, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        beginning = _beginning(scope["path"]) if scope["type"] == "http" else ""
+        beginning = ""
+        if scope["type"] == "http":
+            keep_written_slashes(scope)
+            beginning = _beginning(scope["path"])
         await (self._ways.get(beginning) or self._way(beginning))(scope, receive, send)
 
     def _way(self, beginning: str) -> ASGIApp:

@@ -100,7 +100,7 @@ def _framed(headers: "list[tuple[bytes, bytes]]", identifier: str, path: str) ->
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     # The route's template, not the path: paths hold guids and even e-mail addresses. Status 0: the client went away.
     route = scope.get("route")
-    template = getattr(route, "path", "unmatched")
+    template = getattr(route, "path_format", "unmatched")
     level = _log.debug if template.startswith("/health") and status < 500 else _log.info
     level(
         "request.finished",

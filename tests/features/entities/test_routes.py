@@ -167,11 +167,16 @@ async def test_values_come_back_as_they_were_sent(admin: AsyncClient, program: s
     assert (await get(admin, program, "/p-1")).json()["data"] == data
 
 
-@pytest.mark.parametrize("guid", ["näme", "a b", "a%2Fb", "?x=1", "'; --"])
+@pytest.mark.parametrize("guid", ["näme", "a b", "a%2Fb", "?x=1", "'; --", "PH/01", "/a/members", "//"])
 async def test_a_guid_may_be_any_text(admin: AsyncClient, program: str, guid: str) -> None:
-    await send(admin, program, person(guid))
-    answer = await admin.get(f"/api/entities/{_quoted(guid)}", params={"configId": program})
-    assert answer.json()["guid"] == guid
+    await send(admin, program, make_event("create-group", entity=guid, data={"name": "G"}))
+    quoted = _quoted(guid)
+    assert (await get(admin, program, f"/{quoted}")).json()["guid"] == guid
+    assert (await get(admin, program, f"/{quoted}/members")).json() == []
+    assert [event["entityGuid"] for event in (await get(admin, program, f"/{quoted}/events")).json()] == [guid]
+    assert len((await get(admin, program, f"/{quoted}/history")).json()["history"]) == 1
+    attached = await admin.get(f"/api/attachments/entity/{quoted}", params={"configId": program})
+    assert attached.json()["attachments"] == []
 
 
 def _quoted(text: str) -> str:

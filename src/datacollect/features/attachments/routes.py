@@ -38,6 +38,7 @@ from datacollect.features.attachments.schemas import (
 from datacollect.http.body import ProgramBody
 from datacollect.http.conditional import holds
 from datacollect.http.current import CurrentHub
+from datacollect.http.entity_paths import any_text
 from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, Entered, InProgram
@@ -212,7 +213,7 @@ async def list_pending_attachments(
 
 
 @router.get(
-    "/entity/{entityGuid}",
+    f"/entity/{any_text('entityGuid')}",
     summary="Attachments of an entity",
     response_model=AttachmentList,
     responses=errors(400, texts={404: _NO_PROGRAM}),

@@ -9,6 +9,7 @@ from datacollect.features.entities import service
 from datacollect.features.entities.schemas import CountByForm, EntityCount, EntityView, MemberView
 from datacollect.features.entities.views import view_of, view_with_members
 from datacollect.http.current import CurrentHub
+from datacollect.http.entity_paths import any_text
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.identity import Action
@@ -40,7 +41,7 @@ async def count_entities_by_form(hub: CurrentHub, reader: Reader) -> Response:
     return _json(forms)
 
 
-@router.get("/{guid}", summary="One entity", response_model=EntityView, responses=_NO_ENTITY)
+@router.get(f"/{any_text('guid')}", summary="One entity", response_model=EntityView, responses=_NO_ENTITY)
 async def get_entity(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The entity as it is now, a group with its members."""
     scope = reader.scope
@@ -50,7 +51,9 @@ async def get_entity(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     return _json(view_with_members(shown))
 
 
-@router.get("/{guid}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY)
+@router.get(
+    f"/{any_text('guid')}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY
+)
 async def list_members(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The group's members in the order in which they joined, at most 10,000."""
     scope = reader.scope

@@ -12,6 +12,7 @@ from datacollect.features.history import service
 from datacollect.features.history.errors import InvalidHistoryQuery
 from datacollect.features.history.schemas import EntityHistory, EventView
 from datacollect.http.current import CurrentHub
+from datacollect.http.entity_paths import any_text
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import format_timestamp
@@ -29,7 +30,7 @@ _CURSOR = re.compile(r"[0-9]{1,18}")
 
 
 @router.get(
-    "/{guid}/events",
+    f"/{any_text('guid')}/events",
     summary="Events of an entity",
     response_model=list[EventView],
     responses=errors(400, texts={404: "There is no such program."}),
@@ -50,7 +51,7 @@ async def list_entity_events(guid: Guid, hub: CurrentHub, reader: Reader) -> Res
 
 
 @router.get(
-    "/{guid}/history",
+    f"/{any_text('guid')}/history",
     summary="What each event did to an entity",
     response_model=EntityHistory,
     responses=errors(400, texts={404: "There is no such program, or no event has touched such an entity in it."}),
