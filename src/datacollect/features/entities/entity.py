@@ -158,7 +158,11 @@ def parents_in(data: Mapping[str, Any]) -> Iterator[str]:
 def _id_in(data: Mapping[str, Any], key: str) -> str | None:
     """A text that can be an id: longer ones cannot be looked up."""
     value = text_in(data, key)
-    return value if value is None or len(value.encode(errors="surrogatepass")) <= LONGEST_GUID_BYTES else None
+    return value if value is None or fits_index(value) else None
+
+
+def fits_index(guid: str) -> bool:
+    return len(guid.encode(errors="surrogatepass")) <= LONGEST_GUID_BYTES
 
 
 def items_in(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from datacollect.features.entities.entity import (
     LONGEST_GUID_BYTES,
     Kind,
     LostWrite,
+    fits_index,
     set_fields,
     stamp_of,
     text_in,
@@ -112,7 +113,7 @@ def _read_member(member: Any, path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _require_storable(guid: str, path: Path) -> None:
-    if len(guid.encode(errors="surrogatepass")) > LONGEST_GUID_BYTES:
+    if not fits_index(guid):
         raise InvalidMemberData(f"A member's guid may have at most {LONGEST_GUID_BYTES} bytes.", path=path)
 
 
