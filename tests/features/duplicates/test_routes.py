@@ -128,6 +128,16 @@ async def test_the_same_decision_told_twice_is_one_and_another_is_too_late(admin
     assert (await entity(admin, program, older)).status_code == 200
 
 
+async def test_that_the_other_one_was_deleted_is_not_told_as_done(admin: AsyncClient, hub: Hub) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, shouldDeleteNewItem=True)).status_code == 200
+    late = await resolve(admin, program, older, newer, shouldDeleteNewItem=True)
+    assert (late.status_code, late.json()["code"]) == (404, "DUPLICATE_PAIR_NOT_FOUND")
+    again = await resolve(admin, program, newer, older, shouldDeleteNewItem=True)
+    assert (again.status_code, again.json()["pair"]["status"]) == (200, "deleted")
+    assert (await entity(admin, program, older)).status_code == 200
+
+
 async def test_what_is_no_pair_is_refused_and_nothing_is_deleted(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     one, other = new_id("a"), new_id("b")

@@ -16,7 +16,13 @@ from datacollect.features.duplicates.merging import resolution
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.entities.entity import Entity, Kind
-from datacollect.features.entities.service import Summary, entities_by_guid, summaries_of, within_reach
+from datacollect.features.entities.service import (
+    Summary,
+    entities_by_guid,
+    positions_of,
+    summaries_of,
+    within_reach,
+)
 from datacollect.features.tenants.asked import matching_of
 from datacollect.jobs import JobId, enqueue
 from datacollect.kernel.clock import Millis
@@ -81,9 +87,11 @@ async def decide(
     # The log first, as every push does: what the two hold must not change between reading it and the events.
     await log.lock(tx, scope)
     found = await queries.find_pair(tx, scope, pair)
-    if found is None or (found.status is not Status.OPEN and not _is_decided_so(found, decision)):
+    if found is None:
         raise PairNotFound()
     if found.status is not Status.OPEN:
+        if not await _is_decided_so(tx, scope, found, decision):
+            raise PairNotFound()
         return found
     events = await _events(tx, scope, tenant, decision, user_id=scope.actor.event_user_id, now=now)
     try:
@@ -97,12 +105,14 @@ async def decide(
     return decided
 
 
-def _is_decided_so(found: FoundPair, decision: Decision) -> bool:
+async def _is_decided_so(view: Reading, scope: TenantScope, found: FoundPair, decision: Decision) -> bool:
     match decision.resolution:
         case Resolution.KEEP_BOTH:
             return found.status is Status.NOT_A_DUPLICATE
         case Resolution.DELETE_NEW:
-            return found.status is Status.DELETED and found.decided_by is not None
+            # The pair does not say which of the two was deleted.
+            is_there = bool(await positions_of(view, scope, [decision.merged]))
+            return found.status is Status.DELETED and found.decided_by is not None and not is_there
         case Resolution.MERGE:
             return found.status is Status.MERGED and found.survivor == decision.kept
 
