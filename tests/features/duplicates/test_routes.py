@@ -13,7 +13,7 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.accounts import bearer, login, make_person
+from tests.accounts import assert_refused, bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull, pull_all, pull_audit, push
 from tests.features.conftest import Alone, Installation
 
@@ -145,6 +145,13 @@ async def test_what_is_no_pair_is_refused_and_nothing_is_deleted(admin: AsyncCli
     answer = await resolve(admin, program, one, other, shouldDeleteNewItem=True)
     assert (answer.status_code, answer.json()["message"]) == (404, "Duplicate pair not found")
     assert (await entity(admin, program, one)).status_code == 200
+
+
+async def test_a_program_that_is_not_there_is_told_with_its_id(admin: AsyncClient) -> None:
+    listed = await admin.get("/api/potential-duplicates", params={"configId": "no-such-program"})
+    for answer in (listed, await resolve(admin, "no-such-program", "a", "b")):
+        assert_refused(answer, 404, "App instance not found", "TENANT_NOT_FOUND")
+        assert (answer.json()["status"], answer.json()["configId"]) == ("error", "no-such-program")
 
 
 @pytest.mark.parametrize(

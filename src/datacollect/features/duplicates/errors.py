@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from datacollect.kernel.errors import Conflict, InvalidPayload, InvalidRequest, NotFound
+from datacollect.kernel.errors import Conflict, InvalidPayload, InvalidRequest, NotFound, TenantNotFound
 
 _STATUS_ERROR: Mapping[str, Any] = {"status": "error"}
+
+
+class PairsProgramNotFound(TenantNotFound):
+    """App instance not found"""
+
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
 class PairNotFound(NotFound):

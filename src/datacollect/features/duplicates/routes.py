@@ -7,7 +7,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from datacollect.features.duplicates import service
-from datacollect.features.duplicates.errors import GuidsRequired, InvalidCheck, InvalidDecision, InvalidPairsQuery
+from datacollect.features.duplicates.errors import (
+    GuidsRequired,
+    InvalidCheck,
+    InvalidDecision,
+    InvalidPairsQuery,
+    PairsProgramNotFound,
+)
 from datacollect.features.duplicates.model import Pair, Status
 from datacollect.features.duplicates.schemas import (
     DuplicateCheck,
@@ -43,12 +49,13 @@ _PAGING = {
 }
 _NO_PROGRAM = errors(400, texts={404: "There is no running program of that id."})
 
-Reader = Annotated[Entered, Depends(InProgram(Action.READ, whole=True))]
-Judge = Annotated[
-    Entered, Depends(InProgram(Action.APPROVE, whole=True, body=ProgramBody(PairDecision, refused=InvalidDecision)))
-]
-Asker = Annotated[Entered, Depends(InProgram(Action.READ, body=ProgramBody(DuplicateCheck, refused=InvalidCheck)))]
-Sweeper = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True))]
+_DECIDED = ProgramBody(PairDecision, refused=InvalidDecision)
+_ASKED = ProgramBody(DuplicateCheck, refused=InvalidCheck)
+
+Reader = Annotated[Entered, Depends(InProgram(Action.READ, whole=True, missing=PairsProgramNotFound))]
+Judge = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True, body=_DECIDED, missing=PairsProgramNotFound))]
+Asker = Annotated[Entered, Depends(InProgram(Action.READ, body=_ASKED, missing=PairsProgramNotFound))]
+Sweeper = Annotated[Entered, Depends(InProgram(Action.APPROVE, whole=True, missing=PairsProgramNotFound))]
 
 
 @router.get(
