@@ -589,12 +589,15 @@ async def test_who_is_put_out_while_many_are_approved_approves_no_more(hub: Hub,
 
 
 async def test_many_are_an_array(world: World) -> None:
-    answer = await world.client.post("/api/reviews/bulk-approve", json={}, headers=world.supervisor.headers)
-    assert_refused(answer, 400, "Missing or invalid reviewIds array")
-    answer = await world.client.post(
-        "/api/reviews/bulk-approve", json={"reviewIds": "x"}, headers=world.supervisor.headers
-    )
-    assert answer.status_code == 400
+    async def bulk(**body: Any) -> Any:
+        return await world.client.post("/api/reviews/bulk-approve", json=body, headers=world.supervisor.headers)
+
+    assert_refused(await bulk(), 400, "Missing or invalid reviewIds array")
+    for ids, where in (("x", []), ([1], [0]), (["x"] * 501, [])):
+        answer = await bulk(reviewIds=ids)
+        assert_refused(answer, 400, "Missing or invalid reviewIds array")
+        assert answer.json()["details"][0]["path"] == ["reviewIds", *where]
+    assert_refused(await bulk(reviewIds=["x"], force="x"), 400, "Invalid payload")
 
 
 # -- the queue

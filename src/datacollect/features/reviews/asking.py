@@ -2,6 +2,8 @@
 tells of one review."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import structlog
@@ -18,7 +20,7 @@ from datacollect.http.decoding import validated
 from datacollect.http.hub import Hub
 from datacollect.http.policy import ByObject
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import InvalidPayload, TenantMismatch, TenantNotFound
+from datacollect.kernel.errors import InvalidPayload, InvalidRequest, TenantMismatch, TenantNotFound
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -29,6 +31,7 @@ NOT_FOUND = {404: "There is no such review, it is beyond your areas, or its prog
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,3}")
 _CURSOR = re.compile(r"([0-9]{1,15})\.([0-9a-f-]{36})")
+_NO_REFUSALS: Mapping[str, type[InvalidRequest]] = MappingProxyType({})
 
 
 def of_review(action: Action) -> Any:
@@ -45,21 +48,28 @@ ReviewId = Annotated[str, Path(alias="id", description="The review's `id`.")]
 Reader = Annotated[TenantScope, of_review(Action.READ)]
 
 
-def review_body(model: type[BaseModel], *, required: bool = True) -> Any:
-    """As `json_body`; what the model does not take is refused as `InvalidReviewBody`."""
-    return Depends(_ReviewBody(model, required=required))
+def review_body(
+    model: type[BaseModel], *, required: bool = True, refusals: Mapping[str, type[InvalidRequest]] = _NO_REFUSALS
+) -> Any:
+    """As `json_body`; what the model does not take is refused as `InvalidReviewBody`, and where the contract has words of
+    its own for a member, as `refusals` say."""
+    return Depends(_ReviewBody(model, required=required, refusals=refusals))
 
 
 class _ReviewBody(JsonBody):
-    def __init__(self, model: type[BaseModel], *, required: bool) -> None:
+    def __init__(self, model: type[BaseModel], *, required: bool, refusals: Mapping[str, type[InvalidRequest]]) -> None:
         super().__init__(model)
         self.required = required
+        self._refusals = refusals
 
     async def __call__(self, request: Request) -> Any:
         document = await read_json(request) if self.required or await read_body(request) else {}
         try:
             return validated(self.model, document)
         except InvalidPayload as invalid:
+            for member, refusal in self._refusals.items():
+                if any(issue["path"][:1] == [member] for issue in invalid.issues):
+                    raise refusal(details=invalid.issues) from None
             raise InvalidReviewBody(invalid.issues, details=invalid.issues) from None
 
 

@@ -171,7 +171,7 @@ async def approve_several_reviews(
     request: Request,
     hub: CurrentHub,
     actor: Anybody,
-    body: Annotated[schemas.BulkApprove, review_body(schemas.BulkApprove)],
+    body: Annotated[schemas.BulkApprove, review_body(schemas.BulkApprove, refusals={"reviewIds": MissingReviewIds})],
 ) -> dict[str, Any]:
     """Each in a transaction of its own, by the rights that the caller then has in its own program. Ids that are unknown,
     and those of programs where the caller may not approve, are left out; 403 if that is all of them."""
