@@ -12,12 +12,17 @@ from datacollect.features.audit import queries as audit_queries
 from datacollect.features.reviews import queries
 from datacollect.features.selfservice import export
 from datacollect.features.selfservice.service import SUBMISSIONS
+from datacollect.features.sync.payload import read_push
+from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
 from tests.citizens import change_citizen, make_citizen, make_open_program, token_of
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
 from tests.features.selfservice.conftest import BIRTH, PERSON, MakeCitizen
+from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +33,15 @@ async def data_of(admin: AsyncClient, program: str, guid: str) -> dict[str, Any]
     answer = await admin.get(f"/api/entities/{guid}", params={"configId": program})
     data: dict[str, Any] = answer.json()["data"]
     return data
+
+
+async def read_by(asked: list[str]) -> None:
+    """Somebody's record has been read for them, after it was looked at for their sign-in, and they go on to their turn."""
+    is_read = False
+    while not is_read:
+        for _ in range(200):
+            await asyncio.sleep(0)
+        is_read = any("entities" in sql for sql in hot(asked)[1:])
 
 
 # -- seeing
@@ -117,6 +131,30 @@ async def test_a_change_is_applied_at_once_where_nobody_has_to_look(citizen: Mak
         {"village": "Da Lat"},
     )
     assert [one["status"] for one in await ana.submissions()] == ["approved"]
+
+
+async def test_what_the_form_does_not_show_of_an_object_stays_as_it_is_when_its_turn_comes(
+    citizen: MakeCitizen, admin: AsyncClient, hub: Hub
+) -> None:
+    home = {"type": "container", "key": "home", "components": [{"type": "number", "key": "rooms"}]}
+    one = await citizen(
+        config={"entityForms": [PERSON | {"formio": {"components": [home]}, "dependsOn": None}]},
+        data={"home": {"rooms": 3, "checked": "no"}},
+        allowedForms=["individual"],
+    )
+    scope = system_scope(TenantId(one.program))
+    tenant = await hub.tenants.find(TenantId(one.program))
+    assert tenant is not None
+    by_staff = make_event("update-individual", entity=one.guid, data={"home": {"rooms": 3, "checked": "yes"}})
+    async with hub.db.transaction(scope) as tx:
+        [event] = read_push({"events": [by_staff]}).events
+        await hub.log.append(tx, scope, tenant, [event])
+        with hub.db.statements.record() as asked:
+            sending = asyncio.create_task(one.submit(home={"rooms": 4}))
+            async with asyncio.timeout(60):
+                await read_by(asked)
+    assert (await sending).json()["status"] == "success"
+    assert (await data_of(admin, one.program, one.guid))["home"] == {"rooms": 4, "checked": "yes"}
 
 
 async def test_require_review_means_that_somebody_looks(citizen: MakeCitizen, admin: AsyncClient) -> None:

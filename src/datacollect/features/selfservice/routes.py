@@ -109,16 +109,18 @@ async def submit_own_change(hub: CurrentHub, here: InOwnRecord, sent: Annotated[
     Only fields that the form asks for can be set, and none that citizens sign in with: an attempt is refused field by
     field in `details`. The same `submissionGuid` again is the same submission.
     """
-    scope, body, now = here.scope, sent.value, hub.clock.now()
+    scope, body = here.scope, sent.value
     wish = service.Wish(body.form_type, body.form_data, body.submission_guid, body.replaces)
-    async with hub.db.reading(scope) as view:
-        review = await service.find_same(view, scope, here.own, wish)
-        entity = None if review else await service.read_record(view, scope, here.own.entity_guid)
-    if entity is not None:
-        submission = service.submission_of(here.forms, service.own_of(entity), here.own, wish, now=now)
-        async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
-            review = await service.submit(tx, hub.log, scope, here.tenant, submission, now=now)
-    assert review is not None
+    review = None
+    while review is None:
+        now = hub.clock.now()
+        async with hub.db.reading(scope) as view:
+            review = await service.find_same(view, scope, here.own, wish)
+            entity = None if review else await service.read_record(view, scope, here.own.entity_guid)
+        if entity is not None:
+            submission = service.submission_of(here.forms, service.own_of(entity), here.own, wish, now=now)
+            async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+                review = await service.submit(tx, hub.log, scope, here.tenant, submission, entity, now=now)
     status = "success" if service.is_applied(review) else "pending_review"
     return _json({"status": status, "submissionGuid": review.submission_guid, "reviewId": review.id})
 

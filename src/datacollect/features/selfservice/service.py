@@ -118,13 +118,23 @@ def _data(form: OwnForm, found: Checked) -> dict[str, Any]:
 
 
 async def submit(
-    tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, submission: Submission, *, now: Millis
-) -> Review:
-    """Take it the way that the program has set. Open the transaction in the log's `turn`.
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    tenant: Tenant,
+    submission: Submission,
+    judged: StoredEntity,
+    *,
+    now: Millis,
+) -> Review | None:
+    """Take it the way that the program has set; None if the record is not any more as it was when the submission was
+    `judged` by it, of which objects and rows hold parts. Open the transaction in the log's `turn`.
 
-    Raises `TooManySubmissions`, and what `reviews.submit` does.
+    Raises `EntityNotFound`, `TooManySubmissions`, and what `reviews.submit` does.
     """
     await log.lock(tx, scope)  # so that those who send many at the same time are counted one after the other
+    if await read_record(tx, scope, judged.guid) != judged:
+        return None
     window = SUBMISSIONS.window_seconds * 1000
     key, since = submission.submitter_key, Millis(now - window)
     # What was sent later than now was sent before the clock was set back: it is not to count until it is that time again.
