@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from datacollect.features.selfservice.service import SUBMISSIONS
 from datacollect.features.sync.payload import read_push
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
-from datacollect.kernel.ids import TenantId
+from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import bearer
 from tests.citizens import change_citizen, make_citizen, make_open_program, token_of
@@ -387,6 +388,19 @@ async def test_the_history_has_pages(citizen: MakeCitizen, clock: TurnableClock)
     assert sorted(seen) == [f"V{number}" for number in range(5)]
     for query in ({"limit": "0"}, {"limit": "x"}, {"cursor": "nonsense"}):
         assert (await ana.get("submissions", params=query)).status_code == 400
+
+
+async def test_who_knows_no_pages_gets_the_whole_history(citizen: MakeCitizen, hub: Hub) -> None:
+    ana = await citizen(requireReview=True)
+    guid = (await ana.submit(village="Da Lat")).json()["submissionGuid"]
+    scope = system_scope(TenantId(ana.program))
+    async with hub.db.transaction(scope) as tx:
+        one = await queries.find_by_submission(tx, scope, guid)
+        assert one is not None
+        for number in range(110):
+            another = replace(one.event, guid=f"{number:036}")
+            await queries.insert_review(tx, scope, replace(one, id=new_guid(), event=another), news=None)
+    assert len(await ana.submissions()) == 111
 
 
 async def test_large_submissions_come_in_pages_that_a_hub_can_hold(

@@ -127,9 +127,9 @@ async def submit_own_change(hub: CurrentHub, here: InOwnRecord, sent: Annotated[
 
 @router.get("/submissions", summary="What was sent", response_model=SubmissionList, responses=errors(400))
 async def list_own_submissions(
-    hub: CurrentHub, here: InOwnRecord, limit: Limit = str(DEFAULT_PAGE), cursor: Cursor = ""
+    hub: CurrentHub, here: InOwnRecord, limit: Limit = str(LARGEST_PAGE), cursor: Cursor = ""
 ) -> Response:
-    """What the citizen has sent and what has become of it, the latest first."""
+    """What the citizen has sent and what has become of it, the latest first: all of it, unless it is more than a page."""
     scope, before = here.scope, _key(cursor)
     async with hub.db.reading(scope) as view:
         record = service.own_of(await service.read_record(view, scope, here.own.entity_guid))
