@@ -113,20 +113,21 @@ def test_the_rules_are_the_declared_policies(matrix: Matrix) -> None:
     assert {one.permission.callers for one in others} == {Callers.ANYBODY}
 
 
-def row_of(permission: Permission) -> tuple[str, str | None, str, bool]:
-    """Who, the lowest role, where the program is named, and whether it must not be limited; where it matters."""
+def row_of(permission: Permission) -> tuple[str, str | None, str, bool, bool]:
+    """Who, the lowest role, where the program is named, whether it must not be limited, and whether it has to be assigned;
+    where it matters."""
     role = None if permission.callers is Callers.ADMIN else permission.minimum_role
-    return permission.callers.value, role and role.value, permission.where.value, permission.whole
+    return permission.callers.value, role and role.value, permission.where.value, permission.whole, permission.assigned
 
 
-def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool]:
+def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool, bool]:
     who = {"anybody": Callers.ANYBODY, "admin": Callers.ADMIN, "citizen": Callers.CITIZEN}.get(rule.who, Callers.STAFF)
     if who is Callers.STAFF and rule.guard == "sync":
         who = Callers.SYNC
     if rule.who == "manager":
-        return who.value, "program-admin", Where.ANY_PROGRAM.value, rule.whole
+        return who.value, "program-admin", Where.ANY_PROGRAM.value, rule.whole, rule.assigned
     if rule.who == "reviewer":
-        return who.value, "supervisor", Where.ANY_PROGRAM.value, rule.whole
+        return who.value, "supervisor", Where.ANY_PROGRAM.value, rule.whole, rule.assigned
     where = {
         "query": Where.CONFIG_ID,
         "body": Where.CONFIG_ID,
@@ -136,7 +137,7 @@ def row_of_rule(rule: Rule) -> tuple[str, str | None, str, bool]:
     }.get(rule.at, Where.NO_PROGRAM)
     if who is Callers.ANYBODY:
         where = Where.NO_PROGRAM
-    return who.value, rule.least or None, where.value, rule.whole
+    return who.value, rule.least or None, where.value, rule.whole, rule.assigned
 
 
 async def test_nobody_gets_in_where_they_do_not_belong(matrix: Matrix, measured: Callable[[str, object], None]) -> None:

@@ -32,6 +32,7 @@ rows = st.builds(
     action=st.sampled_from(Action),
     where=st.sampled_from([Where.CONFIG_ID, Where.PATH]),
     whole=st.booleans(),
+    assigned=st.booleans(),
 )
 
 
@@ -58,6 +59,7 @@ def test_whoever_is_let_in_is_a_member_with_the_role_and_the_reach(
         and tenant_id in actor.tenant_ids
         and max(known, default=0) >= needed.get(str(permission.action), 100)
         and not (permission.whole and limited and all(limited))
+        and not (permission.assigned and not limited)
     )
     assert admitted(permission, actor, tenant_id) == (actor.is_admin or may)
 

@@ -109,7 +109,7 @@ def _permissions_page() -> Iterator[str]:
     yield "says why an account may or may not call a route in a program."
     yield ""
     yield "A role is held in one program and means nothing in another. Accounts with role ADMIN may do everything everywhere. A member without"
-    yield "any assignment counts as `enumerator`; an assignment with an unknown role grants nothing. Strangers get 403, whether or not"
+    yield "any assignment counts as `enumerator` where the row does not say *assigned*; an assignment with an unknown role grants nothing. Strangers get 403, whether or not"
     yield "the program exists; members get 400 (sync) or 404 for a program that does not run."
     yield ""
     yield "| action | takes at least |"
@@ -119,6 +119,7 @@ def _permissions_page() -> Iterator[str]:
     yield ""
     yield "*open to*: **staff** are accounts with an access token; **devices** are callers with a token of the program's own identity provider;"
     yield "**citizens** are people with a self-service token, about their own record only, and no account is one;"
+    yield "**assigned** means that a member without any assignment in the program may not call;"
     yield "**whole** means that a caller whose access is limited to areas or kinds may not call, because the answer tells of everything."
     yield ""
     yield f"| route | open to | action | in | {' | '.join(_ROLES)} | ADMIN |"
@@ -133,7 +134,9 @@ def _permission_row(operation: Operation) -> str:
     permission = operation.permission
     anybody = permission.callers is Callers.ANYBODY
     marks = ["yes" if anybody or permission.is_open_to(role) else "–" for role in _ROLES]
-    callers = f"{permission.callers}{', whole' if permission.whole else ''}"
+    callers = (
+        f"{permission.callers}{', assigned' if permission.assigned else ''}{', whole' if permission.whole else ''}"
+    )
     by_admins = "–" if permission.callers is Callers.CITIZEN else "yes"
     action = "–" if permission.action is None else f"`{permission.action}`"
     cells = [f"`{operation.name}`", callers, action, permission.where.value, *marks, by_admins]

@@ -94,9 +94,14 @@ class ByPath(Policy):
     """For the program that the path names as `id`, whether or not it exists or runs."""
 
     def __init__(
-        self, action: Action, *, callers: Callers = Callers.STAFF, denied: type[Forbidden] | None = None
+        self,
+        action: Action,
+        *,
+        callers: Callers = Callers.STAFF,
+        assigned: bool = False,
+        denied: type[Forbidden] | None = None,
     ) -> None:
-        super().__init__(Permission(callers, action, Where.PATH, denied=denied))
+        super().__init__(Permission(callers, action, Where.PATH, assigned=assigned, denied=denied))
 
     async def __call__(self, program_id: ProgramId, request: Request, hub: CurrentHub) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
@@ -129,9 +134,16 @@ class ByObject(Policy):
     """
 
     def __init__(
-        self, action: Action, *, parameter: str, owner: FindOwner, missing: type[DataCollectError], whole: bool = False
+        self,
+        action: Action,
+        *,
+        parameter: str,
+        owner: FindOwner,
+        missing: type[DataCollectError],
+        whole: bool = False,
+        assigned: bool = False,
     ) -> None:
-        super().__init__(Permission(Callers.STAFF, action, Where.OBJECT, whole=whole))
+        super().__init__(Permission(Callers.STAFF, action, Where.OBJECT, whole=whole, assigned=assigned))
         self._parameter = parameter
         self._owner = owner
         self._missing = missing
@@ -182,11 +194,12 @@ class InProgram(Policy):
         *,
         callers: Callers = Callers.STAFF,
         whole: bool = False,
+        assigned: bool = False,
         body: ProgramBody | None = None,
         missing: Missing = TenantNotFound,
         where: Where = Where.CONFIG_ID,
     ) -> None:
-        super().__init__(Permission(callers, action, where, whole=whole))
+        super().__init__(Permission(callers, action, where, whole=whole, assigned=assigned))
         self.body = body
         self._missing = missing
 
@@ -238,8 +251,15 @@ class InProgram(Policy):
 class ByTenantId(InProgram):
     """As `InProgram`, for routes that call the program `tenantId` and know no default."""
 
-    def __init__(self, action: Action, *, unnamed: type[DataCollectError], body: ProgramBody | None = None) -> None:
-        super().__init__(action, body=body, where=Where.TENANT_ID)
+    def __init__(
+        self,
+        action: Action,
+        *,
+        unnamed: type[DataCollectError],
+        assigned: bool = False,
+        body: ProgramBody | None = None,
+    ) -> None:
+        super().__init__(action, assigned=assigned, body=body, where=Where.TENANT_ID)
         self._unnamed = unnamed
 
     async def __call__(self, request: Request, hub: CurrentHub, _: TenantIdParameter = None) -> Entered:

@@ -48,6 +48,9 @@ class Permission:
     where: Where = Where.NO_PROGRAM
     whole: bool = False
     """Whether the route tells of the whole program, so that a caller who is limited to a part of it may not call."""
+    assigned: bool = False
+    """Whether the caller must have a role of their own in the program: the contract lets a member without any assignment
+    count as an enumerator on other routes only."""
     denied: type[Forbidden] | None = None
     """What to raise instead of the usual refusals, where the contract has a text of its own."""
     password_due: bool = False
@@ -87,6 +90,8 @@ class Permission:
             return None
         assert tenant_id is not None
         scope = actor.in_tenant(tenant_id, self.action)
+        if self.assigned and not actor.is_admin and not actor.assignments_in(tenant_id):
+            raise InsufficientRole(action=self.action.value)
         if self.whole:
             scope.require_everything()
         return scope
@@ -129,6 +134,8 @@ def asked_by(permission: Permission) -> str:
     if permission.action is not None and permission.minimum_role is not None:
         place = "any program" if permission.where is Where.ANY_PROGRAM else f"the program named by {permission.where}"
         text += f"; needs `{permission.action}` in {place}, which takes {permission.minimum_role} or higher"
+    if permission.assigned:
+        text += "; only with an assignment there"
     if permission.whole:
         text += "; only without limits of areas or kinds"
     return text

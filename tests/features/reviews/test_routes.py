@@ -15,10 +15,10 @@ from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.identity import Actor, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
-from tests.accounts import assert_refused
+from tests.accounts import assert_refused, bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull_all, push
 from tests.features.conftest import Alone
-from tests.features.reviews.world import AREA_A, AREA_B, World, make_staff, make_world, set_policy
+from tests.features.reviews.world import AREA_A, AREA_B, Staff, World, make_staff, make_world, set_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +118,24 @@ async def test_server_managed_fields_never_get_through(world: World) -> None:
     await world.supervisor.done(review, "approve")
     [pulled] = await pull_all(world.admin, world.program)
     assert pulled["data"] == {"name": "Ana", "papers": {"identifierType": "z"}}
+
+
+async def test_who_has_no_role_in_the_program_has_no_part_in_its_reviews(world: World) -> None:
+    """On other routes a member without any assignment counts as an enumerator."""
+    person = await make_person(world.admin, tenantIds=[world.program])
+    member = Staff(world.client, world.program, person, bearer((await login(world.client, person))["token"]))
+    waiting = await world.agent.submitted()
+    about: dict[str, Any] = {"headers": member.headers, "params": {"tenantId": world.program}}
+    for answer, action in [
+        (await member.submit(), "create"),
+        (await world.client.get("/api/reviews", **about), "read"),
+        (await world.client.get(f"/api/reviews/config/{world.program}", **about), "read"),
+        (await member.get(waiting), "read"),
+    ]:
+        assert_refused(answer, 403, "Forbidden: Insufficient permission", "INSUFFICIENT_PERMISSION")
+        assert answer.json()["action"] == action
+    pushed = {"events": [make_event()], "configId": world.program}
+    assert (await world.client.post("/api/sync/push", json=pushed, headers=member.headers)).status_code == 200
 
 
 async def test_what_is_submitted_takes_the_right_to_do_it(world: World) -> None:

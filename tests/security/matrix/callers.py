@@ -36,6 +36,8 @@ class Caller:
     is_admin: bool = False
     roles: tuple[tuple[str, str], ...] = ()
     """(program, role) of each membership."""
+    is_assigned: bool = True
+    """Whether they have a role in their programs, or only belong to them."""
     is_limited: bool = False
     """To the area `north`."""
     record: str = ""
@@ -166,8 +168,8 @@ async def _other_accounts(world: World) -> list[Caller]:
     world.administrator = str(administrator.id)
     return [
         await _signed_in(world, "admin", administrator, is_admin=True),
-        # Counts as an enumerator: decision 19 of the contract.
-        await _signed_in(world, "member without assignment", plain, "enumerator"),
+        # Counts as an enumerator, but where the reference guards by action: decision 19 of the contract.
+        replace(await _signed_in(world, "member without assignment", plain, "enumerator"), is_assigned=False),
         await _signed_in(world, "stranger", await make_person(world.admin)),
         await _member(world, "limited enumerator", "enumerator", area="north"),
         await _member(world, "limited supervisor", "supervisor", area="north"),

@@ -32,6 +32,8 @@ class Rule:
     """What managers of other programs are answered about this one."""
     guard: Literal["staff", "sync"] = "staff"
     """What a citizen's token is told: 403, or 401 where providers' tokens are accepted too."""
+    assigned: bool = False
+    """Guarded by action in the reference: belonging to the program is not enough."""
     whole: bool = False
     """Tells of the whole program, so nobody who is limited to a part of it may."""
     password_due: bool = False
@@ -52,7 +54,7 @@ _READ = Rule("member", "viewer", at="query", reveals="data north")
 _SYNC = Rule("member", "viewer", at="query", missing=400, guard="sync", reveals="data north")
 _CONFLICTS = Rule("member", "viewer", at="query", missing=400, guard="sync", whole=True, reveals="data")
 _QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, reveals="quarantine device data")
-_REVIEW = Rule("member", "supervisor", at="job", reveals="data")
+_REVIEW = Rule("member", "supervisor", at="job", assigned=True, reveals="data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
 _PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
@@ -205,20 +207,20 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sync/quarantine/{id}/replay": _QUARANTINE,
     "POST /api/sync/quarantine/{id}/discard": _QUARANTINE,
     # Reviews, 7, R29 and R32.
-    "GET /api/reviews": Rule("member", "viewer", at="tenant", reveals="data"),
-    "POST /api/reviews/submit": Rule("member", "enumerator", at="tenant"),
+    "GET /api/reviews": Rule("member", "viewer", at="tenant", assigned=True, reveals="data"),
+    "POST /api/reviews/submit": Rule("member", "enumerator", at="tenant", assigned=True),
     "POST /api/reviews/bulk-approve": Rule("reviewer"),
-    "GET /api/reviews/{id}": Rule("member", "viewer", at="job", reveals="data"),
+    "GET /api/reviews/{id}": Rule("member", "viewer", at="job", assigned=True, reveals="data"),
     "POST /api/reviews/{id}/approve": _REVIEW,
     "POST /api/reviews/{id}/reject": _REVIEW,
     "POST /api/reviews/{id}/request-changes": _REVIEW,
     "POST /api/reviews/{id}/assign": _REVIEW,
-    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job", reveals="data"),
-    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job", reveals="data"),
-    "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
-    "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job"),
-    "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path"),
-    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path"),
+    "POST /api/reviews/{id}/withdraw": Rule("member", "viewer", at="job", assigned=True, reveals="data"),
+    "POST /api/reviews/{id}/take-back": Rule("member", "program-admin", at="job", assigned=True, reveals="data"),
+    "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job", assigned=True),
+    "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job", assigned=True),
+    "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path", assigned=True),
+    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path", assigned=True),
     # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
     "POST /api/openspp-fields/parse": _STAFF,
     "POST /api/openspp-fields/parse-file": _STAFF,
@@ -272,7 +274,7 @@ def _may(rule: Rule, caller: Caller, program: str) -> bool:
         return caller.is_admin
     if rule.who == "member":
         level = caller.level_in(program)
-        return level is not None and level >= LEVELS[rule.least]
+        return level is not None and level >= LEVELS[rule.least] and (caller.is_assigned or not rule.assigned)
     if rule.who == "manager":
         return any(caller.manages(one) for one in PROGRAMS)
     if rule.who == "reviewer":

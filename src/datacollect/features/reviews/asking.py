@@ -36,7 +36,7 @@ _NO_REFUSALS: Mapping[str, type[InvalidRequest]] = MappingProxyType({})
 
 def of_review(action: Action) -> Any:
     """A parameter's dependency that gives the scope of whoever may do this in the program of the path's review."""
-    return Depends(ByObject(action, parameter="id", owner=_owner, missing=ReviewNotFound))
+    return Depends(ByObject(action, parameter="id", owner=_owner, missing=ReviewNotFound, assigned=True))
 
 
 async def _owner(hub: Hub, id: str) -> TenantId | None:

@@ -19,8 +19,8 @@ from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES, Tenant
 
 router = APIRouter(prefix="/api/reviews/config", tags=["Reviews"])
 
-PolicyReader = Annotated[TenantScope, Depends(ByPath(Action.READ))]
-PolicyWriter = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG))]
+PolicyReader = Annotated[TenantScope, Depends(ByPath(Action.READ, assigned=True))]
+PolicyWriter = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, assigned=True))]
 
 
 @router.get(

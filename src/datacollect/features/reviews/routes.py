@@ -51,12 +51,15 @@ MOST_PLAIN = 5000
 
 _ANYBODY = SignedIn(action=Action.APPROVE, denied=NoReviewerAllowed)
 Anybody = Annotated[Actor, Depends(_ANYBODY)]
-Lister = Annotated[Entered, Depends(ByTenantId(Action.READ, unnamed=MissingTenantId))]
+Lister = Annotated[Entered, Depends(ByTenantId(Action.READ, unnamed=MissingTenantId, assigned=True))]
 Submitter = Annotated[
     Entered,
     Depends(
         ByTenantId(
-            Action.CREATE, unnamed=MissingSubmission, body=ProgramBody(schemas.Submit, refused=InvalidReviewBody)
+            Action.CREATE,
+            unnamed=MissingSubmission,
+            assigned=True,
+            body=ProgramBody(schemas.Submit, refused=InvalidReviewBody),
         )
     ),
 ]
