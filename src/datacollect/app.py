@@ -188,6 +188,7 @@ async def prepare(hub: Hub) -> None:
                 tx,
                 email=settings.admin_email,
                 password=settings.admin_password.get_secret_value(),
+                strict=settings.guessable_passwords_refused,
                 now=hub.clock.now(),
             )
 

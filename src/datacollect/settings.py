@@ -260,6 +260,12 @@ class Settings(BaseSettings):
         description="Whether archived programs can be deleted for good ([how](../how-to/archive-and-purge.md)). Unset: "
         "unless NODE_ENV is `production`.",
     )
+    strict_passwords: bool | None = Field(
+        None,
+        alias="STRICT_PASSWORDS",
+        description="Whether new passwords are refused that keep the five rules and are guessed first all the same "
+        "(`Welcome-2026!`), or contain the name in the e-mail. Unset: if NODE_ENV is `production`.",
+    )
     jobs_at_once: int = Field(
         2,
         alias="JOBS_AT_ONCE",
@@ -472,6 +478,10 @@ class Settings(BaseSettings):
     @property
     def purge_offered(self) -> bool:
         return not self.production if self.purge is None else self.purge
+
+    @property
+    def guessable_passwords_refused(self) -> bool:
+        return self.production if self.strict_passwords is None else self.strict_passwords
 
     @property
     def messages_on_console(self) -> bool:

@@ -118,7 +118,10 @@ def create_user(
     """Create an account. Its password is asked for, unless you say where it comes from."""
 
     async def work(hub: Hub) -> User:
-        account = await _account(email, password, admin=admin, grants=role or (), must_change=must_change)
+        strict = hub.settings.guessable_passwords_refused
+        account = await _account(
+            email, password, admin=admin, grants=role or (), must_change=must_change, strict=strict
+        )
         async with hub.db.transaction() as tx:
             user_id = await service.create_user(
                 tx, COMMAND_LINE, account, source=AT_THE_COMMAND_LINE, now=hub.clock.now()
@@ -193,7 +196,8 @@ def set_password(
     async def work(hub: Hub) -> User:
         async with hub.db.reading() as view:
             user = await service.get_user(view, COMMAND_LINE, email)
-        if issues := service.password_issues(password.text, member="password", email=user.email):
+        strict = hub.settings.guessable_passwords_refused
+        if issues := service.password_issues(password.text, member="password", strict=strict, email=user.email):
             raise service.InvalidAccount(issues)
         hashed = await service.hash_password(password.text)
         forced = password.is_generated if must_change is None else must_change
@@ -322,7 +326,7 @@ async def _altered(hub: Hub, key: str, change: Callable[[User], User]) -> User:
 
 
 async def _account(
-    email: str, password: _Password, *, admin: bool, grants: Sequence[str], must_change: bool | None
+    email: str, password: _Password, *, admin: bool, grants: Sequence[str], must_change: bool | None, strict: bool
 ) -> service.Account:
     """The account to store, by the rules of `POST /api/users`; hashed before any transaction is open."""
     assignments = [_assignment(text) for text in grants]
@@ -333,7 +337,7 @@ async def _account(
         "roleAssignments": assignments,
         "mustChangePassword": password.is_generated if must_change is None else must_change,
     }
-    issues = service.password_issues(password.text, member="password", email=email)
+    issues = service.password_issues(password.text, member="password", strict=strict, email=email)
     try:
         body = validated(UserCreate, sent)
     except InvalidPayload as invalid:
@@ -384,7 +388,7 @@ def _generated(email: str) -> str:
     while True:
         groups = ["".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4)]
         password = secrets.choice(_SIGNS).join(groups)
-        if not broken_password_rules(password, email=email):
+        if not broken_password_rules(password, strict=True, email=email):
             return password
 
 

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.anyio
 
 
 async def ensure(database: Database, installation: Installation, **changes: Any) -> bool:
-    wanted = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD, "now": installation.clock.now()} | changes
+    wanted = {
+        "email": ADMIN_EMAIL,
+        "password": ADMIN_PASSWORD,
+        "strict": True,
+        "now": installation.clock.now(),
+    } | changes
     async with database.transaction() as tx:
         return await ensure_first_admin(tx, **wanted)
 
@@ -44,6 +49,17 @@ async def test_a_weak_password_stops_the_start_with_every_rule_it_breaks(install
         "ADMIN_PASSWORD does not meet strength requirements: Password must contain at least one uppercase letter; "
         "Password must contain at least one number; Password must contain at least one special character"
     )
+
+
+async def test_one_that_is_guessed_first_stops_it_in_production_or_where_that_is_asked_for(
+    installation: Installation,
+) -> None:
+    for settings in ({"STRICT_PASSWORDS": "true"}, {"NODE_ENV": "production"}):
+        with pytest.raises(StartupError, match="guessed first"):
+            async with installation.running(ADMIN_PASSWORD="Password1!", **settings):
+                pass
+    async with installation.running(ADMIN_PASSWORD="Password1!") as (_, client):
+        assert await signs_in(client, ADMIN_EMAIL, "Password1!")
 
 
 async def test_an_ordinary_account_is_never_made_an_administrator(alone: Alone, installation: Installation) -> None:

@@ -176,7 +176,8 @@ class _OptionalBody(JsonBody):
 class _NewPasswordBody(JsonBody):
     async def __call__(self, request: Request) -> PasswordChange:
         body = validated(PasswordChange, strict_json(await read_body(request)))
-        issues = users.password_issues(body.new_password, member="newPassword")
+        # The others need the account.
+        issues = users.password_issues(body.new_password, member="newPassword", strict=False)
         if issues:
             raise users.InvalidAccount(issues)
         return body
@@ -329,8 +330,8 @@ async def change_password(
         user = None if actor.user_id is None else await users.find_user(view, actor.user_id)
         if user is None:
             raise UserGone()
-        # Not with the other rules of new passwords: that the e-mail's name must not be in it needs the account.
-        issues = users.password_issues(body.new_password, member="newPassword", email=user.email)
+        strict = hub.settings.guessable_passwords_refused
+        issues = users.password_issues(body.new_password, member="newPassword", strict=strict, email=user.email)
         if body.new_password == body.current_password:
             issues.append(users.same_password_issue(member="newPassword"))
         if issues:

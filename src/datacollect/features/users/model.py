@@ -64,14 +64,17 @@ def exact_key_of(text: str) -> UserId | str:
     return normal_email(text)
 
 
-def broken_password_rules(password: str, *, email: object = None) -> list[str]:
+def broken_password_rules(password: str, *, strict: bool, email: object = None) -> list[str]:
     """The text of each rule the password breaks; empty for a good one. `email` is its owner's, if it is known.
 
-    Rules of new passwords: at sign-in only the stored hash counts.
+    The contract's rules, and if it is `strict` those of our own. Rules of new passwords: at sign-in only the stored hash
+    counts.
     """
     broken = [message for rule, message in _PASSWORD_RULES if not rule.search(password)]
     if len(password) > LONGEST_PASSWORD:
         broken.append(f"Password must be at most {LONGEST_PASSWORD} characters")
+    if not strict:
+        return broken
     if not broken and is_obvious(password):
         broken.append("Password must not be one of those that are guessed first")
     if isinstance(email, str) and _contains_name(password, normal_email(email)):
@@ -84,9 +87,9 @@ def _contains_name(password: str, email: str) -> bool:
     return len(name) >= _SHORTEST_NAME and name in password.casefold()
 
 
-def password_issues(password: str, *, member: str, email: object = None) -> list[Issue]:
+def password_issues(password: str, *, member: str, strict: bool, email: object = None) -> list[Issue]:
     """What is wrong with a new password, as issues of the payload's `member`."""
-    broken = broken_password_rules(password, email=email)
+    broken = broken_password_rules(password, strict=strict, email=email)
     return [Issue(code=IssueCode.WEAK_PASSWORD, path=[member], message=text) for text in broken]
 
 

@@ -23,7 +23,7 @@ from datacollect.features.users.schemas import (
     unknown_members,
 )
 from datacollect.http.body import JsonBody, json_body, read_body
-from datacollect.http.current import CurrentHub
+from datacollect.http.current import CurrentHub, get_hub
 from datacollect.http.decoding import strict_json, validated
 from datacollect.http.openapi import errors
 from datacollect.http.policy import AnyAccount, CurrentUser, SignedIn
@@ -65,7 +65,8 @@ class _AccountBody(JsonBody):
         password = account.get("password")
         issues = []
         if isinstance(password, str):
-            issues = password_issues(password, member="password", email=account.get("email"))
+            strict = (await get_hub(request)).settings.guessable_passwords_refused
+            issues = password_issues(password, member="password", strict=strict, email=account.get("email"))
         try:
             body = validated(self.model, document)
         except InvalidPayload as invalid:

@@ -129,14 +129,14 @@ class Page:
     """Where the next page begins after; None on the last one."""
 
 
-async def ensure_first_admin(tx: Tx, *, email: str, password: str, now: Millis) -> bool:
+async def ensure_first_admin(tx: Tx, *, email: str, password: str, strict: bool, now: Millis) -> bool:
     """Create the first administrator if there is none; True if it did. With one, the settings mean nothing.
 
-    Raises `StartupError` for a weak password, or when the e-mail belongs to an ordinary account.
+    `strict` as for `broken_password_rules`. Raises `StartupError` for a weak password, or when the e-mail belongs to an ordinary account.
     """
     if await queries.count_admins(tx):
         return False
-    broken = broken_password_rules(password, email=email)
+    broken = broken_password_rules(password, strict=strict, email=email)
     if broken:
         raise StartupError(f"ADMIN_PASSWORD does not meet strength requirements: {'; '.join(broken)}")
     account = Account(email, AccountRole.ADMIN, password_hash=await hash_password(password))
