@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from datacollect.http.wire import place_in_body
 from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, is_too_dense
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, Issue, IssueCode
 
@@ -207,6 +208,6 @@ def validated(model: type[_M], value: Any, *, message: str | None = None) -> _M:
 def issues_of(invalid: ValidationError) -> list[Issue]:
     """Issues as the contract writes them. Values stay out: they may be passwords."""
     return [
-        Issue(code=IssueCode(error["type"]), path=list(error["loc"]), message=error["msg"])
+        Issue(code=IssueCode(error["type"]), path=list(place_in_body(error["loc"])), message=error["msg"])
         for error in invalid.errors(include_url=False, include_input=False, include_context=False)
     ]

@@ -1,5 +1,6 @@
 """Wire models that several slices share."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -66,3 +67,9 @@ class SyncScope(Wire):
     area_ids: Annotated[list[NonEmpty], Field(fail_fast=True)] | None = Field(None, min_length=1, max_length=10_000)
     entity_types: list[Literal["individual", "group"]] | None = Field(None, min_length=1, max_length=100)
     time_window: Annotated[RollingWindow | FixedWindow, Field(discriminator="type")] | None = None
+
+
+def place_in_body(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Where a schema has found something, as the body has it: without the kind of window that it was held against."""
+    before = (None, *location)
+    return tuple(step for at, step in enumerate(location) if before[at] != "timeWindow")

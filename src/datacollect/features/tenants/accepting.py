@@ -9,6 +9,7 @@ from datacollect.features.tenants.errors import InvalidConfig, InvalidConfigId
 from datacollect.features.tenants.findings import path_text
 from datacollect.features.tenants.linting import inspect, without_empty
 from datacollect.features.tenants.reuploads import is_onboarding_file
+from datacollect.http.decoding import issues_of
 from datacollect.kernel.errors import Issue, IssueCode
 
 
@@ -54,13 +55,7 @@ def accept(sent: Any, *, https_only: bool = False, sends_codes: bool = True) -> 
 
 def issues_with_paths(invalid: ValidationError) -> list[Issue]:
     """Issues whose message begins with the place they are about; values stay out, they may be secrets."""
-    found = invalid.errors(include_url=False, include_input=False, include_context=False)
-    return [
-        Issue(
-            code=IssueCode(error["type"]), path=list(error["loc"]), message=f"{path_text(error['loc'])}: {error['msg']}"
-        )
-        for error in found
-    ]
+    return [issue | {"message": f"{path_text(issue['path'])}: {issue['message']}"} for issue in issues_of(invalid)]
 
 
 def dumped(section: BaseModel) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from datacollect.features.tenants.repairs import identify_seeds, tolerated
 from datacollect.features.tenants.rules import INVALID_CONFIG_ID, UNKNOWN_KEY
 from datacollect.features.tenants.section_checks import check_sections
 from datacollect.features.tenants.seed_checks import check_items, check_seeds
+from datacollect.http.wire import place_in_body
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.ids import is_config_id
 
@@ -69,7 +70,7 @@ def inspect(sent: Any, *, https_only: bool = False, sends_codes: bool = True) ->
         config = ProgramConfig.model_validate(tolerable)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False, include_input=False, include_context=False):
-            found.add_issue(IssueCode(error["type"]), error["loc"], error["msg"])
+            found.add_issue(IssueCode(error["type"]), place_in_body(error["loc"]), error["msg"])
         return Inspected(None, found.all())
     if not is_config_id(config.id):
         found.add(INVALID_CONFIG_ID, ("id",), "must have letters, digits, hyphens and underscores only")
