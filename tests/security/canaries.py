@@ -36,7 +36,7 @@ def secret_config(canary: Canaries) -> dict[str, Any]:
     return make_config(
         new_id(),
         externalSync={
-            "type": "openspp-v1-adapter",
+            "type": "another-adapter",
             "url": f"https://user:{canary['url']}@registry.test/?key={canary['query-key']}",
             "auth": {"bearer": canary["auth"]},
             "adapterConfig": {"clientSecret": canary["adapter"], "nested": [{"key": canary["nested"]}]},

@@ -19,7 +19,7 @@ def config_with_secrets(**changes: Any) -> dict[str, Any]:
     return make_config(
         new_id(),
         externalSync={
-            "type": "openspp-v1-adapter",
+            "type": "another-adapter",
             "url": "https://user:url-secret@registry.test/api?key=query-secret",
             "auth": {"token": "auth-secret"},
             "adapterConfig": {"clientSecret": "adapter-secret", "nested": [{"apiKey": "nested-secret"}]},

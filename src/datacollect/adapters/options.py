@@ -84,6 +84,11 @@ def form_fields(options: type[AdapterOptions]) -> list[FormField]:
     ]
 
 
+def required_names(options: type[AdapterOptions]) -> frozenset[str]:
+    """Of the options without which there is no adapter, as configs name them."""
+    return frozenset(wire_name(name, info) for name, info in options.model_fields.items() if info.is_required())
+
+
 def json_schema(options: type[AdapterOptions]) -> dict[str, Any]:
     """Of all options, `url` included."""
     return options.model_json_schema(by_alias=True)

@@ -58,6 +58,7 @@ class IssueCode(StrEnum):
     PARENT_NO_GROUP = "parent_no_group", "Name a group as `parentId`, or leave it out."
     INVALID_ADDRESS = "invalid_address", "Write an address in the form that the message names."
     INVALID_CONFIG_ID = "invalid_config_id", "Choose another `id`."
+    ADAPTER_OPTION_MISSING = "adapter_option_missing", "Add the option; `docs/reference/adapters.md` has all of them."
     MASKED_SECRET = (
         "masked_secret",
         "Send the secret itself: none is stored for this address that the mask could stand for.",

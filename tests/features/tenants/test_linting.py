@@ -153,9 +153,14 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
     ("odd_address", "externalSync.url", config(externalSync=external("mock-sync-server", url="queue/7"))),
     ("unknown_adapter", "externalSync.type", config(externalSync=external("ours"))),
     (
-        "adapter_cannot_start",
+        "adapter_option_missing",
         "externalSync.adapterConfig.clientSecret",
         config(externalSync=external(adapterConfig={"clientId": "hub"})),
+    ),
+    (
+        "adapter_cannot_start",
+        "externalSync.adapterConfig.clientSecret",
+        config(externalSync=external("mock-sync-server", adapterConfig={"clientId": "hub"})),
     ),
     (
         "adapter_cannot_start",

@@ -101,6 +101,31 @@ async def test_an_unusable_upload_is_refused(
     assert (await admin.get("/api/apps/x")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, ["clientId", "clientSecret"]),
+        ({"adapterConfig": {"clientId": "c", "clientSecret": ""}}, ["clientSecret"]),
+        ({"adapterConfig": {"clientSecret": "s"}, "extraFields": {"clientId": "c"}}, []),
+    ],
+)
+async def test_an_adapter_without_what_it_needs_is_refused_and_nothing_stored(
+    admin: AsyncClient, given: dict[str, Any], missing: list[str]
+) -> None:
+    path = f"/api/apps/{(config := make_config())['id']}"
+    await admin.post("/api/apps", **upload(config))
+    changed = config | {"externalSync": {"type": "mock", "url": "https://registry.example"} | given}
+    for answer in (await admin.post("/api/apps", **upload(changed)), await admin.put(path, **upload(changed))):
+        assert answer.status_code == (400 if missing else 200)
+        if missing:
+            said = "; ".join(f"externalSync.adapterConfig.{name}: is required" for name in missing)
+            assert answer.json()["error"] == f'Invalid config for adapter "mock": {said}'
+            assert [issue["path"] for issue in answer.json()["details"]] == [
+                ["externalSync", "adapterConfig", name] for name in missing
+            ]
+    assert ((await admin.get(path)).json()["externalSync"] is None) == bool(missing)
+
+
 async def test_a_schema_error_lists_its_issues(admin: AsyncClient) -> None:
     config = make_config(entityForms=[{"id": "a", "name": "b", "title": "c"}])
     answer = await admin.post("/api/apps", **upload(config))
@@ -287,8 +312,8 @@ SECRETIVE = {
     "externalSync": {
         "type": "openspp-v2-adapter",
         "url": "https://registry.example",
-        "adapterConfig": {"clientSecret": "CANARY-A"},
-        "extraFields": {"password": "CANARY-B"},
+        "adapterConfig": {"clientSecret": "CANARY-A", "batchSize": 5},
+        "extraFields": {"clientId": "CANARY-B"},
         "stray": {"token": "CANARY-C"},
     },
     "authConfigs": [{"type": "auth0", "fields": {"client_id": "app", "api key": "CANARY-D", "odd": "CANARY-E"}}],
@@ -307,8 +332,8 @@ async def test_secrets_are_for_administrators_only(admin: AsyncClient, client: A
     for answer in shown:
         assert answer.status_code == 200
         assert "CANARY" not in answer.text
-    assert shown[0].json()["externalSync"]["adapterConfig"] == {"clientSecret": MASK}
-    assert shown[1].json()["data"][0]["externalSync"]["extraFields"] == [{"name": "password", "value": MASK}]
+    assert shown[0].json()["externalSync"]["adapterConfig"] == {"clientSecret": MASK, "batchSize": MASK}
+    assert shown[1].json()["data"][0]["externalSync"]["extraFields"] == [{"name": "clientId", "value": MASK}]
 
 
 async def test_a_config_manager_edits_without_seeing_secrets(admin: AsyncClient, app: Any) -> None:
@@ -321,6 +346,7 @@ async def test_a_config_manager_edits_without_seeing_secrets(admin: AsyncClient,
         assert "CANARY" not in json.dumps(seen)
         answer = await manager.put(path, **upload(seen | {"description": "edited"}))
         assert answer.status_code == 200, answer.text
+        assert not [told for told in answer.json()["warnings"] if "externalSync" in told]
         seen["externalSync"]["url"] = "https://attacker.example"
         stolen = await manager.put(path, **upload(seen))
         assert stolen.status_code == 400

@@ -41,7 +41,7 @@ NEW_KEY = {"SECRETS_KEY": "its-successor-0123456789-abcdefgh"}
 CANARIES = [f"CANARY{number}" for number in range(9)]
 SECRETIVE = {
     "externalSync": {
-        "type": "openspp-v2-adapter",
+        "type": "another-adapter",
         "url": f"https://user:{CANARIES[0]}@registry.example",
         "auth": CANARIES[1],
         "adapterConfig": {"clientSecret": CANARIES[2], "deep": [{"key": CANARIES[3]}]},

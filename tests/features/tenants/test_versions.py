@@ -23,7 +23,11 @@ pytestmark = pytest.mark.anyio
 MASK = "********"
 SEEDS = [{"name": "individual", "data": [{"id": "p-1", "name": "Ana"}, {"id": "p-2", "name": "Ben"}]}]
 SECRETIVE = {
-    "externalSync": {"type": "mock", "url": "https://x.test", "adapterConfig": {"clientSecret": "CANARY-SYNC"}},
+    "externalSync": {
+        "type": "another-adapter",
+        "url": "https://x.test",
+        "adapterConfig": {"clientSecret": "CANARY-SYNC"},
+    },
     "authConfigs": [{"type": "auth0", "fields": {"client_id": "app", "client_secret": "CANARY-AUTH"}}],
 }
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from datacollect.features.tenants.errors import InvalidConfig, InvalidConfigId
 from datacollect.features.tenants.findings import path_text
-from datacollect.features.tenants.linting import inspect, without_empty
+from datacollect.features.tenants.linting import Inspected, inspect, without_empty
 from datacollect.features.tenants.reuploads import is_onboarding_file
 from datacollect.http.decoding import issues_of
 from datacollect.kernel.errors import Issue, IssueCode
@@ -48,9 +48,17 @@ def accept(sent: Any, *, https_only: bool = False, sends_codes: bool = True) -> 
         # The contract has an answer of its own for it.
         if any(finding.code == IssueCode.INVALID_CONFIG_ID for finding in inspected.errors):
             raise InvalidConfigId()
-        raise InvalidConfig([finding.as_issue() for finding in inspected.errors])
+        raise InvalidConfig([finding.as_issue() for finding in inspected.errors], _of_the_adapter(sent, inspected))
     warnings = [finding.text for finding in inspected.warnings]
     return Accepted(inspected.document, warnings, is_onboarding_file(sent))
+
+
+def _of_the_adapter(sent: Any, inspected: Inspected) -> str | None:
+    """What the contract says if nothing else is wrong."""
+    if any(finding.code != IssueCode.ADAPTER_OPTION_MISSING for finding in inspected.errors):
+        return None
+    said = "; ".join(finding.text for finding in inspected.errors)
+    return f'Invalid config for adapter "{sent["externalSync"]["type"]}": {said}'
 
 
 def issues_with_paths(invalid: ValidationError) -> list[Issue]:

@@ -72,6 +72,10 @@ INVALID_ADDRESS = _error(
     IssueCode.INVALID_ADDRESS,
     "`url`, `syncServerUrl`, `externalSync.url` of a known adapter or a redirect address that nothing can be reached at",
 )
+ADAPTER_OPTION_MISSING = _error(
+    IssueCode.ADAPTER_OPTION_MISSING,
+    "an option is missing without which the adapter that `externalSync.type` names can do nothing",
+)
 
 FORM_ID_GIVEN = _repair(
     "form_id_given",
@@ -201,7 +205,8 @@ UNKNOWN_ADAPTER = _warning(
 )
 ADAPTER_CANNOT_START = _warning(
     "adapter_cannot_start",
-    "an option of the adapter is missing or not what it must be: exchanges of the program fail at once",
+    "an option of the adapter is not what it must be, or missing of one by an older name or of an extension: exchanges "
+    "of the program fail at once",
     "Correct the option as the message says; `docs/reference/adapters.md` has all of them.",
 )
 INCOMPLETE_MAPPING = _warning(

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datacollect.adapters.configured import read_external_sync
-from datacollect.adapters.errors import Misconfigured, UnknownAdapter
+from datacollect.adapters.configured import options_of, read_external_sync
+from datacollect.adapters.errors import Misconfigured, Problem, UnknownAdapter
+from datacollect.adapters.options import required_names
+from datacollect.adapters.registry import installed
 from datacollect.adapters.transformers import TRANSFORMERS
 from datacollect.features.tenants import addresses
 from datacollect.features.tenants.findings import Findings, Path
@@ -12,6 +14,7 @@ from datacollect.features.tenants.form_checks import quoted
 from datacollect.features.tenants.published import MASK, OIDC_KEY, is_secret_auth_field, is_secret_name
 from datacollect.features.tenants.rules import (
     ADAPTER_CANNOT_START,
+    ADAPTER_OPTION_MISSING,
     ADDRESS_WITHOUT_SCHEME,
     DUPLICATE_AREA,
     DUPLICATE_ENROLMENT,
@@ -86,16 +89,14 @@ def _check_external_sync(section: Mapping[str, Any], found: Findings) -> None:
 
 
 def _check_adapter(section: Mapping[str, Any], found: Findings) -> None:
-    """Never a reason to refuse a config: it may be on its way to a hub that has the adapter."""
+    """An adapter that is not here is no reason to refuse a config: it may be on its way to a hub that has it."""
     try:
         configured = read_external_sync(section)
     except UnknownAdapter as unknown:
         found.add(UNKNOWN_ADAPTER, ("externalSync", "type"), unknown.problems[0].message)
         return
     except Misconfigured as wrong:
-        for problem in wrong.problems:
-            if problem.path != ("url",):  # that is looked at above
-                found.add(ADAPTER_CANNOT_START, ("externalSync", *problem.path), problem.message)
+        _tell_of_options(section, wrong.problems, found)
         return
     if configured is None:
         return
@@ -105,6 +106,18 @@ def _check_adapter(section: Mapping[str, Any], found: Findings) -> None:
         if mapping.transformer not in TRANSFORMERS:
             message = f"{quoted(mapping.transformer)} is no transformer; there are {', '.join(TRANSFORMERS)}"
             found.add(UNKNOWN_TRANSFORMER, ("externalSync", "fieldMappings"), message)
+
+
+def _tell_of_options(section: Mapping[str, Any], problems: Sequence[Problem], found: Findings) -> None:
+    """By their older names adapters are warned of only: published samples have those, and no options."""
+    type_, options = section["type"], options_of(section)
+    needed = required_names(installed().get(type_).options) if type_ in _KNOWN_ADAPTERS else frozenset()
+    for problem in problems:
+        name = problem.path[-1]
+        # The address is looked at above, and a mask stands for what has been looked at when it was stored.
+        if problem.path != ("url",) and options.get(str(name)) != MASK:
+            rule = ADAPTER_OPTION_MISSING if name in needed else ADAPTER_CANNOT_START
+            found.add(rule, ("externalSync", *problem.path), problem.message)
 
 
 def _secret_names(value: Any, path: Path) -> Iterator[Path]:
