@@ -83,14 +83,13 @@ class JsonUpload(JsonBody):
         self._largest_bytes = largest_bytes
 
     async def __call__(self, request: Request) -> Any:
-        media_type = _media_type(request.headers.get("content-type"))
-        if media_type == MULTIPART:
+        if is_form(request):
             content = await self._file(request)
         else:
             content = await read_body(request)
             if not content:
                 raise self._missing()
-            if media_type != JSON:
+            if _media_type(request.headers.get("content-type")) != JSON:
                 raise self._not_json()
         if len(content) > self._largest_bytes:
             raise FileTooLarge(most_bytes=self._largest_bytes)
@@ -118,6 +117,11 @@ class JsonUpload(JsonBody):
 
     def is_json(self, file: UploadFile) -> bool:
         return _media_type(file.content_type) == JSON
+
+
+def is_form(request: Request) -> bool:
+    """Whether the document comes as a part of a form, and is not the body itself."""
+    return _media_type(request.headers.get("content-type")) == MULTIPART
 
 
 async def _form_of(request: Request) -> FormData:

@@ -83,6 +83,8 @@ async def test_what_the_hub_does_not_know_is_answered_as_warnings(admin: AsyncCl
         (upload({"id": "bad id", "name": "X"}), 400, "Invalid config id. Use alphanumeric characters, hyphen or"),
         (upload({"id": "x", "name": ""}), 400, "Invalid app config JSON"),
         (upload([]), 400, "Invalid app config JSON"),
+        (upload({}), 400, "Invalid app config JSON"),
+        (upload({"a": 1}), 400, "Invalid app config JSON"),
         (
             {"content": b"--x--", "headers": {"Content-Type": "multipart/form-data"}},
             400,

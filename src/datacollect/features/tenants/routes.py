@@ -40,7 +40,7 @@ from datacollect.http.hub import Hub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC, ByPath, CurrentAdmin, CurrentUser, ProgramId
 from datacollect.http.source import CurrentSource, source_of
-from datacollect.http.upload import JsonUpload
+from datacollect.http.upload import JsonUpload, is_form
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import AdminRequired, InvalidPayload
 from datacollect.kernel.identity import Action, TenantScope
@@ -68,7 +68,7 @@ class _ConfigUpload(JsonUpload):
     async def __call__(self, request: Request) -> Any:
         document = await super().__call__(request)
         # A body that was never meant to be a config: clients that forget the file send their other fields as JSON.
-        if isinstance(document, dict) and not {"id", "name"} & set(document):
+        if isinstance(document, dict) and not is_form(request) and not {"id", "name"} & set(document):
             raise NoConfigUploaded()
         return document
 
