@@ -178,7 +178,8 @@ class Settings(BaseSettings):
     node_env: str | None = Field(
         None,
         alias="NODE_ENV",
-        description="`production` refuses unsafe settings; `development` adds a stack trace to unexpected errors.",
+        description="`production` refuses unsafe settings; `development` adds `stack` and `status` to the errors that have "
+        "`success`, unexpected ones among them.",
     )
     cors_origins: str | None = Field(
         None,

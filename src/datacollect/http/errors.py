@@ -45,6 +45,8 @@ def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
     body |= error.extra | members
     if isinstance(error, InvalidPayload):
         body.setdefault("details", error.issues)
+    if scope.get("state", {}).get("development") and body.get("success") is False:
+        body = {"stack": "".join(traceback.format_exception(error))} | body | {"status": error.status}
     body.setdefault("help", error.help)
     body["requestId"] = request_id(scope)
     media_type = "application/json"
@@ -141,8 +143,8 @@ async def _render_validation(request: Request, error: Exception) -> Response:
     return render(request.scope, InvalidPayload(issues, "Invalid request parameters"))
 
 
-def render_unexpected(scope: Scope, error: Exception, *, development: bool) -> Response:
+def render_unexpected(scope: Scope, error: Exception) -> Response:
     """The answer to a crash: nothing of its inside, except for developers."""
-    if not development:
-        return render(scope, UnexpectedError())
-    return render(scope, UnexpectedError(), stack="".join(traceback.format_exception(error)))
+    unexpected = UnexpectedError()
+    unexpected.__cause__ = error
+    return render(scope, unexpected)

@@ -110,6 +110,7 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})["development"] = self._development
         limit = body_limit(scope)
         refusal = _refusal(scope, limit)
         if refusal is not None:
@@ -165,7 +166,7 @@ class RequestGuard:
         if isinstance(error, DataCollectError):
             await render(scope, error)(scope, receive, send)
         else:
-            await render_unexpected(scope, error, development=self._development)(scope, receive, send)
+            await render_unexpected(scope, error)(scope, receive, send)
 
 
 def _refusal(scope: Scope, limit: BodyLimit) -> DataCollectError | None:
