@@ -211,11 +211,21 @@ async def test_logout_ends_the_family_and_no_other(client: AsyncClient, person: 
     assert again.status_code == 200
 
 
-async def test_logout_takes_refresh_tokens_only(client: AsyncClient, person: Person) -> None:
+async def test_an_access_token_signs_out_its_own_sign_in(client: AsyncClient, person: Person) -> None:
+    first, other = await login(client, person), await login(client, person)
+    assert (await client.post("/api/users/logout", headers=bearer(first["token"]))).status_code == 200
+    assert_refused(await refresh(client, first["refreshToken"]), 401, INVALID)
+    assert_refused(await renew(client, first["token"]), 401, "Invalid or expired access token")
+    assert (await refresh(client, other["refreshToken"])).status_code == 200
+    answer = await client.post("/api/users/logout", headers=bearer("abc"))
+    assert_refused(answer, 401, "Invalid or expired access token")
+
+
+async def test_logout_takes_refresh_tokens_only_in_its_body(client: AsyncClient, person: Person) -> None:
     access = (await login(client, person))["token"]
     assert_refused(await client.post("/api/users/logout", json={"refreshToken": access}), 401, "Invalid refresh token")
     assert_refused(await client.post("/api/users/logout", json={"refreshToken": "abc"}), 401, INVALID)
-    assert (await client.post("/api/users/logout", json={})).status_code == 400
+    assert_refused(await client.post("/api/users/logout", json={}), 401, "No token provided")
 
 
 async def test_a_new_password_ends_every_token(client: AsyncClient, admin: AsyncClient, person: Person) -> None:

@@ -35,7 +35,7 @@ from datacollect.features.auth.schemas import (
 from datacollect.features.security_log import service as security_log
 from datacollect.features.security_log.service import SecurityAction
 from datacollect.features.users import service as users
-from datacollect.http.body import JsonBody, json_body, read_body
+from datacollect.http.body import JsonBody, read_body
 from datacollect.http.current import CurrentHub
 from datacollect.http.decoding import strict_json, validated
 from datacollect.http.hub import Hub
@@ -160,7 +160,8 @@ class _Credentials(JsonBody):
 
 
 class _OptionalBody(JsonBody):
-    """The admin UI refreshes without a body. A token that is no text is an invalid one, not a missing one."""
+    """Clients that keep no refresh token, as the admin UI, send no body. A token that is no text is an invalid one, not a
+    missing one."""
 
     required = False
 
@@ -256,7 +257,7 @@ async def refresh_tokens(
     Without a refresh token, a valid access token in the header is exchanged for a new access token only.
     """
     try:
-        claims = _renewable(hub, request, body)
+        claims = _claims_of(hub, request, body)
     except DataCollectError as refused:
         await _count_unreadable(hub, source)
         await _note_unreadable(hub, source, refused)
@@ -281,7 +282,7 @@ async def refresh_tokens(
     return _signed_in(outcome.token, outcome.refresh_token, outcome.user_id)
 
 
-def _renewable(hub: Hub, request: Request, body: RefreshRequest) -> RefreshClaims | AccessClaims:
+def _claims_of(hub: Hub, request: Request, body: RefreshRequest) -> RefreshClaims | AccessClaims:
     if body.refresh_token is not None:
         return _refresh_claims(hub, body.refresh_token)
     authorization = request.headers.get("authorization")
@@ -302,12 +303,22 @@ async def _note_unreadable(hub: Hub, source: Source, refused: DataCollectError) 
         )
 
 
-@router.post("/logout", summary="Sign out", responses=errors(400, 401), dependencies=[PUBLIC])
+@router.post(
+    "/logout",
+    summary="Sign out",
+    responses=errors(400, 401),
+    openapi_extra={"security": [{}, {"BearerAuth": []}]},
+    dependencies=[PUBLIC],
+)
 async def logout(
-    hub: CurrentHub, source: CurrentSource, body: Annotated[LogoutRequest, json_body(LogoutRequest)]
+    request: Request,
+    hub: CurrentHub,
+    source: CurrentSource,
+    body: Annotated[RefreshRequest, Depends(_OptionalBody(LogoutRequest))],
 ) -> SessionReply:
-    """Ends the sign-in the refresh token belongs to, with its access token."""
-    claims = _refresh_claims(hub, body.refresh_token)
+    """Ends the sign-in the refresh token belongs to, with its access token; without one, that of the valid access token in
+    the header."""
+    claims = _claims_of(hub, request, body)
     async with hub.db.transaction() as tx:
         await service.sign_out(tx, claims, source=source, now=hub.clock.now())
     hub.auth.forget(UserId(claims.user_id))

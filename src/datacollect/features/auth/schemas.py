@@ -29,9 +29,9 @@ class RefreshRequest(_Wire):
 
 
 class LogoutRequest(_Wire):
-    model_config = examples({"refreshToken": _REFRESH})
+    model_config = examples({"refreshToken": _REFRESH}, {})
 
-    refresh_token: str
+    refresh_token: str | None = Field(None, description="Left out, the access token in the header tells the sign-in.")
 
 
 class PasswordChange(_Wire):

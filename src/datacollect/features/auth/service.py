@@ -173,7 +173,7 @@ async def renew_access(
     return TokenPair(_access_token(tokens, user, family=claims.family), None, user.id)
 
 
-async def sign_out(tx: Tx, claims: RefreshClaims, *, source: Source, now: Millis) -> None:
+async def sign_out(tx: Tx, claims: RefreshClaims | AccessClaims, *, source: Source, now: Millis) -> None:
     """End the family the token belongs to; harmless when it has ended."""
     if await queries.revoke_session(tx, claims.family, now=now):
         told = {"session": session_id(claims.family)}
