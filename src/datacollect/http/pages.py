@@ -13,6 +13,7 @@ from datacollect.http.aside import aside
 from datacollect.http.conditional import holds
 from datacollect.http.frame import CONTENT_SECURITY_POLICY
 from datacollect.http.openapi import TITLE, VERSION, describe
+from datacollect.http.openapi_of_3_0 import in_words_of_3_0
 from datacollect.http.policy import PUBLIC
 
 _STATIC = Path(__file__).with_name("static")
@@ -30,7 +31,7 @@ _DOCUMENT = {
 
 
 class ApiDescription:
-    """The OpenAPI document in both notations, each made once, when somebody asks: it takes half a second and more."""
+    """The OpenAPI document in its notations, each made once, when somebody asks: it takes half a second and more."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -38,6 +39,11 @@ class ApiDescription:
     @cached_property
     def as_json(self) -> bytes:
         return msgspec.json.encode(describe(self._app))
+
+    @cached_property
+    def as_json_of_3_0(self) -> bytes:
+        """In the version of OpenAPI that the reference has."""
+        return msgspec.json.encode(in_words_of_3_0(msgspec.json.decode(self.as_json)))
 
     @cached_property
     def as_yaml(self) -> bytes:
@@ -52,6 +58,11 @@ class ApiDescription:
 async def get_openapi_json(request: Request) -> Response:
     description = _description(request)
     return _cacheable(request, await aside(lambda: description.as_json), "application/json")
+
+
+async def get_openapi_json_of_3_0(request: Request) -> Response:
+    description = _description(request)
+    return _cacheable(request, await aside(lambda: description.as_json_of_3_0), "application/json")
 
 
 async def get_openapi_yaml(request: Request) -> Response:
@@ -87,7 +98,7 @@ _pages = APIRouter(include_in_schema=False, default_response_class=Response, dep
 
 for _path, _endpoint, _media_type, _name in (
     ("/openapi.json", get_openapi_json, "application/json", "getOpenapiJson"),
-    ("/api-docs/openapi.json", get_openapi_json, "application/json", "getOpenapiJsonBesideThePage"),
+    ("/api-docs/openapi.json", get_openapi_json_of_3_0, "application/json", "getOpenapiJsonBesideThePage"),
     ("/openapi.yaml", get_openapi_yaml, "application/yaml", "getOpenapiYaml"),
 ):
     router.add_api_route(
