@@ -39,10 +39,10 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _render_validation)
 
 
-def render(scope: Scope, error: DataCollectError, **members: Any) -> Response:
+def render(scope: Scope, error: DataCollectError) -> Response:
     """The answer for `error`, in the representation the caller accepts."""
     body: dict[str, Any] = {"error": error.message, "message": error.message, "code": error.code}
-    body |= error.extra | members
+    body |= error.extra
     if isinstance(error, InvalidPayload):
         body.setdefault("details", error.issues)
     if scope.get("state", {}).get("development") and body.get("success") is False:
