@@ -244,6 +244,12 @@ async def test_a_caller_who_has_the_document_need_not_fetch_it(visitor: AsyncCli
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize("path", ["/", "/api-docs", "/openapi.json", "/api-docs/openapi.json"])
+async def test_monitors_may_ask_for_the_head_of_a_page(visitor: AsyncClient, path: str) -> None:
+    answer = await visitor.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def links_of(client: AsyncClient, page: str) -> list[str]:
     answer = await client.get(page)
     assert answer.status_code == 200
