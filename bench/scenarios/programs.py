@@ -60,7 +60,11 @@ def _config(config_id: str) -> bytes:
         | {"formio": {"components": fields}}
         for n in range(_FORMS)
     ]
-    sync = {"type": "mock", "url": "http://mock.example", "adapterConfig": {"batchSize": 10}}
+    sync = {
+        "type": "mock",
+        "url": "http://mock.example",
+        "adapterConfig": {"clientId": "bench", "clientSecret": "bench", "batchSize": 10},
+    }
     config = {"id": config_id, "name": f"Program {config_id[11:15]}", "description": "For a list", "version": "1.0.0"}
     return msgspec.json.encode(config | {"entityForms": forms, "externalSync": sync})
 
