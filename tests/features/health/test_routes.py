@@ -5,6 +5,7 @@ from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import Unavailable
+from tests.accounts import assert_refused
 
 pytestmark = pytest.mark.anyio
 
@@ -38,9 +39,11 @@ async def test_a_hub_without_its_database_is_degraded_but_alive(
 
     monkeypatch.setattr(hub.db, "check", away)
     answer = await client.get(path)
-    assert answer.status_code == 503
-    assert answer.json()["status"] == "degraded"
-    assert answer.json()["database"] == "disconnected"
+    assert_refused(
+        answer, 503, "The hub cannot reach its database just now. Try again in a moment.", "DATABASE_UNAVAILABLE"
+    )
+    assert (answer.json()["status"], answer.json()["database"]) == ("degraded", "disconnected")
+    assert answer.json()["timestamp"] and answer.headers["retry-after"]
     assert (await client.get("/health/live")).status_code == 200
 
 

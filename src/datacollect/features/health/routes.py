@@ -3,20 +3,18 @@
 By HEAD as well, as most monitors ask.
 """
 
-import structlog
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from datacollect.features.health.schemas import Health, Liveness
 from datacollect.http.current import CurrentHub
+from datacollect.http.openapi import errors
 from datacollect.http.policy import PUBLIC
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import Unavailable
 
-_log = structlog.get_logger(component="health")
-
 router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
 
-_DEGRADED = {"model": Health, "description": "The database cannot be reached; `status` is `degraded`."}
+_DEGRADED = errors(texts={503: "The database cannot be reached; `status` is `degraded`, `database` is `disconnected`."})
 
 
 @router.head("/health", include_in_schema=False)
@@ -25,22 +23,15 @@ _DEGRADED = {"model": Health, "description": "The database cannot be reached; `s
     summary="Health of the hub",
     description="Runs one statement on the database. 503 with `status: degraded` while that fails.",
     response_model=Health,
-    responses={503: _DEGRADED},
+    responses=_DEGRADED,
 )
-async def get_health(hub: CurrentHub, response: Response) -> Health:
-    connected = True
+async def get_health(hub: CurrentHub) -> Health:
     try:
         await hub.db.check()
     except Unavailable:
-        _log.warning("database.unreachable")
-        connected = False
-        response.status_code = 503
-        response.headers["Retry-After"] = "2"
-    return Health(
-        status="ok" if connected else "degraded",
-        database="connected" if connected else "disconnected",
-        timestamp=format_timestamp(hub.clock.now()),
-    )
+        timestamp = format_timestamp(hub.clock.now())
+        raise Unavailable(status="degraded", database="disconnected", timestamp=timestamp) from None
+    return Health(timestamp=format_timestamp(hub.clock.now()))
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -62,6 +53,6 @@ router.add_api_route(
     summary="Readiness",
     description="Whether requests should be sent here: 200 when the database answers, else 503.",
     response_model=Health,
-    responses={503: _DEGRADED},
+    responses=_DEGRADED,
     operation_id="getReadiness",
 )
