@@ -15,7 +15,8 @@ DEFAULT_TENANT = TenantId("default")
 """The tenant of a request that names none."""
 
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_CONFIG_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,511}")
+LONGEST_CONFIG_ID = 512
+_CONFIG_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_CONFIG_ID - 1}}}")
 _DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 
 from datacollect.features.users import service
 from datacollect.http.hub import Hub
+from datacollect.kernel.ids import LONGEST_CONFIG_ID
 from tests.accounts import PASSWORD, Person, assert_refused, bearer, find_account, login, make_person, make_programs
 from tests.factories import make_program, new_id
 from tests.features.conftest import Alone, Installation
@@ -207,6 +208,12 @@ async def test_programs_must_exist(admin: AsyncClient, changes: dict[str, Any], 
     assert "There is no program 'nowhere'" in answer.json()["error"]
 
 
+async def test_a_program_of_the_longest_id_has_members(admin: AsyncClient) -> None:
+    program = await make_program(admin, config_id=new_id().ljust(LONGEST_CONFIG_ID, "x"))
+    person = await make_person(admin, roleAssignments=[{"tenantId": program, "role": "viewer"}])
+    assert (await find_account(admin, person.email))["tenantIds"] == [program]
+
+
 async def test_an_archived_program_exists(admin: AsyncClient) -> None:
     program = await make_program(admin)
     await admin.delete(f"/api/apps/{program}")
@@ -242,7 +249,7 @@ async def test_what_is_written_twice_counts_once(admin: AsyncClient) -> None:
     ("changes", "path"),
     [
         ({"tenantIds": ["default"] * 1001}, ["tenantIds"]),
-        ({"tenantIds": ["x" * 201]}, ["tenantIds", 0]),
+        ({"tenantIds": ["x" * (LONGEST_CONFIG_ID + 1)]}, ["tenantIds", 0]),
         ({"roleAssignments": [{"tenantId": "default", "role": "viewer"}] * 1001}, ["roleAssignments"]),
         ({"roleAssignments": [{"tenantId": "default", "role": "viewer", "areaId": "x" * 501}]}, ["roleAssignments", 0, "areaId"]),
         (

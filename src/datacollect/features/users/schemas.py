@@ -10,13 +10,14 @@ from pydantic_core import PydanticCustomError
 from datacollect.http.wire import SyncScope, Wire, examples
 from datacollect.kernel.errors import IssueCode
 from datacollect.kernel.identity import AccountRole, Role
+from datacollect.kernel.ids import LONGEST_CONFIG_ID
 
 # Not strict: a name is all that JSON has for a member of an enumeration.
 _AccountRole = Annotated[AccountRole, Field(strict=False)]
 _Role = Annotated[Role, Field(strict=False)]
 
 
-ProgramId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ProgramId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CONFIG_ID)]
 AreaId = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 MOST_PROGRAMS = 1000
