@@ -128,6 +128,16 @@ async def test_an_adapter_without_what_it_needs_is_refused_and_nothing_stored(
     assert ((await admin.get(path)).json()["externalSync"] is None) == bool(missing)
 
 
+async def test_an_adapter_whose_address_leads_nowhere_is_refused_in_the_same_words(admin: AsyncClient) -> None:
+    login = {"clientId": "c", "clientSecret": "s"}
+    config = make_config(externalSync={"type": "mock", "url": "registry", "adapterConfig": login})
+    answer = await admin.post("/api/apps", **upload(config))
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith('Invalid config for adapter "mock": externalSync.url: ')
+    elsewhere = await admin.post("/api/apps", **upload(config | {"url": "ftp://x.test"}))
+    assert elsewhere.json()["error"] == "Invalid app config JSON"
+
+
 async def test_a_schema_error_lists_its_issues(admin: AsyncClient) -> None:
     config = make_config(entityForms=[{"id": "a", "name": "b", "title": "c"}])
     answer = await admin.post("/api/apps", **upload(config))

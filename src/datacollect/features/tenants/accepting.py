@@ -53,9 +53,12 @@ def accept(sent: Any, *, https_only: bool = False, sends_codes: bool = True) -> 
     return Accepted(inspected.document, warnings, is_onboarding_file(sent))
 
 
+_OF_THE_ADAPTER = (IssueCode.ADAPTER_OPTION_MISSING, IssueCode.INVALID_ADDRESS)
+
+
 def _of_the_adapter(sent: Any, inspected: Inspected) -> str | None:
     """What the contract says if nothing else is wrong."""
-    if any(finding.code != IssueCode.ADAPTER_OPTION_MISSING for finding in inspected.errors):
+    if any(one.path[:1] != ("externalSync",) or one.code not in _OF_THE_ADAPTER for one in inspected.errors):
         return None
     said = "; ".join(finding.text for finding in inspected.errors)
     return f'Invalid config for adapter "{sent["externalSync"]["type"]}": {said}'
