@@ -41,6 +41,7 @@ class FakeSpp(RemoteSystem):
         super().__init__(self._answer)
         self.fields: list[dict[str, Any]] = []
         self.programs: list[dict[str, Any]] = []
+        self.most_at_once = 100
 
     def _answer(self, request: Request) -> Answer:
         match request.path.removeprefix("/api/v2/spp"):
@@ -58,7 +59,7 @@ class FakeSpp(RemoteSystem):
         return Answer(404)
 
     def _page(self, request: Request) -> Answer:
-        first, count = int(request.query.get("_lastId", "0")), int(request.query["_count"])
+        first, count = int(request.query.get("_lastId", "0")), min(self.most_at_once, int(request.query["_count"]))
         page = self.fields[first : first + count]
         following = {"nextPageId": first + count} if first + count < len(self.fields) else {}
         return Answer(200, {"total": len(self.fields), "items": page, **following})
@@ -171,6 +172,20 @@ async def test_all_studio_fields_are_read_page_by_page(boss: AsyncClient, spp: F
         "source": "studio",
         "selectionOptions": [{"value": "a", "label": "A"}],
     }
+
+
+async def test_a_registry_that_gives_fewer_fields_at_a_time_is_asked_to_the_end(
+    boss: AsyncClient, spp: FakeSpp
+) -> None:
+    spp.most_at_once = 2
+    spp.fields = [{"technicalName": f"x_{number}", "label": "", "fieldType": "text"} for number in range(5)]
+    body = (await boss.post(FIELDS, json=spp_client(spp))).json()
+    assert [field["name"] for field in body["fields"]] == [f"x_{number}" for number in range(5)]
+    assert body["truncated"] is False
+    spp.most_at_once = 1
+    spp.fields *= 5
+    body = (await boss.post(FIELDS, json=spp_client(spp, baseUrl=f"{spp.url}/"))).json()
+    assert (len(body["fields"]), body["truncated"]) == (20, True)
 
 
 async def test_an_endless_list_of_fields_is_cut_off_and_said_to_be(boss: AsyncClient, spp: FakeSpp) -> None:

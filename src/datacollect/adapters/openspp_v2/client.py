@@ -45,6 +45,12 @@ class StudioField:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudioFieldList:
+    fields: Sequence[StudioField]
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     identifier: str
     """`system|value`."""
@@ -120,7 +126,7 @@ class RegistryClient:
             method, escaped, what=what, query=query, json=json, headers=headers, repeatable=repeatable
         )
 
-    async def studio_fields(self, target_type: TargetType | None = None) -> Sequence[StudioField]:
+    async def studio_fields(self, target_type: TargetType | None = None) -> StudioFieldList:
         """All fields that the API shows, up to `MAX_FIELD_PAGES` pages of them."""
         fields: list[StudioField] = []
         last_id: int | None = None
@@ -130,11 +136,12 @@ class RegistryClient:
             items = objects(page.get("items"))
             fields += [_studio_field(item) for item in items if isinstance(item.get("technicalName"), str)]
             next_id = page.get("nextPageId")
-            # A last page that is not full may name a next one as well: the registry gives the number of its last field.
-            if len(items) < PAGE_SIZE or not isinstance(next_id, int) or next_id == last_id:
-                break
+            # The last page names a next one as well: the registry gives the number of its last field. That it is short
+            # does not tell it: a registry may give fewer at a time than it is asked for.
+            if not items or not isinstance(next_id, int) or next_id == last_id:
+                return StudioFieldList(fields=fields, is_truncated=False)
             last_id = next_id
-        return fields
+        return StudioFieldList(fields=fields, is_truncated=True)
 
     async def programs(
         self, *, status: str = "active", target_type: TargetType | None = None, name: str | None = None

@@ -11,13 +11,7 @@ from pydantic import SecretStr
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v1.odoo import Odoo
-from datacollect.adapters.openspp_v2.client import (
-    MAX_FIELD_PAGES,
-    PAGE_SIZE,
-    ProgramPage,
-    RegistryClient,
-    StudioField,
-)
+from datacollect.adapters.openspp_v2.client import ProgramPage, RegistryClient, StudioFieldList
 from datacollect.features.discovery.caching import Answers
 from datacollect.features.discovery.errors import (
     OdooFetchFailed,
@@ -82,12 +76,6 @@ class ProgramsAsked:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StudioAnswer:
-    fields: Sequence[StudioField]
-    is_truncated: bool
-
-
 class RegistryReader:
     """One per process: it keeps answers for a minute, and counts who makes it call out.
 
@@ -121,10 +109,10 @@ class RegistryReader:
             _require_callable(failed)
             raise
 
-    async def studio_fields(self, caller: str, client: SppClient) -> StudioAnswer:
+    async def studio_fields(self, caller: str, client: SppClient) -> StudioFieldList:
         """Raises `StudioFieldsFailed`."""
 
-        async def ask() -> StudioAnswer:
+        async def ask() -> StudioFieldList:
             self._count(caller)
             return await self._studio_fields(client)
 
@@ -162,9 +150,8 @@ class RegistryReader:
         options = await _relation_options(odoo, described) if asked.relation_options else {}
         return fields_of_odoo(described, options)
 
-    async def _studio_fields(self, client: SppClient) -> StudioAnswer:
-        fields = await _in_time(self._registry(client).studio_fields(), "read the Studio fields")
-        return StudioAnswer(fields, is_truncated=len(fields) >= MAX_FIELD_PAGES * PAGE_SIZE)
+    async def _studio_fields(self, client: SppClient) -> StudioFieldList:
+        return await _in_time(self._registry(client).studio_fields(), "read the Studio fields")
 
     async def _programs(self, client: SppClient, asked: ProgramsAsked) -> ProgramPage:
         registry, until = self._registry(client), _end()
