@@ -254,6 +254,16 @@ async def test_odoo_s_false_that_became_a_text_is_not_sent_back(make: Make, odoo
     assert odoo.partners()[0]["phone"] is None
 
 
+async def test_a_zero_is_a_value(make: Make, odoo: FakeOdoo) -> None:
+    plain = FieldMapping(form_field="disabled", remote_field="is_disabled")
+    adapter = make(mappings=(*MAPPINGS[:-1], plain))
+    record = person(LAN, data={"phone": 5, "size": 4, "disabled": 1})
+    [link] = await pushed(adapter, record)
+    [link] = await pushed(adapter, again(record, link, phone=0, size=0, disabled=0))
+    there = odoo.partner(int(link.external_id))
+    assert (there["phone"], there["hh_size"], there["is_disabled"]) == ("0", 0, False)
+
+
 # -- groups
 
 

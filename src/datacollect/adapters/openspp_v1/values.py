@@ -71,7 +71,7 @@ def _written(mapping: FieldMapping, value: Any, described: Described) -> Any:
     """None if there is nothing to write."""
     if value is None or value == "":
         return None
-    if mapping.transformer == "text" and value in (False, "false"):
+    if mapping.transformer == "text" and (value is False or value == "false"):
         # What older versions have made of Odoo's empty values; nobody has entered it.
         return None
     made = transform(mapping, value)
@@ -130,7 +130,7 @@ def _number(value: Any) -> float | int | None:
 
 def _boolean(value: Any) -> bool | None:
     if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().casefold())
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().casefold())
     return value if isinstance(value, bool) else None
 
 
