@@ -264,6 +264,17 @@ async def test_a_zero_is_a_value(make: Make, odoo: FakeOdoo) -> None:
     assert (there["phone"], there["hh_size"], there["is_disabled"]) == ("0", 0, False)
 
 
+async def test_a_value_that_is_no_date_or_number_of_a_record_empties_nothing(make: Make, odoo: FakeOdoo) -> None:
+    adapter, record = make(), person(LAN, data={"birthdate": "1990-02-03", "genderId": 1})
+    [link] = await pushed(adapter, record)
+    [link] = await pushed(adapter, again(record, link, birthdate="about 1990", genderId={"label": "Male"}, phone="7"))
+    there = odoo.partner(int(link.external_id))
+    assert (str(there["birthdate"]), there["gender_id"], there["phone"]) == ("1990-02-03", 1, "7")
+    [link] = await pushed(adapter, again(record, link, birthdate=" ", genderId={"id": None}))
+    there = odoo.partner(int(link.external_id))
+    assert (there["birthdate"], there["gender_id"]) == (None, None)
+
+
 # -- groups
 
 

@@ -48,16 +48,18 @@ class Unfit(Exception):
 def to_odoo(mappings: Sequence[FieldMapping], data: Mapping[str, Any], described: Described) -> dict[str, Any]:
     """What Odoo is to hold: a value for each mapping whose field the entity has, Odoo's empty one if it is empty.
 
-    Fields that the entity does not have are left alone. Raises `Unfit`.
+    Fields that the entity does not have are left alone, and those with a value that the mapping makes nothing of: nobody
+    has emptied them. Raises `Unfit`.
     """
     written: dict[str, Any] = {}
     for mapping in mappings:
         if mapping.form_field not in data:
             continue
-        value = _written(mapping, data[mapping.form_field], described)
+        entered = data[mapping.form_field]
+        value = _written(mapping, entered, described)
         if value is not None:
             written[mapping.remote_field] = value
-        elif mapping.remote_field not in written:
+        elif mapping.remote_field not in written and not _is_unreadable(mapping, entered):
             written[mapping.remote_field] = _cleared(described[mapping.remote_field])
     return written
 
@@ -82,6 +84,14 @@ def _written(mapping: FieldMapping, value: Any, described: Described) -> Any:
     if fitted is None:
         raise Unfit(mapping, odoo_type)
     return fitted
+
+
+def _is_unreadable(mapping: FieldMapping, value: Any) -> bool:
+    """Whether nothing comes of it although there is something: no date, or no number of a record."""
+    if mapping.transformer not in ("date", "id"):
+        return False
+    told = value.get("id", value) if isinstance(value, Mapping) else value
+    return bool(told.strip() if isinstance(told, str) else told)
 
 
 def _cleared(odoo_type: str) -> Any:
