@@ -129,6 +129,19 @@ async def test_an_edit_that_meets_a_change_there_is_made_all_the_same_and_takes_
     assert there["attributes"] == {"village": "Lower", "crop": "corn"}
 
 
+@pytest.mark.parametrize("status", [409, 412])
+async def test_a_record_that_keeps_changing_there_is_offered_again(
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem, status: int
+) -> None:
+    adapter = mock_adapter()
+    [link] = await pushed(adapter, person())
+    system.faults.add(Instead(status), times=4, matches=updates)
+    outcome = await failed(adapter, person(data={"firstName": "Lanh"}, link=link))
+    assert (outcome.failure.code, outcome.failure.retryable) == ("PUSH_FAILED", True)
+    await pushed(adapter, person(data={"firstName": "Lanh"}, link=outcome.link))
+    assert registry.persons()[0]["given_name"] == "Lanh"
+
+
 async def test_attributes_of_others_are_kept(mock_adapter: Make, registry: MockRegistry) -> None:
     adapter = mock_adapter()
     [link] = await pushed(adapter, person(data={"village": "Upper"}))

@@ -100,10 +100,12 @@ class _Batch:
         if record.is_deleted:
             return await self._delete(record)
         link = await self._store(record)
+        if isinstance(link, Failed):
+            return link
         self._made[record.guid] = link.external_id
         return Pushed(link=link) if record.members is None else await self._set_members(record, link)
 
-    async def _store(self, record: Outgoing) -> Link:
+    async def _store(self, record: Outgoing) -> Link | Failed:
         """Make it, or make it the same, whichever it takes."""
         if record.link is None:
             return await self._create(record)
@@ -118,7 +120,8 @@ class _Batch:
                 conflict = failed
             # Changed there meanwhile: look what it is now, and set what is ours to set once more.
             record = _without_version(record)
-        raise conflict
+        failure = replace(conflict.failure("PUSH_FAILED", record.guid), retryable=True)
+        return Failed(failure=failure, link=record.link)
 
     async def _create(self, record: Outgoing, *, instead_of: str = "") -> Link:
         if record.is_uncertain and (twin := await self._find(record)):
