@@ -144,6 +144,19 @@ async def test_a_twin_that_was_deleted_there_is_made_again(make: Make, odoo: Fak
     assert [str(one["id"]) for one in odoo.partners()] == [new.external_id]
 
 
+async def test_a_twin_that_is_deleted_there_just_then_is_made_again_by_the_next_run(make: Make, odoo: FakeOdoo) -> None:
+    adapter, record = make(), person(LAN)
+    [link] = await pushed(adapter, record)
+    changed = again(record, link, firstName="Lanh")
+    missing = {"error": {"message": "Odoo Server Error", "data": {"name": "odoo.exceptions.MissingError"}}}
+    odoo.faults.add(Instead(200, missing), matches=calls("write"))
+    outcome = await failed(adapter, changed)
+    assert (outcome.failure.code, outcome.failure.retryable) == ("PUSH_FAILED", True)
+    odoo.registry.models["res.partner"].rows.clear()
+    [link] = await pushed(adapter, replace(changed, link=outcome.link))
+    assert odoo.partner(int(link.external_id))["given_name"] == "Lanh"
+
+
 async def test_another_field_can_hold_our_guid(make: Make, odoo: FakeOdoo) -> None:
     await pushed(make(referenceField="email"), person(LAN))
     assert (odoo.partners()[0]["email"], odoo.partners()[0]["ref"]) == (LAN, None)

@@ -292,7 +292,14 @@ class Push:
         reference = self._options.reference_field
         if not entry.row.get(reference):
             changes[reference] = entry.record.guid
-        await self._write(entry, changes, what="update a registrant")
+        try:
+            await self._write(entry, changes, what="update a registrant")
+        except CallFailed as failed:
+            if failed.kind is not CallKind.NOT_FOUND:
+                raise
+            # Deleted there since it was found, or a member was: the next run makes it again.
+            failure = replace(failed.failure(PUSH_FAILED, entry.record.guid), retryable=True)
+            return Failed(failure=failure, link=entry.record.link)
         entry.is_changed = True
         return None
 
