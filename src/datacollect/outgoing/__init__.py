@@ -12,7 +12,7 @@ from datacollect.outgoing.errors import (
     UpstreamUnreadable,
     UrlRefused,
 )
-from datacollect.outgoing.urls import host_of
+from datacollect.outgoing.urls import host_of, require_url
 
 __all__ = [
     "Answer",
@@ -28,4 +28,5 @@ __all__ = [
     "UrlRefused",
     "host_of",
     "read_rules",
+    "require_url",
 ]

@@ -5,6 +5,7 @@ two programs can read in two ways is refused, not interpreted.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote, urljoin
@@ -88,6 +89,12 @@ def read_url(text: str, rules: Rules) -> Target:
         raise UrlRefused("The URL names a port that is not used for HTTP")
     rest = parts["rest"] if parts["rest"].startswith("/") else f"/{parts['rest']}"
     return Target(scheme, host, port, quote(rest, safe=_PRINTABLE), address)
+
+
+def require_url(text: str) -> None:
+    """Raises `UrlRefused` for what cannot be read as the URL of another system. Where it leads is not judged."""
+    with suppress(InternalUrl):
+        read_url(text, Rules(allow_private=True))
 
 
 def host_of(text: str) -> str | None:

@@ -223,10 +223,21 @@ async def test_a_payload_that_is_wrong_calls_nobody(boss: AsyncClient, spp: Fake
     assert spp.asked == 0
 
 
-async def test_no_url_is_no_url_of_a_registry(boss: AsyncClient, spp: FakeSpp) -> None:
-    for url in ("not a url", "http://[", "https://[::1", "http://a]b/"):
-        answer = await boss.post(DISCOVER, json=discovery(spp, url=url))
-        assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
+@pytest.mark.parametrize(
+    "url", ["not a url", "openspp.example.org", "ftp://openspp.example.org", "http://[", "http://a]b/"]
+)
+async def test_no_url_is_no_url_of_a_registry(boss: AsyncClient, spp: FakeSpp, url: str) -> None:
+    answer = await boss.post(DISCOVER, json=discovery(spp, url=url))
+    assert_refused(answer, 400, "Invalid discover payload", "INVALID_DISCOVER")
+    assert [issue["path"] for issue in answer.json()["details"]] == [["url"]]
+    answer = await boss.post(TRY, json=spp_client(spp, baseUrl=url))
+    assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
+
+
+async def test_an_empty_name_looks_for_no_name(boss: AsyncClient, spp: FakeSpp) -> None:
+    answer = await boss.post(DISCOVER, json=discovery(spp, filter={"name": ""}))
+    assert answer.status_code == 200, answer.text
+    assert spp.log[-1].query == {"_count": "100", "status": "active"}
 
 
 # -- what goes wrong

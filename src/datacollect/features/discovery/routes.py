@@ -173,7 +173,7 @@ async def discover_programs(
 ) -> dict[str, Any]:
     """At most 100 programs; `truncated` says that there are more, and `filter.name` finds them. Kept for a minute."""
     wanted = body.filter or ProgramFilter.model_validate({})
-    asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name)
+    asked = ProgramsAsked(status=wanted.status, target_type=wanted.target_type, name=wanted.name or None)
     # Neither the client's id nor what is looked for: people paste secrets into the field beside the one they mean.
     _log.info("discovery.programs", host=host_of(body.url))
     page = await hub.registries.programs(

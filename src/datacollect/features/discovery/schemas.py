@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel, SecretStr, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, RootModel, SecretStr, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from datacollect.http.wire import Model, Wire
+from datacollect.outgoing import UrlRefused, require_url
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -14,6 +15,14 @@ Secret = Annotated[SecretStr, Field(min_length=1, max_length=4000, strict=False)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,100}$")]
 
 MOST_NAMES = 500
+
+
+def _absolute(text: str) -> str:
+    try:
+        require_url(text)
+    except UrlRefused as refused:
+        raise ValueError(refused.message) from None
+    return text
 
 
 class Sample(RootModel[dict[str, Any] | list[Any]]):
@@ -82,7 +91,7 @@ class ProgramFilter(Wire):
 
     status: Literal["active", "ended"] = "active"
     target_type: Literal["individual", "group"] | None = None
-    name: Text | None = Field(None, description="Part of the name.")
+    name: str | None = Field(None, max_length=1000, description="Part of the name; an empty one is none.")
 
 
 class Discover(Wire):
@@ -101,7 +110,7 @@ class Discover(Wire):
         }
     )
 
-    url: Url
+    url: Annotated[Url, AfterValidator(_absolute)]
     client_id: Text
     client_secret: Secret
     filter: ProgramFilter | None = None
