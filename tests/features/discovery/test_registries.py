@@ -257,6 +257,13 @@ async def test_a_list_of_programs_that_fails_is_told_apart(boss: AsyncClient, sp
     assert (body["error"], body["code"]) == ("openspp_listprograms_failed", "OPENSPP_LISTPROGRAMS_FAILED")
 
 
+@pytest.mark.parametrize("path", [DISCOVER, FIELDS])
+async def test_an_answer_that_lists_nothing_is_not_an_empty_list(boss: AsyncClient, spp: FakeSpp, path: str) -> None:
+    spp.faults.add(Instead(200, {"detail": HEARSAY}), matches=lambda request: request.method == "GET")
+    answer = await boss.post(path, json=discovery(spp) | spp_client(spp))
+    assert (answer.status_code, answer.json()["reason"]) == (502, "UNREADABLE")
+
+
 async def test_a_registry_that_is_asked_too_often_is_told_as_that(boss: AsyncClient, spp: FakeSpp) -> None:
     spp.faults.add(Instead(429, {"detail": HEARSAY}, {"Retry-After": "17"}))
     answer = await boss.post(DISCOVER, json=discovery(spp))

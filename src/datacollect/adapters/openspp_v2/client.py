@@ -133,7 +133,7 @@ class RegistryClient:
         for _ in range(MAX_FIELD_PAGES):
             query = {"api_exposed_only": "true", "_count": PAGE_SIZE, "target_type": target_type, "_lastId": last_id}
             page = document(await self.call("GET", "Studio", "fields", what="read the Studio fields", query=query))
-            items = objects(page.get("items"))
+            items = _listed(page, "items")
             fields += [_studio_field(item) for item in items if isinstance(item.get("technicalName"), str)]
             next_id = page.get("nextPageId")
             # The last page names a next one as well: the registry gives the number of its last field. That it is short
@@ -149,7 +149,7 @@ class RegistryClient:
         """The first page of programs, `PAGE_SIZE` at most."""
         query = {"_count": PAGE_SIZE, "status": status, "targetType": target_type, "name": name}
         page = document(await self.call("GET", "Program", what="list the programs", query=query))
-        items = objects(page.get("data"))
+        items = _listed(page, "data")
         links = page.get("links")
         has_next = isinstance(links, dict) and bool(links.get("next"))
         return ProgramPage(
@@ -242,6 +242,13 @@ def document(reply: Reply) -> Mapping[str, Any]:
 
 def objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _listed(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """What a page lists. Raises `CallFailed` for what is no page: nothing at all is not the same."""
+    if not isinstance(page.get(name), list):
+        raise CallFailed(CallKind.UNREADABLE, "read the answer")
+    return objects(page[name])
 
 
 def _studio_field(item: Mapping[str, Any]) -> StudioField:
