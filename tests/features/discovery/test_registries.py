@@ -115,6 +115,18 @@ async def test_relations_to_many_records_and_unreadable_ones_come_without_option
     assert odoo.calls["gender.type.search_read"] == before
 
 
+async def test_fields_are_told_although_it_takes_long_to_say_what_can_be_chosen(
+    boss: AsyncClient, odoo: FakeOdoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "OPTIONS_SECONDS", 0.1)
+    odoo.faults.add(Late(30), matches=lambda request: b"gender.type" in request.body)
+    answer = await boss.post(FETCH, json=odoo_account(odoo))
+    assert answer.status_code == 200, answer.text
+    by_name = {field["name"]: field for field in answer.json()["fields"]}
+    assert (by_name["gender_id"]["type"], "options" in by_name["gender_id"]) == ("relation", False)
+    assert len(by_name["gender"]["options"]) == 2
+
+
 def odoo_secret_group(odoo: FakeOdoo) -> str:
     odoo.add_group("group_secret")
     return "group_secret"

@@ -30,6 +30,8 @@ CALLS_OUT = Rate("discovery", 10, 60)
 """Per account. What the cache answers does not count."""
 TOTAL_SECONDS = 30.0
 """For everything a question takes."""
+OPTIONS_SECONDS = 10.0
+"""Of those, for what can be chosen in relations: the fields are told without what takes longer."""
 MOST_RELATIONS = 20
 MOST_OPTIONS = 100
 """A relation to more records than that is chosen by searching, not from a list."""
@@ -210,10 +212,14 @@ async def _relation_options(odoo: Odoo, described: Mapping[str, Any]) -> Mapping
     """What can be chosen in relations, by the name of the related model: of those that are short and may be read."""
     models = dict.fromkeys(filter(None, map(relation_of, described.values())))
     turns = asyncio.Semaphore(_RELATIONS_AT_ONCE)
+    until = asyncio.get_running_loop().time() + OPTIONS_SECONDS
 
     async def options_of(model: str) -> Sequence[Option] | None:
-        async with turns:
-            return await _options_of(odoo, model)
+        try:
+            async with asyncio.timeout_at(until), turns:
+                return await _options_of(odoo, model)
+        except TimeoutError:
+            return None
 
     asked = list(models)[:MOST_RELATIONS]
     found = await asyncio.gather(*map(options_of, asked))
