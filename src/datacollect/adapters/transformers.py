@@ -70,7 +70,7 @@ def _object_as_text(value: Mapping[str, Any]) -> str:
 
 _ISO, _MONTH_FIRST, _DAY_FIRST = "YYYY-MM-DD", "MM/DD/YYYY", "DD/MM/YYYY"
 _WRITTEN = {_ISO: "{0:04}-{1:02}-{2:02}", _MONTH_FIRST: "{1:02}/{2:02}/{0:04}", _DAY_FIRST: "{2:02}/{1:02}/{0:04}"}
-_ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
+_YEAR_FIRST = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})", re.ASCII)
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
 
 
@@ -107,8 +107,8 @@ def _write_date(day: date, format: str | None) -> str:
 def _read_date(value: Any, format: str | None) -> date | None:
     """Read as `format` says. Where it says nothing: the month first, unless only the other way round is a day."""
     text = value.strip() if isinstance(value, str) else ""
-    if match := _ISO_DAY.fullmatch(text):
-        return _day(*match.groups())
+    if match := _YEAR_FIRST.fullmatch(text):
+        return _day(match[1], match[3], match[4])
     if match := _SLASHED.fullmatch(text):
         first, second, year = match.groups()
         if format == _DAY_FIRST:
