@@ -12,7 +12,7 @@ from datacollect.adapters.openspp_v1.session import ARCHIVED
 from datacollect.adapters.port import Failed, Link, Member, Outgoing, Pushed, RecordType, Skipped
 from datacollect.kernel.clock import Millis
 from datacollect.testing.odoo import MEMBERSHIP, FakeOdoo
-from datacollect.testing.remote import DropAfter, DropBefore, Instead
+from datacollect.testing.remote import DropAfter, DropBefore, Instead, Request
 from tests.adapters.openspp_v1.conftest import MAPPINGS, PASSWORD, Make, calls
 from tests.adapters.records import failed, household, person, pulled, pushed
 
@@ -42,7 +42,7 @@ async def test_a_person_arrives_with_what_is_mapped_and_is_found_by_our_guid(mak
         "is_disabled": True,
     }
     assert (there["is_registrant"], there["is_group"], there["ref"]) == (True, False, LAN)
-    sent = next(one.json() for one in odoo.log if calls("create")(one))["params"]["args"][5][0][0]
+    sent = next(one.json() for one in odoo.log if calls("create")(one))["params"]["args"][5][0]
     assert "phone" not in sent and "secretNote" not in str(sent)
 
 
@@ -54,6 +54,16 @@ async def test_many_new_records_take_one_call(make: Make, odoo: FakeOdoo) -> Non
     before = odoo.asked
     await pushed(adapter, *(person(f"in-more-{number}") for number in range(50)))
     assert odoo.asked - before == 3
+
+
+async def test_one_record_by_itself_is_no_list(make: Make, odoo: FakeOdoo) -> None:
+    def of_many(request: Request) -> bool:
+        return calls("create")(request) and isinstance(request.json()["params"]["args"][5][0], list)
+
+    fault = {"error": {"message": "Odoo Server Error", "data": {"name": "builtins.AttributeError"}}}
+    odoo.faults.add(Instead(200, fault), times=None, matches=of_many)
+    await pushed(make(), person(LAN), person(MINH))
+    assert [one["given_name"] for one in odoo.partners()] == ["Lan", "Lan"]
 
 
 async def test_one_record_that_is_refused_does_not_keep_the_others_back(make: Make, odoo: FakeOdoo) -> None:

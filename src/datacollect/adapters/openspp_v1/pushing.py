@@ -234,11 +234,13 @@ class Push:
                 entry.seen = self._digests(entry.values)
 
     async def _create_call(self, entries: Sequence[_Entry]) -> Sequence[int]:
+        """One by itself is not a list: models that were written for older Odoos take no other."""
         what = "create registrants"
         values = [self._new(entry) for entry in entries]
-        made = await self._odoo.call(
-            PARTNER, "create", [values], what=what, repeatable=False, sent=self._registry.fields
-        )
+        args = [values[0] if len(values) == 1 else values]
+        made = await self._odoo.call(PARTNER, "create", args, what=what, repeatable=False, sent=self._registry.fields)
+        if isinstance(made, int) and len(values) == 1:
+            made = [made]
         if not isinstance(made, list) or len(made) != len(entries) or not all(isinstance(one, int) for one in made):
             raise CallFailed(CallKind.UNREADABLE, what)
         return made
