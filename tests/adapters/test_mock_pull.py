@@ -129,6 +129,20 @@ async def test_a_record_that_is_changed_while_pages_are_read_hides_no_other(
     assert [one for one in registry.persons() if latest[one["uuid"]].version != one["updated_at"]] == []
 
 
+async def test_many_that_are_changed_while_a_page_is_read_hold_up_no_other(
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem
+) -> None:
+    made = [registry.add_person(given_name=str(number))["uuid"] for number in range(450)]
+    adapter = mock_adapter()
+    first = await adapter.pull(None)
+    second = await adapter.pull(first.mark)
+    for uuid in made[:15]:
+        registry.remove("persons", uuid)
+    rest, _ = await pulled(adapter, second.mark)
+    assert set(made) <= guids([*first.records, *second.records, *rest])
+    assert system.requests["GET /v1/persons"] < 15
+
+
 async def test_a_registry_in_any_other_order_loses_nothing(
     mock_adapter: Make, registry: MockRegistry, micros: Micros, system: RemoteSystem
 ) -> None:

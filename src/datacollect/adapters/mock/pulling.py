@@ -115,9 +115,8 @@ class Puller:
                 failures.append(Failure(code=code, message=message, retryable=False, external_id=uuid))
         mark = _read_times(mark, items)
         if has_more and mark.pages + 1 < _MOST_PAGES:
-            back = mark.back if mark.start > 0 else 1
             place = mark.start + len(items)
-            following = replace(mark, offset=place, last=_uuid(items[-1]), back=back, pages=mark.pages + 1)
+            following = replace(mark, offset=place, last=_uuid(items[-1]), back=1, pages=mark.pages + 1)
             is_last = False
         else:
             following, is_last = _through(mark), mark.kind == "groups"
