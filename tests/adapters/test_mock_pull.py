@@ -1,6 +1,7 @@
 """What changes in the registry is read, all of it, and nothing is read for ever."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -141,6 +142,24 @@ async def test_many_that_are_changed_while_a_page_is_read_hold_up_no_other(
     rest, _ = await pulled(adapter, second.mark)
     assert set(made) <= guids([*first.records, *second.records, *rest])
     assert system.requests["GET /v1/persons"] < 15
+
+
+@pytest.mark.parametrize("count", [0, 1, 8])
+@pytest.mark.parametrize("always_names_a_next_page", [False, True])
+async def test_a_registry_that_gives_fewer_at_a_time_is_read_to_its_end(
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem, always_names_a_next_page: bool, count: int
+) -> None:
+    def small_pages(request: Request) -> Answer:
+        answer = original(replace(request, query={**request.query, "limit": "3"}))
+        if always_names_a_next_page and request.path.startswith("/v1/"):
+            answer.document["next_offset"] = int(request.query["offset"]) + 3
+        return answer
+
+    original, system._handle = registry.handle, small_pages
+    made = {registry.add_person(given_name=str(number))["uuid"] for number in range(count)}
+    records, _ = await pulled(mock_adapter())
+    assert guids(records) == made
+    assert system.requests["GET /v1/persons"] <= 6
 
 
 async def test_a_registry_in_any_other_order_loses_nothing(

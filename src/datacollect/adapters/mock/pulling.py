@@ -98,7 +98,7 @@ class Puller:
         if not (isinstance(document, dict) and isinstance(document.get("items"), list)):
             raise CallFailed(CallKind.UNREADABLE, what)
         items: list[Any] = document["items"]
-        return reply, items, isinstance(document.get("next_offset"), int) and len(items) >= LIMIT
+        return reply, items, isinstance(document.get("next_offset"), int)
 
     def _read(self, mark: _Mark, items: Sequence[Any], unseen: Sequence[Any], has_more: bool) -> Page:
         records: list[Incoming] = []
@@ -114,8 +114,10 @@ class Puller:
                 code = _CODES_OF_ONE[mark.kind]
                 failures.append(Failure(code=code, message=message, retryable=False, external_id=uuid))
         mark = _read_times(mark, items)
-        if has_more and mark.pages + 1 < _MOST_PAGES:
-            place = mark.start + len(items)
+        place = mark.start + len(items)
+        gets_further = len(items) >= LIMIT or mark.back > 1 or (unseen and place > mark.offset)
+        # Some registries name a next page behind the last one as well.
+        if has_more and items and gets_further and mark.pages + 1 < _MOST_PAGES:
             following = replace(mark, offset=place, last=_uuid(items[-1]), back=1, pages=mark.pages + 1)
             is_last = False
         else:
