@@ -225,6 +225,20 @@ async def test_what_the_registry_changed_stays_and_what_we_changed_arrives(make:
     assert told.data["phone"] == "from the registry"
 
 
+async def test_what_the_registry_has_filled_in_and_the_form_has_not_is_left_to_the_pull(
+    make: Make, odoo: FakeOdoo
+) -> None:
+    adapter, record = make(), person(LAN)
+    [link] = await pushed(adapter, record)
+    [told], _ = await pulled(adapter)
+    seen = replace(link, state=told.state)
+    assert (await pushed(adapter, again(record, seen)))[0].version == link.version
+    odoo.write_partner(int(link.external_id), phone="7")
+    for known in (seen, replace(seen, state={}), None):
+        [after] = await pushed(adapter, replace(again(record, seen, lastName="Nguyen"), link=known))
+        assert after.version is None
+
+
 async def test_what_both_have_changed_waits_for_the_pull_and_arrives_then(make: Make, odoo: FakeOdoo) -> None:
     adapter, record = make(), person(LAN, data={"phone": "1"})
     [link] = await pushed(adapter, record)

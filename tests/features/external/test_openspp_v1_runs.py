@@ -84,6 +84,20 @@ async def test_edits_of_both_sides_meet(calling_hub: Any, odoo: FakeOdoo) -> Non
     assert counts(await program.run()) == (0, 0, 0, 0)
 
 
+async def test_what_is_filled_in_there_arrives_although_another_field_is_edited_here(
+    calling_hub: Any, odoo: FakeOdoo
+) -> None:
+    program = await exchange(calling_hub, odoo)
+    await program.save(LAN, firstName="Lan", lastName="Tran")
+    await program.run()
+    odoo.write_partner(partner(odoo, LAN)["id"], phone="7")
+    await program.save(LAN, lastName="Nguyen")
+    await program.run()
+    assert partner(odoo, LAN)["family_name"] == "Nguyen"
+    assert (await program.entity(LAN))["data"]["phone"] == "7"
+    assert counts(await program.run()) == (0, 0, 0, 0)
+
+
 async def test_one_field_changed_on_both_sides_is_settled_by_the_later_edit(calling_hub: Any, odoo: FakeOdoo) -> None:
     program = await exchange(calling_hub, odoo)
     await fill(program)

@@ -19,7 +19,6 @@ from datacollect.adapters.openspp_v1.values import (
     compare,
     digest,
     filled,
-    seen_in,
     to_odoo,
     version_of,
 )
@@ -399,10 +398,13 @@ class Push:
         return version is not None and entry.row is not None and version == version_of(entry.row, self._registry.types)
 
     def _is_as_expected(self, entry: _Entry, row: Row) -> bool:
-        """Whether it holds what we wrote, and else what it held before: if not, the next pull has something to tell."""
+        """Whether it holds what we wrote, and else what has been seen: if not, the next pull has something to tell."""
         types = self._registry.types
-        expected = seen_in(entry.row or {}, self._registry.fields, types) | self._digests(entry.values)
-        return all(digest(types[name], row.get(name)) == held for name, held in expected.items())
+        expected = {**entry.seen, **self._digests(entry.values)}
+        if any(digest(types[name], row.get(name)) != held for name, held in expected.items() if name in types):
+            return False
+        # What a new registrant has beside that are Odoo's defaults.
+        return entry.row is None or not any(row.get(name) for name in types if name not in expected)
 
     def _digests(self, values: Mapping[str, Any]) -> dict[str, str]:
         return {name: digest(self._registry.types[name], value) for name, value in values.items()}
