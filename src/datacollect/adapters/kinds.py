@@ -66,5 +66,10 @@ class AdapterKind:
     """Records a call of `push` is handed at most, where the options say nothing (`batch_size`)."""
     identity: tuple[str, ...] = ("url",)
     """Options that say which system it is, by the names of the model: links and marks belong to these."""
+    selection: tuple[str, ...] = ()
+    """Options that say what of a record is exchanged, or which records, by the names of the model: when one has changed,
+    all of them are looked at anew."""
+    uses_mappings: bool = True
+    """Whether the program's mappings say so as well."""
     event_user: str = "external-system"
     """The `userId` of the events that a pull makes."""

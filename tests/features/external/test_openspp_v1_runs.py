@@ -7,6 +7,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.remote import DropAfter, Request
 from tests.factories import make_event, make_program
@@ -63,6 +64,30 @@ async def test_a_household_arrives_whole_and_a_second_run_does_nothing(calling_h
     assert len(odoo.members_of(partner(odoo, HOME)["id"])) == 2
     assert len(await program.events()) == events
     assert odoo.calls["res.partner.write"] == 0
+
+
+async def test_a_mapping_that_is_added_is_for_all_records(calling_hub: Any, odoo: FakeOdoo) -> None:
+    program = await exchange(calling_hub, odoo, groups=False)
+    await fill(program)
+    await program.save(LAN, email="lan@example.org")
+    there = odoo.add_partner(name="ANA", given_name="Ana", email="ana@example.org")
+    await program.run()
+    assert partner(odoo, LAN)["email"] is None
+    config = (await program.admin.get(f"/api/apps/{program.program}")).json()
+    section = config["externalSync"]
+    section["fieldMappings"] = [*MAPPINGS, {"formField": "email", "opensppField": "email"}]
+    section["adapterConfig"]["groups"] = True
+    assert (await program.admin.post("/api/apps", json=config)).status_code == 200
+    program.hub.tenants.forget([TenantId(program.program)])
+    run = await program.run()
+    assert run["status"] == "success", run
+    assert partner(odoo, LAN)["email"] == "lan@example.org"
+    assert len(odoo.members_of(partner(odoo, HOME)["id"])) == 2
+    emails = {one["data"].get("email") for one in await program.entities() if one["externalId"] == str(there)}
+    assert emails == {"ana@example.org"}
+    events = len(await program.events())
+    assert counts(await program.run()) == (0, 0, 0, 0)
+    assert len(await program.events()) == events
 
 
 async def test_edits_of_both_sides_meet(calling_hub: Any, odoo: FakeOdoo) -> None:

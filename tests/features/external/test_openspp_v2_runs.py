@@ -6,6 +6,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
+from datacollect.kernel.ids import TenantId
 from datacollect.testing.openspp_v2 import OpenSppV2Registry
 from tests.factories import make_event, make_program
 from tests.features.external.exchanging import Exchange, counts
@@ -53,6 +54,28 @@ async def test_a_household_arrives_whole_and_comes_back_as_itself(
     assert len(registry.people) == 2
     assert len(registry.groups[0].members) == 2
     assert len(await program.events()) == events
+
+
+async def test_a_mapping_that_is_added_is_for_all_records(calling_hub: Any, registry: OpenSppV2Registry) -> None:
+    program = await exchange(calling_hub, registry)
+    await fill(program)
+    await program.save(ANA, town="Lower", gender="F")
+    await program.run()
+    maria, ana = sorted(registry.people, key=lambda one: one.fields["name"]["given"], reverse=True)
+    registry.edit(maria, address=[{"type": "physical", "city": "Upper"}])
+    await program.run()
+    config = (await program.admin.get(f"/api/apps/{program.program}")).json()
+    config["externalSync"]["fieldMappings"] = [{"formField": "town", "opensppField": "address.city"}]
+    assert (await program.admin.post("/api/apps", json=config)).status_code == 200
+    program.hub.tenants.forget([TenantId(program.program)])
+    events = len(await program.events())
+    run = await program.run()
+    assert run["status"] == "success", run
+    assert ana.fields["address"][0]["city"] == "Lower"
+    assert (await program.entity(MARIA))["data"]["town"] == "Upper"
+    assert (await program.entity(ANA))["data"]["gender"] == "F"
+    assert counts(await program.run()) == (0, 0, 0, 0)
+    assert len(await program.events()) == events + 1
 
 
 async def test_edits_of_both_sides_meet_and_deletes_travel(calling_hub: Any, registry: OpenSppV2Registry) -> None:

@@ -13,5 +13,6 @@ KIND = AdapterKind(
     create=MockAdapter,
     aliases=("mock-sync-server",),
     batch_size=100,
+    uses_mappings=False,
     event_user="mock-registry-sync",
 )

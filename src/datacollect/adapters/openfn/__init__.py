@@ -13,4 +13,5 @@ KIND = AdapterKind(
     create=OpenFnAdapter,
     aliases=("openfn",),
     batch_size=100,
+    uses_mappings=False,
 )

@@ -13,5 +13,6 @@ KIND = AdapterKind(
     create=OpenSppV1Adapter,
     aliases=("openspp-adapter", "openspp"),
     identity=("url", "database"),
+    selection=("groups", "deletes"),
     event_user="external-openspp",
 )

@@ -275,5 +275,6 @@ KIND = AdapterKind(
     options=OpenSppV2Options,
     create=create,
     aliases=("openspp-v2",),
+    selection=("include_studio_extensions",),
     event_user="openspp-v2-sync",
 )

@@ -3,7 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
@@ -72,6 +72,14 @@ class Connection:
     def user(self) -> str:
         """The `userId` of events made of what it tells."""
         return self.configured.kind.event_user
+
+    @property
+    def selection(self) -> str:
+        """Names what of records is exchanged, as the program's settings say."""
+        kind, options = self.configured.kind, self.configured.options
+        chosen = [_said(getattr(options, name, None)) for name in kind.selection]
+        mapped = [asdict(one) for one in self.configured.mappings] if kind.uses_mappings else []
+        return hashlib.blake2b(canonical_json([chosen, mapped]), digest_size=8).hexdigest()
 
     @property
     def at_once(self) -> int:

@@ -250,9 +250,10 @@ class Record:
         )
 
 
-def is_to_be_sent(record: Record | None, key: str, *, run_id: int) -> bool:
-    """Whether content with that key has to go to the other system, in this run, on account of a change here."""
-    if record is None or record.is_unanswered:
+def is_to_be_sent(record: Record | None, key: str, *, run_id: int, anew_since: int = 0) -> bool:
+    """Whether content with that key has to go to the other system, in this run, on account of a change here, or because
+    more or other of it is exchanged since a run."""
+    if record is None or record.is_unanswered or record.run_id < anew_since:
         return True
     if record.agreed_key == key and record.standing is Standing.AGREED:
         return False

@@ -148,7 +148,7 @@ async def _walked(
         picture = await take_picture(view, scope, system, guids)
         for guid in guids:
             looked_at += 1
-            offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, now=now)
+            offer = _offer(picture, guid, stage, known.get(guid), run_id=run_id, anew_since=marks.anew_since, now=now)
             if offer is not None:
                 offers.append(offer)
                 if len(offers) == at_once:
@@ -161,11 +161,18 @@ async def _walked(
 
 
 def _offer(
-    picture: Picture, guid: str, stage: Stage, record: Record | None, *, run_id: int, now: Millis
+    picture: Picture,
+    guid: str,
+    stage: Stage,
+    record: Record | None,
+    *,
+    run_id: int,
+    anew_since: int,
+    now: Millis,
 ) -> Offer | None:
     """None if the record need not be sent on account of a change here."""
     key = picture.key(guid)
-    if key is None or not is_to_be_sent(record, key, run_id=run_id):
+    if key is None or not is_to_be_sent(record, key, run_id=run_id, anew_since=anew_since):
         return None
     if stage is Stage.DELETED and record is None and guid not in picture.links:
         return None  # nobody there has ever heard of it
@@ -340,6 +347,8 @@ def _arrived(record: Record, offer: Offer, outcome: Pushed) -> Record:
         return agreed
     if outcome.delivery is Delivery.REQUESTED:
         return replace(agreed, seen=with_asked(record.seen, offer.outgoing.data))
+    if record.seen is not None and record.agreed_key == offer.key:
+        return agreed  # told again because more is exchanged now: what of it was there is known as that system words it
     seen: Mapping[str, str] = hashes_of(offer.outgoing.data) | {PUSHED: ""}
     if offer.members is None:
         return replace(agreed, seen=seen)

@@ -1,7 +1,7 @@
 """SQL of runs, and of how far a program's exchange with a system has come."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ _r = external_runs.c
 _m = external_marks.c
 _errors = msgspec.json.Decoder(tuple[RunError, ...])
 _error = msgspec.json.Decoder(RunError)
+_SELECTION = -1
+"""Stands among the stages for what is exchanged."""
 _places = msgspec.json.Decoder(dict[int, tuple[int, str]])
 
 
@@ -127,19 +129,37 @@ class Marks:
     push: Mapping[int, tuple[int, str]]
     """Per stage, the position and guid of the last entity that was looked at."""
     pull: str | None
+    selection: tuple[int, str] | None = None
+    """What of records is exchanged, and the run that was the first to do so. None where older hubs have kept the marks."""
 
     def of(self, stage: Stage) -> tuple[int, str]:
         return self.push.get(int(stage), (0, ""))
+
+    @property
+    def anew_since(self) -> int:
+        """The run since which what was exchanged before is looked at once more."""
+        return 0 if self.selection is None else self.selection[0]
+
+    def selecting(self, selection: str, *, run_id: int) -> "Marks":
+        """At the beginning again if something else is exchanged now: a mapping that was added is for all records."""
+        if self.selection is None:
+            return replace(self, selection=(0, selection))
+        return self if self.selection[1] == selection else Marks({}, None, (run_id, selection))
 
 
 async def find_marks(view: Reading, scope: TenantScope, system: str) -> Marks | None:
     found = select(external_marks).where(_m.tenant_id == scope.tenant_id, _m.system == system)
     row = (await view.execute(found)).one_or_none()
-    return None if row is None else Marks(_places.decode(row.push), row.pull)
+    if row is None:
+        return None
+    push = _places.decode(row.push)
+    selection = push.pop(_SELECTION, None)
+    return Marks(push, row.pull, selection)
 
 
 async def store_marks(tx: Tx, scope: TenantScope, system: str, marks: Marks) -> None:
-    values = {"push": _text(marks.push), "pull": marks.pull}
+    places = marks.push if marks.selection is None else {**marks.push, _SELECTION: marks.selection}
+    values = {"push": _text(places), "pull": marks.pull}
     insert_ = insert_into(tx, external_marks)
     upsert = insert_.values(tenant_id=scope.tenant_id, system=system, **values)
     await tx.execute(upsert.on_conflict_do_update(index_elements=[_m.tenant_id, _m.system], set_=values))

@@ -290,7 +290,8 @@ class ExternalSync:
     async def _store_beginning(self, work: _Work, begun: _Begun) -> Step:
         connection, now = begun.connection, self._clock.now()
         await links.set_current(work.tx, work.scope, connection.system)
-        await queries.store_marks(work.tx, work.scope, connection.system, begun.marks)
+        marks = begun.marks.selecting(connection.selection, run_id=work.run.id)
+        await queries.store_marks(work.tx, work.scope, connection.system, marks)
         run = replace(work.run, phase=Phase.PUSHING, adapter=connection.name, started_at=work.run.started_at or now)
         checkpoint = {"system": connection.system, "run": run.id}
         if connection.can(Capability.PUSH):
