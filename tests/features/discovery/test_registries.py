@@ -246,6 +246,14 @@ async def test_no_url_is_no_url_of_a_registry(boss: AsyncClient, spp: FakeSpp, u
     assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
 
 
+async def test_an_address_is_taken_as_people_paste_it(boss: AsyncClient, spp: FakeSpp, odoo: FakeOdoo) -> None:
+    assert (await boss.post(DISCOVER, json=discovery(spp, url=f" {spp.url}/\n"))).status_code == 200
+    assert (await boss.post(TRY, json=spp_client(spp, baseUrl=f"{spp.url} "))).json()["success"] is True
+    assert (await boss.post(FETCH, json=odoo_account(odoo, url=f" {odoo.url}"))).status_code == 200
+    refused = await boss.post(FETCH, json=odoo_account(odoo, url=" "))
+    assert_refused(refused, 400, "URL, database, username, and password are required", "INVALID_ODOO_CONNECTION")
+
+
 async def test_an_empty_name_looks_for_no_name(boss: AsyncClient, spp: FakeSpp) -> None:
     answer = await boss.post(DISCOVER, json=discovery(spp, filter={"name": ""}))
     assert answer.status_code == 200, answer.text

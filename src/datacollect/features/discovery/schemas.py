@@ -9,7 +9,7 @@ from datacollect.http.wire import Model, Wire
 from datacollect.outgoing import UrlRefused, require_url
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, strip_whitespace=True)]
 # Strict models take no text for a secret by themselves.
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4000, strict=False)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,100}$")]
