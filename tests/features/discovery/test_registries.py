@@ -218,6 +218,13 @@ async def test_programs_are_found_with_the_filter_and_the_default_status(boss: A
     assert asked == {"_count": "100", "status": "active", "targetType": "individual", "name": "Widow"}
 
 
+async def test_programs_may_be_listed_as_studio_fields_are(boss: AsyncClient, spp: FakeSpp) -> None:
+    listed = {"total": 1, "items": [{"id": 3, "name": "Widows", "state": "active", "targetType": "individual"}]}
+    spp.faults.add(Instead(200, listed), matches=lambda request: request.path.endswith("/Program"))
+    body = (await boss.post(DISCOVER, json=discovery(spp))).json()
+    assert [program["id"] for program in body["programs"]] == [3]
+
+
 async def test_a_full_page_of_programs_says_that_there_may_be_more(boss: AsyncClient, spp: FakeSpp) -> None:
     spp.programs = [{"id": number, "name": f"P{number}", "state": "active"} for number in range(1, 101)]
     body = (await boss.post(DISCOVER, json=discovery(spp))).json()

@@ -149,7 +149,8 @@ class RegistryClient:
         """The first page of programs, `PAGE_SIZE` at most."""
         query = {"_count": PAGE_SIZE, "status": status, "targetType": target_type, "name": name}
         page = document(await self.call("GET", "Program", what="list the programs", query=query))
-        items = _listed(page, "data")
+        # The contract has the name of the list for Studio fields only, which page in the same way.
+        items = _listed(page, "items" if "data" not in page else "data")
         links = page.get("links")
         has_next = isinstance(links, dict) and bool(links.get("next"))
         return ProgramPage(
