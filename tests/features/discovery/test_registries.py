@@ -253,6 +253,19 @@ async def test_no_url_is_no_url_of_a_registry(boss: AsyncClient, spp: FakeSpp, u
     assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, "URL_REFUSED", False)
 
 
+@pytest.mark.parametrize(
+    ("path", "error", "missing"),
+    [
+        (FETCH, "URL, database, username, and password are required", 4),
+        (TRY, "URL, client id and client secret are required", 3),
+        (DISCOVER, "Invalid discover payload", 3),
+    ],
+)
+async def test_a_body_that_is_empty_lacks_everything(boss: AsyncClient, path: str, error: str, missing: int) -> None:
+    answer = await boss.post(path)
+    assert (answer.status_code, answer.json()["error"], len(answer.json()["details"])) == (400, error, missing)
+
+
 async def test_an_address_is_taken_as_people_paste_it(boss: AsyncClient, spp: FakeSpp, odoo: FakeOdoo) -> None:
     assert (await boss.post(DISCOVER, json=discovery(spp, url=f" {spp.url}/\n"))).status_code == 200
     assert (await boss.post(TRY, json=spp_client(spp, baseUrl=f"{spp.url} "))).json()["success"] is True

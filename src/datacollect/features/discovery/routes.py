@@ -27,8 +27,9 @@ from datacollect.features.discovery.schemas import (
 )
 from datacollect.features.discovery.service import OdooAsked, ProgramsAsked, SppClient
 from datacollect.features.discovery.uploading import SampleBody, SampleFile
-from datacollect.http.body import JsonBody
+from datacollect.http.body import JsonBody, read_body
 from datacollect.http.current import CurrentHub
+from datacollect.http.decoding import validated
 from datacollect.http.errors import request_id
 from datacollect.http.openapi import errors
 from datacollect.http.policy import CurrentAdmin, CurrentUser
@@ -51,6 +52,8 @@ class _Body(JsonBody):
 
     async def __call__(self, request: Request) -> Any:
         try:
+            if not await read_body(request):
+                return validated(self.model, {})  # everything is missing
             return await super().__call__(request)
         except InvalidPayload as invalid:
             raise self.refusal(invalid) from None
