@@ -85,6 +85,32 @@ def test_an_option_that_was_emptied_does_not_come_back_from_the_older_form() -> 
     assert options(adapterConfig={**GOOD, "batchSize": None}, extraFields=fields).batch_size == 50
 
 
+@pytest.mark.parametrize(
+    ("type_", "given", "taken"),
+    [
+        ("openspp-v1-adapter", {"batchSize": 5000, "batchDelayMs": "120000", "maxRetries": 30}, (500, 60_000, 10)),
+        ("openspp-v2-adapter", {"batchSize": "5000", "batchDelayMs": 120_000, "maxRetries": "30"}, (1000, 60_000, 10)),
+        ("openfn-adapter", {"batchSize": 5000}, (1000,)),
+        ("mock", {"timeout": 600_000}, (300_000,)),
+    ],
+)
+def test_numbers_beyond_what_the_hub_does_count_as_the_most_it_does(
+    type_: str, given: dict[str, Any], taken: tuple[int, ...]
+) -> None:
+    account = {"database": "d", "username": "u", "password": "p", "clientId": "c", "clientSecret": "s", "apiKey": "k"}
+    found = read_external_sync({"type": type_, "url": URL, "adapterConfig": account | given})
+    assert found
+    told = found.options.model_dump(by_alias=True)
+    assert tuple(told[name] for name in given) == taken
+
+
+def test_an_address_is_taken_as_people_paste_it() -> None:
+    section = {"type": "some-adapter", "url": " HTTPS://registry.example.org/ ", "adapterConfig": GOOD}
+    found = read_external_sync(section, REGISTRY)
+    assert found
+    assert found.options.base_url == "HTTPS://registry.example.org"
+
+
 def test_the_address_is_that_of_the_section() -> None:
     assert options_of({"url": URL, "adapterConfig": {"url": "http://169.254.169.254/"}}) == {"url": URL}
 

@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -18,6 +18,14 @@ HIDDEN: dict[str, Any] = {"inForm": False}
 def filled_in(value: str | float) -> dict[str, Any]:
     """`Field(json_schema_extra=filled_in("x"))`: required, and forms begin with this value."""
     return {"formDefault": value}
+
+
+def at_most(most: int) -> AfterValidator:
+    """`Annotated[int, at_most(10)]`: a larger number counts as this one. Configs in use have numbers that nobody limited."""
+    return AfterValidator(lambda number: min(number, most))
+
+
+_Address = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://")]
 
 
 class AdapterOptions(BaseModel):
@@ -31,7 +39,7 @@ class AdapterOptions(BaseModel):
         alias_generator=to_camel, validate_by_name=True, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    url: str = Field(title="URL", min_length=1, max_length=2048, pattern=r"^https?://", repr=False)
+    url: _Address = Field(title="URL", min_length=1, max_length=2048, repr=False)
     """Where the other system is. May hold a secret itself (webhooks), so it is not shown with the others."""
 
     @property

@@ -1,8 +1,10 @@
 """The settings of the adapter."""
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr
 
-from datacollect.adapters.options import HIDDEN, AdapterOptions, filled_in
+from datacollect.adapters.options import HIDDEN, AdapterOptions, at_most, filled_in
 
 SCHEME = "urn:mock:vocab:id-type"
 SYSTEM_ID = "system_id"
@@ -20,5 +22,5 @@ class MockOptions(AdapterOptions):
     identifier_type: str = Field(
         SYSTEM_ID, title="Identifier type", min_length=1, description="Under which the registry keeps our records' ids."
     )
-    timeout: int = Field(30_000, title="Timeout (ms)", gt=0, le=300_000, json_schema_extra=HIDDEN)
+    timeout: Annotated[int, at_most(300_000)] = Field(30_000, title="Timeout (ms)", gt=0, json_schema_extra=HIDDEN)
     """Milliseconds."""

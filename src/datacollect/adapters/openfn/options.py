@@ -1,9 +1,11 @@
 """The settings of a way to an OpenFn workflow."""
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr, field_validator
 
 from datacollect.adapters.openfn.items import ALLOWED, KNOWN
-from datacollect.adapters.options import AdapterOptions
+from datacollect.adapters.options import AdapterOptions, at_most
 
 
 class OpenFnOptions(AdapterOptions):
@@ -11,7 +13,7 @@ class OpenFnOptions(AdapterOptions):
     callback_token: SecretStr | None = Field(
         None, title="Callback token", description="Sent as X-Callback-Token when the workflow is asked for changes."
     )
-    batch_size: int = Field(100, ge=1, le=1000, title="Batch size", description="Records in one call.")
+    batch_size: Annotated[int, at_most(1000)] = Field(100, ge=1, title="Batch size", description="Records in one call.")
     event_types: str = Field(
         ", ".join(ALLOWED),
         title="Accepted event types",

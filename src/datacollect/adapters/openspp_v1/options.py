@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints
 
 from datacollect.adapters.openspp_v1.odoo import WRITE_SECONDS
-from datacollect.adapters.options import AdapterOptions
+from datacollect.adapters.options import AdapterOptions, at_most
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
@@ -22,12 +22,14 @@ class OpenSppV1Options(AdapterOptions):
         description="The technical name of a group that the user must be in; without one its rights alone count.",
         examples=["group_g2p_registrar"],
     )
-    batch_size: int = Field(50, title="Batch size", ge=1, le=500, description="Records that are sent at once.")
-    batch_delay_ms: int = Field(
-        1000, title="Pause between batches (ms)", ge=0, le=60_000, description="0 for a registry that can take more."
+    batch_size: Annotated[int, at_most(500)] = Field(
+        50, title="Batch size", ge=1, description="Records that are sent at once."
     )
-    max_retries: int = Field(
-        2, title="Retries", ge=0, le=10, description="How often a call is made again that found the registry away."
+    batch_delay_ms: Annotated[int, at_most(60_000)] = Field(
+        1000, title="Pause between batches (ms)", ge=0, description="0 for a registry that can take more."
+    )
+    max_retries: Annotated[int, at_most(10)] = Field(
+        2, title="Retries", ge=0, description="How often a call is made again that found the registry away."
     )
     write_seconds: float = Field(
         WRITE_SECONDS,

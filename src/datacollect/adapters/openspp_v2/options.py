@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 
-from datacollect.adapters.options import HIDDEN, AdapterOptions
+from datacollect.adapters.options import HIDDEN, AdapterOptions, at_most
 
 NAMESPACE = "urn:openspp:vocab:id-type#"
 CHANGE_REQUEST = "change-request"
@@ -24,12 +24,12 @@ def _read_map(value: Any) -> dict[str, str]:
 class OpenSppV2Options(AdapterOptions):
     client_id: str = Field(title="Client ID", min_length=1, description="Of the API client in OpenSPP.")
     client_secret: SecretStr = Field(title="Client secret", min_length=1)
-    batch_size: int = Field(50, title="Records per batch", ge=1, le=1000)
+    batch_size: Annotated[int, at_most(1000)] = Field(50, title="Records per batch", ge=1)
     include_studio_extensions: bool = Field(
         True, title="Studio fields", description="Whether fields added in OpenSPP Studio are read and written."
     )
-    batch_delay_ms: int = Field(1000, title="Pause between batches (ms)", ge=0, le=60_000)
-    max_retries: int = Field(2, title="Further tries of a call", ge=0, le=10)
+    batch_delay_ms: Annotated[int, at_most(60_000)] = Field(1000, title="Pause between batches (ms)", ge=0)
+    max_retries: Annotated[int, at_most(10)] = Field(2, title="Further tries of a call", ge=0)
     identifier_namespace: str = Field(NAMESPACE, min_length=1, json_schema_extra=HIDDEN)
     identifier_type: str = Field(
         "system_id",
