@@ -465,6 +465,26 @@ async def test_a_group_that_stays_when_its_own_group_goes_stays_with_its_members
     ]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_group_that_comes_back_comes_with_who_has_joined_it_while_it_was_gone(
+    admin: AsyncClient, agent: Agents, is_known: bool
+) -> None:
+    """Who joined was told of where the group is, and it was nowhere: devices that hold a part never heard of it."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    if is_known:
+        await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1"}))
+    await push(admin, program, make_event("delete-entity", entity="g", data={"x": 1}), person("A1", "p"))
+    joined = {"members": [{"guid": "p"}]}
+    assert (await push(admin, program, make_event("add-member", entity="g", data=joined))).status_code == 200
+    before = await agent.pull_all(program, here)
+    await push(admin, program, make_event("update-group", entity="g", data={"area_id": "A1", "name": "G"}))
+    after = (await agent.pull_all(program, here))[len(before) :]
+    assert [event["type"] for event in after] == ["update-group", "create-group"]
+    assert [member["guid"] for member in after[1]["data"]["members"]] == ["p"]
+
+
 async def test_who_is_made_anew_in_the_push_that_deleted_them_with_their_group_has_ended_in_between(
     admin: AsyncClient, agent: Agents
 ) -> None:

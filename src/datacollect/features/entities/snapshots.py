@@ -74,7 +74,9 @@ class SnapshotsDue:
         place_before, place = place_of(find_before(own), find_before), place_of(find(own), find)
         self._note_place(event, own, find_before, find, place_before, place)
         has_come = place not in (None, place_before) and _is_live(find_before(own))
-        if has_come or self._is_long_unchanged(find_before(own), context.recorded_at):
+        # Who has joined a group while it was gone was told of nowhere.
+        is_group_anew = _is_gone(find_before(own)) and _is_live_group(find(own))
+        if has_come or is_group_anew or self._is_long_unchanged(find_before(own), context.recorded_at):
             self._require(own, event)
         for guid, entity in changes.entities.items():
             if guid == own:
@@ -269,6 +271,10 @@ def _height(guid: str, find: Find) -> int:
 
 def _is_live(entity: Entity | None) -> bool:
     return entity is not None and entity.is_live
+
+
+def _is_gone(entity: Entity | None) -> bool:
+    return entity is not None and not entity.is_live
 
 
 def _is_live_group(entity: Entity | None) -> bool:
