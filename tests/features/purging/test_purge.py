@@ -466,8 +466,8 @@ async def test_who_was_let_in_before_is_refused_from_the_beginning_on(
 
 
 class Overtaken(PurgeHandler):
-    """Just before its last step somebody who was let in long ago writes to a table that has been emptied. Not everybody
-    who writes of a program locks anything of it."""
+    """Just before its last step somebody who was let in long ago, and has locked nothing of the program, writes to a table
+    that has been emptied."""
 
     def __init__(self, inner: Hub) -> None:
         super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
@@ -478,7 +478,7 @@ class Overtaken(PurgeHandler):
         if Progress.at(job.checkpoint).rows_gone and not self.has_written:
             assert await rows_of(self._hub, scope.tenant_id) == {}
             async with self._hub.db.transaction(scope) as tx:
-                await devices.revoke(tx, scope, "tablet-7", None, now=self._hub.clock.now())
+                await tx.execute(device_sync_summary.insert().values(row_of(device_sync_summary, scope.tenant_id)))
             self.has_written = True
         return await super().call(scope, job, lease)
 
@@ -584,6 +584,22 @@ async def test_a_purge_waits_for_whoever_is_let_into_the_program(at_once: Alone)
         await until_they_wait(hub, 1, unless=purging)
     await purging
     assert (await admin.get(f"/api/users/{user_id}")).json()["tenantIds"] == []
+
+
+async def test_a_purge_waits_for_who_shuts_a_device_out(at_once: Alone) -> None:
+    """Else it would be shut out of the next program of the id."""
+    admin, hub = await at_once.admin(), at_once.hub
+    program = await archived_program(admin)
+    scope = system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        await devices.revoke(tx, scope, "tablet-7", None, now=hub.clock.now())
+        purging = asyncio.create_task(purge_to_the_end(admin, hub, program))
+        await until_they_wait(hub, 1, unless=purging)
+    await purging
+    assert await rows_of(hub, program) == {}
+    with pytest.raises(TenantUnknown):
+        async with hub.db.transaction(scope) as tx:
+            await devices.revoke(tx, scope, "tablet-7", None, now=hub.clock.now())
 
 
 async def archive_and_purge(admin: AsyncClient, hub: Hub, program: str) -> None:

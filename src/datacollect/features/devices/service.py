@@ -9,7 +9,9 @@ from datacollect.features.devices import queries
 from datacollect.features.devices.errors import DeviceRevoked
 from datacollect.features.devices.model import ANYBODY, Activity, Device, DeviceKey, Revocation, Route, device_time
 from datacollect.features.devices.recorder import DeviceRecorder
+from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Clock, Millis
+from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId, is_device_id
 
@@ -34,7 +36,12 @@ async def list_devices(
 async def revoke(
     tx: Tx, scope: TenantScope, device_id: str, user_id: str | None, *, now: Millis
 ) -> Sequence[Revocation]:
-    """Shut a device out, for everybody or for one user; harmless when it is. Gives its revocations in force."""
+    """Shut a device out, for everybody or for one user; harmless when it is. Gives its revocations in force.
+
+    Raises `TenantUnknown` for a program that has just been taken away.
+    """
+    if not await hold(tx, scope):
+        raise TenantUnknown(scope.tenant_id)
     await queries.revoke(tx, scope, Revocation(device_id, user_id or ANYBODY, now, scope.actor.label))
     return await _in_force(tx, scope, device_id)
 
