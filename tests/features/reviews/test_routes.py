@@ -200,15 +200,24 @@ async def test_an_approval_overwrites_no_balance_that_is_kept_since_it_was_submi
     assert (data["age"], data["entitlements"]) == (7, rice["entitlements"])
 
 
-async def test_what_a_device_has_pushed_is_approved_though_its_keys_are_reserved_since(world: World) -> None:
-    event = make_event(data={"name": "Ana", "entitlements": []})
+@pytest.mark.parametrize("is_kept_since", [False, True])
+async def test_what_a_device_has_pushed_is_approved_though_its_keys_are_reserved_since(
+    world: World, is_kept_since: bool
+) -> None:
+    event = make_event(entity="e", data={"name": "Ana", "entitlements": []})
     review = await world.agent.submitted(event)
     await push(world.admin, world.program, event | {"userId": world.agent.email})
     path = f"/api/apps/{world.program}"
     config = (await world.admin.get(path)).json() | {"customEventTypes": ["grant-entitlement"]}
     assert (await world.admin.put(path, json=config)).status_code == 200
+    granted = [{"id": "rice", "allocated": 10}] if is_kept_since else []
+    if granted:
+        grant = make_event("grant-entitlement", entity="e", data={"entitlements": granted})
+        assert (await push(world.admin, world.program, grant)).status_code == 200
     await world.supervisor.done(review, "approve")
-    assert len(await pull_all(world.admin, world.program)) == 1
+    data = (await world.admin.get("/api/entities/e", params={"configId": world.program})).json()["data"]
+    assert data["entitlements"] == granted
+    assert len(await pull_all(world.admin, world.program)) == 1 + len(granted)
 
 
 async def test_history_tells_who_submitted_and_who_approved(world: World) -> None:

@@ -125,7 +125,8 @@ async def _apply(
     now: Millis,
 ) -> None:
     event = await event_to_append(tx, log, scope, tenant, review)
-    outcome = _outcome(event, held, decision, user_id=scope.actor.event_user_id, now=now)
+    taken = as_taken_now(review.event, tenant)
+    outcome = _outcome(taken, held, decision, user_id=scope.actor.event_user_id, now=now)
     # What has been decided here counts as written now, or a later write that the reviewer has seen would win over it.
     origin = Origin.CLIENT if outcome is None else Origin.DERIVED
     try:
