@@ -19,7 +19,7 @@ from tests.accounts import make_person
 from tests.conftest import ENGINES, Migrated, asgi_client, make_settings
 from tests.factories import make_event, push
 from tests.features.messages.outbox import Gateway, Post
-from tests.features.reviews.world import World, make_world, set_policy
+from tests.features.reviews.world import Staff, World, make_world, set_policy
 from tests.messaging.servers import mail_server
 
 pytestmark = pytest.mark.anyio
@@ -112,11 +112,23 @@ async def test_who_is_named_for_a_decision_is_told_and_told_again_when_it_is_due
 async def test_who_may_decide_no_more_is_told_of_no_decision(office: Post, world: World) -> None:
     review, supervisor = await world.agent.submitted(), world.supervisor
     await supervisor.done(review, "assign", assignee=supervisor.email)
-    put_out = await world.admin.put(
-        f"/api/users/{supervisor.person.id}", json={"email": supervisor.email, "role": "USER", "tenantIds": []}
-    )
-    assert put_out.status_code == 200, put_out.text
+    await put_out(world, supervisor)
     assert await told(office) == ([], [])
+
+
+async def test_who_has_submitted_something_is_told_nothing_of_a_program_that_has_put_them_out(
+    office: Post, world: World
+) -> None:
+    review = await world.agent.submitted()
+    await put_out(world, world.agent)
+    await world.supervisor.done(review, "reject", reason="x")
+    assert await told(office) == ([], [])
+
+
+async def put_out(world: World, member: Staff) -> None:
+    account = {"email": member.email, "role": "USER", "tenantIds": []}
+    answer = await world.admin.put(f"/api/users/{member.person.id}", json=account)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_who_is_to_change_something_is_told_though_somebody_is_named_in_the_same_moment(

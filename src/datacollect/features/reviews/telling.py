@@ -20,6 +20,7 @@ from datacollect.features.reviews.service import TELLING
 from datacollect.features.tenants import asked as tenants
 from datacollect.features.tenants.asked import ReviewNotifications
 from datacollect.features.users import service as users
+from datacollect.features.users.service import User
 from datacollect.jobs import Continue, Done, Job, Step
 from datacollect.kernel.clock import Clock, Millis, format_timestamp
 from datacollect.kernel.identity import CITIZEN_PREFIX, Action, TenantScope
@@ -121,20 +122,23 @@ async def _address(tx: Tx, scope: TenantScope, review: Review, news: News) -> st
         return None if review.assigned_to is None else await _assignee(tx, scope, review.assigned_to)
     if review.origin is SubmissionOrigin.CITIZEN:
         return await _citizen(tx, scope, review) if news in _DECIDED else None
-    return await _submitter(tx, review) if news in _TO_BE_DONE else None
+    return await _submitter(tx, scope, review) if news in _TO_BE_DONE else None
 
 
 async def _assignee(tx: Tx, scope: TenantScope, email: str) -> str | None:
     """The address of an account that may still decide: the program may have put them out, or the address be another's."""
-    user = await users.find_user_by_email(tx, email)
-    return user.email if user is not None and user.to_actor().may(scope.tenant_id, Action.APPROVE) else None
+    return _address_of(await users.find_user_by_email(tx, email), scope, Action.APPROVE)
 
 
-async def _submitter(tx: Tx, review: Review) -> str | None:
-    """The address that the account has now, if it is still there: what it had may be somebody else's by then."""
+async def _submitter(tx: Tx, scope: TenantScope, review: Review) -> str | None:
+    """The address that the account has now, if it is still there and in the program: what it had may be somebody else's by
+    then."""
     user_id = account_of(review.submitter_key)
-    user = None if user_id is None else await users.find_user(tx, user_id)
-    return None if user is None else user.email
+    return None if user_id is None else _address_of(await users.find_user(tx, user_id), scope, Action.READ)
+
+
+def _address_of(user: User | None, scope: TenantScope, action: Action) -> str | None:
+    return user.email if user is not None and user.to_actor().may(scope.tenant_id, action) else None
 
 
 async def _citizen(tx: Tx, scope: TenantScope, review: Review) -> str | None:
