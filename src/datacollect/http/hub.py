@@ -69,8 +69,8 @@ class Throttle(Protocol):
     def refuse(self, counted: Any, error: type[TooManyRequests]) -> TooManyRequests:
         """The refusal of attempts that are used up; it is remembered for `check`."""
 
-    def relent(self, counted: Sequence[Any]) -> None:
-        """Forget that others were refused because of attempts that have been given back since."""
+    async def give_back(self, tx: Tx, counted: Sequence[Any]) -> None:
+        """Take attempts back that were no failures, and forget that others were refused because of them."""
 
     def require_room(self) -> None:
         """Raises `Unavailable` when `turn` would: asked before anything else, it keeps such a request cheap."""

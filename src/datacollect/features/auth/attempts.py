@@ -9,6 +9,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from datacollect.db import Reading, Tx
 from datacollect.features.auth import queries
@@ -82,7 +83,7 @@ async def count_attempt(tx: Tx, *quotas: Quota, now: Millis) -> Sequence[Counted
 
 
 async def give_back(tx: Tx, counted: Sequence[Counted]) -> None:
-    """Take an attempt back that was no failure."""
+    """Take an attempt back that was no failure. Where others may have been refused meanwhile: `Throttle.give_back`."""
     await queries.give_back(tx, {one.quota.key: one.began for one in counted})
 
 
@@ -163,8 +164,12 @@ class Throttle:
         self._used_up[counted.quota.key] = _UsedUp(error, counted.allowance, ends_at, self._clock.now())
         return error(headers=counted.allowance.headers())
 
-    def relent(self, counted: Sequence[Counted]) -> None:
-        """These attempts were taken back: whoever was refused because of them had not used theirs up."""
+    async def give_back(self, tx: Tx, counted: Sequence[Counted]) -> None:
+        """Take attempts back that were no failures: whoever was refused because of them had not used theirs up."""
+        await give_back(tx, counted)
+        tx.after_commit(partial(self._relent, counted))
+
+    def _relent(self, counted: Sequence[Counted]) -> None:
         for one in counted:
             self._used_up.pop(one.quota.key, None)
 

@@ -219,8 +219,7 @@ async def login(
             pair = await service.sign_in(tx, hub.tokens, user, source=source, now=now)
             await attempts.note_success(tx, email, source.origin, secret=_secret(hub), now=now)
             await security_log.forget_expired(tx, days=hub.settings.security_log_days, now=now)
-            await attempts.give_back(tx, counted)
-        hub.throttle.relent(counted)
+            await hub.throttle.give_back(tx, counted)
     except UserGone:
         raise await _refused_login(hub, source, counted, told) from None
     _log.info("auth.signed_in", user_id=user.id)
@@ -358,7 +357,7 @@ async def change_password(
     async with hub.db.transaction() as tx:
         await users.change_own_password(tx, user, password_hash=password_hash, now=now)
         ended = await service.end_sessions(tx, user.id, actor=actor, source=source, now=now)
-        await attempts.give_back(tx, counted)
+        await hub.throttle.give_back(tx, counted)
         told: dict[str, Any] = {"actor": user.id, "subject": user.id, "details": {"sessions": ended}}
         await security_log.record(tx, SecurityAction.PASSWORD_CHANGED, source=source, now=now, **told)
     hub.auth.forget(user.id)

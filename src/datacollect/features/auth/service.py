@@ -10,7 +10,7 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.features.auth import attempts, queries
-from datacollect.features.auth.attempts import Counted, give_back
+from datacollect.features.auth.attempts import Counted
 from datacollect.features.auth.errors import (
     AccessTokenInvalid,
     HeaderMissing,
@@ -48,7 +48,7 @@ from datacollect.kernel.tokens import (
     Tokens,
 )
 
-__all__ = ["Counted", "TokenAuthenticator", "count_attempt", "count_login", "give_back", "sign_in"]
+__all__ = ["Counted", "TokenAuthenticator", "count_attempt", "count_login", "sign_in"]
 
 _log = structlog.get_logger(component="auth")
 
@@ -67,7 +67,7 @@ class TokenPair:
 
 
 async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Counted:
-    """Count an attempt of an address to sign in, by whatever means; `give_back` takes it back when it succeeds."""
+    """Count an attempt of an address to sign in, by whatever means; `Throttle.give_back` takes it back when it succeeds."""
     [counted] = await attempts.count_attempt(tx, attempts.address_quota(origin, limit=limit), now=now)
     return counted
 

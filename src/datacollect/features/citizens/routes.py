@@ -4,7 +4,6 @@ In this order: the limit of the caller's address, the body, whether the program 
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -259,7 +258,7 @@ async def exchange_id_token(
         if body.code is None:
             # Nobody has looked at the token: that was no failure of theirs. For codes the provider is asked each time.
             async with hub.db.transaction() as tx:
-                await _take_back(hub, tx, counted)
+                await hub.throttle.give_back(tx, [counted])
         raise
     holder = await holders.by_claims(_registers(hub), scope, rules, claims)
     async with hub.db.transaction(scope) as tx:
@@ -321,12 +320,7 @@ def _oidc_of(tenant: Tenant) -> OidcRules:
 async def _give_back(hub: Hub, tx: Tx, outcome: str | DataCollectError, counted: Counted) -> None:
     """A sign-in that succeeds does not count: many people may share one address."""
     if isinstance(outcome, str):
-        await _take_back(hub, tx, counted)
-
-
-async def _take_back(hub: Hub, tx: Tx, counted: Counted) -> None:
-    await attempts.give_back(tx, [counted])
-    tx.after_commit(partial(hub.throttle.relent, [counted]))
+        await hub.throttle.give_back(tx, [counted])
 
 
 def _succeeded(outcome: _T | DataCollectError) -> _T:

@@ -89,13 +89,11 @@ async def login_by_provider(
             if once.exceeded or user is None:
                 raise ProviderLoginRefused()
             pair = await auth.sign_in(tx, hub.tokens, user, source=source, by=body.provider, now=hub.clock.now())
-            await auth.give_back(tx, [counted])
-        hub.throttle.relent([counted])
+            await hub.throttle.give_back(tx, [counted])
     except ProviderUnavailable:
         # Nobody has looked at the token: that was no failure of theirs.
         async with hub.db.transaction() as tx:
-            await auth.give_back(tx, [counted])
-        hub.throttle.relent([counted])
+            await hub.throttle.give_back(tx, [counted])
         raise
     except (ProviderLoginRefused, UserGone):
         await _note_refusal(hub, source, body.provider)
