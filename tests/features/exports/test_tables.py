@@ -233,12 +233,25 @@ def test_whoever_names_a_form_cannot_break_the_workbook(title: str, name: str) -
 
 
 def test_files_have_names_that_every_system_takes() -> None:
-    titles = ["person", "Person", "a/b", "é", "aux", "Con.visits", "com1 ", "console", "", "..", "\U00020000" * 90]
+    titles = [
+        "person",
+        "Person",
+        "a/b",
+        "é",
+        "aux",
+        "Con.visits",
+        "com1 ",
+        "LPT²",
+        "console",
+        "",
+        "..",
+        "\U00020000" * 90,
+    ]
     taken: set[str] = set()
     names = [file_name(title, taken) for title in titles]
     assert names[:-1] == [
         "person.csv", "Person (2).csv", "a_b.csv", "é.csv", "_aux.csv", "_Con.visits.csv", "_com1.csv",
-        "console.csv", "form.csv", "form (2).csv",
+        "_LPT².csv", "console.csv", "form.csv", "form (2).csv",
     ]  # fmt: skip
     assert len(names[-1].encode()) <= 255
 

@@ -30,7 +30,7 @@ _LONGEST_FILE_NAME = 80
 _MOST_BYTES_OF_NAME = 200
 """Systems take 255, with what stands behind it."""
 _RESERVED = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³")}
 )
 """Names of devices on Windows, whatever stands behind the first dot."""
 
