@@ -485,6 +485,21 @@ async def test_a_group_that_comes_back_comes_with_who_has_joined_it_while_it_was
     assert [member["guid"] for member in after[1]["data"]["members"]] == ["p"]
 
 
+async def test_of_who_comes_back_their_group_is_told_too(admin: AsyncClient, agent: Agents) -> None:
+    """A snapshot of a group names those who exist: who was gone then stayed out of it on the device for good."""
+    program = await make_program(admin)
+    members = [{"guid": "p", "name": "P", "area_id": "A1"}]
+    await push(admin, program, make_event("create-group", entity="g", data={"area_id": "A1", "members": members}))
+    await push(admin, program, make_event("delete-entity", entity="p", data={"x": 1}))
+    here = await agent.of(program, areaIds=["A1"])
+    [before] = await agent.pull_all(program, here)
+    await push(admin, program, person("A1", "p"))
+    _, back, group = await agent.pull_all(program, here)
+    assert "members" not in before["data"]
+    assert back["entityGuid"] == "p"
+    assert (group["entityGuid"], group["data"]["members"]) == ("g", [{"guid": "p", "area_id": "A1"}])
+
+
 async def test_who_is_made_anew_in_the_push_that_deleted_them_with_their_group_has_ended_in_between(
     admin: AsyncClient, agent: Agents
 ) -> None:

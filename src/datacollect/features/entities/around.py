@@ -79,6 +79,12 @@ class Around:
     groups: set[str] = field(default_factory=set)
 
 
+async def live_groups_with(view: Reading, scope: TenantScope, members: Collection[str]) -> Sequence[tuple[str, str]]:
+    """The groups that exist with these members, and which of them is in each."""
+    rows = await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, view.listed(sorted(members)))
+    return [(group, member) for group, member in rows]
+
+
 async def people_around(
     view: Reading, scope: TenantScope, *, people: Collection[str], groups: Collection[str]
 ) -> Mapping[str, Around]:
@@ -86,7 +92,7 @@ async def people_around(
     shared: dict[str, set[str]] = {}
     found: dict[str, Around] = {}
     if people:
-        for group, member in await view.fetch(_GROUPS_OF[view.dialect], scope.tenant_id, view.listed(sorted(people))):
+        for group, member in await live_groups_with(view, scope, people):
             shared.setdefault(group, set()).add(member)
             found.setdefault(member, Around()).groups.add(group)
     asked = shared.keys() | set(groups)

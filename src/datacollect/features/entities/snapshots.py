@@ -17,6 +17,7 @@ from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
+from datacollect.features.entities.around import live_groups_with
 from datacollect.features.entities.entity import Entity, Kind, Membership, Place
 from datacollect.features.entities.reach import LONGEST_ANCESTRY, Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
@@ -55,6 +56,8 @@ class SnapshotsDue:
         """Who is in a place where they were not before, by the event that put them there."""
         self._created: dict[str, Place] = {}
         """Where those came into being who are where somebody else is; their own events say all of them there."""
+        self._returned: dict[str, str] = {}
+        """Who was gone and is there again, by the event that brought them back."""
         self._rooted: set[str] = set()
         """Who came into being with an area of their own."""
         self.places: dict[str, Sequence[Place]] = {}
@@ -73,9 +76,12 @@ class SnapshotsDue:
         own = event.entity_guid
         place_before, place = place_of(find_before(own), find_before), place_of(find(own), find)
         self._note_place(event, own, find_before, find, place_before, place)
+        for guid, entity in changes.entities.items():
+            if entity.is_live and _is_gone(find_before(guid)):
+                self._returned.setdefault(guid, event.guid)
         has_come = place not in (None, place_before) and _is_live(find_before(own))
         # Who has joined a group while it was gone was told of nowhere.
-        is_group_anew = _is_gone(find_before(own)) and _is_live_group(find(own))
+        is_group_anew = own in self._returned and _is_live_group(find(own))
         if has_come or is_group_anew or self._is_long_unchanged(find_before(own), context.recorded_at):
             self._require(own, event)
         for guid, entity in changes.entities.items():
@@ -113,6 +119,8 @@ class SnapshotsDue:
             self._created.clear()
             for other in _with_members([guid], states.members_of, find):
                 self._due.setdefault(other, _Due(due.source))
+        if self._returned:
+            await self._add_groups(tx, scope, states)
         if self._arrived:
             await self._add_dependents(tx, scope, states)
         if not self._due:
@@ -131,15 +139,17 @@ class SnapshotsDue:
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
         return [event for event, _ in told]
 
+    async def _add_groups(self, tx: Tx, scope: TenantScope, states: States) -> None:
+        """What was told of a group while one of its members was gone does not name them."""
+        found = await live_groups_with(tx, scope, self._returned)
+        await _load_also(tx, scope, states, {group for group, _ in found})
+        for group, member in found:
+            self._due.setdefault(group, _Due(self._returned[member]))
+
     async def _add_dependents(self, tx: Tx, scope: TenantScope, states: States) -> None:
         source, find = next(iter(self._arrived.values())), states.entities.get
         guids = [guid for guid in await dependents_of(tx, scope, self._arrived) if guid not in self._due]
-        missing = {guid for guid in guids if guid not in states.entities}
-        if missing:
-            loaded = await load(tx, scope, Touched(guids=missing))
-            for entity in loaded.entities.values():
-                states.put(entity)
-            await load_parents(tx, scope, states, ())
+        await _load_also(tx, scope, states, guids)
         for guid in sorted(guids, key=lambda guid: _height(guid, find)):
             place, above = place_of(find(guid), find), _above(find(guid), find)
             is_told = place == self._created.get(guid) and self._due.keys().isdisjoint(above)
@@ -182,6 +192,15 @@ class SnapshotsDue:
         if self._scoping.window_days is not None:
             begins.append(Millis(now - (timedelta(days=self._scoping.window_days) - _AHEAD) // _MILLISECOND))
         return any(held.last_updated < begin for begin in begins)
+
+
+async def _load_also(tx: Tx, scope: TenantScope, states: States, guids: Iterable[str]) -> None:
+    missing = {guid for guid in guids if guid not in states.entities}
+    if missing:
+        loaded = await load(tx, scope, Touched(guids=missing))
+        for entity in loaded.entities.values():
+            states.put(entity)
+        await load_parents(tx, scope, states, ())
 
 
 def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
