@@ -108,6 +108,26 @@ def test_it_tells_that_it_ends_because_a_process_could_not_start(supervisor: Sup
     assert supervisor.has_failed
 
 
+def test_one_that_cannot_start_while_others_serve_is_tried_again_after_a_rest(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub ended: one process had died while the database was away for a moment."""
+    clock, started = [0.0], []
+    monkeypatch.setattr("datacollect.cli.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Process, "start", lambda process: started.append(process))
+    serving = _process(Deaf(clock))
+    serving.process.is_alive = lambda: serving.pong() is None
+    serving.server.started = True
+    failed = _process(Deaf(clock, exitcode=STARTUP_FAILURE))
+    supervisor.processes = [serving, failed]
+    for now, processes in ((0.0, 0), (4.9, 0), (5.1, 1)):
+        clock[0] = now
+        supervisor.keep_subprocess_alive()
+        assert len(started) == processes
+    assert supervisor.processes == [serving, *started]
+    assert not supervisor.should_exit.is_set()
+
+
 @pytest.mark.parametrize("is_to_end", [True, False])
 def test_the_hub_hears_that_it_is_to_end_while_there_is_one_process_less(
     supervisor: Supervisor, stuck: Process, is_to_end: bool

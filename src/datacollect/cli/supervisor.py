@@ -21,6 +21,8 @@ _log = structlog.get_logger(component="server")
 _POLL_SECONDS = 0.1
 _END_SECONDS = 45.0
 """How long a process that was told to end may take: what is under way in it has 30 seconds."""
+_REST_SECONDS = 5.0
+"""Between a process that could not start and the next one in its place."""
 _UNREADY_SECONDS = 10.0
 """The same for one that has not begun to serve, as far as anybody knows."""
 
@@ -41,6 +43,9 @@ class Supervisor(Multiprocess):
         self._end_seconds = end_seconds
         self.has_failed = False
         """Whether it ends because a process could not start, and not because somebody has told it to."""
+        self._has_served = False
+        """Whether any process has: then starting can work, and what stops it (the database is away) may pass."""
+        self._rests_until: dict[Process, float] = {}
         self._ending: list[tuple[Process, float]] = []
         """Those that were told to end and have no place among the processes any more, and how long they may take."""
 
@@ -52,6 +57,7 @@ class Supervisor(Multiprocess):
             if not new.wait_until_ready(self._worker_seconds, self.should_exit):
                 self._give_up(new)
                 return
+            self._has_served = True
             self.processes[index] = new
             self._tell_to_end(old, self._end_seconds)
             if not self._has_ended(old):
@@ -70,12 +76,15 @@ class Supervisor(Multiprocess):
                 continue
             process.kill()
             process.join()
-            if process.exitcode == STARTUP_FAILURE:
+            if process.exitcode != STARTUP_FAILURE:
+                _log.error("server.process_died", pid=process.pid)
+            elif not self._has_served:
                 _log.error("server.process_failed_to_start", pid=process.pid)
                 self.has_failed = True
                 self.should_exit.set()
                 return
-            _log.error("server.process_died", pid=process.pid)
+            elif not self._has_rested(process):
+                continue
             self.processes[index] = self._started()
 
     def join_all(self) -> None:
@@ -88,6 +97,16 @@ class Supervisor(Multiprocess):
         process = Process(self.config, self.sockets)
         process.start()
         return process
+
+    def _has_rested(self, failed: Process) -> bool:
+        """Whether it is time for another one in the place of one that could not start."""
+        if failed not in self._rests_until:
+            _log.error("server.process_failed_to_start", pid=failed.pid, again_in_seconds=_REST_SECONDS)
+            self._rests_until[failed] = time.monotonic() + _REST_SECONDS
+        if time.monotonic() < self._rests_until[failed]:
+            return False
+        del self._rests_until[failed]
+        return True
 
     def _give_up(self, new: Process) -> None:
         if self.should_exit.is_set():
@@ -130,6 +149,7 @@ class Supervisor(Multiprocess):
             process.parent_conn.send(b"ping")
             while not self.should_exit.is_set() and time.monotonic() < deadline and process.process.is_alive():
                 if process.parent_conn.poll(_POLL_SECONDS):
+                    self._has_served |= process.parent_conn.recv()
                     return True
         return self.should_exit.is_set()
 
