@@ -98,6 +98,12 @@ def test_a_photo_is_sent_without_its_wrapping() -> None:
     assert built({"photo": "data:image/jpeg;base64,aGk="}, mapping) == {"photo": "aGk="}
 
 
+def test_a_date_that_cannot_be_read_empties_nothing() -> None:
+    born = FieldMapping(form_field="born", remote_field="birthDate", transformer="date")
+    assert "born" not in Resources([born]).read(PERSON, {"birthDate": "around 1990"})
+    assert Resources([born]).read(PERSON, {"birthDate": ""}).get("born", "") == ""
+
+
 def test_reading_and_building_come_to_rest() -> None:
     resource = {
         "name": {"given": "Maria", "family": "Santos", "middle": "", "text": "SANTOS MARIA"},

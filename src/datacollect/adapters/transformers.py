@@ -33,6 +33,19 @@ def reverse(mapping: FieldMapping, value: Any) -> Any:
     return _transformer(mapping).reverse(value, mapping.options)
 
 
+def is_unreadable(value: Any, made: Any) -> bool:
+    """Whether nothing could be made of a value that is there: whoever takes it for empty empties the other side."""
+    if made is not None and made != "":
+        return False
+    match value:
+        case str():
+            return value.strip() != ""
+        case {"id": inner}:
+            return is_unreadable(inner, made)
+        case _:
+            return bool(value)
+
+
 def _transformer(mapping: FieldMapping) -> _Transformer:
     return TRANSFORMERS.get(mapping.transformer, TRANSFORMERS["text"])
 

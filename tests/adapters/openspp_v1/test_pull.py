@@ -109,6 +109,29 @@ async def test_what_a_long_transaction_wrote_before_is_told_though_it_appears_la
 
 
 @pytest.mark.usefixtures("small_pages")
+async def test_who_was_brought_in_past_odoo_is_told_once(make: Make, odoo: FakeOdoo) -> None:
+    """They have no `write_date`; one of them ended every first pull."""
+    numbers = [odoo.add_partner(name="x") for _ in range(11)]
+    for number in numbers[:9]:
+        odoo.partner(number)["write_date"] = None
+    told, mark = await pulled(make())
+    assert [one.external_id for one in told] == [str(number) for number in numbers]
+    assert [one.occurred_at is None for one in told] == [True] * 9 + [False] * 2
+    again, _ = await pulled(make(), mark)
+    assert [one.external_id for one in again] == [str(number) for number in numbers[9:]]
+    odoo.write_partner(numbers[4], phone="1")
+    later, _ = await pulled(make(), mark)
+    assert str(numbers[4]) in [one.external_id for one in later]
+
+
+async def test_a_date_in_words_empties_nothing(make: Make, odoo: FakeOdoo) -> None:
+    odoo.add_partner(name="Lan", phone="around 1990")
+    born = FieldMapping(form_field="birthdate", remote_field="phone", transformer="date")
+    [told], _ = await pulled(make((born,)))
+    assert told.data == {"entityName": "individual"}
+
+
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("seed", range(6))
 async def test_nothing_is_skipped_whatever_the_times(make: Make, odoo: FakeOdoo, moments: Moments, seed: int) -> None:
     """Many in one second, many at one instant, numbers and times in different orders, and changes while it is read."""
@@ -227,7 +250,7 @@ async def test_a_record_that_cannot_be_read_is_named_and_the_others_are_told(
     [
         {"result": {"records": []}},
         {"result": [{"id": "1"}]},
-        {"result": [{"id": 1, "write_date": False}]},
+        {"result": [{"id": 1, "write_date": None}]},
         {"result": [{"id": 1, "write_date": "today"}]},
         {},
         [],

@@ -5,6 +5,9 @@ to the second. So neither that text nor that text with a number says where one w
 order of their numbers, and a page that ends within a second says so. And what was written by a transaction that took long
 appears behind our back: the next run begins a while before the last change that this one has seen. What it is told again
 changes nothing.
+
+Registrants that were brought in past Odoo have no `write_date`. They are read first, in the order of their numbers, by a
+pull that begins at the beginning; later ones find them once they are written.
 """
 
 import re
@@ -27,6 +30,9 @@ PAGE_SIZE = 200
 _WHAT = "read changed registrants"
 _LAYOUT = "%Y-%m-%d %H:%M:%S"
 _MARK = re.compile(r"(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})\|(\d{1,12})", re.ASCII)
+
+_NEVER = "1970-01-01 00:00:00"
+"""Stands for the second of those that have none."""
 
 Row = Mapping[str, Any]
 
@@ -74,30 +80,36 @@ class Pull:
 
     async def page(self, text: str | None) -> Page:
         """Raises `CallFailed`."""
-        mark = read_mark(text)
-        rows: list[Row] = []
-        if mark is not None:
-            rows += await self._rest_of_second(mark)
-            if len(rows) == self._page_size:
-                return await self._page(rows, Mark(mark.second, rows[-1]["id"]), is_last=False)
+        mark = read_mark(text) or Mark(_NEVER)
+        rows = [*await self._rest_of_second(mark)]
+        if len(rows) == self._page_size:
+            return await self._page(rows, Mark(mark.second, rows[-1]["id"]), is_last=False)
         later = await self._later_than(mark, self._page_size - len(rows))
         if len(later) < self._page_size - len(rows):
             rows += later
             return await self._page(rows, self._last_mark(mark, rows), is_last=True)
         # The last second may hold more than what is here, with lower numbers too: it is read by itself.
-        unfinished = _written_at(later[-1])
-        rows += [row for row in later if _written_at(row) != unfinished]
+        unfinished = later[-1]["write_date"]
+        rows += [row for row in later if row["write_date"] != unfinished]
         return await self._page(rows, Mark(unfinished), is_last=False)
 
     # -- asking
 
     async def _rest_of_second(self, mark: Mark) -> Sequence[Row]:
-        within = [["write_date", ">=", mark.second], ["write_date", "<", mark.next_second], ["id", ">", mark.number]]
-        return await self._search(within, order="id", limit=self._page_size)
+        within: list[list[Any]] = [["write_date", ">=", mark.second], ["write_date", "<", mark.next_second]]
+        if mark.second == _NEVER:
+            within = [["write_date", "=", False]]
+        rows = await self._search([*within, ["id", ">", mark.number]], order="id", limit=self._page_size)
+        for row in rows:
+            _require(row.get("write_date", "") is False if mark.second == _NEVER else _is_written(row))
+        return rows
 
-    async def _later_than(self, mark: Mark | None, limit: int) -> Sequence[Row]:
-        since = [] if mark is None else [["write_date", ">=", mark.next_second]]
-        return await self._search(since, order="write_date, id", limit=limit)
+    async def _later_than(self, mark: Mark, limit: int) -> Sequence[Row]:
+        since = [["write_date", ">=", mark.next_second]]
+        rows = await self._search(since, order="write_date, id", limit=limit)
+        for row in rows:
+            _require(_is_written(row))
+        return rows
 
     async def _search(self, domain: Sequence[Any], *, order: str, limit: int) -> Sequence[Row]:
         among = [["is_registrant", "=", True]]
@@ -106,26 +118,23 @@ class Pull:
         keywords: dict[str, Any] = {"order": order, "limit": limit}
         if self._options.deletes == "archive":
             keywords["context"] = {"active_test": False}
-        rows = await self._odoo.search_read(PARTNER, [*among, *domain], self._fields, what=_WHAT, **keywords)
-        for row in rows:
-            _written_at(row)
-        return rows
+        return await self._odoo.search_read(PARTNER, [*among, *domain], self._fields, what=_WHAT, **keywords)
 
     @property
     def _fields(self) -> Sequence[str]:
         return [*self._registry.fields, "is_group", "active", "write_date", self._options.reference_field]
 
-    def _last_mark(self, mark: Mark | None, rows: Sequence[Row]) -> Mark | None:
+    def _last_mark(self, mark: Mark, rows: Sequence[Row]) -> Mark:
         """Where the next run begins: before the last change that was seen, in this page or the one before, by as long as a
         transaction of Odoo's may take."""
-        seen = [_written_at(row) for row in rows]
-        if mark is not None and mark.number > 0:
+        seen = [row["write_date"] for row in rows if row["write_date"]]
+        if mark.number > 0 and mark.second != _NEVER:
             seen.append(mark.second)
         return Mark(_moved(max(seen), -int(self._options.write_seconds))) if seen else mark
 
     # -- telling
 
-    async def _page(self, rows: Sequence[Row], mark: Mark | None, *, is_last: bool) -> Page:
+    async def _page(self, rows: Sequence[Row], mark: Mark, *, is_last: bool) -> Page:
         groups = [row["id"] for row in rows if row.get("is_group") is True and row.get("active") is not False]
         model = self._registry.members
         members = await members_of(self._odoo, model, groups) if model is not None else {}
@@ -136,7 +145,7 @@ class Pull:
                 records.append(self._incoming(row, members.get(row["id"])))
             except (TypeError, ValueError, KeyError, AttributeError):
                 failures.append(_unreadable(row["id"]))
-        return Page(records=records, mark=mark.text if mark else "", is_last=is_last, failures=failures)
+        return Page(records=records, mark=mark.text, is_last=is_last, failures=failures)
 
     def _incoming(self, row: Row, members: Rows | None) -> Incoming:
         type_ = RecordType.GROUP if row.get("is_group") is True else RecordType.INDIVIDUAL
@@ -166,12 +175,14 @@ class Pull:
         return frozenset(one.form_field for one in self._mappings.of(type_) if not row.get(one.remote_field))
 
 
-def _written_at(row: Row) -> str:
-    """Raises `CallFailed`: without this time nothing says what comes next."""
-    text = row.get("write_date")
-    if not isinstance(text, str) or instant_of(text) is None:
+def _is_written(row: Row) -> bool:
+    return instant_of(row.get("write_date")) is not None
+
+
+def _require(is_readable: bool) -> None:
+    """Raises `CallFailed`: without a time nothing says what comes next."""
+    if not is_readable:
         raise CallFailed(CallKind.UNREADABLE, _WHAT)
-    return text
 
 
 def _moved(second: str, seconds: int) -> str:

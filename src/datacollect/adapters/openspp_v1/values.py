@@ -9,7 +9,7 @@ from typing import Any
 
 from datacollect.adapters.kinds import FieldMapping
 from datacollect.adapters.port import RecordType
-from datacollect.adapters.transformers import reverse, transform
+from datacollect.adapters.transformers import is_unreadable, reverse, transform
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 
@@ -77,10 +77,10 @@ def _written(mapping: FieldMapping, value: Any, described: Described) -> Any:
         # What older versions have made of Odoo's empty values; nobody has entered it.
         return None
     made = transform(mapping, value)
-    if made is None or made == "":
+    if made == "" or (made is None and not is_unreadable(value, made)):
         return None
     odoo_type = described[mapping.remote_field]
-    fitted = _fitted(odoo_type, made)
+    fitted = None if made is None else _fitted(odoo_type, made)
     if fitted is None:
         raise Unfit(mapping, odoo_type)
     return fitted
@@ -157,12 +157,17 @@ def _odoo_time(value: Any) -> str | None:
 
 
 def to_form(mappings: Sequence[FieldMapping], row: Mapping[str, Any], described: Described) -> dict[str, Any]:
-    """The form's fields as Odoo has them. What is empty there is empty here, not the text `false`."""
-    return {
-        mapping.form_field: reverse(mapping, _readable(mapping, row[mapping.remote_field], described))
-        for mapping in mappings
-        if mapping.remote_field in row
-    }
+    """The form's fields as Odoo has them. What is empty there is empty here, not the text `false`; what is there and
+    cannot be read (a date in words) is left out, so that it empties nothing."""
+    read: dict[str, Any] = {}
+    for mapping in mappings:
+        if mapping.remote_field not in row:
+            continue
+        value = _readable(mapping, row[mapping.remote_field], described)
+        made = reverse(mapping, value)
+        if not is_unreadable(value, made):
+            read[mapping.form_field] = made
+    return read
 
 
 def _readable(mapping: FieldMapping, value: Any, described: Described) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 from datacollect.adapters.kinds import FieldMapping
 from datacollect.adapters.openspp_v2.client import objects
 from datacollect.adapters.port import RecordType
-from datacollect.adapters.transformers import reverse, transform
+from datacollect.adapters.transformers import is_unreadable, reverse, transform
 
 EXTENSION = "extension."
 GENDERS = "urn:iso:std:iso:5218"
@@ -111,7 +111,9 @@ class Resources:
             path = _path(mapping.remote_field)
             if path in flat:
                 mapped.add(path)
-                data[mapping.form_field] = reverse(mapping, flat[path])
+                made = reverse(mapping, flat[path])
+                if not is_unreadable(flat[path], made):
+                    data[mapping.form_field] = made
         for path, value in flat.items():
             if path in mapped:
                 continue
