@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy import Connection, inspect, text
 
 from datacollect.cli.database import bring_up_to_date
@@ -13,7 +14,7 @@ from datacollect.cli.failures import reporting
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
-from datacollect.kernel.errors import StartupError, Unavailable
+from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
@@ -98,6 +99,23 @@ async def test_who_does_not_get_a_lock_in_the_time_that_is_set_for_it_comes_agai
             with pytest.raises(Unavailable):
                 async with database.in_turn(scope, events=1) as tx:
                     await tx.execute(text("SELECT id FROM notes FOR UPDATE"))
+
+
+async def test_a_statement_that_the_server_ends_is_tried_again_and_the_log_says_what_to_look_at(
+    url: str, postgres_server: str
+) -> None:
+    """Requests were answered with 500, and jobs given up."""
+    await set_up(postgres_server, url, "statement_timeout = '20ms'")
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        with structlog.testing.capture_logs() as logs:
+            for unit in (database.transaction(), database.reading()):
+                with pytest.raises(Unavailable):
+                    async with unit as view:
+                        await view.execute(text("SELECT pg_sleep(5)"))
+            with pytest.raises(TookTooLong):
+                async with database.reading(seconds=0.01) as view:
+                    await view.fetch("SELECT pg_sleep(5)")
+    assert ["statement_timeout" in line["advice"] for line in logs] == [True, True]
 
 
 async def test_a_hub_lives_in_a_schema_of_its_own_whatever_that_is_called(url: str, postgres_server: str) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import asyncpg
+import structlog
 from sqlalchemy import Connection, CursorResult, Executable, exc, make_url
 
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
@@ -32,6 +33,8 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
 _T = TypeVar("_T")
+
+_log = structlog.get_logger(component="database")
 
 _SECONDS_TO_END = 5
 _COMMAND_SECONDS = 60
@@ -92,7 +95,10 @@ _AS_ELSEWHERE = frozenset(
 _PASSED_OVER = frozenset({"connect_timeout", "channel_binding"})
 """Likewise, and nothing that the hub goes by."""
 
-_CANCELLED = "57014"
+_ADVICE = (
+    "look at statement_timeout of the hub's role and database (SELECT * FROM pg_db_role_setting): statements of the hub may"
+    f" take up to {_COMMAND_SECONDS} seconds"
+)
 
 _LOST = (
     OSError,
@@ -238,14 +244,10 @@ class PostgresDatabase(Database):
                 begin = f"{begin}; {UNSORTED}"
             if seconds is not None:
                 begin = f"{begin}; SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"
-        unit = self._unit(begin)
+        unit = self._unit(begin, is_timed=seconds is not None)
         try:
             async with unit if begin is None else self._ended_behind(unit) as (connection, driver):
                 yield _PostgresReading(connection, self.statements, driver)
-        except (asyncpg.QueryCanceledError, exc.DBAPIError) as error:
-            if seconds is not None and getattr(getattr(error, "orig", error), "sqlstate", None) == _CANCELLED:
-                raise TookTooLong() from None
-            raise
         except Unavailable as away:
             # The server counts on between two steps of the driver, which takes what it then says for a mistake of its own.
             if seconds is not None and isinstance(away.__cause__, asyncpg.InternalClientError):
@@ -277,12 +279,15 @@ class PostgresDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def _unit(
-        self, begin: str | None, engine: AsyncEngine | None = None
+        self, begin: str | None, engine: AsyncEngine | None = None, *, is_timed: bool = False
     ) -> AsyncIterator[tuple[AsyncConnection, "asyncpg.Connection[Any]"]]:
-        """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none."""
+        """A connection of the pool, in a transaction that begins with `begin`, or, for None, in none.
+
+        Raises `TookTooLong` where `begin` sets how long a statement may take.
+        """
         if self._is_closed:
             raise Unavailable()
-        with _unavailable():
+        with _unavailable(is_timed=is_timed):
             async with self._connected(engine or self._engine) as (connection, driver):
                 try:
                     if begin is not None:
@@ -404,11 +409,16 @@ async def _end(unit: AbstractAsyncContextManager[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(*, is_timed: bool = False) -> Iterator[None]:
     """A database that is away is `Unavailable`; any other failure is a bug and stays one."""
     try:
         yield
     except Exception as error:
+        if isinstance(_said_by_driver(error), asyncpg.QueryCanceledError):
+            if is_timed:
+                raise TookTooLong() from None
+            _log.warning("database.statement_cancelled", advice=_ADVICE)
+            raise Unavailable() from error
         # Where operators have set a `lock_timeout`, who does not get a lock in time comes again.
         if _is_lost(error) or isinstance(_said_by_driver(error), asyncpg.LockNotAvailableError):
             raise Unavailable() from error
