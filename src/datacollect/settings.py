@@ -540,10 +540,20 @@ def check_startup(settings: Settings) -> None:
         raise StartupError("CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.")
     if settings.production and settings.otp_expose_dev_code:
         raise StartupError("OTP_EXPOSE_DEV_CODE is not allowed in production: anybody could sign in as anybody.")
+    check_addresses(settings)
     check_storage(settings)
     for provider in settings.staff_providers:
         if problem := address_problem(provider.authority, https_only=settings.providers_need_https):
             raise StartupError(f"STAFF_PROVIDERS: the authority of {provider.name} {problem}")
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raises `StartupError` for what cannot be the hub's address: it would stand in every QR code."""
+    if settings.public_base_url and (problem := address_problem(settings.public_base_url, https_only=False)):
+        raise StartupError(f"PUBLIC_BASE_URL {problem}, such as https://hub.example.org")
+    domain = (settings.railway_public_domain or "").rstrip("/")
+    if domain and (address_problem(f"https://{domain}", https_only=True) or "/" in domain):
+        raise StartupError("RAILWAY_PUBLIC_DOMAIN must be a domain alone, such as hub.example.org")
 
 
 def check_storage(settings: Settings) -> None:

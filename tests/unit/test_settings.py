@@ -34,6 +34,23 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             {"CORS_ORIGINS": " * ", "NODE_ENV": "production"},
             "CORS_ORIGINS=* is not allowed in production. Specify explicit origins instead.",
         ),
+        *[
+            (
+                {"PUBLIC_BASE_URL": address},
+                "PUBLIC_BASE_URL must be an absolute http or https URL, such as https://hub.example.org",
+            )
+            for address in (
+                "hub.example.org",
+                "hub.example.org:3000",
+                "//hub.example.org",
+                "ftp://hub.example.org",
+                "https://",
+            )
+        ],
+        *[
+            ({"RAILWAY_PUBLIC_DOMAIN": domain}, "RAILWAY_PUBLIC_DOMAIN must be a domain alone, such as hub.example.org")
+            for domain in ("https://hub.example.org", "hub.example.org/hub", "a b")
+        ],
     ],
 )
 def test_start_up_is_refused_with_the_contracts_text(
@@ -48,7 +65,13 @@ def test_start_up_is_refused_with_the_contracts_text(
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"CORS_ORIGINS": "*"}, {"CORS_ORIGINS": "https://a.test", "NODE_ENV": "production"}],
+    [
+        {},
+        {"PUBLIC_BASE_URL": "http://[::1]:3000/hub/"},
+        {"RAILWAY_PUBLIC_DOMAIN": "hub.example.org"},
+        {"CORS_ORIGINS": "*"},
+        {"CORS_ORIGINS": "https://a.test", "NODE_ENV": "production"},
+    ],
 )
 def test_complete_settings_pass_without_a_database_url(
     changes: dict[str, str], monkeypatch: pytest.MonkeyPatch

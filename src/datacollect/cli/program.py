@@ -47,7 +47,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.errors import InvalidRequest
 from datacollect.kernel.identity import COMMAND_LINE, TenantScope
 from datacollect.kernel.source import AT_THE_COMMAND_LINE
-from datacollect.settings import Settings, load_settings
+from datacollect.settings import Settings, check_addresses, load_settings
 
 app = typer.Typer(help="Programs: check, create, change, archive, bring onto devices.", no_args_is_help=True)
 
@@ -382,7 +382,8 @@ def _seeding_fact(seeding: Mapping[str, Any] | None) -> list[tuple[str, object]]
 
 
 def _base_url(settings: Settings) -> str:
-    """Where devices reach the hub; without a setting, this machine's own address."""
+    """Where devices reach the hub; without a setting, this machine's own address. Raises `StartupError`."""
+    check_addresses(settings)
     return public_base_url(
         settings.public_base_url,
         settings.railway_public_domain,
