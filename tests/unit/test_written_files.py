@@ -1,7 +1,9 @@
 """The files that commands write: the former one until the new one is whole, and what is no plain file as it is."""
 
+import asyncio
 import os
 import resource
+import signal
 import stat
 import threading
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from datacollect.cli.failures import OutputFailed
-from datacollect.cli.writing import written
+from datacollect.cli.writing import ending_tidily, written
 
 
 @pytest.mark.parametrize("is_secret", [True, False])
@@ -25,6 +27,21 @@ def test_a_disk_that_is_full_leaves_the_file_before(tmp_path: Path, is_secret: b
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("camp.json", "yesterday's")]
+
+
+def test_a_command_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A hidden `.part` stayed after SIGTERM, with people's data in it."""
+
+    async def export() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        with written(str(tmp_path / "camp.json"), is_secret=True) as to:
+            to.write(b"a part")
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as ended, ending_tidily():
+        asyncio.run(export())
+    assert (ended.value.code, list(tmp_path.iterdir())) == (143, [])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_file_keeps_the_rights_it_has_unless_it_is_secret(tmp_path: Path) -> None:

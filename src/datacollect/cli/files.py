@@ -29,7 +29,7 @@ from datacollect.cli.database import (
 )
 from datacollect.cli.mistyped import config_ids, mistyped
 from datacollect.cli.showing import progress_bar, shown
-from datacollect.cli.writing import failing, written
+from datacollect.cli.writing import ending_tidily, failing, written
 from datacollect.db import Database
 from datacollect.db.database import closing
 from datacollect.db.migrate import applied_revisions
@@ -84,7 +84,8 @@ def export_program(
             if attachments is not None:
                 await _export_attachments(settings, database, TenantId(program), attachments)
 
-    asyncio.run(work())
+    with ending_tidily():
+        asyncio.run(work())
 
 
 async def _export(database: Database, tenant: TenantId, order: Order, file: IO[bytes]) -> None:

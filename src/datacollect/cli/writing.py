@@ -3,9 +3,12 @@
 import contextlib
 import os
 import secrets
+import signal
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from datacollect.cli.failures import OutputFailed
@@ -23,7 +26,7 @@ def written(name: str, *, is_secret: bool) -> Iterator[IO[bytes]]:
     with failing(name):
         former = _mode_of(target)
         if former is None or stat.S_ISREG(former):
-            with _replacing(target, 0o600 if is_secret else former) as file:
+            with ending_tidily(), _replacing(target, 0o600 if is_secret else former) as file:
                 yield file
         else:
             with _opened(target, is_secret=is_secret) as file:
@@ -36,6 +39,24 @@ def failing(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputFailed(f"{name} cannot be written ({error.strerror}).") from error
+
+
+@contextlib.contextmanager
+def ending_tidily() -> Iterator[None]:
+    """Let SIGTERM end the block as an error does, so that it takes away what is not whole. A second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)  # as a shell tells of it
 
 
 def _mode_of(target: Path) -> int | None:

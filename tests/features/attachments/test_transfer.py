@@ -1,5 +1,6 @@
 """Attachments leave a hub as a folder and come back from it, whole, and nothing of the folder is believed."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -39,6 +40,10 @@ async def take_in(hub: Hub, program: str, folder: Path) -> Transferred:
     return await create_attachment_importer(hub.settings, hub.db).take_in(system_scope(TenantId(program)), folder)
 
 
+def files_in(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+
+
 async def test_what_is_taken_out_is_taken_in_again(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
     photos = [a_photo(), a_photo(700_000)]
     made = [await attach(admin, program, photo, entity=new_id()) for photo in (*photos, photos[0])]
@@ -67,6 +72,31 @@ async def test_an_export_that_was_cut_is_gone_on_with(hub: Hub, admin: AsyncClie
     await attach(admin, program, a_photo())
     out = await take_out(hub, program, folder)
     assert (out.attachments, out.files) == (2, 1)
+
+
+async def test_two_exports_into_one_folder_do_not_write_into_one_file(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    await attach(admin, program, photo := a_photo())
+    done = await asyncio.gather(*[take_out(hub, program, folder) for _ in range(2)], return_exceptions=True)
+    refused = [one for one in done if isinstance(one, BaseException)]
+    assert len(refused) < 2 and all("is there already" in str(one) for one in refused)
+    assert files_in(folder) == {MANIFEST, f"files/{digest_of(photo)[:2]}/{digest_of(photo)}"}
+    assert (await take_in(hub, await make_program(admin), folder)).attachments == 1
+
+
+async def test_an_export_that_breaks_off_leaves_no_part_of_a_file(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    await attach(admin, program, a_photo())
+
+    def stop(_: int) -> None:
+        raise asyncio.CancelledError
+
+    exporter = create_attachment_exporter(hub.settings, hub.db)
+    with pytest.raises(asyncio.CancelledError):
+        await exporter.export(system_scope(TenantId(program)), folder, progress=stop)
+    assert [name for name in files_in(folder) if name.endswith(".part")] == []
 
 
 async def test_a_folder_with_missing_bytes_never_looks_whole(

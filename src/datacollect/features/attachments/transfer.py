@@ -10,6 +10,7 @@ import that was cut goes on where it was when it is run again.
 import asyncio
 import hashlib
 import os
+import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,11 +112,9 @@ class AttachmentExporter:
         Raises `TransferFailed`, also for bytes that are missing or damaged: a folder with a manifest is whole.
         """
         done = Transferred()
-        part = folder / f"{MANIFEST}.part"
-        if (folder / MANIFEST).exists():
-            raise TransferFailed(f"{folder / MANIFEST} is there already.")
+        _require_none(folder / MANIFEST)
         with _failing(folder):
-            with _opened(part) as manifest:
+            with _replacing(folder / MANIFEST) as manifest:
                 head = _Head(FORMAT, VERSION, scope.tenant_id, format_timestamp(self._clock.now()))
                 manifest.write(_encoder.encode(head) + b"\n")
                 async for attachment in self._attachments(scope):
@@ -127,7 +126,7 @@ class AttachmentExporter:
                 manifest.write(_encoder.encode(_End(done.attachments)) + b"\n")
                 manifest.flush()
                 await asyncio.to_thread(os.fsync, manifest.fileno())
-            part.replace(folder / MANIFEST)
+                _require_none(folder / MANIFEST)
         return done
 
     async def _attachments(self, scope: TenantScope) -> AsyncIterator[Attachment]:
@@ -167,19 +166,30 @@ class AttachmentExporter:
 
 
 async def _write(target: Path, pieces: AsyncIterable[bytes]) -> None:
-    part = target.with_name(f"{target.name}.part")
-    with _opened(part) as file:
+    with _replacing(target) as file:
         async for piece in pieces:
             await asyncio.to_thread(file.write, piece)
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
-    part.replace(target)
 
 
-def _opened(file: Path) -> IO[bytes]:
-    """A new file that only its owner reads, in a folder that is made."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
+def _require_none(manifest: Path) -> None:
+    if manifest.exists():
+        raise TransferFailed(f"{manifest} is there already.")
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """A file that only its owner reads, in a folder that is made; it appears when the block ends well. Until then it has a
+    name of its own: somebody else may be writing the same one."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _line_of(attachment: Attachment) -> Line:
