@@ -1,7 +1,9 @@
 """`POST /api/users/login`: who gets in, what the answer tells, and how often it may be tried."""
 
 import asyncio
+import unicodedata
 from typing import Any
+from urllib.parse import quote
 
 import bcrypt
 import pytest
@@ -16,6 +18,7 @@ from datacollect.features.users.tables import users
 from datacollect.http.hub import Hub
 from tests.accounts import PASSWORD, assert_refused, bearer, claims_of, login, make_person, refresh
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
+from tests.factories import new_id
 from tests.features.conftest import Installation
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +53,24 @@ async def test_emails_are_trimmed_and_compared_without_regard_to_case(client: As
     person = await make_person(admin)
     answer = await attempt(client, {"email": f"  {person.email.upper()} ", "password": PASSWORD})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_an_accent_is_the_same_however_it_is_written(
+    hub: Hub, client: AsyncClient, admin: AsyncClient, is_older: bool
+) -> None:
+    """Some keyboards send it as a character of its own, and some accounts were stored so."""
+    person = await make_person(admin, email=f"Jos\u00e9-{new_id()}@hub.test")
+    apart = unicodedata.normalize("NFD", person.email)
+    if is_older:
+        async with hub.db.transaction() as tx:
+            await tx.execute(update(users).where(users.c.id == person.id).values(email=apart))
+    for email in (person.email, apart, apart.upper()):
+        answer = await attempt(client, {"email": email, "password": PASSWORD})
+        assert (answer.status_code, answer.json().get("userId")) == (200, person.id)
+        again = await admin.post("/api/users", json={"email": email, "password": PASSWORD, "role": "USER"})
+        assert again.status_code == 409
+        assert (await admin.get(f"/api/users/{quote(email)}")).json()["id"] == person.id
 
 
 async def test_unknown_email_and_wrong_password_get_the_same_answer(client: AsyncClient) -> None:

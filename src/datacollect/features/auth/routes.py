@@ -202,7 +202,7 @@ async def login(
     email = users.normal_email(body.email)
     async with hub.db.reading() as view:
         account = await _account_quota(view, hub, email, source)
-        user = await users.find_user_by_email(view, email)
+        user = await users.find_user_by_email(view, body.email)
     hub.throttle.check(account.key)
     told = {"subject": user.id} if user else {"hint": security_log.hint_of(email, secret=_secret(hub))}
     async with hub.throttle.turn():

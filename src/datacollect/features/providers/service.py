@@ -1,5 +1,6 @@
 """Callers that an identity provider vouches for. Source: the contract's authentication area, 4, W6-W8."""
 
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -120,4 +121,8 @@ class ProviderGate:
         async with self._database.reading() as view:
             user = await users.find_user_by_email(view, identity.email)
         # Looking up folds letters that only look alike; of an address that another system vouches for, none may.
-        return user if user is not None and user.email == identity.email else None
+        return user if user is not None and _same_text(user.email, identity.email) else None
+
+
+def _same_text(one: str, other: str) -> bool:
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)

@@ -9,6 +9,7 @@ import msgspec
 
 from datacollect.eventstore.event import Event
 from datacollect.features.entities.entity import Entity
+from datacollect.features.users.model import normal_email
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import CITIZEN_PREFIX, Action, Actor, Role
@@ -213,12 +214,8 @@ def is_submitter(review: Review, actor: Actor, record: Mapping[str, Any] | None 
     if review.origin is not SubmissionOrigin.CITIZEN:
         return False
     addresses = (review.submitted_by.removeprefix(CITIZEN_PREFIX), (record or {}).get("email"))
-    mine = _plain_address(actor.label)
-    return any(isinstance(address, str) and _plain_address(address) == mine for address in addresses)
-
-
-def _plain_address(text: str) -> str:
-    return text.strip().casefold()
+    mine = normal_email(actor.label)
+    return any(isinstance(address, str) and normal_email(address) == mine for address in addresses)
 
 
 # -- which way it goes

@@ -1,6 +1,7 @@
 """Rules of accounts."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,8 +39,19 @@ _PASSWORD_RULES = (
 
 
 def normal_email(email: str) -> str:
-    """The form in which e-mail addresses are stored and compared."""
-    return email.strip().casefold()
+    """The form in which e-mail addresses are stored and compared: without regard to case, and to whether an accent is a
+    character of its own."""
+    folded = email.strip().casefold()
+    if folded.isascii():
+        return folded
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", email.strip()).casefold())
+
+
+def stored_forms(email: str) -> Sequence[str]:
+    """The forms in which an account of that address may be stored: as it was typed, where it is older than the normal
+    form, which comes next."""
+    normal = normal_email(email)
+    return list(dict.fromkeys((email.strip().casefold(), normal, unicodedata.normalize("NFD", normal))))
 
 
 def key_of(text: str) -> UserId | str:

@@ -78,9 +78,12 @@ def _user_and(also: ColumnElement[Any]) -> Select[Any]:
     return select(users, also.label("also")).where(users.c.id == bindparam("id_of_user"))
 
 
-async def find_user_by_email(view: Reading, email: str) -> User | None:
-    """`email` is in its normal form."""
-    return await _find(view, _BY_EMAIL, email)
+async def find_user_by_email(view: Reading, forms: Sequence[str]) -> User | None:
+    """The account that is stored under one of these forms of its e-mail, of several the first."""
+    if len(forms) == 1:
+        return await _find(view, _BY_EMAIL, forms[0])
+    found = [_user(row) for row in await view.execute(select(users).where(users.c.email.in_(forms)))]
+    return min(found, key=lambda user: forms.index(user.email), default=None)
 
 
 async def find_users(view: Reading, user_ids: Collection[UserId]) -> Mapping[UserId, User]:

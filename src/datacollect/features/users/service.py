@@ -40,6 +40,7 @@ from datacollect.features.users.model import (
     password_issues,
     same_password_issue,
     standing,
+    stored_forms,
 )
 from datacollect.features.users.passwords import (
     HASHING_THREADS,
@@ -300,13 +301,23 @@ def _new_user(account: Account) -> User:
 
 
 async def _insert(tx: Tx, manager: Actor, user: User, *, source: Source | None, now: Millis) -> UserId:
+    await _require_free(tx, user)
     user = replace(user, id=await queries.insert_user(tx, user, now=now))
     await queries.store_memberships(tx, user)
     await _record(tx, SecurityAction.USER_CREATED, manager, None, user, source=source, now=now)
     return user.id
 
 
+async def _require_free(tx: Tx, user: User) -> None:
+    """What the index of e-mails does not see. Raises `UserExists` if an older account has this one in another form."""
+    if not user.email.isascii():
+        found = await find_user_by_email(tx, user.email)
+        if found is not None and found.id != user.id:
+            raise UserExists()
+
+
 async def _store(tx: Tx, manager: Actor, before: User, after: User, *, source: Source | None, now: Millis) -> None:
+    await _require_free(tx, after)
     await queries.update_user(tx, after, now=now)
     await queries.store_memberships(tx, after)
     if after.password_hash != before.password_hash:
@@ -363,7 +374,7 @@ def _gone() -> DataCollectError:
 
 async def _find(view: Reading, key: UserId | str) -> User | None:
     """By id, or by an e-mail in its normal form."""
-    return await (queries.find_user_by_email(view, key) if isinstance(key, str) else queries.find_user(view, key))
+    return await (find_user_by_email(view, key) if isinstance(key, str) else queries.find_user(view, key))
 
 
 async def _require_programs(tx: Tx, account: Account, *, known: Collection[str]) -> None:
@@ -415,7 +426,7 @@ find_users = queries.find_users
 
 
 async def find_user_by_email(view: Reading, email: str) -> User | None:
-    return await queries.find_user_by_email(view, normal_email(email))
+    return await queries.find_user_by_email(view, stored_forms(email))
 
 
 async def is_right_password(user: User | None, password: str) -> bool:
