@@ -16,6 +16,7 @@ from tests.accounts import assert_refused, claims_of
 from tests.citizens import change_citizen, self_service
 from tests.factories import make_config, make_event, make_program, push
 from tests.features.citizens.conftest import Street, anywhere, other_than
+from tests.settling import catch_up
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +64,44 @@ async def test_letter_case_and_spaces_around_make_no_difference(street: Street, 
     await street.person(program, email="Ana@x.example")
     code = await street.code(program, typed)
     assert (await street.enter(program, "ana@x.example", code)).status_code == 200
+
+
+_SAME = ("+33612345678", "0033612345678", "+33 6 12 34 56 78", "0033 (6) 12-34.56-78", "+33-612-345-678")
+
+
+@pytest.mark.parametrize("held", _SAME)
+async def test_a_number_is_the_same_however_its_digits_are_grouped(street: Street, held: str) -> None:
+    program = await street.program("otp")
+    guid = await street.person(program, phone=held)
+    await street.person(program, phone="0612345678")
+    await street.person(program, phone="+336123456789")
+    await catch_up(street.hub)
+    code = await street.code(program, _SAME[2])
+    for other in _SAME:
+        assert "devCode" not in (await street.ask(program, other)).json()
+    entered = await street.enter(program, _SAME[0], code)
+    assert claims_of(entered.json()["token"])["entityGuid"] == guid
+    assert await street.opens(entered.json()["token"])
+
+
+async def test_r7_one_number_written_in_two_ways_is_what_two_people_have(street: Street) -> None:
+    program = await street.program("otp")
+    await street.person(program, phone=_SAME[0])
+    await street.person(program, email=_SAME[3])
+    await catch_up(street.hub)
+    code = await street.code(program, _SAME[0])
+    for typed in (_SAME[0], _SAME[3]):
+        assert_refused(await street.enter(program, typed, code), *WRONG)
+
+
+async def test_a_number_in_many_texts_still_lets_its_owner_in(street: Street) -> None:
+    """Whose number stands in the names of many, as that of who registered them, say."""
+    program = await street.program("otp")
+    many = [make_event(data={"name": f"By {_SAME[0]}", "entityName": "individual"}) for _ in range(30)]
+    assert (await push(street.admin, program, *many)).status_code == 200
+    await street.person(program, phone=_SAME[0])
+    await catch_up(street.hub)
+    assert (await street.enter(program, _SAME[0], await street.code(program, _SAME[1]))).status_code == 200
 
 
 async def test_the_code_goes_to_the_address_on_the_record(street: Street) -> None:

@@ -20,7 +20,7 @@ from datacollect.features.citizens.model import (
     REQUESTS,
     Code,
     Holder,
-    plain,
+    comparable,
 )
 from datacollect.features.citizens.service import begin_session, require_program
 from datacollect.features.citizens.standing import Claimed, lock_of, standing_of
@@ -58,7 +58,7 @@ class Asked:
 
     @property
     def claimed(self) -> Claimed:
-        return Claimed("otp", plain(self.identifier))
+        return Claimed("otp", comparable(self.identifier))
 
 
 async def require_unlocked(

@@ -6,24 +6,55 @@ Source: the contract's self-service area, weak points R7 and R9.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datacollect.features.citizens.model import NATIONAL_ID_TYPE, Holder, normal, plain, values_of
+from datacollect.features.citizens.model import (
+    NATIONAL_ID_TYPE,
+    Holder,
+    comparable,
+    normal,
+    number_of,
+    plain,
+    values_of,
+)
 from datacollect.features.entities.finding.holding import Found, Registers, Sought, may_hold
+from datacollect.features.entities.indexing.terms import WORDS
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import BIRTH_DATES, IDENTIFIERS, NATIONAL_ID, OIDC_SUBJECT, OTP_FACTORS, OidcRules
 
 _VERIFIED_BY = {"email": "email_verified", "phone_number": "phone_number_verified"}
 """Claims that providers let people write, and those by which they say that they have looked."""
 
+_SHORTEST_WORD = 7
+"""Digits of a number that is looked for among words: fewer stand in many texts."""
+
 
 async def by_identifier(registers: Registers, scope: TenantScope, identifier: str) -> Holder | None:
     """Of a phone number or an e-mail."""
-    typed = plain(identifier)
-    found = await may_hold(registers, scope, [Sought(field, typed) for field in OTP_FACTORS])
-    held = [(one, fields) for one in found if (fields := [f for f in OTP_FACTORS if typed in values_of(one.data, f)])]
+    typed = comparable(identifier)
+    found = await may_hold(registers, scope, _all_sought(identifier))
+    held = [(one, factors) for one in found if (factors := _factors_of(one, typed))]
     if len(held) != 1:
         return None
-    one, fields = held[0]
-    return Holder(one.guid, {fields[0]: typed}, address=str(one.data[fields[0]]).strip())
+    one, factors = held[0]
+    field, value = factors[0]
+    return Holder(one.guid, {field: value}, address=str(one.data[field]).strip())
+
+
+def _all_sought(identifier: str) -> list[Sought]:
+    """Also a number in the other ways in which it is written; in groups of digits it is a word."""
+    forms, words = {plain(identifier): None}, []
+    if number := number_of(plain(identifier)):
+        forms[number] = None
+        words = [number.removeprefix("+")]
+        if number.startswith("+"):
+            forms["00" + number[1:]] = None
+            words.append("00" + number[1:])
+    sought = [Sought(field, form) for form in forms for field in OTP_FACTORS]
+    return sought + [Sought(WORDS, word) for word in words if len(word) >= _SHORTEST_WORD]
+
+
+def _factors_of(one: Found, typed: str) -> list[tuple[str, str]]:
+    """The fields of a record that hold what was typed, and how."""
+    return [(field, held) for field in OTP_FACTORS for held in values_of(one.data, field) if comparable(held) == typed]
 
 
 async def by_national_id(registers: Registers, scope: TenantScope, national_id: str, birth_date: str) -> Holder | None:

@@ -9,6 +9,7 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tenancy import IDENTIFIERS, OTP_FACTORS
+from datacollect.messaging.addresses import dialled
 
 NATIONAL_ID_TYPE = "national-id"
 """`type` of an item of `identifiers` that holds a national id."""
@@ -20,6 +21,17 @@ def plain(text: str) -> str:
     Folding other letters makes one of two: a letter that only looks like the one on the record.
     """
     return "".join(letter.lower() if letter.isascii() else letter for letter in text.strip())
+
+
+def number_of(text: str) -> str | None:
+    """A phone number for comparing, however its digits are grouped, with `+` for a leading `00`; None for what is none."""
+    number = dialled(text)
+    return f"+{number[2:]}" if number is not None and number.startswith("00") else number
+
+
+def comparable(text: str) -> str:
+    """Of a phone number or an e-mail: what is the same number or address is the same text."""
+    return number_of(plain(text)) or plain(text)
 
 
 def normal(field: str, value: str) -> str:

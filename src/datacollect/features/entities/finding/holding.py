@@ -15,7 +15,7 @@ import msgspec
 from datacollect.db import Database, Reading
 from datacollect.features.entities.finding.errors import SearchTooSlow
 from datacollect.features.entities.indexing.queries import TERMS, read_index
-from datacollect.features.entities.indexing.terms import IDENTIFIERS, identifier_key
+from datacollect.features.entities.indexing.terms import IDENTIFIERS, WORDS, identifier_key
 from datacollect.features.entities.indexing.values import LONGEST_KEY, key_of
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.errors import TookTooLong
@@ -70,14 +70,21 @@ AND e.changed_position > ?4 LIMIT ?3""",
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A value, and the field that holds it; of `identifiers`, `type` says which of the items."""
+    """A value, and the field that holds it; of `identifiers`, `type` says which of the items. For `WORDS`, a word of any
+    searchable field: who has it is found where an index helps, unless they are many."""
 
     field: str
     value: str
     type: str = ""
 
     @property
+    def is_word(self) -> bool:
+        return self.field == WORDS
+
+    @property
     def term(self) -> str | None:
+        if self.is_word:
+            return self.value
         return identifier_key(self.type, self.value) if self.field == IDENTIFIERS else key_of(self.value)
 
     @property
@@ -112,7 +119,7 @@ async def may_hold(registers: Registers, scope: TenantScope, sought: Sequence[So
     for _ in range(_ATTEMPTS):
         async with registers.database.reading(scope) as view:
             index = await read_index(view, scope)
-            if not all(index.has(one.field) for one in sought):
+            if not all(one.is_word or index.has(one.field) for one in sought):
                 break
             held = await _by_index(view, scope, asked)
             new: _Data | None = {}
@@ -152,14 +159,16 @@ async def _by_index(view: Reading, scope: TenantScope, asked: Sequence[Sought]) 
     rows, is_cut = await view.fetch_portion(
         _BY_INDEX[view.dialect], scope.tenant_id, *wanted, MOST_HOLDERS, texts=("data",), most_bytes=_MOST_BYTES
     )
-    if is_cut or MOST_HOLDERS in Counter(row[0] for row in rows).values():
+    first = 0 if view.dialect == "sqlite" else 1
+    many = {number for number, count in Counter(row[0] for row in rows).items() if count == MOST_HOLDERS}
+    if is_cut or not all(asked[number - first].is_word for number in many):
         return None
-    return {row[1]: row[2] for row in rows}
+    return {row[1]: row[2] for row in rows if row[0] not in many}
 
 
 async def _by_text(view: Reading, scope: TenantScope, asked: Sequence[Sought], *, behind: int) -> _Data | None:
     """Those that hold one of the texts somewhere and were last changed behind a position; None if they are many."""
-    texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked))
+    texts: Any = list(dict.fromkeys(_as_in_json(one.value) for one in asked if not one.is_word))
     if view.dialect == "sqlite":
         texts = json_text(texts)
     rows, is_cut = await view.fetch_portion(
