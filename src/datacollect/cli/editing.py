@@ -37,7 +37,7 @@ def reader_of(program_id: str) -> TenantScope:
 
 
 def expected_revision(revision: int | None) -> Expected:
-    return ANYTHING if revision is None else Expected(frozenset({revision}), exists=True)
+    return ANYTHING if revision is None else Expected(frozenset({(revision, None)}), exists=True)
 
 
 def saved(scope: TenantScope, stored: Stored, seeding: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def saved(scope: TenantScope, stored: Stored, seeding: Mapping[str, Any] | None 
     return {
         "id": scope.tenant_id,
         "artifactId": stored.artifact_id,
-        "revision": stored.revision,
+        "revision": stored.revision.number,
         "warnings": stored.warnings,
     } | ({} if seeding is None else {"seeding": seeding})
 

@@ -60,7 +60,7 @@ def show_diff(
         scope = reader_of(program_id)
         await require_program(hub, scope.tenant_id)
         async with hub.db.reading(scope) as view:
-            wanted = revision or (await service.read_program(view, scope, seals=hub.seals)).revision
+            wanted = revision or (await service.read_program(view, scope, seals=hub.seals)).revision.number
             return await service.compare_versions(view, scope, wanted, against, seals=hub.seals)
 
     with answering(as_json=as_json):

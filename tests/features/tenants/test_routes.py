@@ -263,7 +263,7 @@ async def test_a_config_reads_back_with_its_empty_forms(admin: AsyncClient) -> N
     config_id = new_id()
     artifact_id = (await admin.post("/api/apps", **upload({"id": config_id, "name": "Bare"}))).json()["artifactId"]
     answer = await admin.get(f"/api/apps/{config_id}")
-    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["etag"].startswith('"1.')
     document = answer.json()
     assert document.pop("createdAt") == document.pop("updatedAt")
     assert document == {

@@ -54,7 +54,7 @@ async def history(client: AsyncClient, path: str, **query: Any) -> list[dict[str
 
 def revision(answer: Response) -> int:
     """By the ETag."""
-    found = re.fullmatch('"([0-9]+)"', answer.headers["etag"])
+    found = re.fullmatch(r'"([0-9]+)\.[0-9a-f]+"', answer.headers["etag"])
     assert answer.status_code == 200 and found, answer.text
     return int(found[1])
 

@@ -6,7 +6,7 @@ Source: the contract's model, 2.11, and programs, 3.1 and 4.
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
@@ -15,6 +15,18 @@ from datacollect.kernel.tenancy import FormValidation
 EntityType = Literal["group", "individual", "record"]
 
 LARGEST_CONFIG_BYTES = 10 * 1024 * 1024
+
+
+class Revision(NamedTuple):
+    """Which state of which program: one that is made under the id of a purged one begins at the same numbers."""
+
+    number: int
+    made_at: Millis
+    """When the program was created."""
+
+    @property
+    def next(self) -> "Revision":
+        return Revision(self.number + 1, self.made_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,10 @@ class Program:
     """Sections with secrets that no key of this hub opens; the secrets are missing then."""
 
     @property
+    def at(self) -> Revision:
+        return Revision(self.revision, self.created_at)
+
+    @property
     def document(self) -> dict[str, Any]:
         """The accepted document as a whole."""
         return {**self.config, "entityData": self.entity_data, "externalSync": self.external_sync}
@@ -47,8 +63,8 @@ class Program:
 class Expected:
     """What somebody who changes a program takes it to be."""
 
-    revisions: frozenset[int] | None = None
-    """At one of these; None for at any."""
+    revisions: frozenset[tuple[int, Millis | None]] | None = None
+    """At one of these, and created then, if that is said; None for at any."""
     exists: bool | None = None
     """Whether it is there; None if they do not mind."""
 

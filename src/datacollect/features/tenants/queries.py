@@ -11,7 +11,7 @@ from sqlalchemy import Executable, Row, and_, bindparam, case, delete, insert, s
 
 from datacollect.db import Dialect, Reading, Tx, insert_for
 from datacollect.features.tenants import versions_queries
-from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, form_validation
+from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, Revision, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_oidc_key, open_sealed, open_sync
 from datacollect.features.tenants.searchable import searchable_fields
 from datacollect.features.tenants.seeding_tables import seedings
@@ -39,7 +39,7 @@ class Locked:
     """What a small edit needs to know of a program that nobody else can change meanwhile."""
 
     artifact_id: str
-    revision: int
+    at: Revision
     archived_at: Millis | None
     seed_digest: str | None
 
@@ -186,7 +186,7 @@ _FIND_STAMP = select(_p.revision, _p.updated_ms).where(
 )
 _LOCK_PROGRAM = _FIND.with_for_update()
 _LOCK = (
-    select(_p.artifact_id, _p.revision, _p.archived_ms, _p.config_digest, _p.seed_digest)
+    select(_p.artifact_id, _p.revision, _p.created_ms, _p.archived_ms, _p.config_digest, _p.seed_digest)
     .where(_NAMED)
     .with_for_update()
 )
@@ -253,7 +253,7 @@ async def lock(tx: Tx, tenant_id: TenantId) -> Locked | None:
         raise StartupError(
             "The programs of this database are those of an older hub. Start this one once to adopt them."
         )
-    return Locked(row.artifact_id, row.revision, row.archived_ms, row.seed_digest)
+    return Locked(row.artifact_id, Revision(row.revision, row.created_ms), row.archived_ms, row.seed_digest)
 
 
 async def find_revision(view: Reading, tenant_id: TenantId) -> int | None:

@@ -1,4 +1,7 @@
-"""How requests that change a program say what they take it to be, and how they are answered: by its revision."""
+"""How requests that change a program say what they take it to be, and how they are answered: by its revision.
+
+Older tags name the number alone: that is enough for a change, and no program that is known is held to be the same by it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,27 +12,37 @@ from fastapi import Request, Response
 
 from datacollect.features.tenants import service
 from datacollect.features.tenants.errors import InvalidRevision
-from datacollect.features.tenants.model import Expected
+from datacollect.features.tenants.model import Expected, Revision
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import Role, TenantScope
 
 REVISED: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"ETag": {"description": "The program's revision.", "schema": {"type": "string"}}}}
+    200: {
+        "headers": {
+            "ETag": {
+                "description": "The program's revision, and which program of that id it is.",
+                "schema": {"type": "string"},
+            }
+        }
+    }
 }
 CHANGED = "The program is not at the revision that `If-Match` names: somebody else has changed it."
 TAKEN = "With `If-None-Match: *`, there is a program of this id already; or one that had it is still being purged."
 
-_TAG = re.compile(r'(?:W/)?"?(?:([0-9]{1,9})(?:-masked)?|[0-9]{1,9}-part)"?')
+_TAG = re.compile(
+    r'(?:W/)?"?(?:([0-9]{1,9})(?:\.([0-9a-f]{1,15}))?(?:-masked)?|[0-9]{1,9}(?:\.[0-9a-f]{1,15})?-part)"?'
+)
 
 
-def etag_of(revision: int) -> str:
-    return f'"{revision}"'
+def etag_of(revision: Revision, suffix: str = "") -> str:
+    return f'"{revision.number}.{revision.made_at:x}{suffix}"'
 
 
-def etag_for(scope: TenantScope, revision: int) -> str:
+def etag_for(scope: TenantScope, revision: Revision) -> str:
     """Of the program as the reader sees it, which is another text for each of three kinds of them."""
     if scope.actor.is_admin:
         return etag_of(revision)
-    return f'"{revision}-masked"' if scope.role is Role.SYSTEM_ADMIN else f'"{revision}-part"'
+    return etag_of(revision, "-masked" if scope.role is Role.SYSTEM_ADMIN else "-part")
 
 
 def expected_of(request: Request, *, creating: bool = False) -> Expected:
@@ -40,7 +53,7 @@ def expected_of(request: Request, *, creating: bool = False) -> Expected:
     return Expected(_revisions(wanted), exists=None if wanted is None else True)
 
 
-def _revisions(wanted: str | None) -> frozenset[int] | None:
+def _revisions(wanted: str | None) -> frozenset[tuple[int, Millis | None]] | None:
     if wanted is None or wanted.strip() == "*":
         return None
     # Proxies that compress an answer make its tag a weak one, which is as good here.
@@ -48,7 +61,9 @@ def _revisions(wanted: str | None) -> frozenset[int] | None:
     if None in tags:
         raise InvalidRevision()
     # Who has seen a part of it knows no revision that they could replace.
-    return frozenset(int(tag[1]) for tag in tags if tag is not None and tag[1])
+    return frozenset(
+        (int(tag[1]), None if tag[2] is None else Millis(int(tag[2], 16))) for tag in tags if tag is not None and tag[1]
+    )
 
 
 def saved(stored: service.Stored, more: Sequence[str]) -> Response:
@@ -58,7 +73,7 @@ def saved(stored: service.Stored, more: Sequence[str]) -> Response:
     return done(members, stored.revision, [*stored.warnings, *more])
 
 
-def done(members: Mapping[str, Any], revision: int, warnings: Sequence[str] = ()) -> Response:
+def done(members: Mapping[str, Any], revision: Revision, warnings: Sequence[str] = ()) -> Response:
     body = {"status": "success", **members} | ({"warnings": list(warnings)} if warnings else {})
     return json_answer(body, {"ETag": etag_of(revision)})
 

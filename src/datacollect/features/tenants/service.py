@@ -23,7 +23,7 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
-from datacollect.features.tenants.model import ANYTHING, ArtifactStamp, Expected, Program, status_of
+from datacollect.features.tenants.model import ANYTHING, ArtifactStamp, Expected, Program, Revision, status_of
 from datacollect.features.tenants.published import MASK, full, masked, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
@@ -60,7 +60,7 @@ class Stored:
     """A program after a change, and what its editor should know."""
 
     artifact_id: str
-    revision: int
+    revision: Revision
     warnings: list[str]
     seeding: Seeding | None = None
     """If it goes on in the background."""
@@ -71,7 +71,7 @@ class Shown:
     """A program as its reader may see it."""
 
     document: dict[str, Any]
-    revision: int
+    revision: Revision
     is_whole: bool
     """Whether it changes with its revision only: not while seeds are still to come, or a secret cannot be opened."""
 
@@ -101,14 +101,14 @@ async def upload(
     # Asked after the claim, which waits for a purge that just begins.
     if program.revision == 0 and await queries.is_being_purged(tx, scope):
         raise ProgramBeingPurged()
-    _require(expected, program.revision)
+    _require(expected, program.at)
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED if program.revision else VersionAction.CREATED)
     await _store(tx, scope, revealed, program, change, seals=seals, archived_at=None, now=now)
     await _reindex(tx, scope, program.config, revealed.config, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now, restored=program.archived_at is not None)
+    await _record(tx, scope, change, program.at.next, source, now=now, restored=program.archived_at is not None)
     seeding = await _seed(tx, log, revealed, plan, now=now, at_once=at_once)
-    stored = Stored(program.artifact_id, program.revision + 1, list(revealed.warnings))
+    stored = Stored(program.artifact_id, program.at.next, list(revealed.warnings))
     if seeding is None:
         return stored
     if seeding.is_under_way:
@@ -136,16 +136,16 @@ async def replace_program(
     program = await queries.lock_program(tx, seals, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    _require(expected, program.revision)
+    _require(expected, program.at)
     revealed = await _revealed(tx, scope, accepted, program, base_url)
     change = Change(VersionAction.REPLACED)
     seeds = await _store(tx, scope, revealed, program, change, seals=seals, archived_at=program.archived_at, now=now)
     await _reindex(tx, scope, program.config, revealed.config, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    await _record(tx, scope, change, program.at.next, source, now=now)
     warnings = list(revealed.warnings)
     if seeds not in (None, program.seed_digest):
         warnings.append(NOT_SEEDED)
-    return Stored(program.artifact_id, program.revision + 1, warnings)
+    return Stored(program.artifact_id, program.at.next, warnings)
 
 
 async def replace_section(
@@ -157,7 +157,7 @@ async def replace_section(
     expected: Expected = ANYTHING,
     source: Source | None = None,
     now: Millis,
-) -> int:
+) -> Revision:
     """Set one section of the config, in wire form, or clear it with None. Gives the new revision."""
     program = await _locked(tx, scope, expected)
     config = await queries.config_of(tx, scope.tenant_id)
@@ -166,8 +166,8 @@ async def replace_section(
         config[key] = section
     change = Change(VersionAction.SECTION_CHANGED, key)
     await queries.store_config(tx, scope, config, change, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
-    return program.revision + 1
+    await _record(tx, scope, change, program.at.next, source, now=now)
+    return program.at.next
 
 
 async def archive(
@@ -178,14 +178,14 @@ async def archive(
     expected: Expected = ANYTHING,
     source: Source | None = None,
     now: Millis,
-) -> int:
+) -> Revision:
     """Stop the program; its data stays. Archiving again changes nothing but the moment. Gives the new revision."""
     program = await _locked(tx, scope, expected)
     change = Change(VersionAction.ARCHIVED)
     await queries.store_archived(tx, scope, now, change, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    await _record(tx, scope, change, program.at.next, source, now=now)
     await log.close(tx, system_scope(scope.tenant_id))
-    return program.revision + 1
+    return program.at.next
 
 
 async def restore(
@@ -196,15 +196,15 @@ async def restore(
     expected: Expected = ANYTHING,
     source: Source | None = None,
     now: Millis,
-) -> int:
+) -> Revision:
     """Let an archived program run again. Gives the new revision."""
     program = await _locked(tx, scope, expected)
     change = Change(VersionAction.RESTORED)
     await queries.store_archived(tx, scope, None, change, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    await _record(tx, scope, change, program.at.next, source, now=now)
     await log.reopen(tx, system_scope(scope.tenant_id))
     await seeding_job.resume(tx, scope, now=now)
-    return program.revision + 1
+    return program.at.next
 
 
 async def begin_purge(tx: Tx, scope: TenantScope, *, now: Millis) -> bool:
@@ -259,9 +259,9 @@ async def revert(
     before = await queries.config_of(tx, scope.tenant_id)
     await queries.store_content(tx, scope, content, change, archived_at=program.archived_at, now=now)
     await _reindex(tx, scope, before, sealed.config, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
+    await _record(tx, scope, change, program.at.next, source, now=now)
     warnings = [] if seed_digest in (None, program.seed_digest) else [NOT_SEEDED]
-    return Stored(program.artifact_id, program.revision + 1, warnings)
+    return Stored(program.artifact_id, program.at.next, warnings)
 
 
 async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Shown:
@@ -272,21 +272,21 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     document = await _shown(view, scope, program) | {"status": status_of(program.archived_at)}
     seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
     if seeding is None:
-        return Shown(document, program.revision, is_whole=not program.locked)
+        return Shown(document, program.at, is_whole=not program.locked)
     if scope.role is not Role.SYSTEM_ADMIN:
         seeding = {key: value for key, value in seeding.items() if key != "rejections"}
     is_settled = seeding["finishedAt"] is not None
-    return Shown(document | {"seeding": seeding}, program.revision, is_whole=not program.locked and is_settled)
+    return Shown(document | {"seeding": seeding}, program.at, is_whole=not program.locked and is_settled)
 
 
-async def read_revision(view: Reading, scope: TenantScope, *, seals: Seals) -> int | None:
+async def read_revision(view: Reading, scope: TenantScope, *, seals: Seals) -> Revision | None:
     """The program's revision, without its seeds being read. None where it does not tell what a reader gets: of programs
     that are not there, that are being seeded, or whose secrets no key opens. Those change with the hub's keys."""
     program = await queries.find_program(view, seals, scope.tenant_id)
     if program is None or program.locked:
         return None
     seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
-    return program.revision if seeding is None or seeding["finishedAt"] is not None else None
+    return program.at if seeding is None or seeding["finishedAt"] is not None else None
 
 
 async def list_versions(view: Reading, scope: TenantScope, *, before: int | None, limit: int) -> VersionPage:
@@ -337,7 +337,7 @@ async def get_public(view: Reading, tenant_id: TenantId, *, seals: Seals) -> Pro
 
 async def rotate_artifact(
     tx: Tx, scope: TenantScope, *, expected: Expected = ANYTHING, source: Source | None = None, now: Millis
-) -> tuple[str, int]:
+) -> tuple[str, Revision]:
     """Give the program's files another address; what is printed or shared of the old one ends.
 
     Gives the new artifact id and revision. Raises `ProgramNotFound`, `ProgramChanged`.
@@ -346,8 +346,8 @@ async def rotate_artifact(
     artifact_id = new_artifact_id()
     change = Change(VersionAction.ARTIFACT_ROTATED)
     await queries.store_artifact_id(tx, scope, artifact_id, change, now=now)
-    await _record(tx, scope, change, program.revision + 1, source, now=now)
-    return artifact_id, program.revision + 1
+    await _record(tx, scope, change, program.at.next, source, now=now)
+    return artifact_id, program.at.next
 
 
 async def artifact_stamp(view: Reading, artifact_id: str) -> ArtifactStamp:
@@ -382,7 +382,7 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
         raise ProgramBeingPurged()
     change = Change(VersionAction.CREATED)
     await _store(tx, scope, accepted, program, change, seals=_NO_KEYS, archived_at=None, now=now)
-    await _record(tx, scope, change, program.revision + 1, None, now=now)
+    await _record(tx, scope, change, program.at.next, None, now=now)
     await log.create(tx, system_scope(scope.tenant_id))
     return True
 
@@ -399,17 +399,17 @@ async def _locked(tx: Tx, scope: TenantScope, expected: Expected) -> queries.Loc
     program = await queries.lock(tx, scope.tenant_id)
     if program is None:
         raise ProgramNotFound()
-    _require(expected, program.revision)
+    _require(expected, program.at)
     return program
 
 
-def _require(expected: Expected, revision: int) -> None:
-    """Revision 0 is that of a program that is not there yet."""
-    if expected.exists is False and revision:
+def _require(expected: Expected, at: Revision) -> None:
+    """Number 0 is that of a program that is not there yet."""
+    if expected.exists is False and at.number:
         raise ProgramExists()
-    if expected.revisions is not None and revision not in expected.revisions:
+    if expected.revisions is not None and not expected.revisions & {(at.number, None), (at.number, at.made_at)}:
         raise ProgramChanged()
-    if expected.exists and not revision:
+    if expected.exists and not at.number:
         raise ProgramChanged()
 
 
@@ -480,14 +480,14 @@ async def _record(
     tx: Tx,
     scope: TenantScope,
     change: Change,
-    revision: int,
+    revision: Revision,
     source: Source | None,
     *,
     now: Millis,
     restored: bool = False,
 ) -> None:
     """Note in the security log what the program's history says too: that goes with the program."""
-    details = {"revision": revision, "how": change.action.value}
+    details = {"revision": revision.number, "how": change.action.value}
     if change.detail is not None:
         details["what"] = change.detail
     if restored:
