@@ -1,5 +1,6 @@
 """The attacker on programs: weak points C1-C24 of the reference's configs and artifacts, as far as they concern security."""
 
+import random
 import re
 import secrets
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.http.hub import Hub
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_config, make_event, make_program, new_id, push
 from tests.features.conftest import Alone, Installation
 from tests.security.conftest import Attacker
+from tests.settling import settle
 
 pytestmark = pytest.mark.anyio
 
@@ -231,6 +234,31 @@ async def test_the_longest_id_of_a_program_fits_everywhere(admin: AsyncClient) -
     assert pushed.status_code == 200, pushed.text
     pulled = await admin.get("/api/sync/pull", params={"configId": longest}, headers={"X-Device-Id": "d"})
     assert [one["guid"] for one in pulled.json()["events"]] == [event["guid"]]
+
+
+async def test_the_longest_of_everything_fits_into_every_index(hub: Hub, admin: AsyncClient) -> None:
+    """A group and its member, an area, names and what is searched for: each as long as it may be, in letters of four bytes
+    where it may have them."""
+    some = random.Random(7)
+    form, field, area, value, name = [
+        "".join(chr(some.randint(0x20000, 0x2A6D0)) for _ in range(n)) for n in (100, 100, 128, 600, 200)
+    ]
+    guids = ["".join(chr(some.randint(0x20000, 0x2A6D0)) for _ in range(128)) for _ in range(3)]
+    components = [{"key": field, "type": "textfield", "searchable": True}]
+    forms = [{"id": "f1", "name": form, "title": "Form", "formio": {"components": components}}]
+    longest = make_config(some.randbytes(256).hex(), entityForms=forms, syncScope={"areaIds": [area]})
+    assert (await admin.post("/api/apps", json=longest)).status_code == 200
+    data = {"name": name, "entityName": form, "area_id": area, "parentId": guids[2], field: value}
+    group = make_event("create-group", entity=guids[0], data={**data, "members": [{"guid": guids[1], **data}]})
+    device = {"X-Device-Id": "d" * 64}
+    for event in (group, make_event("update-group", entity=guids[0], data=data | {field: value[::-1]})):
+        body = {"events": [event], "configId": longest["id"]}
+        answer = await admin.post("/api/sync/push", json=body, headers=device)
+        assert answer.status_code == 200, answer.text
+    await settle(hub)
+    found = await admin.get("/api/entities", params={"configId": longest["id"], "q": name[:40]})
+    assert {one["guid"] for one in found.json()} == set(guids[:2])
+    assert (await admin.delete(f"/api/entities/{guids[0]}", params={"configId": longest["id"]})).status_code != 500
 
 
 async def test_c13_forms_that_contradict_each_other_are_refused(admin: AsyncClient) -> None:

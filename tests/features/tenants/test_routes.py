@@ -233,7 +233,7 @@ async def test_a_seed_that_cannot_be_applied_is_a_warning_and_the_rest_is_seeded
     assert {"hh-2", "p-1"} <= {event["entityGuid"] for event in await pull_all(admin, config["id"])}
 
 
-@pytest.mark.parametrize(("length", "status"), [(512, 200), (513, 400), (5000, 400)])
+@pytest.mark.parametrize(("length", "status"), [(170, 200), (171, 400), (5000, 400)])
 async def test_ids_of_seeds_are_no_longer_than_those_devices_may_push(
     admin: AsyncClient, length: int, status: int
 ) -> None:

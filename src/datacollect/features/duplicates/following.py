@@ -12,6 +12,7 @@ from datacollect.features.entities.entity import items_in, text_in
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.service import positions_of
 from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.ids import has_guids_length
 
 _MOST_NAMED = 100
 """Pairs that one event decides about; further ones are left open."""
@@ -65,4 +66,4 @@ def _status(deletes: Any, survivor: str | None) -> Status:
 
 
 def _is_storable(*guids: str) -> bool:
-    return all(len(guid.encode(errors="surrogatepass")) <= 512 and "\0" not in guid for guid in guids)
+    return all(has_guids_length(guid) and "\0" not in guid for guid in guids)

@@ -15,12 +15,10 @@ from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.ids import has_guids_length
 
 UNKNOWN_FORM = "Unknown"
 """What entities without a form are counted under."""
-
-LONGEST_GUID_BYTES = 512
-"""What both databases can index, and far more than any producer uses."""
 
 
 class Kind(StrEnum):
@@ -158,11 +156,7 @@ def parents_in(data: Mapping[str, Any]) -> Iterator[str]:
 def _id_in(data: Mapping[str, Any], key: str) -> str | None:
     """A text that can be an id: longer ones cannot be looked up."""
     value = text_in(data, key)
-    return value if value is None or fits_index(value) else None
-
-
-def fits_index(guid: str) -> bool:
-    return len(guid.encode(errors="surrogatepass")) <= LONGEST_GUID_BYTES
+    return value if value is None or has_guids_length(value) else None
 
 
 def items_in(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -11,10 +11,8 @@ from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.entity import (
-    LONGEST_GUID_BYTES,
     Kind,
     LostWrite,
-    fits_index,
     set_fields,
     stamp_of,
     text_in,
@@ -31,6 +29,7 @@ from datacollect.features.entities.reach import require_reach, require_to_stay
 from datacollect.features.entities.states import Changes, States
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.features.entities.work import Path, Rules, Work
+from datacollect.kernel.ids import LONGEST_GUID_BYTES, has_guids_length
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 
@@ -113,7 +112,7 @@ def _read_member(member: Any, path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _require_storable(guid: str, path: Path) -> None:
-    if not fits_index(guid):
+    if not has_guids_length(guid):
         raise InvalidMemberData(f"A member's guid may have at most {LONGEST_GUID_BYTES} bytes.", path=path)
 
 

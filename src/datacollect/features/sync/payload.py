@@ -6,12 +6,11 @@ from typing import Any
 
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.event import Event, without_server_managed
-from datacollect.features.entities.entity import LONGEST_GUID_BYTES, fits_index
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
 from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.ids import is_uuid_text
+from datacollect.kernel.ids import LONGEST_GUID_BYTES, has_guids_length, is_uuid_text
 
 _LONGEST_NAME = 512
 """Characters of an id, type or user id: far more than any producer uses."""
@@ -145,7 +144,7 @@ def _check_forms(item: Mapping[str, Any], index: int, issues: list[Issue]) -> Mi
         issues.append(_issue(IssueCode.INVALID_STRING, ["events", index, "guid"], "Expected a UUID"))
     if not item["entityGuid"]:
         issues.append(_issue(IssueCode.TOO_SMALL, ["events", index, "entityGuid"], "Expected at least 1 character"))
-    elif not fits_index(item["entityGuid"]):
+    elif not has_guids_length(item["entityGuid"]):
         text = f"Expected at most {LONGEST_GUID_BYTES} bytes"
         issues.append(_issue(IssueCode.TOO_BIG, ["events", index, "entityGuid"], text))
     occurred_at = None

@@ -32,9 +32,7 @@ class EventIn(_Wire):
     """An event as a device sends it. Unknown members are dropped."""
 
     guid: str = Field(description="UUID chosen by the producer; the idempotency key.")
-    entity_guid: str = Field(
-        min_length=1, max_length=512, description="The entity the event is about; at most 512 bytes."
-    )
+    entity_guid: str = Field(min_length=1, max_length=512, description="The entity the event is about: 1 to 512 bytes.")
     type: str = Field(description="Such as `create-individual` or `add-member`.")
     data: dict[str, Any] = Field(description="The form's values; at least one key.")
     timestamp: str = Field(description="When the producer made it: ISO-8601, UTC, `Z`. Kept to the millisecond.")

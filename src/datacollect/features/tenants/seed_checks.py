@@ -15,9 +15,7 @@ from datacollect.features.tenants.rules import (
     UNKNOWN_PARENT,
 )
 from datacollect.kernel.errors import IssueCode
-
-LONGEST_ID = 512
-"""Of an entity in a push, too: longer ones do not fit into the keys of the tables."""
+from datacollect.kernel.ids import LONGEST_GUID_BYTES, has_guids_length
 
 
 def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
@@ -30,7 +28,7 @@ def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
     for group_index, group in enumerate(groups):
         for index, item in enumerate(group["data"]):
             id, name, parent = item.get("id"), item.get("name"), item.get("parentId")
-            is_id = isinstance(id, str) and len(id) <= LONGEST_ID
+            is_id = isinstance(id, str) and has_guids_length(id)
             if is_id and isinstance(name, str) and isinstance(parent, str | None):
                 if id in seen:
                     place: Path = ("entityData", group_index, "data", index, "id")
@@ -45,8 +43,8 @@ def check_items(groups: Sequence[Mapping[str, Any]], found: Findings) -> None:
 
 
 def _tell_shape(item: Mapping[str, Any], place: Path, found: Findings) -> None:
-    if isinstance(item.get("id"), str) and len(item["id"]) > LONGEST_ID:
-        message = f"may have at most {LONGEST_ID} characters"
+    if isinstance(item.get("id"), str) and not has_guids_length(item["id"]):
+        message = f"may have at most {LONGEST_GUID_BYTES} bytes"
         found.add_issue(IssueCode.STRING_TOO_LONG, (*place, "id"), message)
     for key in ("id", "name"):
         if not isinstance(item.get(key), str):
