@@ -9,15 +9,13 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from datacollect.http.wire import place_in_body
-from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, is_too_dense
+from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, holds_nul, is_too_dense
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, Issue, IssueCode
 
 _LARGEST_DOUBLE = int(sys.float_info.max)
 
 _M = TypeVar("_M", bound=BaseModel)
 
-# The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
-_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
 
 
@@ -107,11 +105,6 @@ def decoded(body: bytes) -> Any:
         raise InvalidJson(f"The body is not valid JSON: {malformed}") from None
     except RecursionError:
         raise _too_deep() from None
-
-
-def holds_nul(body: bytes) -> bool:
-    """Whether a text of JSON has a NUL character somewhere, as it is or escaped."""
-    return b"\x00" in body or (b"\\u0000" in body and _NUL_ESCAPE.search(body) is not None)
 
 
 def require_unambiguous(body: bytes, value: Any) -> None:

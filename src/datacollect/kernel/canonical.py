@@ -6,6 +6,7 @@ integers never share a text. Source: the contract's hash chain `v3` and scope ha
 """
 
 import math
+import re
 from collections.abc import Collection
 from decimal import Decimal
 from json.encoder import encode_basestring
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 
 _sorted = msgspec.json.Encoder(order="sorted")
+# The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ASTRAL = "\U00010000"
 
 MAXIMUM_DEPTH = 64
@@ -31,6 +34,11 @@ def is_too_dense(text: bytes) -> bool:
     """
     containers = text.count(b"[") + text.count(b"{")
     return containers > MOST_CONTAINERS and containers * LEAST_BYTES_OF_CONTAINER > len(text)
+
+
+def holds_nul(text: bytes) -> bool:
+    """Whether a JSON text has a NUL character somewhere, as it is or escaped."""
+    return b"\x00" in text or (b"\\u0000" in text and _NUL_ESCAPE.search(text) is not None)
 
 
 def is_deeper(value: Any, levels: int) -> bool:

@@ -32,8 +32,7 @@ from datacollect.features.exports.reading import Metadata, ReadEvent, read_entit
 from datacollect.features.exports.writing import pair_of
 from datacollect.features.tenants.asked import lock_searchable
 from datacollect.features.tenants.service import take_up
-from datacollect.http.decoding import holds_nul
-from datacollect.kernel.canonical import is_same_json
+from datacollect.kernel.canonical import holds_nul, is_same_json
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope

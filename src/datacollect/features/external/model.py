@@ -12,7 +12,7 @@ import msgspec
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.port import RecordType
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
-from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, is_deeper
+from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, holds_nul, is_deeper
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 
@@ -367,8 +367,6 @@ def _short(text: bytes, size: int) -> str:
 
 # -- what may come in
 
-# The backslashes in front are pairs: an odd one would be an escaped backslash followed by plain text.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _FIELD = re.compile(r"[^\W_][\w.\- ]{0,127}")
 _STRUCTURE = frozenset(
     {"members", "memberIds", "memberId", "duplicates", "shouldDelete", "guid", "id", "parentId", "parentGuid"}
@@ -386,7 +384,7 @@ def readable(value: Any) -> Any:
         raise ValueError("is no JSON") from error
     if len(text) > LARGEST_RECORD_BYTES:
         raise ValueError("is too large")
-    if _NUL.search(text):
+    if holds_nul(text):
         raise ValueError("holds a NUL character")
     return msgspec.json.decode(text)
 

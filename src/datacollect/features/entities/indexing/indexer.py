@@ -194,9 +194,8 @@ class Indexer:
                 return head.position - state.indexed  # somebody else was here, or the program was purged and made anew
             seen_at, chain_hash = made.seen
             if not await is_still(tx, scope, seen_at, chain_hash):
-                return (
-                    head.position - state.indexed
-                )  # another database took over, and lacks what the terms were made of
+                # Another database took over, and lacks what the terms were made of.
+                return head.position - state.indexed
             unchanged = made.unchanged
             if unchanged is None:
                 unchanged = await unchanged_among(tx, scope, after=state.indexed, to=made.through)
