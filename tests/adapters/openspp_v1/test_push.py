@@ -286,17 +286,6 @@ async def test_values_that_cannot_fit_fail_without_a_call(make: Make, odoo: Fake
     assert "many" not in outcome.failure.message
 
 
-async def test_a_date_nobody_can_read_empties_nothing_there(make: Make, odoo: FakeOdoo) -> None:
-    [link] = await pushed(make(), person(LAN, data={"birthdate": "1990-02-03"}))
-    changed = again(person(LAN), link, birthdate="around 1990")
-    assert "birthdate" in (await failed(make(), changed)).failure.message
-    [there] = odoo.partners()
-    assert str(there["birthdate"]) == "1990-02-03"
-    await pushed(make(), replace(changed, data={**changed.data, "birthdate": " "}))
-    [there] = odoo.partners()
-    assert there["birthdate"] is None
-
-
 async def test_odoo_s_false_that_became_a_text_is_not_sent_back(make: Make, odoo: FakeOdoo) -> None:
     await pushed(make(), person(LAN, data={"phone": "false"}))
     assert odoo.partners()[0]["phone"] is None

@@ -59,7 +59,7 @@ def to_odoo(mappings: Sequence[FieldMapping], data: Mapping[str, Any], described
         value = _written(mapping, entered, described)
         if value is not None:
             written[mapping.remote_field] = value
-        elif mapping.remote_field not in written and not _is_unreadable(mapping, entered):
+        elif mapping.remote_field not in written and not is_unreadable(entered, transform(mapping, entered)):
             written[mapping.remote_field] = _cleared(described[mapping.remote_field])
     return written
 
@@ -77,21 +77,13 @@ def _written(mapping: FieldMapping, value: Any, described: Described) -> Any:
         # What older versions have made of Odoo's empty values; nobody has entered it.
         return None
     made = transform(mapping, value)
-    if made == "" or (made is None and not is_unreadable(value, made)):
+    if made is None or made == "":
         return None
     odoo_type = described[mapping.remote_field]
-    fitted = None if made is None else _fitted(odoo_type, made)
+    fitted = _fitted(odoo_type, made)
     if fitted is None:
         raise Unfit(mapping, odoo_type)
     return fitted
-
-
-def _is_unreadable(mapping: FieldMapping, value: Any) -> bool:
-    """Whether nothing comes of it although there is something: no date, or no number of a record."""
-    if mapping.transformer not in ("date", "id"):
-        return False
-    told = value.get("id", value) if isinstance(value, Mapping) else value
-    return bool(told.strip() if isinstance(told, str) else told)
 
 
 def _cleared(odoo_type: str) -> Any:
