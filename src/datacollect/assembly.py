@@ -54,7 +54,7 @@ from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews.delegating import DelegatingHandler
 from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.selfservice.forms import CachedOwnForms
-from datacollect.features.sync.places import file_by_place
+from datacollect.features.sync.places import ended_within, file_by_place
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.features.tenants.seeding import AT_ONCE, BATCH_RECORDS
 from datacollect.features.tenants.seeding_job import SeedingHandler
@@ -90,7 +90,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         row_level_security=settings.row_level_security,
     )
     anchorer = Anchorer(settings.data_dir, clock)
-    projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index)]
+    projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index, ends=ended_within)]
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
     store = event_store(database)
     sealer = Sealer(database, store)

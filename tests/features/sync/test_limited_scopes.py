@@ -755,3 +755,77 @@ async def test_a_fixed_floor_is_a_window_too(alone: Alone) -> None:
     for begin, expected in ((floor, {"before", "after"}), (later, {"after"})):
         headers = await agent.of(program, timeWindow={"type": "fixed", "floor": begin})
         assert {event["entityGuid"] for event in await agent.pull_all(program, headers)} == expected
+
+
+async def test_what_a_device_says_about_who_was_deleted_in_its_area_meanwhile_is_taken(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """It was refused, and the whole push with it, as if it were somebody else's."""
+    program = await make_program(admin, customEventTypes=["record-attendance"])
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    household = {"area_id": "A1", "members": [{"guid": "ben", "name": "Ben", "area_id": "A1"}]}
+    await push(
+        admin,
+        program,
+        person("A1", "ana"),
+        make_event("create-group", entity="g", data=household),
+        make_event("create-record", entity="visit", data={"parentId": "ana"}),
+        make_event("delete-entity", entity="ana", data={"x": 1}),
+        make_event("delete-entity", entity="g", data={"x": 1}),
+    )
+    at = {"timestamp": "2999-01-01T00:00:00.000Z"}
+    session = {"sessionId": "s", "date": "2026-01-01", "status": "present"}
+    baby = {"guid": "baby", "name": "Tariro", "area_id": "A1"}
+    said = [
+        make_event("update-individual", entity="ana", data={"school": "yes"}, **at),
+        make_event("update-individual", entity="ana", data={"class": 3}, **at),
+        make_event("record-attendance", entity="ben", data=session, **at),
+        make_event("add-member", entity="g", data={"members": [{"guid": "ben"}, baby]}, **at),
+        make_event("remove-member", entity="g", data={"memberId": "ben"}, **at),
+        make_event("create-record", entity="late-visit", data={"parentId": "ben"}, **at),
+        make_event("update-record", entity="late-visit", data={"result": "well"}, **at),
+        make_event("update-record", entity="visit", data={"result": "well"}, **at),
+        make_event("delete-entity", entity="ben", data={"x": 1}, **at),
+    ]
+    for event in said:
+        stranger = await agent.push(program, there, event)
+        assert (stranger.status_code, stranger.json()["code"]) == (422, "PUSH_OUT_OF_SCOPE"), event["type"]
+    for events in (said[:1], said[1:]):
+        answer = await agent.push(program, here, *events)
+        assert (answer.status_code, answer.json()["failed"]) == (200, []), answer.text
+    seen = (await admin.get("/api/entities/ana", params={"configId": program})).json()["data"]
+    assert (seen["school"], seen["class"]) == ("yes", 3)
+    assert await agent.pull_all(program, there) == []
+
+
+async def test_who_is_deleted_is_no_way_to_another_area(admin: AsyncClient, agent: Agents) -> None:
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    await push(
+        admin,
+        program,
+        *(person("A1", guid) for guid in ("ana", "moved")),
+        person("A2", "far"),
+        person("A2", "there"),
+        make_event("update-individual", entity="moved", data={"area_id": "A2"}),
+        *(make_event("delete-entity", entity=guid, data={"x": 1}) for guid in ("ana", "moved", "far")),
+    )
+    refused = [
+        make_event("update-individual", entity="ana", data={"area_id": "A2"}),
+        make_event("update-individual", entity="moved", data={"school": "yes"}),
+        make_event("update-individual", entity="far", data={"school": "yes"}),
+        make_event("delete-entity", entity="far", data={"x": 1}),
+        make_event("create-record", entity="visit", data={"parentId": "far"}),
+        make_event("update-individual", entity="unknown", data={"school": "yes"}),
+    ]
+    for event in refused:
+        answer = await agent.push(program, here, event)
+        assert answer.status_code == 422 and answer.json()["code"] == "PUSH_OUT_OF_SCOPE", event
+    # In a life that is not this device's, nor after one.
+    await push(
+        admin, program, person("A2", "ana"), make_event("update-individual", entity="ana", data={"area_id": None})
+    )
+    answer = await agent.push(program, here, make_event("update-individual", entity="ana", data={"school": "yes"}))
+    assert answer.status_code == 422

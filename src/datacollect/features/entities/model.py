@@ -43,10 +43,10 @@ def apply(states: States, event: Event, context: Context, rules: Rules | None = 
         return Changes()
     work = Work(states, stamp_of(event, context), context, rules or Rules())
     if work.rules.reach.is_bounded:
-        require_reach(work.find, event, work.rules.reach)
+        require_reach(work.find, event, work.rules.reach, states.ended)
     do(work, event)
     if work.rules.reach.is_bounded:
-        require_to_stay(event, work.changes.entities, states.entities.get, work.find, work.rules.reach)
+        require_to_stay(event, work.changes.entities, states.entities.get, work.find, work.rules.reach, states.ended)
     return work.changes
 
 

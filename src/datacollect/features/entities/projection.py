@@ -1,6 +1,6 @@
 """Keeps entities and memberships in the transaction that appends."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +14,7 @@ from datacollect.features.entities.errors import EntityTooLarge
 from datacollect.features.entities.indexing.queries import Row
 from datacollect.features.entities.indexing.upkeep import Indexing, bring_up
 from datacollect.features.entities.model import apply
-from datacollect.features.entities.reach import place_of
+from datacollect.features.entities.reach import end_of_place, place_of
 from datacollect.features.entities.relatives import load_parents
 from datacollect.features.entities.rows import LIVE, StateTables, load_for_append, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
@@ -47,6 +47,9 @@ Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
 An event that did no more than write its own entity is left out, unless it has places: it tells that by itself.
 """
 
+Ends = Callable[[Tx, TenantScope, Mapping[str, int]], Awaitable[Collection[str]]]
+"""Gives those of some entities, each with the position of its last delete, that a limited sender was told the end of."""
+
 MOST_ENTITY_BYTES = 8 * 1024 * 1024
 """Of the data of an entity, as JSON: what every list that holds it, and every event about it, has in memory. No client
 makes it hold more; what is stored already, by whomever, is read and written as before."""
@@ -59,9 +62,12 @@ _ALWAYS_TOLD = frozenset({"resolve-duplicate"})
 class EntityProjection:
     """Implements `InlineProjection`. What the events did is told to the followers, in the same transaction."""
 
-    def __init__(self, followers: Sequence[Follower] = (), *, keeps_index: bool = True) -> None:
+    def __init__(
+        self, followers: Sequence[Follower] = (), *, keeps_index: bool = True, ends: Ends | None = None
+    ) -> None:
         self._followers = tuple(followers)
         self._keeps_index = keeps_index
+        self._ends = ends
 
     async def start(
         self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
@@ -71,6 +77,12 @@ class EntityProjection:
             # Also the parents of those who have an area: this batch may take it away.
             held = [parent for entity in states.entities.values() for parent in parents_in(entity.data)]
             await load_parents(tx, scope, states, [*held, *parents_named(events)])
+        if scope.reach.is_bounded and self._ends is not None:
+            ended = {
+                entity.guid: end for entity in states.entities.values() if (end := end_of_place(entity)) is not None
+            }
+            if ended:
+                states.ended.update(await self._ends(tx, scope, ended))
         may_approve = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
         rules = Rules(tenant.custom_event_types, scope.reach, by_supervisor=may_approve)
         due = None if scoping is None else SnapshotsDue(scoping)

@@ -3,7 +3,7 @@
 Stricter than the reference, as its weak points ask: an event that creates is also judged by what it would overwrite.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from datacollect.eventstore.event import Event
@@ -12,30 +12,45 @@ from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReac
 from datacollect.kernel.sync_scope import Reach
 
 _CREATED_KINDS = {"create-individual": Kind.INDIVIDUAL, "create-group": Kind.GROUP}
+_REVIVED_KINDS = {"update-individual": Kind.INDIVIDUAL, "update-group": Kind.GROUP}
+PLACING = ("area_id", "parentId", "parentGuid")
+"""The fields that say where an entity is."""
 LONGEST_ANCESTRY = 32
 """Records of records of …: further up nobody looks."""
 
 Find = Callable[[str], Entity | None]
 
 
-def require_reach(find: Find, event: Event, reach: Reach) -> None:
-    """Raises `OutOfReach` if the event's entity is not, or would not be, within reach."""
+def require_reach(find: Find, event: Event, reach: Reach, ended: Collection[str] = ()) -> None:
+    """Raises `OutOfReach` if the event's entity is not, or would not be, within reach.
+
+    Those who have `ended` within it still are: a device that did not know of it says so in good faith.
+    """
     held = find(event.entity_guid)
     live = held if held is not None and held.is_live else None
-    if live is not None and not is_within(reach, live, find):
+    if live is not None and not is_within(reach, live, find, ended):
         raise OutOfReach(path=["entityGuid"])
     if live is None and event.type in _CREATED_KINDS:
         if not reach.includes(_CREATED_KINDS[event.type], _area_named_by(event, find)):
             raise OutOfReach(path=["data", "area_id"])
     elif live is None and event.type == "create-record":
-        _require_parent(find, event, reach)
-    elif live is None:
-        raise EntityUnknownInReach(path=["entityGuid"])
+        _require_parent(find, event, reach, ended)
+    elif live is not None:
+        _require_named_place(find, live.kind, event, reach, ended)
+    elif held is not None and is_within(reach, held, find, ended):
+        _require_named_place(find, _REVIVED_KINDS.get(event.type, Kind.RECORD), event, reach, ended)
     else:
-        _require_named_place(find, live, event, reach)
+        raise EntityUnknownInReach(path=["entityGuid"])
 
 
-def require_to_stay(event: Event, changed: Iterable[str], find_before: Find, find: Find, reach: Reach) -> None:
+def require_to_stay(
+    event: Event,
+    changed: Iterable[str],
+    find_before: Find,
+    find: Find,
+    reach: Reach,
+    ended: Collection[str] = (),
+) -> None:
     """Raises `OutOfReach` or `UnauthorizedMember` if a write takes something along that was within reach and is not now.
 
     Asked after the event has been applied: what gives an entity its place, its area or one of its parents, is whatever
@@ -47,16 +62,35 @@ def require_to_stay(event: Event, changed: Iterable[str], find_before: Find, fin
         before, after = find_before(guid), find(guid)
         if before is None or after is None or not (before.is_live and after.is_live):
             continue
-        if is_within(reach, before, find_before) and not is_within(reach, after, find):
+        if is_within(reach, before, find_before, ended) and not is_within(reach, after, find, ended):
             if guid == event.entity_guid:
                 raise OutOfReach(path=["data"])
             raise UnauthorizedMember(path=["data", "members"])
 
 
-def is_within(reach: Reach, entity: Entity, find: Find) -> bool:
-    """Whether a stored entity is within reach."""
+def is_within(reach: Reach, entity: Entity, find: Find, ended: Collection[str] = ()) -> bool:
+    """Whether a stored entity is within reach. Who has no place is, and what is below them, if they `ended` within it."""
     place = place_of(entity, find)
-    return place is not None and reach.includes(place.kind, place.area)
+    if place is not None and place.area is not None:
+        return reach.includes(place.kind, place.area)
+    return (place is not None and reach.includes(place.kind, None)) or _uppermost(entity, find).guid in ended
+
+
+def end_of_place(entity: Entity) -> int | None:
+    """The position of the delete since which an entity has been nowhere: it does not exist, or says of no place."""
+    if entity.deleted is None or (entity.is_live and not entity.data.keys().isdisjoint(PLACING)):
+        return None
+    return entity.deleted.position
+
+
+def _uppermost(entity: Entity, find: Find) -> Entity:
+    """Where looking for the place of somebody who has none comes to an end."""
+    for _ in range(LONGEST_ANCESTRY):
+        parent = find(entity.parent_guid) if entity.is_live and entity.parent_guid else None
+        if parent is None:
+            break
+        entity = parent
+    return entity
 
 
 def place_of(entity: Entity | None, find: Find) -> Place | None:
@@ -77,23 +111,24 @@ def place_of(entity: Entity | None, find: Find) -> Place | None:
     return Place(kind, None) if kind is not None else None
 
 
-def _require_parent(find: Find, event: Event, reach: Reach) -> None:
+def _require_parent(find: Find, event: Event, reach: Reach, ended: Collection[str]) -> None:
     guid = parent_in(event.data)
     parent = find(guid) if guid else None
-    if parent is None or not parent.is_live:
+    is_there = parent is not None and (parent.is_live or parent.guid in ended)
+    if parent is None or not is_there:
         raise EntityUnknownInReach("The record's parent is not known.", path=["data", "parentId"])
-    if not is_within(reach, parent, find):
+    if not is_within(reach, parent, find, ended):
         raise OutOfReach(path=["data", "parentId"])
 
 
-def _require_named_place(find: Find, entity: Entity, event: Event, reach: Reach) -> None:
+def _require_named_place(find: Find, kind: Kind | None, event: Event, reach: Reach, ended: Collection[str]) -> None:
     """A place that an event names must be within reach, whether or not it comes to hold."""
     if not event.type.startswith(("create-", "update-")):
         return
-    if entity.kind is Kind.RECORD:
+    if kind is Kind.RECORD:
         if parent_in(event.data) is not None:
-            _require_parent(find, event, reach)
-    elif "area_id" in event.data and not reach.includes(entity.kind, event.data["area_id"]):
+            _require_parent(find, event, reach, ended)
+    elif "area_id" in event.data and not reach.includes(kind, event.data["area_id"]):
         raise OutOfReach(path=["data", "area_id"])
 
 

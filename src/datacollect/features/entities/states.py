@@ -12,6 +12,8 @@ class States:
         self.entities: dict[str, Entity] = {}
         self.letters: dict[str, int] = {}
         """How long the data of entities was as text when they were loaded."""
+        self.ended: set[str] = set()
+        """Those whose end the sender was told of, or has made: what a limited one says about them is in good faith."""
         self._members: dict[str, dict[str, Membership]] = {}
         self._groups: dict[str, dict[str, Membership]] = {}
 
@@ -36,6 +38,7 @@ class States:
 
     def accept(self, changes: "Changes") -> None:
         self.entities.update(changes.entities)
+        self.ended.update(changes.deleted)
         for membership in changes.memberships():
             self.put_membership(membership)
 

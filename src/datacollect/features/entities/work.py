@@ -81,7 +81,7 @@ class Work:
         if not self.rules.reach.is_bounded:
             return
         held = self.find(guid)
-        if held is None or not held.is_live or is_within(self.rules.reach, held, self.find):
+        if held is None or not held.is_live or is_within(self.rules.reach, held, self.find, self.states.ended):
             return
         joined = self.membership(of, guid) if of is not None else None
         place = place_of(held, self.find)

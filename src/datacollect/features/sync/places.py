@@ -5,7 +5,7 @@ asks for kinds, one limited to areas for kinds in areas. An event is filed under
 or is in after it, so that moves and deletes reach those who are left.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
 from datacollect.db import Reading, Tx
@@ -44,6 +44,33 @@ CROSS JOIN {_TABLE} filed ON filed.tenant_id = ?1 AND filed.place = asked.value 
 ORDER BY filed.position LIMIT ?4""",
 }
 
+# The last delete of each that was filed is filed where they were until then. Who never was there, because a group they were
+# put into had been deleted, has the group's. Whatever is filed is filed under its kind alone, too.
+_ENDED = {
+    "postgresql": f"""
+SELECT asked.guid FROM unnest($2::text[], $3::bigint[]) AS asked (guid, position)
+CROSS JOIN LATERAL (
+  SELECT COALESCE(max(e.position), asked.position) AS position FROM events e
+  WHERE e.tenant_id = $1 AND e.entity_guid = asked.guid AND e.type IN ('delete-entity', 'resolve-duplicate')
+  AND EXISTS (SELECT 1 FROM {_TABLE} f WHERE f.tenant_id = $1 AND f.place IN ('g', 'i') AND f.position = e.position)
+) ended
+WHERE EXISTS (
+  SELECT 1 FROM unnest($4::text[]) AS mine (place)
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM {_TABLE} WHERE tenant_id = $1 AND place = mine.place AND position = ended.position OFFSET 0) f)""",
+    "sqlite": f"""
+SELECT ended.guid FROM (
+  SELECT asked.value AS guid, COALESCE((
+    SELECT max(e.position) FROM events e
+    WHERE e.tenant_id = ?1 AND e.entity_guid = asked.value AND e.type IN ('delete-entity', 'resolve-duplicate')
+    AND EXISTS (SELECT 1 FROM {_TABLE} f WHERE f.tenant_id = ?1 AND f.place IN ('g', 'i') AND f.position = e.position)
+  ), at.value) AS position
+  FROM json_each(?2) AS asked JOIN json_each(?3) AS at ON at.key = asked.key) ended
+WHERE EXISTS (
+  SELECT 1 FROM json_each(?4) AS mine
+  CROSS JOIN {_TABLE} f ON f.tenant_id = ?1 AND f.place = mine.value AND f.position = ended.position)""",
+}
+
 
 async def file_by_place(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
     """A follower: files a batch's events, by one statement; none for logs that nobody reads in parts."""
@@ -66,6 +93,13 @@ async def read_places(
     """The positions of the next events filed under any of these places."""
     rows = await view.fetch(_READ[view.dialect], scope.tenant_id, view.listed(places), after, limit)
     return [row[0] for row in rows]
+
+
+async def ended_within(tx: Tx, scope: TenantScope, ends: Mapping[str, int]) -> Collection[str]:
+    """Those who were within the caller's reach when they were deleted. Implements `Ends`."""
+    guids, positions, mine = tx.listed(list(ends)), tx.listed(list(ends.values())), places_within(scope.reach)
+    rows = await tx.fetch(_ENDED[tx.dialect], scope.tenant_id, guids, positions, tx.listed(mine))
+    return {row[0] for row in rows}
 
 
 def texts_of(place: Place) -> Sequence[str]:
