@@ -38,6 +38,10 @@ class Reach:
     def includes_kind(self, kind: str | None) -> bool:
         return self.entity_types is None or kind in self.entity_types
 
+    def includes_area(self, area_id: str | None) -> bool:
+        """Whether that is no area beyond reach."""
+        return self.area_ids is None or area_id is None or area_id in self.area_ids
+
     def includes(self, kind: str | None, area_id: object) -> bool:
         """Whether an entity of that kind in that area is within reach. What has no area is in none."""
         if not self.includes_kind(kind):

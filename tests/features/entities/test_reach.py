@@ -68,6 +68,8 @@ def world() -> World:
         ("update-record", "visit", {"result": "well"}),
         ("update-record", "answer", {"result": "well"}),
         ("add-member", "g", {"members": [{"guid": "new", "name": "N"}, {"guid": "ana"}]}),
+        ("add-member", "g", {"members": [{"guid": "new", "area_id": "B"}, {"guid": "new-2", "parentId": "ana"}]}),
+        ("add-member", "g", {"members": [{"guid": "new", "area_id": None}, {"guid": "new-2", "area_id": 7}]}),
         ("remove-member", "g", {"memberId": "ana"}),
         ("remove-member", "g", {"memberId": "unknown"}),
         ("delete-entity", "g", {"reason": "x"}),
@@ -119,6 +121,17 @@ def test_what_is_within_reach_is_done(world: World, type: str, entity: str, data
         ("update-group", "g", {"members": [{"guid": "far", "type": "group", "x": 1}]}, "UNAUTHORIZED_MEMBER"),
         ("add-member", "g", {"members": [{"guid": "new", "name": "N"}, {"guid": "zoe"}]}, "UNAUTHORIZED_MEMBER"),
         ("remove-member", "g", {"memberId": "zoe"}, "UNAUTHORIZED_MEMBER"),
+        # Putting somebody into another area.
+        ("create-group", "new", {"area_id": "A", "members": [{"guid": "n", "area_id": "Z"}]}, "UNAUTHORIZED_MEMBER"),
+        ("update-group", "g", {"members": [{"guid": "n", "name": "N", "area_id": "Z"}]}, "UNAUTHORIZED_MEMBER"),
+        ("add-member", "g", {"members": [{"guid": "n", "name": "N", "area_id": "Z"}]}, "UNAUTHORIZED_MEMBER"),
+        ("add-member", "g", {"members": [{"guid": "n", "parentId": "zoe"}]}, "UNAUTHORIZED_MEMBER"),
+        (
+            "add-member",
+            "g",
+            {"members": [{"guid": "n", "type": "group", "members": [{"guid": "m", "area_id": "Z"}]}]},
+            "UNAUTHORIZED_MEMBER",
+        ),
         # Taking along what would be somebody else's afterwards.
         ("update-individual", "child", {"parentId": "zoe"}, "OUT_OF_SCOPE"),
         ("update-individual", "child", {"parentId": "unknown"}, "OUT_OF_SCOPE"),
@@ -185,6 +198,9 @@ def test_a_household_is_saved_again_with_its_members_who_have_no_area(world: Wor
     world.do("create-group", "home", {"area_id": "A", "members": members}, IN_A)
     world.do("update-group", "home", {"members": [{"guid": "baby", "name": "Baby", "age": 3}]}, IN_A)
     world.do("add-member", "home", {"members": [{"guid": "baby"}]}, IN_A)
+    assert (
+        world.refused("update-group", "home", {"members": [{"guid": "baby", "area_id": "Z"}]}) == "UNAUTHORIZED_MEMBER"
+    )
     # By another group, or by themselves, they are still out of reach, and so is who lives somewhere else.
     assert world.refused("add-member", "g", {"members": [{"guid": "baby"}]}) == "UNAUTHORIZED_MEMBER"
     assert world.refused("update-individual", "baby", {"age": 4}) == "OUT_OF_SCOPE"

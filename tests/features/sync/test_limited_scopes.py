@@ -814,6 +814,7 @@ async def test_who_is_deleted_is_no_way_to_another_area(admin: AsyncClient, agen
     )
     refused = [
         make_event("update-individual", entity="ana", data={"area_id": "A2"}),
+        make_event("update-individual", entity="ana", data={"parentId": "there"}),
         make_event("update-individual", entity="moved", data={"school": "yes"}),
         make_event("update-individual", entity="far", data={"school": "yes"}),
         make_event("delete-entity", entity="far", data={"x": 1}),

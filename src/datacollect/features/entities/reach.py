@@ -51,7 +51,8 @@ def require_to_stay(
     reach: Reach,
     ended: Collection[str] = (),
 ) -> None:
-    """Raises `OutOfReach` or `UnauthorizedMember` if a write takes something along that was within reach and is not now.
+    """Raises `OutOfReach` or `UnauthorizedMember` if a write takes something along that was within reach and is not now,
+    or puts somebody new, or who was nowhere, into an area beyond it.
 
     Asked after the event has been applied: what gives an entity its place, its area or one of its parents, is whatever
     stands when all its fields have been written.
@@ -60,9 +61,14 @@ def require_to_stay(
         return
     for guid in changed:
         before, after = find_before(guid), find(guid)
-        if before is None or after is None or not (before.is_live and after.is_live):
+        if after is None or not after.is_live:
             continue
-        if is_within(reach, before, find_before, ended) and not is_within(reach, after, find, ended):
+        if before is not None and before.is_live and is_within(reach, before, find_before, ended):
+            stays = is_within(reach, after, find, ended)
+        else:
+            place = place_of(after, find)
+            stays = place is None or place == place_of(before, find_before) or reach.includes_area(place.area)
+        if not stays:
             if guid == event.entity_guid:
                 raise OutOfReach(path=["data"])
             raise UnauthorizedMember(path=["data", "members"])
