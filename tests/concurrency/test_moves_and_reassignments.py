@@ -34,7 +34,9 @@ class Copy:
             self.delete(guid)
             return
         if event["type"] == "add-member":
-            self._take(guid, data["members"])
+            self._take(
+                guid, [one if one["guid"] not in self.data else {"guid": one["guid"]} for one in data["members"]]
+            )
             return
         members = data.pop("members", [])
         self.data.setdefault(guid, {}).update(data)
@@ -160,9 +162,10 @@ class Program:
             verb = {"g": "update-group", "p": "update-individual", "r": "update-record"}[guid[0]]
             await self._push(verb, guid, {f"field-{self._dice.randint(1, 3)}": self._made})
         elif kind == "join" and groups and people:
-            await self._push(
-                "add-member", self._dice.choice(groups), {"members": [{"guid": self._dice.choice(people)}]}
-            )
+            # An app may send along what it has of them, which may be old.
+            object = self._dice.choice([{}, {"name": "P"}, {"name": "P", "area_id": self._area()}])
+            member = {"guid": self._dice.choice(people)} | object
+            await self._push("add-member", self._dice.choice(groups), {"members": [member]})
         else:
             await self._push("delete-entity", self._dice.choice(alive), {"reason": "x"})
         self._made += 1
@@ -189,8 +192,8 @@ async def check(device: Device, admin: AsyncClient) -> int:
         before = truth.area(guid)
         truth.apply(event)
         places[event["guid"]] = {before, truth.area(guid)}
-        if event["userId"] == "system" and event["type"] == "delete-entity":
-            # Told to those who held what a group's delete took along.
+        if event["userId"] == "system" and event["type"] in ("delete-entity", "update-individual"):
+            # Told to those who held what a group's delete took along, or were told of somebody else's as a member.
             places[event["guid"]] |= set(AREAS)
     for event in device.received:
         assert places[event["guid"]] & device.areas, ("received without being in scope before or after", event)

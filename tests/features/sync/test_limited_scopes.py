@@ -830,3 +830,48 @@ async def test_who_is_deleted_is_no_way_to_another_area(admin: AsyncClient, agen
     )
     answer = await agent.push(program, here, make_event("update-individual", entity="ana", data={"school": "yes"}))
     assert answer.status_code == 422
+
+
+async def test_who_is_told_of_as_a_member_of_a_group_elsewhere_is_not_taken_for_somebody_there(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """Devices that hold the group made somebody of what it says of its members, whom nobody told them of again."""
+    program = await make_program(admin)
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    people = {"moved": "A2", "far": "A2", "known": "A2", "near": "A1"}
+    await push(
+        admin,
+        program,
+        *(person(area, guid) for guid, area in people.items()),
+        person(None, "nowhere"),
+        person("A1", "gone"),
+        make_event("create-record", entity="child", data={"parentId": "far"}),
+        make_event("delete-entity", entity="gone", data={"x": 1}, timestamp="2998-01-01T00:00:00.000Z"),
+        make_event("create-group", entity="g", data={"name": "G", "area_id": "A1"}),
+    )
+    before, before_there = await agent.pull_all(program, here), await agent.pull_all(program, there)
+    members = [
+        {"guid": "moved", "name": "M", "area_id": "A1"},
+        {"guid": "known", "name": "K", "area_id": "A2"},
+        {"guid": "nowhere"},
+        {"guid": "near", "name": "N"},
+        {"guid": "gone", "name": "G", "area_id": "A1"},
+    ]
+    joined = make_event("add-member", entity="g", data={"members": members}, timestamp="2020-01-01T00:00:00.000Z")
+    again = make_event("update-group", entity="g", data={"members": [{"guid": "far", "age": 3}]})
+    await push(admin, program, joined, again)
+    after = (await agent.pull_all(program, here))[len(before) :]
+    told = {event["entityGuid"]: (event["type"], event["data"]) for event in after if event["entityGuid"] != "g"}
+    assert told == {
+        "nowhere": ("create-individual", {"name": "Ana"}),
+        "moved": ("update-individual", {"area_id": "A2"}),
+        "far": ("update-individual", {"area_id": "A2"}),
+        "gone": ("delete-entity", {"deletedWith": joined["guid"]}),
+    }
+    assert len(after) == 6
+    # Who has them keeps them as they are.
+    assert [event["entityGuid"] for event in (await agent.pull_all(program, there))[len(before_there) :]] == ["far"]
+    whereabouts = [event for event in after if event["data"].keys() == {"area_id"}]
+    made = {event["entityGuid"]: event["timestamp"] for event in before_there}
+    assert all(event["timestamp"] == made[event["entityGuid"]] for event in whereabouts)

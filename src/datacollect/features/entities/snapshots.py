@@ -3,7 +3,8 @@
 An event reaches the devices whose scope its entity is in. That is not enough for everybody: who gets an entity because
 it has moved has none of its earlier events; members that came into being inside a group's event have none of their own;
 what a group's delete took along may be on devices that do not hold the group, and what it left, because of another
-group, on devices that do not hold that one; and a record comes and moves with its parent.
+group, on devices that do not hold that one; and a record comes and moves with its parent. Who is told of as a member, and is
+somewhere else than their group, would be taken for somebody who is there: of them it is told where they are, and no more.
 For these the hub appends the whole state, or the delete, in the transaction of the event that made it necessary. Such
 events change nothing here (`Origin.SNAPSHOT`).
 """
@@ -12,18 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.around import live_groups_with
-from datacollect.features.entities.entity import Entity, Kind, Membership, Place
-from datacollect.features.entities.reach import LONGEST_ANCESTRY, Find, place_of
+from datacollect.features.entities.entity import Entity, Kind, Membership, Place, items_in, text_in
+from datacollect.features.entities.reach import LONGEST_ANCESTRY, PLACING, Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.states import Changes, States
-from datacollect.features.entities.touched import Touched
+from datacollect.features.entities.touched import DEEPEST_NESTING, Touched
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope
 from datacollect.kernel.ids import derived_guid
@@ -46,6 +48,17 @@ class _Due:
     """Whether it was deleted with another one; it may have been made anew since."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an event says of a member to devices that hold the group, and maybe not them."""
+
+    event: Event
+    placing: Mapping[str, Any]
+    """What would put them somewhere."""
+    areas: Mapping[str, None]
+    """Where it is told."""
+
+
 class SnapshotsDue:
     """Collects during a batch whose snapshots it makes necessary."""
 
@@ -60,6 +73,7 @@ class SnapshotsDue:
         """Who was gone and is there again, by the event that brought them back."""
         self._rooted: set[str] = set()
         """Who came into being with an area of their own."""
+        self._told: dict[str, _Told] = {}
         self.places: dict[str, Sequence[Place]] = {}
         """Of the snapshots made, by their events' guids."""
 
@@ -102,6 +116,7 @@ class SnapshotsDue:
                 # Who came with the group, and has no place of their own, is where the group is.
                 due.places[Place(now.kind, place.area)] = None
             self._note_place(event, guid, find_before, find, was, now)
+        self._note_members(event, changes, find, place_before, place)
         # They stay because of another group, which a device that holds only this one does not know: with them it takes away
         # all who are in them, and what is below.
         for guid in _with_members(_staying(changes, find), members_of, find):
@@ -123,8 +138,6 @@ class SnapshotsDue:
             await self._add_groups(tx, scope, states)
         if self._arrived:
             await self._add_dependents(tx, scope, states)
-        if not self._due:
-            return []
         groups = [guid for guid in self._due if _is_live_group(find(guid))]
         members = await members_of_groups(tx, scope, groups) if groups else {}
         times = map(Millis, count(recorded_at - len(anew) - len(self._due) + 1))
@@ -137,7 +150,7 @@ class SnapshotsDue:
         for event, due in told:
             own = place_of(find(event.entity_guid), find)
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
-        return [event for event, _ in told]
+        return [*(event for event, _ in told), *self._whereabouts(find, recorded_at)]
 
     async def _add_groups(self, tx: Tx, scope: TenantScope, states: States) -> None:
         """What was told of a group while one of its members was gone does not name them."""
@@ -180,6 +193,37 @@ class SnapshotsDue:
             self._created[after.guid] = place
         else:
             self._rooted.add(after.guid)
+
+    def _note_members(
+        self, event: Event, changes: Changes, find: Find, place_before: Place | None, place: Place | None
+    ) -> None:
+        areas = {one.area: None for one in (place_before, place) if one is not None and one.area is not None}
+        for joined in changes.joined if areas else ():
+            now = place_of(find(joined), find)
+            if now is not None and now.area is None and place is not None:
+                self._require(joined, event).places[Place(now.kind, place.area)] = None
+        for member in _members_in(event.data) if areas else ():
+            guid = text_in(member, "guid")
+            if guid is not None and member.keys() != {"guid"}:
+                also = self._told[guid].areas if guid in self._told else {}
+                self._told[guid] = _Told(
+                    event, {key: member[key] for key in PLACING if key in member}, {**also, **areas}
+                )
+
+    def _whereabouts(self, find: Find, recorded_at: Millis) -> Iterator[Event]:
+        """For those who do not hold them, where the members are of whom they were told."""
+        for guid, told in self._told.items():
+            held = find(guid)
+            if held is None or held.kind in (None, Kind.RECORD):
+                continue
+            place = place_of(held, find)
+            areas = [area for area in told.areas if place is None or area != place.area]
+            # As for snapshots: another guid each time.
+            secret = f"{self._scoping.id}:{told.event.guid}:{recorded_at}"
+            event = _whereabouts_of(held, place, told, secret=secret) if areas else None
+            if event is not None:
+                self.places[event.guid] = [Place(held.kind, area) for area in areas]
+                yield event
 
     def _require(self, guid: str, event: Event) -> _Due:
         return self._due.setdefault(guid, _Due(event.guid))
@@ -224,6 +268,27 @@ def end_of(guid: str, *, source: str, secret: str, at: Millis) -> Event:
     return Event(_guid_of(guid, source, secret, at), guid, "delete-entity", data, at, SYSTEM.label)
 
 
+def _whereabouts_of(held: Entity, place: Place | None, told: _Told, *, secret: str) -> Event | None:
+    """The event that tells devices which may know no more of somebody than what they were `told` where they are, or that
+    they are gone; None if they know. For all others it says what they have, at the time at which they have it."""
+    data: dict[str, Any]
+    if not held.is_live:
+        assert held.deleted is not None
+        type, data, at = "delete-entity", {"deletedWith": told.event.guid}, held.deleted.time
+    elif place is None or place.area is None:
+        return None
+    else:
+        keys = [key for key in PLACING if key in held.data or key in told.placing]
+        data = {key: held.data.get(key) for key in keys}
+        if data == told.placing:
+            return None
+        type, at = f"update-{held.kind}", max(held.stamp_of_field(key).time for key in keys if key in held.data)
+        if told.placing:
+            at = max(at, told.event.occurred_at)
+    guid = derived_guid(secret, "whereabouts", held.guid)
+    return Event(guid, held.guid, type, data, Millis(max(at, 0)), SYSTEM.label)
+
+
 def _guid_of(guid: str, source: str, secret: str, at: Millis) -> str:
     """Nobody can tell it beforehand who does not know the `secret`, and take it for an event of their own. It is another
     one each time: when the database was put back and the source comes again, who has the former is told anew."""
@@ -240,6 +305,14 @@ def _shown(member: ListedMember) -> dict[str, str]:
     if member.area_id:
         return {"guid": member.guid, "area_id": member.area_id}
     return {"guid": member.guid, "type": member.kind}
+
+
+def _members_in(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The objects of members, down to the last level."""
+    level = items_in(data, "members")
+    for _ in range(DEEPEST_NESTING):
+        yield from level
+        level = [member for above in level for member in items_in(above, "members")]
 
 
 def _has_changed(before: Entity | None, after: Entity) -> bool:

@@ -55,6 +55,8 @@ class Changes(States):
         self.lost: list[LostWrite] = []
         self.deleted: list[str] = []
         """Guids of the entities that a delete was applied to, members before their groups."""
+        self.joined: list[str] = []
+        """Guids of those who were put into a group they were not in."""
 
     def is_own_write_only(self, guid: str) -> bool:
         """Whether nothing but the entity itself was written, and nothing was lost."""

@@ -137,6 +137,8 @@ class Work:
         joins = held is None or not held.present
         ordinal = held.ordinal if held is not None and held.present else self._next_ordinal()
         self.changes.put_membership(Membership(group, member, ordinal, True, self.stamp))
+        if joins:
+            self.changes.joined.append(member)
         return joins
 
     def leave(self, group: str, member: str) -> Membership | None:
