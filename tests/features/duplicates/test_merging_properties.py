@@ -25,7 +25,7 @@ from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.service import Decision, Resolution
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
-from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named
+from datacollect.features.entities.service import entities_by_guid, entities_changed, members_named, memberships_of
 from datacollect.features.tenants.asked import find_running
 from datacollect.features.tenants.service import take_up
 from datacollect.jobs import Continue, Job, enqueue, find_active
@@ -85,6 +85,7 @@ class Lives:
             ("update-group", household, {"name": "H", dice.choice("xyz"): dice.randint(1, 3)}),
             ("update-group", household, {"name": "H", "members": [{"guid": person, "name": "M"}]}),
             ("add-member", household, {"members": [{"guid": person}]}),
+            ("add-member", household, {"members": [{"guid": person, "name": "N"}]}),
             ("remove-member", household, {"memberId": person}),
             ("update-record", record, {"parentId": dice.choice((person, household))}),
             ("update-individual", person, {"parentGuid": household}),
@@ -163,6 +164,8 @@ class Lives:
             assert not {e.guid: e.parent_guid for e in there if e.parent_guid in replaced}
             members = await members_named(tx, scope, [guid for guid in HOUSEHOLDS if guid in live])
             assert not {group: own for group, own in members.items() if replaced.intersection(own)}
+            words = await memberships_of(tx, scope, live)
+            assert not [word for word in words if word.present and word.group_guid in replaced]
 
     async def _assert_rebuilt(self, scope: TenantScope) -> None:
         live = await derived_state(self.database, scope)

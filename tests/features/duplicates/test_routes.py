@@ -1,6 +1,7 @@
 """`/api/potential-duplicates` through HTTP, on both engines: found, explained, decided, merged."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -291,6 +292,66 @@ async def test_households_are_merged_with_their_members(admin: AsyncClient, hub:
     assert (await entity(admin, program, older)).json()["memberIds"] == [ana, ben]
     assert (await entity(admin, program, ben)).status_code == 200
     assert (await entity(admin, program, newer)).status_code == 404
+
+
+HOUSEHOLD = {"name": "Moyo of Pak", "phone": "077 123 4567", "entityName": "household"}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_who_is_put_into_a_household_that_went_later_is_in_the_one_that_stays(
+    admin: AsyncClient, hub: Hub, count: int
+) -> None:
+    """They were there, and in no household, until somebody put them into one."""
+    program, guids = await make_program(admin), [new_id("g") for _ in range(count)]
+    await push(admin, program, *(make_event("create-group", entity=guid, data=HOUSEHOLD) for guid in guids))
+    await look(admin, hub, program)
+    for kept, merged in reversed([*pairwise(guids)]):
+        assert (await resolve(admin, program, merged, kept, resolution="merge")).status_code == 200
+    baby, known, dead, late = new_id("b"), new_id("k"), new_id("d"), "2999-01-01T00:00:00.000Z"
+    await push(
+        admin, program, make_event(entity=known, data=TAPIWA), make_event("delete-entity", entity=dead, data={"x": 1})
+    )
+    members = [{"guid": known}, {"guid": baby, "name": "Tariro"}, {"guid": dead}]
+    await push(admin, program, make_event("add-member", entity=guids[-1], data={"members": members}, timestamp=late))
+    await look(admin, hub, program)
+    assert (await entity(admin, program, guids[0])).json()["memberIds"] == [known, baby]
+    # Who comes back later is looked at, too; and who is taken out of it on purpose is not put back.
+    await push(admin, program, make_event(entity=dead, data={"name": "Dudzai"}, timestamp=late))
+    await push(admin, program, make_event("remove-member", entity=guids[0], data={"memberId": known}, timestamp=late))
+    await look(admin, hub, program)
+    assert (await entity(admin, program, guids[0])).json()["memberIds"] == [baby, dead]
+    before = len(await pull_all(admin, program, limit=1000))
+    await look(admin, hub, program)
+    assert len(await pull_all(admin, program, limit=1000)) == before
+
+
+async def test_a_limited_device_puts_somebody_into_a_household_that_was_merged_into_one_elsewhere(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program, baby, merged, kept = await make_program(admin), new_id("b"), new_id("g"), new_id("g")
+    devices = {}
+    for area in ("north", "south"):
+        assignment = {"tenantId": program, "role": "enumerator", "syncScopeOverride": {"areaIds": [area]}}
+        person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+        devices[area] = bearer((await login(client, person))["token"]) | {"X-Device-Id": area}
+
+    async def pulled(area: str) -> list[Any]:
+        answer = await client.get("/api/sync/pull", params={"configId": program}, headers=devices[area])
+        return [(one["entityGuid"], one["type"], one["data"]) for one in answer.json()["events"]]
+
+    assert await pulled("south") == []
+    for guid, area in ((kept, "north"), (merged, "south")):
+        await push(admin, program, make_event("create-group", entity=guid, data=HOUSEHOLD | {"area_id": area}))
+    await look(admin, hub, program)
+    assert (await resolve(admin, program, merged, kept, resolution="merge")).status_code == 200
+    members = [{"guid": baby, "name": "Tariro", "area_id": "south"}]
+    late = make_event("add-member", entity=merged, data={"members": members}, timestamp="2999-01-01T00:00:00.000Z")
+    answer = await client.post("/api/sync/push", json={"configId": program, "events": [late]}, headers=devices["south"])
+    assert answer.status_code == 200, answer.text
+    await look(admin, hub, program)
+    assert (await entity(admin, program, kept)).json()["memberIds"] == [baby]
+    assert (await pulled("north"))[-1] == (kept, "add-member", {"members": [{"guid": baby}]})
+    assert {guid for guid, *_ in await pulled("south")} == {merged, baby}
 
 
 async def test_what_a_device_writes_later_to_the_one_that_went_comes_to_the_one_that_stays(

@@ -141,7 +141,8 @@ def _members_written(applied: Applied) -> Iterator[AuditEntry]:
     changes, user_id = applied.changes, applied.event.user_id
     told = {applied.event.entity_guid, *changes.deleted}
     for guid, entity in changes.entities.items():
-        if guid not in told:
+        before = applied.before.get(guid)
+        if guid not in told and (before is None or before.version != entity.version):
             action = "create-group" if entity.kind is Kind.GROUP else "create-individual"
             yield _entry(applied, guid, action, None, user_id=user_id)
     told.update(changes.entities, (lost.entity_guid for lost in changes.lost))

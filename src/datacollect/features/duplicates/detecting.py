@@ -35,16 +35,17 @@ from datacollect.features.duplicates.comparing import (
     subjects_of,
 )
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
-from datacollect.features.duplicates.merging import renamed, told_by
+from datacollect.features.duplicates.merging import rehoused, renamed, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
-from datacollect.features.duplicates.succession import survivor_of, survivors_of
+from datacollect.features.duplicates.succession import successors_of, survivor_of, survivors_of
 from datacollect.features.entities.entity import Entity, Kind, parents_in
 from datacollect.features.entities.service import (
     Around,
     entities_by_guid,
     entities_changed,
     members_named,
+    memberships_of,
     positions_of,
 )
 from datacollect.features.tenants.asked import find_running, matching_of, running_version
@@ -212,7 +213,8 @@ class DetectingHandler:
 
     async def _move_on(self, tx: Tx, scope: TenantScope, looked: Looked) -> bool:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
-        it as its parent or its member; the one that went goes again. Whether that was written."""
+        it as its parent or its member; who was put into it is put into that; the one that went goes again. Whether that was
+        written."""
         if not await queries.has_any(tx, scope, Status.MERGED):
             return False
         tenant = await find_running(tx, scope.tenant_id)
@@ -224,9 +226,14 @@ class DetectingHandler:
         members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
-        into = await survivors_of(tx, scope, named)
+        words = await memberships_of(tx, scope, [each.guid for each in entities])
+        homes = {word.group_guid for word in words if word.present}
+        into = await survivors_of(tx, scope, named | homes)
+        lines = {guid: await successors_of(tx, scope, guid) for guid in sorted(homes & into.keys())}
         user, now = SYSTEM.event_user_id, self._clock.now()
         changed: set[str] = set()
+        for events in rehoused(entities, words, into, lines, user_id=user, now=now):
+            changed |= await self._append(tx, scope, tenant, events)
         for events in renamed(entities, members, into, user_id=user, now=now):
             changed |= await self._append(tx, scope, tenant, events)
         for entity in entities:

@@ -12,7 +12,7 @@ from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.duplicates.errors import CannotMerge
 from datacollect.features.duplicates.model import Pair
 from datacollect.features.entities import entitlements
-from datacollect.features.entities.entity import FLOOR, Entity, Kind
+from datacollect.features.entities.entity import FLOOR, Entity, Kind, Membership
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
@@ -97,6 +97,48 @@ def renamed(
             events.append(Event(new_guid(), entity.guid, "remove-member", {"memberId": guid}, now, user_id))
         if events:
             yield events
+
+
+def rehoused(
+    entities: Sequence[Entity],
+    words: Sequence[Membership],
+    into: Mapping[str, str],
+    lines: Mapping[str, Sequence[str]],
+    *,
+    user_id: str,
+    now: Millis,
+) -> Iterator[list[Event]]:
+    """The events by which those who were put into a group that had been merged into another one are in the one that stays.
+
+    Not if anybody has said of them since, of one in the line of those who took the group's place, whether they are in it:
+    who was taken out there on purpose stays out. `words` are the last ones on the entities' memberships; `lines` tells who
+    took the place of each group, one after the other.
+    """
+    kinds = {entity.guid: entity.kind for entity in entities}
+    said = {(word.group_guid, word.member_guid): word for word in words}
+    people: dict[str, list[tuple[str, bool]]] = {}
+    for (group, member), word in sorted(said.items(), key=lambda each: (each[0][0], each[1].ordinal, each[0][1])):
+        survivor = into.get(group)
+        if survivor is None or not word.present:
+            continue
+        later = [one for above in lines[group] if (one := said.get((above, member))) is not None]
+        is_in = any(one.present and one.group_guid == survivor for one in later)
+        joins = member != survivor and not is_in and all(one.stamp < word.stamp for one in later)
+        if kinds[member] is not Kind.GROUP:
+            people.setdefault(group, []).append((member, joins))
+        elif joins or is_in:
+            # On its own: it may be refused. A group that is in no other one would go when it leaves.
+            yield _moved(group, survivor, [(member, joins)], user_id=user_id, now=now)
+    for group, moving in people.items():
+        yield _moved(group, into[group], moving, user_id=user_id, now=now)
+
+
+def _moved(group: str, survivor: str, members: Sequence[tuple[str, bool]], *, user_id: str, now: Millis) -> list[Event]:
+    """The events by which members leave a group, and those who are to join the other one do before."""
+    joining = {"members": [{"guid": guid} for guid, joins in members if joins]}
+    events = [Event(new_guid(), survivor, "add-member", joining, now, user_id)] if joining["members"] else []
+    leaving = (Event(new_guid(), group, "remove-member", {"memberId": guid}, now, user_id) for guid, _ in members)
+    return [*events, *leaving]
 
 
 def resolution(pair: Pair, named: str, survivor: str | None = None, *, should_delete: bool = True) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from datacollect.db import Reading, Tx
-from datacollect.features.entities.entity import Entity, Kind
+from datacollect.features.entities.entity import Entity, Kind, Membership, Stamp
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from
 from datacollect.features.entities.states import States
@@ -132,3 +132,25 @@ async def members_of_groups(
     for group, *member in await tx.fetch(_MEMBERS_OF[tx.dialect], scope.tenant_id, tx.listed(groups)):
         found.setdefault(group, []).append(ListedMember(*member))
     return found
+
+
+_WORDS_ON = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position
+FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (SELECT * FROM members WHERE tenant_id = $1 AND member_guid = asked.guid OFFSET 0) m""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position
+FROM json_each(?2) AS asked CROSS JOIN members m ON m.tenant_id = ?1 AND m.member_guid = asked.value""",
+}
+
+
+async def memberships_of(view: Reading, scope: TenantScope, members: Collection[str]) -> Sequence[Membership]:
+    """The last word on each membership of theirs, ended ones included; none for none."""
+    if not members:
+        return []
+    rows = await view.fetch(_WORDS_ON[view.dialect], scope.tenant_id, view.listed(sorted(members)))
+    return [
+        Membership(group, member, ordinal, bool(present), Stamp(time, position))
+        for group, member, ordinal, present, time, position in rows
+    ]

@@ -139,7 +139,15 @@ class Work:
         self.changes.put_membership(Membership(group, member, ordinal, True, self.stamp))
         if joins:
             self.changes.joined.append(member)
+            self._note_homeless(group, member)
         return joins
+
+    def _note_homeless(self, group: str, member: str) -> None:
+        """Let who follows changes look at somebody whose new group does not exist: it may have been merged into another."""
+        held, above = self.find(member), self.find(group)
+        if held is not None and held.is_live and not (above is not None and above.is_live):
+            position, recorded_at = self.context.position, self.context.recorded_at
+            self.changes.put(replace(held, changed_position=position, last_updated=recorded_at))
 
     def leave(self, group: str, member: str) -> Membership | None:
         """End a membership, and give what it was. An addition with a later stamp stays."""
