@@ -325,6 +325,34 @@ async def test_who_is_put_into_a_household_that_went_later_is_in_the_one_that_st
     assert len(await pull_all(admin, program, limit=1000)) == before
 
 
+@pytest.mark.parametrize(("both", "again", "stay"), [(False, False, False), (True, False, True), (False, True, True)])
+async def test_where_the_one_that_went_is_taken_out_later_the_one_that_took_its_place_is(
+    admin: AsyncClient, hub: Hub, both: bool, again: bool, stay: bool
+) -> None:
+    """Not if it was there before, of itself, or is put there once more: that one is not meant."""
+    program, older, newer = await registered_twice(admin, hub)
+    group, late = new_id("g"), "2999-01-01T00:00:00.000Z"
+    members = [{"guid": guid} for guid in ([older, newer] if both else [newer])]
+    created = make_event("create-group", entity=group, data={"name": "Moyo"})
+    await push(admin, program, created, make_event("add-member", entity=group, data={"members": members}))
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    if again:
+        members = [{"guid": newer}]
+        await push(admin, program, make_event("add-member", entity=group, data={"members": members}, timestamp=late))
+        await look(admin, hub, program)
+    else:
+        taken = make_event("remove-member", entity=group, data={"memberId": newer}, timestamp=late)
+        await push(admin, program, taken)
+        await look(admin, hub, program)
+    assert (await entity(admin, program, group)).json()["memberIds"] == ([older] if stay else [])
+    # Who is put back on purpose stays.
+    await push(
+        admin, program, make_event("add-member", entity=group, data={"members": [{"guid": older}]}, timestamp=late)
+    )
+    await look(admin, hub, program)
+    assert (await entity(admin, program, group)).json()["memberIds"] == [older]
+
+
 async def test_a_limited_device_puts_somebody_into_a_household_that_was_merged_into_one_elsewhere(
     admin: AsyncClient, client: AsyncClient, hub: Hub
 ) -> None:

@@ -35,11 +35,11 @@ from datacollect.features.duplicates.comparing import (
     subjects_of,
 )
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
-from datacollect.features.duplicates.merging import rehoused, renamed, told_by
+from datacollect.features.duplicates.merging import rehoused, renamed, taken_out, told_by
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
-from datacollect.features.duplicates.succession import successors_of, survivor_of, survivors_of
-from datacollect.features.entities.entity import Entity, Kind, parents_in
+from datacollect.features.duplicates.succession import merged_at, successors_of, survivor_of, survivors_of
+from datacollect.features.entities.entity import Entity, Kind, Membership, parents_in
 from datacollect.features.entities.service import (
     Around,
     entities_by_guid,
@@ -47,6 +47,7 @@ from datacollect.features.entities.service import (
     members_named,
     memberships_of,
     positions_of,
+    taken_out_gone,
 )
 from datacollect.features.tenants.asked import find_running, matching_of, running_version
 from datacollect.features.tenants.matchable import Matching
@@ -213,8 +214,8 @@ class DetectingHandler:
 
     async def _move_on(self, tx: Tx, scope: TenantScope, looked: Looked) -> bool:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
-        it as its parent or its member; who was put into it is put into that; the one that went goes again. Whether that was
-        written."""
+        it as its parent or its member; who was put into it is put into that, and where it is taken out that is; the one that
+        went goes again. Whether that was written."""
         if not await queries.has_any(tx, scope, Status.MERGED):
             return False
         tenant = await find_running(tx, scope.tenant_id)
@@ -223,16 +224,20 @@ class DetectingHandler:
         there = await entities_by_guid(tx, scope, looked.entities)
         unchanged = [each for each in there if each.changed_position == looked.positions.get(each.guid)]
         entities = sorted(unchanged, key=lambda each: each.changed_position)
-        members = await members_named(tx, scope, [each.guid for each in entities if each.kind is Kind.GROUP])
+        groups = [each.guid for each in entities if each.kind is Kind.GROUP]
+        members, gone = await members_named(tx, scope, groups), await taken_out_gone(tx, scope, groups)
         named = {each.guid for each in entities} | {guid for each in entities for guid in parents_in(each.data)}
         named |= {guid for own in members.values() for guid in own}
         words = await memberships_of(tx, scope, [each.guid for each in entities])
+        named |= {word.member_guid for word in gone}
         homes = {word.group_guid for word in words if word.present}
         into = await survivors_of(tx, scope, named | homes)
         lines = {guid: await successors_of(tx, scope, guid) for guid in sorted(homes & into.keys())}
         user, now = SYSTEM.event_user_id, self._clock.now()
         changed: set[str] = set()
         for events in rehoused(entities, words, into, lines, user_id=user, now=now):
+            changed |= await self._append(tx, scope, tenant, events)
+        for events in await self._taken_out(tx, scope, [word for word in gone if word.member_guid in into], into):
             changed |= await self._append(tx, scope, tenant, events)
         for events in renamed(entities, members, into, user_id=user, now=now):
             changed |= await self._append(tx, scope, tenant, events)
@@ -245,6 +250,16 @@ class DetectingHandler:
             if there and survivor is not None:
                 changed |= await self._move(tx, scope, tenant, there[0], survivor)
         return bool(changed)
+
+    async def _taken_out(
+        self, tx: Tx, scope: TenantScope, gone: Sequence[Membership], into: Mapping[str, str]
+    ) -> Iterable[list[Event]]:
+        people = await entities_by_guid(tx, scope, {into[word.member_guid] for word in gone}) if gone else ()
+        stay = {each.guid for each in people if each.kind is Kind.INDIVIDUAL}
+        gone = [word for word in gone if into[word.member_guid] in stay]
+        words = await memberships_of(tx, scope, stay)
+        times = {word.member_guid: await merged_at(tx, scope, word.member_guid) for word in gone}
+        return taken_out(gone, words, into, times, user_id=SYSTEM.event_user_id, now=self._clock.now())
 
     async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
         """Whom it has changed."""

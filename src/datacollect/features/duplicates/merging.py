@@ -133,6 +133,30 @@ def rehoused(
         yield _moved(group, into[group], moving, user_id=user_id, now=now)
 
 
+def taken_out(
+    gone: Sequence[Membership],
+    words: Sequence[Membership],
+    into: Mapping[str, str],
+    merged_at: Mapping[str, Collection[int]],
+    *,
+    user_id: str,
+    now: Millis,
+) -> Iterator[list[Event]]:
+    """The events by which the one that stays leaves a household that the one that went was taken out of since.
+
+    Only if it is there by the merge, in place of the other one: who was in it already, or was put into it since, is not
+    who was meant. `gone` are the memberships that were ended; `words` the last ones on those who stay.
+    """
+    said = {(word.group_guid, word.member_guid): word for word in words}
+    for word in gone:
+        survivor = into.get(word.member_guid)
+        held = said.get((word.group_guid, survivor)) if survivor is not None else None
+        if held is None or not held.present or not held.stamp < word.stamp:
+            continue
+        if held.stamp.time in merged_at[word.member_guid]:
+            yield [Event(new_guid(), word.group_guid, "remove-member", {"memberId": survivor}, now, user_id)]
+
+
 def _moved(group: str, survivor: str, members: Sequence[tuple[str, bool]], *, user_id: str, now: Millis) -> list[Event]:
     """The events by which members leave a group, and those who are to join the other one do before."""
     joining = {"members": [{"guid": guid} for guid, joins in members if joins]}

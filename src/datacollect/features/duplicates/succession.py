@@ -35,3 +35,14 @@ async def survivors_of(view: Reading, scope: TenantScope, guids: Collection[str]
     gone = {each.pair.other(each.survivor) for each in merged if each.survivor is not None} & set(guids)
     found = {guid: await survivor_of(view, scope, guid) for guid in sorted(gone)}
     return {guid: survivor for guid, survivor in found.items() if survivor is not None}
+
+
+async def merged_at(view: Reading, scope: TenantScope, guid: str) -> Collection[int]:
+    """When an entity was merged into another one, that into the next, and so on."""
+    line = [guid, *await successors_of(view, scope, guid)]
+    merged = await queries.pairs_of(view, scope, line, status=Status.MERGED)
+    return {
+        each.decided_at
+        for each in merged
+        if each.decided_at is not None and each.pair.first in line and each.pair.second in line
+    }

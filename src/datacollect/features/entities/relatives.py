@@ -134,6 +134,33 @@ async def members_of_groups(
     return found
 
 
+_TAKEN_OUT = {
+    "postgresql": """
+SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position
+FROM unnest($2::text[]) AS asked (guid)
+CROSS JOIN LATERAL (
+  SELECT * FROM members WHERE tenant_id = $1 AND group_guid = asked.guid AND NOT present OFFSET 0) m
+CROSS JOIN LATERAL (
+  SELECT 1 FROM entities
+  WHERE tenant_id = $1 AND guid = m.member_guid AND deleted AND changed_position < m.stamp_position OFFSET 0) e
+CROSS JOIN LATERAL (
+  SELECT 1 FROM events
+  WHERE tenant_id = $1 AND position = m.stamp_position AND origin <> 'derived' AND type = 'remove-member' OFFSET 0) said""",
+    "sqlite": """
+SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position
+FROM json_each(?2) AS asked
+CROSS JOIN members m ON m.tenant_id = ?1 AND m.group_guid = asked.value AND NOT m.present
+CROSS JOIN entities e ON e.tenant_id = ?1 AND e.guid = m.member_guid AND e.deleted AND e.changed_position < m.stamp_position
+CROSS JOIN events said ON said.tenant_id = ?1 AND said.position = m.stamp_position
+  AND said.origin <> 'derived' AND said.type = 'remove-member'""",
+}
+
+
+async def taken_out_gone(view: Reading, scope: TenantScope, groups: Collection[str]) -> Sequence[Membership]:
+    """The memberships in these groups of those who did not exist any more when somebody took them out; none for none."""
+    return await _memberships(view, scope, _TAKEN_OUT[view.dialect], groups)
+
+
 _WORDS_ON = {
     "postgresql": """
 SELECT m.group_guid, m.member_guid, m.ordinal, m.present, m.stamp_ms, m.stamp_position
@@ -147,9 +174,11 @@ FROM json_each(?2) AS asked CROSS JOIN members m ON m.tenant_id = ?1 AND m.membe
 
 async def memberships_of(view: Reading, scope: TenantScope, members: Collection[str]) -> Sequence[Membership]:
     """The last word on each membership of theirs, ended ones included; none for none."""
-    if not members:
-        return []
-    rows = await view.fetch(_WORDS_ON[view.dialect], scope.tenant_id, view.listed(sorted(members)))
+    return await _memberships(view, scope, _WORDS_ON[view.dialect], members)
+
+
+async def _memberships(view: Reading, scope: TenantScope, sql: str, guids: Collection[str]) -> Sequence[Membership]:
+    rows = await view.fetch(sql, scope.tenant_id, view.listed(sorted(guids))) if guids else []
     return [
         Membership(group, member, ordinal, bool(present), Stamp(time, position))
         for group, member, ordinal, present, time, position in rows

@@ -26,6 +26,7 @@ from datacollect.features.entities.queries import is_group, list_members, member
 from datacollect.features.entities.reach import Find, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.relatives import memberships_of as memberships_of
+from datacollect.features.entities.relatives import taken_out_gone as taken_out_gone
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
 from datacollect.features.entities.states import States
