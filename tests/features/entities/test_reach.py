@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
 from datacollect.features.entities.model import apply
+from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
@@ -208,3 +211,41 @@ def test_a_household_is_saved_again_with_its_members_who_have_no_area(world: Wor
     assert world.refused("update-group", "home", {"members": [{"guid": "zoe", "x": 1}]}) == "UNAUTHORIZED_MEMBER"
     world.do("remove-member", "home", {"memberId": "baby"}, IN_A)
     assert world.refused("remove-member", "home", {"memberId": "baby"}) == "UNAUTHORIZED_MEMBER"
+
+
+whoever = st.sampled_from(
+    ["ana", "zoe", "nowhere", "g", "far", "child", "visit", "far-visit", "orphan", "new", "newer"]
+)
+told = st.fixed_dictionaries(
+    {"n": st.integers(0, 3)},
+    optional={"area_id": st.sampled_from(["A", "Z", None]), "parentId": whoever},
+)
+objects = st.builds(lambda guid, data: data | {"guid": guid}, whoever, told | st.just({}))
+inner = st.builds(lambda guid, members: {"guid": guid, "type": "group", "members": members}, whoever, st.lists(objects))
+with_members = st.builds(lambda data, members: data | {"members": members}, told, st.lists(objects | inner, max_size=2))
+by_limited = st.one_of(
+    st.tuples(
+        st.sampled_from(["create-individual", "update-individual", "create-record", "update-record"]), whoever, told
+    ),
+    st.tuples(st.sampled_from(["create-group", "update-group", "add-member"]), whoever, with_members),
+    st.tuples(st.just("remove-member"), whoever, st.fixed_dictionaries({"memberId": whoever})),
+    st.tuples(st.just("delete-entity"), whoever, st.just({"x": 1})),
+)
+
+
+@given(done=st.lists(by_limited, min_size=1, max_size=6))
+@settings(max_examples=100)
+def test_whatever_a_limited_sender_does_another_area_stays_as_it_is(
+    done: list[tuple[str, str, dict[str, Any]]],
+) -> None:
+    world = World()
+    for type, entity, data in done:
+        before = dict(world.states.entities)
+        try:
+            world.do(type, entity, data, IN_A)
+        except EventRejected:
+            continue
+        for guid, held in world.states.entities.items():
+            was, now = place_of(before.get(guid), before.get), place_of(held, world.states.entities.get)
+            if (was is not None and was.area == "Z") or (now is not None and now.area == "Z"):
+                assert (held, now) == (before.get(guid), was), (type, entity, data)
