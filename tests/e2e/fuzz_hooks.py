@@ -48,7 +48,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         else:
             case.path_parameters[name] = _path_value(case, str(generated), dice)
     _change_query(case, dice)
-    case.headers["Authorization"] = f"Bearer {_signed_in()}"
+    # The sign-in of a token that signs out ends with it.
+    token = _sign_in() if case.path == "/api/users/logout" else _signed_in()
+    case.headers["Authorization"] = f"Bearer {token}"
     if dice.random() < 0.8:
         case.headers["X-Device-Id"] = "fuzzing-device"
     if isinstance(case.body, dict):
@@ -69,10 +71,14 @@ def _signed_in() -> str:
     """The caller's token."""
     with _lock:
         if not _token["text"] or time.monotonic() - _token["since"] > _RENEW_SECONDS:
-            credentials = os.environ["FUZZ_LOGIN"].encode()
-            with urllib.request.urlopen(f"{os.environ['FUZZ_URL']}/api/users/login", data=credentials) as answer:
-                _token.update(text=json.load(answer)["token"], since=time.monotonic())
+            _token.update(text=_sign_in(), since=time.monotonic())
         return str(_token["text"])
+
+
+def _sign_in() -> str:
+    credentials = os.environ["FUZZ_LOGIN"].encode()
+    with urllib.request.urlopen(f"{os.environ['FUZZ_URL']}/api/users/login", data=credentials) as answer:
+        return str(json.load(answer)["token"])
 
 
 def _path_value(case: Any, generated: str, dice: random.Random) -> str:
