@@ -17,6 +17,8 @@ pytestmark = pytest.mark.anyio
 
 GROUPS, PEOPLE, RECORDS = ("g", "h", "k"), ("p", "q", "r"), ("note", "visit")
 HERE, AREAS = "A1", ("A1", "A1", "A2")
+SEEDS = (0, 10, 36, 40, 57, 75, 109)
+"""All but the first have found members that a group came back without, or who came back without their group."""
 _DEEDS = ("group", "person", "add", "new", "remove", "end of group", "end of person", "nest", "record")
 _OFTEN = (2, 2, 2, 1, 1, 2, 1, 1, 3)
 
@@ -104,7 +106,7 @@ def _there(held: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield guid
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_a_device_of_an_area_holds_what_the_hub_holds_there(
     admin: AsyncClient, client: AsyncClient, seed: int
 ) -> None:
