@@ -78,7 +78,8 @@ def prepare(hub: Running, admin: httpx2.Client, config: dict[str, Any]) -> None:
     assert admin.post("/api/apps", json=config).status_code == 200
     policy = {"policy": "internal-review", "requiredRole": "supervisor"}
     assert admin.put(f"/api/reviews/config/{program}/create-individual", json=policy).status_code == 200
-    account = {"email": f"{uuid.uuid4().hex}@hub.test", "password": PASSWORD, "role": "USER", "tenantIds": [program]}
+    account = {"email": f"{uuid.uuid4().hex}@hub.test", "password": PASSWORD, "role": "USER"}
+    account |= {"roleAssignments": [{"tenantId": program, "role": "enumerator"}]}
     assert admin.post("/api/users", json=account).status_code == 201
     with client(hub, account["email"], PASSWORD) as agent:
         for _ in range(REVIEWS):
