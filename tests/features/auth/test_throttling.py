@@ -393,6 +393,7 @@ async def _rests(throttle: Throttle, meanwhile: Callable[[], None] = lambda: Non
     return rested
 
 
+@pytest.mark.usefixtures("dear_hashes")
 async def test_a_place_rests_after_a_check_while_more_wait_for_one_and_others_are_at_work() -> None:
     others = Visitors()
     throttle = Throttle(TurnableClock(), others=others, at_once=1)
