@@ -255,7 +255,9 @@ async def test_a_page_from_segments_takes_the_same_calls_whatever_its_size(ask: 
     per_segment = await calls_of(lambda: ask.pull(sealed, 3 * SIZE)) - await calls_of(
         lambda: ask.pull(sealed, 2 * SIZE)
     )
-    assert per_segment <= 40
+    assert per_segment <= 60, (
+        "24 and 37, and what else happens to be at work; a call for each event would be a thousand"
+    )
     assert await calls_of(lambda: ask.pull(sealed, 2 * SIZE)) <= 320
 
 
