@@ -28,7 +28,7 @@ from datacollect.cli.database import (
     require_reachable,
 )
 from datacollect.cli.mistyped import config_ids, mistyped
-from datacollect.cli.showing import progress_bar, shown
+from datacollect.cli.showing import counted, progress_bar, shown
 from datacollect.cli.writing import ending_tidily, failing, written
 from datacollect.db import Database
 from datacollect.db.database import closing
@@ -115,10 +115,8 @@ async def _export_attachments(settings: Settings, database: Database, tenant: Te
     exporter = create_attachment_exporter(settings, database)
     with progress_bar(tenant, await exporter.expected(scope)) as progress:
         done = await exporter.export(scope, folder, progress=progress)
-    typer.echo(
-        f"{shown(tenant)}: {done.attachments:,} attachments, {done.files:,} files of {done.size_bytes:,} bytes",
-        err=True,
-    )
+    attachments, files = counted(done.attachments, "attachment"), counted(done.files, "file")
+    typer.echo(f"{shown(tenant)}: {attachments}, {files} of {done.size_bytes:,} bytes", err=True)
 
 
 @contextlib.contextmanager
