@@ -1,10 +1,12 @@
 from datetime import datetime
 
 import pytest
+import structlog
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import Unavailable
+from datacollect.logs import reason_of
 from tests.accounts import assert_refused
 
 pytestmark = pytest.mark.anyio
@@ -35,10 +37,13 @@ async def test_a_hub_without_its_database_is_degraded_but_alive(
     client: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     async def away() -> None:
-        raise Unavailable()
+        raise Unavailable() from ConnectionRefusedError("nobody listens there")
 
     monkeypatch.setattr(hub.db, "check", away)
-    answer = await client.get(path)
+    with structlog.testing.capture_logs() as lines:
+        answer = await client.get(path)
+    [said] = [line for line in lines if line["event"] == "request.refused"]
+    assert reason_of(said["exc_info"]) == "ConnectionRefusedError: nobody listens there"
     assert_refused(
         answer, 503, "The hub cannot reach its database just now. Try again in a moment.", "DATABASE_UNAVAILABLE"
     )

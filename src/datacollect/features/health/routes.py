@@ -28,9 +28,9 @@ _DEGRADED = errors(texts={503: "The database cannot be reached; `status` is `deg
 async def get_health(hub: CurrentHub) -> Health:
     try:
         await hub.db.check()
-    except Unavailable:
+    except Unavailable as away:
         timestamp = format_timestamp(hub.clock.now())
-        raise Unavailable(status="degraded", database="disconnected", timestamp=timestamp) from None
+        raise Unavailable(status="degraded", database="disconnected", timestamp=timestamp) from away
     return Health(timestamp=format_timestamp(hub.clock.now()))
 
 

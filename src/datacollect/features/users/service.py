@@ -133,7 +133,8 @@ class Page:
 async def ensure_first_admin(tx: Tx, *, email: str, password: str, strict: bool, now: Millis) -> bool:
     """Create the first administrator if there is none; True if it did. With one, the settings mean nothing.
 
-    `strict` as for `broken_password_rules`. Raises `StartupError` for a weak password, or when the e-mail belongs to an ordinary account.
+    `strict` as for `broken_password_rules`. Raises `StartupError` for a weak password, or when the e-mail belongs to an
+    ordinary account.
     """
     if await queries.count_admins(tx):
         return False
