@@ -25,21 +25,23 @@ _PATIENCE_SECONDS = 60
 _MARK = b"deadbeef"
 """Stands for eight digits of each guid, number and name in a body."""
 
-Send = Callable[[aiohttp.ClientSession], Any]
+Send = Callable[[aiohttp.ClientSession, Mapping[str, str]], Any]
 
 
 async def bulk(task: Mapping[str, Any]) -> dict[str, Any]:
-    """`task` has `url`, `headers`, `config_id`, `clients`, `seconds`, and `batch` to push or `cursors` and `limit` to pull."""
+    """`task` has `url`, `tokens`, one for each client, `config_id`, `seconds`, and `batch` to push or `cursors` and `limit` to
+    pull."""
     outcomes: Counter[str] = Counter()
     send = _pushing(task) if "batch" in task else _pulling(task)
     each = task["batch"] if "batch" in task else task["limit"]
     begun = time.perf_counter()
     deadline = begun + task["seconds"]
 
-    async def one(session: aiohttp.ClientSession) -> None:
+    async def one(session: aiohttp.ClientSession, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
         while time.perf_counter() < deadline:
             try:
-                async with send(session) as answer:
+                async with send(session, headers) as answer:
                     await answer.read()
                     outcomes[str(answer.status)] += 1
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -47,9 +49,9 @@ async def bulk(task: Mapping[str, Any]) -> dict[str, Any]:
 
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=timeout, headers=task["headers"], auto_decompress=False
+        connector=aiohttp.TCPConnector(limit=0), timeout=timeout, auto_decompress=False
     ) as session:
-        await asyncio.gather(*(one(session) for _ in range(task["clients"])))
+        await asyncio.gather(*(one(session, token) for token in task["tokens"]))
     seconds = time.perf_counter() - begun
     return {
         "seconds": round(seconds, 2),
@@ -71,12 +73,12 @@ def _pushing(task: Mapping[str, Any]) -> Send:
     template = push_body(events, task["config_id"]).data
     numbers, begin = itertools.count(), uuid.uuid4().int % 2**32
 
-    def send(session: aiohttp.ClientSession) -> Any:
+    def send(session: aiohttp.ClientSession, headers: Mapping[str, str]) -> Any:
         digits = f"{(begin + next(numbers)) % 2**32:08x}".encode()
         return session.post(
             f"{task['url']}/api/sync/push",
             data=template.replace(_MARK, digits),
-            headers={"Content-Type": "application/json"},
+            headers={**headers, "Content-Type": "application/json"},
         )
 
     return send
@@ -92,7 +94,7 @@ def _pulling(task: Mapping[str, Any]) -> Send:
             for cursor in task["cursors"]
         ]
     )
-    return lambda session: session.get(next(pages), headers={"Accept-Encoding": "gzip"})
+    return lambda session, headers: session.get(next(pages), headers={**headers, "Accept-Encoding": "gzip"})
 
 
 def main() -> None:

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from bench.checks import loss
 from bench.client import BenchError, HubClient, acknowledged
@@ -19,6 +21,7 @@ from bench.stats import Samples, rate
 
 FILL_BATCH = 1000
 _DEFAULT_HELD = 10_000
+_DEVICE_PASSWORD = "Measured-Stampede-7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,28 @@ async def fill(bench: Bench, config_id: str, size: int) -> Run:
     if size:
         say(f"filled {config_id}: {size} events in {run.seconds:.1f} s ({rate(size, run.seconds):.0f}/s)")
     return run
+
+
+async def device_tokens(bench: Bench, config_ids: Sequence[str], count: int) -> list[str]:
+    """Tokens of accounts of their own, who sync with these programs: of one account the hub works on few requests at once,
+    and lets others go before one who asks much."""
+    tokens = []
+    for number in range(count):
+        email = f"device-{number}-{config_ids[0]}@hub.example"
+        account = {
+            "email": email,
+            "password": _DEVICE_PASSWORD,
+            "role": "USER",
+            "tenantIds": list(config_ids),
+            "roleAssignments": [{"tenantId": config_id, "role": "enumerator"} for config_id in config_ids],
+        }
+        made = await bench.client.send("POST", "/api/users", msgspec.json.encode(account))
+        if made.outcome != "201":
+            raise BenchError(f"no account for a device: {made.outcome} {made.body[:200]!r}")
+        credentials = msgspec.json.encode({"email": email, "password": _DEVICE_PASSWORD})
+        answer = await bench.client.send("POST", "/api/users/login", credentials, signed=False)
+        tokens.append(msgspec.json.decode(answer.body)["token"])
+    return tokens
 
 
 def say(text: str) -> None:

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
+import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from bench.client import BenchError
+from bench.client import Answer, BenchError
 from bench.payload import EventMaker, push_body
-from bench.runner import Bench, fill, program, say
+from bench.runner import Bench, device_tokens, fill, program, say
 from bench.scenarios.reading import walk
 from bench.stats import Samples
 
@@ -63,6 +64,7 @@ async def bystander(bench: Bench) -> None:
             for task in _BULKS.values()
             if "limit" in task
         }
+        tokens = await device_tokens(bench, [read, written], _CLIENTS)
         maker = EventMaker(start=datetime.now(UTC))
         await bench.client.push(push_body([maker.create() for _ in range(20)], own))
         await _stand_by(bench, own, maker, _Phase(), 1)  # warm
@@ -71,7 +73,7 @@ async def bystander(bench: Bench) -> None:
             for name, phase in phases.items():
                 await bench.client.sign_in()
                 if name == "behind":  # of pushes as in the phase before the pulls, and nobody waits for it
-                    async with _bulk(bench, {"config_id": written, **_BULKS["push1000"]}, seconds, phase):
+                    async with _bulk(bench, tokens, {"config_id": written, **_BULKS["push1000"]}, seconds, phase):
                         pass
                 else:
                     await _settle(bench, seconds)
@@ -83,7 +85,7 @@ async def bystander(bench: Bench) -> None:
                     task = {"config_id": config_id, **_BULKS[name]}
                     if "limit" in task:
                         task["cursors"] = cursors[task["limit"]]
-                    async with _bulk(bench, task, seconds + until_busy, phase):
+                    async with _bulk(bench, tokens, task, seconds + until_busy, phase):
                         await asyncio.sleep(until_busy)
                         await _stand_by(bench, own, maker, phase, seconds)
                 used = meter.read()
@@ -125,29 +127,31 @@ def _cpu(used: Mapping[str, Any]) -> float | None:
     return found
 
 
-async def _stand_by(bench: Bench, config_id: str, maker: EventMaker, phase: _Phase, seconds: float) -> None:
-    """One request of each kind after the other, every 20 ms."""
-    client, deadline = bench.client, time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
+async def _stand_by(bench: Bench, own: str, maker: EventMaker, phase: _Phase, seconds: float) -> None:
+    """A request every 20 ms, of each kind in turn."""
+    ask: Mapping[str, Callable[[], Awaitable[Answer]]] = {
+        "check-token": lambda: bench.client.send("GET", "/api/users/check-token"),
+        "pull10": lambda: bench.client.pull(own, limit=10),
+        "push1": lambda: bench.client.push(push_body([maker.create()], own)),
+    }
+    deadline = time.perf_counter() + seconds
+    for kind in itertools.cycle(_KINDS):
         due = time.perf_counter() + _EVERY_SECONDS
-        answers = {
-            "check-token": await client.send("GET", "/api/users/check-token"),
-            "pull10": await client.pull(config_id, limit=10),
-            "push1": await client.push(push_body([maker.create()], config_id)),
-        }
-        for kind, answer in answers.items():
-            if answer.outcome != "200":
-                raise BenchError(f"{kind}: {answer.outcome} {answer.body[:200]!r}")
-            phase.samples[kind].add(answer.outcome, answer.seconds)
+        if due > deadline:
+            return
+        answer = await ask[kind]()
+        if answer.outcome != "200":
+            raise BenchError(f"{kind}: {answer.outcome} {answer.body[:200]!r}")
+        phase.samples[kind].add(answer.outcome, answer.seconds)
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
 @contextlib.asynccontextmanager
-async def _bulk(bench: Bench, task: Mapping[str, Any], seconds: float, phase: _Phase) -> AsyncIterator[None]:
-    """The others, until they have answers to all that they have sent."""
-    whole = {
-        "url": bench.options.url, "headers": dict(bench.client.signed), "clients": _CLIENTS, "seconds": seconds, **task
-    }  # fmt: skip
+async def _bulk(
+    bench: Bench, tokens: Sequence[str], task: Mapping[str, Any], seconds: float, phase: _Phase
+) -> AsyncIterator[None]:
+    """The others, one for each token, until they have answers to all that they have sent."""
+    whole = {"url": bench.options.url, "tokens": tokens, "seconds": seconds, **task}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.bulk", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

@@ -10,14 +10,12 @@ from typing import Any
 
 import msgspec
 
-from bench.client import BenchError
 from bench.machine import usage
 from bench.payload import EventMaker, create_bodies, push_body
-from bench.runner import Bench, say, store, work_side_by_side
+from bench.runner import Bench, device_tokens, say, store, work_side_by_side
 from bench.stats import Samples, percentile, rate
 
 _ACCOUNTS = 25
-_PASSWORD = "Measured-Stampede-7"
 _PUSHED = 3
 _CAPACITY_SECONDS = 10.0
 _LOAD = 0.7
@@ -57,7 +55,7 @@ async def stampede(bench: Bench) -> None:
     """--devices starting together: each pulls everything (--limit), then each pushes three events and pulls the rest,
     all in the same moment and, with --spread, one after another within so many seconds."""
     async with store(bench, bench.held) as filled:
-        tokens = await _sign_in(bench, filled.config_id, min(_ACCOUNTS, bench.options.devices))
+        tokens = await device_tokens(bench, [filled.config_id], min(_ACCOUNTS, bench.options.devices))
         devices = list(itertools.islice(itertools.cycle(tokens), bench.options.devices))
         for limit in bench.options.limit:
             await _cold(bench, filled.config_id, filled.size, devices, limit)
@@ -139,27 +137,6 @@ async def _end_of(bench: Bench, config_id: str) -> str:
         if page.nextCursor is None:
             return cursor
         cursor = page.nextCursor
-
-
-async def _sign_in(bench: Bench, config_id: str, count: int) -> list[str]:
-    """Tokens of accounts of their own: of one account, the hub works on few requests at once."""
-    tokens = []
-    for number in range(count):
-        email = f"device-{number}-{config_id}@hub.example"
-        account = {
-            "email": email,
-            "password": _PASSWORD,
-            "role": "USER",
-            "tenantIds": [config_id],
-            "roleAssignments": [{"tenantId": config_id, "role": "enumerator"}],
-        }
-        made = await bench.client.send("POST", "/api/users", msgspec.json.encode(account))
-        if made.outcome != "201":
-            raise BenchError(f"no account for a device: {made.outcome} {made.body[:200]!r}")
-        credentials = msgspec.json.encode({"email": email, "password": _PASSWORD})
-        answer = await bench.client.send("POST", "/api/users/login", credentials, signed=False)
-        tokens.append(msgspec.json.decode(answer.body)["token"])
-    return tokens
 
 
 async def soak(bench: Bench) -> None:
