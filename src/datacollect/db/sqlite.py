@@ -108,7 +108,7 @@ class _Group:
         self.has_long |= is_long
 
 
-class _Line(Waiting):
+class _Line(Waiting[TenantId | None]):
     """Those who wait for the writer, how many events each is about to append, and whose units take long."""
 
     def __init__(self) -> None:

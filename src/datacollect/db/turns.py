@@ -9,13 +9,14 @@ of their tenants in turn.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Hashable, Sequence
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from datacollect.kernel.ids import TenantId
 
 _T = TypeVar("_T")
+_Party = TypeVar("_Party", bound=Hashable)
 
 AT_ONCE = 40
 """Events, say: the slowest that is done to each takes about two milliseconds for so many."""
@@ -36,16 +37,16 @@ def is_much_beside(events: int, fewest: int) -> bool:
     return events >= MANY and events >= _MANY_TIMES * fewest
 
 
-class Waiting:
-    """Those who wait for a turn: of each tenant in the order in which they came, and the tenants in turn."""
+class Waiting(Generic[_Party]):
+    """Those who wait for a turn: of each party (tenants, say) in the order in which they came, and the parties in turn."""
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[TenantId | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._lines: OrderedDict[_Party, deque[asyncio.Future[None]]] = OrderedDict()
 
-    def join(self, tenant_id: TenantId | None) -> asyncio.Future[None]:
+    def join(self, party: _Party) -> asyncio.Future[None]:
         """A place in line; its turn has come when it is done."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(tenant_id, deque()).append(turn)
+        self._lines.setdefault(party, deque()).append(turn)
         return turn
 
     def __bool__(self) -> bool:
@@ -60,7 +61,7 @@ class Waiting:
         return False
 
     @property
-    def first(self) -> TenantId | None:
+    def first(self) -> _Party:
         """Whose turn is next, if anyone is in line."""
         return next(iter(self._lines))
 
@@ -69,16 +70,16 @@ class Waiting:
         """Likewise."""
         return self._lines[self.first][0]
 
-    def call_first(self) -> TenantId | None:
+    def call_first(self) -> _Party:
         """Whose turn has come now. Somebody is in line."""
-        tenant_id = self.first
-        self._lines[tenant_id].popleft().set_result(None)
-        return tenant_id
+        party = self.first
+        self._lines[party].popleft().set_result(None)
+        return party
 
-    def send_behind(self, tenant_id: TenantId | None) -> None:
+    def send_behind(self, party: _Party) -> None:
         """The others are next."""
-        if tenant_id in self._lines:
-            self._lines.move_to_end(tenant_id)
+        if party in self._lines:
+            self._lines.move_to_end(party)
 
 
 class _Turnstile:
@@ -86,8 +87,8 @@ class _Turnstile:
 
     def __init__(self, in_a_round: int) -> None:
         self._in_a_round = in_a_round
-        self._waiting = Waiting()
-        self._holding = Waiting()
+        self._waiting = Waiting[TenantId | None]()
+        self._holding = Waiting[TenantId | None]()
         self._is_turning = False
 
     async def pass_through(self, tenant_id: TenantId | None, *, holding: bool = False) -> None:

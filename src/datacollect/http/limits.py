@@ -17,7 +17,9 @@ from enum import Enum
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datacollect.http.errors import render
+from datacollect.http.fairness import FairTurns
 from datacollect.jobs import Visitors
+from datacollect.jobs.giving_way import Metered
 from datacollect.kernel.clock import Clock
 from datacollect.kernel.errors import DataCollectError, TooManyRequests, Unavailable
 from datacollect.kernel.rates import Allowance, Rate, Windows
@@ -244,6 +246,7 @@ class RequestLimits:
         self.signing_in = Gates(ADDRESS_SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
         self._hub = Gate(at_once, line=LINE, patience_seconds=PATIENCE_SECONDS)
         self._sign_ins = Gate(SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
+        self._fair = FairTurns()
         self._credentials: OrderedDict[int, None] = OrderedDict()
         per_minute = rates(requests_per_minute)
         self._by_account = _windows(per_minute, "account")
@@ -264,13 +267,29 @@ class RequestLimits:
             count.enter()
         try:
             await ticket.enter()
-            await self._app(scope, receive, ticket.sending(send))
+            await self._fairly(scope, receive, ticket.sending(send))
         except Refused as refused:
             await render(scope, refused.error)(scope, receive, send)
         finally:
             ticket.leave()
             for count in counts:
                 count.leave()
+
+    async def _fairly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = await self._fair.enter(self._caller(scope))
+        work = Metered(self._answer(scope, receive, send))
+        try:
+            await work
+        finally:
+            self._fair.leave(visit, work.seconds)
+
+    def _caller(self, scope: Scope) -> int | str:
+        """Whom what a request takes is counted for: it is not known yet whose it is, but whether these credentials were good."""
+        digest = hash(_authorization(scope))
+        return digest if digest in self._credentials else _origin(scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
     def remember(self, authorization: bytes) -> None:
         """These credentials were good: they are let through when others from their address are not any more."""
@@ -450,8 +469,7 @@ class Ticket:
         self._held.append(gate)
 
     def _origin(self) -> str:
-        client = self._scope.get("client")
-        return origin_of(client[0]) if client else "unknown"
+        return _origin(self._scope)
 
 
 def ticket_of(scope: Scope) -> Ticket | None:
@@ -471,6 +489,11 @@ def _authorization(scope: Scope) -> bytes:
     """The first, as it is for the guards of routes: else somebody could be one to them and another one here."""
     found: Iterator[bytes] = (value for name, value in scope["headers"] if name == b"authorization")
     return next(found, b"")
+
+
+def _origin(scope: Scope) -> str:
+    client = scope.get("client")
+    return origin_of(client[0]) if client else "unknown"
 
 
 def _is_of_a_provider(authorization: bytes) -> bool:

@@ -1,0 +1,164 @@
+"""Who asks little does not wait behind those who ask much.
+
+A process has one event loop, which eight devices that sync as fast as they are answered keep busy by themselves: each
+request of somebody else waits for a turn of all of theirs, again and again. So it is counted how long each caller has kept
+the loop lately, and as long as somebody is there who has kept it for little, only a few requests of those who have kept it
+for much are worked on at a time. The others wait, with nothing begun for them. When only those are there who ask as much as
+each other, nobody waits.
+"""
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from weakref import WeakKeyDictionary
+
+from datacollect.db.turns import Waiting
+
+AT_ONCE = 2
+"""Requests of those who ask much, beside somebody who asks little: one in the database, and one on the loop."""
+
+HALF_LIFE_SECONDS = 4.0
+"""What somebody has kept the loop for counts half as much after so long."""
+LITTLE_SECONDS = 0.1
+"""Of the loop, which is about a fiftieth of it for whoever goes on like that: they ask little, whoever else is there."""
+SHARE = 0.8
+"""Who has kept the loop for less than this part of what those who ask much have kept it for on the average asks little
+beside them."""
+BUSY_HALF_LIFE_SECONDS = 1.0
+BUSY_SHARE = 0.5
+"""Of its time, which the loop works on requests: with less, on a slow disk for one, nobody waits for it, and pushes are
+better committed together."""
+WINDOW_SECONDS = 0.1
+"""Somebody who asks little is there for so long after they have come: who has just been answered often asks again."""
+LEASE_SECONDS = 0.25
+"""Whoever takes longer is waiting for something else, a slow reader for one, and takes nobody's place meanwhile."""
+
+_LOOK_SECONDS = 0.02
+_MOST_CALLERS = 4096
+
+
+class Use:
+    """For how many seconds the loop was kept lately."""
+
+    __slots__ = ("_half_life_seconds", "_seconds", "_when")
+
+    def __init__(self, half_life_seconds: float, now: float) -> None:
+        self._half_life_seconds = half_life_seconds
+        self._seconds = 0.0
+        self._when = now
+
+    def add(self, seconds: float, now: float) -> None:
+        self._seconds = self.at(now) + seconds
+        self._when = now
+
+    def at(self, now: float) -> float:
+        return float(self._seconds * 0.5 ** ((now - self._when) / self._half_life_seconds))
+
+    def share(self, now: float) -> float:
+        """Of the time; it is about this when it has gone on for a while."""
+        return self.at(now) * math.log(2) / self._half_life_seconds
+
+
+class Visit:
+    """One request's stay."""
+
+    __slots__ = ("caller", "since", "used")
+
+    def __init__(self, caller: Hashable) -> None:
+        self.caller = caller
+        self.used = 0.0
+        """By its caller before it came, if they ask much."""
+        self.since = 0.0
+        """When it took a place, if it has one."""
+
+
+class FairTurns:
+    """Lets requests in. Whoever is in has to `leave`."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.perf_counter) -> None:
+        self._monotonic = monotonic
+        self._uses: OrderedDict[Hashable, Use] = OrderedDict()
+        """Of each caller, who came last at the end."""
+        self._busy = Use(BUSY_HALF_LIFE_SECONDS, monotonic())
+        self._inside: dict[Visit, None] = {}
+        """Those who have places, the longest first."""
+        self._waiting = Waiting[Hashable]()
+        self._turns = WeakKeyDictionary[asyncio.Future[None], Visit]()
+        self._many, self._used_by_many = 0, 0.0
+        """Visits of those who ask much, and what they had used in all."""
+        self._window_ends = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, caller: Hashable) -> Visit:
+        visit, now = Visit(caller), self._monotonic()
+        use = self._uses.get(caller)
+        used = 0.0 if use is None else use.at(now)
+        if self._is_little(used):
+            self._window_ends = now + WINDOW_SECONDS
+            return visit
+        visit.used = used
+        self._many += 1
+        self._used_by_many += used
+        if self._has_room():
+            self._let_in(visit)
+            return visit
+        turn = self._waiting.join(caller)
+        self._turns[turn] = visit
+        self._watch()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self.leave(visit, 0.0)
+            raise
+        return visit
+
+    def leave(self, visit: Visit, seconds: float) -> None:
+        """It is over, and has kept the loop for so long."""
+        self._note(visit.caller, seconds)
+        if visit.used:
+            self._many -= 1
+            self._used_by_many -= visit.used
+            self._inside.pop(visit, None)
+            self._call()
+
+    def _note(self, caller: Hashable, seconds: float) -> None:
+        now = self._monotonic()
+        self._busy.add(seconds, now)
+        use = self._uses.get(caller)
+        if use is None:
+            use = self._uses[caller] = Use(HALF_LIFE_SECONDS, now)
+            if len(self._uses) > _MOST_CALLERS:
+                self._uses.popitem(last=False)
+        use.add(seconds, now)
+        self._uses.move_to_end(caller)
+
+    def _is_little(self, used: float) -> bool:
+        return used < LITTLE_SECONDS or (self._many > 0 and used < SHARE * self._used_by_many / self._many)
+
+    def _has_room(self) -> bool:
+        now = self._monotonic()
+        return len(self._inside) < AT_ONCE or now > self._window_ends or self._busy.share(now) < BUSY_SHARE
+
+    def _let_in(self, visit: Visit) -> None:
+        visit.since = self._monotonic()
+        self._inside[visit] = None
+
+    def _call(self) -> None:
+        while self._waiting and self._has_room():
+            self._let_in(self._turns.pop(self._waiting.first_turn))
+            self._waiting.send_behind(self._waiting.call_first())
+
+    def _watch(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        long_ago = self._monotonic() - LEASE_SECONDS
+        while self._inside and (first := next(iter(self._inside))).since <= long_ago:
+            del self._inside[first]
+        self._call()
+        if self._waiting:
+            self._watch()

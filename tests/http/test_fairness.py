@@ -1,0 +1,276 @@
+"""Who asks little of the hub does not wait behind those who ask much."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datacollect.http.fairness import (
+    AT_ONCE,
+    BUSY_HALF_LIFE_SECONDS,
+    HALF_LIFE_SECONDS,
+    LEASE_SECONDS,
+    LITTLE_SECONDS,
+    WINDOW_SECONDS,
+    FairTurns,
+    Visit,
+)
+
+MUCH = 20 * LITTLE_SECONDS
+LITTLE = LITTLE_SECONDS / 10
+_PATIENCE_SECONDS = 10
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+    step: float = 0.0
+    """By which it goes on whenever somebody looks."""
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@dataclass
+class Door:
+    """Fair turns, and who is in and who waits."""
+
+    clock: Clock = field(default_factory=Clock)
+    inside: list[Visit] = field(default_factory=list)
+    waiting: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.turns = FairTurns(monotonic=self.clock)
+
+    async def used(self, caller: Hashable, seconds: float) -> None:
+        """The caller has been here a moment ago, and has kept the loop for so long."""
+        self.turns.leave(await self.turns.enter(caller), seconds)
+        self.clock.now += 2 * WINDOW_SECONDS
+
+    async def come(self, caller: Hashable) -> "asyncio.Task[None]":
+        async def enter() -> None:
+            self.inside.append(await self.turns.enter(caller))
+
+        task = asyncio.create_task(enter())
+        self.waiting.append(task)
+        await settle()
+        return task
+
+    async def go(self, visit: Visit, seconds: float = 0.0) -> None:
+        self.inside.remove(visit)
+        self.turns.leave(visit, seconds)
+        await settle()
+
+    def of(self, caller: Hashable) -> int:
+        return sum(visit.caller == caller for visit in self.inside)
+
+    async def close(self) -> None:
+        for task in self.waiting:
+            task.cancel()
+        await asyncio.gather(*self.waiting, return_exceptions=True)
+
+
+async def settle() -> None:
+    """Rounds of the loop enough for everybody who has been let in to go on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    made = Door()
+    yield made
+    await made.close()
+
+
+async def test_whoever_is_alone_is_not_held_up_however_much_they_ask(door: Door) -> None:
+    await door.used("office", MUCH)
+    for _ in range(20):
+        await door.come("office")
+    assert door.of("office") == 20
+
+
+async def test_those_who_ask_as_much_as_each_other_do_not_wait(door: Door) -> None:
+    for number in range(8):
+        await door.used(number, MUCH)
+    for number in range(8):
+        await door.come(number)
+    assert len(door.inside) == 8
+
+
+async def test_beside_somebody_who_asks_little_few_of_the_others_are_worked_on(door: Door) -> None:
+    for number in range(8):
+        await door.used(number, MUCH)
+    await door.come("agent")
+    for number in range(8):
+        await door.come(number)
+    assert door.of("agent") == 1
+    assert len(door.inside) == 1 + AT_ONCE
+
+
+async def test_whoever_asks_little_never_waits(door: Door) -> None:
+    for number in range(8):
+        await door.used(number, MUCH)
+        await door.come("agent")
+        await door.come(number)
+    for _ in range(10):
+        await door.come("another agent")
+    assert door.of("another agent") == 10
+
+
+async def test_one_who_goes_makes_room_for_the_next(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    for _ in range(AT_ONCE + 2):
+        await door.come("office")
+    for left in (2, 1, 0):
+        await door.go(next(visit for visit in door.inside if visit.caller == "office"))
+        assert door.of("office") == AT_ONCE - (left == 0)
+
+
+async def test_the_waiting_callers_are_let_in_in_turn(door: Door) -> None:
+    for caller in ("first", "greedy", "modest"):
+        await door.used(caller, MUCH)
+    await door.come("agent")
+    for _ in range(AT_ONCE):
+        await door.come("first")
+    for caller in ("greedy", "greedy", "greedy", "modest"):
+        await door.come(caller)
+    for _ in range(2):
+        await door.go(next(visit for visit in door.inside if visit.caller == "first"))
+    assert (door.of("greedy"), door.of("modest")) == (1, 1)
+
+
+async def test_who_asked_much_a_while_ago_asks_little_now(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.used("other", MUCH)
+    door.clock.now += 5 * HALF_LIFE_SECONDS
+    await door.used("other", MUCH)
+    await door.come("agent")
+    for caller in ("other", "other", "other", "office", "office", "office"):
+        await door.come(caller)
+    assert door.of("other") == AT_ONCE
+    assert door.of("office") == 3
+
+
+async def test_who_asks_less_than_the_others_goes_before_them(door: Door) -> None:
+    """Neither asks little by itself."""
+    await door.used("office", MUCH)
+    await door.used("smaller office", MUCH / 2)
+    for _ in range(10):
+        await door.used("office", 0.0)
+    for _ in range(3):
+        await door.come("office")
+    for _ in range(3):
+        await door.come("smaller office")
+    await door.come("office")
+    assert door.of("smaller office") == 3
+    assert door.of("office") == 3  # the last one waits
+
+
+async def test_when_nobody_who_asks_little_has_come_for_a_while_all_are_let_in(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(10)]
+    assert door.of("office") == AT_ONCE
+    door.clock.now += 2 * WINDOW_SECONDS
+    await asyncio.wait_for(asyncio.gather(*waiting), _PATIENCE_SECONDS)
+    assert door.of("office") == 10
+
+
+async def test_it_is_looked_for_them_until_they_are_in(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(10)]
+    door.clock.step = WINDOW_SECONDS / 5
+    await asyncio.wait_for(asyncio.gather(*waiting), _PATIENCE_SECONDS)
+
+
+async def test_on_a_loop_that_is_not_busy_nobody_waits(door: Door) -> None:
+    await door.used("office", MUCH)
+    door.clock.now += 2 * BUSY_HALF_LIFE_SECONDS
+    await door.come("agent")
+    for _ in range(10):
+        await door.come("office")
+    assert door.of("office") == 10
+
+
+async def test_who_takes_long_takes_nobodys_place(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(AT_ONCE + 1)]
+    door.clock.now += LEASE_SECONDS
+    await door.come("agent")
+    await asyncio.wait_for(waiting[-1], _PATIENCE_SECONDS)
+    assert door.of("office") == AT_ONCE + 1
+
+
+async def test_who_does_not_wait_any_more_is_forgotten(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(AT_ONCE + 2)]
+    waiting[AT_ONCE].cancel()
+    await settle()
+    await door.go(next(visit for visit in door.inside if visit.caller == "office"))
+    assert waiting[-1].done()
+    assert door.of("office") == AT_ONCE
+
+
+async def test_who_is_cancelled_when_their_turn_has_come_gives_it_on(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(AT_ONCE + 2)]
+    gone = next(visit for visit in door.inside if visit.caller == "office")
+    door.inside.remove(gone)
+    door.turns.leave(gone, 0.0)
+    waiting[AT_ONCE].cancel()  # its turn has just come
+    await settle()
+    assert waiting[-1].done()
+    assert door.of("office") == AT_ONCE
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["come", "go", "cancel", "later"]), st.integers(0, 5), st.sampled_from([LITTLE, MUCH])),
+    max_size=60,
+)
+
+
+@given(_STEPS)
+def test_nobody_is_forgotten_whatever_happens(steps: list[tuple[str, int, float]]) -> None:
+    asyncio.run(_live(steps))
+
+
+async def _live(steps: list[tuple[str, int, float]]) -> None:
+    door = Door()
+    acts: dict[str, Callable[[int, float], Any]] = {
+        "come": lambda number, _: door.come(number),
+        "go": lambda number, seconds: door.go(door.inside[number % len(door.inside)], seconds),
+        "cancel": lambda number, _: _cancelled(door.waiting[number % len(door.waiting)]),
+        "later": lambda number, _: _later(door, number * WINDOW_SECONDS / 4),
+    }
+    for act, number, seconds in steps:
+        if (act != "go" or door.inside) and (act != "cancel" or door.waiting):
+            await acts[act](number, seconds)
+    while door.inside:
+        await door.go(door.inside[0])
+    assert all(task.done() for task in door.waiting)
+    await door.used("office", MUCH)
+    await door.come("agent")
+    for _ in range(AT_ONCE + 1):
+        await door.come("office")
+    assert door.of("office") == AT_ONCE  # places are neither lost nor made
+    await door.close()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await settle()
+
+
+async def _later(door: Door, seconds: float) -> None:
+    door.clock.now += seconds
