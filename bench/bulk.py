@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from bench.client import loopback_url
+from bench.machine import go_as_others
 from bench.payload import EventMaker, push_body
 from bench.stats import rate
 
@@ -98,6 +99,7 @@ def _pulling(task: Mapping[str, Any]) -> Send:
 
 
 def main() -> None:
+    go_as_others()
     task = json.load(sys.stdin)
     task["url"] = loopback_url(task["url"])
     json.dump(asyncio.run(bulk(task)), sys.stdout)

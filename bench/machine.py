@@ -107,6 +107,23 @@ def machine_cpu_seconds() -> float:
     return (sum(ticks) - idle - waiting_for_disk) / _TICKS_PER_SECOND
 
 
+_FIRST, _AS_OTHERS = -10, 0
+"""Niceness."""
+
+
+def go_first() -> int:
+    """Have this process run as soon as it is ready, if we may; the niceness it has now."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def go_as_others() -> None:
+    """For the child of one that goes first."""
+    if os.getpriority(os.PRIO_PROCESS, 0) < _AS_OTHERS:
+        os.setpriority(os.PRIO_PROCESS, 0, _AS_OTHERS)
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields after the name, which may itself hold spaces and brackets; None when the process is gone."""
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from bench.client import Answer, BenchError
+from bench.machine import go_first
 from bench.payload import EventMaker, push_body
 from bench.runner import Bench, device_tokens, fill, program, say
 from bench.scenarios.reading import walk
@@ -52,6 +53,7 @@ async def bystander(bench: Bench) -> None:
     """Latency of a token check, a page of ten and a push of one, quiet, while eight clients push or pull in bulk, and
     while the hub works off what pushes have left."""
     seconds = min(bench.options.seconds, _LONGEST_SECONDS)
+    niceness = go_first()  # who asks is on another machine, and does not wait there for the hub's processor
     phases = {name: _Phase() for name in ("quiet", *_BULKS, "behind")}
     async with (
         program(bench, "bulk-read", **_CONFIG) as read,
@@ -90,7 +92,7 @@ async def bystander(bench: Bench) -> None:
                         await _stand_by(bench, own, maker, phase, seconds)
                 used = meter.read()
                 say(f"round {number + 1}, {name}: " + _line(phase) + f", hub {_cpu(used)} s of CPU")
-    _tell(bench, phases)
+    _tell(bench, phases, niceness)
 
 
 async def _settle(bench: Bench, seconds: float) -> None:
@@ -104,14 +106,14 @@ async def _settle(bench: Bench, seconds: float) -> None:
             return
 
 
-def _tell(bench: Bench, phases: Mapping[str, _Phase]) -> None:
+def _tell(bench: Bench, phases: Mapping[str, _Phase], niceness: int) -> None:
     quiet = {kind: found.summary()["latency_ms"] for kind, found in phases["quiet"].samples.items()}
     for name, phase in phases.items():
         for kind, found in phase.samples.items():
             told = found.summary()
             ratios = {share: round(told["latency_ms"][share] / quiet[kind][share], 2) for share in ("p50", "p95")}
             beside: dict[str, Any] = {} if name == "quiet" else {"ratio": ratios, "bulk": phase.bulks}
-            bench.report.add({"key": f"bystander/{name}/{kind}", **told, **beside})
+            bench.report.add({"key": f"bystander/{name}/{kind}", "driver_niceness": niceness, **told, **beside})
             if beside:
                 say(f"  {name}, {kind}: " + "  ".join(f"{share} x{ratio}" for share, ratio in ratios.items()))
 

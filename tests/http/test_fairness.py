@@ -14,14 +14,14 @@ from datacollect.http.fairness import (
     BUSY_HALF_LIFE_SECONDS,
     HALF_LIFE_SECONDS,
     LEASE_SECONDS,
-    LITTLE_SECONDS,
+    LITTLE,
     WINDOW_SECONDS,
     FairTurns,
     Visit,
 )
 
-MUCH = 20 * LITTLE_SECONDS
-LITTLE = LITTLE_SECONDS / 10
+MUCH = 2.0
+"""Seconds."""
 _PATIENCE_SECONDS = 10
 
 
@@ -141,9 +141,13 @@ async def test_the_waiting_callers_are_let_in_in_turn(door: Door) -> None:
         await door.come("first")
     for caller in ("greedy", "greedy", "greedy", "modest"):
         await door.come(caller)
+    let_in = []
     for _ in range(2):
-        await door.go(next(visit for visit in door.inside if visit.caller == "first"))
-    assert (door.of("greedy"), door.of("modest")) == (1, 1)
+        gone = next(visit for visit in door.inside if visit.caller != "agent")
+        before = list(door.inside)
+        await door.go(gone)
+        let_in += [visit.caller for visit in door.inside if visit not in before]
+    assert let_in == ["greedy", "modest"]
 
 
 async def test_who_asked_much_a_while_ago_asks_little_now(door: Door) -> None:
@@ -171,6 +175,34 @@ async def test_who_asks_less_than_the_others_goes_before_them(door: Door) -> Non
     await door.come("office")
     assert door.of("smaller office") == 3
     assert door.of("office") == 3  # the last one waits
+
+
+async def test_who_asked_a_little_all_along_goes_before_those_who_have_just_begun_to_ask_much(door: Door) -> None:
+    """What somebody keeps the loop for is judged by when they began."""
+    for _ in range(40):
+        await door.used("agent", 3 * LITTLE * 0.5)
+        door.clock.now += 0.5
+    for _ in range(5):
+        for number in range(10):
+            door.turns.leave(await door.turns.enter(number), 0.09 * 0.2)
+        door.clock.now += 0.2
+    for number in range(AT_ONCE):
+        await door.come(number)
+    for _ in range(3):
+        await door.come("agent")
+    await door.come(9)
+    assert door.of("agent") == 3
+    assert len(door.inside) == 3 + AT_ONCE
+
+
+async def test_one_request_is_not_yet_much(door: Door) -> None:
+    await door.used("office", MUCH)
+    for _ in range(AT_ONCE):
+        await door.come("office")
+    door.turns.leave(await door.turns.enter("newcomer"), 0.01)
+    for _ in range(3):
+        await door.come("newcomer")
+    assert door.of("newcomer") == 3
 
 
 async def test_when_nobody_who_asks_little_has_come_for_a_while_all_are_let_in(door: Door) -> None:
@@ -235,7 +267,9 @@ async def test_who_is_cancelled_when_their_turn_has_come_gives_it_on(door: Door)
 
 
 _STEPS = st.lists(
-    st.tuples(st.sampled_from(["come", "go", "cancel", "later"]), st.integers(0, 5), st.sampled_from([LITTLE, MUCH])),
+    st.tuples(
+        st.sampled_from(["come", "go", "cancel", "later"]), st.integers(0, 5), st.sampled_from([LITTLE / 10, MUCH])
+    ),
     max_size=60,
 )
 

@@ -16,18 +16,17 @@ from weakref import WeakKeyDictionary
 
 from datacollect.db.turns import Waiting
 
-AT_ONCE = 2
-"""Requests of those who ask much, beside somebody who asks little: one in the database, and one on the loop."""
+AT_ONCE = 1
+"""Requests of those who ask much, beside somebody who asks little."""
 
 HALF_LIFE_SECONDS = 4.0
 """What somebody has kept the loop for counts half as much after so long."""
-LITTLE_SECONDS = 0.1
-"""Of the loop, which is about a fiftieth of it for whoever goes on like that: they ask little, whoever else is there."""
-SHARE = 0.8
-"""Who has kept the loop for less than this part of what those who ask much have kept it for on the average asks little
-beside them."""
+LITTLE = 0.02
+"""Of the loop's time: who keeps it for less asks little, whoever else is there."""
+LITTLE_BESIDE = 0.8
+"""Of what those who ask much keep it for on the average: who keeps it for less asks little beside them."""
 BUSY_HALF_LIFE_SECONDS = 1.0
-BUSY_SHARE = 0.5
+BUSY_SHARE = 0.33
 """Of its time, which the loop works on requests: with less, on a slow disk for one, nobody waits for it, and pushes are
 better committed together."""
 WINDOW_SECONDS = 0.1
@@ -36,29 +35,35 @@ LEASE_SECONDS = 0.25
 """Whoever takes longer is waiting for something else, a slow reader for one, and takes nobody's place meanwhile."""
 
 _LOOK_SECONDS = 0.02
+_FORGOTTEN_SECONDS = 0.001
+_LEAST_AGE_SECONDS = 1.0
 _MOST_CALLERS = 4096
 
 
 class Use:
-    """For how many seconds the loop was kept lately."""
+    """Which part of the time the loop is kept."""
 
-    __slots__ = ("_half_life_seconds", "_seconds", "_when")
+    __slots__ = ("_half_life_seconds", "_seconds", "_since", "_when")
 
     def __init__(self, half_life_seconds: float, now: float) -> None:
         self._half_life_seconds = half_life_seconds
         self._seconds = 0.0
-        self._when = now
+        """As much as it was kept, the longer ago the less, at `_when`."""
+        self._since = self._when = now
 
     def add(self, seconds: float, now: float) -> None:
-        self._seconds = self.at(now) + seconds
-        self._when = now
-
-    def at(self, now: float) -> float:
-        return float(self._seconds * 0.5 ** ((now - self._when) / self._half_life_seconds))
+        before = self._at(now)
+        if before < _FORGOTTEN_SECONDS:
+            self._since = now - seconds
+        self._seconds, self._when = before + seconds, now
 
     def share(self, now: float) -> float:
-        """Of the time; it is about this when it has gone on for a while."""
-        return self.at(now) * math.log(2) / self._half_life_seconds
+        """Since it began to be kept, but not of less than a second: one request is not yet much."""
+        age = max(now - self._since, _LEAST_AGE_SECONDS) / self._half_life_seconds
+        return self._at(now) * math.log(2) / self._half_life_seconds / (1 - float(0.5**age))
+
+    def _at(self, now: float) -> float:
+        return float(self._seconds * 0.5 ** ((now - self._when) / self._half_life_seconds))
 
 
 class Visit:
@@ -69,7 +74,7 @@ class Visit:
     def __init__(self, caller: Hashable) -> None:
         self.caller = caller
         self.used = 0.0
-        """By its caller before it came, if they ask much."""
+        """Of the loop's time, by its caller before it came, if they ask much."""
         self.since = 0.0
         """When it took a place, if it has one."""
 
@@ -87,14 +92,14 @@ class FairTurns:
         self._waiting = Waiting[Hashable]()
         self._turns = WeakKeyDictionary[asyncio.Future[None], Visit]()
         self._many, self._used_by_many = 0, 0.0
-        """Visits of those who ask much, and what they had used in all."""
+        """Visits of those who ask much, and what their callers used in all."""
         self._window_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def enter(self, caller: Hashable) -> Visit:
         visit, now = Visit(caller), self._monotonic()
         use = self._uses.get(caller)
-        used = 0.0 if use is None else use.at(now)
+        used = 0.0 if use is None else use.share(now)
         if self._is_little(used):
             self._window_ends = now + WINDOW_SECONDS
             return visit
@@ -135,7 +140,7 @@ class FairTurns:
         self._uses.move_to_end(caller)
 
     def _is_little(self, used: float) -> bool:
-        return used < LITTLE_SECONDS or (self._many > 0 and used < SHARE * self._used_by_many / self._many)
+        return used < LITTLE or (self._many > 0 and used < LITTLE_BESIDE * self._used_by_many / self._many)
 
     def _has_room(self) -> bool:
         now = self._monotonic()
