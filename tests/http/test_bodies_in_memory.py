@@ -221,7 +221,7 @@ class Taker:
         self._may_take = asyncio.Semaphore(0)
         scope: Scope = {"type": "http", "method": "GET", "path": "/api/x", "query_string": b"", "headers": []}
         if account is not None:
-            scope["state"] = {"ticket": SimpleNamespace(account=account)}
+            scope["state"] = {"ticket": SimpleNamespace(account=account, body_bytes=0)}
         self.answering = asyncio.create_task(app(scope, self._receive, self._send))
 
     async def _receive(self) -> Message:

@@ -195,6 +195,19 @@ async def test_who_asked_a_little_all_along_goes_before_those_who_have_just_begu
     assert len(door.inside) == 3 + AT_ONCE
 
 
+async def test_large_bodies_count_for_more_than_they_keep_the_loop(door: Door) -> None:
+    await door.used("office", MUCH)
+    for caller, body_bytes in (("reads", 0), ("pushes", 5_000_000)):
+        for _ in range(5):
+            door.turns.leave(await door.turns.enter(caller), LITTLE / 10, body_bytes=body_bytes)
+    await door.come("office")
+    for _ in range(3):
+        await door.come("reads")
+        await door.come("pushes")
+    assert door.of("reads") == 3
+    assert door.of("pushes") == 0
+
+
 async def test_one_request_is_not_yet_much(door: Door) -> None:
     await door.used("office", MUCH)
     for _ in range(AT_ONCE):

@@ -267,7 +267,7 @@ class RequestLimits:
             count.enter()
         try:
             await ticket.enter()
-            await self._fairly(scope, receive, ticket.sending(send))
+            await self._fairly(ticket, scope, receive, ticket.sending(send))
         except Refused as refused:
             await render(scope, refused.error)(scope, receive, send)
         finally:
@@ -275,13 +275,13 @@ class RequestLimits:
             for count in counts:
                 count.leave()
 
-    async def _fairly(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _fairly(self, ticket: "Ticket", scope: Scope, receive: Receive, send: Send) -> None:
         visit = await self._fair.enter(self._caller(scope))
         work = Metered(self._answer(scope, receive, send))
         try:
             await work
         finally:
-            self._fair.leave(visit, work.seconds)
+            self._fair.leave(visit, work.seconds, body_bytes=ticket.body_bytes)
 
     def _caller(self, scope: Scope) -> int | str:
         """Whom what a request takes is counted for: it is not known yet whose it is, but whether these credentials were good."""
@@ -350,7 +350,9 @@ class Refused(Exception):
 class Ticket:
     """One request's way through the limits."""
 
-    __slots__ = ("_account_gate", "_address_gate", "_allowance", "_held", "_limits", "_scope", "account", "route_class")
+    __slots__ = (
+        "_account_gate", "_address_gate", "_allowance", "_held", "_limits", "_scope", "account", "body_bytes", "route_class"
+    )  # fmt: skip
 
     def __init__(self, limits: RequestLimits, scope: Scope) -> None:
         self.route_class = class_of(scope["path"])
@@ -359,6 +361,8 @@ class Ticket:
         self._held: list[Gate] = []
         self.account: str | None = None
         """Whose request it is, once that is known."""
+        self.body_bytes = 0
+        """That were held for it, once it is over."""
         self._account_gate: Gate | None = None
         self._address_gate: Gate | None = None
         self._allowance: Allowance | None = None

@@ -149,6 +149,9 @@ class Incoming:
     def end(self) -> None:
         """The request is over, and so nothing holds its body any more."""
         self._memory.give_back(self._held_bytes, self._holder)
+        ticket = ticket_of(self._scope)
+        if ticket is not None:
+            ticket.body_bytes += self._held_bytes
         self._held_bytes = 0
 
     def _begin(self) -> None:
