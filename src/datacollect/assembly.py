@@ -91,10 +91,11 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     )
     anchorer = Anchorer(settings.data_dir, clock)
     projections = [EntityProjection(FOLLOWERS, keeps_index=settings.search_index, ends=ended_within)]
+    visitors, working = Visitors(), Visitors()
     watcher = Watcher(database, clock, is_on=settings.duplicate_detection)
     store = event_store(database)
     sealer = Sealer(database, store)
-    indexer = Indexer(database, store, is_on=settings.search_index)
+    indexer = Indexer(database, store, is_on=settings.search_index, visitors=visitors)
     growth = _all([anchorer.committed, watcher.committed, sealer.committed, indexer.committed])
     log = EventLog(store, projections, clock, on_growth=growth)
     tokens = _tokens(settings, clock)
@@ -112,7 +113,6 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     couriers = open_couriers(settings, outgoing, clock)
     outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
-    visitors, working = Visitors(), Visitors()
     return Hub(
         settings=settings,
         clock=clock,

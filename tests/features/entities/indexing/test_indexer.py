@@ -8,15 +8,17 @@ import pytest
 from httpx2 import AsyncClient
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select
 
+from datacollect.assembly import event_store
 from datacollect.eventstore.tables import events, log_heads
 from datacollect.features.entities.finding import holding
 from datacollect.features.entities.finding.holding import Registers, Sought, may_hold
 from datacollect.features.entities.indexing.batches import list_changed
-from datacollect.features.entities.indexing.indexer import Indexer
+from datacollect.features.entities.indexing.indexer import ROWS_AT_ONCE, ROWS_BESIDE_OTHERS, Indexer
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_indexes, search_terms
 from datacollect.features.entities.tables import entities
 from datacollect.http.hub import Hub
+from datacollect.jobs import Visitors
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_event, make_program, push
@@ -141,6 +143,25 @@ async def test_entities_are_taken_by_what_they_hold_and_those_of_one_event_toget
         after = batch.through
     assert sum(taken) == 11
     assert taken[0] == 6 and max(taken[1:]) <= 3
+
+
+async def test_while_there_are_requests_fewer_rows_are_stored_at_a_time(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    scope = system_scope(TenantId(program))
+    await push(admin, program, *(make_event(entity=f"e-{n}", data={"name": f"Name number {n}"}) for n in range(200)))
+    visitors = Visitors()
+    indexer = Indexer(hub.db, event_store(hub.db), visitors=visitors)
+    made = await indexer.make_some(scope)
+    assert made is not None and len(made.rows) > ROWS_BESIDE_OTHERS + ROWS_AT_ONCE
+    visitors.enter()
+    await indexer.store_some(scope, made)
+    assert made.stored == ROWS_BESIDE_OTHERS
+    visitors.leave()
+    await indexer.store_some(scope, made)
+    assert made.stored == ROWS_BESIDE_OTHERS + ROWS_AT_ONCE
+    await indexer.store(scope, made)
+    assert await listed(admin, program, "Name number 77") == ["e-77"]
+    assert await count_terms(hub, scope) == len(made.rows)
 
 
 async def test_terms_of_what_was_lost_when_another_database_took_over_do_not_come_into_the_index(

@@ -37,6 +37,7 @@ from datacollect.features.entities.indexing.queries import (
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.indexing.terms import terms_of
 from datacollect.features.entities.rebuilt import expect_growth
+from datacollect.jobs.giving_way import Lookout, Visitors
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
@@ -47,6 +48,9 @@ MOST_AT_ONCE = 2000
 """Entities of one step: the more, the more of their rows are neighbours."""
 ROWS_AT_ONCE = 400
 """The log is held while they are stored, one or two milliseconds, and pushes wait for that."""
+ROWS_BESIDE_OTHERS = 80
+"""While there are requests. SQLite's thread waits for a busy loop again and again, and the log is held for ten times as
+long; so few are written on the loop."""
 _ROWS_OF_EVENT = 8
 """About as much work as to append an event."""
 _GATHERING_SECONDS = 0.2
@@ -89,12 +93,14 @@ class Indexer:
         is_on: bool = True,
         batch: int = MOST_AT_ONCE,
         rows_at_once: int = ROWS_AT_ONCE,
+        visitors: Visitors | None = None,
     ) -> None:
         self._database = database
         self._store = store
         self._is_on = is_on
         self._batch = batch
         self._rows_at_once = rows_at_once
+        self._lookout = None if visitors is None else Lookout(visitors)
         self._waiting: dict[TenantId, int] = {}
         """How far they were behind when they were last looked at."""
         self._turn = asyncio.Lock()
@@ -183,7 +189,7 @@ class Indexer:
 
     async def store_some(self, scope: TenantScope, made: Made) -> int | None:
         """The next of the rows; None if there are more."""
-        rows = min(self._rows_at_once, len(made.rows) - made.stored)
+        rows = min(self._rows_now(), len(made.rows) - made.stored)
         async with self._store.turn(scope), self._database.transaction(scope, events=1 + rows // _ROWS_OF_EVENT) as tx:
             await expect_growth(tx)
             head = await self._store.hold(tx, scope)
@@ -202,12 +208,17 @@ class Indexer:
             elif head.position > seen_at:
                 unchanged -= await changed_behind(tx, scope, seen_at)
             made.seen, made.unchanged = (head.position, head.chain_hash), unchanged
-            first, made.stored = made.stored, made.stored + self._rows_at_once
+            first, made.stored = made.stored, made.stored + rows
             await add_terms(tx, scope, [row for row in made.rows[first : made.stored] if row[2] in unchanged])
             if made.stored < len(made.rows):
                 return None
             await store_index(tx, scope, replace(state, indexed=made.through))
             return head.position - made.through
+
+    def _rows_now(self) -> int:
+        if self._lookout is not None and self._lookout.is_anybody_there():
+            return min(ROWS_BESIDE_OTHERS, self._rows_at_once)
+        return self._rows_at_once
 
 
 def _rest_at(behind: int) -> float:
