@@ -41,6 +41,7 @@ _LOOK_SECONDS = 0.02
 _FORGOTTEN_SECONDS = 0.001
 _LEAST_AGE_SECONDS = 1.0
 _MOST_CALLERS = 4096
+_LN_2 = math.log(2)
 
 
 class Use:
@@ -62,11 +63,13 @@ class Use:
 
     def share(self, now: float) -> float:
         """Since it began to be kept, but not of less than a second: one request is not yet much."""
-        age = max(now - self._since, _LEAST_AGE_SECONDS) / self._half_life_seconds
-        return self._at(now) * math.log(2) / self._half_life_seconds / (1 - float(0.5**age))
+        half_lives = max(now - self._since, _LEAST_AGE_SECONDS) / self._half_life_seconds
+        whole: float = 1 - 0.5**half_lives
+        return self._at(now) * _LN_2 / self._half_life_seconds / whole
 
     def _at(self, now: float) -> float:
-        return float(self._seconds * 0.5 ** ((now - self._when) / self._half_life_seconds))
+        left: float = 0.5 ** ((now - self._when) / self._half_life_seconds)
+        return self._seconds * left
 
 
 class Visit:

@@ -84,14 +84,15 @@ class Metered(Generic[R]):
     def __await__(self) -> Generator[Any, Any, R]:
         value, error = None, None
         while True:
-            self._begun = self._monotonic()
+            begun = self._begun = self._monotonic()
             try:
                 awaited = self._work.send(value) if error is None else self._work.throw(error)
             except StopIteration as end:
                 result: R = end.value
                 return result
             finally:
-                self._taken, self._begun = self.seconds, None
+                self._taken += self._monotonic() - begun
+                self._begun = None
             value, error = None, None
             try:
                 value = yield awaited
