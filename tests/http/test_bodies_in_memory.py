@@ -210,6 +210,30 @@ async def test_time_to_work_counts_from_the_last_piece_of_a_long_answer_that_was
     assert ended == ["whole"]
 
 
+async def test_a_ticket_tells_how_much_was_held_for_its_request() -> None:
+    ticket = SimpleNamespace(account="one", body_bytes=0)
+    pieces = iter([b"x" * 1000, b"y" * 500])
+
+    async def receive() -> Message:
+        piece = next(pieces)
+        return {"type": "http.request", "body": piece, "more_body": piece[:1] == b"x"}
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def send(message: Message) -> None:
+        pass
+
+    guard = RequestGuard(read, development=False, memory=BodyMemory(MIB))
+    scope: Scope = {
+        "type": "http", "method": "POST", "path": "/api/sync/push", "query_string": b"", "headers": [],
+        "state": {"ticket": ticket},
+    }  # fmt: skip
+    await guard(scope, receive, send)
+    assert ticket.body_bytes == 1500
+
+
 # -- what is answered
 
 

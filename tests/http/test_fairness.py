@@ -8,17 +8,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
 
 from datacollect.http.fairness import (
     AT_ONCE,
     BUSY_HALF_LIFE_SECONDS,
     HALF_LIFE_SECONDS,
     LEASE_SECONDS,
+    LINE,
     LITTLE,
+    MOST_AT_ONCE,
     WINDOW_SECONDS,
     FairTurns,
     Visit,
 )
+from datacollect.http.limits import RequestLimits, account_known, ticket_of
+from datacollect.jobs import Visitors
+from datacollect.kernel.clock import SystemClock
 
 MUCH = 2.0
 """Seconds."""
@@ -47,14 +53,26 @@ class Door:
     def __post_init__(self) -> None:
         self.turns = FairTurns(monotonic=self.clock)
 
+    async def asked(self, caller: Hashable, seconds: float, *, body_bytes: int = 0) -> None:
+        visit = await self.turns.enter(caller)
+        assert visit is not None
+        self.turns.leave(visit, seconds, body_bytes=body_bytes)
+
     async def used(self, caller: Hashable, seconds: float) -> None:
         """The caller has been here a moment ago, and has kept the loop for so long."""
-        self.turns.leave(await self.turns.enter(caller), seconds)
+        await self.asked(caller, seconds)
         self.clock.now += 2 * WINDOW_SECONDS
+        self.keep_busy()
+
+    def keep_busy(self) -> None:
+        """Somebody else's requests keep the loop."""
+        self.turns.leave(Visit("somebody else"), BUSY_HALF_LIFE_SECONDS)
 
     async def come(self, caller: Hashable) -> "asyncio.Task[None]":
         async def enter() -> None:
-            self.inside.append(await self.turns.enter(caller))
+            visit = await self.turns.enter(caller)
+            assert visit is not None
+            self.inside.append(visit)
 
         task = asyncio.create_task(enter())
         self.waiting.append(task)
@@ -90,9 +108,19 @@ async def door() -> AsyncIterator[Door]:
 
 async def test_whoever_is_alone_is_not_held_up_however_much_they_ask(door: Door) -> None:
     await door.used("office", MUCH)
-    for _ in range(20):
+    for _ in range(MOST_AT_ONCE):
         await door.come("office")
-    assert door.of("office") == 20
+    assert door.of("office") == MOST_AT_ONCE
+
+
+async def test_more_than_one_who_comes_could_wait_for_do_not_begin(door: Door) -> None:
+    """However many connections somebody has."""
+    await door.used("office", MUCH)
+    for _ in range(MOST_AT_ONCE + 1):
+        await door.come("office")
+    assert door.of("office") == MOST_AT_ONCE
+    await door.go(door.inside[0])
+    assert door.of("office") == MOST_AT_ONCE
 
 
 async def test_those_who_ask_as_much_as_each_other_do_not_wait(door: Door) -> None:
@@ -184,8 +212,9 @@ async def test_who_asked_a_little_all_along_goes_before_those_who_have_just_begu
         door.clock.now += 0.5
     for _ in range(5):
         for number in range(10):
-            door.turns.leave(await door.turns.enter(number), 0.09 * 0.2)
+            await door.asked(number, 0.09 * 0.2)
         door.clock.now += 0.2
+    door.keep_busy()
     for number in range(AT_ONCE):
         await door.come(number)
     for _ in range(3):
@@ -199,7 +228,7 @@ async def test_large_bodies_count_for_more_than_they_keep_the_loop(door: Door) -
     await door.used("office", MUCH)
     for caller, body_bytes in (("reads", 0), ("pushes", 5_000_000)):
         for _ in range(5):
-            door.turns.leave(await door.turns.enter(caller), LITTLE / 10, body_bytes=body_bytes)
+            await door.asked(caller, LITTLE / 10, body_bytes=body_bytes)
     await door.come("office")
     for _ in range(3):
         await door.come("reads")
@@ -212,7 +241,7 @@ async def test_one_request_is_not_yet_much(door: Door) -> None:
     await door.used("office", MUCH)
     for _ in range(AT_ONCE):
         await door.come("office")
-    door.turns.leave(await door.turns.enter("newcomer"), 0.01)
+    await door.asked("newcomer", 0.01)
     for _ in range(3):
         await door.come("newcomer")
     assert door.of("newcomer") == 3
@@ -223,9 +252,44 @@ async def test_when_nobody_who_asks_little_has_come_for_a_while_all_are_let_in(d
     await door.come("agent")
     waiting = [await door.come("office") for _ in range(10)]
     assert door.of("office") == AT_ONCE
+    await door.go(next(visit for visit in door.inside if visit.caller == "agent"))
+    door.keep_busy()
+    waiting.append(await door.come("office"))
+    assert door.of("office") == AT_ONCE
     door.clock.now += 2 * WINDOW_SECONDS
     await asyncio.wait_for(asyncio.gather(*waiting), _PATIENCE_SECONDS)
-    assert door.of("office") == 10
+    assert door.of("office") == 11
+
+
+async def test_one_who_asks_little_and_stays_long_is_not_waited_for(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    waiting = [await door.come("office") for _ in range(10)]
+    door.clock.now += LEASE_SECONDS + 2 * WINDOW_SECONDS
+    door.keep_busy()
+    await asyncio.wait_for(asyncio.gather(*waiting), _PATIENCE_SECONDS)
+
+
+async def test_who_has_stayed_long_and_goes_is_not_counted_any_more(door: Door) -> None:
+    await door.used("export", MUCH)
+    await door.come("export")
+    door.clock.now += 2 * LEASE_SECONDS
+    await door.used("office", MUCH)
+    await door.used("smaller office", MUCH / 8)
+    await door.go(next(visit for visit in door.inside if visit.caller == "export"))
+    await door.come("office")
+    await door.come("smaller office")
+    await door.come("office")
+    assert (door.of("smaller office"), door.of("office")) == (1, 1)
+
+
+async def test_one_long_request_does_not_make_the_loop_busy_for_long(door: Door) -> None:
+    await door.used("office", 100 * MUCH)
+    door.clock.now += 4 * BUSY_HALF_LIFE_SECONDS
+    await door.come("agent")
+    for _ in range(3):
+        await door.come("office")
+    assert door.of("office") == 3
 
 
 async def test_it_is_looked_for_them_until_they_are_in(door: Door) -> None:
@@ -236,13 +300,76 @@ async def test_it_is_looked_for_them_until_they_are_in(door: Door) -> None:
     await asyncio.wait_for(asyncio.gather(*waiting), _PATIENCE_SECONDS)
 
 
-async def test_on_a_loop_that_is_not_busy_nobody_waits(door: Door) -> None:
+async def test_while_the_loop_has_time_each_who_comes_lets_one_in(door: Door) -> None:
+    """A disk or a database is waited for then."""
     await door.used("office", MUCH)
-    door.clock.now += 2 * BUSY_HALF_LIFE_SECONDS
     await door.come("agent")
-    for _ in range(10):
+    for _ in range(5):
         await door.come("office")
-    assert door.of("office") == 10
+    assert door.of("office") == AT_ONCE
+    door.clock.now += 2 * BUSY_HALF_LIFE_SECONDS
+    await door.come("office")
+    assert door.of("office") == AT_ONCE + 1
+    await door.come("office")
+    assert door.of("office") == AT_ONCE + 2
+
+
+async def test_somebody_who_asks_little_is_there_as_long_as_they_are_answered(door: Door) -> None:
+    await door.used("office", MUCH)
+    await door.come("agent")
+    for _ in range(5):
+        await door.come("office")
+    door.clock.now += 1.5 * WINDOW_SECONDS
+    door.keep_busy()
+    await door.come("office")
+    assert door.of("office") == AT_ONCE
+
+
+async def test_a_long_stay_of_who_asked_much_makes_nobody_else_ask_little(door: Door) -> None:
+    await door.used("exports", 100 * MUCH)
+    await door.come("exports")
+    door.clock.now += 2 * LEASE_SECONDS
+    for number in range(8):
+        await door.used(number, MUCH)
+    await door.come("agent")
+    for number in range(8):
+        await door.come(number)
+    assert sum(door.of(number) for number in range(8)) == AT_ONCE
+
+
+async def test_nobody_passes_those_who_wait(door: Door) -> None:
+    await door.used("first", MUCH)
+    await door.used("second", MUCH)
+    await door.come("agent")
+    for _ in range(AT_ONCE):
+        await door.come("first")
+    waiting = await door.come("first")
+    await door.go(next(visit for visit in door.inside if visit.caller == "agent"))
+    door.clock.now += 2 * WINDOW_SECONDS
+    await door.come("second")
+    assert waiting.done()
+
+
+async def test_for_who_is_not_known_nobody_is_held_up(door: Door) -> None:
+    """Else anybody could slow down those who sync."""
+    await door.used("office", MUCH)
+    door.inside += filter(None, [await door.turns.enter("stranger", is_known=False)])
+    for _ in range(5):
+        await door.come("office")
+    assert (door.of("stranger"), door.of("office")) == (1, 5)
+
+
+async def test_too_long_a_line_of_one_caller_is_no_line_of_the_others(door: Door) -> None:
+    for caller in ("office", "other"):
+        await door.used(caller, MUCH)
+    await door.come("agent")
+    for _ in range(AT_ONCE + LINE):
+        await door.come("office")
+    assert await door.turns.enter("office") is None
+    await door.come("other")
+    for _ in range(2):
+        await door.go(next(visit for visit in door.inside if visit.caller == "office"))
+    assert door.of("other") == 1
 
 
 async def test_who_takes_long_takes_nobodys_place(door: Door) -> None:
@@ -250,7 +377,7 @@ async def test_who_takes_long_takes_nobodys_place(door: Door) -> None:
     await door.come("agent")
     waiting = [await door.come("office") for _ in range(AT_ONCE + 1)]
     door.clock.now += LEASE_SECONDS
-    await door.come("agent")
+    door.keep_busy()
     await asyncio.wait_for(waiting[-1], _PATIENCE_SECONDS)
     assert door.of("office") == AT_ONCE + 1
 
@@ -277,6 +404,89 @@ async def test_who_is_cancelled_when_their_turn_has_come_gives_it_on(door: Door)
     await settle()
     assert waiting[-1].done()
     assert door.of("office") == AT_ONCE
+
+
+# -- in front of the routes
+
+
+class House:
+    """The limits, and a route behind them that keeps the loop for as long as it is told, or until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go = asyncio.Event()
+        self.clock = Clock()
+        self.limits = RequestLimits(
+            self._route,
+            clock=SystemClock(),
+            requests_per_minute=0,
+            account_at_once=32,
+            at_once=500,
+            visitors=Visitors(),
+            working=Visitors(),
+            is_own_token=lambda _: True,
+            monotonic=self.clock,
+        )
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        token = scope["headers"][0][1].decode()
+        account = token.partition(" of ")[2]
+        await account_known(scope, account)
+        query = scope["query_string"].decode()
+        if query.startswith("body="):
+            ticket = ticket_of(scope)
+            assert ticket is not None
+            ticket.body_bytes = int(query.removeprefix("body="))
+        elif query == "fail":
+            raise ZeroDivisionError
+        elif query == "wait":
+            self.begun.append(account)
+            await self.go.wait()
+        else:
+            self.clock.now += float(query)
+
+    async def ask(self, token: str, query: str) -> None:
+        scope: Scope = {
+            "type": "http", "path": "/api/sync/pull", "method": "GET", "query_string": query.encode(),
+            "headers": [(b"authorization", f"{token}".encode())], "client": ("192.0.2.1", 1),
+        }  # fmt: skip
+        await self.limits(scope, _nothing_more, _nobody_reads)
+
+
+async def _nothing_more() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _nobody_reads(message: Message) -> None:
+    pass
+
+
+@pytest.mark.parametrize("bulk", ["0.015", "body=300000"])
+async def test_requests_of_an_account_are_let_in_by_what_its_requests_have_taken(bulk: str) -> None:
+    house = House()
+    tokens = [f"{number} of office" for number in range(30)]
+    for token in (*tokens, "0 of agent"):
+        await house.ask(token, "0")
+    for token in tokens:
+        await house.ask(token, bulk)
+    with pytest.raises(ZeroDivisionError):
+        await house.ask(tokens[0], "fail")
+    await house.ask("0 of agent", "0.001")
+    house.clock.now += 2 * WINDOW_SECONDS
+    await house.ask("stranger of nobody", "0.3")  # and so the loop is busy
+    asked = [asyncio.create_task(house.ask("another of nobody", "wait"))]
+    asked += [asyncio.create_task(house.ask(token, "wait")) for token in tokens[:2]]
+    await settle()
+    assert house.begun == ["nobody", "office", "office"]  # nobody whom the hub knows is there
+    asked.append(asyncio.create_task(house.ask("0 of agent", "wait")))
+    asked += [asyncio.create_task(house.ask(token, "wait")) for token in tokens]
+    await settle()
+    asked += [asyncio.create_task(house.ask("0 of agent", "wait")) for _ in range(3)]
+    await settle()
+    assert (house.begun.count("office"), house.begun.count("agent")) == (2, 4)
+    house.go.set()
+    await asyncio.wait_for(asyncio.gather(*asked), _PATIENCE_SECONDS)
+    assert house.begun.count("office") == 2 + len(tokens)
 
 
 _STEPS = st.lists(

@@ -49,6 +49,10 @@ class Waiting(Generic[_Party]):
         self._lines.setdefault(party, deque()).append(turn)
         return turn
 
+    def count(self, party: _Party) -> int:
+        """How many of a party are in line; among them who was cancelled and has not come to the front yet."""
+        return len(self._lines.get(party, ()))
+
     def __bool__(self) -> bool:
         """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""
         while self._lines:

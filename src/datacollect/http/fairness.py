@@ -17,7 +17,11 @@ from weakref import WeakKeyDictionary
 from datacollect.db.turns import Waiting
 
 AT_ONCE = 1
-"""Requests of those who ask much, beside somebody who asks little."""
+"""Requests of those who ask much, beside somebody who asks little and while the loop is busy."""
+MOST_AT_ONCE = 16
+"""Of them, if nobody who asks little is there: whoever comes then waits for those that have begun."""
+LINE = 512
+"""Requests of one caller that wait."""
 
 HALF_LIFE_SECONDS = 4.0
 """What somebody has kept the loop for counts half as much after so long."""
@@ -25,10 +29,10 @@ LITTLE = 0.02
 """Of the loop's time: who keeps it for less asks little, whoever else is there."""
 LITTLE_BESIDE = 0.8
 """Of what those who ask much keep it for on the average: who keeps it for less asks little beside them."""
-BUSY_HALF_LIFE_SECONDS = 1.0
-BUSY_SHARE = 0.33
-"""Of its time, which the loop works on requests: with less, on a slow disk for one, nobody waits for it, and pushes are
-better committed together."""
+BUSY_HALF_LIFE_SECONDS = 0.25
+BUSY_SHARE = 0.5
+"""Of its time, which the loop works on requests. With less it is a disk or a database that is waited for, and one request
+more is let in at a time."""
 WINDOW_SECONDS = 0.1
 """Somebody who asks little is there for so long after they have come: who has just been answered often asks again."""
 LEASE_SECONDS = 0.25
@@ -82,7 +86,7 @@ class Visit:
         self.used = 0.0
         """Of the loop's time, by its caller before it came, if they ask much."""
         self.since = 0.0
-        """When it took a place, if it has one."""
+        """When it was let in."""
 
 
 class FairTurns:
@@ -93,30 +97,38 @@ class FairTurns:
         self._uses: OrderedDict[Hashable, Use] = OrderedDict()
         """Of each caller, who came last at the end."""
         self._busy = Use(BUSY_HALF_LIFE_SECONDS, monotonic())
+        self._few: dict[Visit, None] = {}
+        """Those of who asks little that are in, the longest first."""
         self._inside: dict[Visit, None] = {}
-        """Those who have places, the longest first."""
+        """Likewise those of who asks much."""
         self._waiting = Waiting[Hashable]()
         self._turns = WeakKeyDictionary[asyncio.Future[None], Visit]()
         self._many, self._used_by_many = 0, 0.0
-        """Visits of those who ask much, and what their callers used in all."""
+        """Those of who asks much that are in or wait, and what their callers used in all."""
         self._window_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, caller: Hashable) -> Visit:
+    async def enter(self, caller: Hashable, *, is_known: bool = True) -> Visit | None:
+        """None if too many of the caller's wait already. For who is not known nobody is held up."""
         visit, now = Visit(caller), self._monotonic()
+        self._end_leases(now)
         use = self._uses.get(caller)
         used = 0.0 if use is None else use.share(now)
         if self._is_little(used):
-            self._window_ends = now + WINDOW_SECONDS
+            if is_known:
+                visit.since = now
+                self._few[visit] = None
             return visit
+        if self._waiting.count(caller) >= LINE:
+            return None
         visit.used = used
         self._many += 1
         self._used_by_many += used
-        if self._has_room():
-            self._let_in(visit)
-            return visit
         turn = self._waiting.join(caller)
         self._turns[turn] = visit
+        self._call()
+        if turn.done():
+            return visit
         self._watch()
         try:
             await turn
@@ -127,16 +139,18 @@ class FairTurns:
 
     def leave(self, visit: Visit, seconds: float, *, body_bytes: int = 0) -> None:
         """It is over, has kept the loop for so long, and had a body of so many bytes."""
+        now = self._monotonic()
         self._note(visit.caller, seconds, body_bytes * SECONDS_OF_BYTE)
-        if visit.used:
-            self._many -= 1
-            self._used_by_many -= visit.used
-            self._inside.pop(visit, None)
+        if visit in self._few:
+            del self._few[visit]
+            self._window_ends = now + WINDOW_SECONDS
+        elif visit.used:
+            self._forget(visit)
             self._call()
 
     def _note(self, caller: Hashable, seconds: float, elsewhere: float) -> None:
         now = self._monotonic()
-        self._busy.add(seconds, now)
+        self._busy.add(min(seconds, BUSY_HALF_LIFE_SECONDS), now)
         use = self._uses.get(caller)
         if use is None:
             use = self._uses[caller] = Use(HALF_LIFE_SECONDS, now)
@@ -148,18 +162,36 @@ class FairTurns:
     def _is_little(self, used: float) -> bool:
         return used < LITTLE or (self._many > 0 and used < LITTLE_BESIDE * self._used_by_many / self._many)
 
-    def _has_room(self) -> bool:
-        now = self._monotonic()
-        return len(self._inside) < AT_ONCE or now > self._window_ends or self._busy.share(now) < BUSY_SHARE
-
-    def _let_in(self, visit: Visit) -> None:
-        visit.since = self._monotonic()
-        self._inside[visit] = None
+    # -- those who ask much
 
     def _call(self) -> None:
-        while self._waiting and self._has_room():
-            self._let_in(self._turns.pop(self._waiting.first_turn))
-            self._waiting.send_behind(self._waiting.call_first())
+        """Let in as many as may come in now, and beside somebody who asks little one more if the loop has time."""
+        now = self._monotonic()
+        is_alone = not self._few and now > self._window_ends
+        most = MOST_AT_ONCE if is_alone else AT_ONCE
+        while self._waiting and len(self._inside) < most:
+            self._let_in(now)
+        if self._waiting and len(self._inside) < MOST_AT_ONCE and self._busy.share(now) < BUSY_SHARE:
+            self._let_in(now)
+
+    def _let_in(self, now: float) -> None:
+        visit = self._turns.pop(self._waiting.first_turn)
+        visit.since = now
+        self._inside[visit] = None
+        self._waiting.send_behind(self._waiting.call_first())
+
+    def _forget(self, visit: Visit) -> None:
+        self._many -= 1
+        self._used_by_many -= visit.used
+        visit.used = 0.0
+        self._inside.pop(visit, None)
+
+    def _end_leases(self, now: float) -> None:
+        long_ago = now - LEASE_SECONDS
+        while self._inside and (first := next(iter(self._inside))).since <= long_ago:
+            self._forget(first)
+        while self._few and (first := next(iter(self._few))).since <= long_ago:
+            del self._few[first]
 
     def _watch(self) -> None:
         if self._timer is None:
@@ -167,9 +199,7 @@ class FairTurns:
 
     def _look(self) -> None:
         self._timer = None
-        long_ago = self._monotonic() - LEASE_SECONDS
-        while self._inside and (first := next(iter(self._inside))).since <= long_ago:
-            del self._inside[first]
+        self._end_leases(self._monotonic())
         self._call()
         if self._waiting:
             self._watch()

@@ -9,6 +9,7 @@ what an address does while nobody knows whose it is: whoever sends or reads slow
 import asyncio
 import contextlib
 import functools
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,6 +235,7 @@ class RequestLimits:
         visitors: Visitors,
         working: Visitors,
         is_own_token: Callable[[str], bool],
+        monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`is_own_token`: whether the hub has made a token itself, and it has not run out."""
         self._app = app
@@ -246,8 +248,10 @@ class RequestLimits:
         self.signing_in = Gates(ADDRESS_SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
         self._hub = Gate(at_once, line=LINE, patience_seconds=PATIENCE_SECONDS)
         self._sign_ins = Gate(SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
-        self._fair = FairTurns()
-        self._credentials: OrderedDict[int, None] = OrderedDict()
+        self._monotonic = monotonic
+        self._fair = FairTurns(monotonic=monotonic)
+        self._credentials: OrderedDict[int, str] = OrderedDict()
+        """Those that were good, and whose they are."""
         per_minute = rates(requests_per_minute)
         self._by_account = _windows(per_minute, "account")
         self._by_address = {"public": Windows(PUBLIC), "open": _windows(per_minute, "open")}
@@ -276,26 +280,26 @@ class RequestLimits:
                 count.leave()
 
     async def _fairly(self, ticket: "Ticket", scope: Scope, receive: Receive, send: Send) -> None:
-        visit = await self._fair.enter(self._caller(scope))
-        work = Metered(self._answer(scope, receive, send))
+        account = self._credentials.get(hash(_authorization(scope)))
+        visit = await self._fair.enter(account or ticket.origin, is_known=account is not None)
+        if visit is None:
+            raise Refused(HubBusy())
+        work = Metered(self._answer(ticket, scope, receive, send), monotonic=self._monotonic)
         try:
             await work
         finally:
             self._fair.leave(visit, work.seconds, body_bytes=ticket.body_bytes)
 
-    def _caller(self, scope: Scope) -> int | str:
-        """Whom what a request takes is counted for: it is not known yet whose it is, but whether these credentials were good."""
-        digest = hash(_authorization(scope))
-        return digest if digest in self._credentials else _origin(scope)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, ticket: "Ticket", scope: Scope, receive: Receive, send: Send) -> None:
+        await ticket.enter_hub()
         await self._app(scope, receive, send)
 
-    def remember(self, authorization: bytes) -> None:
-        """These credentials were good: they are let through when others from their address are not any more."""
+    def remember(self, authorization: bytes, account: str) -> None:
+        """These credentials were good, for that account: they are let through when others from their address are not any
+        more."""
         digest = hash(authorization)  # keyed anew in each process, so nobody can make two of the same
         if digest not in self._credentials:
-            self._credentials[digest] = None
+            self._credentials[digest] = f"account {account}"  # no address
             if len(self._credentials) > _MOST_CREDENTIALS:
                 self._credentials.popitem(last=False)
 
@@ -383,11 +387,14 @@ class Ticket:
                 # Whose it is may stand in the body only: until that is there, it takes the places of its address.
                 await self._enter_address()
         elif self.route_class.limited is Limited.BY_ADDRESS:
-            self._allowance = self._limits.count_address(self.route_class, self._origin())
+            self._allowance = self._limits.count_address(self.route_class, self.origin)
             if self._allowance is not None and self._allowance.exceeded:
                 raise Refused(TooManyRequests(headers=self._allowance.headers()))
         if not self._awaits_account:
             await self._enter_address()
+
+    async def enter_hub(self) -> None:
+        """Raises `Refused`. Behind the fair turn: whoever waits for that takes no place of the hub's."""
         for gate in self._limits.gates_of(self.route_class):
             await self._pass(gate)
 
@@ -397,7 +404,7 @@ class Ticket:
             return
         self.account = account
         self._leave_address()
-        self._limits.remember(_authorization(self._scope))
+        self._limits.remember(_authorization(self._scope), account)
         if self.route_class.limited is Limited.BY_ACCOUNT:
             self._allowance = self._limits.count_account(account)
             if self._allowance is not None and self._allowance.exceeded:
@@ -437,14 +444,14 @@ class Ticket:
             self._account_gate = None
 
     async def _enter_address(self) -> None:
-        gate = self._gates_of_addresses().of(self._origin())
+        gate = self._gates_of_addresses().of(self.origin)
         if not gate.try_enter() and not await gate.enter():
             raise Refused(TooManyFromAddress(headers={"Retry-After": "1"}))
         self._address_gate = gate
 
     def _leave_address(self) -> None:
         if self._address_gate is not None:
-            self._gates_of_addresses().left(self._origin(), self._address_gate)
+            self._gates_of_addresses().left(self.origin, self._address_gate)
             self._address_gate = None
 
     def _gates_of_addresses(self) -> Gates:
@@ -457,13 +464,13 @@ class Ticket:
     def _answered(self, message: Message) -> None:
         # What fails on our side (a database or an identity provider that is away) is no fault of the caller's.
         if self._awaits_account and self.account is None and message["status"] < 500:
-            self._limits.count_failure(self._origin())
+            self._limits.count_failure(self.origin)
         if self._allowance is not None and message["status"] != TooManyRequests.status:
             told = [(name.lower().encode(), value.encode()) for name, value in self._allowance.headers().items()]
             message["headers"] = [*message.get("headers", ()), *told]
 
     def _refuse_strangers(self) -> None:
-        used_up = self._limits.failures(self._origin())
+        used_up = self._limits.failures(self.origin)
         if used_up is not None and not self._limits.trusts(_authorization(self._scope)):
             raise Refused(TooManyStrangers(headers=used_up.headers()))
 
@@ -472,8 +479,11 @@ class Ticket:
             raise Refused(HubBusy())
         self._held.append(gate)
 
-    def _origin(self) -> str:
-        return _origin(self._scope)
+    @property
+    def origin(self) -> str:
+        """Where it comes from."""
+        client = self._scope.get("client")
+        return origin_of(client[0]) if client else "unknown"
 
 
 def ticket_of(scope: Scope) -> Ticket | None:
@@ -493,11 +503,6 @@ def _authorization(scope: Scope) -> bytes:
     """The first, as it is for the guards of routes: else somebody could be one to them and another one here."""
     found: Iterator[bytes] = (value for name, value in scope["headers"] if name == b"authorization")
     return next(found, b"")
-
-
-def _origin(scope: Scope) -> str:
-    client = scope.get("client")
-    return origin_of(client[0]) if client else "unknown"
 
 
 def _is_of_a_provider(authorization: bytes) -> bool:
