@@ -37,7 +37,7 @@ from datacollect.features.sync.routes import MOST_AREAS
 from datacollect.features.tenants.config_schemas import MOST_ENTRIES, MOST_FORMS, MOST_SMALL
 from datacollect.features.tenants.findings import MOST_OF_A_KIND
 from datacollect.features.users.queries import MOST_BYTES as ACCOUNTS_BYTES
-from datacollect.http import guard, inflating, limits, multipart, protocol, receiving, upload
+from datacollect.http import fairness, guard, inflating, limits, multipart, protocol, receiving, upload
 from datacollect.http.limits import CLASSES
 from datacollect.http.sending import STALL_SECONDS
 from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, MOST_CONTAINERS
@@ -192,6 +192,13 @@ def _at_once() -> list[_Limit]:
         ),
         _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
         _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
+        _Limit(
+            "requests of accounts that keep the hub busy ([which](../decisions/0066-fair-turns.md)), per process",
+            f"{fairness.MOST_AT_ONCE}; {fairness.AT_ONCE}, while somebody else is there and the hub has no time for more;"
+            f" {fairness.LINE} more of each account wait",
+            "",
+            "503 `HUB_BUSY`",
+        ),
         _Limit(
             f"bodies in memory, and answers of more than {guard.COUNTED_BYTES // _MIB} MiB until they are read, per process",
             f"{_default('body_memory')} MiB",
