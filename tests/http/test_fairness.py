@@ -445,12 +445,24 @@ class House:
         else:
             self.clock.now += float(query)
 
-    async def ask(self, token: str, query: str) -> None:
-        scope: Scope = {
+    def _scope(self, token: str, query: str) -> Scope:
+        return {
             "type": "http", "path": "/api/sync/pull", "method": "GET", "query_string": query.encode(),
-            "headers": [(b"authorization", f"{token}".encode())], "client": ("192.0.2.1", 1),
+            "headers": [(b"authorization", token.encode())], "client": ("192.0.2.1", 1),
         }  # fmt: skip
-        await self.limits(scope, _nothing_more, _nobody_reads)
+
+    async def ask(self, token: str, query: str) -> None:
+        await self.limits(self._scope(token, query), _nothing_more, _nobody_reads)
+
+    async def refused(self, token: str) -> tuple[int, bytes]:
+        """The status of the answer, and its body."""
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.limits(self._scope(token, "wait"), _nothing_more, send)
+        return sent[0]["status"], sent[1]["body"]
 
 
 async def _nothing_more() -> Message:
@@ -487,6 +499,22 @@ async def test_requests_of_an_account_are_let_in_by_what_its_requests_have_taken
     house.go.set()
     await asyncio.wait_for(asyncio.gather(*asked), _PATIENCE_SECONDS)
     assert house.begun.count("office") == 2 + len(tokens)
+
+
+async def test_an_account_with_too_long_a_line_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datacollect.http.fairness.LINE", 2)
+    house = House()
+    for token in ("0 of office", "0 of agent"):
+        await house.ask(token, "0")
+    await house.ask("0 of office", "0.5")
+    asked = [asyncio.create_task(house.ask("0 of agent", "wait"))]
+    await settle()
+    asked += [asyncio.create_task(house.ask("0 of office", "wait")) for _ in range(AT_ONCE + 2)]
+    await settle()
+    status, body = await house.refused("0 of office")
+    assert (status, b"TOO_MANY_AT_ONCE" in body) == (429, True)
+    house.go.set()
+    await asyncio.wait_for(asyncio.gather(*asked), _PATIENCE_SECONDS)
 
 
 _STEPS = st.lists(

@@ -197,7 +197,7 @@ def _at_once() -> list[_Limit]:
             f"{fairness.MOST_AT_ONCE}; {fairness.AT_ONCE}, while somebody else is there and the hub has no time for more;"
             f" {fairness.LINE} more of each account wait",
             "",
-            "503 `HUB_BUSY`",
+            "429 `TOO_MANY_AT_ONCE`",
         ),
         _Limit(
             f"bodies in memory, and answers of more than {guard.COUNTED_BYTES // _MIB} MiB until they are read, per process",

@@ -34,7 +34,7 @@ BUSY_SHARE = 0.5
 """Of its time, which the loop works on requests. With less it is a disk or a database that is waited for, and one request
 more is let in at a time."""
 WINDOW_SECONDS = 0.1
-"""Somebody who asks little is there for so long after they have come: who has just been answered often asks again."""
+"""Somebody who asks little is there for so long after their answer: who has just been answered often asks again."""
 LEASE_SECONDS = 0.25
 """Whoever takes longer is waiting for something else, a slow reader for one, and takes nobody's place meanwhile."""
 

@@ -283,7 +283,8 @@ class RequestLimits:
         account = self._credentials.get(hash(_authorization(scope)))
         visit = await self._fair.enter(account or ticket.origin, is_known=account is not None)
         if visit is None:
-            raise Refused(HubBusy())
+            refused = TooManyFromAddress if account is None else TooManyAtOnce
+            raise Refused(refused(headers={"Retry-After": "1"}))
         work = Metered(self._answer(ticket, scope, receive, send), monotonic=self._monotonic)
         try:
             await work
