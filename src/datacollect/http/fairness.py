@@ -3,8 +3,8 @@
 A process has one event loop, which eight devices that sync as fast as they are answered keep busy by themselves: each
 request of somebody else waits for a turn of all of theirs, again and again. So it is counted how long each caller has kept
 the loop lately and, at a flat rate, the database. As long as somebody is there who has kept them for little, one request
-at a time is worked on of those who have kept them for much. The others wait, with nothing begun for them. When only those
-are there who ask as much as each other, nobody waits.
+at a time is let in of those who have kept them for much, and one more whenever the loop has time. The others wait, with
+nothing begun for them. When only those are there who ask as much as each other, nobody waits for anybody else.
 """
 
 import asyncio
@@ -140,7 +140,7 @@ class FairTurns:
     def leave(self, visit: Visit, seconds: float, *, body_bytes: int = 0) -> None:
         """It is over, has kept the loop for so long, and had a body of so many bytes."""
         now = self._monotonic()
-        self._note(visit.caller, seconds, body_bytes * SECONDS_OF_BYTE)
+        self._note(now, visit.caller, seconds, body_bytes * SECONDS_OF_BYTE)
         if visit in self._few:
             del self._few[visit]
             self._window_ends = now + WINDOW_SECONDS
@@ -148,8 +148,7 @@ class FairTurns:
             self._forget(visit)
             self._call()
 
-    def _note(self, caller: Hashable, seconds: float, elsewhere: float) -> None:
-        now = self._monotonic()
+    def _note(self, now: float, caller: Hashable, seconds: float, elsewhere: float) -> None:
         self._busy.add(min(seconds, BUSY_HALF_LIFE_SECONDS), now)
         use = self._uses.get(caller)
         if use is None:
