@@ -15,17 +15,17 @@ from datacollect.http.fairness import (
     BUSY_HALF_LIFE_SECONDS,
     HALF_LIFE_SECONDS,
     LEASE_SECONDS,
-    LINE,
     LITTLE,
     MOST_AT_ONCE,
     WINDOW_SECONDS,
     FairTurns,
     Visit,
 )
-from datacollect.http.limits import RequestLimits, account_known, ticket_of
+from datacollect.http.limits import ACCOUNT_LINE, RequestLimits, account_known, ticket_of
 from datacollect.jobs import Visitors
 from datacollect.kernel.clock import SystemClock
 
+LINE = 50
 MUCH = 2.0
 """Seconds."""
 _PATIENCE_SECONDS = 10
@@ -51,7 +51,7 @@ class Door:
     waiting: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.turns = FairTurns(monotonic=self.clock)
+        self.turns = FairTurns(line=LINE, monotonic=self.clock)
 
     async def asked(self, caller: Hashable, seconds: float, *, body_bytes: int = 0) -> None:
         visit = await self.turns.enter(caller)
@@ -350,15 +350,6 @@ async def test_nobody_passes_those_who_wait(door: Door) -> None:
     assert waiting.done()
 
 
-async def test_for_who_is_not_known_nobody_is_held_up(door: Door) -> None:
-    """Else anybody could slow down those who sync."""
-    await door.used("office", MUCH)
-    door.inside += filter(None, [await door.turns.enter("stranger", is_known=False)])
-    for _ in range(5):
-        await door.come("office")
-    assert (door.of("stranger"), door.of("office")) == (1, 5)
-
-
 async def test_too_long_a_line_of_one_caller_is_no_line_of_the_others(door: Door) -> None:
     for caller in ("office", "other"):
         await door.used(caller, MUCH)
@@ -485,11 +476,11 @@ async def test_requests_of_an_account_are_let_in_by_what_its_requests_have_taken
         await house.ask(tokens[0], "fail")
     await house.ask("0 of agent", "0.001")
     house.clock.now += 2 * WINDOW_SECONDS
-    await house.ask("stranger of nobody", "0.3")  # and so the loop is busy
+    await house.ask(tokens[0], "0.3")  # and so the loop is busy
     asked = [asyncio.create_task(house.ask("another of nobody", "wait"))]
     asked += [asyncio.create_task(house.ask(token, "wait")) for token in tokens[:2]]
     await settle()
-    assert house.begun == ["nobody", "office", "office"]  # nobody whom the hub knows is there
+    assert house.begun == ["nobody", "office", "office"]  # for somebody whom the hub does not know
     asked.append(asyncio.create_task(house.ask("0 of agent", "wait")))
     asked += [asyncio.create_task(house.ask(token, "wait")) for token in tokens]
     await settle()
@@ -501,20 +492,37 @@ async def test_requests_of_an_account_are_let_in_by_what_its_requests_have_taken
     assert house.begun.count("office") == 2 + len(tokens)
 
 
-async def test_an_account_with_too_long_a_line_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datacollect.http.fairness.LINE", 2)
+async def test_an_account_with_too_long_a_line_is_told_so() -> None:
+    house, asked = await busy_house()
+    asked += [asyncio.create_task(house.ask("0 of office", "wait")) for _ in range(AT_ONCE + 32 + ACCOUNT_LINE)]
+    await settle()
+    status, body = await house.refused("0 of office")
+    assert (status, b"TOO_MANY_AT_ONCE" in body) == (429, True)
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_many_who_come_with_new_tokens_through_one_address_are_all_let_in() -> None:
+    """As after a restart of the hub, when it knows none of them."""
+    house, asked = await busy_house()
+    await house.ask("0 of first", "0.5")
+    asked += [asyncio.create_task(house.ask(f"0 of phone-{number}", "wait")) for number in range(400)]
+    await settle()
+    assert sum(account.startswith("phone-") for account in house.begun) == 400
+    house.go.set()
+    await asyncio.wait_for(asyncio.gather(*asked), _PATIENCE_SECONDS)
+
+
+async def busy_house() -> tuple[House, "list[asyncio.Task[None]]"]:
+    """In which an office asks much, and an agent's request lasts."""
     house = House()
     for token in ("0 of office", "0 of agent"):
         await house.ask(token, "0")
     await house.ask("0 of office", "0.5")
     asked = [asyncio.create_task(house.ask("0 of agent", "wait"))]
     await settle()
-    asked += [asyncio.create_task(house.ask("0 of office", "wait")) for _ in range(AT_ONCE + 2)]
-    await settle()
-    status, body = await house.refused("0 of office")
-    assert (status, b"TOO_MANY_AT_ONCE" in body) == (429, True)
-    house.go.set()
-    await asyncio.wait_for(asyncio.gather(*asked), _PATIENCE_SECONDS)
+    return house, asked
 
 
 _STEPS = st.lists(

@@ -195,7 +195,7 @@ def _at_once() -> list[_Limit]:
         _Limit(
             "requests of accounts that keep the hub busy ([which](../decisions/0066-fair-turns.md)), per process",
             f"{fairness.MOST_AT_ONCE}; {fairness.AT_ONCE}, while somebody else is there and the hub has no time for more;"
-            f" {fairness.LINE} more of each account wait",
+            " as many of each account wait as wait anyway",
             "",
             "429 `TOO_MANY_AT_ONCE`",
         ),

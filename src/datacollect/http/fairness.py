@@ -20,8 +20,6 @@ AT_ONCE = 1
 """Requests of those who ask much, beside somebody who asks little and while the loop is busy."""
 MOST_AT_ONCE = 16
 """Of them, if nobody who asks little is there: whoever comes then waits for those that have begun."""
-LINE = 512
-"""Requests of one caller that wait."""
 
 HALF_LIFE_SECONDS = 4.0
 """What somebody has kept the loop for counts half as much after so long."""
@@ -92,7 +90,9 @@ class Visit:
 class FairTurns:
     """Lets requests in. Whoever is in has to `leave`."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, *, line: int, monotonic: Callable[[], float] = time.perf_counter) -> None:
+        """`line`: as many requests of one caller wait at most."""
+        self._line = line
         self._monotonic = monotonic
         self._uses: OrderedDict[Hashable, Use] = OrderedDict()
         """Of each caller, who came last at the end."""
@@ -108,18 +108,17 @@ class FairTurns:
         self._window_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, caller: Hashable, *, is_known: bool = True) -> Visit | None:
-        """None if too many of the caller's wait already. For who is not known nobody is held up."""
+    async def enter(self, caller: Hashable) -> Visit | None:
+        """None if too many of the caller's wait already."""
         visit, now = Visit(caller), self._monotonic()
         self._end_leases(now)
         use = self._uses.get(caller)
         used = 0.0 if use is None else use.share(now)
         if self._is_little(used):
-            if is_known:
-                visit.since = now
-                self._few[visit] = None
+            visit.since = now
+            self._few[visit] = None
             return visit
-        if self._waiting.count(caller) >= LINE:
+        if self._waiting.count(caller) >= self._line:
             return None
         visit.used = used
         self._many += 1

@@ -249,7 +249,7 @@ class RequestLimits:
         self._hub = Gate(at_once, line=LINE, patience_seconds=PATIENCE_SECONDS)
         self._sign_ins = Gate(SIGN_INS_AT_ONCE, line=SIGN_IN_LINE, patience_seconds=SIGN_IN_PATIENCE_SECONDS)
         self._monotonic = monotonic
-        self._fair = FairTurns(monotonic=monotonic)
+        self._fair = FairTurns(line=account_at_once + ACCOUNT_LINE, monotonic=monotonic)
         self._credentials: OrderedDict[int, str] = OrderedDict()
         """Those that were good, and whose they are."""
         per_minute = rates(requests_per_minute)
@@ -280,11 +280,15 @@ class RequestLimits:
                 count.leave()
 
     async def _fairly(self, ticket: "Ticket", scope: Scope, receive: Receive, send: Send) -> None:
+        """In its account's turn. Of credentials that have not been good yet nobody knows whose they are: they wait for nobody,
+        and nobody for them."""
         account = self._credentials.get(hash(_authorization(scope)))
-        visit = await self._fair.enter(account or ticket.origin, is_known=account is not None)
+        if account is None:
+            await self._answer(ticket, scope, receive, send)
+            return
+        visit = await self._fair.enter(account)
         if visit is None:
-            refused = TooManyFromAddress if account is None else TooManyAtOnce
-            raise Refused(refused(headers={"Retry-After": "1"}))
+            raise Refused(TooManyAtOnce(headers={"Retry-After": "1"}))
         work = Metered(self._answer(ticket, scope, receive, send), monotonic=self._monotonic)
         try:
             await work
@@ -300,7 +304,7 @@ class RequestLimits:
         more."""
         digest = hash(authorization)  # keyed anew in each process, so nobody can make two of the same
         if digest not in self._credentials:
-            self._credentials[digest] = f"account {account}"  # no address
+            self._credentials[digest] = account
             if len(self._credentials) > _MOST_CREDENTIALS:
                 self._credentials.popitem(last=False)
 
@@ -388,7 +392,7 @@ class Ticket:
                 # Whose it is may stand in the body only: until that is there, it takes the places of its address.
                 await self._enter_address()
         elif self.route_class.limited is Limited.BY_ADDRESS:
-            self._allowance = self._limits.count_address(self.route_class, self.origin)
+            self._allowance = self._limits.count_address(self.route_class, self._origin())
             if self._allowance is not None and self._allowance.exceeded:
                 raise Refused(TooManyRequests(headers=self._allowance.headers()))
         if not self._awaits_account:
@@ -445,14 +449,14 @@ class Ticket:
             self._account_gate = None
 
     async def _enter_address(self) -> None:
-        gate = self._gates_of_addresses().of(self.origin)
+        gate = self._gates_of_addresses().of(self._origin())
         if not gate.try_enter() and not await gate.enter():
             raise Refused(TooManyFromAddress(headers={"Retry-After": "1"}))
         self._address_gate = gate
 
     def _leave_address(self) -> None:
         if self._address_gate is not None:
-            self._gates_of_addresses().left(self.origin, self._address_gate)
+            self._gates_of_addresses().left(self._origin(), self._address_gate)
             self._address_gate = None
 
     def _gates_of_addresses(self) -> Gates:
@@ -465,13 +469,13 @@ class Ticket:
     def _answered(self, message: Message) -> None:
         # What fails on our side (a database or an identity provider that is away) is no fault of the caller's.
         if self._awaits_account and self.account is None and message["status"] < 500:
-            self._limits.count_failure(self.origin)
+            self._limits.count_failure(self._origin())
         if self._allowance is not None and message["status"] != TooManyRequests.status:
             told = [(name.lower().encode(), value.encode()) for name, value in self._allowance.headers().items()]
             message["headers"] = [*message.get("headers", ()), *told]
 
     def _refuse_strangers(self) -> None:
-        used_up = self._limits.failures(self.origin)
+        used_up = self._limits.failures(self._origin())
         if used_up is not None and not self._limits.trusts(_authorization(self._scope)):
             raise Refused(TooManyStrangers(headers=used_up.headers()))
 
@@ -480,9 +484,7 @@ class Ticket:
             raise Refused(HubBusy())
         self._held.append(gate)
 
-    @property
-    def origin(self) -> str:
-        """Where it comes from."""
+    def _origin(self) -> str:
         client = self._scope.get("client")
         return origin_of(client[0]) if client else "unknown"
 
