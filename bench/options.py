@@ -100,7 +100,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
-    second = _number(0.1, MAX_SECONDS)
+    second = _number(0.05, MAX_SECONDS)
     limits.add_argument("--seconds", type=second, default=60, help="one measurement at most (%(default)s)")
     limits.add_argument("--grace", type=second, default=15, help="more for what is under way then (%(default)s)")
     limits.add_argument("--request-timeout", type=second, default=60, help="one request at most (%(default)s)")
