@@ -114,6 +114,7 @@ class HubClient:
         signed: bool = True,
         headers: Mapping[str, str] | None = None,
         form: aiohttp.FormData | None = None,
+        unpacks: bool = True,
     ) -> Answer:
         """One timed request. `path` goes out as it is written, as the real clients put a cursor into it unescaped."""
         own = {**(self._signed if signed else {}), **(_JSON if body is not None else {}), **(headers or {})}
@@ -121,7 +122,12 @@ class HubClient:
         raw, begun = b"", time.perf_counter()
         try:
             async with self._session.request(
-                method, url, data=body if form is None else form, headers=own, allow_redirects=False
+                method,
+                url,
+                data=body if form is None else form,
+                headers=own,
+                allow_redirects=False,
+                auto_decompress=unpacks,
             ) as response:
                 raw = await response.read()
                 outcome = str(response.status)

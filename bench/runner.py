@@ -21,6 +21,9 @@ from bench.stats import Samples, rate
 
 FILL_BATCH = 1000
 _DEFAULT_HELD = 10_000
+_IDLE_SHARE = 0.1
+"""Of a core, which hub and database take together when there is nothing left to be done."""
+_MOST_SECONDS_TO_SETTLE = 90
 _DEVICE_PASSWORD = "Measured-Stampede-7"
 
 
@@ -193,6 +196,17 @@ async def fill(bench: Bench, config_id: str, size: int) -> Run:
     if size:
         say(f"filled {config_id}: {size} events in {run.seconds:.1f} s ({rate(size, run.seconds):.0f}/s)")
     return run
+
+
+async def settle(bench: Bench) -> None:
+    """Until what was pushed is indexed, sealed and looked at for duplicates: the database works longest for it."""
+    look = min(1.0, bench.options.seconds)
+    for _ in range(round(_MOST_SECONDS_TO_SETTLE / look)):
+        meter = bench.meter()
+        await asyncio.sleep(look)
+        used = meter.read()
+        if sum(used.get(part, {}).get("cpu_seconds", 0.0) for part in ("server", "database")) <= _IDLE_SHARE * look:
+            return
 
 
 async def device_tokens(bench: Bench, config_ids: Sequence[str], count: int) -> list[str]:

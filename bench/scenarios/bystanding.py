@@ -15,7 +15,7 @@ import msgspec
 from bench.client import Answer, BenchError
 from bench.machine import go_first
 from bench.payload import EventMaker, push_body
-from bench.runner import Bench, device_tokens, fill, program, say
+from bench.runner import Bench, device_tokens, fill, program, say, settle
 from bench.scenarios.reading import walk
 from bench.stats import Samples
 
@@ -24,9 +24,6 @@ _EVERY_SECONDS = 0.02
 _ROUNDS = 3
 _CLIENTS = 8
 _UNTIL_BUSY_SECONDS = 1.5
-_IDLE_SHARE = 0.1
-"""Of a core, which hub and database take together when there is nothing left to be done."""
-_MOST_SECONDS_TO_SETTLE = 90
 _LONGEST_SECONDS = 8
 _MOST_CURSORS = 200
 
@@ -78,7 +75,7 @@ async def bystander(bench: Bench) -> None:
                     async with _bulk(bench, tokens, {"config_id": written, **_BULKS["push1000"]}, seconds, phase):
                         pass
                 else:
-                    await _settle(bench, seconds)
+                    await settle(bench)
                 meter = bench.meter()
                 if name in ("quiet", "behind"):
                     await _stand_by(bench, own, maker, phase, seconds)
@@ -93,17 +90,6 @@ async def bystander(bench: Bench) -> None:
                 used = meter.read()
                 say(f"round {number + 1}, {name}: " + _line(phase) + f", hub {_cpu(used)} s of CPU")
     _tell(bench, phases, niceness)
-
-
-async def _settle(bench: Bench, seconds: float) -> None:
-    """Until what was pushed is indexed and sealed: the database works longest for it."""
-    look = min(1.0, seconds)
-    for _ in range(round(_MOST_SECONDS_TO_SETTLE / look)):
-        meter = bench.meter()
-        await asyncio.sleep(look)
-        used = meter.read()
-        if sum(used.get(part, {}).get("cpu_seconds", 0.0) for part in ("server", "database")) <= _IDLE_SHARE * look:
-            return
 
 
 def _tell(bench: Bench, phases: Mapping[str, _Phase], niceness: int) -> None:
