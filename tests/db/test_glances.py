@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import bindparam, column, select, table
 
 from datacollect.db import EVERY_TENANT
 from datacollect.db.database import closing
@@ -74,6 +75,33 @@ async def test_each_statement_of_a_glance_is_counted_once(database: SqliteDataba
             with pytest.raises(sqlite3.OperationalError, match="no such table"):
                 await view.fetch("SELECT * FROM nowhere")
     assert sent == ["SELECT 1", "SELECT y FROM t LIMIT 1", "SELECT * FROM nowhere"]
+
+
+async def test_a_glance_reads_statements_of_sqlalchemys_parts_too(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = table("t", column("x"), column("y"))
+    wanted = select(rows.c.x).where(rows.c.x > bindparam("after")).order_by(rows.c.x)
+    with database.statements.record() as sent:
+        async with database.glancing(EVERY_TENANT) as view:
+            found = await view.execute(wanted, {"after": 6})
+            # All of it is there: the reading has ended, and the log of the database can be tidied.
+            async with database.transaction(EVERY_TENANT) as tx:
+                await tx.run("INSERT INTO t VALUES (10, '')")
+            await database.tidy()
+            assert [row.x for row in found] == [7, 8, 9]
+            assert [row.x for row in await view.execute(wanted, {"after": 6})] == [7, 8, 9, 10]
+    assert sum(one.startswith("SELECT t.x") for one in sent) == 2
+
+
+async def test_a_thread_reads_statements_of_sqlalchemys_parts_while_somebody_is_in_the_way(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    rows = table("t", column("x"))
+    async with database.glancing(EVERY_TENANT) as view:
+        assert len((await view.execute(select(rows.c.x))).all()) == 10
+        database._bet.lose()
+        assert len((await view.execute(select(rows.c.x))).all()) == 10
 
 
 async def test_a_glance_of_a_database_that_is_closed_is_refused(database: SqliteDatabase) -> None:

@@ -11,7 +11,10 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Executable, FrozenResult, create_engine, exc
+from sqlalchemy.pool import StaticPool
 
 _T = TypeVar("_T")
 
@@ -56,6 +59,8 @@ class Glances:
         self._path = path
         self._bet = bet
         self._connection: sqlite3.Connection | None = None
+        self._core: Connection | None = None
+        """The same one, for statements that are made of SQLAlchemy's parts."""
 
     def try_to(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """What the work on the connection gives; None when it is better done in a thread: something else has the
@@ -64,12 +69,20 @@ class Glances:
             return None
         try:
             return self._bet.make(lambda: work(self._opened()))
-        except sqlite3.OperationalError:
+        except (sqlite3.OperationalError, exc.OperationalError):
             # Whatever it is: a thread waits for those who are in the way, and tells the rest.
             self._bet.lose()
             return None
 
+    def try_to_execute(self, statement: Executable, parameters: Any) -> FrozenResult[Any] | None:
+        """All rows of the statement; None likewise."""
+        return self.try_to(lambda opened: self._core_of(opened).execute(statement, parameters).freeze())
+
     def close(self) -> None:
+        if self._core is not None:
+            self._core.close()
+            self._core.engine.dispose()
+            self._core = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -83,3 +96,11 @@ class Glances:
                 opened.execute(pragma)
             self._connection = opened
         return self._connection
+
+    def _core_of(self, opened: sqlite3.Connection) -> Connection:
+        if self._core is None:
+            engine = create_engine(
+                "sqlite://", creator=lambda: opened, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
+            )
+            self._core = engine.connect()
+        return self._core

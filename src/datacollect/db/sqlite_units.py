@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 import msgspec
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, Result
 
 from datacollect.db.core import AsyncConnection
 from datacollect.db.database import Reading, StatementLog, Tx
@@ -67,14 +67,17 @@ class SqliteGlance(Reading):
     dialect = "sqlite"
 
     def __init__(self, glances: Glances, statements: StatementLog, reading: OpenReading) -> None:
-        # Without a connection of SQLAlchemy's: what needs one goes to a reader.
         self._glances = glances
         self._statements = statements
         self._reading = reading
 
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        async with self._reading() as view:
-            return await view.execute(statement, parameters)
+    async def execute(self, statement: Executable, parameters: Any = None) -> Result[Any]:
+        found = self._glances.try_to_execute(statement, parameters)
+        if found is None:
+            async with self._reading() as view:
+                return await view.execute(statement, parameters)
+        self._statements.add(statement)
+        return found()
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         found = self._glances.try_to(lambda opened: opened.execute(sql, parameters).fetchall())

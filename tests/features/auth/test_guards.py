@@ -1,12 +1,13 @@
 """Who passes the guards of staff and sync routes, and how fast a change of an account is felt."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.db import Database
 from datacollect.features.auth.errors import SelfServiceForbidden, UserGone
 from datacollect.features.auth.service import TokenAuthenticator
 from datacollect.http.hub import Hub
@@ -18,6 +19,7 @@ from tests.accounts import assert_refused, bearer, claims_of, login, make_person
 from tests.conftest import asgi_client, make_settings
 from tests.factories import make_program
 from tests.features.conftest import Alone, Installation
+from tests.gated import GatedDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -182,14 +184,31 @@ async def test_an_account_is_looked_up_once_a_second(
 async def test_a_change_during_a_look_up_is_not_lost(hub: Hub, admin: AsyncClient, client: AsyncClient) -> None:
     person = await make_person(admin)
     authorization = f"Bearer {(await login(client, person))['token']}"
-    guards = TokenAuthenticator(hub.db, hub.tokens, hub.clock)
+    gated = GatedDatabase(hub.db)
+    guards = TokenAuthenticator(cast(Database, gated), hub.tokens, hub.clock)
     looking = asyncio.create_task(guards.staff(authorization))
-    await asyncio.sleep(0)
+    await gated.has_read.wait()
+    # Made elsewhere in this process; what was read is of before.
     guards.forget(UserId(person.id))
-    await looking
-    with hub.db.statements.record() as statements:
-        await guards.staff(authorization)
-    assert len(statements) == 1
+    later = asyncio.create_task(guards.staff(authorization))
+    gated.may_go.set()
+    await asyncio.gather(looking, later)
+    assert gated.glances == 2, "who asks after the change is not told what was read before it"
+    await guards.staff(authorization)
+    assert gated.glances == 2, "what was read after it is remembered"
+
+
+async def test_all_who_ask_at_the_same_time_share_a_look_up(hub: Hub, admin: AsyncClient, client: AsyncClient) -> None:
+    person, other = await make_person(admin), await make_person(admin)
+    headers = [f"Bearer {(await login(client, one))['token']}" for one in (person, other)]
+    gated = GatedDatabase(hub.db)
+    guards = TokenAuthenticator(cast(Database, gated), hub.tokens, hub.clock)
+    looking = [asyncio.create_task(guards.staff(header)) for header in headers for _ in range(8)]
+    await gated.has_read.wait()
+    gated.may_go.set()
+    actors = await asyncio.gather(*looking)
+    assert gated.glances == 2
+    assert [actor.user_id for actor in actors] == [UserId(person.id)] * 8 + [UserId(other.id)] * 8
 
 
 async def test_the_guards_themselves_tell_a_citizen_from_a_stranger(hub: Hub) -> None:

@@ -1,6 +1,7 @@
 """The tenant directory."""
 
 import asyncio
+from typing import cast
 
 import pytest
 from httpx2 import AsyncClient
@@ -11,6 +12,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_program, new_id
+from tests.gated import GatedDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -38,15 +40,18 @@ async def test_strangers_cost_one_statement_too(hub: Hub, clock: TurnableClock) 
 
 
 async def test_a_change_during_a_lookup_is_not_lost(admin: AsyncClient, hub: Hub, clock: TurnableClock) -> None:
-    program = TenantId(await make_program(admin))
-    directory = CachedTenantDirectory(hub.db, clock)
-    lookup = asyncio.create_task(directory.find(program))
-    await asyncio.sleep(0)
+    program, gated = TenantId(await make_program(admin)), GatedDatabase(hub.db)
+    directory = CachedTenantDirectory(cast(Database, gated), clock)
+    lookups = [asyncio.create_task(directory.find(program)) for _ in range(5)]
+    await gated.has_read.wait()
+    assert gated.glances == 1, "they share one"
     directory.forget([program])
-    await lookup
-    with hub.db.statements.record() as statements:
-        await directory.find(program)
-    assert len(statements) == 1
+    later = asyncio.create_task(directory.find(program))
+    gated.may_go.set()
+    await asyncio.gather(*lookups, later)
+    assert gated.glances == 2, "who asks after the change is not told what was read before it"
+    await directory.find(program)
+    assert gated.glances == 2, "what was read after it is remembered"
 
 
 async def test_strangers_do_not_fill_the_memory(database: Database, clock: TurnableClock) -> None:

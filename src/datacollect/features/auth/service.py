@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from datacollect.db import Database, Reading, Tx
+from datacollect.db.flights import Flights
 from datacollect.features.auth import attempts, queries
 from datacollect.features.auth.attempts import Counted
 from datacollect.features.auth.errors import (
@@ -258,6 +259,7 @@ class TokenAuthenticator:
         self._database = database
         self._clock = clock
         self._callers: OrderedDict[tuple[UserId, str], _Caller] = OrderedDict()
+        self._flights = Flights[tuple[UserId, str], _Caller | None]()
         self._forgotten = 0
         self._tokens = tokens
 
@@ -297,6 +299,7 @@ class TokenAuthenticator:
         """The account, or one of its sign-ins, has just been changed here."""
         for key in [key for key in self._callers if key[0] == user_id]:
             del self._callers[key]
+        self._flights.forget()
         self._forgotten += 1
 
     async def _actor(self, claims: AccessClaims) -> Actor:
@@ -313,8 +316,11 @@ class TokenAuthenticator:
         held = self._callers.get(key)
         if held is not None and 0 <= now - held.read_at < _STALE_MILLIS:
             return held
-        forgotten = self._forgotten
-        async with self._database.reading() as view:
+        return await self._flights.join(key, partial(self._read_caller, *key, now))
+
+    async def _read_caller(self, user_id: UserId, family: str, now: Millis) -> "_Caller | None":
+        key, forgotten = (user_id, family), self._forgotten
+        async with self._database.glancing() as view:
             session = {"family": family, "signed_in": user_id, "now": now}
             found = await users.find_user_and(view, user_id, queries.IS_ALIVE, session)
         self._callers.pop(key, None)
