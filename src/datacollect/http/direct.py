@@ -1,7 +1,8 @@
-"""Routes that are asked so often that it matters who gathers their arguments.
+"""Routes that are asked so often that it matters who gathers their arguments, and who comes in between.
 
 FastAPI goes through the parameters of a route and of everything it depends on, for each request anew: a third of the CPU
-time of a small pull. A direct route is declared, described and guarded as any other; its function is called by one of ours.
+time of a small pull. A direct route is declared, described and guarded as any other; its function is called by one of ours,
+and if its path is written out, `Crossroads` calls that at once.
 """
 
 from collections.abc import Callable, Coroutine
@@ -28,4 +29,9 @@ def directly(handler: Handler) -> Callable[[_F], _F]:
 
 class DirectRoute(APIRoute):
     def get_route_handler(self) -> Handler:
-        return _handlers.get(self.endpoint) or super().get_route_handler()
+        return self.handler or super().get_route_handler()
+
+    @property
+    def handler(self) -> Handler | None:
+        """What handles the route's requests in place of FastAPI, if anything does."""
+        return _handlers.get(self.endpoint)
