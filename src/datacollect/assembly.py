@@ -16,6 +16,7 @@ from datacollect.eventstore.log import EventLog, OnGrowth
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.store import EventStore, Head
+from datacollect.eventstore.together import Together
 from datacollect.features.attachments.contents.collecting import CollectHandler
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.service import Keeper
@@ -118,7 +119,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         clock=clock,
         db=database,
         log=log,
-        pages=Pages(store, sealer),
+        together=Together(database, log),
+        pages=Pages(store, sealer, clock=clock),
         sealer=sealer,
         indexes=indexer,
         anchorer=anchorer,

@@ -24,10 +24,14 @@ from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
+from datacollect.testing.clock import TurnableClock
 from datacollect.testing.eventstore import append, event_at
 from datacollect.testing.simulation.rules import DelegatingStore
 
 pytestmark = pytest.mark.anyio
+
+VERSION = "1"
+"""Of the program's config."""
 
 LENGTH = 3 * SIZE + 137
 LIMITS = (1, 2, 9, 10, 99, 100, 137, SIZE - 1, SIZE, SIZE + 1, 1000, 2 * SIZE + 3, LENGTH, 5000)
@@ -79,7 +83,7 @@ async def expect_pages_of_the_table(
         for cursor, limit in itertools.product(cursors, LIMITS):
             after = await store.resolve(view, scope, cursor)
             expected = await store.read(view, scope, after=after, limit=limit, most_bytes=page_bytes)
-            page = await pages.read(view, scope, cursor, limit=limit)
+            page = await pages.read(view, scope, VERSION, cursor, limit=limit)
             assert bodies_of(page) == list(expected.bodies), (cursor, limit)
             assert (page.next_cursor, page.last_position, len(page)) == (
                 expected.next_cursor,
@@ -89,6 +93,10 @@ async def expect_pages_of_the_table(
             text = b",".join([*(part.text for part in page.sealed), *(body.encode() for body in page.bodies)])
             assert text.decode() == ",".join(expected.bodies)
             from_segments += sum(map(len, page.sealed))
+            again = pages.at_once(scope, VERSION, cursor, limit=limit)
+            if again is not None:
+                assert bodies_of(again) == list(expected.bodies), (cursor, limit)
+                assert (again.next_cursor, again.last_position) == (expected.next_cursor, expected.last_position)
     return from_segments
 
 
@@ -148,7 +156,7 @@ async def test_walking_through_the_log_gives_each_event_once_whatever_is_sealed_
     async with sealer.running():
         while True:
             async with database.reading(scope) as view:
-                page = await pages.read(view, scope, cursor, limit=7)
+                page = await pages.read(view, scope, VERSION, cursor, limit=7)
             seen += bodies_of(page)
             if len(seen) == 7 * 40:
                 await append(database, store, scope, [event_at(time) for time in range(SIZE)])
@@ -167,9 +175,9 @@ async def test_reading_what_is_not_sealed_has_it_sealed(database: Database, stor
     sealer = Sealer(database, store)
     pages = Pages(store, sealer)
     async with sealer.running(), database.reading(scope) as view:
-        assert not (await pages.read(view, scope, None, limit=1000)).sealed
+        assert not (await pages.read(view, scope, VERSION, None, limit=1000)).sealed
         await sealer.settle()
-        page = await pages.read(view, scope, None, limit=1000)
+        page = await pages.read(view, scope, VERSION, None, limit=1000)
     assert [(part.segment.number, len(part)) for part in page.sealed] == [(0, SIZE), (1, SIZE)]
 
 
@@ -216,12 +224,12 @@ async def test_a_log_that_took_the_place_of_another_gives_nothing_of_the_old_one
     scope = await new_log(database, store, range(SIZE))
     pages = Pages(store, await sealed(database, store, scope))
     async with database.reading(scope) as view:
-        assert (await pages.read(view, scope, None, limit=SIZE)).sealed
+        assert (await pages.read(view, scope, VERSION, None, limit=SIZE)).sealed
     # The head alone, so that what is left of the old log would be served if it could be.
     async with database.transaction(scope) as tx:
         await store.renew(tx, scope, epoch=new_guid(), position=SIZE)
     async with database.reading(scope) as view:
-        assert not (await pages.read(view, scope, None, limit=SIZE)).sealed
+        assert not (await pages.read(view, scope, VERSION, None, limit=SIZE)).sealed
 
 
 async def a_segment(database: Database, store: EventStore, scope: TenantScope) -> tuple[Segment, Run]:
@@ -250,15 +258,16 @@ async def lose(database: Database, scope: TenantScope, *, after: int) -> None:
 async def test_what_is_remembered_of_lost_events_is_not_served_in_the_place_of_new_ones(
     database: Database, store: EventStore
 ) -> None:
-    scope = await new_log(database, store, range(2 * SIZE + 5))
+    scope, clock = await new_log(database, store, range(2 * SIZE + 5)), TurnableClock()
     sealer = await sealed(database, store, scope)
-    pages = Pages(store, sealer)
+    pages = Pages(store, sealer, clock=clock)
     async with database.reading(scope) as view:
         rows = await store.read_rows(view, scope, after=0, limit=SIZE)
     cursors = [None, *(Cursor(rows[at].occurred_at, rows[at].guid) for at in (3, SIZE - 12, SIZE - 5))]
     assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > SIZE
     await lose(database, scope, after=SIZE - 10)
     await append(database, store, scope, [event_at(time) for time in range(SIZE, 3 * SIZE)])
+    clock.turn(seconds=1)
     await expect_pages_of_the_table(database, store, pages, scope, cursors)
     async with sealer.running():
         sealer.want(scope.tenant_id)
@@ -312,15 +321,68 @@ async def test_a_log_that_is_replaced_under_a_reader_is_read_from_its_beginning_
         cursor = Cursor(rows[reached - 1].occurred_at, rows[reached - 1].guid) if reached else None
         if is_remembered:
             replacing.epochs = 1
-            await pages.read(view, scope, None, limit=SIZE)
+            await pages.read(view, scope, VERSION, None, limit=SIZE)
             replacing.epochs = 0
     async with database.reading(scope) as view:
-        page = await pages.read(view, scope, cursor, limit=limit)
+        page = await pages.read(view, scope, VERSION, cursor, limit=limit)
     if is_remembered and reached == 0 and limit == SIZE:
         # All of it was there when the reader was told so: the page is that of the moment before.
         assert bodies_of(page) == [row.body for row in rows[:SIZE]]
     else:
         assert bodies_of(page) == [event.body() for event in new[:limit]]
+
+
+async def test_who_goes_on_within_a_second_is_answered_without_the_database(
+    database: Database, store: EventStore
+) -> None:
+    scope, clock = await new_log(database, store, range(2 * SIZE + 30)), TurnableClock()
+    pages = Pages(store, await sealed(database, store, scope), clock=clock)
+    async with database.reading(scope) as view:
+        rows = await store.read_rows(view, scope, after=0, limit=2 * SIZE + 30)
+        begun = (await pages.read(view, scope, VERSION, None, limit=2 * SIZE)).next_cursor
+        first = await pages.read(view, scope, VERSION, Cursor(rows[2].occurred_at, rows[2].guid), limit=100)
+    assert pages.at_once(scope, VERSION, None, limit=10) is None
+    cursor, seen = first.next_cursor, bodies_of(first)
+    while (page := pages.at_once(scope, VERSION, cursor, limit=100)) is not None:
+        seen += bodies_of(page)
+        cursor = page.next_cursor
+    # As far as the place of the first page told of segments: it began at the third event.
+    assert seen == [row.body for row in rows[3:403]]
+    assert pages.at_once(scope, VERSION, begun, limit=10) is None, "the rest is not sealed"
+
+
+async def test_nobody_is_answered_from_memory_after_a_second_nor_of_another_program(
+    database: Database, store: EventStore
+) -> None:
+    scope, clock = await new_log(database, store, range(2 * SIZE)), TurnableClock()
+    other = await new_log(database, store, range(2 * SIZE))
+    pages = Pages(store, await sealed(database, store, scope), clock=clock)
+    async with database.reading(scope) as view:
+        cursor = (await pages.read(view, scope, VERSION, None, limit=100)).next_cursor
+    clock.turn(seconds=0.6)
+    page = pages.at_once(scope, VERSION, cursor, limit=10)
+    assert page is not None
+    assert pages.at_once(other, VERSION, cursor, limit=10) is None
+    assert pages.at_once(scope, "made anew", cursor, limit=10) is None
+    clock.turn(seconds=0.4)
+    # Since the database was asked, not since the last page.
+    assert pages.at_once(scope, VERSION, cursor, limit=10) is None
+    assert pages.at_once(scope, VERSION, page.next_cursor, limit=10) is None
+    clock.turn(seconds=-2)
+    assert pages.at_once(scope, VERSION, cursor, limit=10) is None
+
+
+async def test_places_are_remembered_up_to_a_number(
+    database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_PLACES", 3)
+    scope = await new_log(database, store, range(SIZE))
+    pages, cursors = Pages(store, await sealed(database, store, scope)), list[Cursor | None]()
+    async with database.reading(scope) as view:
+        for limit in range(100, 105):
+            cursors.append((await pages.read(view, scope, VERSION, None, limit=limit)).next_cursor)
+    known = [pages.at_once(scope, VERSION, cursor, limit=1) is not None for cursor in cursors]
+    assert known == [False, False, True, True, True]
 
 
 async def test_a_reader_of_a_part_gets_nothing_of_a_log_that_is_replaced_and_comes_again(
@@ -381,7 +443,7 @@ async def test_one_tenants_segments_are_not_read_for_another(database: Database,
     pages = Pages(store, sealer)
     for scope, is_sealed in ((ours, True), (theirs, False)):
         async with database.reading(scope) as view:
-            assert bool((await pages.read(view, scope, None, limit=SIZE)).sealed) is is_sealed
+            assert bool((await pages.read(view, scope, VERSION, None, limit=SIZE)).sealed) is is_sealed
 
 
 def damaged(zero: Segment, one: Segment) -> list[Segment]:
@@ -421,7 +483,7 @@ async def test_damaged_segments_are_told_of_left_and_made_anew(database: Databas
             continue  # of other events: only `verify` can know
         async with sealer.running(), database.reading(scope) as view:
             with structlog.testing.capture_logs() as lines:
-                page = await Pages(store, sealer).read(view, scope, None, limit=1000)
+                page = await Pages(store, sealer).read(view, scope, VERSION, None, limit=1000)
                 await sealer.settle()
             assert bodies_of(page) == list(expected.bodies)
             assert page.next_cursor == expected.next_cursor
@@ -447,6 +509,12 @@ async def test_a_segment_that_is_missing_among_others_is_made_when_a_reader_meet
         await store.drop_segment(tx, scope, 1)
     pages = Pages(store, sealer)
     async with sealer.running(), database.reading(scope) as view:
-        assert [part.segment.number for part in (await pages.read(view, scope, None, limit=5000)).sealed] == [0]
+        assert [part.segment.number for part in (await pages.read(view, scope, VERSION, None, limit=5000)).sealed] == [
+            0
+        ]
         await sealer.settle()
-        assert [part.segment.number for part in (await pages.read(view, scope, None, limit=5000)).sealed] == [0, 1, 2]
+        assert [part.segment.number for part in (await pages.read(view, scope, VERSION, None, limit=5000)).sealed] == [
+            0,
+            1,
+            2,
+        ]

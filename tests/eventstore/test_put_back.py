@@ -85,7 +85,7 @@ class Place:
             most_pages -= 1
             assert most_pages, "the pull does not end"
             async with self.database.reading(scope) as view:
-                page = await self.pages.read(view, scope, parse_cursor(since), limit=PAGE)
+                page = await self.pages.read(view, scope, "1", parse_cursor(since), limit=PAGE)
             events = [msgspec.json.decode(body) for body in page.bodies]
             again += sum(event["guid"] in device.known for event in events)
             device.known.update(event["guid"] for event in events)

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Result, Select
 
 from datacollect.db.core import AsyncConnection
 from datacollect.db.portions import Portion, portion_from_core, portion_in_core
@@ -49,7 +49,7 @@ class Reading(ABC):
         self.connection = connection
         self._statements = statements
 
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Any = None) -> Result[Any]:
         """Run a Core statement; a list of parameter dicts runs it once for each."""
         self._statements.add(statement)
         return await self.connection.execute(statement, parameters)
@@ -86,6 +86,11 @@ class Tx(Reading):
         self._afterwards: list[Callable[[], None]] = []
         self.announced: set[str] = set()
         """What those are to be told of who follow it in this process, once the unit is on disk."""
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """As of a reading; the result also tells how many rows were changed."""
+        self._statements.add(statement)
+        return await self.connection.execute(statement, parameters)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the unit is on disk, and only then; it must neither wait nor raise.
@@ -147,6 +152,9 @@ class Database(ABC):
     """The hub's database. One per process."""
 
     dialect: Dialect
+
+    most_events_as_one: int
+    """What several append to one log at a time is worth being appended as one, up to so many events."""
 
     def __init__(self) -> None:
         self.statements = StatementLog()

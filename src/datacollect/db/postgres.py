@@ -185,6 +185,9 @@ class _Opened:
 class PostgresDatabase(Database):
     dialect = "postgresql"
 
+    most_events_as_one = 100
+    """Some milliseconds of work: a unit of the same tenant that is in line waits for them."""
+
     def __init__(
         self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10, row_level_security: bool = True
     ) -> None:

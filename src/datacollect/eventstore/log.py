@@ -4,10 +4,11 @@ More than `PART` events take several such turns under the one lock.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 
 from datacollect.db import Reading, Tx
 from datacollect.db.portions import Portion
@@ -66,7 +67,21 @@ PART = 2000
 """Events that are applied and stored at a time. What is made of them (states, terms of the index, rows) takes ten times
 the room of the events, and is let go with each part; they are in one transaction all the same."""
 
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one caller brings to a batch that several make up. `hashed` is what `hash_ahead` gave for the events."""
+
+    scope: TenantScope
+    events: Sequence[Event]
+    hashed: Sequence[EventHash]
+    device_id: str | None
+
+
 OnRejection = Callable[[Rejection], None]
+
+_Sender = tuple[str, str | None]
+"""Whose event it is, as `StoredEvent.actor` has it, and the device it came from."""
 
 OnGrowth = Callable[[TenantId, Head, Head], None]
 """Is told the tenant and its log's head before and after an append that has been committed."""
@@ -186,6 +201,7 @@ class EventLog:
         used up. Raises `BatchRejected` by default.
         """
         whole: Appended | None = None
+        sender = (scope.actor.event_user_id, device_id)
         for first in range(0, max(len(events), 1), PART):
             part = await self._append(
                 tx,
@@ -194,7 +210,7 @@ class EventLog:
                 events[first : first + PART],
                 first,
                 origin,
-                device_id,
+                repeat(sender),
                 refused or {},
                 on_rejection,
                 hashed if first == 0 else None,
@@ -202,6 +218,23 @@ class EventLog:
             whole = part if whole is None else whole.and_then(part)
         assert whole is not None
         return whole
+
+    async def append_together(self, tx: Tx, tenant: Tenant, shares: Sequence[Share]) -> Appended:
+        """Append what several callers bring, one after the other, as one batch of `PART` events at most; indexes count
+        through all of them.
+
+        What each may do has to be the same: they are of one role, and none is limited to a part of the tenant. Raises
+        `BatchRejected` for the first event that cannot be applied.
+        """
+        scope = shares[0].scope
+        if any(one.scope.reach.is_bounded or one.scope.tenant_id != tenant.id for one in shares):
+            raise ValueError("shares of one batch are of one tenant, and of callers who may write to all of it")
+        if any(one.scope.role is not scope.role for one in shares):
+            raise ValueError("shares of one batch are of callers of one role")
+        events = [event for one in shares for event in one.events]
+        senders = [(one.scope.actor.event_user_id, one.device_id) for one in shares for _ in one.events]
+        hashed = deque(hashed for one in shares for hashed in one.hashed)
+        return await self._append(tx, scope, tenant, events, 0, Origin.CLIENT, senders, {}, stop_at_first, hashed)
 
     async def _append(
         self,
@@ -211,7 +244,7 @@ class EventLog:
         events: Sequence[Event],
         first: int,
         origin: Origin,
-        device_id: str | None,
+        senders: Iterable[_Sender],
         refused: Mapping[int, EventRejected],
         on_rejection: OnRejection,
         hashed_ahead: deque[EventHash] | None,
@@ -221,10 +254,10 @@ class EventLog:
         opened = await self._store.open(tx, scope, [event.guid for event in events])
         now = max(self._clock.now(), opened.head.recorded_at)
         batch = _Batch(opened.head, dict(opened.known), now, first)
-        fresh = batch.fresh(events, hashes)
+        fresh = batch.fresh(events, hashes, senders)
         if not fresh:
             return batch.result
-        current = {index: self.upcasters.upcast(events[index]) for index, _ in fresh}
+        current = {index: self.upcasters.upcast(events[index]) for index, _, _ in fresh}
         for projection in self._projections:
             batch.runs.append(
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
@@ -232,7 +265,9 @@ class EventLog:
         while fresh:
             if len(fresh) % AT_ONCE == 0:
                 await others_turn(holding=True)
-            index, hashed = fresh.popleft()  # what was hashed of an event is let go with it: it is as long as the event
+            index, hashed, sender = (
+                fresh.popleft()
+            )  # what was hashed of an event is let go with it: it is as long as the event
             if first + index in refused:
                 batch.reject(index, events[index], hashed, refused[first + index], on_rejection)
                 continue
@@ -241,8 +276,7 @@ class EventLog:
                 events[index],
                 current[index],
                 hashed,
-                scope.actor.event_user_id,
-                device_id,
+                sender,
                 origin,
                 on_rejection,
             )
@@ -306,13 +340,15 @@ class _Batch:
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 
-    def fresh(self, events: Sequence[Event], hashes: deque[EventHash]) -> deque[tuple[int, EventHash]]:
+    def fresh(
+        self, events: Sequence[Event], hashes: deque[EventHash], senders: Iterable[_Sender]
+    ) -> deque[tuple[int, EventHash, _Sender]]:
         """The events the log does not hold yet, by index; echoes and reused guids are noted. Takes the hashes."""
-        found: deque[tuple[int, EventHash]] = deque()
-        for index, event in enumerate(events):
+        found: deque[tuple[int, EventHash, _Sender]] = deque()
+        for index, (event, sender) in enumerate(zip(events, senders, strict=False)):
             hashed = hashes.popleft()
             if not self._is_known(index, event, hashed):
-                found.append((index, hashed))
+                found.append((index, hashed, sender))
         return found
 
     def _is_known(self, index: int, event: Event, hashed: EventHash) -> bool:
@@ -331,8 +367,7 @@ class _Batch:
         event: Event,
         current: Event,
         hashed: EventHash,
-        actor: str,
-        device_id: str | None,
+        sender: _Sender,
         origin: Origin,
         on_rejection: OnRejection,
     ) -> None:
@@ -348,7 +383,7 @@ class _Batch:
         except EventRejected as reason:
             self._note_rejection(index, event, reason, on_rejection)
             return
-        self.result.stored.append(self._stored(event, hashed, context, actor, device_id))
+        self.result.stored.append(self._stored(event, hashed, context, sender))
         self.result.indexes.append(self._first + index)
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
@@ -356,12 +391,11 @@ class _Batch:
             context = Context(self._position + 1, self._recorded_at, Origin.SNAPSHOT)
             for run in self.runs:
                 run.apply(event, context)
-            self.result.snapshots.append(self._stored(event, hash_event(event), context, SYSTEM.label, None))
+            self.result.snapshots.append(self._stored(event, hash_event(event), context, (SYSTEM.label, None)))
 
-    def _stored(
-        self, event: Event, hashed: EventHash, context: Context, actor: str, device_id: str | None
-    ) -> StoredEvent:
+    def _stored(self, event: Event, hashed: EventHash, context: Context, sender: _Sender) -> StoredEvent:
         """The event as the next one of the log."""
+        actor, device_id = sender
         occurred_at, level = event.occurred_at, level_of(context.origin)
         self._position = context.position
         self._chain_hash = hashed.chained_to(self._chain_hash)

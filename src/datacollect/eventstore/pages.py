@@ -1,12 +1,16 @@
 """Pages of a whole log: from sealed segments as far as there are any, from the table behind them.
 
 The same events come in the same pages either way. Where the reader stands, in which history, and which segments there are
-of what comes next is asked of the database for every page, in one statement. So what is remembered here is never served
-for a log that has taken another one's place, nor when the database has lost events and given their positions to others.
+of what comes next is asked of the database in one statement. What it says is the truth for at most a second, as it is of
+who may read at all: a reader who goes on within it, and all whose pages lie in segments that are remembered, are answered
+without asking again. After that nothing is served that is of a log which another one has taken the place of, or of which
+the database has lost events and given their positions to others.
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import structlog
 
@@ -14,6 +18,7 @@ from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
+from datacollect.kernel.clock import Clock, Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -32,6 +37,17 @@ _BEHIND = (
     " `datacollect restored`: docs/how-to/restore-a-backup.md. If it was not, look for who else writes to it."
 )
 
+FRESH_MS = 1000
+_REMEMBERED_PLACES = 10_000
+
+
+class _Told(NamedTuple):
+    """A place, and when the database was asked."""
+
+    place: Place
+    when: Millis
+
+
 _Key = tuple[TenantId, int, bytes]
 """The digest is of what the segment holds, and the database says which one there is."""
 
@@ -39,6 +55,17 @@ _DAMAGED = (
     "Pulls get these events from the log, and the segment is made anew if SEAL_SEGMENTS is on. If it happens again,"
     " look for faults of the disk, and run `datacollect verify`."
 )
+
+
+class _Cut(NamedTuple):
+    """What segments have of a page."""
+
+    slices: Sequence[Slice]
+    after: int
+    """The last position of these."""
+    room: int
+    """Bytes for the rest of the page."""
+    is_full: bool
 
 
 class Pages:
@@ -51,46 +78,103 @@ class Pages:
         *,
         remembered_bytes: int = _REMEMBERED_BYTES,
         page_bytes: int = MOST_PAGE_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
+        self._clock = clock or SystemClock()
         self._sealer = sealer
         self._most_bytes = remembered_bytes
         self._page_bytes = page_bytes
         self._held_bytes = 0
         self._segments: OrderedDict[_Key, Segment] = OrderedDict()
         self._touched: OrderedDict[_Key, None] = OrderedDict()
+        self._places: OrderedDict[tuple[TenantId, str, Cursor], _Told] = OrderedDict()
+        """Of readers who were given these cursors a moment ago, by the version of the program's config."""
         self._ahead: set[str] = set()
         """Histories with readers ahead of them, which was said once."""
 
-    async def read(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, limit: int) -> Page:
+    def at_once(self, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page | None:
+        """The page, if nothing has to be asked for it: the reader was given this cursor less than a second ago, and all
+        of the page is remembered. `version` is that of the program's config: of a program that was made anew under an
+        old one's id it is another one.
+        """
+        told = None if cursor is None else self._places.get((scope.tenant_id, version, cursor))
+        if told is None or not 0 <= self._clock.now() - told.when < FRESH_MS:
+            return None
+        place = told.place
+        known = place.sealed or {}
+        last = (place.position + limit - 1) // SIZE
+        if last >= place.head // SIZE:
+            return None
+        found: dict[int, Segment] = {}
+        for number in range(place.position // SIZE, last + 1):
+            digest = known.get(number)
+            segment = self._remembered((scope.tenant_id, number, digest)) if digest else None
+            if segment is None:
+                return None
+            found[number] = segment
+        cut = self._cut(place, limit, found)
+        return self._whole_page(scope, version, told, cut) if cut.is_full else None
+
+    async def read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
         if cursor is None and limit < WORTH_FETCHING:
             return await self._store.read(view, scope, after=0, limit=limit, most_bytes=self._page_bytes)
+        when = self._clock.now()
         place = await self.locate(view, scope, cursor, reach=limit)
+        self._remember_place(scope, version, cursor, _Told(place, when))
         while True:
-            page = await self._page(view, scope, place, limit)
+            page = await self._page(view, scope, version, _Told(place, when), limit)
             if page.next_cursor is not None or page.last_position >= place.head:
                 return page
             # The log went further. Rows are missing, or it was purged since: another one may have taken its place.
+            when = self._clock.now()
             now = await self._store.locate(view, scope, cursor, reach=limit)
             if now.epoch == place.epoch:
                 return page
             place = now
 
-    async def _page(self, view: Reading, scope: TenantScope, place: Place, limit: int) -> Page:
+    async def _page(self, view: Reading, scope: TenantScope, version: str, told: _Told, limit: int) -> Page:
+        place = told.place
+        cut = self._cut(place, limit, await self._segments_for(view, scope, place, limit))
+        if cut.is_full:
+            return self._whole_page(scope, version, told, cut)
+        after, end = cut.after, place.position + limit
+        if after >= place.head:
+            return Page((), None, after, cut.slices)
+        rest = await self._store.read(
+            view, scope, after=after, limit=end - after, epoch=place.epoch, most_bytes=cut.room
+        )
+        return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, cut.slices)
+
+    def _cut(self, place: Place, limit: int, segments: Mapping[int, Segment]) -> "_Cut":
+        """As much of the page as is in these segments, with which it begins."""
         after, slices = place.position, list[Slice]()
         end, room = after + limit, self._page_bytes
-        for number, segment in (await self._segments_for(view, scope, place, limit)).items():
+        for number, segment in segments.items():
             part = segment.slice(after - number * SIZE, end - after, room)
             slices.append(part)
             after += len(part)
             room -= part.body_bytes
             if after == end or room <= 0:
-                return Page((), place.give_out(part.last), after, slices)
-        if after >= place.head:
-            return Page((), None, after, slices)
-        rest = await self._store.read(view, scope, after=after, limit=end - after, epoch=place.epoch, most_bytes=room)
-        return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, slices)
+                return _Cut(slices, after, room, is_full=True)
+        return _Cut(slices, after, room, is_full=False)
+
+    def _whole_page(self, scope: TenantScope, version: str, told: _Told, cut: "_Cut") -> Page:
+        """One that is full. Where its reader stands behind it need not be asked."""
+        cursor = told.place.give_out(cut.slices[-1].last)
+        self._remember_place(scope, version, cursor, _Told(replace(told.place, position=cut.after), told.when))
+        return Page((), cursor, cut.after, cut.slices)
+
+    def _remember_place(self, scope: TenantScope, version: str, cursor: Cursor | None, told: _Told) -> None:
+        """Keep it, if it is one at which a page can begin, and let go of those that were told longest ago."""
+        if cursor is None or not told.place.sealed:
+            return
+        key = (scope.tenant_id, version, cursor)
+        self._places[key] = told
+        self._places.move_to_end(key)
+        if len(self._places) > _REMEMBERED_PLACES:
+            self._places.popitem(last=False)
 
     async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
         """Where a reader with this cursor stands. Says so if that is ahead of the log, as after a restore."""

@@ -14,6 +14,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog, Rejection
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.sealer import Sealer
+from datacollect.eventstore.together import Together
 from datacollect.jobs import Visitors, Worker
 from datacollect.kernel.client_assertions import ClientKey
 from datacollect.kernel.clock import Clock, Millis
@@ -300,6 +301,7 @@ class Hub:
     clock: Clock
     db: Database
     log: EventLog
+    together: Together
     pages: Pages
     sealer: Sealer
     indexes: SearchIndexes

@@ -14,6 +14,7 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.segments import SIZE
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.testing.clock import TurnableClock
 from tests.accounts import login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_config, make_event, make_program, pull, pull_all, push
@@ -68,17 +69,23 @@ async def test_pages_are_the_same_compressed_and_not_sealed_and_not(admin: Async
 
 
 async def test_a_walk_by_ten_is_served_from_memory_after_its_second_page_of_each_segment(
-    admin: AsyncClient, hub: Hub
+    admin: AsyncClient, hub: Hub, clock: TurnableClock
 ) -> None:
     program = await make_program(admin)
     await fill(admin, hub, program, some_events(SIZE + 5))
-    cursor, counts = "", []
+    cursor, cursors, counts = "", [], list[int]()
     while cursor is not None:
+        cursors.append(cursor)
         with hub.db.statements.record() as statements:
             cursor = (await pull(admin, program, cursor)).json()["nextCursor"]
         counts.append(len(hot(statements)))
-    # From the beginning; then the first touch; then the segment is fetched; then it is there. The tail is the table's.
-    assert counts == [1, 2, 2, *[1] * 47, 2]
+    # From the beginning; then the first touch; then the segment is fetched; then it is there, and so is where the reader
+    # stands. The tail is the table's.
+    assert counts == [1, 2, 2, *[0] * 47, 2]
+    clock.turn(seconds=1)
+    with hub.db.statements.record() as statements:
+        await pull(admin, program, cursors[10])
+    assert len(hot(statements)) == 1  # whether all is as it was
 
 
 async def test_a_large_page_is_two_statements_and_one_more_for_what_is_not_sealed(admin: AsyncClient, hub: Hub) -> None:

@@ -14,7 +14,7 @@ from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushR
 from datacollect.features.sync.payload import Push, read_push_in_turns
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
-from datacollect.features.sync.service import PushResult
+from datacollect.features.sync.service import Mismatches, Prepared, PushResult
 from datacollect.http.body import ProgramBody, Sent, take_json
 from datacollect.http.current import CurrentHub, get_hub
 from datacollect.http.direct import DirectRoute, directly
@@ -132,10 +132,13 @@ async def pull_events(
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
     is_small = page_size <= SMALL_PAGE and not sync_scope.is_limited and not areas
-    async with (hub.db.glancing if is_small else hub.db.reading)(scope) as view:
-        page = await service.pull(
-            view, hub.log, hub.pages, scope, sync_scope, since, areas=areas, limit=page_size, now=hub.clock.now()
-        )
+    asked = (scope, tenant.version, sync_scope, since)
+    page = service.pull_at_once(hub.pages, *asked, areas=areas, limit=page_size)
+    if page is None:
+        async with (hub.db.glancing if is_small else hub.db.reading)(scope) as view:
+            page = await service.pull(
+                view, hub.log, hub.pages, *asked, areas=areas, limit=page_size, now=hub.clock.now()
+            )
     count = len(page)
     device.pulled(count, scope_hash=sync_scope.hash)
     if count:
@@ -219,9 +222,25 @@ async def push_events(
 async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
     """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
-    now, discarded = hub.clock.now(), frozenset[int]()
+    prepared = await service.prepare(hub.log, pushed)
+    if scope.reach.is_bounded or mismatches or not hub.together.is_small(prepared.weight):
+        return await _pushed_alone(hub, scope, tenant, prepared, mismatches, device_id)
+    async with hub.together.turn(tenant, prepared.share(scope, device_id), weight=prepared.weight) as kept:
+        if kept is not None:
+            return service.kept_together(prepared, kept)
+        return await _pushed_alone(hub, scope, tenant, prepared, mismatches, device_id)
+
+
+async def _pushed_alone(
+    hub: Hub,
+    scope: TenantScope,
+    tenant: Tenant,
+    prepared: Prepared,
+    mismatches: Mismatches,
+    device_id: str | None,
+) -> PushResult:
+    pushed, now, discarded = prepared.pushed, hub.clock.now(), frozenset[int]()
     while True:
-        prepared = await service.prepare(hub.log, pushed, discarded=discarded)
         try:
             async with hub.db.in_turn(scope, events=prepared.weight) as tx:
                 result = await service.push(
@@ -237,6 +256,7 @@ async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, de
             if discarded.issuperset(given_up):
                 raise
             discarded |= frozenset(given_up)
+            prepared = await service.prepare(hub.log, pushed, discarded=discarded)
 
 
 async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:

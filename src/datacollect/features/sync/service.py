@@ -10,9 +10,10 @@ from datacollect.db.turns import in_turns
 from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.integrity import EventHash
-from datacollect.eventstore.log import BatchRejected, EventLog, Rejection
+from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, Share
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
+from datacollect.eventstore.together import Kept
 from datacollect.features.forms.service import keep_findings, rejection, warning
 from datacollect.features.sync.errors import (
     DeviceIdRequired,
@@ -93,6 +94,10 @@ class Prepared:
     hashed: deque[EventHash]
     left_out: Sequence[int]
 
+    def share(self, scope: TenantScope, device_id: str | None) -> Share:
+        """As a part of a batch."""
+        return Share(scope, self.events, self.hashed, device_id)
+
     @property
     def weight(self) -> int:
         """How many events of the usual size are as much work."""
@@ -146,7 +151,7 @@ async def push(
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
     applied = len(appended.stored) + appended.known + len(prepared.left_out)
     warnings: list[Refused] = [(order[at], warning(mismatch)) for at, one in flagged for mismatch in one]
-    warnings += [(index, ReservedKeyIgnored(path=path)) for index in order for path in pushed.ignored.get(index, ())]
+    warnings += _reserved_keys(prepared)
     warnings += [(index, EventDiscarded()) for index in prepared.left_out]
     newest = max((event.occurred_at for event in appended.stored), default=None)
     if pushed.atomic:
@@ -157,11 +162,43 @@ async def push(
     return PushResult(applied, verdicts(failed, pushed.events), verdicts(warnings, pushed.events), refused, newest)
 
 
+def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
+    """What to tell of a push that was appended as one with others: nothing stood in its way."""
+    pushed = prepared.pushed
+    warnings = verdicts(_reserved_keys(prepared), pushed.events)
+    return PushResult(len(prepared.events), (), warnings, (), kept.newest)
+
+
+def _reserved_keys(prepared: Prepared) -> list[Refused]:
+    ignored = prepared.pushed.ignored
+    return [(index, ReservedKeyIgnored(path=path)) for index in prepared.order for path in ignored.get(index, ())]
+
+
+def pull_at_once(
+    pages: Pages,
+    scope: TenantScope,
+    version: str,
+    sync_scope: SyncScope,
+    since: str,
+    *,
+    areas: Sequence[str],
+    limit: int,
+) -> Page | None:
+    """As `pull`, if the database need not be asked; None if it has to be, or if the cursor is none."""
+    if sync_scope.is_limited or areas:
+        return None
+    try:
+        return pages.at_once(scope, version, parse_cursor(since), limit=limit)
+    except ValueError:
+        return None
+
+
 async def pull(
     view: Reading,
     log: EventLog,
     pages: Pages,
     scope: TenantScope,
+    version: str,
     sync_scope: SyncScope,
     since: str,
     *,
@@ -171,7 +208,7 @@ async def pull(
 ) -> Page:
     """The next events for a reader that has come as far as `since`. Raises `InvalidCursor`.
 
-    `areas` is the reader's own hint, empty for none: it narrows what is delivered, never widens.
+    `version` is that of the program's config. `areas` is the reader's own hint, empty for none: it narrows what is delivered, never widens.
     """
     try:
         cursor = parse_cursor(since)
@@ -180,7 +217,7 @@ async def pull(
     part = part_for(sync_scope, areas)
     begins = sync_scope.begins(now)
     if part.is_whole and begins is None:
-        return await pages.read(view, scope, cursor, limit=limit)
+        return await pages.read(view, scope, version, cursor, limit=limit)
     place = await pages.locate(view, scope, cursor)
     page = await read_part(view, log, scope, part, place=place, limit=limit, begins=begins)
     return replace(page, next_cursor=place.give_out(page.next_cursor))

@@ -371,6 +371,7 @@ class _CoreWire:
             core.log(),
             core.pages,
             self._scope,
+            world.tenant.version,
             everything,
             since,
             areas=(),
