@@ -10,16 +10,17 @@ was appends by themselves, as they would have without the others.
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+
+import structlog
 
 from datacollect.db import Database
 from datacollect.db.turns import MANY
 from datacollect.eventstore.log import Appended, BatchRejected, EventLog, Share
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import Role
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -27,7 +28,7 @@ from datacollect.kernel.tenancy import Tenant
 _TRIES = 2
 """Of a batch: once more without the one whose event could not be applied."""
 
-_logger = logging.getLogger(__name__)
+_log = structlog.get_logger(component="log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +116,16 @@ class Together:
                 try:
                     appended = await self._try(places)
                 except BatchRejected as batch:
-                    places.remove(_owner(places, batch.rejection.index))
+                    _take_out(places, batch.rejection.index)
                 except _Reused as reused:
-                    places.remove(_owner(places, reused.index))
+                    _take_out(places, reused.index)
                 else:
                     _tell(places, appended)
                     return
-        except Unavailable:
-            pass  # each will find out by themselves
+        except DataCollectError:
+            pass  # the database is away, or the program archived: each will find out by themselves
         except Exception:
-            _logger.warning("appends that were to be made as one are made one by one", exc_info=True)
+            _log.warning("appends.made_one_by_one", tenant_id=places[0].tenant.id, exc_info=True)
         finally:
             for place in places:
                 place.tell(None)
@@ -161,12 +162,14 @@ def _next_batch(line: deque[_Place], most_events: int) -> list[_Place]:
     return places
 
 
-def _owner(places: Sequence[_Place], index: int) -> _Place:
-    """Whose event has this index, counted through all."""
+def _take_out(places: list[_Place], index: int) -> None:
+    """Whoever's event has this index, counted through all: they go on by themselves."""
     for place in places:
         index -= len(place.share.events)
         if index < 0:
-            return place
+            places.remove(place)
+            place.tell(None)
+            return
     raise IndexError(index)
 
 
