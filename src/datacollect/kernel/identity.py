@@ -82,6 +82,10 @@ class Actor:
     """Whether the account has to get another password before it may do anything else."""
     session: str | None = None
     """The sign-in they speak from: the family of their tokens."""
+    _entered: "dict[tuple[TenantId, Action], TenantScope]" = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Where they have been let in. An actor does not change: an account that did is another one."""
 
     def __post_init__(self) -> None:
         if self.kind == "provider" and (self.is_admin or len(self.tenant_ids) != 1):
@@ -131,6 +135,12 @@ class Actor:
 
         Raises `TenantAccessDenied` for a stranger, `InsufficientRole` for a member whose role does not allow it.
         """
+        scope = self._entered.get((tenant_id, action))
+        if scope is None:
+            scope = self._entered[tenant_id, action] = self._enter(tenant_id, action)
+        return scope
+
+    def _enter(self, tenant_id: TenantId, action: Action) -> "TenantScope":
         role = self.role_in(tenant_id)
         if role is None:
             if tenant_id in self.tenant_ids:

@@ -1,7 +1,7 @@
 """Sync scopes: how much of a program a caller's device holds. Source: the contract's sync area, 2.3."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -108,8 +108,11 @@ class SyncScope:
         }
 
 
+UNLIMITED = SyncScope()
+
+
 def effective_scope(
-    policy: Mapping[str, Any] | None, assignments: Iterable[RoleAssignment], *, now: Millis
+    policy: Mapping[str, Any] | None, assignments: Collection[RoleAssignment], *, now: Millis
 ) -> SyncScope:
     """A program's policy narrowed by what one caller is assigned there.
 
@@ -117,6 +120,8 @@ def effective_scope(
     policy; the result may be an empty list, which delivers nothing. Time windows are always intersected, so an
     assignment can narrow the program's window but not widen it.
     """
+    if not policy and not assignments:
+        return UNLIMITED
     program = _scope_of(policy or {})
     mine = [_scope_of(_override(assignment)) for assignment in assignments]
     windows = [scope.time_window for scope in (program, *mine) if scope.time_window]
@@ -127,7 +132,7 @@ def effective_scope(
     )
 
 
-def united_reach(assignments: Iterable[RoleAssignment]) -> Reach:
+def united_reach(assignments: Collection[RoleAssignment]) -> Reach:
     """What a person's assignments in one program let them touch together; everything without any."""
     return effective_scope(None, assignments, now=Millis(0)).reach
 

@@ -103,8 +103,12 @@ async def test_what_waits_is_one_batch_under_each_senders_own_name(admin: AsyncC
     assert sorted(await devices.stored(program)) == sorted(
         (event["guid"], str(devices.accounts[at]), f"d-{at}") for at, events in enumerate(pushes) for event in events
     )
-    assert len([sql for sql in hot(statements) if "INSERT INTO events" in sql]) == 1
+    assert batches_in(statements) == 1
     assert len(hot(statements)) <= 8, "what one push takes"
+
+
+def batches_in(statements: Sequence[str]) -> int:
+    return len([sql for sql in statements if "INSERT INTO events" in sql])
 
 
 async def test_what_is_wrong_with_one_is_told_to_that_one_only(admin: AsyncClient, devices: Devices) -> None:
@@ -121,6 +125,17 @@ async def test_what_is_wrong_with_one_is_told_to_that_one_only(admin: AsyncClien
     assert {guid for guid, _, _ in await devices.stored(program)} == {pushes[at][0]["guid"] for at in (0, 2, 4)}
 
 
+@pytest.mark.parametrize("wrong", range(4))
+async def test_the_others_are_one_batch_all_the_same(admin: AsyncClient, devices: Devices, wrong: int) -> None:
+    program = await make_program(admin)
+    await devices.sign_in(4, program)
+    pushes = [[make_event(), make_event("nonsense")] if at == wrong else [make_event()] for at in range(4)]
+    with devices.hub.db.statements.record() as statements:
+        answers = await devices.push_together(program, pushes)
+    assert [status for status, _ in answers] == [422 if at == wrong else 200 for at in range(4)]
+    assert batches_in(statements) == 1
+
+
 async def test_two_devices_that_send_the_same_events_at_once_are_both_told_that_they_are_there(
     admin: AsyncClient, devices: Devices
 ) -> None:
@@ -132,6 +147,19 @@ async def test_two_devices_that_send_the_same_events_at_once_are_both_told_that_
     first = {device for guid, _, device in await devices.stored(program) if guid != events[0]["guid"]}
     assert len(await pull_all(admin, program)) == 3
     assert "d-2" in first and len(first) == 2, "they are of whoever came first"
+
+
+async def test_who_uses_a_guid_again_is_told_so(admin: AsyncClient, devices: Devices) -> None:
+    program = await make_program(admin)
+    await devices.sign_in(3, program)
+    held = make_event()
+    await push(admin, program, held)
+    other = held | {"data": {"name": "another", "entityName": "individual"}}
+    answers = await devices.push_together(program, [[make_event()], [make_event(), other], [make_event()]])
+    assert [(status, body["applied"]) for status, body in answers] == [(200, 1), (200, 2), (200, 1)]
+    assert [[one["code"] for one in body.get("warnings", ())] for _, body in answers] == [[], ["GUID_REUSED"], []]
+    kept = (await admin.get("/api/sync/quarantine", params={"configId": program})).json()
+    assert [one["eventGuid"] for one in kept["quarantined"]] == [held["guid"]]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -208,8 +236,10 @@ async def test_more_than_one_batch_holds_comes_in_the_next(admin: AsyncClient, d
     size = next(size for size in range(15, 0, -1) if devices.hub.together.is_small(size))
     count = most // size + 2
     await devices.sign_in(count, program)
-    answers = await devices.push_together(program, [[make_event() for _ in range(size)] for _ in range(count)])
+    with devices.hub.db.statements.record() as statements:
+        answers = await devices.push_together(program, [[make_event() for _ in range(size)] for _ in range(count)])
     assert [(status, body["applied"]) for status, body in answers] == [(200, size)] * count
+    assert batches_in(statements) == 2
     assert len(await devices.stored(program)) == count * size
     assert not devices.hub.together.is_small(16)
     assert not devices.hub.together.is_small(0)
