@@ -372,6 +372,47 @@ async def test_nobody_is_answered_from_memory_after_a_second_nor_of_another_prog
     assert pages.at_once(scope, VERSION, cursor, limit=10) is None
 
 
+async def test_a_full_page_of_the_table_is_read_once_a_second_for_all_who_ask_for_it(
+    database: Database, store: EventStore
+) -> None:
+    scope, clock = await new_log(database, store, range(300)), TurnableClock()
+    pages = Pages(store, Sealer(database, store), clock=clock)
+    async with database.reading(scope) as view:
+        for cursor, limit in ((None, 100), (None, 10), (None, 300), (None, 301), (Cursor(Millis(250)), 50)):
+            assert pages.at_once(scope, VERSION, cursor, limit=limit) is None
+            page = await pages.read(view, scope, VERSION, cursor, limit=limit)
+            again = pages.at_once(scope, VERSION, cursor, limit=limit)
+            assert again == (page if page.next_cursor is not None else None), (cursor, limit)
+    # What comes behind it changes nothing of a full page.
+    await append(database, store, scope, [event_at(400)])
+    page = pages.at_once(scope, VERSION, None, limit=100)
+    async with database.reading(scope) as view:
+        expected = await store.read(view, scope, after=0, limit=100)
+    assert page is not None
+    assert (list(page.bodies), page.next_cursor) == (list(expected.bodies), expected.next_cursor)
+    assert pages.at_once(scope, VERSION, None, limit=99) is None
+    assert pages.at_once(scope, "made anew", None, limit=100) is None
+    clock.turn(seconds=1)
+    assert pages.at_once(scope, VERSION, None, limit=100) is None
+
+
+async def test_pages_of_the_table_are_remembered_up_to_their_bytes(
+    database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = await new_log(database, store, range(100))
+    size = len(event_at(1).body())
+    monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_TEXTS", 31 * size)
+    pages = Pages(store, Sealer(database, store))
+    async with database.reading(scope) as view:
+        for limit in (9, 10, 11, 10, 40, 12):
+            await pages.read(view, scope, VERSION, None, limit=limit)
+    assert [limit for limit in (9, 10, 11, 40, 12) if pages.at_once(scope, VERSION, None, limit=limit)] == [12]
+    async with database.reading(scope) as view:
+        for limit in (9, 10, 11, 9, 10):
+            await pages.read(view, scope, VERSION, None, limit=limit)
+    assert [limit for limit in (9, 10, 11, 40, 12) if pages.at_once(scope, VERSION, None, limit=limit)] == [9, 10, 11]
+
+
 async def test_places_are_remembered_up_to_a_number(
     database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

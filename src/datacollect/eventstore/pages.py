@@ -41,6 +41,10 @@ FRESH_MS = 1000
 _REMEMBERED_PLACES = 10_000
 
 
+_REMEMBERED_TEXTS = 8 * 1024 * 1024
+"""Bytes of pages that were read from the table, all of it or their end."""
+
+
 class _Told(NamedTuple):
     """A place, and when the database was asked."""
 
@@ -55,6 +59,10 @@ _DAMAGED = (
     "Pulls get these events from the log, and the segment is made anew if SEAL_SEGMENTS is on. If it happens again,"
     " look for faults of the disk, and run `datacollect verify`."
 )
+
+
+_Asked = tuple[TenantId, str, Cursor | None, int]
+"""By whom, as in a place, and for how many events."""
 
 
 class _Cut(NamedTuple):
@@ -90,16 +98,23 @@ class Pages:
         self._touched: OrderedDict[_Key, None] = OrderedDict()
         self._places: OrderedDict[tuple[TenantId, str, Cursor], _Told] = OrderedDict()
         """Of readers who were given these cursors a moment ago, by the version of the program's config."""
+        self._full: OrderedDict[_Asked, tuple[Page, Millis, int]] = OrderedDict()
+        """Full pages of the table, when the database was asked for them, and how long they are."""
+        self._full_bytes = 0
         self._ahead: set[str] = set()
         """Histories with readers ahead of them, which was said once."""
 
     def at_once(self, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page | None:
-        """The page, if nothing has to be asked for it: the reader was given this cursor less than a second ago, and all
-        of the page is remembered. `version` is that of the program's config: of a program that was made anew under an
+        """The page, if nothing has to be asked for it: it was full and was read less than a second ago, or the reader was
+        given this cursor then, and all of the page is in segments that are remembered. `version` is that of the program's config: of a program that was made anew under an
         old one's id it is another one.
         """
+        now = self._clock.now()
+        held = self._full.get((scope.tenant_id, version, cursor, limit))
+        if held is not None and 0 <= now - held[1] < FRESH_MS:
+            return held[0]
         told = None if cursor is None else self._places.get((scope.tenant_id, version, cursor))
-        if told is None or not 0 <= self._clock.now() - told.when < FRESH_MS:
+        if told is None or not 0 <= now - told.when < FRESH_MS:
             return None
         place = told.place
         known = place.sealed or {}
@@ -118,6 +133,24 @@ class Pages:
 
     async def read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
+        when = self._clock.now()
+        page = await self._read(view, scope, version, cursor, limit)
+        if page.bodies and page.next_cursor is not None:
+            self._remember_page((scope.tenant_id, version, cursor, limit), page, when)
+        return page
+
+    def _remember_page(self, asked: _Asked, page: Page, when: Millis) -> None:
+        """Keep a full page, as many may ask for it, and let go of those that were read longest ago."""
+        if asked in self._full:
+            self._full_bytes -= self._full.pop(asked)[2]
+        size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
+        self._full[asked] = (page, when, size)
+        self._full_bytes += size
+        while self._full_bytes > _REMEMBERED_TEXTS:
+            _, (_, _, dropped) = self._full.popitem(last=False)
+            self._full_bytes -= dropped
+
+    async def _read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, limit: int) -> Page:
         if cursor is None and limit < WORTH_FETCHING:
             return await self._store.read(view, scope, after=0, limit=limit, most_bytes=self._page_bytes)
         when = self._clock.now()
