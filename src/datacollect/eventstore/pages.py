@@ -41,8 +41,8 @@ FRESH_MS = 1000
 _REMEMBERED_PLACES = 10_000
 
 
-_REMEMBERED_TEXTS = 8 * 1024 * 1024
-"""Bytes of pages that were read from the table, all of it or their end."""
+_REMEMBERED_TEXTS = 4 * 1024 * 1024
+"""Bytes of pages that were read from the table, all of it or their end; what is written of them takes as much again."""
 
 
 class _Told(NamedTuple):

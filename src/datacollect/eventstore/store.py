@@ -11,7 +11,7 @@ The log's running values (position, chain, latest event time) are one row per te
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from datacollect.db import Reading, Tx
 from datacollect.db.portions import Portion
@@ -100,6 +100,8 @@ class Page:
     last_position: int
     sealed: Sequence[Slice] = ()
     """Events in front of the `bodies`, as parts of sealed segments."""
+    written: dict[bytes, Any] = field(default_factory=dict, compare=False)
+    """For whoever writes the page down: what was made of it, for the next one who is given this very page."""
 
     def __len__(self) -> int:
         return sum(map(len, self.sealed)) + len(self.bodies)

@@ -7,6 +7,7 @@ knows who may read it: `docs/decisions/0052-sealed-segments.md`.
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,25 +30,46 @@ async def answer(
 ) -> Response:
     """What is pulled, with what is `told` behind the events. `caching` is what caches may do with a full page."""
     tail = b"]," + msgspec.json.encode(told)[1:]
-    bodies = ",".join(page.bodies).encode()
-    gzipped = _size_of(page, bodies, tail) >= LEAST_BYTES and takes_gzip(request.headers.getlist("accept-encoding"))
+    takes = takes_gzip(request.headers.getlist("accept-encoding"))
     sent = {**headers, "Vary": "Accept-Encoding"}
-    if page.next_cursor is not None:
-        sent["ETag"] = _tag(page, bodies, tail, _GZIP if gzipped else "")
+    kind = _GZIP.encode() + tail if takes else tail
+    written: _Written | None = page.written.get(kind)
+    bodies = b""
+    if written is None or written.body is None:
+        bodies = ",".join(page.bodies).encode()
+    if written is None:
+        gzipped = takes and _size_of(page, bodies, tail) >= LEAST_BYTES
+        tag = None if page.next_cursor is None else _tag(page, bodies, tail, _GZIP if gzipped else "")
+        written = page.written[kind] = _Written(gzipped, tag)
+    if written.tag is not None:
+        sent["ETag"] = written.tag
         if caching is not None:
             sent["Cache-Control"] = caching
-        if holds(request, sent["ETag"]):
+        if holds(request, written.tag):
             return Response(status_code=304, headers=sent)
+    if written.gzipped:
+        sent["Content-Encoding"] = _GZIP
+    if written.body is None:
+        written.body = await _body(page, bodies, tail, gzipped=written.gzipped)
+    return Response(written.body, media_type="application/json", headers=sent)
+
+
+@dataclass(slots=True)
+class _Written:
+    """An answer to whoever is given this very page, is told the same behind it, and takes gzip or does not."""
+
+    gzipped: bool
+    tag: str | None
+    body: bytes | None = None
+
+
+async def _body(page: Page, bodies: bytes, tail: bytes, *, gzipped: bool) -> bytes:
     if not gzipped:
-        body = b"".join([_HEAD, b",".join(_texts(page, bodies)), tail])
-        return Response(body, media_type="application/json", headers=sent)
-    sent["Content-Encoding"] = _GZIP
+        return b"".join([_HEAD, b",".join(_texts(page, bodies)), tail])
     plain = sum(part.size_bytes for part in page.sealed if not part.is_whole) + len(bodies)
     if plain > AT_ONCE_BYTES:
-        body = await asyncio.to_thread(_gzipped, page, bodies, tail)
-    else:
-        body = _gzipped(page, bodies, tail)
-    return Response(body, media_type="application/json", headers=sent)
+        return await asyncio.to_thread(_gzipped, page, bodies, tail)
+    return _gzipped(page, bodies, tail)
 
 
 def _texts(page: Page, bodies: bytes) -> Iterator[bytes]:
