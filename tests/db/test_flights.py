@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 
 from datacollect.db.flights import Flights
 from datacollect.kernel.errors import Unavailable
@@ -56,17 +57,57 @@ async def test_nobodys_end_is_that_of_the_others() -> None:
     assert look_up.begun == 1
 
 
-async def test_a_failure_is_told_to_all_and_not_remembered() -> None:
+async def test_a_failure_is_that_of_whoever_began_and_the_others_ask_once_more_together() -> None:
     flights, look_up = Flights[str, int](), LookUp()
-    asked = [asyncio.create_task(flights.join("a", look_up)) for _ in range(3)]
+    asked = [asyncio.create_task(flights.join("a", look_up)) for _ in range(4)]
     await started(*asked)
     look_up.ends[0].set_exception(Unavailable())
+    await started(*asked)
+    assert look_up.begun == 2
+    look_up.ends[1].set_result(1)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in found] == [Unavailable, int, int, int]
+
+
+async def test_who_asks_once_more_takes_what_comes() -> None:
+    flights, look_up = Flights[str, int](), LookUp()
+    asked = [asyncio.create_task(flights.join("a", look_up)) for _ in range(3)]
+    for end in range(2):
+        await started(*asked)
+        look_up.ends[end].set_exception(Unavailable())
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(one) for one in found] == [Unavailable] * 3
+    assert look_up.begun == 2
     again = asyncio.create_task(flights.join("a", look_up))
     await started(again)
-    look_up.ends[1].set_result(1)
+    look_up.ends[2].set_result(1)
     assert await again == 1
+
+
+async def test_nobody_joins_a_look_up_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    flights, look_up = Flights[str, int](), LookUp()
+    first = asyncio.create_task(flights.join("a", look_up))
+    await started(first)
+    monkeypatch.setattr("datacollect.db.flights.JOINED_SECONDS", 0.0)  # as if that time had passed
+    late = asyncio.create_task(flights.join("a", look_up))
+    await started(late)
+    assert look_up.begun == 2
+    look_up.ends[1].set_result(2)
+    assert await late == 2
+    look_up.ends[0].set_result(1)
+    assert await first == 1
+
+
+async def test_a_look_up_speaks_for_no_request_that_began_it() -> None:
+    flights = Flights[str, dict[str, object]]()
+
+    async def look_up() -> dict[str, object]:
+        return structlog.contextvars.get_contextvars()
+
+    structlog.contextvars.bind_contextvars(request_id="r-1")
+    assert await flights.join("a", look_up) == {}
+    assert structlog.contextvars.get_contextvars() == {"request_id": "r-1"}
+    structlog.contextvars.clear_contextvars()
 
 
 async def test_who_asks_after_a_change_is_not_told_what_was_read_before() -> None:

@@ -5,36 +5,69 @@ ask for it anew, and each would take a connection and its turn for the same answ
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import structlog
 
 _Key = TypeVar("_Key", bound=Hashable)
 _T = TypeVar("_T")
+
+JOINED_SECONDS = 1.0
+"""After which nobody joins a look-up any more, however long it takes: what it tells may be as old as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight(Generic[_T]):
+    task: "asyncio.Task[_T]"
+    begun: float
 
 
 class Flights(Generic[_Key, _T]):
     """The look-ups that are under way."""
 
     def __init__(self) -> None:
-        self._under_way: dict[_Key, asyncio.Task[_T]] = {}
+        self._under_way: dict[_Key, _Flight[_T]] = {}
 
     async def join(self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """What the look-up that is under way for the key gives, or else what this one gives. Raises what it raises.
+        """What the look-up that is under way for the key gives, or else what this one gives.
 
-        Nobody's end is that of a look-up that others have joined.
+        Nobody's end is that of a look-up that others have joined. Its failure is that of whoever began it: the others ask
+        once more, together. Raises what a look-up raises.
         """
-        flight = self._under_way.get(key)
+        flight = self._joinable(key)
+        if flight is not None:
+            try:
+                return await asyncio.shield(flight.task)
+            except Exception:
+                flight = self._joinable(key)
         if flight is None:
-            flight = self._under_way[key] = asyncio.create_task(look_up())
-            flight.add_done_callback(lambda ended: self._end(key, ended))
-        return await asyncio.shield(flight)
+            flight = self._begin(key, look_up)
+        return await asyncio.shield(flight.task)
 
     def forget(self) -> None:
         """Something has just been changed: whoever asks from now on is not to be told what was read before."""
         self._under_way.clear()
 
-    def _end(self, key: _Key, flight: "asyncio.Task[_T]") -> None:
+    def _joinable(self, key: _Key) -> _Flight[_T] | None:
+        flight = self._under_way.get(key)
+        if flight is None or flight.task.done():
+            return None
+        return flight if asyncio.get_running_loop().time() - flight.begun < JOINED_SECONDS else None
+
+    def _begin(self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]]) -> _Flight[_T]:
+        # What it logs is not about the request that happens to be the first.
+        context = contextvars.copy_context()
+        context.run(structlog.contextvars.clear_contextvars)
+        task = asyncio.create_task(look_up(), context=context)
+        flight = self._under_way[key] = _Flight(task, asyncio.get_running_loop().time())
+        task.add_done_callback(lambda _: self._end(key, flight))
+        return flight
+
+    def _end(self, key: _Key, flight: _Flight[_T]) -> None:
         if self._under_way.get(key) is flight:
             del self._under_way[key]
-        if not flight.cancelled():
-            flight.exception()  # marks it as seen: all who asked may have left
+        if not flight.task.cancelled():
+            flight.task.exception()  # marks it as seen: all who asked may have left

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import structlog
 
 from datacollect.db import Reading
+from datacollect.eventstore.fresh import Fresh, Told
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
-from datacollect.kernel.clock import Clock, Millis, SystemClock
+from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
@@ -37,20 +38,9 @@ _BEHIND = (
     " `datacollect restored`: docs/how-to/restore-a-backup.md. If it was not, look for who else writes to it."
 )
 
-FRESH_MS = 1000
-_REMEMBERED_PLACES = 10_000
-
-
+_REMEMBERED_PLACES = 5_000
 _REMEMBERED_TEXTS = 4 * 1024 * 1024
 """Bytes of pages that were read from the table, all of it or their end; what is written of them takes as much again."""
-
-
-class _Told(NamedTuple):
-    """A place, and when the database was asked."""
-
-    place: Place
-    when: Millis
-
 
 _Key = tuple[TenantId, int, bytes]
 """The digest is of what the segment holds, and the database says which one there is."""
@@ -89,18 +79,17 @@ class Pages:
         clock: Clock | None = None,
     ) -> None:
         self._store = store
-        self._clock = clock or SystemClock()
+        clock = clock or SystemClock()
         self._sealer = sealer
         self._most_bytes = remembered_bytes
         self._page_bytes = page_bytes
         self._held_bytes = 0
         self._segments: OrderedDict[_Key, Segment] = OrderedDict()
         self._touched: OrderedDict[_Key, None] = OrderedDict()
-        self._places: OrderedDict[tuple[TenantId, str, Cursor], _Told] = OrderedDict()
-        """Of readers who were given these cursors a moment ago, by the version of the program's config."""
-        self._full: OrderedDict[_Asked, tuple[Page, Millis, int]] = OrderedDict()
-        """Full pages of the table, when the database was asked for them, and how long they are."""
-        self._full_bytes = 0
+        self._places = Fresh[tuple[TenantId, str, Cursor], Place](clock, most=_REMEMBERED_PLACES)
+        """Of readers with these cursors, by the version of the program's config."""
+        self._full = Fresh[_Asked, Page](clock, most=_REMEMBERED_TEXTS)
+        """Full pages of the table, or whose end is of the table."""
         self._ahead: set[str] = set()
         """Histories with readers ahead of them, which was said once."""
 
@@ -109,14 +98,13 @@ class Pages:
         given this cursor then, and all of the page is in segments that are remembered. `version` is that of the program's config: of a program that was made anew under an
         old one's id it is another one.
         """
-        now = self._clock.now()
-        held = self._full.get((scope.tenant_id, version, cursor, limit))
-        if held is not None and 0 <= now - held[1] < FRESH_MS:
-            return held[0]
+        page = self._full.get((scope.tenant_id, version, cursor, limit))
+        if page is not None:
+            return page.value
         told = None if cursor is None else self._places.get((scope.tenant_id, version, cursor))
-        if told is None or not 0 <= now - told.when < FRESH_MS:
+        if told is None:
             return None
-        place = told.place
+        place = told.value
         known = place.sealed or {}
         last = (place.position + limit - 1) // SIZE
         if last >= place.head // SIZE:
@@ -133,42 +121,32 @@ class Pages:
 
     async def read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
-        when = self._clock.now()
+        when = self._places.now()
         page = await self._read(view, scope, version, cursor, limit)
-        if page.bodies and page.next_cursor is not None:
-            self._remember_page((scope.tenant_id, version, cursor, limit), page, when)
+        if page.bodies and page.next_cursor is not None:  # full, and not all of it from segments
+            size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
+            self._full.keep((scope.tenant_id, version, cursor, limit), page, when, size=size)
         return page
-
-    def _remember_page(self, asked: _Asked, page: Page, when: Millis) -> None:
-        """Keep a full page, as many may ask for it, and let go of those that were read longest ago."""
-        if asked in self._full:
-            self._full_bytes -= self._full.pop(asked)[2]
-        size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
-        self._full[asked] = (page, when, size)
-        self._full_bytes += size
-        while self._full_bytes > _REMEMBERED_TEXTS:
-            _, (_, _, dropped) = self._full.popitem(last=False)
-            self._full_bytes -= dropped
 
     async def _read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, limit: int) -> Page:
         if cursor is None and limit < WORTH_FETCHING:
             return await self._store.read(view, scope, after=0, limit=limit, most_bytes=self._page_bytes)
-        when = self._clock.now()
+        when = self._places.now()
         place = await self.locate(view, scope, cursor, reach=limit)
-        self._remember_place(scope, version, cursor, _Told(place, when))
+        self._remember_place(scope, version, cursor, Told(place, when))
         while True:
-            page = await self._page(view, scope, version, _Told(place, when), limit)
+            page = await self._page(view, scope, version, Told(place, when), limit)
             if page.next_cursor is not None or page.last_position >= place.head:
                 return page
             # The log went further. Rows are missing, or it was purged since: another one may have taken its place.
-            when = self._clock.now()
+            when = self._places.now()
             now = await self._store.locate(view, scope, cursor, reach=limit)
             if now.epoch == place.epoch:
                 return page
             place = now
 
-    async def _page(self, view: Reading, scope: TenantScope, version: str, told: _Told, limit: int) -> Page:
-        place = told.place
+    async def _page(self, view: Reading, scope: TenantScope, version: str, told: Told[Place], limit: int) -> Page:
+        place = told.value
         cut = self._cut(place, limit, await self._segments_for(view, scope, place, limit))
         if cut.is_full:
             return self._whole_page(scope, version, told, cut)
@@ -193,21 +171,16 @@ class Pages:
                 return _Cut(slices, after, room, is_full=True)
         return _Cut(slices, after, room, is_full=False)
 
-    def _whole_page(self, scope: TenantScope, version: str, told: _Told, cut: "_Cut") -> Page:
+    def _whole_page(self, scope: TenantScope, version: str, told: Told[Place], cut: "_Cut") -> Page:
         """One that is full. Where its reader stands behind it need not be asked."""
-        cursor = told.place.give_out(cut.slices[-1].last)
-        self._remember_place(scope, version, cursor, _Told(replace(told.place, position=cut.after), told.when))
+        cursor = told.value.give_out(cut.slices[-1].last)
+        self._remember_place(scope, version, cursor, Told(replace(told.value, position=cut.after), told.when))
         return Page((), cursor, cut.after, cut.slices)
 
-    def _remember_place(self, scope: TenantScope, version: str, cursor: Cursor | None, told: _Told) -> None:
-        """Keep it, if it is one at which a page can begin, and let go of those that were told longest ago."""
-        if cursor is None or not told.place.sealed:
-            return
-        key = (scope.tenant_id, version, cursor)
-        self._places[key] = told
-        self._places.move_to_end(key)
-        if len(self._places) > _REMEMBERED_PLACES:
-            self._places.popitem(last=False)
+    def _remember_place(self, scope: TenantScope, version: str, cursor: Cursor | None, told: Told[Place]) -> None:
+        """Keep it, if it is one at which a page from segments can begin."""
+        if cursor is not None and told.value.sealed:
+            self._places.keep((scope.tenant_id, version, cursor), *told)
 
     async def locate(self, view: Reading, scope: TenantScope, cursor: Cursor | None, *, reach: int = 0) -> Place:
         """Where a reader with this cursor stands. Says so if that is ahead of the log, as after a restore."""

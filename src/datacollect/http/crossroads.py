@@ -26,7 +26,7 @@ class Crossroads:
         beginning = ""
         if scope["type"] == "http":
             direct = self._direct.get((scope["method"], scope["path"]))
-            if direct is not None:
+            if direct is not None and not scope.get("root_path"):  # which the router takes off the path
                 scope["route"], handler = direct
                 response = await handler(Request(scope, receive, send))
                 await response(scope, receive, send)

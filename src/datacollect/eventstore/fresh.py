@@ -1,0 +1,57 @@
+"""What the database has told a moment ago, and is taken for true for a second."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from datacollect.kernel.clock import Clock, Millis
+
+_Key = TypeVar("_Key", bound=Hashable)
+_T = TypeVar("_T")
+
+FRESH_MS = 1000
+
+
+class Told(NamedTuple, Generic[_T]):
+    value: _T
+    when: Millis
+    """The database was asked."""
+
+
+class Fresh(Generic[_Key, _T]):
+    """Values of at most so much size together. Those that are older than a second, or were kept longest ago, are let go."""
+
+    def __init__(self, clock: Clock, *, most: int) -> None:
+        self._clock = clock
+        self._most = most
+        self._held: OrderedDict[_Key, tuple[Told[_T], int]] = OrderedDict()
+        self._size = 0
+        self._latest = Millis(0)
+
+    def now(self) -> Millis:
+        """The time. If the clock has been set back nothing is fresh: it would be again when the clock has caught up."""
+        now = self._clock.now()
+        if now < self._latest:
+            self._held.clear()
+            self._size = 0
+        self._latest = now
+        return now
+
+    def get(self, key: _Key) -> Told[_T] | None:
+        now = self.now()
+        found = self._held.get(key)
+        return found[0] if found is not None and now - found[0].when < FRESH_MS else None
+
+    def keep(self, key: _Key, value: _T, when: Millis, *, size: int = 1) -> None:
+        now = self.now()
+        if when > now:  # the clock was set back while it was read
+            return
+        replaced = self._held.pop(key, None)
+        self._size += size - (replaced[1] if replaced is not None else 0)
+        self._held[key] = (Told(value, when), size)
+        while self._held and (self._size > self._most or now - self._oldest.when >= FRESH_MS):
+            self._size -= self._held.popitem(last=False)[1][1]
+
+    @property
+    def _oldest(self) -> Told[_T]:
+        return next(iter(self._held.values()))[0]
