@@ -1,8 +1,9 @@
 """Small appends to one tenant that wait for each other are made as one.
 
-What an append costs beside its events (statements, trips, a place in line, a commit) is most of what a small one costs,
-and an evening's sync is many small ones to one tenant. So while one is at work, those that come are gathered, and what
-they bring is appended next as one batch, each event under its own sender's name; each is answered after the commit.
+What an append costs beside its events (statements, trips, a savepoint) is most of what a small one costs, and an evening's
+sync is many small ones to one tenant. So whoever comes while others are at work does not line up alone: one batch is in
+line for all who wait, and when its turn comes it appends what they have brought by then, each event under its own sender's
+name. Each is answered after the commit. Nobody waits longer for it: the batch is in line from the first of them on.
 
 Nobody has a part in what is wrong with another's: if anything is, nothing of the batch is stored, and whoever's event it
 was appends by themselves, as they would have without the others.
@@ -10,6 +11,7 @@ was appends by themselves, as they would have without the others.
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +27,8 @@ from datacollect.kernel.identity import Role
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
-_TRIES = 2
-"""Of a batch: once more without the one whose event could not be applied."""
+_TRIES = 4
+"""Of a batch, each without those whose events could not be applied before."""
 
 _log = structlog.get_logger(component="log")
 
@@ -52,18 +54,27 @@ class _Place:
             self.outcome.set_result(outcome)
 
 
+@dataclass(slots=True)
+class _Line:
+    """Those who append small things to a tenant in one role: what a role may do decides what becomes of an event."""
+
+    waiting: deque[_Place] = field(default_factory=deque)
+    at_work: int = 0
+    """By themselves, or as batches."""
+    is_in_line: bool = False
+    """Whether a batch is, for all who wait."""
+
+
 _Key = tuple[TenantId, Role]
-"""What a role may do decides what becomes of an event."""
 
 
 class Together:
-    """Who appends to which tenant in this process, and who waits for them."""
+    """Who appends small things to which tenant in this process."""
 
     def __init__(self, db: Database, log: EventLog) -> None:
         self._db = db
         self._log = log
-        self._lines: dict[_Key, deque[_Place]] = {}
-        """Who waits; a line is there as long as somebody of it is at work."""
+        self._lines: dict[_Key, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_small(self, weight: int) -> bool:
@@ -72,71 +83,93 @@ class Together:
 
     @contextlib.asynccontextmanager
     async def turn(self, tenant: Tenant, share: Share, *, weight: int) -> AsyncIterator[Kept | None]:
-        """A turn at the tenant's log for a small append by a caller who may write to all of the tenant.
+        """For a small append by a caller who may write to all of the tenant.
 
         Gives what became of it if it was appended together with others. If that is None, the block is to append it.
         """
         key = (tenant.id, share.scope.role)
-        line = self._lines.get(key)
-        if line is not None:
+        line = self._lines.setdefault(key, _Line())
+        if line.at_work:
             place = _Place(tenant, share, weight)
-            line.append(place)
+            line.waiting.append(place)
+            self._line_up(key, line)
             yield await place.outcome
             return
-        self._lines[key] = deque()
+        line.at_work += 1
         try:
             yield None
         finally:
-            self._go_on(key)
+            self._end(key, line)
 
-    def _go_on(self, key: _Key) -> None:
-        if not self._lines[key]:
+    def _end(self, key: _Key, line: _Line) -> None:
+        line.at_work -= 1
+        if not line.at_work:  # so nobody waits: whoever does has a batch at work
             del self._lines[key]
+
+    def _line_up(self, key: _Key, line: _Line) -> None:
+        """See to it that a batch is in line for those who wait."""
+        if line.is_in_line or not line.waiting:
             return
-        # Not the work of whoever comes first: their end must not be that of the others' appends.
-        task = asyncio.create_task(self._work_off(key))
+        line.is_in_line = True
+        line.at_work += 1
+        # Not the work of whoever comes first: their end must not be that of the others' appends, nor what they are asking
+        # for what is logged of them.
+        context = contextvars.copy_context()
+        context.run(structlog.contextvars.clear_contextvars)
+        task = asyncio.create_task(self._append(key, line), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work_off(self, key: _Key) -> None:
-        line = self._lines[key]
+    async def _append(self, key: _Key, line: _Line) -> None:
+        batch = _Batch()
         try:
-            while places := _next_batch(line, self._db.most_events_as_one):
-                await self._append(places)
-        finally:
-            del self._lines[key]
-            for place in line:  # only if it was cancelled: the process ends
-                place.tell(None)
-
-    async def _append(self, places: list[_Place]) -> None:
-        try:
-            for _ in range(_TRIES):
-                if not places:
-                    return
-                try:
-                    appended = await self._try(places)
-                except BatchRejected as batch:
-                    _take_out(places, batch.rejection.index)
-                except _Reused as reused:
-                    _take_out(places, reused.index)
-                else:
-                    _tell(places, appended)
-                    return
+            await self._append_batch(key, line, batch)
         except DataCollectError:
             pass  # the database is away, or the program archived: each will find out by themselves
         except Exception:
-            _log.warning("appends.made_one_by_one", tenant_id=places[0].tenant.id, exc_info=True)
+            _log.warning("appends.made_one_by_one", tenant_id=key[0], exc_info=True)
         finally:
-            for place in places:
+            if not batch.has_begun:
+                self._begin(key, line, batch)
+            for place in batch.places:
                 place.tell(None)
+            self._end(key, line)
 
-    async def _try(self, places: Sequence[_Place]) -> Appended:
-        weight = sum(place.weight for place in places)
-        async with self._db.in_turn(places[0].share.scope, events=weight) as tx:
-            appended = await self._log.append_together(tx, places[0].tenant, [place.share for place in places])
-            if appended.reused:
-                raise _Reused(appended.reused[0])
-        return appended
+    async def _append_batch(self, key: _Key, line: _Line, batch: "_Batch") -> None:
+        places, scope = batch.places, line.waiting[0].share.scope
+        for _ in range(_TRIES):
+            try:
+                async with self._db.in_turn(scope, events=MANY - 1) as tx:
+                    if not batch.has_begun:
+                        self._begin(key, line, batch)
+                    if not places:
+                        return
+                    appended = await self._log.append_together(tx, places[0].tenant, [place.share for place in places])
+                    if appended.reused:
+                        raise _Reused(appended.reused[0])
+            except BatchRejected as refused:
+                _take_out(places, refused.rejection.index)
+            except _Reused as reused:
+                _take_out(places, reused.index)
+            else:
+                _tell(places, appended)
+                return
+            if not places:
+                return
+
+    def _begin(self, key: _Key, line: _Line, batch: "_Batch") -> None:
+        """The turn has come: the batch is of those who wait now, and another one is in line for those who do not fit in."""
+        batch.has_begun = True
+        batch.places += _next_batch(line.waiting, self._db.most_events_as_one)
+        line.is_in_line = False
+        self._line_up(key, line)
+
+
+@dataclass(slots=True)
+class _Batch:
+    has_begun: bool = False
+    places: list[_Place] = field(default_factory=list)
+    """Those who have not been told yet."""
 
 
 class _Reused(Exception):
@@ -147,18 +180,18 @@ class _Reused(Exception):
         self.index = index
 
 
-def _next_batch(line: deque[_Place], most_events: int) -> list[_Place]:
+def _next_batch(waiting: deque[_Place], most_events: int) -> list[_Place]:
     """Those who are next, of one version of the program's config; those who have left are left out."""
     places: list[_Place] = []
     weight = 0
-    while line:
-        place = line[0]
+    while waiting:
+        place = waiting[0]
         if not place.outcome.done():
             weight += place.weight
             if places and (weight > most_events or place.tenant.version != places[0].tenant.version):
                 break
             places.append(place)
-        line.popleft()
+        waiting.popleft()
     return places
 
 

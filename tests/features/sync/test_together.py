@@ -36,13 +36,16 @@ class AtWork:
 
     async def until_waited_for(self, count: int) -> None:
         async with asyncio.timeout(20):
-            while len(self._together._lines[self._key]) < count:  # noqa: ASYNC110
+            while len(self._together._lines[self._key].waiting) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
 async def somebody_at_work(together: Together, scope: TenantScope) -> AsyncIterator[AtWork]:
-    async with together.turn(Tenant(scope.tenant_id, "P"), Share(scope, (), (), None), weight=1) as kept:
+    async with (
+        together.turn(Tenant(scope.tenant_id, "P"), Share(scope, (), (), None), weight=1) as kept,
+        together._db.in_turn(scope, events=1),
+    ):
         assert kept is None
         yield AtWork(together, scope)
 
@@ -219,17 +222,6 @@ async def test_who_leaves_while_waiting_takes_nobody_along(admin: AsyncClient, d
     assert not devices.hub.together._lines
 
 
-async def test_a_program_that_is_archived_meanwhile_takes_nothing(admin: AsyncClient, devices: Devices) -> None:
-    program = await make_program(admin)
-    await devices.sign_in(2, program)
-    async with somebody_at_work(devices.hub.together, enumerators(program)) as working:
-        pushing = [asyncio.create_task(devices.push(at, program, [make_event()])) for at in range(2)]
-        await working.until_waited_for(2)
-        assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
-    assert [status for status, _ in await asyncio.gather(*pushing)] == [400, 400]
-    assert await devices.stored(program) == []
-
-
 async def test_more_than_one_batch_holds_comes_in_the_next(admin: AsyncClient, devices: Devices) -> None:
     program = await make_program(admin)
     most = devices.hub.db.most_events_as_one
@@ -243,6 +235,31 @@ async def test_more_than_one_batch_holds_comes_in_the_next(admin: AsyncClient, d
     assert len(await devices.stored(program)) == count * size
     assert not devices.hub.together.is_small(16)
     assert not devices.hub.together.is_small(0)
+
+
+async def test_who_comes_later_goes_with_whoever_was_in_line_before_somebody_large(
+    admin: AsyncClient, devices: Devices
+) -> None:
+    program = await make_program(admin)
+    await devices.sign_in(3, program)
+    scope, found = enumerators(program), list[int]()
+
+    async def large() -> None:
+        async with devices.hub.db.in_turn(scope, events=1000) as tx:
+            head = await devices.hub.log.head(tx, scope)
+            found.append(head.position if head else -1)
+
+    async with somebody_at_work(devices.hub.together, scope) as working:
+        pushing = [asyncio.create_task(devices.push(0, program, [make_event()]))]
+        await working.until_waited_for(1)
+        await asyncio.sleep(0)
+        others = asyncio.create_task(large())
+        await asyncio.sleep(0)
+        pushing += [asyncio.create_task(devices.push(at, program, [make_event()])) for at in (1, 2)]
+        await working.until_waited_for(3)
+    assert [status for status, _ in await asyncio.gather(*pushing)] == [200] * 3
+    await others
+    assert found == [3]
 
 
 async def test_a_changed_config_begins_a_batch_of_its_own(hub: Hub, admin: AsyncClient) -> None:
