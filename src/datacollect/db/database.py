@@ -154,7 +154,7 @@ class Database(ABC):
     dialect: Dialect
 
     most_events_as_one: int
-    """What several append to one log at a time is worth being appended as one, up to so many events."""
+    """What several append to one log at a time is worth being appended as one, up to so many events; 0 if it is not."""
 
     def __init__(self) -> None:
         self.statements = StatementLog()

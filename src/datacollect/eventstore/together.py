@@ -1,9 +1,10 @@
 """Small appends to one tenant that wait for each other are made as one.
 
 What an append costs beside its events (statements, trips, a savepoint) is most of what a small one costs, and an evening's
-sync is many small ones to one tenant. So whoever comes while others are at work does not line up alone: one batch is in
-line for all who wait, and when its turn comes it appends what they have brought by then, each event under its own sender's
-name. Each is answered after the commit. Nobody waits longer for it: the batch is in line from the first of them on.
+sync is many small ones to one tenant. So whoever comes while others are at work does not line up alone: a batch is in line
+for all who wait, or as many batches as they fill, and when its turn comes it appends what they have brought by then, each
+event under its own sender's name. Each is answered after the commit. Nobody waits longer for it: a batch is in line from
+the first of those on for whom it is.
 
 Nobody has a part in what is wrong with another's: if anything is, nothing of the batch is stored, and whoever's event it
 was appends by themselves, as they would have without the others.
@@ -23,7 +24,7 @@ from datacollect.db.turns import MANY
 from datacollect.eventstore.log import Appended, BatchRejected, EventLog, Share
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import DataCollectError
-from datacollect.kernel.identity import Role
+from datacollect.kernel.identity import Role, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
@@ -59,10 +60,12 @@ class _Line:
     """Those who append small things to a tenant in one role: what a role may do decides what becomes of an event."""
 
     waiting: deque[_Place] = field(default_factory=deque)
+    weight: int = 0
+    """Of all who wait."""
     at_work: int = 0
     """By themselves, or as batches."""
-    is_in_line: bool = False
-    """Whether a batch is, for all who wait."""
+    batches: int = 0
+    """Which are in line for those who wait, and not of anybody yet."""
 
 
 _Key = tuple[TenantId, Role]
@@ -92,7 +95,8 @@ class Together:
         if line.at_work:
             place = _Place(tenant, share, weight)
             line.waiting.append(place)
-            self._line_up(key, line)
+            line.weight += weight
+            self._line_up(key, line, share.scope)
             yield await place.outcome
             return
         line.at_work += 1
@@ -106,42 +110,41 @@ class Together:
         if not line.at_work:  # so nobody waits: whoever does has a batch at work
             del self._lines[key]
 
-    def _line_up(self, key: _Key, line: _Line) -> None:
-        """See to it that a batch is in line for those who wait."""
-        if line.is_in_line or not line.waiting:
-            return
-        line.is_in_line = True
-        line.at_work += 1
-        # Not the work of whoever comes first: their end must not be that of the others' appends, nor what they are asking
-        # for what is logged of them.
-        context = contextvars.copy_context()
-        context.run(structlog.contextvars.clear_contextvars)
-        task = asyncio.create_task(self._append(key, line), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _line_up(self, key: _Key, line: _Line, scope: TenantScope) -> None:
+        """See to it that as many batches are in line as those who wait fill."""
+        while line.weight > line.batches * self._db.most_events_as_one:
+            line.batches += 1
+            line.at_work += 1
+            # Not the work of whoever comes first: their end must not be that of the others' appends, nor what they are
+            # asking for what is logged of them.
+            context = contextvars.copy_context()
+            context.run(structlog.contextvars.clear_contextvars)
+            task = asyncio.create_task(self._append(key, line, scope), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _append(self, key: _Key, line: _Line) -> None:
+    async def _append(self, key: _Key, line: _Line, scope: TenantScope) -> None:
         batch = _Batch()
         try:
-            await self._append_batch(key, line, batch)
+            await self._append_batch(key, line, scope, batch)
         except DataCollectError:
             pass  # the database is away, or the program archived: each will find out by themselves
         except Exception:
             _log.warning("appends.made_one_by_one", tenant_id=key[0], exc_info=True)
         finally:
             if not batch.has_begun:
-                self._begin(key, line, batch)
+                self._begin(key, line, scope, batch)
             for place in batch.places:
                 place.tell(None)
             self._end(key, line)
 
-    async def _append_batch(self, key: _Key, line: _Line, batch: "_Batch") -> None:
-        places, scope = batch.places, line.waiting[0].share.scope
+    async def _append_batch(self, key: _Key, line: _Line, scope: TenantScope, batch: "_Batch") -> None:
+        places = batch.places
         for _ in range(_TRIES):
             try:
                 async with self._db.in_turn(scope, events=MANY - 1) as tx:
                     if not batch.has_begun:
-                        self._begin(key, line, batch)
+                        self._begin(key, line, scope, batch)
                     if not places:
                         return
                     appended = await self._log.append_together(tx, places[0].tenant, [place.share for place in places])
@@ -157,12 +160,12 @@ class Together:
             if not places:
                 return
 
-    def _begin(self, key: _Key, line: _Line, batch: "_Batch") -> None:
-        """The turn has come: the batch is of those who wait now, and another one is in line for those who do not fit in."""
+    def _begin(self, key: _Key, line: _Line, scope: TenantScope, batch: "_Batch") -> None:
+        """The turn has come: the batch is of those who have waited longest, as many as it holds."""
         batch.has_begun = True
-        batch.places += _next_batch(line.waiting, self._db.most_events_as_one)
-        line.is_in_line = False
-        self._line_up(key, line)
+        line.batches -= 1
+        batch.places += _next_batch(line, self._db.most_events_as_one)
+        self._line_up(key, line, scope)
 
 
 @dataclass(slots=True)
@@ -180,18 +183,19 @@ class _Reused(Exception):
         self.index = index
 
 
-def _next_batch(waiting: deque[_Place], most_events: int) -> list[_Place]:
+def _next_batch(line: _Line, most_events: int) -> list[_Place]:
     """Those who are next, of one version of the program's config; those who have left are left out."""
     places: list[_Place] = []
     weight = 0
-    while waiting:
-        place = waiting[0]
+    while line.waiting:
+        place = line.waiting[0]
         if not place.outcome.done():
             weight += place.weight
             if places and (weight > most_events or place.tenant.version != places[0].tenant.version):
                 break
             places.append(place)
-        waiting.popleft()
+        line.waiting.popleft()
+        line.weight -= place.weight
     return places
 
 
