@@ -2,7 +2,8 @@
 
 Nothing behind the head of a log ever changes, so each 500 events of it are kept a second time, as the text in which they
 are delivered. Nothing depends on them: what is not sealed is read from the table, and to delete segments is always safe.
-They belong to one history of a log (its epoch) and are served for no other, and only while the database has them.
+They belong to one history of a log (its epoch) and are served for no other, and only as long as the database has them, as
+far as it was asked within a second.
 
 A segment is a piece of a deflate stream that ends on a byte and looks back at nothing before it. So it can stand between
 other pieces in the body of an answer, and need not be inflated for a client that takes gzip.
