@@ -15,12 +15,12 @@ from typing import NamedTuple
 import structlog
 
 from datacollect.db import Reading
-from datacollect.eventstore.fresh import Fresh, Told
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
 from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.cursor import Cursor
+from datacollect.kernel.fresh import Fresh, Told
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 

@@ -1,6 +1,5 @@
 """Signing in, refreshing, sessions, and the guards. Source: the contract's authentication area, 1-4 and 8.1-8.4."""
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +35,7 @@ from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
+from datacollect.kernel.fresh import Fresh
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
 from datacollect.kernel.rates import Allowance
@@ -52,9 +52,6 @@ from datacollect.kernel.tokens import (
 __all__ = ["Counted", "TokenAuthenticator", "count_attempt", "count_login", "sign_in"]
 
 _log = structlog.get_logger(component="auth")
-
-_STALE_MILLIS = 1000
-"""How long a change made by another process may go unnoticed here."""
 
 _REMEMBERED_CALLERS = 10_000
 
@@ -258,7 +255,7 @@ class TokenAuthenticator:
     def __init__(self, database: Database, tokens: Tokens, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._callers: OrderedDict[tuple[UserId, str], _Caller] = OrderedDict()
+        self._callers = Fresh[tuple[UserId, str], _Caller](clock, most=_REMEMBERED_CALLERS)
         self._flights = Flights[tuple[UserId, str], _Caller | None]()
         self._forgotten = 0
         self._tokens = tokens
@@ -297,8 +294,7 @@ class TokenAuthenticator:
 
     def forget(self, user_id: UserId) -> None:
         """The account, or one of its sign-ins, has just been changed here."""
-        for key in [key for key in self._callers if key[0] == user_id]:
-            del self._callers[key]
+        self._callers.forget(lambda key: key[0] == user_id)
         self._flights.forget()
         self._forgotten += 1
 
@@ -311,27 +307,23 @@ class TokenAuthenticator:
         return caller.actor
 
     async def _caller(self, user_id: UserId, family: str) -> "_Caller | None":
-        now = self._clock.now()
         key = (user_id, family)
         held = self._callers.get(key)
-        if held is not None and 0 <= now - held.read_at < _STALE_MILLIS:
-            return held
-        return await self._flights.join(key, partial(self._read_caller, *key, now))
+        if held is not None:
+            return held.value
+        return await self._flights.join(key, partial(self._read_caller, *key, self._clock.now()))
 
     async def _read_caller(self, user_id: UserId, family: str, now: Millis) -> "_Caller | None":
         key, forgotten = (user_id, family), self._forgotten
         async with self._database.glancing() as view:
             session = {"family": family, "signed_in": user_id, "now": now}
             found = await users.find_user_and(view, user_id, queries.IS_ALIVE, session)
-        self._callers.pop(key, None)
         if found is None:
             return None
         user, signed_in = found
-        caller = _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family), now)
+        caller = _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family))
         if forgotten == self._forgotten:  # else an account was changed while this one was being read
-            self._callers[key] = caller
-        if len(self._callers) > _REMEMBERED_CALLERS:
-            self._callers.popitem(last=False)
+            self._callers.keep(key, caller, now)
         return caller
 
 
@@ -342,7 +334,6 @@ class _Caller:
     version: int
     signed_in: bool
     actor: Actor
-    read_at: Millis
 
 
 def _split(authorization: str | None) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What the database has told a moment ago, and is taken for true for a second."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 from datacollect.kernel.clock import Clock, Millis
@@ -10,6 +10,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 _T = TypeVar("_T")
 
 FRESH_MS = 1000
+"""How long a change made by another process may go unnoticed here."""
 
 
 class Told(NamedTuple, Generic[_T]):
@@ -51,6 +52,11 @@ class Fresh(Generic[_Key, _T]):
         self._held[key] = (Told(value, when), size)
         while self._held and (self._size > self._most or now - self._oldest.when >= FRESH_MS):
             self._size -= self._held.popitem(last=False)[1][1]
+
+    def forget(self, is_meant: Callable[[_Key], bool]) -> None:
+        """Something about these has just been changed."""
+        for key in [key for key in self._held if is_meant(key)]:
+            self._size -= self._held.pop(key)[1]
 
     @property
     def _oldest(self) -> Told[_T]:
