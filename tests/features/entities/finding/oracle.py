@@ -69,7 +69,10 @@ def _number(value: Any) -> Any:
         return None
     if isinstance(value, str):
         return float(value) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", value) else None
-    return value if isinstance(value, int | float) and abs(value) < 10**200 else None
+    if isinstance(value, float):
+        return value
+    # PostgreSQL gives 1e300 back with all its digits, and a whole number of so many is compared with nothing.
+    return value if isinstance(value, int) and abs(value) < 10**200 else None
 
 
 def _compares(value: Any, name: str, operand: Any) -> bool:

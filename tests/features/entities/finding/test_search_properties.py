@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from datacollect.kernel.identity import system_scope
@@ -120,6 +120,8 @@ async def listed(client: AsyncClient, program: str) -> list[dict[str, Any]]:
 
 @settings(max_examples=CROWDS, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(people=PEOPLE, searches=st.lists(CRITERIA, min_size=1, max_size=10), followed=st.integers(0, 30))
+@example(people=[({"village": 1e300}, "A1")], searches=[[{"village": {"$gt": 0}}], [{"village": 1e300}]], followed=0)
+@example(people=[({"village": -1e300}, None)], searches=[[{"village": {"$lt": 0}}], [{"n": 0}]], followed=1)
 async def test_a_search_finds_what_meets_the_criteria(
     app: FastAPI,
     admin: AsyncClient,
