@@ -24,7 +24,7 @@ from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
-from datacollect.testing.clock import TurnableClock
+from datacollect.testing.clock import SetClock
 from datacollect.testing.eventstore import append, event_at
 from datacollect.testing.simulation.rules import DelegatingStore
 
@@ -258,7 +258,7 @@ async def lose(database: Database, scope: TenantScope, *, after: int) -> None:
 async def test_what_is_remembered_of_lost_events_is_not_served_in_the_place_of_new_ones(
     database: Database, store: EventStore
 ) -> None:
-    scope, clock = await new_log(database, store, range(2 * SIZE + 5)), TurnableClock()
+    scope, clock = await new_log(database, store, range(2 * SIZE + 5)), SetClock(Millis(10**12))
     sealer = await sealed(database, store, scope)
     pages = Pages(store, sealer, clock=clock)
     async with database.reading(scope) as view:
@@ -267,7 +267,7 @@ async def test_what_is_remembered_of_lost_events_is_not_served_in_the_place_of_n
     assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > SIZE
     await lose(database, scope, after=SIZE - 10)
     await append(database, store, scope, [event_at(time) for time in range(SIZE, 3 * SIZE)])
-    clock.turn(seconds=1)
+    clock.turn(1000)
     await expect_pages_of_the_table(database, store, pages, scope, cursors)
     async with sealer.running():
         sealer.want(scope.tenant_id)
@@ -335,7 +335,7 @@ async def test_a_log_that_is_replaced_under_a_reader_is_read_from_its_beginning_
 async def test_who_goes_on_within_a_second_is_answered_without_the_database(
     database: Database, store: EventStore
 ) -> None:
-    scope, clock = await new_log(database, store, range(2 * SIZE + 30)), TurnableClock()
+    scope, clock = await new_log(database, store, range(2 * SIZE + 30)), SetClock(Millis(10**12))
     pages = Pages(store, await sealed(database, store, scope), clock=clock)
     async with database.reading(scope) as view:
         rows = await store.read_rows(view, scope, after=0, limit=2 * SIZE + 30)
@@ -354,28 +354,28 @@ async def test_who_goes_on_within_a_second_is_answered_without_the_database(
 async def test_nobody_is_answered_from_memory_after_a_second_nor_of_another_program(
     database: Database, store: EventStore
 ) -> None:
-    scope, clock = await new_log(database, store, range(2 * SIZE)), TurnableClock()
+    scope, clock = await new_log(database, store, range(2 * SIZE)), SetClock(Millis(10**12))
     other = await new_log(database, store, range(2 * SIZE))
     pages = Pages(store, await sealed(database, store, scope), clock=clock)
     async with database.reading(scope) as view:
         cursor = (await pages.read(view, scope, VERSION, None, limit=100)).next_cursor
-    clock.turn(seconds=0.6)
+    clock.turn(600)
     page = pages.at_once(scope, VERSION, cursor, limit=10)
     assert page is not None
     assert pages.at_once(other, VERSION, cursor, limit=10) is None
     assert pages.at_once(scope, "made anew", cursor, limit=10) is None
-    clock.turn(seconds=0.4)
+    clock.turn(400)
     # Since the database was asked, not since the last page.
     assert pages.at_once(scope, VERSION, cursor, limit=10) is None
     assert pages.at_once(scope, VERSION, page.next_cursor, limit=10) is None
-    clock.turn(seconds=-2)
+    clock.turn(-2000)
     assert pages.at_once(scope, VERSION, cursor, limit=10) is None
 
 
 async def test_a_full_page_of_the_table_is_read_once_a_second_for_all_who_ask_for_it(
     database: Database, store: EventStore
 ) -> None:
-    scope, clock = await new_log(database, store, range(300)), TurnableClock()
+    scope, clock = await new_log(database, store, range(300)), SetClock(Millis(10**12))
     pages = Pages(store, Sealer(database, store), clock=clock)
     async with database.reading(scope) as view:
         for cursor, limit in ((None, 100), (None, 10), (None, 300), (None, 301), (Cursor(Millis(250)), 50)):
@@ -392,7 +392,7 @@ async def test_a_full_page_of_the_table_is_read_once_a_second_for_all_who_ask_fo
     assert (list(page.bodies), page.next_cursor) == (list(expected.bodies), expected.next_cursor)
     assert pages.at_once(scope, VERSION, None, limit=99) is None
     assert pages.at_once(scope, "made anew", None, limit=100) is None
-    clock.turn(seconds=1)
+    clock.turn(1000)
     assert pages.at_once(scope, VERSION, None, limit=100) is None
 
 
@@ -402,7 +402,7 @@ async def test_pages_of_the_table_are_remembered_up_to_their_bytes(
     scope = await new_log(database, store, range(100))
     size = len(event_at(1).body())
     monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_TEXTS", 31 * size)
-    pages = Pages(store, Sealer(database, store))
+    pages = Pages(store, Sealer(database, store), clock=SetClock(Millis(10**12)))
     async with database.reading(scope) as view:
         for limit in (9, 10, 11, 10, 40, 12):
             await pages.read(view, scope, VERSION, None, limit=limit)
@@ -418,7 +418,8 @@ async def test_places_are_remembered_up_to_a_number(
 ) -> None:
     monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_PLACES", 3)
     scope = await new_log(database, store, range(SIZE))
-    pages, cursors = Pages(store, await sealed(database, store, scope)), list[Cursor | None]()
+    pages = Pages(store, await sealed(database, store, scope), clock=SetClock(Millis(10**12)))
+    cursors = list[Cursor | None]()
     async with database.reading(scope) as view:
         for limit in range(100, 105):
             cursors.append((await pages.read(view, scope, VERSION, None, limit=limit)).next_cursor)
