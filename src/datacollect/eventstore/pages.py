@@ -78,8 +78,8 @@ class Pages:
         page_bytes: int = MOST_PAGE_BYTES,
         clock: Clock | None = None,
     ) -> None:
-        self._store = store
         clock = clock or SystemClock()
+        self._store = store
         self._sealer = sealer
         self._most_bytes = remembered_bytes
         self._page_bytes = page_bytes
@@ -95,8 +95,9 @@ class Pages:
 
     def at_once(self, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page | None:
         """The page, if nothing has to be asked for it: it was full and was read less than a second ago, or the reader was
-        given this cursor then, and all of the page is in segments that are remembered. `version` is that of the program's config: of a program that was made anew under an
-        old one's id it is another one.
+        given this cursor then, and all of the page is in segments that are remembered.
+
+        `version` is that of the program's config: of a program that was made anew under an old one's id it is another one.
         """
         page = self._full.get((scope.tenant_id, version, cursor, limit))
         if page is not None:

@@ -208,7 +208,8 @@ async def pull(
 ) -> Page:
     """The next events for a reader that has come as far as `since`. Raises `InvalidCursor`.
 
-    `version` is that of the program's config. `areas` is the reader's own hint, empty for none: it narrows what is delivered, never widens.
+    `version` is that of the program's config. `areas` is the reader's own hint, empty for none: it narrows what is
+    delivered, never widens.
     """
     try:
         cursor = parse_cursor(since)
