@@ -14,8 +14,8 @@ class Crossroads:
     """In front of a router: asks, in their order, only routes that may begin as the path does, with its first two words.
 
     A path that begins as none of them goes to the router itself. What a direct route is for goes to its handler: what the
-    router and the route would do on the way is a twentieth of the CPU time of a small pull. Routes are added before the first
-    request.
+    router and the route would do on the way is a twentieth of the CPU time of a small pull. Routes are added before the
+    first request.
     """
 
     def __init__(self, router: APIRouter) -> None:
