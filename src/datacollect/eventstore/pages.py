@@ -18,7 +18,7 @@ from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
-from datacollect.kernel.clock import Clock, SystemClock
+from datacollect.kernel.clock import Clock, Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.fresh import Fresh, Told
 from datacollect.kernel.identity import TenantScope
@@ -40,7 +40,7 @@ _BEHIND = (
 
 _REMEMBERED_PLACES = 5_000
 _REMEMBERED_TEXTS = 4 * 1024 * 1024
-"""Bytes of pages that were read from the table, all of it or their end; what is written of them takes as much again."""
+"""Bytes of full pages, each with the segments it is cut from; what is written of them takes as much again."""
 
 _Key = tuple[TenantId, int, bytes]
 """The digest is of what the segment holds, and the database says which one there is."""
@@ -89,7 +89,7 @@ class Pages:
         self._places = Fresh[tuple[TenantId, str, Cursor], Place](clock, most=_REMEMBERED_PLACES)
         """Of readers with these cursors, by the version of the program's config."""
         self._full = Fresh[_Asked, Page](clock, most=_REMEMBERED_TEXTS)
-        """Full pages of the table, or whose end is of the table."""
+        """Full pages, with what was written of them."""
         self._ahead: set[str] = set()
         """Histories with readers ahead of them, which was said once."""
 
@@ -99,7 +99,8 @@ class Pages:
 
         `version` is that of the program's config: of a program that was made anew under an old one's id it is another one.
         """
-        page = self._full.get((scope.tenant_id, version, cursor, limit))
+        asked = (scope.tenant_id, version, cursor, limit)
+        page = self._full.get(asked)
         if page is not None:
             return page.value
         told = None if cursor is None else self._places.get((scope.tenant_id, version, cursor))
@@ -118,15 +119,21 @@ class Pages:
                 return None
             found[number] = segment
         cut = self._cut(place, limit, found)
-        return self._whole_page(scope, version, told, cut) if cut.is_full else None
+        return (
+            self._remember_page(asked, self._whole_page(scope, version, told, cut), told.when) if cut.is_full else None
+        )
 
     async def read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, *, limit: int) -> Page:
         """The next events for a reader that has come as far as `cursor`."""
         when = self._places.now()
         page = await self._read(view, scope, version, cursor, limit)
-        if page.bodies and page.next_cursor is not None:  # full, and not all of it from segments
+        return self._remember_page((scope.tenant_id, version, cursor, limit), page, when)
+
+    def _remember_page(self, asked: _Asked, page: Page, when: Millis) -> Page:
+        """Keep a full one, and with it what will be written of it: devices that begin together come for the same pages."""
+        if page.next_cursor is not None:
             size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
-            self._full.keep((scope.tenant_id, version, cursor, limit), page, when, size=size)
+            self._full.keep(asked, page, when, size=size)
         return page
 
     async def _read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, limit: int) -> Page:
