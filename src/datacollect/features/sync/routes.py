@@ -1,6 +1,7 @@
 """`/api/sync`: push and pull. Hot routes: they read raw bytes and write bytes, and build no model in between."""
 
 import re
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -132,13 +133,18 @@ async def pull_events(
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
     is_small = page_size <= SMALL_PAGE and not sync_scope.is_limited and not areas
-    asked = (scope, tenant.version, sync_scope, since)
-    page = service.pull_at_once(hub.pages, *asked, areas=areas, limit=page_size)
-    if page is None:
-        async with (hub.db.glancing if is_small else hub.db.reading)(scope) as view:
-            page = await service.pull(
-                view, hub.log, hub.pages, *asked, areas=areas, limit=page_size, now=hub.clock.now()
-            )
+    page = await service.pull(
+        partial(hub.db.glancing if is_small else hub.db.reading, scope),
+        hub.log,
+        hub.pages,
+        scope,
+        tenant.version,
+        sync_scope,
+        since,
+        areas=areas,
+        limit=page_size,
+        now=hub.clock.now(),
+    )
     count = len(page)
     device.pulled(count, scope_hash=sync_scope.hash)
     if count:

@@ -1,7 +1,8 @@
 """Push and pull. Source: the contract's sync area, 3.1-3.3."""
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,27 +175,8 @@ def _reserved_keys(prepared: Prepared) -> list[Refused]:
     return [(index, ReservedKeyIgnored(path=path)) for index in prepared.order for path in ignored.get(index, ())]
 
 
-def pull_at_once(
-    pages: Pages,
-    scope: TenantScope,
-    version: str,
-    sync_scope: SyncScope,
-    since: str,
-    *,
-    areas: Sequence[str],
-    limit: int,
-) -> Page | None:
-    """As `pull`, if the database need not be asked; None if it has to be, or if the cursor is none."""
-    if sync_scope.is_limited or areas:
-        return None
-    try:
-        return pages.at_once(scope, version, parse_cursor(since), limit=limit)
-    except ValueError:
-        return None
-
-
 async def pull(
-    view: Reading,
+    opening: Callable[[], AbstractAsyncContextManager[Reading]],
     log: EventLog,
     pages: Pages,
     scope: TenantScope,
@@ -208,8 +190,8 @@ async def pull(
 ) -> Page:
     """The next events for a reader that has come as far as `since`. Raises `InvalidCursor`.
 
-    `version` is that of the program's config. `areas` is the reader's own hint, empty for none: it narrows what is
-    delivered, never widens.
+    A view is only opened if the database has to be asked. `version` is that of the program's config. `areas` is the
+    reader's own hint, empty for none: it narrows what is delivered, never widens.
     """
     try:
         cursor = parse_cursor(since)
@@ -218,7 +200,12 @@ async def pull(
     part = part_for(sync_scope, areas)
     begins = sync_scope.begins(now)
     if part.is_whole and begins is None:
-        return await pages.read(view, scope, version, cursor, limit=limit)
-    place = await pages.locate(view, scope, cursor)
-    page = await read_part(view, log, scope, part, place=place, limit=limit, begins=begins)
+        page = pages.at_once(scope, version, cursor, limit=limit)
+        if page is None:
+            async with opening() as view:
+                page = await pages.read(view, scope, version, cursor, limit=limit)
+        return page
+    async with opening() as view:
+        place = await pages.locate(view, scope, cursor)
+        page = await read_part(view, log, scope, part, place=place, limit=limit, begins=begins)
     return replace(page, next_cursor=place.give_out(page.next_cursor))

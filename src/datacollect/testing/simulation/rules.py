@@ -65,7 +65,7 @@ def new_core(database: Database, rule: Rule, clock: Clock) -> Core:
     store = event_store(database)
     if rule is Rule.REFERENCE_TIMESTAMPS:
         store = TimestampOrdered(store)
-    pages = Pages(store, Sealer(database, store))
+    pages = Pages(store, Sealer(database, store), clock=clock)
     return Core(store, [EntityProjection([keep_entries, keep_conflicts])], clock, pages)
 
 

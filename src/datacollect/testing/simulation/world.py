@@ -7,6 +7,7 @@ or the row lock). When the holder ends, both run on until they are committed.
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -367,7 +368,7 @@ class _CoreWire:
         limit = int(query.get("limit", [str(DEFAULT_PAGE)])[0])
         since, everything = query.get("since", [""])[0], SyncScope()
         page = await service.pull(
-            world.view,
+            lambda: contextlib.nullcontext(world.view),
             core.log(),
             core.pages,
             self._scope,
