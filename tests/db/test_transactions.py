@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -343,6 +344,25 @@ async def test_units_that_wait_together_are_committed_together_but_not_for_ever(
     async with small.reading(EVERY_TENANT) as view:
         assert len(await view.fetch("SELECT id FROM notes")) == 20
     await small.close()
+
+
+@pytest.mark.parametrize(("slow", "worth_it"), [(8, True), (16, False)])
+async def test_small_appends_are_not_made_one_where_each_commit_takes_the_disk_long(
+    small: SqliteDatabase, monkeypatch: pytest.MonkeyPatch, slow: int, worth_it: bool
+) -> None:
+    """Some that are quick tell that the disk is; the others may have waited for the process."""
+    monkeypatch.setattr("datacollect.db.sqlite._QUICK_COMMIT_SECONDS", 0.03)
+
+    def wait(statement: str) -> None:
+        if statement == "COMMIT":
+            time.sleep(0.03)  # the disk
+
+    for number in range(20):
+        async with small.transaction(EVERY_TENANT) as tx:
+            if number == 20 - slow:
+                await tx._driver.set_trace_callback(wait)  # type: ignore[attr-defined]
+            await tx.run("INSERT INTO notes (id) VALUES (?)", number)
+    assert small.appends_as_one is worth_it
 
 
 async def test_however_many_units_of_one_tenant_wait_those_of_others_wait_for_one_of_them(

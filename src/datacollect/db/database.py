@@ -154,7 +154,7 @@ class Database(ABC):
     dialect: Dialect
 
     most_events_as_one: int
-    """What several append to one log at a time is worth being appended as one, up to so many events; 0 if it is not."""
+    """Up to so many events that several append to one log at a time are appended as one."""
 
     def __init__(self) -> None:
         self.statements = StatementLog()
@@ -189,6 +189,11 @@ class Database(ABC):
         were to be committed with it raise, and nothing of any of them is stored.
         """
         return self.transaction(scope, events=events)
+
+    @property
+    def appends_as_one(self) -> bool:
+        """Whether small appends to one log that wait for each other are quicker as one, now."""
+        return True
 
     @abstractmethod
     def reading(

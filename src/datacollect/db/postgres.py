@@ -185,8 +185,7 @@ class _Opened:
 class PostgresDatabase(Database):
     dialect = "postgresql"
 
-    most_events_as_one = 400
-    """As many as the units of a transaction that pushes of ten share."""
+    most_events_as_one = 400  # as many as the units of a transaction that pushes of ten share
 
     def __init__(
         self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10, row_level_security: bool = True

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 import msgspec
@@ -101,6 +101,15 @@ class SqliteGlance(Reading):
         return found
 
 
+class Ended(NamedTuple):
+    """What is known of the end of a unit."""
+
+    changes: int
+    """Rows that the connection has changed since it was opened."""
+    seconds: float
+    """Taken by the last statements of all, as the connection's thread saw it."""
+
+
 _Write = tuple[str, Sequence[Sequence[Any]], bool]
 """A statement, the rows of its parameters, and whether it is to be run once for each of any number."""
 
@@ -158,16 +167,16 @@ class SqliteTx(SqliteReading, Tx):
         if self._waiting:
             await self._do(_write, self._take_waiting())
 
-    async def end(self, *frame: str, undo: bool) -> int:
-        """The end of the unit, with what waits to be sent, or without what is not to be. Gives how many rows the
-        connection has changed since it was opened. Raises `NotWritten` before it has come to the end."""
+    async def end(self, *frame: str, undo: bool) -> Ended:
+        """The end of the unit, with what waits to be sent, or without what is not to be. Raises `NotWritten` before it has
+        come to the end."""
         waiting, frame = self._take_waiting(only_frame=undo), ("ROLLBACK TO unit", *frame) if undo else frame
         if frame[-1] != _COMMIT or not self._may_be_done_here(waiting):
             return await self._do(_end, waiting, frame)
         await self._do(_end, waiting, frame[:-1])
         return await self.run_frame(_COMMIT)
 
-    async def run_frame(self, *statements: str) -> int:
+    async def run_frame(self, *statements: str) -> Ended:
         return await self._in_thread(_end, (), statements)
 
     def unit(self, *begin: str, events: int) -> "SqliteTx":
@@ -294,11 +303,12 @@ def _fetch_all(
     return connection.execute(sql, parameters).fetchall(), None
 
 
-def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> int:
+def _end(connection: sqlite3.Connection, writes: Sequence[_Write], frame: Sequence[str]) -> Ended:
     try:
         _write(connection, writes)
     except Exception as error:
         raise NotWritten(error) from error
+    begun = time.monotonic()
     for statement in frame:
         connection.execute(statement)
-    return connection.total_changes
+    return Ended(connection.total_changes, time.monotonic() - begun)
