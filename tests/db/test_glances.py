@@ -77,6 +77,17 @@ async def test_each_statement_of_a_glance_is_counted_once(database: SqliteDataba
     assert sent == ["SELECT 1", "SELECT y FROM t LIMIT 1", "SELECT * FROM nowhere"]
 
 
+async def test_where_there_are_many_rows_a_thread_reads_them_for_a_glance(database: SqliteDatabase) -> None:
+    async with database.glancing(EVERY_TENANT) as view:
+        async with view.for_rows(100) as few:
+            assert few is view
+        async with view.for_rows(101) as many:
+            assert many is not view
+            assert await many.fetch("SELECT count(*) FROM t") == [(10,)]
+    async with database.reading(EVERY_TENANT) as view, view.for_rows(101) as many:
+        assert many is view, "it is read in a thread anyway"
+
+
 async def test_a_glance_reads_statements_of_sqlalchemys_parts_too(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import random
 import struct
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,8 @@ import structlog.testing
 
 from datacollect.assembly import event_store
 from datacollect.db import EVERY_TENANT, Database, Reading
+from datacollect.db.database import Within
+from datacollect.db.sqlite import SqliteDatabase
 from datacollect.eventstore.event import Event
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.pages import Pages
@@ -79,11 +82,11 @@ async def expect_pages_of_the_table(
 ) -> int:
     """How many events came from segments."""
     from_segments = 0
-    async with database.reading(scope) as view:
+    async with database.reading(scope) as view, database.glancing(scope) as glance:
         for cursor, limit in itertools.product(cursors, LIMITS):
             after = await store.resolve(view, scope, cursor)
             expected = await store.read(view, scope, after=after, limit=limit, most_bytes=page_bytes)
-            page = await pages.read(view, scope, VERSION, cursor, limit=limit)
+            page = await pages.read(glance, scope, VERSION, cursor, limit=limit)
             assert bodies_of(page) == list(expected.bodies), (cursor, limit)
             assert (page.next_cursor, page.last_position, len(page)) == (
                 expected.next_cursor,
@@ -122,6 +125,31 @@ async def test_every_page_is_the_page_of_the_table(database: Database, store: Ev
     cursors = await some_cursors(database, store, scope, 12)
     assert await expect_pages_of_the_table(database, store, pages, scope, cursors) > LENGTH
     assert await expect_pages_of_the_table(database, store, pages, other, cursors[:6]) > SIZE
+
+
+@pytest.mark.parametrize(("left", "in_threads"), [(3, 0), (100, 0), (101, 1)])
+async def test_a_large_page_with_little_left_for_it_is_read_as_a_small_one(
+    database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch, left: int, in_threads: int
+) -> None:
+    """Nearly every pull of a device that names a large page finds little or nothing new."""
+    if not isinstance(database, SqliteDatabase):
+        return  # nothing is read otherwise than in PostgreSQL there
+    scope = await new_log(database, store, range(300))
+    pages = Pages(store, Sealer(database, store))
+    async with database.reading(scope) as view:
+        [last] = await store.read_rows(view, scope, after=299 - left, limit=1)
+    opened: list[Within] = []
+    reading = database.reading
+
+    def counted(within: Within = None) -> AbstractAsyncContextManager[Reading]:
+        opened.append(within)
+        return reading(within)
+
+    monkeypatch.setattr(database._glance, "_reading", counted)
+    async with database.glancing(scope) as glance:
+        page = await pages.read(glance, scope, VERSION, Cursor(last.occurred_at, last.guid), limit=1000)
+    assert len(page) == left
+    assert len(opened) == in_threads
 
 
 async def test_also_where_bytes_end_a_page_before_it_has_as_many_as_are_asked_for(

@@ -77,6 +77,12 @@ class Reading(ABC):
         """As `fetch`, but the rows end with the one with which these columns come to `most_bytes`: there is always one
         if there is any. The statement has an end of its own (a LIMIT). Rows may have more columns than it asks for."""
 
+    def for_rows(self, count: int) -> AbstractAsyncContextManager["Reading"]:
+        """The same data for a statement that gives about so many rows. What glances has others read for it where they
+        are many."""
+        del count
+        return contextlib.nullcontext(self)
+
 
 class Tx(Reading):
     """A unit of work in progress; it is committed by the block that opened it, never by whoever receives it."""
@@ -208,7 +214,7 @@ class Database(ABC):
 
     def glancing(self, within: Within = None) -> AbstractAsyncContextManager[Reading]:
         """As `reading`, for statements that find a few rows by their keys, and are asked so often that the way to them is
-        most of what they cost."""
+        most of what they cost. Those that may find more go through `for_rows`."""
         return self.reading(within)
 
     @abstractmethod

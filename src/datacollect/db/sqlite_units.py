@@ -100,6 +100,9 @@ class SqliteGlance(Reading):
         self._statements.add(sql)
         return found
 
+    def for_rows(self, count: int) -> AbstractAsyncContextManager[Reading]:
+        return super().for_rows(count) if count <= _FEW_ROWS else self._reading()
+
 
 class Ended(NamedTuple):
     """What is known of the end of a unit."""

@@ -138,7 +138,8 @@ class Pages:
 
     async def _read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, limit: int) -> Page:
         if cursor is None and limit < WORTH_FETCHING:
-            return await self._store.read(view, scope, after=0, limit=limit, most_bytes=self._page_bytes)
+            async with view.for_rows(limit) as rows:
+                return await self._store.read(rows, scope, after=0, limit=limit, most_bytes=self._page_bytes)
         when = self._places.now()
         place = await self.locate(view, scope, cursor, reach=limit)
         self._remember_place(scope, version, cursor, Told(place, when))
@@ -161,9 +162,10 @@ class Pages:
         after, end = cut.after, place.position + limit
         if after >= place.head:
             return Page((), None, after, cut.slices)
-        rest = await self._store.read(
-            view, scope, after=after, limit=end - after, epoch=place.epoch, most_bytes=cut.room
-        )
+        async with view.for_rows(min(end, place.head) - after) as rows:
+            rest = await self._store.read(
+                rows, scope, after=after, limit=end - after, epoch=place.epoch, most_bytes=cut.room
+            )
         return Page(rest.bodies, place.give_out(rest.next_cursor), rest.last_position, cut.slices)
 
     def _cut(self, place: Place, limit: int, segments: Mapping[int, Segment]) -> "_Cut":
@@ -229,7 +231,10 @@ class Pages:
         """Those of the segments that are sound, as many as a page has room for; they are remembered."""
         found: dict[_Key, Segment] = {}
         inflated_bytes = 0
-        for segment in await self._store.segments(view, scope, epoch=epoch, first=keys[0][1], last=keys[-1][1]):
+        first, last = keys[0][1], keys[-1][1]
+        async with view.for_rows((last - first + 1) * SIZE) as rows:  # as much as those are of which they are made
+            segments = await self._store.segments(rows, scope, epoch=epoch, first=first, last=last)
+        for segment in segments:
             key = (scope.tenant_id, segment.number, segment.digest)
             if key not in keys:
                 continue  # remembered, or made anew in this very moment

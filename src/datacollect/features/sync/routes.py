@@ -32,8 +32,6 @@ router = APIRouter(prefix="/api/sync", tags=["Synchronization"], route_class=Dir
 DEFAULT_PAGE_WITH_AREAS = 100
 LARGEST_PAGE = 5000
 MOST_AREAS = 1000
-SMALL_PAGE = 100
-"""Of so many events at most are read where the caller is (`Database.glancing`)."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
 _CACHING = {"none": None, "private": "private, no-cache", "shared": "public, no-cache"}
@@ -132,9 +130,9 @@ async def pull_events(
     page_size = _page_size(limit, default)
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
-    is_small = page_size <= SMALL_PAGE and not sync_scope.is_limited and not areas
+    is_of_all = not sync_scope.is_limited and not areas
     page = await service.pull(
-        partial(hub.db.glancing if is_small else hub.db.reading, scope),
+        partial(hub.db.glancing if is_of_all else hub.db.reading, scope),
         hub.log,
         hub.pages,
         scope,
