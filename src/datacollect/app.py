@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from datacollect.assembly import create_hub
 from datacollect.db.migrate import migrate
@@ -115,6 +116,10 @@ _NO_STORAGE = (
     " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
 
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI would tell whatever OpenTelemetry is set up in the process what exceptions say and where requests went, and so
+what the hub's own log leaves out. To ask about that at every request costs a fortieth of a small one."""
+
 _ON_CONSOLE = "MESSAGE_CONSOLE prints codes where the hub runs: whoever reads that can sign in as anybody."
 
 
@@ -136,7 +141,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             hub.duplicates.stop()
             await hub.db.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
     app.state.hub = hub
     app.state.description = ApiDescription(app)
     install_error_handlers(app)

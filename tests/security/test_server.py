@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from httpx2 import AsyncClient
+from opentelemetry import trace
 from structlog.testing import capture_logs
 
 from datacollect.http.hub import Hub
@@ -63,6 +64,29 @@ async def test_s1_a_crash_tells_nothing_of_its_inside(installation: Installation
             assert answer.json()["requestId"] == answer.headers["x-request-id"]
             assert not any(word in answer.text.lower() for word in INSIDE), answer.text
             assert "stack" not in answer.json()
+
+
+class _Listening(trace.TracerProvider):
+    """Somebody in the process has set up OpenTelemetry, as operators do with variables of the environment."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_tracer(self, instrumenting_module_name: str, *_: Any, **__: Any) -> trace.Tracer:
+        self.asked.append(instrumenting_module_name)
+        return trace.NoOpTracer()
+
+
+async def test_s1_what_the_log_leaves_out_goes_no_other_way(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The framework would export exceptions with what they say, and what failed to be read."""
+    listening = _Listening()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", listening)
+    async with installation.running() as (_, client):
+        assert (await client.post("/api/users/login", json={"email": 1})).status_code == 401
+        assert (await client.get("/api/sync/pull?configId=x")).status_code == 401
+    assert not listening.asked
 
 
 async def test_s2_every_refusal_has_the_one_shape(client: AsyncClient, admin: AsyncClient) -> None:
