@@ -125,11 +125,12 @@ def effective_scope(
     program = _scope_of(policy or {})
     mine = [_scope_of(_override(assignment)) for assignment in assignments]
     windows = [scope.time_window for scope in (program, *mine) if scope.time_window]
-    return SyncScope(
+    effective = SyncScope(
         area_ids=_intersect(program.area_ids, _unite(scope.area_ids for scope in mine)),
         entity_types=_intersect(program.entity_types, _unite(scope.entity_types for scope in mine)),
         time_window=max(windows, key=lambda window: _begins(window, now), default=None),
     )
+    return UNLIMITED if effective == UNLIMITED else effective  # whose hash is known
 
 
 def united_reach(assignments: Collection[RoleAssignment]) -> Reach:
