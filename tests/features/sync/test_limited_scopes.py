@@ -1,6 +1,7 @@
 """Devices that hold a part of a program, through HTTP, on both engines. Source: the contract's sync area, 2.3 and 3.3.1."""
 
 import uuid
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.assembly import create_importer
-from datacollect.db import EVERY_TENANT
+from datacollect.db import EVERY_TENANT, Reading
+from datacollect.db.database import Within
+from datacollect.db.sqlite import SqliteDatabase
 from datacollect.eventstore.event import Event
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
@@ -80,6 +83,35 @@ async def test_what_is_imported_reaches_who_has_read_a_part_of_the_program_while
     file.write_bytes((await admin.get("/api/entities/export", params={"configId": source})).content)
     await create_importer(hub.db).take_in(file, tenant_id=TenantId(empty))
     assert [event["entityGuid"] for event in await agent.pull_all(empty, headers)] == ["p-1"]
+
+
+async def test_the_usual_page_of_a_part_is_read_on_the_loop_and_a_large_one_in_threads(
+    admin: AsyncClient, agent: Agents, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(hub.db, SqliteDatabase):
+        pytest.skip("PostgreSQL reads neither way")
+    program = await make_program(admin)
+    area, many = await agent.of(program, areaIds=["A1"]), await agent.of(program, areaIds=[f"A{n}" for n in range(100)])
+    for headers in (area, many):
+        await agent.pull_all(program, headers)  # what the first one of a program brings about
+    await push(admin, program, *(person("A1") for _ in range(120)))
+    opened: list[Within] = []
+    reading = hub.db.reading
+
+    def counted(within: Within = None) -> AbstractAsyncContextManager[Reading]:
+        opened.append(within)
+        return reading(within)
+
+    monkeypatch.setattr(hub.db._glance, "_reading", counted)
+    found, ways = [], []
+    for headers, limit in ((area, 100), (area, 1000), (many, 100)):
+        parameters = {"configId": program, "limit": limit}
+        answer = await agent.client.get("/api/sync/pull", params=parameters, headers=headers)
+        found.append(len(answer.json()["events"]))
+        ways.append(len(opened))
+        opened.clear()
+    assert found == [100, 120, 100]
+    assert ways == [0, 2, 1], "their positions and the events; of many places the positions only"
 
 
 # -- who must say which device it is

@@ -16,6 +16,9 @@ from datacollect.kernel.sync_scope import EVERYWHERE, Reach, SyncScope
 _EXAMINED = 1000
 """Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""
 
+_AS_MUCH_AS_AN_EVENT = 10
+"""Positions in an index of places, to read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -61,19 +64,18 @@ async def read_part(
     sieved = first_in_window > 1 or bool(part.wanted_areas)
     look_at = max(limit, _EXAMINED) if sieved else limit
     if part.reach.is_bounded:
-        positions = await read_places(view, scope, places_within(part.reach), after=after, limit=look_at)
+        places = places_within(part.reach)
+        async with view.for_rows(look_at * len(places) // _AS_MUCH_AS_AN_EVENT) as rows:
+            positions = await read_places(rows, scope, places, after=after, limit=look_at)
     else:
         positions = list(range(after + 1, after + 1 + look_at))
-    looked_at, is_cut = await log.read_at(view, scope, positions, epoch=place.epoch)
+    async with view.for_rows(len(positions)) as rows:
+        looked_at, is_cut = await log.read_at(rows, scope, positions, epoch=place.epoch)
     kept = looked_at
     if sieved and looked_at:
-        guids = await guids_of_entities(
-            view,
-            scope,
-            {event.entity_guid for event in looked_at},
-            areas=part.wanted_areas,
-            changed_at=first_in_window,
-        )
+        named = {event.entity_guid for event in looked_at}
+        async with view.for_rows(len(named)) as rows:
+            guids = await guids_of_entities(rows, scope, named, areas=part.wanted_areas, changed_at=first_in_window)
         kept = [event for event in looked_at if event.entity_guid in guids]
     return _page(looked_at, kept, after=after, limit=limit, more=is_cut or len(looked_at) == look_at)
 

@@ -130,9 +130,8 @@ async def pull_events(
     page_size = _page_size(limit, default)
     if sync_scope.is_limited:
         await _file(hub, scope, tenant, sync_scope)
-    is_of_all = not sync_scope.is_limited and not areas
     page = await service.pull(
-        partial(hub.db.glancing if is_of_all else hub.db.reading, scope),
+        partial(hub.db.glancing, scope),
         hub.log,
         hub.pages,
         scope,
@@ -265,7 +264,7 @@ async def _pushed_alone(
 
 async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:
     """Have the log filed by place, as readers of a part of it need it."""
-    async with hub.db.reading(scope) as view:
+    async with hub.db.glancing(scope) as view:
         if await is_filed_for(view, hub.log, scope, sync_scope):
             return
     await file_for(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)

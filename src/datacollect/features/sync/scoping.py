@@ -37,7 +37,7 @@ async def begin_filing(
     database: Database, log: EventLog, clock: Clock, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope
 ) -> None:
     """Have what is pushed from now on filed by place: a limited sender will want to read it."""
-    async with database.reading(scope) as view:
+    async with database.glancing(scope) as view:
         head = await log.head(view, scope)
     if head is not None and head.scoping is None:
         async with log.turn(scope), database.transaction(scope) as tx:
