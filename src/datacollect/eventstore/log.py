@@ -4,7 +4,7 @@ More than `PART` events take several such turns under the one lock.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +17,16 @@ from datacollect.eventstore.epochs import epoch_put_back
 from datacollect.eventstore.event import Event, EventRejected, Origin, level_of, require_complete
 from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.projection import Context, InlineProjection, ProjectionRun
-from datacollect.eventstore.store import DeliveredEvent, EventStore, Head, HeldEvent, Page, Scoping, StoredEvent
+from datacollect.eventstore.store import (
+    DeliveredEvent,
+    EventStore,
+    Head,
+    HeldEvent,
+    OpenLog,
+    Page,
+    Scoping,
+    StoredEvent,
+)
 from datacollect.eventstore.upcasting import Upcasters
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import SYSTEM, TenantScope
@@ -68,6 +77,11 @@ PART = 2000
 the room of the events, and is let go with each part; they are in one transaction all the same."""
 
 
+_PASSES = 3
+"""Over what several bring, in memory: the first may find somebody to be left out, and the next somebody who cannot do
+without them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one caller brings to a batch that several make up. `hashed` is what `hash_ahead` gave for the events."""
@@ -78,10 +92,22 @@ class Share:
     device_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AppendedTogether:
+    """What became of a batch that several make up. Indexes of events in `appended` count through the shares in it."""
+
+    appended: Appended
+    left_out: Set[int]
+    """Indexes of the shares of which nothing is stored."""
+
+
 OnRejection = Callable[[Rejection], None]
 
 _Sender = tuple[str, str | None]
 """Whose event it is, as `StoredEvent.actor` has it, and the device it came from."""
+
+_Fresh = tuple[int, EventHash, _Sender]
+"""An event that the log does not hold yet, by its index."""
 
 OnGrowth = Callable[[TenantId, Head, Head], None]
 """Is told the tenant and its log's head before and after an append that has been committed."""
@@ -219,22 +245,37 @@ class EventLog:
         assert whole is not None
         return whole
 
-    async def append_together(self, tx: Tx, tenant: Tenant, shares: Sequence[Share]) -> Appended:
-        """Append what several callers bring, one after the other, as one batch of `PART` events at most; indexes count
-        through all of them.
+    async def append_together(self, tx: Tx, tenant: Tenant, shares: Sequence[Share]) -> AppendedTogether:
+        """Append what several callers bring, one after the other, as one batch of `PART` events at most.
 
-        What each may do has to be the same: they are of one role, and none is limited to a part of the tenant. Raises
-        `BatchRejected` for the first event that cannot be applied.
+        Whoever brings an event that cannot be applied, or one with the guid of another, is left out, with all they
+        bring and as if they had not come. What each may do has to be the same: they are of one role, and none is
+        limited to a part of the tenant.
         """
         scope = shares[0].scope
         if any(one.scope.reach.is_bounded or one.scope.tenant_id != tenant.id for one in shares):
             raise ValueError("shares of one batch are of one tenant, and of callers who may write to all of it")
         if any(one.scope.role is not scope.role for one in shares):
             raise ValueError("shares of one batch are of callers of one role")
-        events = [event for one in shares for event in one.events]
-        senders = [(one.scope.actor.event_user_id, one.device_id) for one in shares for _ in one.events]
-        hashed = deque(hashed for one in shares for hashed in one.hashed)
-        return await self._append(tx, scope, tenant, events, 0, Origin.CLIENT, senders, {}, stop_at_first, hashed)
+        opened = await self._store.open(tx, scope, [event.guid for one in shares for event in one.events])
+        left_out: set[int] = set()
+        for _ in range(_PASSES):
+            kept = [(at, one) for at, one in enumerate(shares) if at not in left_out]
+            if not kept:
+                break
+            batch = _Batch(opened, self._clock.now(), 0)
+            events = [event for _, one in kept for event in one.events]
+            senders = [(one.scope.actor.event_user_id, one.device_id) for _, one in kept for _ in one.events]
+            hashes = deque(hashed for _, one in kept for hashed in one.hashed)
+            fresh = batch.fresh(events, hashes, senders)
+            await self._apply(tx, scope, tenant, batch, events, fresh, Origin.CLIENT, {}, lambda _: None)
+            wrong = batch.wrong
+            if not wrong:
+                await self._save(tx, scope, batch)
+                return AppendedTogether(batch.result, left_out)
+            bringers = [at for at, one in kept for _ in one.events]
+            left_out.update(bringers[index] for index in wrong)
+        return AppendedTogether(Appended(opened.head), set(range(len(shares))))
 
     async def _append(
         self,
@@ -252,15 +293,31 @@ class EventLog:
         """A part of a batch, whose first event has the index `first` in it; constant in its statements."""
         hashes = await _hashes_of(events) if hashed_ahead is None else hashed_ahead
         opened = await self._store.open(tx, scope, [event.guid for event in events])
-        now = max(self._clock.now(), opened.head.recorded_at)
-        batch = _Batch(opened.head, dict(opened.known), now, first)
+        batch = _Batch(opened, self._clock.now(), first)
         fresh = batch.fresh(events, hashes, senders)
+        await self._apply(tx, scope, tenant, batch, events, fresh, origin, refused, on_rejection)
+        await self._save(tx, scope, batch)
+        return batch.result
+
+    async def _apply(
+        self,
+        tx: Tx,
+        scope: TenantScope,
+        tenant: Tenant,
+        batch: "_Batch",
+        events: Sequence[Event],
+        fresh: "deque[_Fresh]",
+        origin: Origin,
+        refused: Mapping[int, EventRejected],
+        on_rejection: OnRejection,
+    ) -> None:
+        """Apply the `fresh` ones of the events in memory."""
         if not fresh:
-            return batch.result
+            return
         current = {index: self.upcasters.upcast(events[index]) for index, _, _ in fresh}
         for projection in self._projections:
             batch.runs.append(
-                await projection.start(tx, scope, tenant, list(current.values()), scoping=opened.head.scoping)
+                await projection.start(tx, scope, tenant, list(current.values()), scoping=batch.opened.scoping)
             )
         while fresh:
             if len(fresh) % AT_ONCE == 0:
@@ -268,8 +325,8 @@ class EventLog:
             index, hashed, sender = (
                 fresh.popleft()
             )  # what was hashed of an event is let go with it: it is as long as the event
-            if first + index in refused:
-                batch.reject(index, events[index], hashed, refused[first + index], on_rejection)
+            if batch.first + index in refused:
+                batch.reject(index, events[index], hashed, refused[batch.first + index], on_rejection)
                 continue
             batch.apply(
                 index,
@@ -280,19 +337,22 @@ class EventLog:
                 origin,
                 on_rejection,
             )
-        if batch.result.stored:
+
+    async def _save(self, tx: Tx, scope: TenantScope, batch: "_Batch") -> None:
+        """Store what has been applied."""
+        if not batch.result.stored:
+            return
+        for run in batch.runs:
+            await run.save(tx)
+        if batch.opened.scoping is not None:
             for run in batch.runs:
-                await run.save(tx)
-            if opened.head.scoping is not None:
-                for run in batch.runs:
-                    batch.add_snapshots(await run.snapshots(tx))
-            head = batch.finish()
-            await self._store.append(tx, scope, [*batch.result.stored, *batch.result.snapshots], head)
-            for run in batch.runs:
-                await run.tell(tx)
-            if self._on_growth is not None:
-                tx.after_commit(partial(self._on_growth, scope.tenant_id, opened.head, head))
-        return batch.result
+                batch.add_snapshots(await run.snapshots(tx))
+        head = batch.finish()
+        await self._store.append(tx, scope, [*batch.result.stored, *batch.result.snapshots], head)
+        for run in batch.runs:
+            await run.tell(tx)
+        if self._on_growth is not None:
+            tx.after_commit(partial(self._on_growth, scope.tenant_id, batch.opened, head))
 
     async def renew(self, tx: Tx, scope: TenantScope, *, position: int) -> None:
         """Note that the log was put back now to what it is up to this position. The caller holds it."""
@@ -329,22 +389,25 @@ async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
 class _Batch:
     """One append in memory."""
 
-    def __init__(self, head: Head, known: dict[str, bytes], recorded_at: Millis, first: int) -> None:
-        self._opened = head
-        self._first = first
+    def __init__(self, opened: OpenLog, now: Millis, first: int) -> None:
+        head = self.opened = opened.head
+        self.first = first
         self._position = head.position
         self._chain_hash = head.chain_hash
         self._latest = head.max_occurred_at
-        self._known = known
-        self._recorded_at = recorded_at
+        self._known = dict(opened.known)
+        self._recorded_at = max(now, head.recorded_at)
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 
-    def fresh(
-        self, events: Sequence[Event], hashes: deque[EventHash], senders: Iterable[_Sender]
-    ) -> deque[tuple[int, EventHash, _Sender]]:
+    @property
+    def wrong(self) -> Sequence[int]:
+        """Indexes of the events that are neither stored nor known."""
+        return [*self.result.reused, *(rejection.index for rejection in self.result.rejections)]
+
+    def fresh(self, events: Sequence[Event], hashes: deque[EventHash], senders: Iterable[_Sender]) -> "deque[_Fresh]":
         """The events the log does not hold yet, by index; echoes and reused guids are noted. Takes the hashes."""
-        found: deque[tuple[int, EventHash, _Sender]] = deque()
+        found: deque[_Fresh] = deque()
         for index, (event, sender) in enumerate(zip(events, senders, strict=False)):
             hashed = hashes.popleft()
             if not self._is_known(index, event, hashed):
@@ -358,7 +421,7 @@ class _Batch:
         if stored == hashed.content:
             self.result.known += 1
         else:
-            self.result.reused.append(self._first + index)
+            self.result.reused.append(self.first + index)
         return True
 
     def apply(
@@ -384,7 +447,7 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
             return
         self.result.stored.append(self._stored(event, hashed, context, sender))
-        self.result.indexes.append(self._first + index)
+        self.result.indexes.append(self.first + index)
 
     def add_snapshots(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -426,18 +489,18 @@ class _Batch:
             self._note_rejection(index, event, reason, on_rejection)
 
     def _note_rejection(self, index: int, event: Event, reason: EventRejected, on_rejection: OnRejection) -> None:
-        rejection = Rejection(self._first + index, event, reason)
+        rejection = Rejection(self.first + index, event, reason)
         on_rejection(rejection)
         self.result.rejections.append(rejection)
 
     def finish(self) -> Head:
         """The new head, with the projections' counts brought up to date."""
-        figures = dict(self._opened.figures)
+        figures = dict(self.opened.figures)
         for run in self.runs:
             for name, change in run.figures.items():
                 figures[name] = figures.get(name, 0) + change
         self.result.head = replace(
-            self._opened,
+            self.opened,
             position=self._position,
             chain_hash=self._chain_hash,
             max_occurred_at=self._latest,

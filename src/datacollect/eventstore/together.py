@@ -6,8 +6,8 @@ for all who wait, or as many batches as they fill, and when its turn comes it ap
 event under its own sender's name. Each is answered after the commit. Nobody waits longer for it: a batch is in line from
 the first of those on for whom it is.
 
-Nobody has a part in what is wrong with another's: if anything is, nothing of the batch is stored, and whoever's event it
-was appends by themselves, as they would have without the others.
+Nobody has a part in what is wrong with another's: whoever's event it is is left out before anything is stored, and appends
+by themselves, as they would have without the others.
 """
 
 import asyncio
@@ -21,15 +21,12 @@ import structlog
 
 from datacollect.db import Database
 from datacollect.db.turns import MANY
-from datacollect.eventstore.log import Appended, BatchRejected, EventLog, Share
+from datacollect.eventstore.log import Appended, EventLog, Share
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import Role, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
-
-_TRIES = 4
-"""Of a batch, each without those whose events could not be applied before."""
 
 _log = structlog.get_logger(component="log")
 
@@ -140,25 +137,12 @@ class Together:
 
     async def _append_batch(self, key: _Key, line: _Line, scope: TenantScope, batch: "_Batch") -> None:
         places = batch.places
-        for _ in range(_TRIES):
-            try:
-                async with self._db.in_turn(scope, events=MANY - 1) as tx:
-                    if not batch.has_begun:
-                        self._begin(key, line, scope, batch)
-                    if not places:
-                        return
-                    appended = await self._log.append_together(tx, places[0].tenant, [place.share for place in places])
-                    if appended.reused:
-                        raise _Reused(appended.reused[0])
-            except BatchRejected as refused:
-                _take_out(places, refused.rejection.index)
-            except _Reused as reused:
-                _take_out(places, reused.index)
-            else:
-                _tell(places, appended)
-                return
+        async with self._db.in_turn(scope, events=MANY - 1) as tx:
+            self._begin(key, line, scope, batch)
             if not places:
                 return
+            made = await self._log.append_together(tx, places[0].tenant, [place.share for place in places])
+        _tell([place for at, place in enumerate(places) if at not in made.left_out], made.appended)
 
     def _begin(self, key: _Key, line: _Line, scope: TenantScope, batch: "_Batch") -> None:
         """The turn has come: the batch is of those who have waited longest, as many as it holds."""
@@ -172,15 +156,6 @@ class Together:
 class _Batch:
     has_begun: bool = False
     places: list[_Place] = field(default_factory=list)
-    """Those who have not been told yet."""
-
-
-class _Reused(Exception):
-    """An event has the guid of another one. Raised inside the transaction: it is its sender's who has to be told."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__("a guid is reused")
-        self.index = index
 
 
 def _next_batch(line: _Line, most_events: int) -> list[_Place]:
@@ -197,17 +172,6 @@ def _next_batch(line: _Line, most_events: int) -> list[_Place]:
         line.waiting.popleft()
         line.weight -= place.weight
     return places
-
-
-def _take_out(places: list[_Place], index: int) -> None:
-    """Whoever's event has this index, counted through all: they go on by themselves."""
-    for place in places:
-        index -= len(place.share.events)
-        if index < 0:
-            places.remove(place)
-            place.tell(None)
-            return
-    raise IndexError(index)
 
 
 def _tell(places: Sequence[_Place], appended: Appended) -> None:

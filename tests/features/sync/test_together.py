@@ -77,10 +77,12 @@ class Devices:
             return answer.status_code, {name: value for name, value in answer.json().items() if name != "requestId"}
 
     async def push_together(self, program: str, pushes: Sequence[Push]) -> list[tuple[int, Any]]:
-        """Each by a device, all of which wait until somebody else has ended."""
+        """Each by a device, in this order, all of which wait until somebody else has ended."""
         async with somebody_at_work(self.hub.together, enumerators(program)) as working:
-            pushing = [asyncio.create_task(self.push(at, program, events)) for at, events in enumerate(pushes)]
-            await working.until_waited_for(len(pushes))
+            pushing = []
+            for at, events in enumerate(pushes):
+                pushing.append(asyncio.create_task(self.push(at, program, events)))
+                await working.until_waited_for(at + 1)
         return list(await asyncio.gather(*pushing))
 
     async def stored(self, program: str) -> list[tuple[str, str, str | None]]:
@@ -143,6 +145,47 @@ async def test_the_others_are_one_batch_all_the_same(admin: AsyncClient, devices
         answers = await devices.push_together(program, pushes)
     assert [status for status, _ in answers] == [422 if at == wrong else 200 for at in range(4)]
     assert batches_in(statements) == 1
+
+
+async def test_however_many_have_something_wrong_the_others_are_stored_in_the_same_turn(
+    admin: AsyncClient, devices: Devices
+) -> None:
+    """Each was found by a try of its own, which lined up again behind all who had come meanwhile; after four nobody was
+    left in the batch."""
+    program = await make_program(admin)
+    await devices.sign_in(12, program)
+    pushes = [[make_event(), make_event("nonsense")] if at % 2 else [make_event()] for at in range(12)]
+    with devices.hub.db.statements.record() as statements:
+        answers = await devices.push_together(program, pushes)
+    assert [status for status, _ in answers] == [422 if at % 2 else 200 for at in range(12)]
+    assert batches_in(statements) == 1
+    assert {device for _, _, device in await devices.stored(program)} == {f"d-{at}" for at in range(0, 12, 2)}
+
+
+@pytest.mark.parametrize(("chain", "batches"), [(1, 1), (2, 4)])
+async def test_who_cannot_do_without_somebody_left_out_meets_their_own_answer(
+    admin: AsyncClient, devices: Devices, chain: int, batches: int
+) -> None:
+    """Each of the chain puts somebody into a group that the one before makes, whose push is refused. Found one after the
+    other: too many of them, and all go alone."""
+    program = await make_program(admin)
+    await devices.sign_in(chain + 5, program)
+    pushes = [[_group(0), make_event("nonsense")]]
+    pushes += [[_join(at), _group(at + 1)] for at in range(chain)]
+    pushes += [[make_event()] for _ in range(4)]
+    with devices.hub.db.statements.record() as statements:
+        answers = await devices.push_together(program, pushes)
+    assert [status for status, _ in answers] == [422] * (chain + 1) + [200] * 4
+    assert {device for _, _, device in await devices.stored(program)} == {f"d-{chain + 1 + at}" for at in range(4)}
+    assert batches_in(statements) == batches
+
+
+def _group(number: int) -> dict[str, Any]:
+    return make_event("create-group", entity=f"g-{number}", data={"name": "G"})
+
+
+def _join(number: int) -> dict[str, Any]:
+    return make_event("add-member", entity=f"g-{number}", data={"members": [{"guid": f"m-{number}", "name": "M"}]})
 
 
 async def test_two_devices_that_send_the_same_events_at_once_are_both_told_that_they_are_there(
