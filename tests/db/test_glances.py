@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import bindparam, column, select, table
 
-from datacollect.db import EVERY_TENANT
+from datacollect.db import EVERY_TENANT, Reading
 from datacollect.db.database import closing
 from datacollect.db.glances import Bet, Glances
 from datacollect.db.sqlite import SqliteDatabase
@@ -86,6 +87,32 @@ async def test_where_there_are_many_rows_a_thread_reads_them_for_a_glance(databa
             assert await many.fetch("SELECT count(*) FROM t") == [(10,)]
     async with database.reading(EVERY_TENANT) as view, view.for_rows(101) as many:
         assert many is view, "it is read in a thread anyway"
+
+
+async def test_few_rows_that_hold_much_are_read_by_a_thread(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+    reading = database._glance._reading
+
+    def counted() -> AbstractAsyncContextManager[Reading]:
+        asked.append(None)
+        return reading()
+
+    monkeypatch.setattr(database._glance, "_reading", counted)
+    monkeypatch.setattr("datacollect.db.sqlite_units._MOST_HERE_BYTES", 300)
+    statement = "SELECT x, y FROM t ORDER BY x LIMIT 5"
+    async with database.glancing(EVERY_TENANT) as view:
+        for most_bytes, rows, is_cut, in_threads in (
+            (200, 2, True, 0),
+            (300, 3, True, 0),
+            (301, 4, True, 1),
+            (9999, 5, False, 1),
+        ):
+            found = await view.fetch_portion(statement, texts=("y",), most_bytes=most_bytes)
+            assert ([row[0] for row in found.rows], found.is_cut) == (list(range(rows)), is_cut), most_bytes
+            assert len(asked) == in_threads, most_bytes
+            asked.clear()
 
 
 async def test_a_glance_reads_statements_of_sqlalchemys_parts_too(

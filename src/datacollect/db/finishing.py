@@ -17,4 +17,6 @@ async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
         while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # marks it as seen: the caller is told that it was cancelled
         raise

@@ -33,6 +33,9 @@ _MOST_WAITING = 200
 _FEW_ROWS = 100
 """Which may be read or written on the loop: an event can be about a group of thousands."""
 
+_MOST_HERE_BYTES = 1024 * 1024
+"""Of texts, likewise: few rows can hold much. It is read once more in a thread, from its beginning."""
+
 OpenReading = Callable[[], AbstractAsyncContextManager[Reading]]
 
 
@@ -93,8 +96,9 @@ class SqliteGlance(Reading):
     async def fetch_portion(
         self, sql: str, *parameters: Any, texts: tuple[str, ...], most_bytes: int
     ) -> Portion[Sequence[Any]]:
-        found = self._glances.try_to(lambda opened: fetch_portion(opened, sql, parameters, texts, most_bytes))
-        if found is None:
+        here = min(most_bytes, _MOST_HERE_BYTES)
+        found = self._glances.try_to(lambda opened: fetch_portion(opened, sql, parameters, texts, here))
+        if found is None or (found.is_cut and here < most_bytes):
             async with self._reading() as view:
                 return await view.fetch_portion(sql, *parameters, texts=texts, most_bytes=most_bytes)
         self._statements.add(sql)
