@@ -162,6 +162,9 @@ class Database(ABC):
     most_events_as_one: int
     """Up to so many events that several append to one log at a time are appended as one."""
 
+    most_events_of_each: int
+    """For who appends more the events are most of the work, and little is gained."""
+
     def __init__(self) -> None:
         self.statements = StatementLog()
         self._followers: dict[str, list[Callable[[], None]]] = {}

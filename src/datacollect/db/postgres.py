@@ -27,6 +27,7 @@ from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
 from datacollect.db.portions import Portion, portion_from_postgres, portion_in_postgres
+from datacollect.db.turns import MANY
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
 from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
@@ -186,6 +187,7 @@ class PostgresDatabase(Database):
     dialect = "postgresql"
 
     most_events_as_one = 400  # as many as the units of a transaction that pushes of ten share
+    most_events_of_each = MANY - 1
 
     def __init__(
         self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10, row_level_security: bool = True

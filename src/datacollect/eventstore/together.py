@@ -79,7 +79,7 @@ class Together:
 
     def is_small(self, weight: int) -> bool:
         """Whether an append of so many events gains by being one with others: of more the events are most of the work."""
-        return 0 < weight < MANY and self._db.appends_as_one
+        return 0 < weight <= self._db.most_events_of_each and self._db.appends_as_one
 
     @contextlib.asynccontextmanager
     async def turn(self, tenant: Tenant, share: Share, *, weight: int) -> AsyncIterator[Kept | None]:
