@@ -1,6 +1,7 @@
 """What many ask for at the same time is looked up once."""
 
 import asyncio
+import gc
 
 import pytest
 import structlog
@@ -109,6 +110,39 @@ async def test_a_look_up_speaks_for_no_request_that_began_it() -> None:
     assert await flights.join("a", look_up) == {}
     assert structlog.contextvars.get_contextvars() == {"request_id": "r-1"}
     structlog.contextvars.clear_contextvars()
+
+
+async def test_a_look_up_that_nobody_waits_for_is_one_that_others_can_join() -> None:
+    flights, look_up = Flights[str, int](), LookUp()
+    flights.renew("a", look_up)
+    flights.renew("a", look_up)
+    joined = asyncio.create_task(flights.join("a", look_up))
+    await started(joined)
+    assert look_up.begun == 1
+    look_up.ends[0].set_result(1)
+    assert await joined == 1
+
+
+async def test_the_failure_of_a_look_up_that_nobody_waits_for_is_nobodys() -> None:
+    flights, look_up = Flights[str, int](), LookUp()
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    try:
+        flights.renew("a", look_up)
+        joined = asyncio.create_task(flights.join("a", look_up))
+        await started(joined)
+        look_up.ends[0].set_exception(Unavailable())
+        await started(joined)
+        look_up.ends[1].set_result(2)
+        assert await joined == 2, "who needs to know asks anew"
+        flights.renew("a", look_up)
+        await asyncio.sleep(0)
+        look_up.ends[2].set_exception(Unavailable())
+        await started(joined)
+        gc.collect()
+        assert not told
+    finally:
+        asyncio.get_running_loop().set_exception_handler(None)
 
 
 async def test_who_asks_after_a_change_is_not_told_what_was_read_before() -> None:

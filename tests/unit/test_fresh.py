@@ -25,6 +25,33 @@ def test_it_is_told_for_a_second_since_it_was_asked() -> None:
     assert fresh.get("a") is None
 
 
+def test_what_is_asked_for_often_is_due_when_half_of_its_time_is_over() -> None:
+    clock = SetClock(Millis(10_000))
+    fresh = Fresh[str, int](clock, most=MOST)
+
+    def ask(key: str, times: int) -> bool:
+        for _ in range(times):
+            fresh.get(key)
+        return fresh.is_due(key)
+
+    fresh.keep("often", 1, fresh.now())
+    fresh.keep("seldom", 1, fresh.now())
+    assert not ask("often", 20)
+    clock.turn(499)
+    assert not ask("often", 20)
+    clock.turn(1)
+    assert ask("often", 1)
+    assert not ask("seldom", 7)
+    assert ask("seldom", 1)
+    assert not ask("unknown", 20)
+    fresh.keep("often", 2, fresh.now())
+    assert not ask("often", 20)
+    clock.turn(500)
+    assert ask("often", 1)
+    clock.turn(500)
+    assert fresh.get("often") is None, "its second is over all the same"
+
+
 def test_nothing_of_before_the_clock_was_set_back_is_believed_when_it_has_caught_up() -> None:
     clock = SetClock(Millis(10_000))
     fresh = Fresh[str, int](clock, most=MOST)
@@ -65,7 +92,7 @@ def test_it_holds_what_there_is_room_for_and_only_what_is_true(
         latest = clock.now()
         fresh.keep(key, number, Millis(clock.now() - ago), size=size)
         told[key] = (number, clock.now() - ago)
-        sizes = [held_size for _, held_size in fresh._held.values()]
+        sizes = [held.size for held in fresh._held.values()]
         assert fresh._size == sum(sizes) <= MOST
         for asked in range(5):
             found = fresh.get(asked)

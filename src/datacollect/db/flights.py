@@ -44,8 +44,17 @@ class Flights(Generic[_Key, _T]):
             except Exception:
                 flight = self._joinable(key)
         if flight is None:
-            flight = self._begin(key, look_up)
+            # What it logs is not about the request that happens to be the first.
+            context = contextvars.copy_context()
+            context.run(structlog.contextvars.clear_contextvars)
+            flight = self._begin(key, look_up, context)
         return await asyncio.shield(flight.task)
+
+    def renew(self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+        """Begin a look-up, unless one is under way, for those who will ask. Nobody waits for it, and its failure is nobody's:
+        whoever needs to know asks anew."""
+        if self._joinable(key) is None:
+            self._begin(key, look_up, contextvars.Context())
 
     def forget(self) -> None:
         """Something has just been changed: whoever asks from now on is not to be told what was read before."""
@@ -57,10 +66,9 @@ class Flights(Generic[_Key, _T]):
             return None
         return flight if asyncio.get_running_loop().time() - flight.begun < JOINED_SECONDS else None
 
-    def _begin(self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]]) -> _Flight[_T]:
-        # What it logs is not about the request that happens to be the first.
-        context = contextvars.copy_context()
-        context.run(structlog.contextvars.clear_contextvars)
+    def _begin(
+        self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]], context: contextvars.Context
+    ) -> _Flight[_T]:
         task = asyncio.create_task(look_up(), context=context)
         flight = self._under_way[key] = _Flight(task, asyncio.get_running_loop().time())
         task.add_done_callback(lambda _: self._end(key, flight))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from datacollect.kernel.clock import Clock, Millis
@@ -13,10 +14,22 @@ FRESH_MS = 1000
 """How long a change made by another process may go unnoticed here."""
 
 
+_OFTEN = 8
+"""Times that something is asked for in half a second."""
+
+
 class Told(NamedTuple, Generic[_T]):
     value: _T
     when: Millis
     """The database was asked."""
+
+
+@dataclass(slots=True)
+class _Held(Generic[_T]):
+    told: Told[_T]
+    size: int
+    asked: int = 0
+    """How often it was asked for."""
 
 
 class Fresh(Generic[_Key, _T]):
@@ -25,7 +38,7 @@ class Fresh(Generic[_Key, _T]):
     def __init__(self, clock: Clock, *, most: int) -> None:
         self._clock = clock
         self._most = most
-        self._held: OrderedDict[_Key, tuple[Told[_T], int]] = OrderedDict()
+        self._held: OrderedDict[_Key, _Held[_T]] = OrderedDict()
         self._size = 0
         self._latest = Millis(0)
 
@@ -41,23 +54,32 @@ class Fresh(Generic[_Key, _T]):
     def get(self, key: _Key) -> Told[_T] | None:
         now = self.now()
         found = self._held.get(key)
-        return found[0] if found is not None and now - found[0].when < FRESH_MS else None
+        if found is None or now - found.told.when >= FRESH_MS:
+            return None
+        found.asked += 1
+        return found.told
+
+    def is_due(self, key: _Key) -> bool:
+        """Whether the database had better be asked now: it has told this more than half a second ago, and whoever asks for
+        it often should not have to wait when the second is over."""
+        found = self._held.get(key)
+        return found is not None and found.asked >= _OFTEN and self._latest - found.told.when >= FRESH_MS // 2
 
     def keep(self, key: _Key, value: _T, when: Millis, *, size: int = 1) -> None:
         now = self.now()
         if when > now:  # the clock was set back while it was read
             return
         replaced = self._held.pop(key, None)
-        self._size += size - (replaced[1] if replaced is not None else 0)
-        self._held[key] = (Told(value, when), size)
+        self._size += size - (replaced.size if replaced is not None else 0)
+        self._held[key] = _Held(Told(value, when), size)
         while self._held and (self._size > self._most or now - self._oldest.when >= FRESH_MS):
-            self._size -= self._held.popitem(last=False)[1][1]
+            self._size -= self._held.popitem(last=False)[1].size
 
     def forget(self, is_meant: Callable[[_Key], bool]) -> None:
         """Something about these has just been changed."""
         for key in [key for key in self._held if is_meant(key)]:
-            self._size -= self._held.pop(key)[1]
+            self._size -= self._held.pop(key).size
 
     @property
     def _oldest(self) -> Told[_T]:
-        return next(iter(self._held.values()))[0]
+        return next(iter(self._held.values())).told

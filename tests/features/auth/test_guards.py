@@ -1,6 +1,7 @@
 """Who passes the guards of staff and sync routes, and how fast a change of an account is felt."""
 
 import asyncio
+import contextlib
 from typing import Any, cast
 
 import pytest
@@ -209,6 +210,55 @@ async def test_all_who_ask_at_the_same_time_share_a_look_up(hub: Hub, admin: Asy
     actors = await asyncio.gather(*looking)
     assert gated.glances == 2
     assert [actor.user_id for actor in actors] == [UserId(person.id)] * 8 + [UserId(other.id)] * 8
+
+
+async def test_who_asks_often_does_not_wait_when_the_second_is_over(
+    hub: Hub, clock: TurnableClock, admin: AsyncClient, client: AsyncClient
+) -> None:
+    person = await make_person(admin)
+    authorization = f"Bearer {(await login(client, person))['token']}"
+    gated = GatedDatabase(hub.db)
+    guards = TokenAuthenticator(cast(Database, gated), hub.tokens, clock)
+    gated.may_go.set()
+    for _ in range(9):
+        await guards.staff(authorization)
+    gated.may_go.clear()
+    clock.turn(seconds=0.6)
+    assert (await guards.staff(authorization)).user_id == person.id, "nobody waits for what is begun now"
+    while gated.glances < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await guards.staff(authorization)
+    clock.turn(seconds=0.5)
+    waiting = asyncio.create_task(guards.staff(authorization))
+    await asyncio.sleep(0)
+    assert not waiting.done(), "nothing is believed for more than a second"
+    gated.may_go.set()
+    await waiting
+    assert gated.glances == 2, "that one is joined"
+    await guards.staff(authorization)
+    assert gated.glances == 2
+
+
+async def test_an_account_that_was_changed_elsewhere_is_noticed_within_a_second_however_often_it_is_asked_for(
+    installation: Installation,
+) -> None:
+    async with installation.running() as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        person = await make_person(admin)
+        token = (await login(admin, person))["token"]
+        other = neighbour(app, installation)
+        for _ in range(20):
+            await other.staff(f"Bearer {token}")
+        installation.clock.turn(seconds=0.6)
+        await other.staff(f"Bearer {token}")
+        await admin.delete(f"/api/users/{person.id}")
+        for _ in range(20):  # what had been begun before, and may have read it still
+            with contextlib.suppress(UserGone):
+                await other.staff(f"Bearer {token}")
+            await asyncio.sleep(0)
+        installation.clock.turn(seconds=1)
+        with pytest.raises(UserGone):
+            await other.staff(f"Bearer {token}")
 
 
 async def test_the_guards_themselves_tell_a_citizen_from_a_stranger(hub: Hub) -> None:

@@ -9,8 +9,9 @@ from httpx2 import AsyncClient
 from datacollect.db import Database
 from datacollect.features.tenants.directory import CachedTenantDirectory
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
-from datacollect.testing.clock import TurnableClock
+from datacollect.testing.clock import SetClock, TurnableClock
 from tests.factories import make_program, new_id
 from tests.gated import GatedDatabase
 
@@ -56,6 +57,44 @@ async def test_a_change_during_a_lookup_is_not_lost(admin: AsyncClient, hub: Hub
 
 async def test_strangers_do_not_fill_the_memory(database: Database, clock: TurnableClock) -> None:
     directory = CachedTenantDirectory(database, clock)
-    directory._entries = {TenantId(str(i)): (clock.now(), None) for i in range(10_000)}
+    for number in range(10_000):
+        directory._told.keep(TenantId(str(number)), None, clock.now())
     await directory.find(TenantId("one-more"))
-    assert len(directory._entries) == 1
+    assert len(directory._told._held) == 10_000
+    assert directory._told.get(TenantId("0")) is None
+    assert not directory._known
+
+
+async def test_who_asks_for_a_program_often_does_not_wait_when_the_second_is_over(
+    admin: AsyncClient, hub: Hub, clock: TurnableClock
+) -> None:
+    program, gated = TenantId(await make_program(admin)), GatedDatabase(hub.db)
+    directory = CachedTenantDirectory(cast(Database, gated), clock)
+    gated.may_go.set()
+    for _ in range(9):
+        await directory.find(program)
+    gated.may_go.clear()
+    clock.turn(seconds=0.6)
+    assert await directory.find(program) is not None, "nobody waits for what is begun now"
+    while gated.glances < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    gated.may_go.set()
+    while directory._flights._under_way:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    clock.turn(seconds=0.5)
+    assert await directory.find(program) is not None
+    assert gated.glances == 2
+
+
+async def test_nothing_of_before_the_clock_was_set_back_is_believed_when_it_has_caught_up(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    clock = SetClock(Millis(1_800_000_000_000))
+    program = TenantId(await make_program(admin))
+    directory = CachedTenantDirectory(hub.db, clock)
+    assert await directory.find(program) is not None
+    clock.turn(-5_000)
+    await directory.find(TenantId(new_id()))
+    await admin.delete(f"/api/apps/{program}")
+    clock.turn(5_000)
+    assert await directory.find(program) is None

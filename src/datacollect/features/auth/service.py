@@ -309,9 +309,11 @@ class TokenAuthenticator:
     async def _caller(self, user_id: UserId, family: str) -> "_Caller | None":
         key = (user_id, family)
         held = self._callers.get(key)
-        if held is not None:
-            return held.value
-        return await self._flights.join(key, partial(self._read_caller, *key, self._clock.now()))
+        if held is None:
+            return await self._flights.join(key, partial(self._read_caller, *key, self._clock.now()))
+        if self._callers.is_due(key):
+            self._flights.renew(key, partial(self._read_caller, *key, self._clock.now()))
+        return held.value
 
     async def _read_caller(self, user_id: UserId, family: str, now: Millis) -> "_Caller | None":
         key, forgotten = (user_id, family), self._forgotten
