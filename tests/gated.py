@@ -17,6 +17,11 @@ class GatedDatabase:
         self.may_go = asyncio.Event()
         self.glances = 0
 
+    async def until_glances(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while self.glances < count:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
     @contextlib.asynccontextmanager
     async def glancing(self, within: Any = None) -> AsyncIterator[Reading]:
         self.glances += 1

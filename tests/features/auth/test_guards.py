@@ -225,8 +225,7 @@ async def test_who_asks_often_does_not_wait_when_the_second_is_over(
     gated.may_go.clear()
     clock.turn(seconds=0.6)
     assert (await guards.staff(authorization)).user_id == person.id, "nobody waits for what is begun now"
-    while gated.glances < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await gated.until_glances(2)
     await guards.staff(authorization)
     clock.turn(seconds=0.5)
     waiting = asyncio.create_task(guards.staff(authorization))

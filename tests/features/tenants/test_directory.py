@@ -76,11 +76,11 @@ async def test_who_asks_for_a_program_often_does_not_wait_when_the_second_is_ove
     gated.may_go.clear()
     clock.turn(seconds=0.6)
     assert await directory.find(program) is not None, "nobody waits for what is begun now"
-    while gated.glances < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await gated.until_glances(2)
     gated.may_go.set()
-    while directory._flights._under_way:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while directory._flights._under_way:  # noqa: ASYNC110
+            await asyncio.sleep(0)
     clock.turn(seconds=0.5)
     assert await directory.find(program) is not None
     assert gated.glances == 2
