@@ -526,10 +526,31 @@ def damaged(zero: Segment, one: Segment) -> list[Segment]:
         other,
         replace(other, digest=zero.digest, last=zero.last),
         replace(one, last=zero.last),
-        replace(one, digest=zero.digest),
         replace(one, checksum=7),
         replace(one, lengths=struct.pack(f"<{SIZE}I", *lengths)),
     ]
+
+
+async def test_a_segment_under_a_wrong_name_is_served_for_what_it_holds_and_made_anew_when_it_is_asked_for(
+    database: Database, store: EventStore
+) -> None:
+    scope = await new_log(database, store, range(2 * SIZE + 5))
+    sealer = await sealed(database, store, scope)
+    async with database.reading(scope) as view:
+        run = await store.run(view, scope, 1)
+        assert run is not None
+        zero, one = segments = await store.segments(view, scope, epoch=run.epoch, first=0, last=1)
+        expected = await store.read(view, scope, after=0, limit=1000)
+    async with database.transaction(scope) as tx:
+        await store.drop_segment(tx, scope, 1)
+        await store.keep_segment(tx, scope, replace(one, digest=zero.digest), run)
+    async with sealer.running(), database.reading(scope) as view:
+        assert not (await verify(view, store, scope)).ok
+        page = await Pages(store, sealer).read(view, scope, VERSION, None, limit=1000)
+        assert bodies_of(page) == list(expected.bodies)
+        sealer.want(scope.tenant_id, [1])
+        await sealer.settle()
+        assert await store.segments(view, scope, epoch=run.epoch, first=0, last=1) == segments
 
 
 async def test_damaged_segments_are_told_of_left_and_made_anew(database: Database, store: EventStore) -> None:

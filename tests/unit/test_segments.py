@@ -65,12 +65,16 @@ def moved(at: int) -> bytes:
         replace(SEGMENT, lengths=SEGMENT.lengths[:-4]),
         replace(SEGMENT, lengths=moved(7)),
         replace(SEGMENT, last=Cursor(LAST.occurred_at, "g-1")),
-        replace(SEGMENT, digest=bytes(16)),
         replace(SEGMENT, lengths=struct.pack("<I", 99999) + SEGMENT.lengths[4:]),
     ],
 )
 def test_damage_is_noticed(damaged: Segment) -> None:
-    assert not damaged.is_sound()
+    assert (damaged.can_be_served(), damaged.is_sound()) == (False, False)
+
+
+def test_a_name_that_is_not_that_of_the_text_is_noticed_where_it_is_looked_for() -> None:
+    renamed = replace(SEGMENT, digest=bytes(16))
+    assert (renamed.can_be_served(), renamed.is_sound()) == (True, False)
 
 
 @given(st.lists(st.one_of(st.binary(max_size=3000), st.just(None)), max_size=8))

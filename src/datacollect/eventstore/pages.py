@@ -16,7 +16,7 @@ import structlog
 
 from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
-from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, is_sound
+from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, can_be_served
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
 from datacollect.kernel.clock import Clock, Millis, SystemClock
 from datacollect.kernel.cursor import Cursor
@@ -228,7 +228,7 @@ class Pages:
     async def _fetched(
         self, view: Reading, scope: TenantScope, epoch: str, keys: Sequence[_Key]
     ) -> Mapping[_Key, Segment]:
-        """Those of the segments that are sound, as many as a page has room for; they are remembered."""
+        """Those of the segments that can be served, as many as a page has room for; they are remembered."""
         found: dict[_Key, Segment] = {}
         inflated_bytes = 0
         first, last = keys[0][1], keys[-1][1]
@@ -240,7 +240,7 @@ class Pages:
                 continue  # remembered, or made anew in this very moment
             if inflated_bytes > self._page_bytes + MOST_TEXT_BYTES:
                 break  # wherever in the first of them the page begins
-            if await is_sound(segment):
+            if await can_be_served(segment):
                 found[key] = self._remember(key, segment)
                 inflated_bytes += segment.text_bytes
             else:

@@ -13,10 +13,10 @@ import asyncio
 import hashlib
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Final, cast
 
 import msgspec
@@ -93,9 +93,17 @@ class Segment:
         )
 
     def is_sound(self) -> bool:
-        """Whether it can be inflated, is what its own checksums say, and can be cut where events end.
+        """Whether it can be served, under the name that its text has.
 
         Whether these are the events of the log is `verify`'s to tell.
+        """
+        return self.can_be_served() and (self.is_left_to_table or digest_of([self.text]) == self.digest)
+
+    def can_be_served(self) -> bool:
+        """Whether it can be inflated, is what its checksum says, and can be cut where events end.
+
+        All pulls of what is not remembered wait for this. To make the digest anew would double it, and say no more of the
+        text.
         """
         try:
             return self.is_left_to_table or (self._is_as_summed() and self._is_cut_well() and self._names_its_last())
@@ -103,17 +111,12 @@ class Segment:
             return False
 
     def _is_as_summed(self) -> bool:
-        return (
-            len(self.text) == self.text_bytes
-            and isal_zlib.crc32(self.text) == self.checksum
-            and digest_of([self.text]) == self.digest
-        )
+        return len(self.text) == self.text_bytes and isal_zlib.crc32(self.text) == self.checksum
 
     def _is_cut_well(self) -> bool:
         # The lengths have no checksum: one taken for another would deliver halves of events, and skip others.
-        return all(self.text.startswith(b"{", begin) for begin in self._begins[:-1]) and all(
-            self.text.startswith(b"},", begin - 2) for begin in self._begins[1:-1]
-        )
+        between = [begin - 2 for begin in self._begins[1:-1]]
+        return self.text.startswith(b"{") and all(map(self.text.startswith, repeat(b"},{"), between))
 
     def _names_its_last(self) -> bool:
         return Slice(self, 0, SIZE).last_in_text == self.last
@@ -193,9 +196,18 @@ def seal(number: int, bodies: Sequence[str], last: Cursor, *, most_bytes: int = 
 
 async def is_sound(segment: Segment) -> bool:
     """As `Segment.is_sound`; nobody waits for a large one."""
+    return await _asked(segment, segment.is_sound)
+
+
+async def can_be_served(segment: Segment) -> bool:
+    """As `Segment.can_be_served`, likewise."""
+    return await _asked(segment, segment.can_be_served)
+
+
+async def _asked(segment: Segment, question: Callable[[], bool]) -> bool:
     if len(segment.lengths) != _LENGTHS.size or segment.text_bytes <= AT_ONCE_BYTES:
-        return segment.is_sound()
-    return await asyncio.to_thread(segment.is_sound)
+        return question()
+    return await asyncio.to_thread(question)
 
 
 def left_to_table(number: int, last: Cursor) -> Segment:
