@@ -5,7 +5,7 @@ import contextlib
 import gc
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -265,9 +265,18 @@ async def test_who_waits_for_a_commit_learns_that_the_database_was_closed_before
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
 
 
+async def _select(tx: Tx) -> None:
+    await tx.execute(text("SELECT 1"))
+
+
+async def _fetch(tx: Tx) -> None:
+    await tx.fetch("SELECT 1")
+
+
 @pytest.mark.parametrize("events", [0, 1])
+@pytest.mark.parametrize("ask", [_select, _fetch])
 async def test_nothing_is_stored_of_a_unit_that_goes_on_while_the_database_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int, ask: Callable[[Tx], Awaitable[None]]
 ) -> None:
     monkeypatch.setattr("datacollect.db.sqlite._SECONDS_TO_END", 0)
     path, begun = tmp_path / "closed.sqlite3", asyncio.Event()
@@ -279,14 +288,14 @@ async def test_nothing_is_stored_of_a_unit_that_goes_on_while_the_database_is_cl
         async with database.transaction(events=events) as tx:
             for number in count():
                 await tx.run("INSERT INTO notes (id) VALUES (?)", number)
-                await tx.fetch("SELECT 1")
+                await ask(tx)
                 begun.set()
                 await asyncio.sleep(0)
 
     unit = asyncio.create_task(go_on())
     await begun.wait()
     await database.close()
-    with pytest.raises((sqlite3.Error, ValueError)):
+    with pytest.raises(Unavailable):
         await unit
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT id FROM notes").fetchall() == []

@@ -206,7 +206,7 @@ class SqliteDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
-        with _unavailable():  # there is no second wall here
+        with self._guarded():  # there is no second wall here
             await self._take_turn(within, events=events)
             group, tx = await self._begin_unit(events=events)
             try:
@@ -360,7 +360,7 @@ class SqliteDatabase(Database):
         self, within: Within = None, *, seconds: float | None = None, in_order: bool = False
     ) -> AsyncIterator[Reading]:
         del within, in_order
-        with _unavailable():
+        with self._guarded():
             async with self._held(connected(self._read_engine)) as (connection, driver):
                 try:
                     with _interrupting(driver, seconds):
@@ -374,13 +374,13 @@ class SqliteDatabase(Database):
         del within
         if self._is_closed:
             raise Unavailable()
-        with _unavailable():
+        with self._guarded():
             yield self._glance
 
     @contextlib.asynccontextmanager
     async def snapshot(self, within: Within = None) -> AsyncIterator[Reading]:
         del within
-        with _unavailable():
+        with self._guarded():
             async with self._held(self._snapshot_engine.connect()) as (connection, driver):
                 view = SqliteReading(connection, self.statements, driver)
                 try:
@@ -405,6 +405,17 @@ class SqliteDatabase(Database):
                     # The pool that it would go back to has been given up: nobody else would close it.
                     await to_the_end(connection.invalidate())
 
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """What a block raises that had the database closed under its feet is `Unavailable`, too."""
+        try:
+            with _unavailable():
+                yield
+        except (exc.DBAPIError, *_BROKEN) as error:
+            if self._is_closed:
+                raise Unavailable() from error
+            raise
+
     async def check(self) -> None:
         async with self.reading() as view:
             await view.fetch("SELECT 1")
@@ -412,7 +423,7 @@ class SqliteDatabase(Database):
     async def tidy(self) -> None:
         """Let the write-ahead log begin anew. What is written while it is copied into the database keeps it from
         that, and with two processes that write, something always is: it would grow without end."""
-        with _unavailable():
+        with self._guarded():
             await self._take_turn()
             await to_the_end(self._tidy())
 
