@@ -18,7 +18,7 @@ def test_it_is_told_for_a_second_since_it_was_asked() -> None:
     fresh.keep("a", 1, asked)
     found = fresh.get("a")
     assert found is not None
-    assert (found.value, found.when) == (1, 10_000)
+    assert (found.value, found.when) == (1, asked)
     clock.turn(599)
     assert fresh.get("a") is not None
     clock.turn(1)
@@ -64,6 +64,18 @@ def test_nothing_of_before_the_clock_was_set_back_is_believed_when_it_has_caught
     assert (fresh.get("a"), fresh.get("c")) == (None, None)
 
 
+def test_a_clock_that_was_set_back_while_nobody_asked_makes_nothing_younger() -> None:
+    clock, elapsed = SetClock(Millis(10_000)), 0.0
+    fresh = Fresh[str, int](clock, most=MOST, monotonic=lambda: elapsed)
+    asked = fresh.now()
+    fresh.keep("kept", 1, asked)
+    clock.turn(-5_000)
+    clock.turn(5_400)
+    elapsed = 5.4
+    fresh.keep("read for long", 2, asked)
+    assert (fresh.get("kept"), fresh.get("read for long")) == (None, None)
+
+
 def test_what_was_changed_is_forgotten() -> None:
     fresh = Fresh[str, int](SetClock(Millis(10_000)), most=2)
     for key in ("ab", "ac", "b"):
@@ -90,13 +102,13 @@ def test_it_holds_what_there_is_room_for_and_only_what_is_true(
         if clock.now() < latest:
             told.clear()
         latest = clock.now()
-        fresh.keep(key, number, Millis(clock.now() - ago), size=size)
+        fresh.keep(key, number, fresh.now()._replace(millis=Millis(clock.now() - ago)), size=size)
         told[key] = (number, clock.now() - ago)
         sizes = [held.size for held in fresh._held.values()]
         assert fresh._size == sum(sizes) <= MOST
         for asked in range(5):
             found = fresh.get(asked)
             if found is not None:
-                assert (found.value, found.when) == told[asked]
-                assert clock.now() - found.when < FRESH_MS
+                assert (found.value, found.when.millis) == told[asked]
+                assert clock.now() - found.when.millis < FRESH_MS
         assert fresh.get(key) is not None or size > MOST or ago >= FRESH_MS

@@ -18,7 +18,9 @@ def settle() -> None:
     """Leave out what is there now."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, _ROUNDS, gc.get_threshold()[2])
+    _, rounds, old = gc.get_threshold()
+    # Where the second is no number of rounds (an incremental collector, which has no third) it is left as it is.
+    gc.set_threshold(_YOUNG, _ROUNDS if old else rounds, old)
 
 
 def look_through() -> None:

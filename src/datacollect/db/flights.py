@@ -30,6 +30,8 @@ class Flights(Generic[_Key, _T]):
 
     def __init__(self) -> None:
         self._under_way: dict[_Key, _Flight[_T]] = {}
+        self._tasks: set[asyncio.Task[_T]] = set()
+        """Of these, and of those that nobody is to join any more: a task that nobody holds may be thrown away."""
 
     async def join(self, key: _Key, look_up: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """What the look-up that is under way for the key gives, or else what this one gives.
@@ -71,11 +73,13 @@ class Flights(Generic[_Key, _T]):
     ) -> _Flight[_T]:
         task = asyncio.create_task(look_up(), context=context)
         flight = self._under_way[key] = _Flight(task, asyncio.get_running_loop().time())
+        self._tasks.add(task)
         task.add_done_callback(lambda _: self._end(key, flight))
         return flight
 
     def _end(self, key: _Key, flight: _Flight[_T]) -> None:
         if self._under_way.get(key) is flight:
             del self._under_way[key]
+        self._tasks.discard(flight.task)
         if not flight.task.cancelled():
             flight.task.exception()  # marks it as seen: all who asked may have left

@@ -18,9 +18,9 @@ from datacollect.db import Reading
 from datacollect.eventstore.sealer import Sealer
 from datacollect.eventstore.segments import MOST_TEXT_BYTES, SIZE, Segment, Slice, can_be_served
 from datacollect.eventstore.store import MOST_PAGE_BYTES, EventStore, Page, Place
-from datacollect.kernel.clock import Clock, Millis, SystemClock
+from datacollect.kernel.clock import Clock, SystemClock
 from datacollect.kernel.cursor import Cursor
-from datacollect.kernel.fresh import Fresh, Told
+from datacollect.kernel.fresh import Fresh, Moment, Told
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -129,7 +129,7 @@ class Pages:
         page = await self._read(view, scope, version, cursor, limit)
         return self._remember_page((scope.tenant_id, version, cursor, limit), page, when)
 
-    def _remember_page(self, asked: _Asked, page: Page, when: Millis) -> Page:
+    def _remember_page(self, asked: _Asked, page: Page, when: Moment) -> Page:
         """Keep a full one, and with it what will be written of it: devices that begin together come for the same pages."""
         if page.next_cursor is not None:
             size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)

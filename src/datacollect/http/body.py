@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from datacollect.db.turns import others_turn
 from datacollect.http.decoding import decoded, require_unambiguous, strict_json, validated
+from datacollect.http.receiving import DOCUMENT
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, PayloadTooLarge
 
 _AT_ONCE_BYTES = 64 * 1024
@@ -43,18 +44,19 @@ async def read_body(request: Request, *, most: int | None = None) -> bytes:
 
 async def read_json(request: Request) -> Any:
     """The body decoded by `strict_json`, once however many ask: who the caller is, which program, what is sent."""
-    if not hasattr(request.state, "document"):
+    state = request.scope.setdefault("state", {})
+    if DOCUMENT not in state:
         body = await read_body(request)
         with telling_content_type(request):
             if len(body) <= _AT_ONCE_BYTES:
-                request.state.document = strict_json(body)
+                state[DOCUMENT] = strict_json(body)
             else:
                 await others_turn()
                 value = decoded(body)
                 await others_turn()
                 require_unambiguous(body, value)
-                request.state.document = value
-    return request.state.document
+                state[DOCUMENT] = value
+    return state[DOCUMENT]
 
 
 async def take_json(request: Request) -> Any:

@@ -276,6 +276,8 @@ class RequestLimits:
             await render(scope, refused.error)(scope, receive, send)
         finally:
             ticket.leave()
+            # They hold each other, and with them all that the request has led to, until a collector of garbage comes by.
+            del scope["state"]["ticket"]
             for count in counts:
                 count.leave()
 

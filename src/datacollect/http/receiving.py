@@ -24,6 +24,9 @@ class BodyTooSlow(DataCollectError):
 REQUIRE_STILL = "require_still"
 """Of a request's state: what to ask when the last of a long body has come. Set by who lets its sender in."""
 
+DOCUMENT = "document"
+"""Of a request's state: the body, decoded."""
+
 MOMENT_SECONDS = 1.0
 """A body that is there so soon, and in one piece, is not long: what is known of its sender may be as old."""
 
@@ -153,6 +156,10 @@ class Incoming:
         if ticket is not None:
             ticket.body_bytes += self._held_bytes
         self._held_bytes = 0
+        # A server keeps what it was asked until the connection is asked for something else, or ends.
+        state = self._scope.get("state", {})
+        for name in (DOCUMENT, REQUIRE_STILL):
+            state.pop(name, None)
 
     def _begin(self) -> None:
         """Before the first byte is asked for: until then, nobody has sent the body of a large request."""

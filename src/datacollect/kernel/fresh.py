@@ -1,5 +1,6 @@
 """What the database has told a moment ago, and is taken for true for a second."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -18,9 +19,21 @@ _OFTEN = 8
 """Times that something is asked for in half a second."""
 
 
+class Moment(NamedTuple):
+    """By the clock on the wall, which may be set, and by one that only goes on."""
+
+    millis: Millis
+    elapsed: float
+    """Seconds."""
+
+    def is_fresh_at(self, now: "Moment") -> bool:
+        """A second has not gone by, whatever has been done to the clock."""
+        return now.millis - self.millis < FRESH_MS and now.elapsed - self.elapsed < FRESH_MS / 1000
+
+
 class Told(NamedTuple, Generic[_T]):
     value: _T
-    when: Millis
+    when: Moment
     """The database was asked."""
 
 
@@ -35,26 +48,27 @@ class _Held(Generic[_T]):
 class Fresh(Generic[_Key, _T]):
     """Values of at most so much size together. Those that are older than a second, or were kept longest ago, are let go."""
 
-    def __init__(self, clock: Clock, *, most: int) -> None:
+    def __init__(self, clock: Clock, *, most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._monotonic = monotonic
         self._most = most
         self._held: OrderedDict[_Key, _Held[_T]] = OrderedDict()
         self._size = 0
         self._latest = Millis(0)
 
-    def now(self) -> Millis:
-        """The time. If the clock has been set back nothing is fresh: it would be again when the clock has caught up."""
-        now = self._clock.now()
-        if now < self._latest:
+    def now(self) -> Moment:
+        """To be asked before the database is. If the clock has been set back nothing is fresh."""
+        millis = self._clock.now()
+        if millis < self._latest:
             self._held.clear()
             self._size = 0
-        self._latest = now
-        return now
+        self._latest = millis
+        return Moment(millis, self._monotonic())
 
     def get(self, key: _Key) -> Told[_T] | None:
         now = self.now()
         found = self._held.get(key)
-        if found is None or now - found.told.when >= FRESH_MS:
+        if found is None or not found.told.when.is_fresh_at(now):
             return None
         found.asked += 1
         return found.told
@@ -63,16 +77,16 @@ class Fresh(Generic[_Key, _T]):
         """Whether the database had better be asked now: it has told this more than half a second ago, and whoever asks for
         it often should not have to wait when the second is over."""
         found = self._held.get(key)
-        return found is not None and found.asked >= _OFTEN and self._latest - found.told.when >= FRESH_MS // 2
+        return found is not None and found.asked >= _OFTEN and self._latest - found.told.when.millis >= FRESH_MS // 2
 
-    def keep(self, key: _Key, value: _T, when: Millis, *, size: int = 1) -> None:
+    def keep(self, key: _Key, value: _T, when: Moment, *, size: int = 1) -> None:
         now = self.now()
-        if when > now:  # the clock was set back while it was read
+        if when.millis > now.millis:  # the clock was set back while it was read
             return
         replaced = self._held.pop(key, None)
         self._size += size - (replaced.size if replaced is not None else 0)
         self._held[key] = _Held(Told(value, when), size)
-        while self._held and (self._size > self._most or now - self._oldest.when >= FRESH_MS):
+        while self._held and (self._size > self._most or not self._oldest.when.is_fresh_at(now)):
             self._size -= self._held.popitem(last=False)[1].size
 
     def forget(self, is_meant: Callable[[_Key], bool]) -> None:

@@ -35,7 +35,7 @@ from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
-from datacollect.kernel.fresh import Fresh
+from datacollect.kernel.fresh import Fresh, Moment
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
 from datacollect.kernel.rates import Allowance
@@ -310,22 +310,23 @@ class TokenAuthenticator:
         key = (user_id, family)
         held = self._callers.get(key)
         if held is None:
-            return await self._flights.join(key, partial(self._read_caller, *key, self._clock.now()))
+            return await self._flights.join(key, partial(self._read_caller, *key, self._callers.now()))
         if self._callers.is_due(key):
-            self._flights.renew(key, partial(self._read_caller, *key, self._clock.now()))
+            self._flights.renew(key, partial(self._read_caller, *key, self._callers.now()))
         return held.value
 
-    async def _read_caller(self, user_id: UserId, family: str, now: Millis) -> "_Caller | None":
+    async def _read_caller(self, user_id: UserId, family: str, when: Moment) -> "_Caller | None":
         key, forgotten = (user_id, family), self._forgotten
         async with self._database.glancing() as view:
-            session = {"family": family, "signed_in": user_id, "now": now}
+            session = {"family": family, "signed_in": user_id, "now": when.millis}
             found = await users.find_user_and(view, user_id, queries.IS_ALIVE, session)
         if found is None:
+            self._callers.forget(key.__eq__)  # somebody else may have had it a moment ago
             return None
         user, signed_in = found
         caller = _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family))
         if forgotten == self._forgotten:  # else an account was changed while this one was being read
-            self._callers.keep(key, caller, now)
+            self._callers.keep(key, caller, when)
         return caller
 
 

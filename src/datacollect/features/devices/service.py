@@ -12,10 +12,10 @@ from datacollect.features.devices.recorder import DeviceRecorder
 from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
+from datacollect.kernel.fresh import Fresh
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId, is_device_id
 
-_FRESH_MILLIS = 1000
 _MOST_TENANTS = 10_000
 
 
@@ -94,7 +94,7 @@ class DeviceRegistry:
         self.recorder = DeviceRecorder(database, clock)
         self._database = database
         self._clock = clock
-        self._revoked: dict[TenantId, tuple[Millis, frozenset[tuple[str, str]]]] = {}
+        self._revoked = Fresh[TenantId, frozenset[tuple[str, str]]](clock, most=_MOST_TENANTS)
         self._changes = 0
 
     async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
@@ -121,20 +121,17 @@ class DeviceRegistry:
 
     def forget(self, tenant_id: TenantId) -> None:
         self._changes += 1
-        self._revoked.pop(tenant_id, None)
+        self._revoked.forget(tenant_id.__eq__)
 
     async def _revoked_in(self, scope: TenantScope) -> frozenset[tuple[str, str]]:
-        now = self._clock.now()
-        entry = self._revoked.get(scope.tenant_id)
-        if entry is not None and 0 <= now - entry[0] < _FRESH_MILLIS:
-            return entry[1]
-        changes = self._changes
+        held = self._revoked.get(scope.tenant_id)
+        if held is not None:
+            return held.value
+        when, changes = self._revoked.now(), self._changes
         async with self._database.reading(scope) as view:
             found = await queries.list_revocations(view, scope)
         revoked = frozenset((one.device_id, one.user_id) for one in found)
         # A change made here meanwhile may be younger than what has just been read: then it is not kept.
         if changes == self._changes:
-            if len(self._revoked) >= _MOST_TENANTS:
-                self._revoked.clear()
-            self._revoked[scope.tenant_id] = (now, revoked)
+            self._revoked.keep(scope.tenant_id, revoked, when)
         return revoked

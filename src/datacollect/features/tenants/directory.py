@@ -6,8 +6,8 @@ from functools import partial
 from datacollect.db import Database
 from datacollect.db.flights import Flights
 from datacollect.features.tenants.queries import find_running
-from datacollect.kernel.clock import Clock, Millis
-from datacollect.kernel.fresh import Fresh
+from datacollect.kernel.clock import Clock
+from datacollect.kernel.fresh import Fresh, Moment
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
@@ -19,7 +19,6 @@ class CachedTenantDirectory:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
         self._told = Fresh[TenantId, Tenant | None](clock, most=_MOST_ENTRIES)
         self._known: dict[TenantId, Tenant] = {}
         """As they were at last: a config that is still the same is not read once more."""
@@ -30,18 +29,18 @@ class CachedTenantDirectory:
         """The running program of that id; None if it is unknown or archived."""
         told = self._told.get(tenant_id)
         if told is None:
-            return await self._flights.join(tenant_id, partial(self._read, tenant_id, self._clock.now()))
+            return await self._flights.join(tenant_id, partial(self._read, tenant_id, self._told.now()))
         if self._told.is_due(tenant_id):
-            self._flights.renew(tenant_id, partial(self._read, tenant_id, self._clock.now()))
+            self._flights.renew(tenant_id, partial(self._read, tenant_id, self._told.now()))
         return told.value
 
-    async def _read(self, tenant_id: TenantId, now: Millis) -> Tenant | None:
+    async def _read(self, tenant_id: TenantId, when: Moment) -> Tenant | None:
         changes = self._changes
         async with self._database.glancing() as view:
             tenant = await find_running(view, tenant_id, known=self._known.get(tenant_id))
         # A change made here meanwhile may be younger than what has just been read: then it is not kept.
         if changes == self._changes:
-            self._told.keep(tenant_id, tenant, now)
+            self._told.keep(tenant_id, tenant, when)
             self._know(tenant_id, tenant)
         return tenant
 
