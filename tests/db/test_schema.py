@@ -70,6 +70,23 @@ async def test_the_migrated_schema_is_the_declared_one(database: Database) -> No
     assert differences == []
 
 
+_BY_LANGUAGE = {
+    "postgresql": """
+SELECT c.relname, a.attname
+FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'i') AND c.relname NOT LIKE 'alembic%'
+  AND a.attnum > 0 AND NOT a.attisdropped AND a.attcollation NOT IN (0, 'pg_catalog."C"'::regcollation)""",
+    "sqlite": """
+SELECT s.name, c.name FROM sqlite_schema s JOIN pragma_index_xinfo(s.name) c
+WHERE s.type = 'index' AND c.coll <> 'BINARY'""",
+}
+
+
+async def test_text_is_compared_byte_by_byte_wherever_the_database_was_made(database: Database) -> None:
+    async with database.reading() as view:
+        assert [tuple(row) for row in await view.fetch(_BY_LANGUAGE[database.dialect])] == []
+
+
 def test_every_key_of_a_tenant_table_begins_with_the_tenant() -> None:
     for name in TENANT_TABLES:
         table = metadata.tables[name]

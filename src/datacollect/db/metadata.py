@@ -1,4 +1,8 @@
-"""The one SQLAlchemy metadata that every slice's `tables.py` declares its tables on."""
+"""The one SQLAlchemy metadata that every slice's `tables.py` declares its tables on.
+
+All text is compared and sorted byte by byte, on both engines and wherever the database was made: a migration that adds a
+column of text says `COLLATE "C"` for PostgreSQL, whose own choice is the language of the operating system.
+"""
 
 from sqlalchemy import JSON, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -14,9 +18,6 @@ metadata = MetaData(
 
 JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """A JSON value the database may look into: jsonb on PostgreSQL, text on SQLite."""
-
-KeyText = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that is compared and sorted byte by byte, on both engines and wherever the database was made."""
 
 JsonText = Text
 """JSON kept as the exact text it was written in; the database never looks inside."""

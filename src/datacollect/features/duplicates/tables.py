@@ -2,13 +2,13 @@
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, PrimaryKeyConstraint, Table, Text
 
-from datacollect.db.metadata import JsonText, KeyText, metadata
+from datacollect.db.metadata import JsonText, metadata
 
 match_keys = Table(
     "match_keys",
     metadata,
     Column("tenant_id", Text, nullable=False),
-    Column("key", KeyText, nullable=False),
+    Column("key", Text, nullable=False),
     Column("guid", Text, nullable=False),
     PrimaryKeyConstraint("tenant_id", "key", "guid"),
     Index(None, "tenant_id", "guid"),

@@ -24,7 +24,7 @@ async def list_after(tx: Tx, scope: TenantScope, guid: str, *, limit: int) -> Se
 _LOAD_PARENTS = {
     "postgresql": f"""
 WITH RECURSIVE above (guid, height) AS (
-  SELECT unnest($2::text[]), 1
+  SELECT unnest($2::text[]) COLLATE "C", 1
   UNION
   SELECT e.parent_guid, above.height + 1
   FROM above CROSS JOIN LATERAL (SELECT * FROM entities e WHERE e.tenant_id = $1 AND e.guid = above.guid OFFSET 0) e
@@ -59,7 +59,7 @@ async def load_parents(tx: Reading, scope: TenantScope, states: States, named: I
 _DEPENDENTS = {
     "postgresql": """
 WITH RECURSIVE below (guid) AS (
-  SELECT unnest($2::text[])
+  SELECT unnest($2::text[]) COLLATE "C"
   UNION
   SELECT e.guid
   FROM below CROSS JOIN LATERAL (

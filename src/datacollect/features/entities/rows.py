@@ -75,9 +75,9 @@ def _load_with_members(entities: str, members: str) -> Mapping[Dialect, str]:
             # OFFSET keeps it from taking the inner query apart, so that each guid is looked up by its key.
             join="CROSS JOIN LATERAL (SELECT * FROM {table} {name} WHERE {on} OFFSET 0) {name}",
             tenant="$1",
-            guids="SELECT unnest($2::text[])",
-            cascading="SELECT unnest($3::text[])",
-            receiving="SELECT unnest($4::text[])",
+            guids='SELECT unnest($2::text[]) COLLATE "C"',
+            cascading='SELECT unnest($3::text[]) COLLATE "C"',
+            receiving='SELECT unnest($4::text[]) COLLATE "C"',
             pairs="SELECT * FROM unnest($5::text[], $6::text[]) AS named (group_guid, member_guid)",
         ),
         "sqlite": _recursive_load(

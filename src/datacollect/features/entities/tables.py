@@ -16,7 +16,7 @@ from sqlalchemy import (
     not_,
 )
 
-from datacollect.db.metadata import JsonDocument, JsonText, KeyText, metadata
+from datacollect.db.metadata import JsonDocument, JsonText, metadata
 
 
 def _entities(name: str, *more: Column[Any]) -> Table:
@@ -41,8 +41,8 @@ def _entities(name: str, *more: Column[Any]) -> Table:
         Column("changed_position", BigInteger, nullable=False),
         Column("last_updated", BigInteger, nullable=False),
         # What lists are sorted and filtered by, short enough for any index: see `keys.py`.
-        Column("sort_name", KeyText, nullable=False, server_default=""),
-        Column("form_key", KeyText, nullable=False, server_default=""),
+        Column("sort_name", Text, nullable=False, server_default=""),
+        Column("form_key", Text, nullable=False, server_default=""),
         PrimaryKeyConstraint("tenant_id", "guid"),
     )
 

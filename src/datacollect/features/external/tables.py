@@ -6,7 +6,7 @@ to another system begins anew, and goes on where it was when it is turned back.
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
-from datacollect.db.metadata import SHARED, JsonText, KeyText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 external_runs = Table(
     "external_runs",
@@ -107,7 +107,7 @@ external_letters = Table(
     metadata,
     Column("tenant_id", Text, nullable=False),
     Column("system", Text, nullable=False),
-    Column("external_id", KeyText, nullable=False),
+    Column("external_id", Text, nullable=False),
     # Of the entity it would have changed, if it names one.
     Column("guid", Text),
     # The record as the adapter gave it: it is not asked for again.

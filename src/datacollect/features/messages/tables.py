@@ -2,13 +2,13 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
 
-from datacollect.db.metadata import KeyText, metadata
+from datacollect.db.metadata import metadata
 
 messages = Table(
     "messages",
     metadata,
     Column("tenant_id", Text, nullable=False),
-    Column("id", KeyText, nullable=False),
+    Column("id", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("masked", Text, nullable=False),

@@ -14,13 +14,13 @@ from sqlalchemy import (
     false,
 )
 
-from datacollect.db.metadata import SHARED, JsonText, KeyText, metadata
+from datacollect.db.metadata import SHARED, JsonText, metadata
 
 submission_reviews = Table(
     "submission_reviews",
     metadata,
     Column("tenant_id", Text, nullable=False),
-    Column("id", KeyText, nullable=False),
+    Column("id", Text, nullable=False),
     Column("submission_guid", Text, nullable=False),
     Column("status", Text, nullable=False),
     # The policy that it came under, and what that said.
@@ -69,7 +69,7 @@ for name, column, condition in (
 review_owners = Table(
     "review_owners",
     metadata,
-    Column("id", KeyText, primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
     Index("ix_review_owners_tenant_id", "tenant_id", "id"),
     info=SHARED,
@@ -95,9 +95,9 @@ review_comments = Table(
     "review_comments",
     metadata,
     Column("tenant_id", Text, nullable=False),
-    Column("review_id", KeyText, nullable=False),
+    Column("review_id", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("id", KeyText, nullable=False),
+    Column("id", Text, nullable=False),
     # Said in passing, or together with a decision.
     Column("kind", Text, nullable=False),
     Column("author", Text, nullable=False),
@@ -109,7 +109,7 @@ review_delegations = Table(
     "review_delegations",
     metadata,
     Column("tenant_id", Text, nullable=False),
-    Column("review_id", KeyText, nullable=False),
+    Column("review_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     # A short name of the other system, once it has been told.
     Column("system", Text),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
-from datacollect.db.metadata import JsonText, KeyText, metadata
+from datacollect.db.metadata import JsonText, metadata
 
 external_links = Table(
     "external_links",
@@ -11,7 +11,7 @@ external_links = Table(
     # Which system, in a short form: a program that is turned to another one keeps what it knows of the first.
     Column("system", Text, nullable=False),
     Column("guid", Text, nullable=False),
-    Column("external_id", KeyText, nullable=False),
+    Column("external_id", Text, nullable=False),
     Column("version", Text),
     Column("state", JsonText, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("tenant_id", "system", "guid"),
