@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from httpx2 import AsyncClient, Response
 
 from datacollect.app import create_app
-from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, Limited, class_of
+from datacollect.http.limits import CLASSES, FAILURE_SHARE, OPEN_SHARE, Gates, Limited, class_of
 from datacollect.http.policy import CurrentUser, SignedIn, _account_of, operations_of
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import TenantId, UserId
@@ -396,6 +396,23 @@ async def test_places_are_given_back_whatever_becomes_of_a_request(folder: Path)
                 assert (await home.get_as_admin(path)).status_code in (404, 405)
         home.doors.set()
         assert (await home.get_as_admin("/api/wait")).status_code == 200
+
+
+@pytest.mark.parametrize("has_turn", [False, True])
+async def test_no_gate_is_kept_of_who_left_the_line(has_turn: bool) -> None:
+    gates = Gates(1, line=1, patience_seconds=60)
+    inside = await gates.enter("a")
+    waiting = asyncio.ensure_future(gates.enter("a"))
+    await asyncio.sleep(0)
+    assert inside is not None
+    if has_turn:
+        gates.left("a", inside)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    if not has_turn:
+        gates.left("a", inside)
+    assert "a" not in gates._open
 
 
 def test_a_providers_caller_takes_the_share_of_nobody_else() -> None:

@@ -215,8 +215,19 @@ class Gates:
             self._open[key] = gate
         return gate
 
+    async def enter(self, key: str) -> Gate | None:
+        """The gate, which whoever is in must leave by `left`; None if there was no room before patience ended."""
+        gate = self.of(key)
+        try:
+            return gate if await gate.enter() else None
+        finally:
+            self._let_go_if_empty(key, gate)  # who was to be the only one inside may have been cancelled
+
     def left(self, key: str, gate: Gate) -> None:
         gate.leave()
+        self._let_go_if_empty(key, gate)
+
+    def _let_go_if_empty(self, key: str, gate: Gate) -> None:
         if gate.is_empty:
             self._open.pop(key, None)
 
@@ -417,14 +428,15 @@ class Ticket:
             if self._allowance is not None and self._allowance.exceeded:
                 raise TooManyRequests(headers=self._allowance.headers())
         gate = self._limits.accounts.of(account)
-        if not gate.try_enter():
-            await self._wait_at(gate)
-        self._account_gate = gate
+        if gate.try_enter():
+            self._account_gate = gate
+        else:
+            await self._wait_at(gate, account)
 
-    async def _wait_at(self, gate: Gate) -> None:
+    async def _wait_at(self, gate: Gate, account: str) -> None:
         # One account's line must not fill the hub.
         self._let_go()
-        if not await gate.enter():
+        if await self._limits.accounts.enter(account) is None:
             # The frame's own limit, told as the draft has it: a quota of requests at the same time.
             policy = f'"at-once";q={gate.capacity};qu="concurrent-requests"'
             headers = {"RateLimit-Policy": policy, "RateLimit": '"at-once";r=0', "Retry-After": "1"}
@@ -451,8 +463,8 @@ class Ticket:
             self._account_gate = None
 
     async def _enter_address(self) -> None:
-        gate = self._gates_of_addresses().of(self._origin())
-        if not gate.try_enter() and not await gate.enter():
+        gate = await self._gates_of_addresses().enter(self._origin())
+        if gate is None:
             raise Refused(TooManyFromAddress(headers={"Retry-After": "1"}))
         self._address_gate = gate
 
