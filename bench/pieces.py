@@ -29,6 +29,7 @@ from bench.runner import say
 from bench.serve import empty_database
 from datacollect.app import create_app
 from datacollect.cli.collecting import settle
+from datacollect.jobs.giving_way import Metered
 from datacollect.testing.wire import Answer, Wire, asgi_wire
 
 _PROGRAM = "bench-pieces"
@@ -69,8 +70,15 @@ def _where(handle: Any) -> str:
         if frame is not None and "/datacollect/" in frame.f_code.co_filename:
             file = frame.f_code.co_filename.rpartition("/datacollect/")[2]
             named = f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
-        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None) or _metered(waiting)
     return named
+
+
+def _metered(waiting: Any) -> Any:
+    """The coroutine whose time is taken, if it is one."""
+    frame = getattr(waiting, "gi_frame", None)
+    meter = None if frame is None else frame.f_locals.get("self")
+    return meter._work if isinstance(meter, Metered) else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -315,6 +315,8 @@ class EventLog:
         if not fresh:
             return
         current = {index: self.upcasters.upcast(events[index]) for index, _, _ in fresh}
+        if len(fresh) > AT_ONCE:
+            await others_turn(holding=True)
         for projection in self._projections:
             batch.runs.append(
                 await projection.start(tx, scope, tenant, list(current.values()), scoping=batch.opened.scoping)

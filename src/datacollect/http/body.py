@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from datacollect.db.turns import others_turn
-from datacollect.http.decoding import decoded, require_unambiguous, strict_json, validated
+from datacollect.http.decoding import count_members, decoded, require_unique_keys, strict_json, validated
 from datacollect.http.receiving import DOCUMENT
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, InvalidRequest, PayloadTooLarge
 
@@ -51,12 +51,19 @@ async def read_json(request: Request) -> Any:
             if len(body) <= _AT_ONCE_BYTES:
                 state[DOCUMENT] = strict_json(body)
             else:
-                await others_turn()
-                value = decoded(body)
-                await others_turn()
-                require_unambiguous(body, value)
-                state[DOCUMENT] = value
+                state[DOCUMENT] = await _strict_json_in_turns(body)
     return state[DOCUMENT]
+
+
+async def _strict_json_in_turns(body: bytes) -> Any:
+    await others_turn()
+    value = decoded(body)
+    await others_turn()
+    members = count_members(value)
+    await others_turn()
+    require_unique_keys(body, members=members)
+    await others_turn()
+    return value
 
 
 async def take_json(request: Request) -> Any:

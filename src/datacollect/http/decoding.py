@@ -79,7 +79,7 @@ def strict_json(body: bytes) -> Any:
     objects than its size is worth (see `is_too_dense`), anything else that is not JSON.
     """
     value = decoded(body)
-    require_unambiguous(body, value)
+    require_unique_keys(body, members=count_members(value))
     return value
 
 
@@ -107,9 +107,8 @@ def decoded(body: bytes) -> Any:
         raise _too_deep() from None
 
 
-def require_unambiguous(body: bytes, value: Any) -> None:
-    """Also that it is not too deep, and that its numbers are finite to everybody."""
-    members = _count_members(value)
+def require_unique_keys(body: bytes, *, members: int) -> None:
+    """`members` are those that were decoded of the body."""
     if not _keys_are_unique(body, members):
         raise DuplicateKey()
 
@@ -143,7 +142,7 @@ def _text_of(raw: msgspec.Raw) -> str | int | None:
     return None if start == b"n" else 0
 
 
-def _count_members(value: Any) -> int:
+def count_members(value: Any) -> int:
     """All members of all objects, level by level (so that depth costs no stack).
 
     The same walk refuses integers that clients with doubles only, as JavaScript's, would read as infinity.
