@@ -21,8 +21,9 @@ from datacollect.jobs import (
     enqueue,
     find_job,
 )
+from datacollect.jobs.clocks import SetBack
 from datacollect.jobs.tables import jobs
-from datacollect.kernel.clock import Millis, SystemClock
+from datacollect.kernel.clock import Clock, Millis, SystemClock
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import SetClock
@@ -80,6 +81,12 @@ async def leave(tx: Tx, scope: TenantScope, kind: str, number: int) -> None:
 
 async def for_ever(_job: Job, _lease: Lease) -> None:
     await asyncio.Event().wait()
+
+
+async def forget_later_clocks(database: Database, clock: Clock) -> None:
+    """Other tests have turned theirs further, and their jobs are in the same table: a worker would say that its own has
+    been set back."""
+    await SetBack(database, clock, lease_seconds=30).look()
 
 
 @dataclass

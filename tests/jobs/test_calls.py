@@ -17,7 +17,7 @@ from datacollect.kernel.errors import Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import new_id
-from tests.jobs.elsewhere import Elsewhere, Place, for_ever, leave, until
+from tests.jobs.elsewhere import Elsewhere, Place, for_ever, forget_later_clocks, leave, until
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +27,10 @@ SAID = "Ana Lopez is not known here"
 
 
 @pytest.fixture
-def place(database: Database) -> Place:
-    return Place(database)
+async def place(database: Database) -> Place:
+    place = Place(database)
+    await forget_later_clocks(database, place.clock)
+    return place
 
 
 @pytest.fixture(autouse=True)

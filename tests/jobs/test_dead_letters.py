@@ -25,14 +25,16 @@ from datacollect.jobs.errors import InvalidJobCursor
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import new_id
-from tests.jobs.elsewhere import Elsewhere, Place
+from tests.jobs.elsewhere import Elsewhere, Place, forget_later_clocks
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def place(database: Database) -> Place:
-    return Place(database)
+async def place(database: Database) -> Place:
+    place = Place(database)
+    await forget_later_clocks(database, place.clock)
+    return place
 
 
 async def retry(place: Place, worker: Worker, job_id: str, *, scope: TenantScope | None = None) -> Job:

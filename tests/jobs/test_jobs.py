@@ -23,6 +23,7 @@ from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import SetClock
 from tests.factories import new_id
+from tests.jobs.elsewhere import forget_later_clocks
 
 pytestmark = pytest.mark.anyio
 
@@ -90,8 +91,10 @@ class Place:
 
 
 @pytest.fixture
-def place(database: Database) -> Place:
-    return Place(database)
+async def place(database: Database) -> Place:
+    place = Place(database)
+    await forget_later_clocks(database, place.clock)
+    return place
 
 
 def once(action: Callable[[Tx, Job], Any], *, at: int = 1) -> Callable[[Tx, Job], Any]:
