@@ -2,8 +2,7 @@
 
 PostgreSQL compares text by the rules of a language, which are those of the operating system. Under another release of
 it they may be others, and an index that was made by the old ones then misses what it holds: an event would be taken for
-new, and stored once more. They also take longer than comparing bytes. The rows stay as they are, and the indexes are made
-anew.
+new, and stored once more. The rows stay as they are, and the indexes are made anew.
 """
 
 import sqlalchemy as sa
