@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import structlog.testing
@@ -531,19 +532,42 @@ def damaged(zero: Segment, one: Segment) -> list[Segment]:
     ]
 
 
-async def test_a_segment_under_a_wrong_name_is_served_for_what_it_holds_and_made_anew_when_it_is_asked_for(
-    database: Database, store: EventStore
-) -> None:
+class Two(NamedTuple):
+    """Two sealed segments of one log, and what is behind them."""
+
+    scope: TenantScope
+    sealer: Sealer
+    run: Run
+    """Of the second."""
+    segments: Sequence[Segment]
+    page: Page
+    """Of both, from the table."""
+
+    async def change(self, database: Database, store: EventStore, changed: Segment) -> None:
+        """Put this in the place of the second."""
+        async with database.transaction(self.scope) as tx:
+            await store.drop_segment(tx, self.scope, 1)
+            await store.keep_segment(tx, self.scope, changed, self.run)
+
+
+async def two_sealed(database: Database, store: EventStore) -> Two:
     scope = await new_log(database, store, range(2 * SIZE + 5))
     sealer = await sealed(database, store, scope)
     async with database.reading(scope) as view:
         run = await store.run(view, scope, 1)
         assert run is not None
-        zero, one = segments = await store.segments(view, scope, epoch=run.epoch, first=0, last=1)
-        expected = await store.read(view, scope, after=0, limit=1000)
-    async with database.transaction(scope) as tx:
-        await store.drop_segment(tx, scope, 1)
-        await store.keep_segment(tx, scope, replace(one, digest=zero.digest), run)
+        segments = await store.segments(view, scope, epoch=run.epoch, first=0, last=1)
+        page = await store.read(view, scope, after=0, limit=1000)
+        assert (await verify(view, store, scope)).ok
+    return Two(scope, sealer, run, segments, page)
+
+
+async def test_a_segment_under_a_wrong_name_is_served_for_what_it_holds_and_made_anew_when_it_is_asked_for(
+    database: Database, store: EventStore
+) -> None:
+    scope, sealer, run, segments, expected = two = await two_sealed(database, store)
+    zero, one = segments
+    await two.change(database, store, replace(one, digest=zero.digest))
     async with sealer.running(), database.reading(scope) as view:
         assert not (await verify(view, store, scope)).ok
         page = await Pages(store, sealer).read(view, scope, VERSION, None, limit=1000)
@@ -554,18 +578,10 @@ async def test_a_segment_under_a_wrong_name_is_served_for_what_it_holds_and_made
 
 
 async def test_damaged_segments_are_told_of_left_and_made_anew(database: Database, store: EventStore) -> None:
-    scope = await new_log(database, store, range(2 * SIZE + 5))
-    sealer = await sealed(database, store, scope)
-    async with database.reading(scope) as view:
-        run = await store.run(view, scope, 1)
-        assert run is not None
-        zero, one = segments = await store.segments(view, scope, epoch=run.epoch, first=0, last=1)
-        expected = await store.read(view, scope, after=0, limit=1000)
-        assert (await verify(view, store, scope)).ok
+    scope, sealer, run, segments, expected = two = await two_sealed(database, store)
+    zero, one = segments
     for changed in damaged(zero, one):
-        async with database.transaction(scope) as tx:
-            await store.drop_segment(tx, scope, 1)
-            await store.keep_segment(tx, scope, changed, run)
+        await two.change(database, store, changed)
         async with database.reading(scope) as view:
             finding = (await verify(view, store, scope)).finding
         assert finding is not None
