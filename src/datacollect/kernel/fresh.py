@@ -1,4 +1,4 @@
-"""What the database has told a moment ago, and is taken for true for a second."""
+"""What the database has told a moment ago, and is taken for true for a second or as long as is said."""
 
 import time
 from collections import OrderedDict
@@ -16,7 +16,7 @@ FRESH_MS = 1000
 
 
 _OFTEN = 8
-"""Times that something is asked for in half a second."""
+"""Times that something is asked for in half of that time."""
 
 
 class Moment(NamedTuple):
@@ -26,9 +26,9 @@ class Moment(NamedTuple):
     elapsed: float
     """Seconds."""
 
-    def is_fresh_at(self, now: "Moment") -> bool:
-        """A second has not gone by, whatever has been done to the clock."""
-        return now.millis - self.millis < FRESH_MS and now.elapsed - self.elapsed < FRESH_MS / 1000
+    def is_within(self, millis: int, now: "Moment") -> bool:
+        """So much time has not gone by, whatever has been done to the clock."""
+        return now.millis - self.millis < millis and now.elapsed - self.elapsed < millis / 1000
 
 
 class Told(NamedTuple, Generic[_T]):
@@ -48,10 +48,13 @@ class _Held(Generic[_T]):
 class Fresh(Generic[_Key, _T]):
     """Values of at most so much size together. Those that are older than a second, or were kept longest ago, are let go."""
 
-    def __init__(self, clock: Clock, *, most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Clock, *, most: int, fresh_ms: int = FRESH_MS, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._most = most
+        self._fresh_ms = fresh_ms
         self._held: OrderedDict[_Key, _Held[_T]] = OrderedDict()
         self._size = 0
         self._latest = Millis(0)
@@ -68,16 +71,18 @@ class Fresh(Generic[_Key, _T]):
     def get(self, key: _Key) -> Told[_T] | None:
         now = self.now()
         found = self._held.get(key)
-        if found is None or not found.told.when.is_fresh_at(now):
+        if found is None or not found.told.when.is_within(self._fresh_ms, now):
             return None
         found.asked += 1
         return found.told
 
     def is_due(self, key: _Key) -> bool:
-        """Whether the database had better be asked now: it has told this more than half a second ago, and whoever asks for
-        it often should not have to wait when the second is over."""
+        """Whether the database had better be asked now: half of the time for which this is true is over, and whoever asks for
+        it often should not have to wait when all of it is."""
         found = self._held.get(key)
-        return found is not None and found.asked >= _OFTEN and self._latest - found.told.when.millis >= FRESH_MS // 2
+        return (
+            found is not None and found.asked >= _OFTEN and self._latest - found.told.when.millis >= self._fresh_ms // 2
+        )
 
     def keep(self, key: _Key, value: _T, when: Moment, *, size: int = 1) -> None:
         now = self.now()
@@ -86,7 +91,7 @@ class Fresh(Generic[_Key, _T]):
         replaced = self._held.pop(key, None)
         self._size += size - (replaced.size if replaced is not None else 0)
         self._held[key] = _Held(Told(value, when), size)
-        while self._held and (self._size > self._most or not self._oldest.when.is_fresh_at(now)):
+        while self._held and (self._size > self._most or not self._oldest.when.is_within(self._fresh_ms, now)):
             self._size -= self._held.popitem(last=False)[1].size
 
     def forget(self, is_meant: Callable[[_Key], bool]) -> None:

@@ -57,11 +57,12 @@ async def test_a_change_during_a_lookup_is_not_lost(admin: AsyncClient, hub: Hub
 
 async def test_strangers_do_not_fill_the_memory(database: Database, clock: TurnableClock) -> None:
     directory = CachedTenantDirectory(database, clock)
+    told = directory._tenants._told
     for number in range(10_000):
-        directory._told.keep(TenantId(str(number)), None, directory._told.now())
+        told.keep(TenantId(str(number)), None, told.now())
     await directory.find(TenantId("one-more"))
-    assert len(directory._told._held) == 10_000
-    assert directory._told.get(TenantId("0")) is None
+    assert len(told._held) == 10_000
+    assert told.get(TenantId("0")) is None
     assert not directory._known
 
 
@@ -79,7 +80,7 @@ async def test_who_asks_for_a_program_often_does_not_wait_when_the_second_is_ove
     await gated.until_glances(2)
     gated.may_go.set()
     async with asyncio.timeout(20):
-        while directory._flights._under_way:  # noqa: ASYNC110
+        while directory._tenants._flights._under_way:  # noqa: ASYNC110
             await asyncio.sleep(0)
     clock.turn(seconds=0.5)
     assert await directory.find(program) is not None

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from datacollect.db import Database, Reading, Tx
-from datacollect.db.flights import Flights
+from datacollect.db.lookups import LookUps
 from datacollect.features.auth import attempts, queries
 from datacollect.features.auth.attempts import Counted
 from datacollect.features.auth.errors import (
@@ -35,7 +35,6 @@ from datacollect.features.users import service as users
 from datacollect.features.users.service import User
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import DataCollectError, Unauthenticated
-from datacollect.kernel.fresh import Fresh, Moment
 from datacollect.kernel.identity import Actor
 from datacollect.kernel.ids import UserId, new_guid
 from datacollect.kernel.rates import Allowance
@@ -255,9 +254,7 @@ class TokenAuthenticator:
     def __init__(self, database: Database, tokens: Tokens, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._callers = Fresh[tuple[UserId, str], _Caller](clock, most=_REMEMBERED_CALLERS)
-        self._flights = Flights[tuple[UserId, str], _Caller | None]()
-        self._forgotten = 0
+        self._callers = LookUps[_SignIn, _Caller | None](self._read, clock, most=_REMEMBERED_CALLERS)
         self._tokens = tokens
 
     async def staff(self, authorization: str | None) -> Actor:
@@ -294,40 +291,29 @@ class TokenAuthenticator:
 
     def forget(self, user_id: UserId) -> None:
         """The account, or one of its sign-ins, has just been changed here."""
-        self._callers.forget(lambda key: key[0] == user_id)
-        self._flights.forget()
-        self._forgotten += 1
+        self._callers.forget(lambda sign_in: sign_in[0] == user_id)
 
     async def _actor(self, claims: AccessClaims) -> Actor:
-        caller = await self._caller(UserId(claims.user_id), claims.family)
+        caller = await self._callers.find((UserId(claims.user_id), claims.family))
         if caller is None:
             raise UserGone()
         if caller.version != claims.version or not caller.signed_in:
             raise TokenInvalid
         return caller.actor
 
-    async def _caller(self, user_id: UserId, family: str) -> "_Caller | None":
-        key = (user_id, family)
-        held = self._callers.get(key)
-        if held is None:
-            return await self._flights.join(key, partial(self._read_caller, *key, self._callers.now()))
-        if self._callers.is_due(key):
-            self._flights.renew(key, partial(self._read_caller, *key, self._callers.now()))
-        return held.value
-
-    async def _read_caller(self, user_id: UserId, family: str, when: Moment) -> "_Caller | None":
-        key, forgotten = (user_id, family), self._forgotten
+    async def _read(self, sign_in: "_SignIn") -> "_Caller | None":
+        user_id, family = sign_in
+        session = {"family": family, "signed_in": user_id, "now": self._clock.now()}
         async with self._database.glancing() as view:
-            session = {"family": family, "signed_in": user_id, "now": when.millis}
             found = await users.find_user_and(view, user_id, queries.IS_ALIVE, session)
         if found is None:
-            self._callers.forget(key.__eq__)  # somebody else may have had it a moment ago
             return None
         user, signed_in = found
-        caller = _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family))
-        if forgotten == self._forgotten:  # else an account was changed while this one was being read
-            self._callers.keep(key, caller, when)
-        return caller
+        return _Caller(user.version, bool(signed_in), replace(user.to_actor(), session=family))
+
+
+_SignIn = tuple[UserId, str]
+"""Whose, and the family of its tokens."""
 
 
 @dataclass(frozen=True, slots=True)

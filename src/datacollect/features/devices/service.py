@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from datacollect.db import Database, Reading, Tx
+from datacollect.db.lookups import LookUps
 from datacollect.features.devices import queries
 from datacollect.features.devices.errors import DeviceRevoked
 from datacollect.features.devices.model import ANYBODY, Activity, Device, DeviceKey, Revocation, Route, device_time
@@ -12,8 +13,7 @@ from datacollect.features.devices.recorder import DeviceRecorder
 from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TenantUnknown
-from datacollect.kernel.fresh import Fresh
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, is_device_id
 
 _MOST_TENANTS = 10_000
@@ -94,15 +94,14 @@ class DeviceRegistry:
         self.recorder = DeviceRecorder(database, clock)
         self._database = database
         self._clock = clock
-        self._revoked = Fresh[TenantId, frozenset[tuple[str, str]]](clock, most=_MOST_TENANTS)
-        self._changes = 0
+        self._revoked = LookUps[TenantId, frozenset[tuple[str, str]]](self._revoked_in, clock, most=_MOST_TENANTS)
 
     async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
         device_id = headers.get("x-device-id")
         if not device_id or not is_device_id(device_id):
             return DeviceCall(self.recorder, self._clock, None, None)
         user_id = "" if scope.actor.user_id is None else str(scope.actor.user_id)
-        revoked = await self._revoked_in(scope)
+        revoked = await self._revoked.find(scope.tenant_id)
         if (device_id, ANYBODY) in revoked or (device_id, user_id) in revoked:
             raise DeviceRevoked()
         told = device_time(headers.get("x-device-time"), headers.get("date"))
@@ -120,18 +119,10 @@ class DeviceRegistry:
         await self.recorder.flush()
 
     def forget(self, tenant_id: TenantId) -> None:
-        self._changes += 1
         self._revoked.forget(tenant_id.__eq__)
 
-    async def _revoked_in(self, scope: TenantScope) -> frozenset[tuple[str, str]]:
-        held = self._revoked.get(scope.tenant_id)
-        if held is not None:
-            return held.value
-        when, changes = self._revoked.now(), self._changes
-        async with self._database.reading(scope) as view:
+    async def _revoked_in(self, tenant_id: TenantId) -> frozenset[tuple[str, str]]:
+        scope = system_scope(tenant_id)
+        async with self._database.reading(scope) as view:  # they may be many
             found = await queries.list_revocations(view, scope)
-        revoked = frozenset((one.device_id, one.user_id) for one in found)
-        # A change made here meanwhile may be younger than what has just been read: then it is not kept.
-        if changes == self._changes:
-            self._revoked.keep(scope.tenant_id, revoked, when)
-        return revoked
+        return frozenset((one.device_id, one.user_id) for one in found)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
+from datacollect.db.lookups import LookUps
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.store import Head
@@ -361,7 +362,7 @@ class Watcher:
         self._clock = clock
         self._is_on = is_on
         self._wait_seconds = wait_seconds
-        self._open: dict[TenantId, tuple[Millis, bool]] = {}
+        self._open = LookUps[TenantId, bool](self._any_open, clock, most=_MOST_PROGRAMS, fresh_ms=_FRESH_MILLIS)
         self._grown: set[TenantId] = set()
         self._growths = 0
         self._telling = asyncio.Lock()
@@ -379,17 +380,12 @@ class Watcher:
 
     async def has_open(self, scope: TenantScope) -> bool:
         """Whether the program has pairs that nobody has decided about; some seconds old."""
-        if not self._is_on:
-            return False
-        now = self._clock.now()
-        known = self._open.get(scope.tenant_id)
-        if known is None or not 0 <= now - known[0] < _FRESH_MILLIS:
-            async with self._database.reading(scope) as view:
-                known = (now, await queries.has_any(view, scope, Status.OPEN))
-            if len(self._open) >= _MOST_PROGRAMS:
-                self._open.clear()
-            self._open[scope.tenant_id] = known
-        return known[1]
+        return self._is_on and await self._open.find(scope.tenant_id)
+
+    async def _any_open(self, tenant_id: TenantId) -> bool:
+        scope = system_scope(tenant_id)
+        async with self._database.glancing(scope) as view:
+            return await queries.has_any(view, scope, Status.OPEN)
 
     async def tell(self) -> None:
         """Put all of them in line now."""

@@ -1,13 +1,11 @@
 """The tenant directory: what every request needs of its program, at most a second old."""
 
 from collections.abc import Iterable
-from functools import partial
 
 from datacollect.db import Database
-from datacollect.db.flights import Flights
+from datacollect.db.lookups import LookUps
 from datacollect.features.tenants.queries import find_running
 from datacollect.kernel.clock import Clock
-from datacollect.kernel.fresh import Fresh, Moment
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
@@ -19,29 +17,18 @@ class CachedTenantDirectory:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._told = Fresh[TenantId, Tenant | None](clock, most=_MOST_ENTRIES)
+        self._tenants = LookUps[TenantId, Tenant | None](self._read, clock, most=_MOST_ENTRIES)
         self._known: dict[TenantId, Tenant] = {}
         """As they were at last: a config that is still the same is not read once more."""
-        self._flights = Flights[TenantId, Tenant | None]()
-        self._changes = 0
 
     async def find(self, tenant_id: TenantId) -> Tenant | None:
         """The running program of that id; None if it is unknown or archived."""
-        told = self._told.get(tenant_id)
-        if told is None:
-            return await self._flights.join(tenant_id, partial(self._read, tenant_id, self._told.now()))
-        if self._told.is_due(tenant_id):
-            self._flights.renew(tenant_id, partial(self._read, tenant_id, self._told.now()))
-        return told.value
+        return await self._tenants.find(tenant_id)
 
-    async def _read(self, tenant_id: TenantId, when: Moment) -> Tenant | None:
-        changes = self._changes
+    async def _read(self, tenant_id: TenantId) -> Tenant | None:
         async with self._database.glancing() as view:
             tenant = await find_running(view, tenant_id, known=self._known.get(tenant_id))
-        # A change made here meanwhile may be younger than what has just been read: then it is not kept.
-        if changes == self._changes:
-            self._told.keep(tenant_id, tenant, when)
-            self._know(tenant_id, tenant)
+        self._know(tenant_id, tenant)
         return tenant
 
     def _know(self, tenant_id: TenantId, tenant: Tenant | None) -> None:
@@ -53,9 +40,7 @@ class CachedTenantDirectory:
 
     def forget(self, tenant_ids: Iterable[TenantId]) -> None:
         """Look these up afresh next time. To be called after the change is committed."""
-        self._changes += 1
-        self._flights.forget()
         forgotten = frozenset(tenant_ids)
-        self._told.forget(forgotten.__contains__)
+        self._tenants.forget(forgotten.__contains__)
         for tenant_id in forgotten:
             self._known.pop(tenant_id, None)
