@@ -21,6 +21,7 @@ TENANT_TABLES = {
     "match_keys",
     "match_marks",
     "duplicate_pairs",
+    "unheard_decisions",
     "events",
     "log_segments",
     "entities",

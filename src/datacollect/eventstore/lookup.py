@@ -1,14 +1,15 @@
 """Finding events by where they stand in the log."""
 
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from datacollect.db import Reading
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
-_GUIDS = {
-    "postgresql": "SELECT position, guid FROM events WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
-    "sqlite": "SELECT e.position, e.guid FROM json_each(?2) AS asked"
+_AT = {
+    "postgresql": "SELECT position, {column} FROM events WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
+    "sqlite": "SELECT e.position, e.{column} FROM json_each(?2) AS asked"
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
 }
 
@@ -38,7 +39,19 @@ _POSITION_BY = {
 
 async def guids_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
     """The guids of the events at these positions, by one statement however many they are."""
-    return dict(map(tuple, await view.fetch(_GUIDS[view.dialect], scope.tenant_id, view.listed(positions))))
+    return await _told_at(view, scope, positions, "guid")
+
+
+async def actors_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
+    """Likewise whose account brought them, whatever they say themselves."""
+    return await _told_at(view, scope, positions, "actor")
+
+
+async def _told_at(
+    view: Reading, scope: TenantScope, positions: Collection[int], column: Literal["guid", "actor"]
+) -> Mapping[int, str]:
+    statement = _AT[view.dialect].format(column=column)
+    return dict(map(tuple, await view.fetch(statement, scope.tenant_id, view.listed(positions))))
 
 
 async def position_recorded_by(view: Reading, scope: TenantScope, instant: Millis) -> int:

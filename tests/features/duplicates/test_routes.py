@@ -14,7 +14,7 @@ from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.accounts import assert_refused, bearer, login, make_person
+from tests.accounts import Person, assert_refused, bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull, pull_all, pull_audit, push
 from tests.features.conftest import Alone, Installation
 
@@ -56,6 +56,13 @@ async def registered_twice(admin: AsyncClient, hub: Hub, **config: Any) -> tuple
     await push(admin, program, make_event(entity=newer, data=RUDO | {"givenName": "Ruddo", "phone": "077 123 4567"}))
     await look(admin, hub, program)
     return program, older, newer
+
+
+async def sign_in_as(client: AsyncClient, admin: AsyncClient, program: str, role: str) -> Person:
+    """Somebody of that role in the program, whose requests `client` makes from now on."""
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[{"tenantId": program, "role": role}])
+    client.headers.update(bearer((await login(client, person))["token"]))
+    return person
 
 
 async def test_somebody_who_is_registered_twice_is_found_with_reasons(admin: AsyncClient, hub: Hub) -> None:
@@ -400,6 +407,42 @@ async def test_a_decision_that_a_device_has_made_is_a_decision(admin: AsyncClien
     data = {"duplicates": [{"entityGuid": newer, "duplicateGuid": older}], "shouldDelete": False}
     assert (await push(admin, program, make_event("resolve-duplicate", entity=newer, data=data))).status_code == 200
     assert await pairs_of(admin, program) == []
+
+
+@pytest.mark.parametrize("is_found_before", [True, False])
+async def test_whoever_may_not_decide_decides_nothing_by_a_push(
+    admin: AsyncClient, client: AsyncClient, hub: Hub, is_found_before: bool
+) -> None:
+    program = await make_program(admin)
+    older, newer = new_id("a"), new_id("b")
+    registering = [make_event(entity=guid, data=RUDO) for guid in (older, newer)]
+    data = {"duplicates": [{"entityGuid": newer, "duplicateGuid": older}], "shouldDelete": False}
+    decision = make_event("resolve-duplicate", entity=newer, data=data)
+    await push(admin, program, *registering)
+    if is_found_before:
+        await look(admin, hub, program)
+    await sign_in_as(client, admin, program, "enumerator")
+    answer = await push(client, program, decision)
+    assert answer.status_code == 200, "their device has decided it for itself, and is not to be stuck with it"
+    assert decision["guid"] in {each["guid"] for each in await pull_all(admin, program)}
+    await look(admin, hub, program)
+    before = await pairs_of(admin, program)
+    assert [pair["status"] for pair in before] == ["open"]
+    rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS)
+    assert (await rebuilder.rebuild(system_scope(TenantId(program)))).ok
+    assert await pairs_of(admin, program) == before, "when it is applied again neither"
+
+
+async def test_a_pushed_decision_is_that_of_the_account_it_came_from(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    supervisor = await sign_in_as(client, admin, program, "supervisor")
+    data = {"duplicates": [{"entityGuid": newer, "duplicateGuid": older}], "shouldDelete": False}
+    forged = make_event("resolve-duplicate", entity=newer, data=data) | {"userId": "1"}
+    assert (await push(client, program, forged)).status_code == 200
+    [pair] = await pairs_of(admin, program, status="not-a-duplicate")
+    assert pair["decidedBy"] == str(supervisor.id) != "1"
 
 
 async def test_a_pair_ends_with_one_of_the_two_and_begins_again_with_it(admin: AsyncClient, hub: Hub) -> None:

@@ -1,17 +1,18 @@
 """What events decide about pairs, and what ends with the entities they delete. In the transaction of the events, and the
 same when they are applied again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from datacollect.db import Tx
 from datacollect.eventstore.event import Origin
+from datacollect.eventstore.lookup import actors_at
 from datacollect.features.duplicates import queries
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.entities.entity import items_in, text_in
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.service import positions_of
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.ids import has_guids_length
 
 _MOST_NAMED = 100
@@ -21,7 +22,10 @@ _MOST_NAMED = 100
 async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:
     """Implements `Follower`. Who exists now is not gone, and no pair of theirs over: they came back, and were looked at
     since if this is told once more."""
-    found = [(item.event.entity_guid, found) for item in applied for found in _decided_by(item)]
+    deciding = [item for item in applied if item.event.type == "resolve-duplicate" and any(_named_by(item))]
+    heard = await _heard(tx, scope, deciding) if deciding else ()
+    actors = await actors_at(tx, scope, [item.context.position for item in heard]) if heard else {}
+    found = [(item.event.entity_guid, found) for item in heard for found in _decided_by(item, actors)]
     gone = {guid: item.context.recorded_at for item in applied for guid in item.changes.deleted}
     ended = gone.keys() | {guid for guid, pair in found if pair.status is Status.DELETED}
     there = await positions_of(tx, scope, ended)
@@ -33,19 +37,22 @@ async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied
         await queries.forget(tx, scope, gone, now=max(gone.values()))
 
 
-def _decided_by(item: Applied) -> Iterator[FoundPair]:
-    event = item.event
-    if event.type != "resolve-duplicate":
-        return
+async def _heard(tx: Tx, scope: TenantScope, deciding: Sequence[Applied]) -> Sequence[Applied]:
+    """Those that count. Whoever may not decide may still push what their device has decided for itself: that is kept and
+    told to others as any event, and the pair waits for somebody who may."""
+    guids = [item.event.guid for item in deciding]
+    if scope.role.level < MINIMUM_ROLE[Action.APPROVE].level:
+        await queries.note_unheard(tx, scope, guids)
+        return []
+    unheard: Collection[str] = await queries.list_unheard(tx, scope, guids)  # when they are applied again
+    return [item for item in deciding if item.event.guid not in unheard]
+
+
+def _decided_by(item: Applied, actors: Mapping[int, str]) -> Iterator[FoundPair]:
+    event, is_own = item.event, item.context.origin is Origin.DERIVED
     # Who takes somebody's place decides what the hub then moves by itself: no device says so.
-    survivor = text_in(event.data, "mergedInto") if item.context.origin is Origin.DERIVED else None
-    for named in items_in(event.data, "duplicates")[:_MOST_NAMED]:
-        one, other = text_in(named, "entityGuid"), text_in(named, "duplicateGuid")
-        # The event's own entity is the one that its sender's reach has been asked about.
-        if one is None or other is None or one == other or event.entity_guid not in (one, other):
-            continue
-        if not _is_storable(one, other):
-            continue
+    survivor = text_in(event.data, "mergedInto") if is_own else None
+    for one, other in _named_by(item):
         yield FoundPair(
             Pair.of(one, other),
             newer=one,
@@ -54,9 +61,21 @@ def _decided_by(item: Applied) -> Iterator[FoundPair]:
             evidence=(),
             detected_at=item.context.recorded_at,
             decided_at=item.context.recorded_at,
-            decided_by=event.user_id,
+            # What a device says of whose decision it is, is not known to be true.
+            decided_by=event.user_id if is_own else actors[item.context.position],
             survivor=survivor if survivor in (one, other) else None,
         )
+
+
+def _named_by(item: Applied) -> Iterator[tuple[str, str]]:
+    event = item.event
+    for named in items_in(event.data, "duplicates")[:_MOST_NAMED]:
+        one, other = text_in(named, "entityGuid"), text_in(named, "duplicateGuid")
+        # The event's own entity is the one that its sender's reach has been asked about.
+        if one is None or other is None or one == other or event.entity_guid not in (one, other):
+            continue
+        if _is_storable(one, other):
+            yield one, other
 
 
 def _status(deletes: Any, survivor: str | None) -> Status:

@@ -11,14 +11,14 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.keys import rows_with
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
-from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, match_marks
+from datacollect.features.duplicates.tables import duplicate_pairs, match_keys, match_marks, unheard_decisions
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.parts import parts
 from datacollect.matching.scoring import Evidence
 
-_k, _m, _p = match_keys.c, match_marks.c, duplicate_pairs.c
+_k, _m, _p, _u = match_keys.c, match_marks.c, duplicate_pairs.c, unheard_decisions.c
 _PAIRS_AT_ONCE = 500
 _guids = msgspec.json.Decoder(list[str])
 _RANDOM_GUIDS = re.compile(r"(?:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12} )*", re.ASCII)
@@ -245,6 +245,23 @@ async def decide(tx: Tx, scope: TenantScope, decided: Sequence[FoundPair]) -> No
                 where=or_(_p.status != Status.MERGED.value, new.survivor_guid.is_not(None)),
             )
         )
+
+
+async def note_unheard(tx: Tx, scope: TenantScope, events: Collection[str]) -> None:
+    """That these events decide nothing, by their guids."""
+    insert = insert_into(tx, unheard_decisions)
+    for some in parts(list(events), _PAIRS_AT_ONCE):
+        rows = [{"tenant_id": scope.tenant_id, "event_guid": guid} for guid in some]
+        await tx.execute(insert.values(rows).on_conflict_do_nothing())
+
+
+async def list_unheard(view: Reading, scope: TenantScope, events: Collection[str]) -> Collection[str]:
+    """Those of the events that decide nothing."""
+    found: set[str] = set()
+    for some in parts(list(events), _PAIRS_AT_ONCE):
+        asked = select(_u.event_guid).where(_u.tenant_id == scope.tenant_id, _u.event_guid.in_(some))
+        found.update((await view.execute(asked)).scalars())
+    return found
 
 
 async def list_pairs(

@@ -45,3 +45,12 @@ duplicate_pairs = Table(
     Index(None, "tenant_id", "second_guid"),
     Index(None, "tenant_id", "status", "detected_ms", "first_guid", "second_guid"),
 )
+# Events that decide about pairs, of people who may not: for when they are applied again, which tells nothing of roles.
+unheard_decisions = Table(
+    "unheard_decisions",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("event_guid", Text, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "event_guid"),
+    sqlite_with_rowid=False,
+)
