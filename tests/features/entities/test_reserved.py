@@ -46,6 +46,21 @@ def test_keys_are_reserved_where_the_events_that_keep_them_are_on(custom_types: 
         # The payload of an event that keeps it, not a field of an entity.
         ("record-attendance", {"attendance": 1}, {"attendance": 1}, []),
         ("update-individual", {"members": 7}, {"members": 7}, []),
+        # Nothing keeps balances here; what would be one on the day on which something does is no answer either.
+        (
+            "update-individual",
+            {"entitlements": "food", "grantHistory": ["a"]},
+            {"entitlements": "food", "grantHistory": ["a"]},
+            [],
+        ),
+        ("create-individual", {"entitlements": [{"id": "cash", "allocated": 9}]}, {}, [["data", "entitlements"]]),
+        ("update-record", {"redemptionHistory": ["a", {}]}, {}, [["data", "redemptionHistory"]]),
+        (
+            "create-group",
+            {"members": [{"guid": "m", "grantHistory": [{"type": "grant"}]}]},
+            {"members": [{"guid": "m"}]},
+            [["data", "members", 0, "grantHistory"]],
+        ),
     ],
 )
 def test_reserved_keys_are_left_out_of_what_becomes_a_field(
@@ -54,3 +69,16 @@ def test_reserved_keys_are_left_out_of_what_becomes_a_field(
     given = repr(data)
     assert without_reserved(type, data, frozenset({"attendance"})) == (kept, paths)
     assert repr(data) == given
+
+
+@pytest.mark.parametrize("value", [{"sessions": [{"status": "present"}]}, [{"sessions": []}]])
+def test_sessions_that_nobody_recorded_are_no_answer(value: Any) -> None:
+    assert without_reserved("update-individual", {"attendance": value}, frozenset()) == ({}, [["data", "attendance"]])
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", 3, ["mon", "tue"], {"monday": True}, {"sessions": 4}, {"sessions": ["a"]}, None]
+)
+def test_an_answer_of_that_name_stays_where_nothing_counts(value: Any) -> None:
+    data = {"attendance": value}
+    assert without_reserved("update-individual", data, frozenset()) == (data, [])

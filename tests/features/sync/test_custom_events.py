@@ -66,6 +66,19 @@ async def test_of_two_devices_that_hand_out_the_last_of_it_one_is_told(admin: As
     assert (await data_of(admin, program))["entitlements"][0]["redeemed"] == 6
 
 
+async def test_nobody_plants_a_balance_before_the_program_keeps_any(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    planted = make_event(entity="e", data={"entityName": "individual", "attendance": "yes"} | RICE)
+    answer = (await push(admin, program, planted)).json()
+    assert [(warning["code"], warning["path"]) for warning in answer["warnings"]] == [
+        ("RESERVED_KEY_IGNORED", ["data", "entitlements"])
+    ]
+    assert (await data_of(admin, program))["attendance"] == "yes", "an answer of that name is one"
+    await make_program(admin, config_id=program, customEventTypes=ALL)
+    refused = (await push(admin, program, redeem(4))).json()
+    assert [failure["code"] for failure in refused["failed"]] == ["NO_ENTITLEMENTS"]
+
+
 async def test_a_form_cannot_write_a_balance_and_is_told_so(admin: AsyncClient) -> None:
     program = await make_entitled(admin)
     forged = {"age": 3, "entitlements": [{"id": "rice", "allocated": 99}], "attendance": {"attended": 99}}

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from datacollect.eventstore.event import Event
+from datacollect.features.entities import attendance, entitlements
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.entities.touched import DEEPEST_NESTING
 from datacollect.kernel.tenancy import Tenant
@@ -11,6 +12,7 @@ from datacollect.kernel.tenancy import Tenant
 Path = list[str | int]
 
 _WRITING = ("create-", "update-", "add-member")
+_COUNTED = attendance.FIELDS | entitlements.FIELDS
 
 
 def as_taken_now(event: Event, tenant: Tenant) -> Event:
@@ -18,6 +20,21 @@ def as_taken_now(event: Event, tenant: Tenant) -> Event:
     them, too."""
     data, paths = without_reserved(event.type, event.data, reserved_keys(tenant.custom_event_types))
     return replace(event, data=data) if paths else event
+
+
+def is_reserved(key: str, value: Any, reserved: frozenset[str]) -> bool:
+    """Whether no form may write this under that key.
+
+    Where the events that keep a balance are not switched on, a form may use its name for an answer. But not for what would
+    be taken for a balance on the day on which they are.
+    """
+    return key in reserved or (key in _COUNTED and _could_be_counted(value))
+
+
+def _could_be_counted(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = value.get("sessions")
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
 def without_reserved(
@@ -29,7 +46,9 @@ def without_reserved(
     ones are part of a form's answer.
     """
     found: list[Path] = []
-    if not event_type.startswith(_WRITING) or (reserved.isdisjoint(data) and "members" not in data):
+    if not event_type.startswith(_WRITING):
+        return data, found
+    if "members" not in data and reserved.isdisjoint(data) and _COUNTED.isdisjoint(data):
         return data, found
     kept = _without(data, reserved, ["data"], found, 0)
     return (kept, found) if found else (data, found)
@@ -38,8 +57,8 @@ def without_reserved(
 def _without(
     data: dict[str, Any], reserved: frozenset[str], path: Path, found: list[Path], depth: int
 ) -> dict[str, Any]:
-    found += [[*path, key] for key in data if key in reserved]
-    kept = {key: value for key, value in data.items() if key not in reserved}
+    kept = {key: value for key, value in data.items() if not is_reserved(key, value, reserved)}
+    found += [[*path, key] for key in data if key not in kept]
     members = kept.get("members")
     if isinstance(members, list) and depth < DEEPEST_NESTING:
         kept["members"] = [

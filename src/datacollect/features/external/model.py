@@ -12,6 +12,7 @@ import msgspec
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.port import RecordType
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
+from datacollect.features.entities.reserved import is_reserved
 from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, holds_nul, is_deeper
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
@@ -398,7 +399,7 @@ def allowed_fields(data: Mapping[str, Any], reserved: frozenset[str]) -> dict[st
         if _FIELD.fullmatch(name)
         and name not in _STRUCTURE
         and name not in SERVER_MANAGED_KEYS
-        and name not in reserved
+        and not is_reserved(name, value, reserved)
     }
     return without_server_managed(kept)
 
