@@ -21,6 +21,7 @@ _PUSHED = 3
 _CAPACITY_SECONDS = 10.0
 _LOAD = 0.7
 _SOAK_CLIENTS = 8
+_SIGN_IN_SECONDS = 1200
 _MEMORY_SAMPLES = 120
 
 
@@ -152,13 +153,14 @@ async def soak(bench: Bench) -> None:
         )
         pause = _SOAK_CLIENTS / (capacity * _LOAD)
         samples, meter, memory = Samples(), bench.meter(), list[tuple[float, float]]()
-        watching = asyncio.create_task(_watch(bench, memory))
+        beside = [asyncio.create_task(_watch(bench, memory)), asyncio.create_task(_stay_signed_in(bench))]
         try:
             reached = await _requests_per_second(
                 bench, filled.config_id, seconds=bench.options.seconds, pause=pause, samples=samples
             )
         finally:
-            watching.cancel()
+            for task in beside:
+                task.cancel()
         bench.record(
             f"soak/held{filled.size}",
             meter,
@@ -188,6 +190,13 @@ async def _requests_per_second(
 
     elapsed, _ = await work_side_by_side(_SOAK_CLIENTS, step, seconds=seconds, grace=bench.options.grace)
     return samples.outcomes.total() / elapsed
+
+
+async def _stay_signed_in(bench: Bench) -> None:
+    """A token is good for an hour."""
+    while True:
+        await asyncio.sleep(_SIGN_IN_SECONDS)
+        await bench.client.sign_in()
 
 
 async def _watch(bench: Bench, memory: list[tuple[float, float]]) -> None:

@@ -24,6 +24,9 @@ AT_ONCE = 40
 
 SMALL_IN_A_ROUND = 2
 """Half a millisecond each."""
+CROWD = 16
+"""Requests that are being answered, from which on those that are small have their turns. With fewer a turn costs more than it
+gives: it is a round of the loop, in which large work goes on."""
 
 
 MANY = 16

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from datacollect.db.turns import tenants_turn
+from datacollect.db.turns import CROWD, tenants_turn
 from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
@@ -118,7 +118,7 @@ async def pull_events(
     order. Events may come twice across syncs and are never skipped: ignore guids you know.
     """
     scope, tenant = puller.scope, puller.tenant
-    if hub.working.at_work > 1:
+    if hub.working.at_work >= CROWD:
         await tenants_turn(scope.tenant_id)
     device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
