@@ -5,27 +5,28 @@ to its size copies all of it while everybody waits. Here a connection with a thr
 goes on. The log can only begin anew when nobody has written since the last copy; so when it is long enough, and little
 of it is left to be copied, the writer is held for as long as that little takes.
 
-None of this is needed for what is committed to be safe: a checkpoint that fails is done again later.
+None of this is needed for what is committed to be safe: a checkpoint that fails is done again later. But one must never
+begin where there is nothing to copy while somebody may commit. Up to SQLite 3.51.2 it can overlook that the commit lets the
+log begin anew, and take frames for copied that are not: the database is then lost (https://sqlite.org/wal.html#walresetbug).
+So each copy follows a commit that nothing else has copied, and there is no other that copies while the writer is free.
 """
 
 import asyncio
+import contextlib
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 import aiosqlite
 import structlog
 
-WRITER_FRAMES = 24_000
-"""From here on whoever commits copies the log, as SQLite does it by itself: the end of a log that others write as well,
-each less than is copied for, or which a long reader has held back. 96 MiB."""
-
 _ROWS = 3000
 """Changed since the last copy: one to four pages each, which are the log's frames."""
 _FRAMES = 4000
 """From which on the log is to begin anew. 16 MiB."""
-_COPIES = 3
-"""In a row at most, until nobody has committed meanwhile: each has less to do than the one before."""
+_COMMITS = 1000
+"""Likewise: of a process that changes little while others do."""
 _PATIENCE_SECONDS = 0.02
 """For readers of what is to be overwritten, and other processes that write, while the writer is held."""
 
@@ -47,26 +48,42 @@ class Checkpoints:
         """Whether the log is to begin anew: see `begin_anew`."""
         self._path = path
         self._driver: aiosqlite.Connection | None = None
-        self._opening = asyncio.Lock()
+        self._at_work = asyncio.Lock()
+        self._begun_anew = 0
+        """How often."""
         self._commits = 0
-        self._changes_copied = 0
+        """Since the last copy began."""
+        self._changes = self._changes_copied = 0
         self._copying: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def committed(self, changes: int) -> None:
         """To be told after each commit of the writer: how many rows its connection has changed since it was opened."""
-        self._commits += 1
-        if changes < self._changes_copied:  # it is another connection
+        if changes < self._changes:  # it is another connection
             self._changes_copied = 0
-        if self._copying is None and not self._is_closed and changes - self._changes_copied >= _ROWS:
-            self._changes_copied = changes
-            self._copying = asyncio.create_task(self._copy())
+        elif changes == self._changes:  # nothing that could be copied
+            return
+        self._changes = changes
+        self._commits += 1
+        if self._copying is not None or self.is_due or self._is_closed:
+            return
+        if changes - self._changes_copied >= _ROWS or self._commits >= _COMMITS:
+            self._changes_copied, self._commits = changes, 0
+            self._copying = asyncio.create_task(self._copy(self._begun_anew))
 
     async def begin_anew(self) -> None:
         """Copy what is left and let the next commit write from the log's beginning. For whoever holds the writer."""
         self.is_due = False
         if not self._is_closed:
-            await self._checkpoint("RESTART")
+            async with self.alone():
+                await self._checkpoint("RESTART")
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """While nothing else copies. For whoever holds the writer, and is about to copy all that there is."""
+        async with self._at_work:
+            self._begun_anew += 1
+            yield
 
     async def close(self) -> None:
         self._is_closed = True
@@ -76,23 +93,21 @@ class Checkpoints:
             await self._driver.close()
             self._driver = None
 
-    async def _copy(self) -> None:
+    async def _copy(self, begun_anew: int) -> None:
+        """After a commit; if the log has begun anew since, what that has left has been copied."""
         try:
-            for _ in range(_COPIES):
-                commits = self._commits
-                _, frames, copied = await self._checkpoint("PASSIVE")
-                if commits == self._commits:
-                    break
-            # What a snapshot holds back is not waited for.
-            self.is_due = frames >= _FRAMES and frames - copied < _FRAMES
+            async with self._at_work:
+                if begun_anew == self._begun_anew:
+                    _, frames, copied = await self._checkpoint("PASSIVE")
+                    # What a snapshot holds back is not waited for.
+                    self.is_due = frames >= _FRAMES and frames - copied < _FRAMES
         finally:
             self._copying = None
 
     async def _checkpoint(self, mode: str) -> _Copied:
         try:
-            async with self._opening:
-                if self._driver is None:
-                    self._driver = await aiosqlite.connect(self._path, timeout=_PATIENCE_SECONDS, isolation_level=None)
+            if self._driver is None:
+                self._driver = await aiosqlite.connect(self._path, timeout=_PATIENCE_SECONDS, isolation_level=None)
             [told] = await self._driver.execute_fetchall(f"PRAGMA wal_checkpoint({mode})")
             return _Copied(*told)
         except (sqlite3.Error, ValueError) as error:

@@ -23,7 +23,7 @@ import aiosqlite
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from datacollect.db.checkpoints import WRITER_FRAMES, Checkpoints
+from datacollect.db.checkpoints import Checkpoints
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
@@ -77,7 +77,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     WAITING,
-    f"PRAGMA wal_autocheckpoint={WRITER_FRAMES}",
+    "PRAGMA wal_autocheckpoint=0",  # see `checkpoints.py`
     "PRAGMA journal_size_limit=100663296",
     "PRAGMA cache_size=-32768",
     "PRAGMA temp_store=MEMORY",
@@ -433,7 +433,8 @@ class SqliteDatabase(Database):
             tx = await self._open_writer()
             if group is not None:  # it has waited for this turn
                 await self._commit(group, tx)
-            await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
+            async with self._checkpoints.alone():
+                await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
         except (*_BROKEN, Unavailable) as error:
             if group is None or group.committed.done():
                 raise
