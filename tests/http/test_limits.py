@@ -19,7 +19,7 @@ from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.permission import Callers
 from datacollect.settings import Settings
 from datacollect.testing.clock import TurnableClock
-from tests.accounts import bearer
+from tests.accounts import bearer, login, make_person
 from tests.client import HubClient
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, make_settings
 
@@ -274,6 +274,23 @@ async def test_of_one_account_so_many_are_worked_on_and_more_wait_their_turn(fol
         home.doors.set()
         assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
         assert home.most_inside == 3
+
+
+@pytest.mark.parametrize("path", ["/api/wait", "/api/sync/pull/wait"])
+async def test_who_has_waited_in_line_is_let_in_as_who_they_are_by_then(folder: Path, path: str) -> None:
+    async with house(folder, ACCOUNT_REQUESTS_AT_ONCE=1) as home, home.client(headers=home.headers) as admin:
+        person = await make_person(admin)
+        async with home.client() as client:
+            token = bearer((await login(client, person))["token"])
+        first = asyncio.ensure_future(home.get(path, **token))
+        await home.until_inside(1)
+        second = asyncio.ensure_future(home.get(path, **token))
+        for _ in range(100):  # until it stands in line
+            await asyncio.sleep(0)
+        assert (await admin.delete(f"/api/users/{person.id}")).status_code == 200
+        home.doors.set()
+        assert (await first).status_code == 200
+        assert (await second).status_code == 401
 
 
 async def test_an_account_that_waits_in_line_does_not_fill_the_hub_for_others(folder: Path) -> None:

@@ -416,10 +416,11 @@ class Ticket:
         for gate in self._limits.gates_of(self.route_class):
             await self._pass(gate)
 
-    async def belongs_to(self, account: str) -> None:
-        """The caller is known now. Raises `TooManyRequests` or, when nothing became free in time, `TooManyAtOnce`."""
+    async def belongs_to(self, account: str) -> bool:
+        """The caller is known now. Whether they had to wait. Raises `TooManyRequests` or, when nothing became free in time,
+        `TooManyAtOnce`."""
         if self.account is not None or not self._awaits_account:
-            return
+            return False
         self.account = account
         self._leave_address()
         self._limits.remember(_authorization(self._scope), account)
@@ -430,8 +431,9 @@ class Ticket:
         gate = self._limits.accounts.of(account)
         if gate.try_enter():
             self._account_gate = gate
-        else:
-            await self._wait_at(gate, account)
+            return False
+        await self._wait_at(gate, account)
+        return True
 
     async def _wait_at(self, gate: Gate, account: str) -> None:
         # One account's line must not fill the hub.
@@ -509,11 +511,11 @@ def ticket_of(scope: Scope) -> Ticket | None:
     return ticket
 
 
-async def account_known(scope: Scope, account: str) -> None:
-    """For the guards of routes: this is whose request it is. Raises `TooManyRequests`, `TooManyAtOnce`, `HubBusy`."""
+async def account_known(scope: Scope, account: str) -> bool:
+    """For the guards of routes: this is whose request it is. Whether it had to wait: then the caller may be no more who they
+    were. Raises `TooManyRequests`, `TooManyAtOnce`, `HubBusy`."""
     ticket = ticket_of(scope)
-    if ticket is not None:
-        await ticket.belongs_to(account)
+    return ticket is not None and await ticket.belongs_to(account)
 
 
 def _authorization(scope: Scope) -> bytes:

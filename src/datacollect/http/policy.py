@@ -295,10 +295,11 @@ class OfCitizen(Policy):
     async def __call__(self, request: Request, hub: CurrentHub) -> OwnRecord:
         authorization = request.headers.get("authorization")
         citizen = await hub.citizens.citizen(authorization)
-        _ask_again(request, citizen, partial(hub.citizens.citizen, authorization))
         structlog.contextvars.bind_contextvars(tenant_id=citizen.tenant_id[:100])
         # Not what they have typed at the sign-in: one record, one share, however it is spelled.
-        await account_known(request.scope, f"{citizen.tenant_id}:{CITIZEN_PREFIX}{citizen.entity_guid}")
+        if await account_known(request.scope, f"{citizen.tenant_id}:{CITIZEN_PREFIX}{citizen.entity_guid}"):
+            citizen = await hub.citizens.citizen(authorization)
+        _ask_again(request, citizen, partial(hub.citizens.citizen, authorization))
         own = citizen.own_record()
         for guid in await _named_guids(request):
             if guid != own.entity_guid:
@@ -334,15 +335,19 @@ CurrentAdmin = Annotated[Actor, Depends(SignedIn(Callers.ADMIN))]
 
 async def _caller(request: Request, hub: Hub, permission: Permission) -> Actor:
     authorization = request.headers.get("authorization")
-    if permission.callers is Callers.SYNC:
-        actor = await _sync_caller(request, hub, authorization)
-    else:
-        actor = await hub.auth.staff(authorization)
+
+    async def look_up() -> Actor:
+        if permission.callers is Callers.SYNC:
+            return await _sync_caller(request, hub, authorization)
+        return await hub.auth.staff(authorization)
+
+    actor = await look_up()
     # Every later log line of this request names the caller, by id.
     structlog.contextvars.bind_contextvars(actor_id=actor.user_id)
+    if await account_known(request.scope, _account_of(actor)):
+        actor = await look_up()  # what they may do has been changed meanwhile, perhaps
     if actor.kind == "user" and request.method not in ("GET", "HEAD"):
         _ask_again(request, actor, hub.auth.staff_from_now_on(authorization))
-    await account_known(request.scope, _account_of(actor))
     permission.require_own_password(actor)
     return actor
 
