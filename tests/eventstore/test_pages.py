@@ -3,6 +3,7 @@
 import itertools
 import random
 import struct
+import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -380,6 +381,21 @@ async def test_who_goes_on_within_a_second_is_answered_without_the_database(
     assert pages.at_once(scope, VERSION, begun, limit=10) is None, "the rest is not sealed"
 
 
+async def test_what_is_remembered_of_pages_is_bounded_whatever_cursors_people_make_up(
+    database: Database, store: EventStore
+) -> None:
+    scope, clock = await new_log(database, store, range(30)), SetClock(Millis(10**12))
+    pages = Pages(store, Sealer(database, store), clock=clock)
+    async with database.reading(scope) as view:
+        for letters in (36, 50_000):
+            made_up = Cursor(Millis(0), "g" * letters)
+            assert (await pages.read(view, scope, VERSION, made_up, limit=1)).next_cursor is not None
+            assert (pages.at_once(scope, VERSION, made_up, limit=1) is not None) == (letters == 36)
+        for number in range(5_000):
+            await pages.read(view, scope, VERSION, Cursor(Millis(0), f"{number:036}"), limit=1)
+    assert len(pages._full._held) < 4_000
+
+
 async def test_nobody_is_answered_from_memory_after_a_second_nor_of_another_program(
     database: Database, store: EventStore
 ) -> None:
@@ -429,8 +445,8 @@ async def test_pages_of_the_table_are_remembered_up_to_their_bytes(
     database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = await new_log(database, store, range(100))
-    size = len(event_at(1).body())
-    monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_TEXTS", 31 * size)
+    monkeypatch.setattr("datacollect.eventstore.pages._SMALL_BYTES", 0)
+    monkeypatch.setattr("datacollect.eventstore.pages._REMEMBERED_TEXTS", 31 * sys.getsizeof(event_at(1).body()))
     pages = Pages(store, Sealer(database, store), clock=SetClock(Millis(10**12)))
     async with database.reading(scope) as view:
         for limit in (9, 10, 11, 10, 40, 12):

@@ -7,6 +7,7 @@ without asking again. After that nothing is served that is of a log which anothe
 the database has lost events and given their positions to others.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,11 @@ _BEHIND = (
 _REMEMBERED_PLACES = 5_000
 _REMEMBERED_TEXTS = 4 * 1024 * 1024
 """Bytes of full pages, each with the segments it is cut from; what is written of them takes as much again."""
+
+_LONGEST_GUID = 100
+"""Of a cursor whose page is kept: anybody can make one up, of as many letters as an address has room for."""
+_SMALL_BYTES = 1000
+"""What is kept of a page beside its events."""
 
 _Key = tuple[TenantId, int, bytes]
 """The digest is of what the segment holds, and the database says which one there is."""
@@ -131,9 +137,10 @@ class Pages:
 
     def _remember_page(self, asked: _Asked, page: Page, when: Moment) -> Page:
         """Keep a full one, and with it what will be written of it: devices that begin together come for the same pages."""
-        if page.next_cursor is not None:
-            size = sum(map(len, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
-            self._full.keep(asked, page, when, size=size)
+        _, _, cursor, _ = asked
+        if page.next_cursor is not None and (cursor is None or len(cursor.event_guid or "") <= _LONGEST_GUID):
+            size = sum(map(sys.getsizeof, page.bodies)) + sum(part.segment.size_bytes for part in page.sealed)
+            self._full.keep(asked, page, when, size=_SMALL_BYTES + size)
         return page
 
     async def _read(self, view: Reading, scope: TenantScope, version: str, cursor: Cursor | None, limit: int) -> Page:
