@@ -7,7 +7,8 @@ import logging
 import re
 import sys
 import traceback
-from typing import Any, TextIO
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, TextIO, cast
 
 import msgspec
 import structlog
@@ -45,10 +46,43 @@ def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_encode)],
         wrapper_class=structlog.make_filtering_bound_logger(min(threshold, logging.CRITICAL)),
-        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, _Lines(stream.buffer))),
         cache_logger_on_first_use=True,
     )
     _redirect_standard_library(shared, threshold, stream)
+
+
+class _Lines:
+    """Where lines go. A disk that is full, or a pipe that nobody reads any more, is nobody's failure: neither a request nor
+    a job ends because it could not be told of. When lines are written again one of them says how many had to wait or are lost."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._held_up = 0
+
+    def write(self, line: bytes) -> int:
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except (OSError, ValueError):  # a stream that is closed, as well
+            self._held_up += 1
+        else:
+            self._tell_of_them()
+        return len(line)
+
+    def flush(self) -> None:
+        """Each line is, by itself."""
+
+    def _tell_of_them(self) -> None:
+        if not self._held_up:
+            return
+        count, self._held_up = self._held_up, 0
+        told = {"event": "log.held_up", "lines": count, "level": "warning", "timestamp": _now(), "name": NAME}
+        self.write(_encode(told) + b"\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _redirect_standard_library(shared: list[Processor], threshold: int, stream: TextIO) -> None:

@@ -1,8 +1,11 @@
 import asyncio
+import errno
 import gc
+import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -51,6 +54,42 @@ def test_every_level_lets_its_lines_through_as_json(
     lines = logged(capfdbinary)
     assert [line["event"] for line in lines] == events
     assert {line["name"] for line in lines} <= {"datacollect-hub"}
+
+
+class Disk(io.RawIOBase):
+    """Takes what there is room for."""
+
+    def __init__(self) -> None:
+        self.room = 0
+        self.held = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data[: self.room])
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(taken)
+        self.held += taken
+        return len(taken)
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_log_that_cannot_be_written_is_nobodys_failure() -> None:
+    disk = Disk()
+    configure_logging("info", stream=io.TextIOWrapper(io.BufferedWriter(disk)))
+    log = structlog.get_logger(component="test")
+    log.info("there.is_room")
+    disk.room = 60  # for a part of a line
+    for number in range(200):
+        log.info("nobody.fails", number=number, text="x" * 200)
+    disk.room = 100_000
+    log.info("there.is_room_again")
+    lines = [json.loads(line) for line in disk.held.splitlines()]
+    assert [lines[0]["event"], lines[-2]["event"]] == ["there.is_room", "there.is_room_again"]
+    assert (lines[-1]["event"], lines[-1]["level"], lines[-1]["lines"]) == ("log.held_up", "warning", 201)
+    assert len(lines) < 200, "what waits for room does not fill the memory"
 
 
 @pytest.mark.usefixtures("restored_logging")
