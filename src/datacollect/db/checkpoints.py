@@ -107,7 +107,8 @@ class Checkpoints:
     async def _checkpoint(self, mode: str) -> _Copied:
         try:
             if self._driver is None:
-                self._driver = await aiosqlite.connect(self._path, timeout=_PATIENCE_SECONDS, isolation_level=None)
+                there = f"file:{self._path}?mode=rw"  # if it is not, none is to be made
+                self._driver = await aiosqlite.connect(there, timeout=_PATIENCE_SECONDS, isolation_level=None, uri=True)
             [told] = await self._driver.execute_fetchall(f"PRAGMA wal_checkpoint({mode})")
             return _Copied(*told)
         except (sqlite3.Error, ValueError) as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar
 
 import aiosqlite
+import structlog
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -35,6 +36,8 @@ from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
 _T = TypeVar("_T")
+
+_log = structlog.get_logger(component="database")
 
 _GROUP_LIMIT = 64
 """Units committed together at most: beyond it the first of a group would wait too long for its answer."""
@@ -53,6 +56,11 @@ and does not meet those who are answered behind it. Where a commit takes longer,
 that are saved."""
 _COMMITS_LOOKED_AT = 16
 """The quickest of so many tells what the disk takes: of a process that is busy, a thread may wait long to go on."""
+
+_REPLACED = (
+    "Somebody has moved or replaced the database's file while the hub was running. Nothing is stored, and who pushes is told"
+    " to come again. Stop the hub, put the file in its place, and start it: docs/how-to/restore-a-backup.md."
+)
 
 _SECONDS_TO_END = 5
 _AGAIN_SECONDS = 0.05
@@ -174,6 +182,8 @@ class SqliteDatabase(Database):
         super().__init__()
         self._path = path
         _require_writable(path)
+        self._file = _identity_of(path)
+        self._is_told = False
         self._write_engine = _engine(f"sqlite+aiosqlite:///{path}", _WRITER_PRAGMAS, pool_size=1)
         # Nothing to undo when a reader comes back: each statement is a transaction of its own. A rollback would be one
         # more way to the connection's thread and back, which costs as much as the statement of a small pull.
@@ -273,6 +283,7 @@ class SqliteDatabase(Database):
         return not self._line.goes_on_in(group)
 
     async def _commit(self, group: _Group, tx: SqliteTx, *frame: str, undo: bool = False) -> None:
+        self._require_own_file()
         begun = time.monotonic()
         try:
             ended = await tx.end(*frame, "COMMIT", undo=undo)
@@ -416,9 +427,22 @@ class SqliteDatabase(Database):
                 raise Unavailable() from error
             raise
 
+    def _require_own_file(self) -> None:
+        """What is written to a file that has been moved or replaced nobody finds again. Raises `sqlite3.OperationalError`."""
+        if _identity_of(self._path) == self._file:
+            return
+        if not self._is_told:
+            self._is_told = True
+            _log.error("database.file_replaced", help=_REPLACED)
+        raise sqlite3.OperationalError("the database's file was moved or replaced")
+
     async def check(self) -> None:
         async with self.reading() as view:
             await view.fetch("SELECT 1")
+        try:
+            self._require_own_file()
+        except sqlite3.OperationalError as error:
+            raise Unavailable() from error
 
     async def tidy(self) -> None:
         """Let the write-ahead log begin anew. What is written while it is copied into the database keeps it from
@@ -549,6 +573,15 @@ async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
     driver: aiosqlite.Connection | None = raw.driver_connection
     assert driver is not None
     return driver
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _require_writable(path: Path) -> None:
