@@ -9,7 +9,7 @@ import datacollect
 from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
-from datacollect.kernel.sync_scope import RoleAssignment
+from datacollect.kernel.sync_scope import Box, Reach, RoleAssignment
 
 A, B = TenantId("a"), TenantId("b")
 
@@ -75,7 +75,7 @@ def test_an_unknown_role_lifts_no_limit() -> None:
         tenant_ids=frozenset({A}),
         assignments=(limited, RoleAssignment(A, "ENUMERATOR")),
     )
-    assert actor.in_tenant(A, Action.CREATE).reach.area_ids == {"A1"}
+    assert actor.in_tenant(A, Action.CREATE).reach == Reach((Box(frozenset({"A1"})),))
     assert actor.assignments_in(A) == [limited]
 
 

@@ -19,7 +19,7 @@ from datacollect.kernel.clock import Millis, parse_timestamp
 from datacollect.kernel.errors import BeyondReach
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 from datacollect.testing.clock import TurnableClock
 from tests.factories import make_event, make_program, pull_audit, push
 from tests.statements import hot
@@ -264,7 +264,7 @@ async def test_a_rebuild_makes_the_entries_that_are_stored(admin: AsyncClient, h
 
 
 async def test_a_caller_limited_to_a_part_is_not_told_of_the_whole(admin: AsyncClient, hub: Hub, program: str) -> None:
-    part: TenantScope = system_scope(TenantId(program)).limited_to(Reach(area_ids=frozenset({"north"})))
+    part: TenantScope = system_scope(TenantId(program)).limited_to(Reach((Box(area_ids=frozenset({"north"})),)))
     async with hub.db.reading(EVERY_TENANT) as view:
         with pytest.raises(BeyondReach):
             await pull(view, hub.log, part, since=None, after=BEGINNING, entity_guid=None, limit=10)

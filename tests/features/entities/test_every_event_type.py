@@ -17,11 +17,11 @@ from datacollect.features.entities.model import EVENT_TYPES, apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis, format_timestamp
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES
 
 NOW = Millis(1_000_000)
-MINE = Rules(CUSTOM_EVENT_TYPES, Reach(area_ids=frozenset({"mine"})))
+MINE = Rules(CUSTOM_EVENT_TYPES, Reach((Box(area_ids=frozenset({"mine"})),)))
 ANYBODY = Rules(CUSTOM_EVENT_TYPES)
 AT = {time: format_timestamp(Millis(time)) for time in (10, 11, 20, 30)}
 

@@ -13,10 +13,10 @@ from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 
-IN_A = Rules(reach=Reach(area_ids=frozenset({"A", "B"})))
-GROUPS = Rules(reach=Reach(entity_types=frozenset({"group"})))
+IN_A = Rules(reach=Reach((Box(area_ids=frozenset({"A", "B"})),)))
+GROUPS = Rules(reach=Reach((Box(entity_types=frozenset({"group"})),)))
 NOW = Millis(1_000_000)
 
 
@@ -179,7 +179,7 @@ def test_kinds_limit_as_areas_do(world: World) -> None:
 
 
 def test_an_empty_reach_reaches_nothing(world: World) -> None:
-    nothing = Rules(reach=Reach(area_ids=frozenset()))
+    nothing = Rules(reach=Reach((Box(area_ids=frozenset()),)))
     assert world.refused("create-individual", "new", {"area_id": ""}, nothing) == "OUT_OF_SCOPE"
     assert world.refused("update-individual", "ana", {"age": 3}, nothing) == "OUT_OF_SCOPE"
 

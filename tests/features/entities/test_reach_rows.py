@@ -9,7 +9,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 from datacollect.kernel.tenancy import Tenant
 from tests.factories import new_id
 
@@ -38,7 +38,7 @@ async def test_records_are_judged_by_parents_that_no_event_names(hub: Hub) -> No
             event("create-record", f"visit-{area}", parentId=f"person-{area}"),
             event("create-record", f"answer-{area}", parentId=f"visit-{area}"),
         )
-    only_a = everywhere.limited_to(Reach(area_ids=frozenset({"A"})))
+    only_a = everywhere.limited_to(Reach((Box(area_ids=frozenset({"A"})),)))
     with hub.db.statements.record() as statements:
         judged = await append(
             hub,

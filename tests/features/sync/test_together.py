@@ -15,7 +15,7 @@ from datacollect.eventstore.together import Kept, Together
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import Action, Actor, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 from datacollect.kernel.tenancy import Tenant
 from tests.accounts import bearer, login, make_person
 from tests.conftest import asgi_client
@@ -330,7 +330,7 @@ async def test_a_changed_config_begins_a_batch_of_its_own(hub: Hub, admin: Async
 async def test_shares_of_one_batch_are_of_callers_who_may_do_the_same(hub: Hub, admin: AsyncClient) -> None:
     program, other = [TenantId(await make_program(admin)) for _ in range(2)]
     scope = enumerators(program)
-    limited = scope.limited_to(Reach(frozenset(["a"]), None))
+    limited = scope.limited_to(Reach((Box(frozenset(["a"])),)))
     for stranger in (limited, enumerators(other), system_scope(program)):
         shares = [Share(one, (), (), None) for one in (scope, stranger)]
         with pytest.raises(ValueError, match="shares of one batch"):

@@ -67,7 +67,11 @@ def require_to_stay(
             stays = is_within(reach, after, find, ended)
         else:
             place = place_of(after, find)
-            stays = place is None or place == place_of(before, find_before) or reach.includes_area(place.area)
+            stays = (
+                place is None
+                or place == place_of(before, find_before)
+                or _may_put(reach, place, find(event.entity_guid))
+            )
         if not stays:
             if guid == event.entity_guid:
                 raise OutOfReach(path=["data"])
@@ -80,6 +84,13 @@ def is_within(reach: Reach, entity: Entity, find: Find, ended: Collection[str] =
     if place is not None and place.area is not None:
         return reach.includes(place.kind, place.area)
     return (place is not None and reach.includes(place.kind, None)) or _uppermost(entity, find).guid in ended
+
+
+def _may_put(reach: Reach, place: Place, by: Entity | None) -> bool:
+    """Whether somebody may be put into a place that is new to them: where their own kind is reached, or else the kind of
+    the entity `by` whose event they come, as its members."""
+    kinds = {place.kind, by.kind if by is not None else None}
+    return any(reach.includes_area(place.area, of=kind) for kind in kinds)
 
 
 def end_of_place(entity: Entity) -> int | None:

@@ -87,7 +87,8 @@ class Work:
         place = place_of(held, self.find)
         if joined is None or not joined.present or place is None or place.area is not None:
             raise UnauthorizedMember(path=path)
-        if not self.rules.reach.includes_kind(place.kind):
+        group = place_of(self.find(joined.group_guid), self.find)
+        if not self.rules.reach.includes_member(place.kind, area_id=group.area if group is not None else None):
             raise UnauthorizedMember(path=path)
 
     def write(self, guid: str, kind: Kind, fields: Mapping[str, Any]) -> None:

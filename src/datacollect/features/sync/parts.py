@@ -11,7 +11,7 @@ from datacollect.features.sync.places import places_within, read_places
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.sync_scope import EVERYWHERE, Reach, SyncScope
+from datacollect.kernel.sync_scope import EVERYWHERE, Box, Reach, SyncScope
 
 _EXAMINED = 1000
 """Events looked at for a page when some are left out after looking: a page may be short, or empty, and not the last."""
@@ -39,8 +39,7 @@ def part_for(sync_scope: SyncScope, areas: Sequence[str]) -> Part:
     reach = sync_scope.reach
     if not areas or not reach.is_bounded:
         return Part(reach, areas)
-    mine = frozenset(areas) if reach.area_ids is None else reach.area_ids.intersection(areas)
-    return Part(Reach(mine, reach.entity_types))
+    return Part(reach.within(Box(area_ids=frozenset(areas))))
 
 
 async def read_part(

@@ -13,7 +13,7 @@ from datacollect.features.entities.entity import Kind, Place
 from datacollect.features.entities.projection import Applied
 from datacollect.features.sync.tables import event_places
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 
 _LETTERS = {Kind.GROUP: "g", Kind.INDIVIDUAL: "i"}
 
@@ -110,7 +110,11 @@ def texts_of(place: Place) -> Sequence[str]:
 
 def places_within(reach: Reach) -> Sequence[str]:
     """The texts a reader of that reach asks for."""
-    kinds = [letter for kind, letter in _LETTERS.items() if reach.entity_types is None or kind in reach.entity_types]
-    if reach.area_ids is None:
+    return [place for box in reach.boxes for place in _places_in(box)]
+
+
+def _places_in(box: Box) -> Sequence[str]:
+    kinds = [letter for kind, letter in _LETTERS.items() if box.includes_kind(kind)]
+    if box.area_ids is None:
         return kinds
-    return [f"{letter}/{area}" for letter, area in product(kinds, sorted(reach.area_ids))]
+    return [f"{letter}/{area}" for letter, area in product(kinds, sorted(box.area_ids))]

@@ -125,7 +125,7 @@ async def pull_events(
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
     areas = _areas(area_ids)
     default = hub.settings.pull_page_events
-    if areas or sync_scope.area_ids is not None:
+    if areas or sync_scope.reach.is_by_area:
         default = max(default, DEFAULT_PAGE_WITH_AREAS)
     page_size = _page_size(limit, default)
     if sync_scope.is_limited:

@@ -51,8 +51,7 @@ class Rights:
 
     def exceed_scope(self, own: "Rights") -> bool:
         return self.role is not None and not (
-            _is_part(self.reach.area_ids, own.reach.area_ids)
-            and _is_part(self.reach.entity_types, own.reach.entity_types)
+            self.reach.is_part_of(own.reach)
             and all(any(_is_narrower(window, limit) for window in self.windows) for limit in own.windows)
         )
 
@@ -190,11 +189,6 @@ def _differ(held: Actor | None, given: Actor | None) -> bool:
 
 def _sign_in(user: User) -> tuple[str, str, bool]:
     return user.email, user.password_hash, user.must_change_password
-
-
-def _is_part(values: frozenset[str] | None, of: frozenset[str] | None) -> bool:
-    """Of sets in which None is everything."""
-    return of is None or (values is not None and values <= of)
 
 
 def _is_narrower(window: Mapping[str, Any], limit: Mapping[str, Any]) -> bool:

@@ -12,10 +12,11 @@ from datacollect.features.entities.finding import service
 from datacollect.features.entities.finding.criteria import read_criteria
 from datacollect.features.entities.finding.filters import ListFilters, read_filters
 from datacollect.features.entities.finding.pages import read_page
+from datacollect.features.entities.service import count_by_form
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 from datacollect.kernel.tenancy import Tenant
 from tests.factories import make_config, make_event, new_id, push
 from tests.features.entities.finding.test_search_properties import SEARCHABLE
@@ -85,10 +86,13 @@ QUERIES: list[dict[str, Any]] = [
 SORTS = ("-lastUpdated", "lastUpdated", "name", "-entityName", "guid")
 REACHES = (
     Reach(),
-    Reach(area_ids=frozenset({"A1"})),
-    Reach(area_ids=frozenset({"A0", "A1"}), entity_types=frozenset({"group"})),
-    Reach(entity_types=frozenset({"individual"})),
-    Reach(area_ids=frozenset()),
+    Reach((Box(area_ids=frozenset({"A1"})),)),
+    Reach((Box(area_ids=frozenset({"A0", "A1"}), entity_types=frozenset({"group"})),)),
+    Reach((Box(entity_types=frozenset({"individual"})),)),
+    Reach((Box(frozenset({"A1", "A2"}), frozenset({"group"})), Box(frozenset({"A3"}), frozenset({"individual"})))),
+    Reach((Box(frozenset({"A1"})), Box(frozenset({"A0", "A2"}), frozenset({"individual"})))),
+    Reach((Box(frozenset({"A0"})), Box(entity_types=frozenset({"individual"})))),
+    Reach((Box(area_ids=frozenset()),)),
 )
 
 
@@ -96,7 +100,10 @@ REACHES = (
 async def test_a_list_holds_the_same_whichever_way(hub: Hub, program: str, reach: Reach) -> None:
     scope, tenant = system_scope(TenantId(program)).limited_to(reach), await tenant_of(hub, program)
     everything = [shown.entity.guid for shown in (await _list(hub, scope, tenant, {}, "guid", few=3000))[0]]
-    assert bool(everything) == (reach.area_ids != frozenset())
+    alive = ((f"e-{n:02}", "group" if n % 7 == 0 else "individual", f"A{n % 4}") for n in range(39))
+    assert set(everything) == {guid for guid, kind, area in alive if reach.includes(kind, area)}
+    async with hub.db.reading(scope) as view:
+        assert sum((await count_by_form(view, hub.log, scope)).values()) == len(everything)
     for query, sort in itertools.product(QUERIES, SORTS):
         lists = [await _list(hub, scope, tenant, query, sort, few=few) for few in FEWS]
         for shown, total in lists:

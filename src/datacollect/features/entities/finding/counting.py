@@ -12,7 +12,7 @@ from datacollect.kernel.identity import TenantScope
 async def count_within(view: Reading, scope: TenantScope) -> Mapping[str, int]:
     """Live entities within the reader's reach, by form. One statement, in proportion to what is within reach."""
     sql = Sql(view.dialect, scope)
-    if scope.reach.area_ids is not None:
+    if scope.reach.is_by_area:
         rows = in_reach(sql, scope.reach, column="entity_name")
     else:
         source = walk(sql, Wanted(EVERYTHING))

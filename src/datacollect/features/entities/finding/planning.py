@@ -128,7 +128,7 @@ async def choose_way(
 def _few_by(scope: TenantScope, wanted: Wanted) -> list[Guids]:
     """Filters that no index has in the order of changes."""
     found: list[Guids] = [partial(_marked, mark=mark) for mark, is_wanted in wanted.filters.marks if is_wanted]
-    if scope.reach.area_ids is not None:
+    if scope.reach.is_by_area:
         found.append(partial(statements.in_reach, reach=scope.reach))
     return found
 

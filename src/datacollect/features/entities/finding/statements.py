@@ -19,7 +19,7 @@ from datacollect.features.entities.keys import form_key
 from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.rows import json_text
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.sync_scope import Reach
+from datacollect.kernel.sync_scope import Box, Reach
 
 COLUMNS = (
     "e.guid, e.type, e.entity_name, e.name, CAST(e.data AS text) AS data, e.last_updated,"
@@ -139,56 +139,69 @@ def forms_are(sql: Sql, names: Collection[str], *, row: str = "e") -> list[str]:
 
 
 def is_within(sql: Sql, reach: Reach, *, row: str = "e") -> str:
-    """An entity in the reach's areas and of its kinds; records, and those without an area, by their parent.
+    """An entity in one of the reach's boxes, in its areas and of its kinds; records, and those without an area, by their
+    parent.
 
     One step up only: lists leave out what is further down, which can still be read by guid.
     """
+    found = [_is_in_box(sql, box, row) for box in reach.boxes]
+    return found[0] if len(found) == 1 else f"({' OR '.join(found)})"
+
+
+def _is_in_box(sql: Sql, box: Box, row: str) -> str:
     theirs = (
         f"EXISTS (SELECT 1 FROM entities p WHERE p.tenant_id = {sql.tenant} AND p.guid = {row}.parent_guid"
-        f" AND {' AND '.join(_is_parent_within(sql, reach))}"
-        f" AND {_kind_by_parent(sql, reach, row)} {sql.alone()})"
+        f" AND {' AND '.join(_is_parent_in(sql, box))}"
+        f" AND {_kind_by_parent(sql, box, row)} {sql.alone()})"
     )
-    kind = _own_kind(sql, reach, row)
-    area = "true" if reach.area_ids is None else sql.among(f"{row}.area_id", reach.area_ids)
+    kind = _own_kind(sql, box, row)
+    area = "true" if box.area_ids is None else sql.among(f"{row}.area_id", box.area_ids)
     return (
         f"(({row}.type <> {_RECORD} AND {kind} AND {area})"
         f" OR (({row}.type = {_RECORD} OR ({kind} AND {row}.area_id IS NULL)) AND {theirs}))"
     )
 
 
-def _is_parent_within(sql: Sql, reach: Reach) -> list[str]:
+def _is_parent_in(sql: Sql, box: Box) -> list[str]:
     # An area that a record names says nothing of where it is.
     found = [sql.live("p"), f"p.type <> {_RECORD}"]
-    return found if reach.area_ids is None else [*found, sql.among("p.area_id", reach.area_ids)]
+    return found if box.area_ids is None else [*found, sql.among("p.area_id", box.area_ids)]
 
 
-def _kind_by_parent(sql: Sql, reach: Reach, row: str) -> str:
+def _kind_by_parent(sql: Sql, box: Box, row: str) -> str:
     """A record is what its parent is."""
-    if reach.entity_types is None:
+    if box.entity_types is None:
         return "true"
-    return f"({row}.type <> {_RECORD} OR {sql.among('p.type', reach.entity_types)})"
+    return f"({row}.type <> {_RECORD} OR {sql.among('p.type', box.entity_types)})"
 
 
-def _own_kind(sql: Sql, reach: Reach, row: str) -> str:
-    return "true" if reach.entity_types is None else sql.among(f"{row}.type", reach.entity_types)
+def _own_kind(sql: Sql, box: Box, row: str) -> str:
+    return "true" if box.entity_types is None else sql.among(f"{row}.type", box.entity_types)
 
 
 # -- queries that give the guids of all entities that can belong, by an index; each guid once
 
 
 def in_reach(sql: Sql, reach: Reach, *, column: str = "guid") -> str:
-    """A column of those within a reach that is limited to areas: who is there, and what belongs to them."""
-    assert reach.area_ids is not None
-    kind = _own_kind(sql, reach, "e")
+    """A column of those within a reach that is limited to areas: who is there, and what belongs to them.
+
+    Nobody is in two boxes, as these have no kind in common: each comes once.
+    """
+    return " UNION ALL ".join(_in_box(sql, box, column) for box in reach.boxes)
+
+
+def _in_box(sql: Sql, box: Box, column: str) -> str:
+    assert box.area_ids is not None
+    kind = _own_kind(sql, box, "e")
     own = (
         f"SELECT e.{column} FROM entities e WHERE e.tenant_id = {sql.tenant} AND {sql.live()}"
-        f" AND {sql.among('e.area_id', reach.area_ids)} AND e.type <> {_RECORD} AND {kind}"
+        f" AND {sql.among('e.area_id', box.area_ids)} AND e.type <> {_RECORD} AND {kind}"
     )
     child = (
         f"{sql.live()} AND e.parent_guid IS NOT NULL"
-        f" AND (e.type = {_RECORD} OR ({kind} AND e.area_id IS NULL)) AND {_kind_by_parent(sql, reach, 'e')}"
+        f" AND (e.type = {_RECORD} OR ({kind} AND e.area_id IS NULL)) AND {_kind_by_parent(sql, box, 'e')}"
     )
-    parents = f"p.tenant_id = {sql.tenant} AND {' AND '.join(_is_parent_within(sql, reach))}"
+    parents = f"p.tenant_id = {sql.tenant} AND {' AND '.join(_is_parent_in(sql, box))}"
     return f"{own} UNION ALL {_children(sql, parents, child, column)}"
 
 
