@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
+from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import place_of
 from datacollect.features.entities.states import States
@@ -17,6 +18,12 @@ from datacollect.kernel.sync_scope import Box, Reach
 
 IN_A = Rules(reach=Reach((Box(area_ids=frozenset({"A", "B"})),)))
 GROUPS = Rules(reach=Reach((Box(entity_types=frozenset({"group"})),)))
+CROSSED = Rules(
+    reach=Reach((Box(frozenset({"A"}), frozenset({"group"})), Box(frozenset({"Z"}), frozenset({"individual"}))))
+)
+"""Groups of one area and people of another."""
+LOOSE = Rules(reach=Reach((Box(frozenset({"Z"})), Box(entity_types=frozenset({"individual"})))))
+"""All people, and everything of one area."""
 NOW = Millis(1_000_000)
 
 
@@ -213,6 +220,75 @@ def test_a_household_is_saved_again_with_its_members_who_have_no_area(world: Wor
     assert world.refused("remove-member", "home", {"memberId": "baby"}) == "UNAUTHORIZED_MEMBER"
 
 
+# -- several assignments
+
+
+@pytest.mark.parametrize(
+    ("rules", "type", "entity", "data"),
+    [
+        (CROSSED, "update-group", "g", {"size": 3}),
+        (CROSSED, "update-individual", "zoe", {"age": 3}),
+        (CROSSED, "update-record", "far-visit", {"x": 1}),
+        (CROSSED, "create-group", "new", {"area_id": "A"}),
+        (CROSSED, "create-individual", "new", {"area_id": "Z"}),
+        # As for whoever is limited to groups alone: a new group of theirs may have members where they reach groups.
+        (CROSSED, "create-group", "new", {"area_id": "A", "members": [{"guid": "x", "area_id": "A"}]}),
+        (CROSSED, "update-group", "g", {"members": [{"guid": "x", "area_id": "Z"}, {"guid": "zoe", "age": 3}]}),
+        (LOOSE, "update-individual", "ana", {"age": 3}),
+        (LOOSE, "update-individual", "nowhere", {"age": 3}),
+        (LOOSE, "update-group", "far", {"size": 3}),
+        (LOOSE, "update-individual", "ana", {"area_id": "Q"}),
+    ],
+)
+def test_what_one_of_several_assignments_reaches_may_be_touched(
+    world: World, rules: Rules, type: str, entity: str, data: dict[str, Any]
+) -> None:
+    world.do(type, entity, data, rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "type", "entity", "data", "code"),
+    [
+        (CROSSED, "update-group", "far", {"size": 3}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-individual", "ana", {"age": 3}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-individual", "nowhere", {"age": 3}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-record", "visit", {"x": 1}, "OUT_OF_SCOPE"),
+        (CROSSED, "create-record", "new", {"parentId": "far"}, "OUT_OF_SCOPE"),
+        (CROSSED, "create-group", "new", {"area_id": "Z"}, "OUT_OF_SCOPE"),
+        (CROSSED, "create-individual", "new", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-group", "g", {"area_id": "Z"}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-individual", "zoe", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        (CROSSED, "update-group", "g", {"parentId": "far", "area_id": None}, "OUT_OF_SCOPE"),
+        (CROSSED, "delete-entity", "far", {"x": 1}, "OUT_OF_SCOPE"),
+        (CROSSED, "delete-entity", "g", {"x": 1}, "UNAUTHORIZED_MEMBER"),
+        (CROSSED, "update-group", "g", {"members": [{"guid": "ana", "age": 3}]}, "UNAUTHORIZED_MEMBER"),
+        (
+            CROSSED,
+            "update-group",
+            "g",
+            {"members": [{"guid": "x", "type": "group", "area_id": "Z"}]},
+            "UNAUTHORIZED_MEMBER",
+        ),
+        (LOOSE, "update-group", "g", {"size": 3}, "OUT_OF_SCOPE"),
+        (LOOSE, "create-group", "new", {"area_id": "A"}, "OUT_OF_SCOPE"),
+        (LOOSE, "update-record", "orphan", {"x": 1}, "OUT_OF_SCOPE"),
+    ],
+)
+def test_what_none_of_several_assignments_reaches_may_not(
+    world: World, rules: Rules, type: str, entity: str, data: dict[str, Any], code: str
+) -> None:
+    assert world.refused(type, entity, data, rules) == code
+
+
+def test_a_member_without_an_area_is_saved_with_a_group_by_who_reaches_such_people_there(world: World) -> None:
+    members = {"members": [{"guid": "baby", "name": "Baby"}]}
+    world.do("create-group", "home", {"area_id": "A", **members})
+    groups, people = Box(frozenset({"A", "Z"}), frozenset({"group"})), frozenset({"individual"})
+    for elsewhere in (CROSSED, Rules(reach=Reach((groups, Box(frozenset({"Z"}), people))))):
+        assert world.refused("update-group", "home", members, elsewhere) == "UNAUTHORIZED_MEMBER"
+    world.do("update-group", "home", members, Rules(reach=Reach((groups, Box(frozenset({"A"}))))))
+
+
 whoever = st.sampled_from(
     ["ana", "zoe", "nowhere", "g", "far", "child", "visit", "far-visit", "orphan", "new", "newer"]
 )
@@ -249,3 +325,25 @@ def test_whatever_a_limited_sender_does_another_area_stays_as_it_is(
             was, now = place_of(before.get(guid), before.get), place_of(held, world.states.entities.get)
             if (was is not None and was.area == "Z") or (now is not None and now.area == "Z"):
                 assert (held, now) == (before.get(guid), was), (type, entity, data)
+
+
+@given(done=st.lists(by_limited, min_size=1, max_size=6))
+@settings(max_examples=100)
+def test_whatever_the_sender_of_several_assignments_does_what_none_of_them_reaches_stays_as_it_is(
+    done: list[tuple[str, str, dict[str, Any]]],
+) -> None:
+    world = World()
+    for type, entity, data in done:
+        before = dict(world.states.entities)
+        try:
+            world.do(type, entity, data, CROSSED)
+        except EventRejected:
+            continue
+        for guid, held in world.states.entities.items():
+            was, now = place_of(before.get(guid), before.get), place_of(held, world.states.entities.get)
+            if was in ((Kind.GROUP, "Z"), (Kind.INDIVIDUAL, "A")):
+                assert held == before[guid], (type, entity, data)
+            if now == (Kind.GROUP, "Z"):
+                assert was == now, (type, entity, data)
+            if now == (Kind.INDIVIDUAL, "A") and was is None:
+                assert type in ("create-group", "update-group", "add-member"), (type, entity, data)

@@ -60,7 +60,7 @@ async def programs(app: FastAPI, admin_token: str) -> tuple[str, str]:
 async def test_no_list_is_a_crash_or_of_somebody_else(
     admin: AsyncClient, programs: tuple[str, str], query: list[tuple[str, str]]
 ) -> None:
-    await _ask(admin, programs[0], query, areas={"A1", "A2"})
+    await _ask(admin, programs[0], query, reached={("group", "A1"), ("individual", "A1"), ("individual", "A2")})
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -70,16 +70,29 @@ async def test_no_list_of_a_limited_reader_is_beyond_reach(
 ) -> None:
     async with limited_to(app, admin, programs[0], "A2") as reader:
         for query in asked:
-            await _ask(reader, programs[0], query, areas={"A2"})
+            await _ask(reader, programs[0], query, reached={("individual", "A2")})
 
 
-async def _ask(client: AsyncClient, program: str, query: list[tuple[str, str]], *, areas: set[str]) -> None:
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(asked=st.lists(queries(), min_size=10, max_size=20))
+async def test_no_list_of_a_reader_with_several_limits_is_beyond_all_of_them(
+    app: FastAPI, admin: AsyncClient, programs: tuple[str, str], asked: list[list[tuple[str, str]]]
+) -> None:
+    groups = {"areaIds": ["A1"], "entityTypes": ["group"]}
+    async with limited_to(app, admin, programs[0], "A2", groups) as reader:
+        for query in asked:
+            await _ask(reader, programs[0], query, reached={("individual", "A2"), ("group", "A1")})
+
+
+async def _ask(
+    client: AsyncClient, program: str, query: list[tuple[str, str]], *, reached: set[tuple[str, str]]
+) -> None:
     answer = await client.get("/api/entities", params=[("configId", program), *query])
     assert answer.status_code in (200, 400), (query, answer.text)
     body: Any = answer.json()
     if answer.status_code == 200:
         whole = [entity for entity in body if "of" in entity.get("data", {})]
         assert {entity["data"]["of"] for entity in whole} <= {program}
-        assert {entity["data"]["area_id"] for entity in whole} <= areas
+        assert {(entity["type"], entity["data"]["area_id"]) for entity in whole} <= reached
     else:
         assert body["code"] in ("INVALID_LIST_PARAMETER", "NUL_CHARACTER", "INVALID_URL"), (query, body)

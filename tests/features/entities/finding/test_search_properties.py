@@ -102,9 +102,13 @@ PEOPLE = st.lists(st.tuples(DATA, AREAS), min_size=1, max_size=12)
 
 
 @contextlib.asynccontextmanager
-async def limited_to(app: FastAPI, admin: AsyncClient, program: str, area: str) -> AsyncIterator[AsyncClient]:
-    assignment = {"tenantId": program, "role": "enumerator", "areaId": area}
-    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+async def limited_to(
+    app: FastAPI, admin: AsyncClient, program: str, area: str, *others: dict[str, Any]
+) -> AsyncIterator[AsyncClient]:
+    """Somebody with an assignment to an area, and with others to what their `syncScopeOverride` says."""
+    role = {"tenantId": program, "role": "enumerator"}
+    assignments = [role | {"areaId": area}, *(role | {"syncScopeOverride": other} for other in others)]
+    person = await make_person(admin, tenantIds=[program], roleAssignments=assignments)
     async with asgi_client(app) as client:
         token = (await login(client, person))["token"]
     async with asgi_client(app, token) as client:
