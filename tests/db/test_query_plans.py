@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
@@ -385,12 +386,23 @@ async def test_every_list_is_read_from_the_index_of_its_order_or_filter(admin: A
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [{"areaIds": ["A1"]}],
+        [
+            {"areaIds": ["A1", "A2"], "entityTypes": ["individual"]},
+            {"areaIds": ["A3"], "entityTypes": ["group"]},
+        ],
+    ],
+    ids=["of one box", "of two"],
+)
 async def test_every_search_begins_with_an_index_or_walks_in_order(
-    admin: AsyncClient, client: AsyncClient, hub: Hub
+    admin: AsyncClient, client: AsyncClient, hub: Hub, limits: list[dict[str, Any]]
 ) -> None:
     program = await make_program(admin)
-    assignment = {"tenantId": program, "role": "enumerator", "areaId": "A1"}
-    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    assignments = [{"tenantId": program, "role": "enumerator", "syncScopeOverride": limit} for limit in limits]
+    person = await make_person(admin, tenantIds=[program], roleAssignments=assignments)
     client.headers.update(bearer((await login(client, person))["token"]))
     await push(admin, program, *(make_event(data={"name": f"Ana {n}", "age": n, "area_id": "A1"}) for n in range(5)))
     searches = ([{"name": "Ana 1"}], [{"age": {"$gt": 1}}], [{"guid": "x"}], [{"type": "group"}], [])
