@@ -114,6 +114,7 @@ def test_a_time_window_alone_is_not_a_limit_that_needs_a_device_id() -> None:
         ([box("A B"), box("A", "group"), box("B")], [box("A B")]),
         ([box("A"), box(), box("B", "group")], [box()]),
         ([box("A", "group"), box("", "individual"), box("B", "")], [box("A", "group")]),
+        ([box("A"), box("B", "")], [box("A")]),
         ([box("", "group"), box("", "individual")], [box("", "group individual")]),
         ([box("A", ""), box("", "group")], [box("", "")]),
         ([], [box("", "")]),
