@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -82,14 +82,13 @@ class Reach:
     """
 
     boxes: tuple[Box, ...] = (Box(),)
+    is_bounded: bool = field(init=False, repr=False, compare=False)
+    """Kept, as it is asked of each event."""
 
     def __post_init__(self) -> None:
         if not self.is_one_box:
             object.__setattr__(self, "boxes", _united(self.boxes))
-
-    @property
-    def is_bounded(self) -> bool:
-        return self.boxes[0].is_bounded
+        object.__setattr__(self, "is_bounded", self.boxes[0].is_bounded)
 
     @property
     def is_one_box(self) -> bool:
@@ -148,7 +147,7 @@ class SyncScope:
     def is_bounded(self) -> bool:
         return self.reach.is_bounded
 
-    @property
+    @cached_property
     def is_limited(self) -> bool:
         """Whether it leaves anything out of what is delivered."""
         return self.is_bounded or self.time_window is not None
@@ -160,14 +159,18 @@ class SyncScope:
     @cached_property
     def hash(self) -> str:
         """The same on every replica and after every restart; a client that sees another one pulls afresh."""
-        document = {**self.reach.around.to_wire(), "schemaVersion": _SCHEMA_VERSION, "timeWindow": self.time_window}
+        document = {**self._told, "schemaVersion": _SCHEMA_VERSION, "timeWindow": self.time_window}
         if not self.reach.is_one_box:
             document["boxes"] = [box.to_wire() for box in self.reach.boxes]
         return f"sha256:{hashlib.sha256(canonical_json(document)).hexdigest()}"
 
     def to_wire(self) -> dict[str, Any]:
         """Of several boxes the one around them: clients know of no others."""
-        return {**self.reach.around.to_wire(), "timeWindow": self.time_window, "hash": self.hash}
+        return {**self._told, "timeWindow": self.time_window, "hash": self.hash}
+
+    @cached_property
+    def _told(self) -> Mapping[str, Any]:
+        return self.reach.around.to_wire()
 
 
 UNLIMITED = SyncScope()
