@@ -104,6 +104,11 @@ _ERROR = {
             "description": "Every issue of an invalid payload.",
             "items": {"$ref": "#/components/schemas/Issue"},
         },
+        "failed": {
+            "type": "array",
+            "description": "Of a push or a replay: the events that stood in its way, each with its `code` and `message`.",
+            "items": {"type": "object", "additionalProperties": True},
+        },
     },
     "example": {
         "error": "Invalid token",

@@ -18,6 +18,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid
 from datacollect.kernel.tenancy import Tenant
 from tests.accounts import bearer, login, make_person
+from tests.description import Document, json_schema_of
 from tests.factories import make_event, make_program, pull_all, push
 from tests.features.conftest import Alone
 from tests.statements import hot
@@ -231,6 +232,56 @@ async def test_with_verdicts_each_event_is_judged_by_itself(admin: AsyncClient, 
         (0, "OUT_OF_SCOPE"),
         (2, "UNKNOWN_EVENT_TYPE"),
     ]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_whatever_a_push_is_told_is_told_as_the_description_says(
+    admin: AsyncClient, agent: Agents, atomic: bool
+) -> None:
+    program = await make_program(admin, formValidation="warn", customEventTypes=["redeem-entitlement"])
+    headers = await agent.of(program, areaIds=["A1"])
+    unknown = make_event("update-individual", entity="unheard-of", data={"age": 3})
+    batches = (
+        [person("A1")],
+        [],
+        [person("A1"), person("A2"), unknown],
+        [person("A2")],
+        [person("A1"), person("A2"), make_event("nonsense", data={"area_id": "A1"})],
+        [make_event("nonsense", data={"area_id": "A1"})],
+        [person("A1", entitlements=[{"id": "e-1"}])],
+    )
+    document = Document((await admin.get("/openapi.json")).json())
+    described = document.whole["paths"]["/api/sync/push"]["post"]["responses"]
+    told = []
+    for batch in batches:
+        answer = await agent.push(program, headers, *batch, atomic=atomic)
+        body, schema = answer.json(), json_schema_of(described[str(answer.status_code)]["content"])
+        assert document.problems(schema, body) == [], body
+        for name, model in (("failed", "Refusal"), ("warnings", "Verdict")):
+            known = document.whole["components"]["schemas"][model]["properties"].keys()
+            for one in body.get(name, ()) if answer.status_code < 300 else ():
+                assert one.keys() <= known, "no more than is described"
+        told.append((answer.status_code, [one.get("index") for one in body["failed"]], "warnings" in body))
+    if atomic:
+        assert told == [
+            (200, [], False),
+            (200, [], False),
+            (207, [None, None], False),
+            (422, [None], False),
+            (422, [1, None], False),
+            (422, [0], False),
+            (200, [], True),
+        ]
+    else:
+        assert told == [
+            (200, [], False),
+            (200, [], False),
+            (207, [1, 2], False),
+            (207, [0], False),
+            (207, [1, 2], False),
+            (207, [0], False),
+            (200, [], True),
+        ]
 
 
 async def test_a_known_event_is_a_success_whoever_sends_it_again(admin: AsyncClient, agent: Agents) -> None:

@@ -65,28 +65,59 @@ class PushRequest(_Wire):
     )
 
 
-class Verdict(_Wire):
-    """What is to be said about one event: why it was not applied, or, in `warnings`, what is wrong with it."""
-
-    index: int
-    guid: str | None = None
-    event_guid: str | None = None
-    entity_guid: str | None = None
-    type: str | None = None
+class _AboutEvent(_Wire):
+    guid: str
+    entity_guid: str
+    type: str
     code: str = Field(description="One of the codes of `docs/reference/errors.md`.")
     path: list[str | int] = Field(description="Where in the event, from its root; empty for the event as a whole.")
     message: str
     help: str = Field(description="What to do about it.")
-    error: str | None = None
-    reason: str | None = None
+
+
+class Verdict(_AboutEvent):
+    """What is wrong with an event that was taken."""
+
+    index: int = Field(description="Which of `events`, in the order in which they were sent, from 0.")
+
+
+class Refusal(_AboutEvent):
+    """Why an event was not applied. `guid` tells which one: of an atomic push, refusals have no `index`."""
+
+    index: int | None = Field(
+        default=None,
+        description='Which of `events`, in the order in which they were sent, from 0. Present only with `"atomic": false`.',
+    )
+    reason: Literal["out_of_scope", "unknown_entity"] | None = Field(
+        default=None, description="Present only if it lies beyond the caller's sync scope."
+    )
+    details: dict[str, Any] | None = Field(
+        default=None, description="Present only with some codes: the numbers that do not fit each other."
+    )
+
+
+_REFUSED_FOR_ITS_PLACE = {
+    "guid": "0d6a6a1e-6d57-4b8e-9a53-27d3a6f3b102",
+    "entityGuid": "in-minh",
+    "type": "create-individual",
+    "code": "OUT_OF_SCOPE",
+    "path": ["data", "area_id"],
+    "message": "The event's entity is, or would be, outside of what the caller may touch.",
+    "help": "Ask an administrator whether your areas are right.",
+    "reason": "out_of_scope",
+}
 
 
 class PushReply(_Wire):
-    model_config = _example({"status": "success", "applied": 1, "failed": [], "errors": []})
+    model_config = _example(
+        {"status": "success", "applied": 1, "failed": [], "errors": []},
+        {"status": "partial", "applied": 1, "failed": [_REFUSED_FOR_ITS_PLACE], "errors": []},
+        {"status": "partial", "applied": 1, "failed": [{"index": 1, **_REFUSED_FOR_ITS_PLACE}], "errors": []},
+    )
 
     status: Literal["success", "partial"]
     applied: int = Field(description="Events stored now or known already.")
-    failed: list[Verdict]
+    failed: list[Refusal]
     errors: list[Any]
     warnings: list[Verdict] | None = Field(default=None, description="Present only when not empty.")
 
