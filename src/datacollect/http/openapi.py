@@ -274,7 +274,11 @@ def _complete(path: str, operation: dict[str, Any], dependant: Dependant, schema
     needed = [500]
     if class_of(path).limited is not Limited.NOT:
         needed += [429, 503]
-    callers = next((call.permission.callers for call in calls if isinstance(call, Policy)), Callers.ANYBODY)
+    policy = next((call for call in calls if isinstance(call, Policy)), None)
+    callers = Callers.ANYBODY if policy is None else policy.permission.callers
+    for parameter in operation.get("parameters", ()):
+        if policy is not None and parameter["name"] == policy.must_name:
+            parameter |= {"required": True, "schema": {"type": "string", "minLength": 1}}
     operation.setdefault("security", _SECURITY[callers])
     if callers is not Callers.ANYBODY:
         needed += [401, 403]

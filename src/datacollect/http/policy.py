@@ -22,6 +22,7 @@ from datacollect.http.limits import account_known
 from datacollect.http.receiving import REQUIRE_STILL
 from datacollect.http.tenant import (
     ConfigId,
+    NamedConfigId,
     TenantIdParameter,
     claimed_tenant,
     require_same_tenant,
@@ -50,6 +51,9 @@ ProgramId = Annotated[str, Path(alias="id", description="The program's `configId
 
 class Policy:
     """What all policies are: a dependency that carries its row of the permission matrix."""
+
+    must_name: str | None = None
+    """The query parameter without which every request is refused, for the API description: it is looked for after who asks."""
 
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
@@ -111,12 +115,14 @@ class ByPath(Policy):
 class AboutProgram(Policy):
     """For the program that `configId` names, whether or not it exists or runs."""
 
+    must_name = "configId"
+
     def __init__(self, action: Action, *, unnamed: type[DataCollectError]) -> None:
         """`unnamed` is raised where the query names none; strangers to the default program are told that first."""
         super().__init__(Permission(Callers.STAFF, action, Where.CONFIG_ID))
         self._unnamed = unnamed
 
-    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> TenantScope:
+    async def __call__(self, request: Request, hub: CurrentHub, _: NamedConfigId = None) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
         scope = _entered(self.permission, actor, tenant_of(request))
         if not request.query_params.get("configId"):
@@ -260,6 +266,7 @@ class ByTenantId(InProgram):
         body: ProgramBody | None = None,
     ) -> None:
         super().__init__(action, assigned=assigned, body=body, where=Where.TENANT_ID)
+        self.must_name = "tenantId" if body is None else None
         self._unnamed = unnamed
 
     async def __call__(self, request: Request, hub: CurrentHub, _: TenantIdParameter = None) -> Entered:

@@ -30,7 +30,10 @@ def tenant_of(request: Request, body: Mapping[str, Any] | None = None) -> Tenant
     return tenant_id
 
 
-TenantIdParameter = Annotated[str | None, Query(alias="tenantId", description="The program.")]
+NamedConfigId = Annotated[str | None, Query(alias="configId", description="The program.")]
+"""The same for routes that know no default. Also `None` for one that is missing: who asks is told before what is."""
+
+TenantIdParameter = Annotated[str | None, Query(alias="tenantId", description="The program, unless a body names it.")]
 
 
 def tenant_named(request: Request, body: Mapping[str, Any] | None = None) -> TenantId | None:

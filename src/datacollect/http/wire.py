@@ -9,13 +9,14 @@ from pydantic.alias_generators import to_camel
 from datacollect.kernel.clock import parse_timestamp
 
 
-def examples(*values: Any) -> ConfigDict:
+def examples(*values: Any, required: Sequence[str] = ()) -> ConfigDict:
     """`model_config = examples({…})`: what the API description shows of a model.
 
     All examples are of one hub: `tests/features/test_api_examples.py` sends those of requests, and checks the others
-    against their schemas.
+    against their schemas. `required` are members that the route misses with a refusal of its own.
     """
-    return ConfigDict(json_schema_extra={"examples": list(values)})
+    extra: dict[str, Any] = {"required": list(required)} if required else {}
+    return ConfigDict(json_schema_extra={"examples": list(values), **extra})
 
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]

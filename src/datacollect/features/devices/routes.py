@@ -14,6 +14,7 @@ from datacollect.features.devices.schemas import DeviceOut, RevocationReply
 from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
+from datacollect.http.tenant import NamedConfigId
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.ids import is_device_id
@@ -34,16 +35,16 @@ _PAGE_HEADERS = {
     "Link": {"description": "The next page, as `rel=next`.", "schema": {"type": "string"}},
 }
 
-ConfigId = Annotated[str | None, Query(alias="configId", description="The program. Required.")]
-
 
 class _ByAdmin(InSync):
     """For administrators, who say which program they mean."""
 
+    must_name = "configId"
+
     def __init__(self, action: Action) -> None:
         super().__init__(action, callers=Callers.ADMIN)
 
-    async def __call__(self, request: Request, hub: CurrentHub, _: ConfigId = None) -> Entered:
+    async def __call__(self, request: Request, hub: CurrentHub, _: NamedConfigId = None) -> Entered:
         return await self.enter(request, hub)
 
     def require_named(self, request: Request) -> None:

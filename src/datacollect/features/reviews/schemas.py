@@ -81,9 +81,9 @@ Unset = BeforeValidator(_unset)
 class Submit(Wire):
     """A form that may have to be reviewed."""
 
-    model_config = examples({"tenantId": "household-registry", "formData": _EVENT})
+    model_config = examples({"tenantId": "household-registry", "formData": _EVENT}, required=["formData"])
 
-    tenant_id: str | None = Field(None, description="The program.", examples=["program-a"])
+    tenant_id: str | None = Field(None, description="The program, unless the query names it.", examples=["program-a"])
     form_data: dict[str, Any] | None = Field(
         None, description="The event, as for a push. Its `userId` is taken from the token.", examples=[_EVENT]
     )
@@ -148,7 +148,7 @@ class Assign(AboutReview):
 class BulkApprove(AboutReview):
     """What to approve."""
 
-    model_config = examples({"reviewIds": [_ID]})
+    model_config = examples({"reviewIds": [_ID]}, required=["reviewIds"])
 
     review_ids: list[str] | None = Field(None, max_length=MOST_AT_ONCE)
     force: bool = Field(False, description="As for one.")
