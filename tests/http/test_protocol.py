@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,15 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from datacollect.http.protocol import DrainingProtocol, HubProtocol
+from datacollect.http.protocol import (
+    MOST_HEAD_BYTES,
+    DrainingProtocol,
+    HeadTooLarge,
+    HeadTooSlow,
+    HubProtocol,
+    MalformedHttp,
+)
+from datacollect.kernel.errors import DataCollectError
 
 pytestmark = pytest.mark.anyio
 
@@ -134,6 +143,25 @@ async def test_the_second_head_of_a_connection_has_the_same_time() -> None:
         assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200 ")
         writer.write(b"GET /again HTTP/1.1\r\n")
         assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+HUGE = b"GET / HTTP/1.1\r\nHost: hub\r\nX: " + b"a" * MOST_HEAD_BYTES + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused"), [(b"G", HeadTooSlow()), (b"\0\r\n\r\n", MalformedHttp()), (HUGE, HeadTooLarge())]
+)
+async def test_what_is_refused_before_there_is_a_request_has_the_shape_of_all_errors(
+    sent: bytes, refused: DataCollectError
+) -> None:
+    async with connected() as (reader, writer):
+        writer.write(sent)
+        head, _, body = (await rest_of(reader)).partition(b"\r\n\r\n")
+    told = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 %d " % refused.status)
+    assert b"x-request-id: %b" % told.pop("requestId").encode() in head
+    message = refused.message
+    assert told == {"error": message, "message": message, "code": refused.code, "help": refused.help}
 
 
 async def test_blank_lines_do_not_keep_a_connection_open() -> None:

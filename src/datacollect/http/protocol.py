@@ -201,7 +201,8 @@ class HubProtocol(HttpToolsProtocol):
                 self._close_now()
                 return
         identifier = str(uuid.uuid4())
-        body = {"error": error.message, "message": error.message, "code": error.code, "requestId": identifier}
+        body = {"error": error.message, "message": error.message, "code": error.code, "help": error.help}
+        body["requestId"] = identifier
         content = msgspec.json.encode(body)
         head = (
             b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
