@@ -49,6 +49,7 @@ from datacollect.http.crossroads import Crossroads
 from datacollect.http.errors import install_error_handlers
 from datacollect.http.frame import RequestFrame
 from datacollect.http.guard import RequestGuard
+from datacollect.http.heads import HeadAsGet
 from datacollect.http.hub import Hub
 from datacollect.http.limits import RequestLimits
 from datacollect.http.pages import ApiDescription
@@ -158,7 +159,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         if feature.router and feature.is_offered(settings):
             app.router.routes.extend(feature.router.routes)
     app.router.routes.extend(pages.routes)
-    app.router.middleware_stack = Crossroads(app.router)
+    app.router.middleware_stack = HeadAsGet(Crossroads(app.router), app.router)
     require_policies(app)
     return app
 

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from datacollect.http.heads import methods_at
 from datacollect.kernel.errors import DataCollectError, InvalidPayload, Issue, IssueCode, NotFound, Unavailable
 
 _log = structlog.get_logger(component="http")
@@ -115,7 +116,12 @@ class _FrameworkError(DataCollectError):
 
 async def _render_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return render(request.scope, _known_framework_error(request.scope, error))
+    known = _known_framework_error(request.scope, error)
+    if isinstance(known, MethodNotAllowed):
+        # The framework names those of the first route alone.
+        allowed = methods_at(request.scope, request.app.router)
+        known.headers["Allow"] = ", ".join(sorted(allowed))
+    return render(request.scope, known)
 
 
 def _known_framework_error(scope: Scope, refused: HTTPException) -> DataCollectError:

@@ -50,7 +50,7 @@ Offline-first registration: devices collect events, push them, and pull everybod
 
 Send `Authorization: Bearer <token>` from `POST /api/users/login`. Every answer carries `X-Request-Id`; every error \
 also names it as `requestId`, beside `error`, `message` and a stable `code`. With `Accept: application/problem+json` \
-errors are RFC 9457 documents. `help` says what to do.
+errors are RFC 9457 documents. `help` says what to do. HEAD is answered wherever GET is.
 
 Bodies may be compressed once, with `Content-Encoding: gzip` or `deflate`; pulls come compressed to who takes gzip. Every 429 and 503 says in `Retry-After` when \
 to come back; answers that count against a rate tell what is left of it in `RateLimit`.

@@ -101,7 +101,6 @@ for _path, _endpoint, _media_type, _name in (
     ("/api-docs/openapi.json", get_openapi_json_of_3_0, "application/json", "getOpenapiJsonBesideThePage"),
     ("/openapi.yaml", get_openapi_yaml, "application/yaml", "getOpenapiYaml"),
 ):
-    _pages.add_api_route(_path, _endpoint, methods=["HEAD"])
     router.add_api_route(
         _path,
         _endpoint,
@@ -117,13 +116,11 @@ for _path, _endpoint, _media_type, _name in (
     )
 
 
-@_pages.head("/")
 @_pages.get("/")
 async def get_landing_page() -> Response:
     return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
 
 
-@_pages.head("/api-docs")
 @_pages.get("/api-docs")
 async def get_api_page() -> Response:
     return FileResponse(_API_DOCS / "index.html", headers=_PAGE_HEADERS)

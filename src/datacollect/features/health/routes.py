@@ -1,7 +1,4 @@
-"""Is the hub there, and can it work? Public, without parameters, cheap enough to be asked every second.
-
-By HEAD as well, as most monitors ask.
-"""
+"""Is the hub there, and can it work? Public, without parameters, cheap enough to be asked every second."""
 
 from fastapi import APIRouter
 
@@ -17,7 +14,6 @@ router = APIRouter(tags=["Meta"], dependencies=[PUBLIC])
 _DEGRADED = errors(texts={503: "The database cannot be reached; `status` is `degraded`, `database` is `disconnected`."})
 
 
-@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     summary="Health of the hub",
@@ -34,7 +30,6 @@ async def get_health(hub: CurrentHub) -> Health:
     return Health(timestamp=format_timestamp(hub.clock.now()))
 
 
-@router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     summary="Liveness",
@@ -45,7 +40,6 @@ async def get_liveness() -> Liveness:
     return Liveness()
 
 
-router.add_api_route("/health/ready", get_health, methods=["HEAD"], include_in_schema=False)
 router.add_api_route(
     "/health/ready",
     get_health,

@@ -32,7 +32,6 @@ def _file_doc(content: dict[str, Any]) -> _Responses:
     return {200: {**_ETAG_DOC[200], "content": content}, 304: _ETAG_DOC[304], **errors(404)}
 
 
-@artifacts.head("/{artifactId}.json", include_in_schema=False, dependencies=[PUBLIC])
 @artifacts.get(
     "/{artifactId}.json",
     summary="Onboarding file",
@@ -56,7 +55,6 @@ async def get_artifact_json(request: Request, hub: CurrentHub, artifact_id: Arti
     return _file(request, file, "application/json", {"Content-Disposition": "attachment"})
 
 
-@artifacts.head("/{artifactId}.png", include_in_schema=False, dependencies=[PUBLIC])
 @artifacts.get(
     "/{artifactId}.png",
     summary="QR code of the onboarding file",
@@ -69,7 +67,6 @@ async def get_artifact_png(request: Request, hub: CurrentHub, artifact_id: Artif
     return await _picture(request, hub, artifact_id, Picture.PNG)
 
 
-@artifacts.head("/{artifactId}.svg", include_in_schema=False, dependencies=[PUBLIC])
 @artifacts.get(
     "/{artifactId}.svg",
     summary="QR code of the onboarding file, for print",
