@@ -38,4 +38,4 @@ async def test_all_64_edits_of_64_fields_survive(admin: AsyncClient, at_once: in
     entity: dict[str, Any] = (await admin.get("/api/entities/e", params={"configId": program})).json()
     assert entity["data"] == {"name": "Ana"} | _FIELDS
     conflicts = (await admin.get("/api/conflicts", params={"configId": program})).json()
-    assert conflicts == {"conflicts": [], "unresolvedCount": 0}
+    assert conflicts == {"conflicts": [], "unresolvedCount": 0, "nextCursor": None}

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from httpx2 import AsyncClient
 
+from datacollect.features.conflicts import queries
+from datacollect.kernel.cursor import write_place
 from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull_all, push
@@ -58,7 +60,7 @@ async def test_a_lost_value_is_kept_with_both_events(admin: AsyncClient) -> None
 async def test_edits_of_different_fields_are_no_conflict(admin: AsyncClient) -> None:
     program = await make_program(admin)
     await collide(admin, program, data={"phone": "7"})
-    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0, "nextCursor": None}
 
 
 async def test_a_pushed_again_event_is_no_second_conflict(admin: AsyncClient) -> None:
@@ -91,7 +93,7 @@ async def test_a_decision_reaches_the_entity_and_every_device(admin: AsyncClient
     assert await data_of(admin, program) == {"name": "Ana", "age": age, "village": "Nong", "phone": "7"}
     last = (await pull_all(admin, program))[-1]
     assert (last["type"], last["entityGuid"], last["data"]) == ("update-individual", "e", {"age": age})
-    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0, "nextCursor": None}
     assert (await conflicts_of(admin, program, status="resolved"))["conflicts"] == [decided]
 
 
@@ -215,7 +217,7 @@ async def test_the_same_number_is_no_conflict_however_large(admin: AsyncClient, 
     earlier = make_event("update-individual", entity="e", data={"size": number}, timestamp=EARLY)
     assert (await push(admin, program, later)).status_code == 200
     assert (await push(admin, program, earlier)).status_code == 200
-    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0}
+    assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0, "nextCursor": None}
 
 
 async def test_a_batch_of_many_conflicts_takes_a_constant_number_of_statements(admin: AsyncClient, hub: Any) -> None:
@@ -251,11 +253,88 @@ async def test_deciding_needs_a_supervisor(admin: AsyncClient, client: AsyncClie
         assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize("query", [{"status": "new"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "x"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status": "new"},
+        {"limit": "0"},
+        {"limit": "1001"},
+        {"limit": "x"},
+        {"cursor": ""},
+        {"cursor": "x"},
+        {"cursor": write_place([1])},
+        {"cursor": write_place([10**18, "g"])},
+        {"cursor": write_place([True, "g"])},
+        {"cursor": write_place([1, 2])},
+        {"cursor": write_place([1, "a\0b"])},
+    ],
+)
 async def test_a_list_that_cannot_be_is_refused(admin: AsyncClient, query: Any) -> None:
     program = await make_program(admin)
     answer = await admin.get("/api/conflicts", params={"configId": program} | query)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_CONFLICT_QUERY")
+
+
+async def contested(admin: AsyncClient, program: str, count: int) -> None:
+    """So many conflicts, all found in one moment."""
+    entities = [new_id("e") for _ in range(count)]
+    await push(admin, program, *(make_event(entity=e, data={"a": 1}, timestamp=LATE) for e in entities))
+    losers = [make_event("update-individual", entity=e, data={"a": 2}, timestamp=EARLY) for e in entities]
+    assert (await push(admin, program, *losers)).status_code == 200
+
+
+async def pages_of(admin: AsyncClient, program: str, **query: Any) -> list[list[str]]:
+    pages, more = [], {}
+    while True:
+        listed = await conflicts_of(admin, program, **query, **more)
+        pages.append([one["guid"] for one in listed["conflicts"]])
+        if listed["nextCursor"] is None:
+            return pages
+        more = {"cursor": listed["nextCursor"]}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 8, 1000])
+async def test_pages_hold_every_conflict_once(admin: AsyncClient, limit: int) -> None:
+    program = await make_program(admin)
+    for count in (5, 2):
+        await contested(admin, program, count)
+    [whole] = await pages_of(admin, program)
+    for guid in whole[::2]:
+        assert (await decide(admin, program, guid, resolution="local")).status_code == 200
+    for status, wanted in (("all", whole), ("resolved", whole[::2]), ("unresolved", whole[1::2])):
+        pages = await pages_of(admin, program, status=status, limit=limit)
+        assert [guid for page in pages for guid in page] == wanted
+        assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+        assert pages[-1], "the last page is not empty"
+
+
+async def test_what_comes_and_goes_meanwhile_moves_nothing_on_later_pages(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await contested(admin, program, 6)
+    [whole] = await pages_of(admin, program)
+    first = await conflicts_of(admin, program, limit=2)
+    await contested(admin, program, 3)
+    for guid in whole[:3]:
+        assert (await decide(admin, program, guid, resolution="remote")).status_code == 200
+    second = await conflicts_of(admin, program, limit=2, cursor=first["nextCursor"])
+    assert [one["guid"] for one in second["conflicts"]] == whole[3:5]
+    assert second["unresolvedCount"] == 6
+
+
+async def test_a_page_that_is_full_by_its_bytes_says_that_there_are_more(
+    admin: AsyncClient, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = await make_program(admin)
+    await contested(admin, program, 5)
+    [whole] = await pages_of(admin, program)
+    monkeypatch.setattr(queries, "MOST_BYTES", 1)
+    counts = []
+    for cursor in ({}, {"cursor": (await conflicts_of(admin, program))["nextCursor"]}):
+        with hub.db.statements.record() as statements:
+            await conflicts_of(admin, program, **cursor)
+        counts.append(len(hot(statements)))
+    assert counts[0] == counts[1] <= 2
+    assert [guid for page in await pages_of(admin, program) for guid in page] == whole
 
 
 async def test_nobody_can_stand_in_the_way_of_a_decision_by_taking_its_events_guid(admin: AsyncClient) -> None:

@@ -31,8 +31,8 @@ class InvalidResolution(InvalidPayload):
 
 
 class InvalidConflictQuery(InvalidRequest):
-    """`status` must be unresolved, resolved or all, and `limit` a whole number from 1 to 1000."""
+    """`status` must be unresolved, resolved or all, `limit` a whole number from 1 to 1000, and `cursor` a `nextCursor`."""
 
     code = "INVALID_CONFLICT_QUERY"
-    help = "Correct `status` or `limit`."
+    help = "Correct `status` or `limit`; send as `cursor` what came as `nextCursor`, or begin anew without it."
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR

@@ -1,6 +1,6 @@
 """What a conflict is, and which event its resolution makes. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -39,6 +39,21 @@ class ConflictRecord:
     resolution: Resolution | None = None
     resolved_by: str | None = None
     merged_data: Mapping[str, Any] | None = None
+
+
+ConflictPlace = tuple[Millis, str]
+"""Where a page ends: when its last conflict was found, and its guid."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictPage:
+    """The latest first."""
+
+    conflicts: Sequence[ConflictRecord]
+    ends_at: ConflictPlace | None
+    """None on the last page."""
+    unresolved: int
+    """How many are open in all."""
 
 
 def outcome_event(

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 
 from datacollect.db import Reading, Tx, insert_into
-from datacollect.features.conflicts.model import ConflictRecord, Resolution
+from datacollect.db.portions import Portion
+from datacollect.features.conflicts.model import ConflictPlace, ConflictRecord, Resolution
 from datacollect.features.conflicts.tables import conflicts
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
@@ -15,7 +16,7 @@ from datacollect.kernel.identity import TenantScope
 _columns = conflicts.c
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Of what conflicts hold in one list, which has no pages: those behind come up when these are resolved."""
+"""Of what conflicts hold on one page."""
 
 
 async def keep(tx: Tx, scope: TenantScope, found: Sequence[ConflictRecord]) -> None:
@@ -30,16 +31,27 @@ async def find(view: Reading, scope: TenantScope, guid: str) -> ConflictRecord |
 
 
 async def list_newest(
-    view: Reading, scope: TenantScope, *, resolved: bool | None, entity_guid: str | None, limit: int
-) -> Sequence[ConflictRecord]:
+    view: Reading,
+    scope: TenantScope,
+    *,
+    resolved: bool | None,
+    entity_guid: str | None,
+    after: ConflictPlace | None,
+    limit: int,
+) -> Portion[ConflictRecord]:
     """The conflicts found last, the latest first, up to `MOST_BYTES`; `resolved` None means both kinds."""
     wanted = _of(scope).order_by(_columns.detected_ms.desc(), _columns.guid.desc()).limit(limit)
     if resolved is not None:
         wanted = wanted.where(_columns.resolved_ms.is_not(None) if resolved else _columns.resolved_ms.is_(None))
     if entity_guid is not None:
         wanted = wanted.where(_columns.entity_guid == entity_guid)
+    if after is not None:
+        at, guid = after
+        # In this form both engines begin at the page, and not at the newest row.
+        wanted = wanted.where(_columns.detected_ms <= at, or_(_columns.detected_ms < at, _columns.guid < guid))
     texts = (_columns.local_version, _columns.remote_version, _columns.lost, _columns.merged_data)
-    return [_conflict(row) for row in (await view.execute_portion(wanted, texts=texts, most_bytes=MOST_BYTES)).rows]
+    found = await view.execute_portion(wanted, texts=texts, most_bytes=MOST_BYTES)
+    return Portion([_conflict(row) for row in found.rows], found.is_cut)
 
 
 def guids_in_conflict(tenant: str) -> str:

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from datacollect.features.conflicts import service
 from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidResolution
-from datacollect.features.conflicts.model import ConflictRecord, Resolution
+from datacollect.features.conflicts.model import ConflictPlace, ConflictRecord, Resolution
 from datacollect.features.conflicts.schemas import ConflictDecision, ConflictList, ConflictReply, ConflictResolved
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
-from datacollect.kernel.clock import format_timestamp
+from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.cursor import read_place, write_place
 from datacollect.kernel.identity import Action
 from datacollect.kernel.ids import TenantId
 
@@ -38,16 +39,26 @@ async def list_conflicts(
     status: Annotated[str, Query(description="`unresolved`, `resolved` or `all`.")] = "unresolved",
     entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only those of this entity.")] = None,
     limit: Annotated[str, Query(description="At most this many, 1-1000.")] = str(MOST_LISTED),
+    cursor: Annotated[str | None, Query(description="The `nextCursor` of the page before.")] = None,
 ) -> dict[str, Any]:
-    """The program's conflicts, the latest first; without `status` those that nobody has decided yet."""
+    """The program's conflicts, the latest first; without `status` those that nobody has decided yet.
+
+    What is found while you go through the pages is before the first of them; what is decided meanwhile leaves the list,
+    and the page behind it begins where it would have begun.
+    """
     scope = reader.scope
     if status not in _STATUSES or not _WHOLE_NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST_LISTED:
         raise InvalidConflictQuery()
+    after = None if cursor is None else _place(cursor)
     async with hub.db.reading(scope) as view:
-        found, unresolved = await service.list_conflicts(
-            view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, limit=int(limit)
+        page = await service.list_conflicts(
+            view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, after=after, limit=int(limit)
         )
-    return {"conflicts": [_view(scope.tenant_id, conflict) for conflict in found], "unresolvedCount": unresolved}
+    return {
+        "conflicts": [_view(scope.tenant_id, conflict) for conflict in page.conflicts],
+        "unresolvedCount": page.unresolved,
+        "nextCursor": None if page.ends_at is None else write_place(page.ends_at),
+    }
 
 
 @router.get(
@@ -95,6 +106,16 @@ async def resolve_conflict(
             now=hub.clock.now(),
         )
     return {"status": "success", "conflict": _view(scope.tenant_id, conflict)}
+
+
+def _place(cursor: str) -> ConflictPlace:
+    try:
+        at, guid = read_place(cursor)
+    except ValueError:
+        raise InvalidConflictQuery() from None
+    if type(at) is not int or not 0 <= at < 10**15 or not isinstance(guid, str) or "\0" in guid:
+        raise InvalidConflictQuery()
+    return Millis(at), guid
 
 
 def _view(tenant_id: TenantId, conflict: ConflictRecord) -> dict[str, Any]:

@@ -69,10 +69,13 @@ class ConflictView(_Out):
 
 
 class ConflictList(_Out):
-    model_config = examples({"conflicts": [_CONFLICT], "unresolvedCount": 1})
+    model_config = examples({"conflicts": [_CONFLICT], "unresolvedCount": 1, "nextCursor": None})
 
     conflicts: list[ConflictView]
-    unresolved_count: int
+    unresolved_count: int = Field(
+        description="How many nobody has decided yet, on all pages and whatever was asked for."
+    )
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
 
 
 class ConflictReply(_Out):

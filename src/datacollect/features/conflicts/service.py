@@ -10,7 +10,7 @@ from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.lookup import guids_at
 from datacollect.features.conflicts import queries
 from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
-from datacollect.features.conflicts.model import ConflictRecord, Resolution, outcome_event
+from datacollect.features.conflicts.model import ConflictPage, ConflictPlace, ConflictRecord, Resolution, outcome_event
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.reserved import as_taken_now
@@ -62,11 +62,22 @@ def _record(item: Applied, guid: str, writes: Sequence[LostWrite], winners: Mapp
 
 
 async def list_conflicts(
-    view: Reading, scope: TenantScope, *, resolved: bool | None, entity_guid: str | None, limit: int
-) -> tuple[Sequence[ConflictRecord], int]:
-    """The conflicts found last, the latest first, and how many are open in all."""
-    found = await queries.list_newest(view, scope, resolved=resolved, entity_guid=entity_guid, limit=limit)
-    return found, await queries.count_unresolved(view, scope)
+    view: Reading,
+    scope: TenantScope,
+    *,
+    resolved: bool | None,
+    entity_guid: str | None,
+    after: ConflictPlace | None,
+    limit: int,
+) -> ConflictPage:
+    """The next conflicts behind `after`, or those found last, the latest first."""
+    found = await queries.list_newest(
+        view, scope, resolved=resolved, entity_guid=entity_guid, after=after, limit=limit + 1
+    )
+    page = found.rows[:limit]
+    has_more = found.is_cut or len(found.rows) > limit
+    ends_at = (page[-1].detected_at, page[-1].guid) if has_more else None
+    return ConflictPage(page, ends_at, await queries.count_unresolved(view, scope))
 
 
 async def get_conflict(view: Reading, scope: TenantScope, guid: str) -> ConflictRecord:
