@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 from openapi_spec_validator import validate
 from pydantic import BaseModel
+from starlette.routing import Route
 
 from datacollect import features
 from datacollect.app import create_app
@@ -136,6 +137,19 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     assert wrong == {}
 
 
+def test_tokens_look_as_they_do(document: dict[str, Any]) -> None:
+    """Those of JWTs have three parts."""
+    shown = [
+        example[name]
+        for _, schema in Document(document).schemas_with_examples()
+        for example in schema["examples"]
+        for name in ("token", "refreshToken", "idToken")
+        if isinstance(example, dict) and name in example
+    ]
+    assert len(shown) > 8
+    assert [one for one in shown if not re.fullmatch(r"eyJ[^.]+\.eyJ[^.]+\.[^.]+", one)] == []
+
+
 def test_every_operation_tells_its_statuses(document: dict[str, Any]) -> None:
     for name, operation in operations(document).items():
         statuses = set(operation["responses"])
@@ -248,6 +262,15 @@ async def test_a_caller_who_has_the_document_need_not_fetch_it(visitor: AsyncCli
 async def test_monitors_may_ask_for_the_head_of_a_page(visitor: AsyncClient, path: str) -> None:
     answer = await visitor.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_the_hub_redirects_to_one_page_of_its_own_and_nowhere_else(hub: FastAPI, visitor: AsyncClient) -> None:
+    redirects = {}
+    for path in {route.path for route in hub.routes if isinstance(route, Route)}:
+        answer = await visitor.get(re.sub(r"\{\w+(:\w+)?\}", "none", path))
+        if "location" in answer.headers:
+            redirects[path] = (answer.status_code, answer.headers["location"])
+    assert redirects == {"/api-docs/": (307, "../api-docs")}
 
 
 async def links_of(client: AsyncClient, page: str) -> list[str]:

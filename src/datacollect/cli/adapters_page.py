@@ -25,8 +25,9 @@ packages: [write an adapter](../how-to/write-an-adapter.md). How they are found,
 
 Options belong into `adapterConfig`. Those of the older form `extraFields` (an array of `name` and `value`, or an object) count where
 `adapterConfig` does not have them; numbers and booleans may be texts there. `fieldMappings` may be JSON in an option of that name. A program whose
-`type` or `url` is empty exchanges with nothing. What is wrong is told when the program is uploaded (as a warning; see
-[configs](program-config.md)), when the connection is tested, and as `NOT_INITIALIZED` when a run starts.
+`type` or `url` is empty exchanges with nothing. A program that names an adapter as the headings below do is
+refused with 400 if a required option is missing, or `url` leads nowhere. What else is wrong is told when the program is uploaded (as a
+warning; see [configs](program-config.md)), when the connection is tested, and as `NOT_INITIALIZED` when a run starts.
 """
 
 _TRANSFORMERS = """\

@@ -1,7 +1,7 @@
 """`/api/reviews` through HTTP, on both engines."""
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from httpx2 import AsyncClient
@@ -9,7 +9,9 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.event import Event
 from datacollect.features.reviews import looking, service
 from datacollect.features.reviews.bulk import approve_many
+from datacollect.features.reviews.errors import MissingRequiredRole
 from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
+from datacollect.features.reviews.schemas import RoleName
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.identity import Actor, system_scope
@@ -278,6 +280,15 @@ async def test_the_required_role_is_asked_for_when_it_is_decided(world: World) -
     assert (await world.supervisor.do(review, "reject", reason="x")).status_code == 403
     manager = await world.staff("program-admin")
     assert (await manager.do(review, "approve")).status_code == 200
+
+
+@pytest.mark.parametrize("role", get_args(RoleName))
+async def test_every_role_that_may_be_required_is_named_where_one_is_missing(world: World, role: str) -> None:
+    assert f"`{role}`" in MissingRequiredRole.help
+    policy = await set_policy(world.admin, world.program, "create-individual", "internal-review", requiredRole=role)
+    assert policy.status_code == 200
+    if role in ("viewer", "enumerator"):
+        assert (await world.supervisor.do(await world.agent.submitted(), "approve")).status_code == 200, "as supervisor"
 
 
 async def test_a_role_in_another_program_decides_nothing_here(hub: Hub, world: World) -> None:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from datacollect.adapters.builtin import BUILT_IN
+from datacollect.adapters.kinds import AdapterKind
+from datacollect.adapters.options import required_names
 from datacollect.features.tenants.accepting import accept
 from datacollect.features.tenants.errors import InvalidConfig, InvalidConfigId
 
@@ -30,6 +33,18 @@ def test_the_minimal_config_is_enough():
     assert accepted.document == {"id": "program-a", "name": "Program A"}
     assert accepted.warnings == []
     assert (accepted.external_sync, accepted.entity_data) == (None, [])
+
+
+@pytest.mark.parametrize("kind", BUILT_IN, ids=lambda kind: kind.name)
+def test_what_an_adapter_lacks_is_an_error_by_its_name_and_a_warning_by_an_older_one(kind: AdapterKind) -> None:
+    """As docs/reference/adapters.md says."""
+    needed = required_names(kind.options) - {"url"}
+    found = issues(config(externalSync={"type": kind.name, "url": "https://registry.example"}))
+    assert {issue["path"][-1] for issue in found} == needed != set()
+    assert {issue["code"] for issue in found} == {"adapter_option_missing"}
+    for alias in kind.aliases:
+        accepted = accept(config(externalSync={"type": alias, "url": "https://registry.example"}))
+        assert accepted.warnings, "and it is stored"
 
 
 def test_the_full_config_is_kept_as_sent():

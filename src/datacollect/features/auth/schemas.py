@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 from datacollect.http.wire import Model, examples
 
 _ACCESS = "eyJhbGciOi….eyJzdWIiOi….c2lnbmF0…"
-_REFRESH = "dcr1.…"
+_REFRESH = "eyJhbGciOi….eyJ0eXAiOi….bmV3bmV3…"
 
 
 class _Wire(Model):

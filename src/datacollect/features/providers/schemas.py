@@ -39,7 +39,13 @@ class LoginProviders(Wire):
 
 
 class ProviderSignedIn(Wire):
-    model_config = examples({"token": "eyJhbGciOi….eyJzdWIiOi….c2lnbmF0…", "refreshToken": "dcr1.…", "userId": 12})
+    model_config = examples(
+        {
+            "token": "eyJhbGciOi….eyJzdWIiOi….c2lnbmF0…",
+            "refreshToken": "eyJhbGciOi….eyJ0eXAiOi….bmV3bmV3…",
+            "userId": 12,
+        }
+    )
 
     token: str
     refresh_token: str

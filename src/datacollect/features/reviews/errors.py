@@ -137,7 +137,10 @@ class MissingRequiredRole(InvalidRequest):
     """internal-review policy requires a requiredRole"""
 
     code = "MISSING_REQUIRED_ROLE"
-    help = "Send `requiredRole`: `supervisor`, `program-admin` or `system-admin`."
+    help = (
+        "Send `requiredRole`: `supervisor`, `program-admin` or `system-admin`; `viewer` and `enumerator` are taken too, and"
+        " count as `supervisor`."
+    )
 
 
 class UnknownReviewedType(InvalidRequest):
