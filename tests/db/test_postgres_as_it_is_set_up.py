@@ -11,10 +11,11 @@ from sqlalchemy import Connection, inspect, text
 
 from datacollect.cli.database import bring_up_to_date
 from datacollect.cli.failures import reporting
+from datacollect.db import Database, postgres
 from datacollect.db.database import closing
 from datacollect.db.migrate import migrate
 from datacollect.db.postgres import PostgresDatabase
-from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
+from datacollect.kernel.errors import StartupError, StillLocked, TookTooLong, Unavailable
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
@@ -99,6 +100,35 @@ async def test_who_does_not_get_a_lock_in_the_time_that_is_set_for_it_comes_agai
             with pytest.raises(Unavailable):
                 async with database.in_turn(scope, events=1) as tx:
                     await tx.execute(text("SELECT id FROM notes FOR UPDATE"))
+
+
+@pytest.mark.parametrize("setting", ["lock_timeout = '300ms'", "statement_timeout = '300ms'", None])
+async def test_whoever_waits_behind_a_unit_that_does_not_get_its_lock_in_time_is_told_with_it(
+    url: str, postgres_server: str, setting: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would have waited as long again, one after the other. Whoever comes later is none of them."""
+    scope, waited = system_scope(TenantId("p")), list[int]()
+
+    async def unit(database: Database, number: int) -> None:
+        async with database.in_turn(scope, events=1) as tx:
+            waited.append(number)
+            await tx.fetch_locked("SELECT position FROM heads FOR UPDATE")
+
+    async with closing(PostgresDatabase(url, pool_size=1)) as theirs:
+        async with theirs.transaction() as tx:
+            await tx.run("CREATE TABLE heads (position int)")
+            await tx.run("INSERT INTO heads VALUES (0)")
+        if setting is None:
+            monkeypatch.setattr(postgres, "_COMMAND_SECONDS", 0.3)
+        else:
+            await set_up(postgres_server, url, setting)
+        async with closing(PostgresDatabase(url, pool_size=1)) as ours:
+            async with theirs.transaction() as tx:
+                await tx.fetch_locked("SELECT position FROM heads FOR UPDATE")
+                ends = await asyncio.gather(*(unit(ours, number) for number in range(5)), return_exceptions=True)
+            assert [type(end) for end in ends] == [StillLocked] * 5
+            await unit(ours, 5)
+    assert waited == [0, 5]
 
 
 async def test_a_statement_that_the_server_ends_is_tried_again_and_the_log_says_what_to_look_at(

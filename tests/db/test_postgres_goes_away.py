@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from sqlalchemy import Connection, text
 
-from datacollect.db import postgres
+from datacollect.db import Tx, postgres
 from datacollect.db.database import closing
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import Unavailable
@@ -118,6 +119,103 @@ async def test_a_unit_whose_commit_is_cut_is_not_reported_as_done(url: str) -> N
     async with database.reading() as view:
         assert await view.fetch("SELECT id FROM notes") == []
     await database.close()
+
+
+async def until_ended(unit: Tx) -> None:
+    """By the server."""
+    driver = (await unit.connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    ended = asyncio.Event()
+    driver.add_termination_listener(lambda _: ended.set())
+    waiting = asyncio.create_task(ended.wait())
+    while not driver.is_closed():
+        done, _ = await asyncio.wait([waiting], timeout=20)
+        assert done, "the server lets it rest"
+    waiting.cancel()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("opened", [PostgresDatabase.transaction, PostgresDatabase.in_turn])
+async def test_what_a_unit_holds_that_says_nothing_more_others_get_and_nothing_of_it_is_stored(
+    url: str, opened: Callable[..., AbstractAsyncContextManager[Tx]], *, goes_on: bool
+) -> None:
+    """Its hub's machine has lost power: PostgreSQL would wait for two hours for it to say that it is gone."""
+    ours, theirs = PostgresDatabase(url, pool_size=1, idle_seconds=0.1), PostgresDatabase(url, pool_size=1)
+    got: list[int] = []
+    async with closing(ours), closing(theirs):
+        async with theirs.transaction() as tx:
+            await tx.run("CREATE TABLE heads (position int)")
+            await tx.run("INSERT INTO heads VALUES (0)")
+        with pytest.raises(Unavailable):
+            async with opened(ours, SCOPE, events=1) as gone:
+                await gone.fetch("UPDATE heads SET position = 1 RETURNING position")
+                async with theirs.in_turn(SCOPE, events=1) as tx:
+                    got += [row[0] for row in await tx.fetch_locked("SELECT position FROM heads FOR UPDATE")]
+                await until_ended(gone)
+                if goes_on:
+                    await gone.fetch("SELECT 1")
+        async with opened(ours, SCOPE, events=1) as tx:  # its only connection has been replaced
+            assert await tx.fetch("SELECT position FROM heads") == [(0,)]
+    assert got == [0]
+
+
+async def test_the_end_of_a_unit_that_rests_is_that_of_all_who_were_to_be_committed_with_it(url: str) -> None:
+    async with closing(PostgresDatabase(url, pool_size=1, idle_seconds=0.1)) as database:
+        async with database.transaction() as tx:
+            await tx.run("CREATE TABLE notes (id int)")
+
+        async def unit(number: int) -> None:
+            async with database.in_turn(SCOPE, events=1) as tx:
+                await tx.run("INSERT INTO notes VALUES ($1)", number)
+                if number == 1:
+                    await until_ended(tx)
+
+        ends = await asyncio.gather(unit(0), unit(1), return_exceptions=True)
+        assert [type(end) for end in ends] == [Unavailable, Unavailable]
+        async with database.reading() as view:
+            assert await view.fetch("SELECT id FROM notes") == []
+
+
+async def test_a_migration_may_rest_as_long_as_it_likes(url: str, postgres_server: str) -> None:
+    """What it computes in between is not counted, whatever operators have set: such a hub could never be updated."""
+    server = await asyncpg.connect(postgres_server)
+    name = urlsplit(url).path.removeprefix("/")
+    await server.execute(f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '1ms'")
+    await server.close()
+    found: list[str] = []
+
+    def migrate(connection: Connection) -> None:
+        found.append(connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one())
+
+    async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        await database.run_migration(migrate)
+    assert found == ["0"]
+
+
+async def test_postgres_looks_whether_the_machine_of_a_hub_is_still_there(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a pooler nothing is set, for a session that may be somebody else's next."""
+
+    async def settings(database: PostgresDatabase) -> dict[str, tuple[str, str]]:
+        async with closing(database), database.reading() as view:
+            rows = await view.fetch("SELECT name, source, setting FROM pg_settings WHERE name LIKE 'tcp\\_%'")
+            [[is_far]] = await view.fetch("SELECT inet_client_addr() IS NOT NULL")
+        # On a socket of the machine itself there is nothing to be looked for, and it says 0.
+        return {name: (source, setting if is_far else "") for name, source, setting in rows}
+
+    set_for_it = await settings(PostgresDatabase(url, pool_size=1))
+    is_far = set_for_it["tcp_user_timeout"][1] != ""
+    assert set_for_it == {
+        "tcp_keepalives_idle": ("session", "20" if is_far else ""),
+        "tcp_keepalives_interval": ("session", "5" if is_far else ""),
+        "tcp_keepalives_count": ("session", "6" if is_far else ""),
+        "tcp_user_timeout": ("session", "50000" if is_far else ""),
+    }
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 0)
+    behind = await settings(PostgresDatabase(url, pool_size=1))
+    assert behind.keys() == set_for_it.keys()
+    assert "session" not in {source for source, _ in behind.values()}
 
 
 async def test_a_server_that_lets_nobody_in_is_said_to_be_unavailable(url: str, postgres_server: str) -> None:

@@ -123,6 +123,11 @@ class Tx(Reading):
     async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """As `run`, once per row of parameters; nothing happens for no rows."""
 
+    async def fetch_locked(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        """As `fetch`, for a statement that waits until nobody else holds its rows. Raises `StillLocked` where that is not so
+        in time."""
+        return await self.fetch(sql, *parameters)
+
     async def run_in_one_trip(self, *work: tuple[str, Sequence[Sequence[Any]]]) -> None:
         """Several statements, each once per row of parameters, where nothing is to be decided in between."""
         for sql, rows in work:

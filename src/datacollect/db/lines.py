@@ -5,6 +5,9 @@ milliseconds for that, one after the other would wait for it. So units that are 
 transaction, each behind a savepoint, and all of them are committed at once; each block returns only after that commit. A unit
 that fails is rolled back to its savepoint and takes nobody with it. A lone unit costs no more than it would by itself.
 
+Whoever holds the lock elsewhere, on a machine that is gone maybe, holds it for all in line: when one of them has waited for
+it as long as one may, the others are told so too, instead of waiting as long each, one after the other.
+
 A transaction belongs to the task that leads the line, so that no caller's end can leave it half-done.
 """
 
@@ -19,7 +22,7 @@ from typing import Protocol
 
 from datacollect.db.database import Tx
 from datacollect.db.turns import is_much_beside
-from datacollect.kernel.errors import Unavailable
+from datacollect.kernel.errors import StillLocked, Unavailable
 
 MOST_UNITS = 32
 """Of one transaction: PostgreSQL keeps 64 savepoints of each at hand."""
@@ -161,6 +164,8 @@ class Line:
             if failure is None:
                 kept.append(seat)
                 continue
+            if isinstance(failure, StillLocked):
+                self._send_away()
             if self._is_lost(failure):
                 raise Abandoned
             if not joined:
@@ -175,6 +180,11 @@ class Line:
             seat.fail(error)
         else:
             seat.leave()
+
+    def _send_away(self) -> None:
+        """What one has waited for in vain, all who are in line now would."""
+        while self._waiting:
+            self._waiting.popleft().fail(StillLocked())
 
     def _somebody_waits(self) -> bool:
         """Whether anyone is in line. Who was cancelled may not have noticed yet, and will never take a turn."""

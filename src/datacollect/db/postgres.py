@@ -29,7 +29,7 @@ from datacollect.db.lines import Line
 from datacollect.db.portions import Portion, portion_from_postgres, portion_in_postgres
 from datacollect.db.turns import MANY
 from datacollect.db.walls import EVERY_TENANT_SETTING, naming, naming_every_tenant
-from datacollect.kernel.errors import StartupError, TookTooLong, Unavailable
+from datacollect.kernel.errors import StartupError, StillLocked, TookTooLong, Unavailable
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 
@@ -38,7 +38,20 @@ _T = TypeVar("_T")
 _log = structlog.get_logger(component="database")
 
 _SECONDS_TO_END = 5
+_CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 60
+_IDLE_SECONDS = 30
+"""The longest pause between two statements of a unit that writes, after which PostgreSQL undoes it: the hub's machine may be
+gone, and what the unit holds others wait for. So it is shorter than they wait. The hub itself pauses for what it computes,
+0.4 s at the worst (four pushes of 40,000 events at once), and never for anybody else."""
+_GONE = {
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "6",
+    "tcp_user_timeout": "50s",
+}
+"""After so long PostgreSQL takes a machine that no longer answers for gone, whatever it was doing for it: within a minute.
+Linux would wait for two hours."""
 _MIGRATION_SECONDS = 24 * 3600
 _MIGRATION_LOCK = 0x6461_7461_636F_6C6C
 PLANNED_ONCE = (
@@ -64,7 +77,9 @@ _NOT_COMPILED = "SET LOCAL jit = off"
 """For each unit. PostgreSQL before 18 compiles whatever cannot go without a way that is turned off here, which takes
 hundreds of milliseconds: see `docs/decisions/0065-nothing-is-compiled.md`."""
 
-_AS_LONG_AS_IT_TAKES = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+_AS_LONG_AS_IT_TAKES = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
 """For migrations: what operators set for their users' statements is about requests."""
 
 _WALL_DOWN = {EVERY_TENANT_SETTING: "on", "enable_bitmapscan": "off", "jit": "off"}
@@ -112,10 +127,16 @@ _LOST = (
     asyncpg.exceptions.CannotConnectNowError,
     asyncpg.exceptions.CrashShutdownError,
     asyncpg.exceptions.TooManyConnectionsError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
+    asyncpg.exceptions.IdleSessionTimeoutError,
+    asyncpg.exceptions.TransactionTimeoutError,
     exc.InterfaceError,
     exc.TimeoutError,
     TimeoutError,
 )
+
+_NOT_IN_TIME = (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+"""What ends who waits for a lock: the hub's patience, or what operators have set."""
 
 
 class _PostgresReading(Reading):
@@ -142,6 +163,12 @@ class _PostgresReading(Reading):
 
 
 class _PostgresTx(_PostgresReading, Tx):
+    async def fetch_locked(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        try:
+            return await self.fetch(sql, *parameters)
+        except _NOT_IN_TIME as late:
+            raise StillLocked() from late
+
     async def run(self, sql: str, *parameters: Any) -> None:
         self._statements.add(sql)
         await self._driver.execute(sql, *parameters)
@@ -190,13 +217,20 @@ class PostgresDatabase(Database):
     most_events_of_each = MANY - 1
 
     def __init__(
-        self, url: str, *, pool_size: int, pool_timeout_seconds: float = 10, row_level_security: bool = True
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        pool_timeout_seconds: float = 10,
+        idle_seconds: float = _IDLE_SECONDS,
+        row_level_security: bool = True,
     ) -> None:
         """Without `row_level_security` connections pass the second wall: units name nothing, and cost less."""
         super().__init__()
         self._has_wall = row_level_security
         self._pool_size = pool_size
         self._lines: WeakValueDictionary[TenantId, Line] = WeakValueDictionary()
+        self._rests = f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(idle_seconds * 1000))}"
         self._is_closed = False
         self._ending: set[asyncio.Task[None]] = set()
         address, secured = _address(url)
@@ -212,8 +246,7 @@ class PostgresDatabase(Database):
     @contextlib.asynccontextmanager
     async def transaction(self, within: Within = None, *, events: int = 0) -> AsyncIterator[Tx]:
         del events
-        naming = _naming(within) if self._has_wall else ""
-        async with self._unit(f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}") as (connection, driver):
+        async with self._unit(self._begin(within)) as (connection, driver):
             tx = _PostgresTx(connection, self.statements, driver)
             yield tx
         self._tell(tx)
@@ -222,12 +255,15 @@ class PostgresDatabase(Database):
     async def in_turn(self, scope: TenantScope, *, events: int) -> AsyncIterator[Tx]:
         line = self._lines.get(scope.tenant_id)
         if line is None:
-            naming = _naming(scope) if self._has_wall else ""
-            opening = partial(self._open, f"BEGIN ISOLATION LEVEL READ COMMITTED{naming}")
+            opening = partial(self._open, self._begin(scope))
             line = self._lines[scope.tenant_id] = Line(opening, is_lost=_is_lost, told=self._tell)
         with _unavailable():
             async with line.unit(events=events) as tx:
                 yield tx
+
+    def _begin(self, within: Within) -> str:
+        """Of a unit that writes."""
+        return f"BEGIN ISOLATION LEVEL READ COMMITTED{_naming(within) if self._has_wall else ''}; {self._rests}"
 
     @contextlib.asynccontextmanager
     async def _open(self, begin: str) -> AsyncIterator[_Opened]:
@@ -305,7 +341,7 @@ class PostgresDatabase(Database):
                         await _roll_back(driver)
                         # Cancelled, maybe in the middle of BEGIN or COMMIT: nobody knows what the server has done of
                         # it. Put back into the pool, an open transaction would take the next unit in.
-                        is_sound = isinstance(error, Exception) and not isinstance(error, _LOST) and _is_clean(driver)
+                        is_sound = isinstance(error, Exception) and not _is_lost(error) and _is_clean(driver)
                     finally:
                         if not is_sound:
                             await connection.invalidate()
@@ -399,12 +435,30 @@ def _engine(
         max_overflow=0,
         pool_timeout=pool_timeout,
         connect_args={
+            "async_creator_fn": _connect,
             "dsn": secured,
-            "timeout": 5,
             "command_timeout": command_seconds,
             "server_settings": server_settings,
         },
     )
+
+
+async def _connect(*where: Any, **how: Any) -> "asyncpg.Connection[Any]":
+    """As asyncpg does, to a server that notices when this machine is gone.
+
+    Not by `server_settings`, for which a PgBouncer refuses the hub. What stands between the two notices by its own settings,
+    and what is set for a session there would be somebody else's.
+    """
+    driver: asyncpg.Connection[Any] = await asyncpg.connect(*where, timeout=_CONNECT_SECONDS, **how)
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _GONE.items())
+    try:
+        await driver.execute(
+            f"SELECT {settings} WHERE pg_backend_pid() = {driver.get_server_pid()}", timeout=_CONNECT_SECONDS
+        )
+    except BaseException:
+        driver.terminate()
+        raise
+    return driver
 
 
 async def _end(unit: AbstractAsyncContextManager[Any]) -> None:
@@ -417,6 +471,10 @@ def _unavailable(*, is_timed: bool = False) -> Iterator[None]:
     """A database that is away is `Unavailable`; any other failure is a bug and stays one."""
     try:
         yield
+    except StillLocked as late:
+        if isinstance(late.__cause__, asyncpg.QueryCanceledError):
+            _log.warning("database.statement_cancelled", advice=_ADVICE)
+        raise
     except Exception as error:
         if isinstance(_said_by_driver(error), asyncpg.QueryCanceledError):
             if is_timed:
@@ -450,6 +508,8 @@ async def _roll_back(driver: "asyncpg.Connection[Any]") -> None:
 
 
 def _said_by_driver(error: BaseException) -> BaseException | None:
+    if isinstance(error, StillLocked):
+        return error.__cause__
     if not isinstance(error, exc.DBAPIError):
         return error
     return error.orig and error.orig.__cause__

@@ -175,7 +175,7 @@ class PostgresEventStore(StatementStore):
             yield
 
     async def open(self, tx: Tx, scope: TenantScope, guids: Sequence[str]) -> OpenLog:
-        heads = await tx.fetch(_LOCK, scope.tenant_id)
+        heads = await tx.fetch_locked(_LOCK, scope.tenant_id)
         if not heads:
             raise TenantUnknown()
         head = head_from_row(heads[0])
@@ -183,7 +183,7 @@ class PostgresEventStore(StatementStore):
         return OpenLog(head, {row[0]: row[1] for row in known})
 
     async def hold(self, tx: Tx, scope: TenantScope) -> Head | None:
-        rows = await tx.fetch(_HOLD, scope.tenant_id)
+        rows = await tx.fetch_locked(_HOLD, scope.tenant_id)
         return head_from_row(rows[0]) if rows else None
 
     async def append(self, tx: Tx, scope: TenantScope, events: Sequence[StoredEvent], head: Head) -> None:

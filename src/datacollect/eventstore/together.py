@@ -23,7 +23,7 @@ from datacollect.db import Database
 from datacollect.db.turns import MANY
 from datacollect.eventstore.log import Appended, EventLog, Share
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import DataCollectError, StillLocked
 from datacollect.kernel.identity import Role, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -50,6 +50,11 @@ class _Place:
     def tell(self, outcome: Kept | None) -> None:
         if not self.outcome.done():  # who has left need not be told
             self.outcome.set_result(outcome)
+
+    def send_away(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(StillLocked())
+            self.outcome.exception()  # marks it as seen: they may have left in this very moment
 
 
 @dataclass(slots=True)
@@ -121,9 +126,11 @@ class Together:
             task.add_done_callback(self._tasks.discard)
 
     async def _append(self, key: _Key, line: _Line, scope: TenantScope) -> None:
-        batch = _Batch()
+        batch, is_locked = _Batch(), False
         try:
             await self._append_batch(key, line, scope, batch)
+        except StillLocked:
+            is_locked = True  # by themselves they would wait for the same, for as long again
         except DataCollectError:
             pass  # the database is away, or the program archived: each will find out by themselves
         except Exception:
@@ -132,7 +139,10 @@ class Together:
             if not batch.has_begun:
                 self._begin(key, line, scope, batch)
             for place in batch.places:
-                place.tell(None)
+                if is_locked:
+                    place.send_away()
+                else:
+                    place.tell(None)
             self._end(key, line)
 
     async def _append_batch(self, key: _Key, line: _Line, scope: TenantScope, batch: "_Batch") -> None:

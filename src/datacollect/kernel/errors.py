@@ -16,6 +16,7 @@
     ├── Unprocessable 422 ───── understood, but the event cannot be applied
     ├── TooManyRequests 429
     ├── Unavailable 503 ─────── the database is away; try again
+    │   └── StillLocked            what somebody else holds was not let go of in time
     ├── TookTooLong 504 ─────── a question that could not be answered in the time it may take
     └── StartupError ────────── the process refuses to start, with one line that says why
 
@@ -307,6 +308,13 @@ class Unavailable(DataCollectError):
 
     status, code = 503, "DATABASE_UNAVAILABLE"
     help = "Send the same again later; repeating is safe."
+
+
+class StillLocked(Unavailable):
+    """Somebody else has been writing there for too long. Try again in a moment."""
+
+    code = "STILL_LOCKED"
+    help = "Send the same again after `Retry-After`; repeating is safe."
 
 
 class TookTooLong(DataCollectError):

@@ -13,6 +13,7 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.log import Share
 from datacollect.eventstore.together import Kept, Together
 from datacollect.http.hub import Hub
+from datacollect.kernel.errors import StillLocked
 from datacollect.kernel.identity import Action, Actor, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import Box, Reach
@@ -116,6 +117,25 @@ async def test_what_waits_is_one_batch_under_each_senders_own_name(admin: AsyncC
     )
     assert batches_in(statements) == 1
     assert len(hot(statements)) <= 8, "what one push takes"
+
+
+async def test_what_a_batch_has_waited_for_in_vain_nobody_of_it_waits_for_once_more(
+    admin: AsyncClient, devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = await make_program(admin)
+    await devices.sign_in(4, program)
+
+    async def hold(*_: object) -> None:
+        raise StillLocked
+
+    with monkeypatch.context() as patch:
+        patch.setattr(devices.hub.log, "append_together", hold)
+        with devices.hub.db.statements.record() as statements:
+            answers = await devices.push_together(program, [[make_event()] for _ in range(4)])
+    assert [(status, body["code"]) for status, body in answers] == [(503, "STILL_LOCKED")] * 4
+    assert batches_in(statements) == 0
+    assert await devices.stored(program) == []
+    assert (await devices.push(0, program, [make_event()]))[0] == 200
 
 
 def batches_in(statements: Sequence[str]) -> int:
