@@ -98,8 +98,9 @@ _BYPASSED = (
 )
 
 _NOT_ON_DISK = (
-    "The database answers commits before they are on disk (synchronous_commit = off): a crash of its machine loses pushes that"
-    " were answered. Set it to on, for the server, the database or the hub's user."
+    "The database answers commits before they are on disk, or does not write whole what a crash may have torn: a crash of its"
+    " machine loses pushes that were answered, or the database. Set to on what is named as off: synchronous_commit for the"
+    " server, the database or the hub's user, the others for the server."
 )
 
 _LOCKED = (
@@ -183,8 +184,8 @@ async def prepare(hub: Hub) -> None:
     await migrate(hub.db)
     if unguarded := await hub.db.unguarded(tenant_tables()):
         _log.warning("database.row_security_bypassed", tables=len(unguarded), help=_BYPASSED)
-    if not await hub.db.waits_for_the_disk():
-        _log.warning("database.commits_not_on_disk", help=_NOT_ON_DISK)
+    if spared := await hub.db.spared_the_disk():
+        _log.warning("database.commits_not_on_disk", off=spared, help=_NOT_ON_DISK)
     await _open_secrets(hub)
     await _open_storage(hub)
     await _tell_of_messages(hub)

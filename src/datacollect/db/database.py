@@ -242,9 +242,10 @@ class Database(ABC):
         del tables
         return ()
 
-    async def waits_for_the_disk(self) -> bool:
-        """Whether a commit is on disk when it is answered. A database may have been told otherwise."""
-        return True
+    async def spared_the_disk(self) -> Sequence[str]:
+        """The settings by which the database has been told that a commit need not be on disk, and whole, when it is
+        answered."""
+        return ()
 
     async def most_connections(self) -> int | None:
         """How many the database gives this user at once; None where nobody counts them."""

@@ -91,6 +91,10 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), pg_backend_pid()"""
 
+_SPARED_THE_DISK = """
+SELECT name FROM unnest(ARRAY['fsync', 'full_page_writes', 'synchronous_commit']) AS name
+WHERE current_setting(name) = 'off' ORDER BY name"""
+
 _AS_ELSEWHERE = frozenset(
     {
         "sslmode",
@@ -386,10 +390,10 @@ class PostgresDatabase(Database):
             )
         return [row[0] for row in rows]
 
-    async def waits_for_the_disk(self) -> bool:
+    async def spared_the_disk(self) -> Sequence[str]:
         async with self.reading() as view:
-            [[waits]] = await view.fetch("SELECT current_setting('synchronous_commit') <> 'off'")
-        return bool(waits)
+            rows = await view.fetch(_SPARED_THE_DISK)
+        return [row[0] for row in rows]
 
     async def most_connections(self) -> int | None:
         async with self.reading() as view:
