@@ -277,6 +277,7 @@ async def test_a_small_page_is_few_calls_and_one_statement_a_second(
     hub: Hub, ask: Caller, sealed: str, clock: TurnableClock
 ) -> None:
     cursor = msgspec.json.decode(await ask.pull(sealed, SIZE))["nextCursor"]
+    await ask.pull(sealed, SIZE, since=cursor)  # a segment that nobody has asked for is fetched
     clock.turn(seconds=1)
     await ask.pull(sealed, 10)  # who asks, and of which program
     with hub.db.statements.record() as statements:
