@@ -25,8 +25,8 @@ AT_ONCE = 40
 SMALL_IN_A_ROUND = 2
 """Half a millisecond each."""
 CROWD = 16
-"""Requests that are being answered, from which on those that are small have their turns. With fewer a turn costs more than it
-gives: it is a round of the loop, in which large work goes on."""
+"""Requests that are being answered, from which on all that are small have their turns. With fewer, those of who asks little go
+on at once: a turn is a round of the loop, in which large work goes on, and they would wait for more than others for them."""
 
 
 MANY = 16

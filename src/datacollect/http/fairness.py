@@ -86,6 +86,11 @@ class Visit:
         self.since = 0.0
         """When it was let in."""
 
+    @property
+    def is_of_few(self) -> bool:
+        """Whether its caller asked little when it came."""
+        return not self.used
+
 
 class FairTurns:
     """Lets requests in. Whoever is in has to `leave`."""

@@ -302,6 +302,7 @@ class RequestLimits:
         visit = await self._fair.enter(account)
         if visit is None:
             raise Refused(TooManyAtOnce(headers={"Retry-After": "1"}))
+        ticket.asks_little = visit.is_of_few
         work = Metered(self._answer(ticket, scope, receive, send), monotonic=self._monotonic)
         try:
             await work
@@ -373,7 +374,8 @@ class Ticket:
     """One request's way through the limits."""
 
     __slots__ = (
-        "_account_gate", "_address_gate", "_allowance", "_held", "_limits", "_scope", "account", "body_bytes", "route_class"
+        "_account_gate", "_address_gate", "_allowance", "_held", "_limits", "_scope", "account", "asks_little", "body_bytes",
+        "route_class",
     )  # fmt: skip
 
     def __init__(self, limits: RequestLimits, scope: Scope) -> None:
@@ -383,6 +385,8 @@ class Ticket:
         self._held: list[Gate] = []
         self.account: str | None = None
         """Whose request it is, once that is known."""
+        self.asks_little = False
+        """Whether it is known that its account does, beside others."""
         self.body_bytes = 0
         """That were held for it, once it is over."""
         self._account_gate: Gate | None = None
@@ -509,6 +513,12 @@ def ticket_of(scope: Scope) -> Ticket | None:
     """None outside the middleware, and for what has no limits."""
     ticket: Ticket | None = scope.get("state", {}).get("ticket")
     return ticket
+
+
+def asks_little(scope: Scope) -> bool:
+    """Whether the request is of an account of which it is known that it asks little."""
+    ticket = ticket_of(scope)
+    return ticket is not None and ticket.asks_little
 
 
 async def account_known(scope: Scope, account: str) -> bool:

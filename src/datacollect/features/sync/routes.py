@@ -20,6 +20,7 @@ from datacollect.http.body import ProgramBody, Sent, take_json
 from datacollect.http.current import CurrentHub, get_hub
 from datacollect.http.direct import DirectRoute, directly
 from datacollect.http.hub import Hub
+from datacollect.http.limits import asks_little
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.errors import InvalidPayload
@@ -118,7 +119,8 @@ async def pull_events(
     order. Events may come twice across syncs and are never skipped: ignore guids you know.
     """
     scope, tenant = puller.scope, puller.tenant
-    if hub.working.at_work >= CROWD:
+    at_work = hub.working.at_work
+    if at_work >= CROWD or (at_work > 1 and not asks_little(request.scope)):
         await tenants_turn(scope.tenant_id)
     device = await hub.devices.admit(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
