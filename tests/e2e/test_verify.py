@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -21,11 +22,12 @@ from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.eventstore import append, event_at
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, Serve
 
 pytestmark = pytest.mark.anyio
 
 A, B = TenantId("a"), TenantId("b")
+FORM = {"id": "f1", "name": "person", "title": "Person", "formio": {"components": []}}
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ async def test_a_program_that_is_being_purged_keeps_nobody_from_the_others(
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "datacollect: There is no program a.\n")
 
 
-@pytest.mark.parametrize(("command", "code"), [("rebuild", 3), ("restored", 1)])
+@pytest.mark.parametrize(("command", "code"), [("rebuild", 3), ("restored", 3)])
 async def test_a_log_without_a_head_keeps_nobody_from_the_others(
     run: Run, filled: Database, command: str, code: int
 ) -> None:
@@ -134,6 +136,61 @@ async def test_a_log_without_a_head_keeps_nobody_from_the_others(
     assert ended.returncode == code
     assert "head" in ended.stdout + ended.stderr
     assert re.match("(ok: )?b: ", ended.stdout.splitlines()[-1])
+
+
+async def test_programs_that_run_without_a_log_are_named(
+    run: Run, serve: Serve, filled: Database, tmp_path: Path
+) -> None:
+    """As after `pg_dump --enable-row-security` alone: the programs are there, and nothing of theirs."""
+    for name in ("camp", "north", "past"):
+        program = {"id": name, "name": name, "entityForms": [FORM]}
+        assert (await asyncio.to_thread(run, "program", "create", "-", stdin=json.dumps(program))).returncode == 0
+    assert (await asyncio.to_thread(run, "program", "archive", "past")).returncode == 0
+    assert [(await asyncio.to_thread(run, command)).returncode for command in ("restored", "verify")] == [0, 0]
+    async with filled.transaction(EVERY_TENANT) as tx:
+        for table in (events, log_heads):
+            await tx.execute(delete(table).where(table.c.tenant_id.in_(["camp", "north", "past"])))
+
+    code, lines, errors = await verify(run)
+    assert (code, [line.partition(" at ")[0] for line in lines if line.startswith("WRONG")], errors) == (
+        3,
+        ["WRONG: camp: HEAD_DIFFERS", "WRONG: north: HEAD_DIFFERS"],
+        "",
+    )
+    ended = await asyncio.to_thread(run, "verify", "--json", "--tenant", "north", "--tenant", "b")
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, [(one["configId"], one["ok"], one["events"]) for one in told]) == (
+        3,
+        [("north", False, 0), ("b", True, 1)],
+    )
+    assert told[0]["finding"]["message"] == "There is no log: no head, and no events."
+
+    ended = await asyncio.to_thread(run, "restored")
+    assert (ended.returncode, [line[:2] for line in ended.stdout.splitlines()]) == (3, ["a:", "b:"])
+    assert ended.stderr.startswith("datacollect: 2 logs without a head, so not told: camp, north.")
+    ended = await asyncio.to_thread(run, "restored", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)) == (
+        3,
+        [{"configId": name, "events": kept} for name, kept in (("a", 3), ("b", 1), ("camp", None), ("north", None))],
+    )
+    assert (await asyncio.to_thread(run, "rebuild", "--check", "--tenant", "north")).returncode == 3
+    assert (await asyncio.to_thread(run, "restored", "--tenant", "a")).returncode == 0
+
+    assert await warned(serve, tmp_path, "programs.without_log") == [(2, ["camp", "north"])]
+
+
+async def warned(serve: Serve, folder: Path, event: str) -> list[tuple[int, list[str]]]:
+    """What a hub that starts says of programs by that warning."""
+
+    def start() -> str:
+        with serve() as hub:
+            assert hub.stop() == 0
+        return (folder / f"serve-{hub.port}.log").read_text()
+
+    lines = [json.loads(line) for line in (await asyncio.to_thread(start)).splitlines() if line.startswith("{")]
+    found = [line for line in lines if line["event"] == event]
+    assert all("docs/how-to/restore-a-backup.md" in line["help"] for line in found)
+    return [(line["programs"], line["tenant_ids"]) for line in found]
 
 
 async def kept(database: Database, tenant: TenantId) -> LastVerification:

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from datacollect.assembly import event_store
-from datacollect.cli.beside import require_current
+from datacollect.cli.beside import AsJson, answering, require_current
 from datacollect.cli.database import has_table, logs_asked_for, open_configured, require_data, require_reachable
 from datacollect.cli.mistyped import config_ids
-from datacollect.cli.showing import progress_bar, shown
+from datacollect.cli.showing import counted, print_json, progress_bar, shown
 from datacollect.db import EVERY_TENANT, Database, Reading
 from datacollect.db.database import closing
 from datacollect.eventstore.anchors import (
@@ -48,21 +49,59 @@ def verify_logs(
     anchor: Annotated[
         bool, typer.Option(help="Write an anchor to DATA_DIR/anchors for each log that is in order.")
     ] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Verify every stored event, the hash chain, heads and anchors. Ends with 0 if all is well, with 3 if something is not."""
+    with answering(as_json=as_json):
+        told = _verify_all(tenant or [], anchor=anchor, aloud=not as_json)
+    if as_json:
+        print_json(
+            [
+                {
+                    "configId": one.tenant_id,
+                    "ok": one.ok,
+                    "events": one.events,
+                    "head": one.head,
+                    "finding": one.finding,
+                }
+                for one in told
+            ]
+        )
+    if not all(one.ok for one in told):
+        raise typer.Exit(_WRONG)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said of one log."""
+
+    tenant_id: TenantId
+    line: str
+    ok: bool = True
+    events: int = 0
+    """How many are in order."""
+    head: str | None = None
+    finding: Mapping[str, object] | None = None
+
+
+def _verify_all(asked: Sequence[str], *, anchor: bool, aloud: bool) -> Sequence[_Told]:
     settings = load_settings()
     require_data(settings)
 
-    async def work() -> bool:
+    async def work() -> Sequence[_Told]:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
             await _require_logs(database)
             async with database.reading(EVERY_TENANT) as view:
-                chosen = await _chosen(view, settings.data_dir, tenant or [])
-            return all([await _verify_one(database, settings.data_dir, name, anchor=anchor) for name in chosen])
+                chosen = await _chosen(view, settings.data_dir, asked)
+            told = []
+            for name in chosen:
+                told.append(one := await _verify_one(database, settings.data_dir, name, anchor=anchor))
+                if aloud:
+                    typer.echo(one.line)
+            return told
 
-    if not asyncio.run(work()):
-        raise typer.Exit(_WRONG)
+    return asyncio.run(work())
 
 
 async def _require_logs(database: Database) -> None:
@@ -81,31 +120,27 @@ async def _chosen(view: Reading, data_dir: Path, asked: Sequence[str]) -> Sequen
     return logs_asked_for(asked, sorted(anchored.union(await logs_there(view))))
 
 
-async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> bool:
-    """Verify one log, print the line about it and record the result; whether it is in order."""
+async def _verify_one(database: Database, data_dir: Path, tenant: TenantId, *, anchor: bool) -> _Told:
+    """Verify one log and record the result."""
     scope = system_scope(tenant)
     async with database.reading(scope) as view:
         history = await history_of(view, scope)
     try:
         anchors = read_anchors(data_dir, tenant)
     except AnchorsUnreadable as unreadable:
-        typer.echo(f"WRONG: {shown(tenant)}: {unreadable.code}: {unreadable.message}")
         await _record(database, scope, history, unread(unreadable, now=SystemClock().now()))
-        return False
+        return _refused(tenant, unreadable)
     async with database.reading(scope) as view:
         outcome = await _verify_visibly(view, event_store(database), scope, anchors)
     if not await _record(database, scope, history, result_of(outcome, now=SystemClock().now())):
-        typer.echo(f"gone: {shown(tenant)}")
-        return True
-    typer.echo(_line(tenant, outcome))
+        return _Told(tenant, f"gone: {shown(tenant)}")
     if outcome.ok and anchor and outcome.sound.position:
         new = Anchor(outcome.sound.position, outcome.sound.chain_hash, SystemClock().now())
         try:
             write_anchor(data_dir, tenant, new)
         except DataCollectError as refused:
-            typer.echo(f"WRONG: {shown(tenant)}: {refused.code}: {refused.message}")
-            return False
-    return outcome.ok
+            return _refused(tenant, refused)
+    return _of(tenant, outcome)
 
 
 async def _verify_visibly(
@@ -134,12 +169,21 @@ async def _record(database: Database, scope: TenantScope, history: str | None, l
     return True
 
 
-def _line(tenant: str, outcome: Verification) -> str:
-    if outcome.finding is not None:
-        return f"WRONG: {shown(tenant)}: {_describe(outcome.finding)}"
-    count = outcome.sound.position
-    head = f", head {chain_text(outcome.sound.chain_hash)}" if count else ""
-    return f"ok: {shown(tenant)}: {count:,} {'event' if count == 1 else 'events'}{head}"
+def _refused(tenant: TenantId, refused: DataCollectError) -> _Told:
+    line = f"WRONG: {shown(tenant)}: {refused.code}: {refused.message}"
+    return _Told(tenant, line, ok=False, finding={"code": refused.code, "message": refused.message})
+
+
+def _of(tenant: TenantId, outcome: Verification) -> _Told:
+    count, finding = outcome.sound.position, outcome.finding
+    head = chain_text(outcome.sound.chain_hash) if count else None
+    if finding is None:
+        line = f"ok: {shown(tenant)}: {counted(count, 'event')}{f', head {head}' if head else ''}"
+        return _Told(tenant, line, events=count, head=head)
+    told = {"code": finding.code, "position": finding.position, "guid": finding.guid, "message": finding.message}
+    return _Told(
+        tenant, f"WRONG: {shown(tenant)}: {_describe(finding)}", ok=False, events=count, head=head, finding=told
+    )
 
 
 def _describe(finding: Finding) -> str:

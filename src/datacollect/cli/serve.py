@@ -23,6 +23,7 @@ from datacollect.cli.collecting import settled
 from datacollect.cli.database import bring_up_to_date, require_reachable
 from datacollect.cli.failures import reporting
 from datacollect.cli.showing import counted
+from datacollect.cli.start_warnings import warn_of_data, warn_of_settings
 from datacollect.cli.supervisor import Supervisor
 from datacollect.db import Database
 from datacollect.http.protocol import DrainingProtocol, HubProtocol
@@ -61,7 +62,7 @@ def serve(
     _give_back_large_blocks()
     with alone_in(settings), _listening(host, settings.port if port is None else port) as listener:
         _in_a_process_of_its_own(lambda: asyncio.run(_prepare_once(settings, processes)))
-        _warn(settings)
+        warn_of_settings(settings)
         _run(settings, listener, processes)
 
 
@@ -129,6 +130,7 @@ async def _prepare_once(settings: Settings, processes: int) -> None:
         await _require_connections(hub.db, settings, processes)
         await bring_up_to_date(hub.db)
         await prepare(hub)
+        await warn_of_data(hub)
     finally:
         await hub.db.close()
 
@@ -205,10 +207,3 @@ def _reachable(address: str) -> str:
     if address in {"0.0.0.0", "::"}:
         return "localhost"
     return f"[{address}]" if ":" in address else address
-
-
-def _warn(settings: Settings) -> None:
-    if (settings.cors_origins or "").strip() == "*":
-        _log.warning("cors.open_to_all_origins")
-    if (settings.trust_proxy or "").strip() == "true":
-        _log.warning("proxy.any_address_believed", advice="set TRUST_PROXY to the number of proxies in front")

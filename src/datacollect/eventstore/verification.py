@@ -254,7 +254,9 @@ def check_end(head: Head | HeadUnreadable | None, reached: Reached, anchors: Anc
     if isinstance(head, HeadUnreadable):
         return Finding(FindingCode.HEAD_UNREADABLE, reached.position, reached.guid, head.message)
     if head is None:
-        return _at_end(reached, "The log has no head.")
+        return _at_end(
+            reached, "The log has no head." if reached.position else "There is no log: no head, and no events."
+        )
     if head.position > reached.position:
         missing = _span(reached.position + 1, head.position)
         text = f"The head counts {head.position} events, but {missing} not there."

@@ -15,7 +15,7 @@ from datacollect.eventstore.verification import logs
 from datacollect.features.audit.service import note
 from datacollect.features.integrity import queries
 from datacollect.features.integrity.model import LastVerification
-from datacollect.features.tenants.asked import being_purged
+from datacollect.features.tenants.asked import being_purged, running_without_log
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
@@ -42,9 +42,12 @@ async def known(view: Reading, log: EventLog, scope: TenantScope) -> Known:
 
 
 async def logs_there(view: Reading) -> Sequence[TenantId]:
-    """The programs that have a log, but for those being purged: what is left of them is nobody's. Asked for all tenants."""
+    """The programs that have a log, or run and should have one: a dump may have left it out. Asked for all tenants.
+
+    Not those being purged: what is left of them is nobody's.
+    """
     gone = frozenset(await being_purged(view))
-    return [tenant_id for tenant_id in await logs(view) if tenant_id not in gone]
+    return sorted({*await logs(view), *await running_without_log(view)}.difference(gone))
 
 
 async def newest_anchor(data_dir: Path, scope: TenantScope) -> Anchor | None:

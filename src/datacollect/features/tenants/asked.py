@@ -92,6 +92,12 @@ async def every_program(view: Reading) -> Sequence[TenantId]:
     return await queries.list_ids(view)
 
 
+async def running_without_log(view: Reading) -> Sequence[TenantId]:
+    """The ids of running programs whose log has no head, as none should be: nothing can be pushed to them. Asked for all
+    tenants."""
+    return await queries.list_without_log(view)
+
+
 async def being_purged(view: Reading) -> Sequence[TenantId]:
     """The ids of programs that are gone, while what was stored of them is still being deleted."""
     return await queries.list_being_purged(view)

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Executable, Row, and_, bindparam, case, delete, insert, select, update
 
 from datacollect.db import Dialect, Reading, Tx, insert_for
+from datacollect.eventstore.tables import log_heads
 from datacollect.features.tenants import versions_queries
 from datacollect.features.tenants.model import ArtifactStamp, Listed, Program, Progress, Revision, form_validation
 from datacollect.features.tenants.sealing import Sealed, open_oidc_key, open_sealed, open_sync
@@ -217,6 +218,13 @@ async def count_sending_codes(view: Reading) -> int:
     found = select(programs.c.config).where(programs.c.archived_ms.is_(None), programs.c.config.contains('"otp"'))
     sections = [_running_config.decode(row.config).self_service for row in await view.execute(found)]
     return sum(1 for section in sections if section is not None and section.sends_codes)
+
+
+async def list_without_log(view: Reading) -> Sequence[TenantId]:
+    """Running programs whose log has no head. Asked in one statement: a program and its head are made in one transaction."""
+    headless = ~select(log_heads.c.tenant_id).where(log_heads.c.tenant_id == programs.c.id).exists()
+    found = select(programs.c.id).where(programs.c.archived_ms.is_(None), headless).order_by(programs.c.id)
+    return [TenantId(name) for name in (await view.execute(found)).scalars()]
 
 
 async def list_ids(view: Reading) -> Sequence[TenantId]:
