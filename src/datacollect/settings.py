@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         False,
         alias="OTP_EXPOSE_DEV_CODE",
         description="Whether citizens' codes are told in the answer to who asks for one. For development; refused with "
-        "NODE_ENV `production`.",
+        "NODE_ENV `production`; elsewhere the hub warns of it at its start.",
     )
     otp_resend_seconds: int = Field(
         60,
@@ -179,7 +179,8 @@ class Settings(BaseSettings):
         None,
         alias="NODE_ENV",
         description="`production` refuses unsafe settings; `development` adds `stack` and `status` to the errors that have "
-        "`success`, unexpected ones among them.",
+        "`success`, unexpected ones among them. Anything but these and `test` counts as unset, and the hub warns of it at its "
+        "start.",
     )
     cors_origins: str | None = Field(
         None,

@@ -7,6 +7,8 @@ from datacollect.features.tenants.asked import running_without_log
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 
+_ENVIRONMENTS = (None, "production", "development", "test")
+
 _NAMED = 20
 """How many programs a line names; it counts all of them."""
 
@@ -15,10 +17,24 @@ _WITHOUT_LOG = (
     " without the programs' data: stop the hub, and put back another one. See docs/how-to/restore-a-backup.md."
 )
 
+_ENVIRONMENT_UNKNOWN = (
+    "It is none of production, development and test, so it counts as unset: what production refuses is allowed, and what only"
+    " production guards is open. Write it in lower case, to the letter."
+)
+
+_CODES_TOLD = (
+    "Citizens' codes are told in the answer to whoever asks for one, who can so sign in as anybody. Take OTP_EXPOSE_DEV_CODE"
+    " away wherever the data is of real people."
+)
+
 _log = structlog.get_logger(component="server")
 
 
 def warn_of_settings(settings: Settings) -> None:
+    if settings.node_env not in _ENVIRONMENTS:
+        _log.warning("environment.unknown", node_env=settings.node_env, taken_for="unset", help=_ENVIRONMENT_UNKNOWN)
+    if settings.otp_expose_dev_code:
+        _log.warning("otp.told_to_who_asks", help=_CODES_TOLD)
     if (settings.cors_origins or "").strip() == "*":
         _log.warning("cors.open_to_all_origins")
     if (settings.trust_proxy or "").strip() == "true":
