@@ -1,14 +1,17 @@
 """Commands of how-tos that are not the hub's own, run as they are written there."""
 
 import contextlib
+import os
+import re
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
 
 from tests.e2e.conftest import Serve
-from tests.unit.test_documents import FENCED, ROOT
+from tests.unit.test_documents import FENCED, PAGES, ROOT
 
 
 def documented(page: str, word: str) -> str:
@@ -19,7 +22,11 @@ def documented(page: str, word: str) -> str:
 
 
 def in_a_shell(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+    """With the Python of these tests."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, env={"PATH": path}, capture_output=True, text=True, check=False
+    )
 
 
 def test_what_goes_wrong_is_counted_from_the_lines_that_a_hub_writes(
@@ -40,3 +47,22 @@ def test_what_goes_wrong_is_counted_from_the_lines_that_a_hub_writes(
         ["2", '"event":"request.crashed"'],
         ["1", '"event":"environment.unknown"'],
     ]
+
+
+def test_a_backup_is_made_beside_a_running_hub_and_none_in_the_wrong_folder(serve: Serve, tmp_path: Path) -> None:
+    line, elsewhere = documented("restore-a-backup.md", "backup.sqlite3"), tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    with serve():
+        assert in_a_shell(line, tmp_path).returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "backup.sqlite3")) as backup:
+        assert backup.execute("SELECT email FROM users").fetchall() == [("admin@hub.test",)]
+    ended = in_a_shell(line, elsewhere)
+    assert ended.returncode != 0
+    assert "unable to open database file" in ended.stderr
+    assert list(elsewhere.rglob("*")) == [elsewhere / "data"]
+
+
+def test_every_database_that_is_made_holds_every_letter() -> None:
+    made = [text for page in PAGES for text in re.findall(r"CREATE DATABASE [^;`\n]*", page.read_text())]
+    assert len(made) >= 2
+    assert [text for text in made if not text.endswith("ENCODING 'UTF8' TEMPLATE template0")] == []
