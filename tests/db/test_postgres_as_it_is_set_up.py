@@ -13,7 +13,7 @@ from datacollect.cli.database import bring_up_to_date
 from datacollect.cli.failures import reporting
 from datacollect.db import Database, postgres
 from datacollect.db.database import closing
-from datacollect.db.migrate import migrate
+from datacollect.db.migrate import latest_revision, migrate
 from datacollect.db.postgres import PostgresDatabase
 from datacollect.kernel.errors import StartupError, StillLocked, TookTooLong, Unavailable
 from datacollect.kernel.identity import system_scope
@@ -169,7 +169,8 @@ async def test_a_command_says_that_the_database_is_read_only(
     assert "read-only transaction" in capsys.readouterr().err
 
 
-async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, postgres_server: str) -> None:
+@pytest.mark.parametrize("holds", ["nothing", "what a dump has brought"])
+async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, postgres_server: str, holds: str) -> None:
     """As clusters are made where no language has been chosen."""
     name = urlsplit(url).path.removeprefix("/")
     admin = await asyncpg.connect(postgres_server)
@@ -179,6 +180,10 @@ async def test_a_database_that_does_not_hold_every_name_is_refused(url: str, pos
     )
     await admin.close()
     async with closing(PostgresDatabase(url, pool_size=1)) as database:
+        if holds != "nothing":
+            async with database.transaction() as tx:
+                await tx.run("CREATE TABLE alembic_version (version_num text)")
+                await tx.run(f"INSERT INTO alembic_version VALUES ('{latest_revision()}')")
         with pytest.raises(StartupError, match=r"LATIN1.*UTF8"):
             await migrate(database)
 

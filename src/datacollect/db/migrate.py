@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, column, inspect, select, table, text
 
 from datacollect.db.database import Database
+from datacollect.kernel.errors import StartupError
 
 _VERSIONS = Path(__file__).with_name("migrations") / "versions"
 _applied = table("alembic_version", column("version_num"))
@@ -19,8 +20,8 @@ _applied = table("alembic_version", column("version_num"))
 async def migrate(database: Database) -> None:
     """Run the migrations that are missing; does nothing on an up-to-date schema.
 
-    Raises `StartupError` for a schema that no release up to this one has made, and for a database that none should be
-    made in.
+    Raises `StartupError` for a schema that no release up to this one has made, and for a database that does not hold every
+    letter, empty or not: it may have come by a dump.
     """
 
     def up_to_date(connection: Connection) -> None:
@@ -32,9 +33,20 @@ async def migrate(database: Database) -> None:
         upgrade(connection, applied)
 
     async with database.reading() as view:
+        if database.dialect == "postgresql":
+            _require_every_letter((await view.execute(text("SHOW server_encoding"))).scalar_one())
         if await view.connection.run_sync(applied_revisions) == [latest_revision()]:
             return  # as nearly always, and nobody is to be waited for
     await database.run_migration(up_to_date)
+
+
+def _require_every_letter(encoding: str) -> None:
+    if encoding != "UTF8":
+        raise StartupError(
+            f"The database's encoding is {encoding}, which does not hold the names of all people. Make one with"
+            " ENCODING 'UTF8' TEMPLATE template0, and restore into it what there is: docs/how-to/run-on-postgresql.md."
+            " Nothing was changed."
+        )
 
 
 def applied_revisions(connection: Connection) -> Sequence[str]:

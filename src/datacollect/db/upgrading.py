@@ -6,7 +6,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from datacollect.kernel.errors import StartupError
 
@@ -14,12 +14,9 @@ _SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def upgrade(connection: Connection, applied: Sequence[str]) -> None:
-    """Run what is missing after the revisions that are `applied`. Raises `StartupError` for one that we do not have, and
-    for a database that we should not begin in."""
+    """Run what is missing after the revisions that are `applied`. Raises `StartupError` for one that we do not have."""
     config = migration_config()
     _require_known(config, applied)
-    if not applied and connection.dialect.name == "postgresql":
-        _require_every_letter(connection)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
@@ -32,15 +29,6 @@ def _require_known(config: Config, applied: Sequence[str]) -> None:
                 f"The database has schema {revision}, which this release does not know: a newer release, or another program, made it."
                 " Start that release, or restore a backup from before it. Nothing was changed."
             )
-
-
-def _require_every_letter(connection: Connection) -> None:
-    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
-    if encoding != "UTF8":
-        raise StartupError(
-            f"The database's encoding is {encoding}, which does not hold the names of all people. Make one with"
-            " ENCODING 'UTF8' TEMPLATE template0: docs/how-to/run-on-postgresql.md. Nothing was changed."
-        )
 
 
 def migration_config() -> Config:
