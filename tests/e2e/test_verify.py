@@ -179,6 +179,23 @@ async def test_programs_that_run_without_a_log_are_named(
     assert await warned(serve, tmp_path, "programs.without_log") == [(2, ["camp", "north"])]
 
 
+async def test_logs_that_had_come_further_by_their_anchors_are_named_at_the_start(
+    run: Run, serve: Serve, filled: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The database was put back, or deleted; each file's last line is enough, and one that cannot be read stops nothing."""
+    assert (await verify(run))[0] == 0
+    folder, line = Path(environment["DATA_DIR"]), f"v3:{'0' * 64} 2026-01-01T00:00:00.000Z\n"
+    assert await warned(serve, tmp_path, "logs.behind_their_anchors") == []
+    anchor_file(folder, TenantId("Gone")).write_text(f"1 {line}")
+    anchor_file(folder, TenantId("torn")).write_text(f"9 {line}half")
+    anchor_file(folder, TenantId("purged")).with_suffix(".log.purged-1").write_text(f"9 {line}")
+    with anchor_file(folder, A).open("a") as anchors:
+        anchors.write(f"4 {line}")
+    assert await warned(serve, tmp_path, "logs.behind_their_anchors") == [(2, ["Gone", "a"])]
+    await append(filled, event_store(filled), system_scope(A), [event_at(3)])
+    assert await warned(serve, tmp_path, "logs.behind_their_anchors") == [(1, ["Gone"])]
+
+
 async def warned(serve: Serve, folder: Path, event: str) -> list[tuple[int, list[str]]]:
     """What a hub that starts says of programs by that warning."""
 

@@ -3,6 +3,7 @@
 import structlog
 
 from datacollect.db import EVERY_TENANT
+from datacollect.features.integrity.service import behind_anchors
 from datacollect.features.tenants.asked import running_without_log
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
@@ -27,6 +28,13 @@ _CODES_TOLD = (
     " away wherever the data is of real people."
 )
 
+_BEHIND = (
+    "The anchors in DATA_DIR say that these logs had come further than the database has them: it is another one, was put back from"
+    " a backup, or has lost its last writes (hub.sqlite3-wal). If it should hold more, stop the hub and look for that before devices"
+    " sync. If it was put back, run `datacollect restored`: docs/how-to/restore-a-backup.md. The warning ends when the anchor"
+    " files are moved away, as that page says."
+)
+
 _log = structlog.get_logger(component="server")
 
 
@@ -44,7 +52,10 @@ def warn_of_settings(settings: Settings) -> None:
 async def warn_of_data(hub: Hub) -> None:
     async with hub.db.reading(EVERY_TENANT) as view:
         without_log = await running_without_log(view)
+        behind = await behind_anchors(view, hub.settings.data_dir)
     if without_log:
         _log.warning(
             "programs.without_log", programs=len(without_log), tenant_ids=without_log[:_NAMED], help=_WITHOUT_LOG
         )
+    if behind:
+        _log.warning("logs.behind_their_anchors", programs=len(behind), tenant_ids=behind[:_NAMED], help=_BEHIND)

@@ -233,6 +233,12 @@ async def logs(view: Reading) -> Sequence[TenantId]:
     return sorted(map(TenantId, found))
 
 
+async def positions(view: Reading) -> Mapping[TenantId, int]:
+    """Of every log that has a head: how many events it counts. For maintenance of the whole database only."""
+    heads = await view.execute(select(log_heads.c.tenant_id, log_heads.c.position))
+    return {TenantId(head.tenant_id): head.position for head in heads}
+
+
 def check(
     rows: Iterable[StoredEvent], reached: Reached = BEGINNING, anchors: Anchors | None = None
 ) -> Iterator[Reached | Finding]:

@@ -1,17 +1,17 @@
 """The state of a log's integrity, from what is known already: nothing here reads events."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from datacollect.db import Reading, Tx
-from datacollect.eventstore.anchors import Anchor, AnchorsUnreadable, last_anchor
+from datacollect.eventstore.anchors import Anchor, AnchorsUnreadable, anchored_tenants, last_anchor
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
-from datacollect.eventstore.verification import logs
+from datacollect.eventstore.verification import logs, positions
 from datacollect.features.audit.service import note
 from datacollect.features.integrity import queries
 from datacollect.features.integrity.model import LastVerification
@@ -57,6 +57,36 @@ async def newest_anchor(data_dir: Path, scope: TenantScope) -> Anchor | None:
     except AnchorsUnreadable:
         _log.warning("anchors.unreadable", tenant_id=scope.tenant_id)
         return None
+
+
+async def behind_anchors(view: Reading, data_dir: Path) -> Sequence[TenantId]:
+    """The programs whose last anchor is of a position that their log does not reach, or that have no log any more. Reads
+    the end of each anchor file. Asked for all tenants."""
+    try:
+        anchored = await asyncio.to_thread(_last_anchors, data_dir)
+    except AnchorsUnreadable:
+        _log.warning("anchors.unreadable")
+        return []
+    # The anchors before the heads: a hub on another machine may append meanwhile.
+    reached, gone = await positions(view), frozenset(await being_purged(view))
+    return [
+        tenant_id
+        for tenant_id, anchor in anchored.items()
+        if tenant_id not in gone and anchor.position > reached.get(tenant_id, 0)
+    ]
+
+
+def _last_anchors(data_dir: Path) -> Mapping[TenantId, Anchor]:
+    found: dict[TenantId, Anchor] = {}
+    for tenant_id in anchored_tenants(data_dir):
+        try:
+            anchor = last_anchor(data_dir, tenant_id)
+        except AnchorsUnreadable:
+            _log.warning("anchors.unreadable", tenant_id=tenant_id)
+            continue
+        if anchor is not None:
+            found[tenant_id] = anchor
+    return found
 
 
 async def put_back(tx: Tx, log: EventLog, scope: TenantScope, *, backup_at: Millis | None, now: Millis) -> int:
