@@ -265,6 +265,14 @@ async def test_a_result_that_cannot_be_kept_is_said_and_spoils_nothing(run: Run,
     )
 
 
+async def test_a_backup_of_the_future_is_refused(run: Run, filled: Database) -> None:
+    """All that the log holds now would count as restored."""
+    for text, code in (("2999-01-01T00:00:00Z", 2), ("yesterday", 2), ("2026-01-01T00:00:00Z", 0)):
+        ended = await asyncio.to_thread(run, "restored", "--backup-time", text)
+        assert (ended.returncode, "a: put back" in ended.stdout) == (code, code == 0), text
+        assert "future" in ended.stderr or not text.startswith("2999")
+
+
 async def test_a_mistyped_option_is_no_finding(run: Run) -> None:
     assert (await verify(run, "--tennant", "a"))[0] == 2
 

@@ -32,9 +32,13 @@ _NO_HEAD = (
 
 def _instant(text: str) -> Millis:
     try:
-        return parse_timestamp(text)
+        instant = parse_timestamp(text)
     except ValueError:
         raise InvalidRequest("--backup-time must be a time in UTC, as in 2026-11-26T03:00:00Z.") from None
+    if instant > SystemClock().now():
+        # Everything would count as restored, as if it were left out.
+        raise InvalidRequest("--backup-time is in the future: it must be the time in UTC at which the backup was made.")
+    return instant
 
 
 def note_restored(
