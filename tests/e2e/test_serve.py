@@ -39,6 +39,11 @@ def serve_anew(tmp_path: Path, environment: dict[str, str]) -> Serve:
             {"ATTACHMENTS_STORE": "s3", "S3_BUCKET": "b", "S3_CA_FILE": "/nowhere.pem"},
             "S3_CA_FILE /nowhere.pem cannot be read",
         ),
+        (
+            (),
+            {"ATTACHMENTS_STORE": "s3", "S3_BUCKET": "b", "S3_CA_FILE": __file__},
+            "S3_CA_FILE cannot be read as certificates (PEM)",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_exit_code_1(

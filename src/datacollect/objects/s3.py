@@ -13,6 +13,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
+from datacollect.kernel.errors import StartupError
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from datacollect.objects.names import ObjectKey, is_folder, read_name
 from datacollect.objects.port import Listed, Spooled
@@ -166,9 +167,17 @@ def _bucket(options: S3Options) -> Bucket:
         "user_agent": "datacollect-hub",
     }
     if options.root_certificate is not None:
+        _require_certificates(options.root_certificate)
         client["root_certificate"] = options.root_certificate
     retries: RetryConfig = {"max_retries": 4, "retry_timeout": _RETRY_FOR}
     return Bucket(options.bucket, config=config, client_options=client, retry_config=retries)
+
+
+def _require_certificates(pem: bytes) -> None:
+    try:
+        Bucket("none", client_options={"root_certificate": pem})  # by themselves: so nothing else is to blame
+    except (ValueError, BaseError):
+        raise StartupError("S3_CA_FILE cannot be read as certificates (PEM)") from None
 
 
 async def _pieces(stream: "BytesStream") -> AsyncGenerator[bytes]:
