@@ -5,6 +5,7 @@ import structlog
 from datacollect.db import EVERY_TENANT
 from datacollect.features.integrity.service import behind_anchors
 from datacollect.features.tenants.asked import running_without_log
+from datacollect.http.cors import never_sent
 from datacollect.http.hub import Hub
 from datacollect.settings import Settings
 
@@ -35,6 +36,11 @@ _BEHIND = (
     " files are moved away, as that page says."
 )
 
+_NEVER_SENT = (
+    "No browser sends these of CORS_ORIGINS as an origin, so they let no page in. An origin is a scheme and a host in lower case,"
+    " with the port if it is not the usual one, and nothing behind it, such as https://hub.example.org."
+)
+
 _log = structlog.get_logger(component="server")
 
 
@@ -45,6 +51,8 @@ def warn_of_settings(settings: Settings) -> None:
         _log.warning("otp.told_to_who_asks", help=_CODES_TOLD)
     if (settings.cors_origins or "").strip() == "*":
         _log.warning("cors.open_to_all_origins")
+    if never := never_sent(settings.cors_origins):
+        _log.warning("cors.origins_never_sent", origins=never[:_NAMED], help=_NEVER_SENT)
     if (settings.trust_proxy or "").strip() == "true":
         _log.warning("proxy.any_address_believed", advice="set TRUST_PROXY to the number of proxies in front")
 

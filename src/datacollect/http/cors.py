@@ -1,5 +1,8 @@
 """Which pages of other origins may call the hub from a browser."""
 
+import re
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _METHODS = b"GET, HEAD, PUT, PATCH, POST, DELETE"
@@ -12,6 +15,7 @@ _EXPOSED_HEADERS = (
     b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Sync-Scope-Hash, X-Total-Count, X-Next-Cursor, "
     b"ETag, Link, Content-Disposition, Content-Range"
 )
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 _VARY = (b"vary", b"Origin")
 
 
@@ -21,6 +25,21 @@ def parse_origins(value: str | None) -> frozenset[bytes] | None:
     if text == "*":
         return None
     return frozenset(origin.strip().encode() for origin in text.split(",") if origin.strip())
+
+
+def never_sent(value: str | None) -> Sequence[str]:
+    """What of `CORS_ORIGINS` no browser sends as an origin, so that it allows nobody: without a scheme, or with a path."""
+    origins = sorted(origin.decode() for origin in parse_origins(value) or ())
+    return [origin for origin in origins if origin != "null" and not _is_sent(origin)]
+
+
+def _is_sent(origin: str) -> bool:
+    scheme, separator, host = origin.partition("://")
+    if not separator or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or not re.fullmatch(r"[^/?#@*\s]+", host):
+        return False
+    # Browsers leave the usual port out, and write names of hosts in lower case; apps with schemes of their own may not.
+    usual = _USUAL_PORTS.get(scheme)
+    return usual is None or (host.isascii() and host == host.lower() and not host.endswith(usual))
 
 
 class Cors:
