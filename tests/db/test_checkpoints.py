@@ -43,6 +43,17 @@ async def test_the_log_begins_anew_though_somebody_is_always_writing(tmp_path: P
         assert await view.fetch("SELECT count(*) FROM t") == [(200,)]
 
 
+async def test_a_log_of_few_long_rows_does_not_grow_without_end(tmp_path: Path) -> None:
+    log = tmp_path / "hub.sqlite3-wal"
+    async with closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as database:
+        async with database.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE t (x BLOB)")
+        for _ in range(100):
+            async with database.transaction(EVERY_TENANT) as tx:
+                await tx.run("INSERT INTO t VALUES (randomblob(1000000))")
+        assert log.stat().st_size < 60_000_000
+
+
 async def test_what_a_snapshot_holds_back_is_copied_when_it_has_ended(tmp_path: Path, eager: None) -> None:
     log = tmp_path / "hub.sqlite3-wal"
     async with closing(SqliteDatabase(tmp_path / "hub.sqlite3")) as database:

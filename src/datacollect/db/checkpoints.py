@@ -8,7 +8,8 @@ of it is left to be copied, the writer is held for as long as that little takes.
 None of this is needed for what is committed to be safe: a checkpoint that fails is done again later. But one must never
 begin where there is nothing to copy while somebody may commit. Up to SQLite 3.51.2 it can overlook that the commit lets the
 log begin anew, and take frames for copied that are not: the database is then lost (https://sqlite.org/wal.html#walresetbug).
-So each copy follows a commit that nothing else has copied, and there is no other that copies while the writer is free.
+So each copy follows a commit that nothing else in this process has copied, and there is no other that copies while the writer
+is free. Commands that write beside a hub copy by themselves: with those the race is as with any program that uses SQLite.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ _FRAMES = 4000
 """From which on the log is to begin anew. 16 MiB."""
 _COMMITS = 1000
 """Likewise: of a process that changes little while others do."""
+_BYTES = 16 * 1024 * 1024
+"""Likewise, by which its file has grown: of rows that are long, or of others who write."""
 _PATIENCE_SECONDS = 0.02
 """For readers of what is to be overwritten, and other processes that write, while the writer is held."""
 
@@ -47,6 +50,9 @@ class Checkpoints:
         self.is_due = False
         """Whether the log is to begin anew: see `begin_anew`."""
         self._path = path
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._bytes_copied = 0
+        """Of the log's file, which keeps its size when the log begins anew."""
         self._driver: aiosqlite.Connection | None = None
         self._at_work = asyncio.Lock()
         self._begun_anew = 0
@@ -67,9 +73,18 @@ class Checkpoints:
         self._commits += 1
         if self._copying is not None or self.is_due or self._is_closed:
             return
-        if changes - self._changes_copied >= _ROWS or self._commits >= _COMMITS:
-            self._changes_copied, self._commits = changes, 0
+        size = self._log_size()
+        self._bytes_copied = min(self._bytes_copied, size)
+        is_long = size - self._bytes_copied >= _BYTES
+        if is_long or changes - self._changes_copied >= _ROWS or self._commits >= _COMMITS:
+            self._changes_copied, self._commits, self._bytes_copied = changes, 0, size
             self._copying = asyncio.create_task(self._copy(self._begun_anew))
+
+    def _log_size(self) -> int:
+        try:
+            return self._log_path.stat().st_size
+        except OSError:
+            return 0
 
     async def begin_anew(self) -> None:
         """Copy what is left and let the next commit write from the log's beginning. For whoever holds the writer."""

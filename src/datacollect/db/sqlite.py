@@ -429,7 +429,8 @@ class SqliteDatabase(Database):
 
     def _require_own_file(self) -> None:
         """What is written to a file that has been moved or replaced nobody finds again. Raises `sqlite3.OperationalError`."""
-        if _identity_of(self._path) == self._file:
+        if _identity_of(self._path, unknown=self._file) == self._file:
+            self._is_told = False
             return
         if not self._is_told:
             self._is_told = True
@@ -575,12 +576,14 @@ async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
     return driver
 
 
-def _identity_of(path: Path) -> tuple[int, int] | None:
+def _identity_of(path: Path, unknown: tuple[int, int] | None = None) -> tuple[int, int] | None:
     """Which file it is; None if there is none."""
     try:
         found = path.stat()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:  # a disk that is away for a moment, say
+        return unknown
     return found.st_dev, found.st_ino
 
 

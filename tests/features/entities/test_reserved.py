@@ -54,10 +54,10 @@ def test_keys_are_reserved_where_the_events_that_keep_them_are_on(custom_types: 
             [],
         ),
         ("create-individual", {"entitlements": [{"id": "cash", "allocated": 9}]}, {}, [["data", "entitlements"]]),
-        ("update-record", {"redemptionHistory": ["a", {}]}, {}, [["data", "redemptionHistory"]]),
+        ("update-record", {"redemptionHistory": ["a", {"entitlementId": "cash"}]}, {}, [["data", "redemptionHistory"]]),
         (
             "create-group",
-            {"members": [{"guid": "m", "grantHistory": [{"type": "grant"}]}]},
+            {"members": [{"guid": "m", "grantHistory": [{"entitlementId": "x"}]}]},
             {"members": [{"guid": "m"}]},
             [["data", "members", 0, "grantHistory"]],
         ),
@@ -71,14 +71,22 @@ def test_reserved_keys_are_left_out_of_what_becomes_a_field(
     assert repr(data) == given
 
 
-@pytest.mark.parametrize("value", [{"sessions": [{"status": "present"}]}, [{"sessions": []}]])
-def test_sessions_that_nobody_recorded_are_no_answer(value: Any) -> None:
-    assert without_reserved("update-individual", {"attendance": value}, frozenset()) == ({}, [["data", "attendance"]])
+def test_sessions_that_nobody_recorded_are_no_answer() -> None:
+    planted = {"attendance": {"sessions": [{"status": "present"}]}}
+    assert without_reserved("update-individual", planted, frozenset()) == ({}, [["data", "attendance"]])
 
 
 @pytest.mark.parametrize(
-    "value", ["yes", 3, ["mon", "tue"], {"monday": True}, {"sessions": 4}, {"sessions": ["a"]}, None]
+    "data",
+    [
+        {"attendance": value}
+        for value in ("yes", 3, ["mon"], {"monday": True}, {"sessions": 4}, {"sessions": ["a"]}, [{"day": "mon"}], None)
+    ]
+    + [
+        {"entitlements": [{"name": "food"}]},
+        {"entitlements": {"id": 1, "allocated": 2}},
+        {"grantHistory": [{"id": 1}]},
+    ],
 )
-def test_an_answer_of_that_name_stays_where_nothing_counts(value: Any) -> None:
-    data = {"attendance": value}
+def test_an_answer_of_that_name_stays_where_nothing_counts(data: dict[str, Any]) -> None:
     assert without_reserved("update-individual", data, frozenset()) == (data, [])

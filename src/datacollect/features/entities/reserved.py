@@ -28,13 +28,19 @@ def is_reserved(key: str, value: Any, reserved: frozenset[str]) -> bool:
     Where the events that keep a balance are not switched on, a form may use its name for an answer. But not for what would
     be taken for a balance on the day on which they are.
     """
-    return key in reserved or (key in _COUNTED and _could_be_counted(value))
+    return key in reserved or (key in _COUNTED and _could_be_counted(key, value))
 
 
-def _could_be_counted(value: Any) -> bool:
-    if isinstance(value, dict):
-        value = value.get("sessions")
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+def _could_be_counted(key: str, value: Any) -> bool:
+    """Whether those who count would take it for what they have counted: see `attendance` and `entitlements`."""
+    if key in attendance.FIELDS:
+        return isinstance(value, dict) and any(isinstance(item, dict) for item in _items(value.get("sessions")))
+    name = "id" if key == entitlements.ENTITLEMENTS else "entitlementId"
+    return any(isinstance(item, dict) and name in item for item in _items(value))
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def without_reserved(
