@@ -57,7 +57,7 @@ def test_keys_are_reserved_where_the_events_that_keep_them_are_on(custom_types: 
         ("update-record", {"redemptionHistory": ["a", {"entitlementId": "cash"}]}, {}, [["data", "redemptionHistory"]]),
         (
             "create-group",
-            {"members": [{"guid": "m", "grantHistory": [{"entitlementId": "x"}]}]},
+            {"members": [{"guid": "m", "grantHistory": [{"entitlementIds": ["x"]}]}]},
             {"members": [{"guid": "m"}]},
             [["data", "members", 0, "grantHistory"]],
         ),

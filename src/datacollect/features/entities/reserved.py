@@ -35,8 +35,8 @@ def _could_be_counted(key: str, value: Any) -> bool:
     """Whether those who count would take it for what they have counted: see `attendance` and `entitlements`."""
     if key in attendance.FIELDS:
         return isinstance(value, dict) and any(isinstance(item, dict) for item in _items(value.get("sessions")))
-    name = "id" if key == entitlements.ENTITLEMENTS else "entitlementId"
-    return any(isinstance(item, dict) and name in item for item in _items(value))
+    names = {"id"} if key == entitlements.ENTITLEMENTS else {"entitlementId", "entitlementIds"}
+    return any(isinstance(item, dict) and not names.isdisjoint(item) for item in _items(value))
 
 
 def _items(value: Any) -> list[Any]:
