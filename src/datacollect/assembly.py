@@ -31,7 +31,7 @@ from datacollect.features.conflicts.service import guids_in_conflict, keep_confl
 from datacollect.features.devices.service import DeviceRegistry
 from datacollect.features.discovery.service import RegistryReader
 from datacollect.features.duplicates.detecting import DetectingHandler, Watcher
-from datacollect.features.duplicates.following import follow_decisions
+from datacollect.features.duplicates.following import UnheardDecisions, follow_decisions
 from datacollect.features.duplicates.service import guids_in_pairs
 from datacollect.features.duplicates.succession import successors_of
 from datacollect.features.entities.indexing.indexer import Indexer
@@ -73,6 +73,8 @@ from datacollect.settings import Settings
 
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
+DECISIONS = UnheardDecisions()
+"""Asked by exports and told by imports."""
 
 LONG_READS = 2
 """Searches that go through a program which a server process works on at once: SQLite has four readers."""
@@ -138,7 +140,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         duplicates=watcher,
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
-        exports=Exporter(database, log, clock, at_once=settings.exports_at_once),
+        exports=Exporter(database, log, clock, DECISIONS, at_once=settings.exports_at_once),
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
@@ -259,12 +261,12 @@ def create_rebuilder(database: Database) -> Rebuilder:
 
 def create_exporter(database: Database) -> Exporter:
     clock = SystemClock()
-    return Exporter(database, EventLog(event_store(database), [], clock), clock, at_once=1)
+    return Exporter(database, EventLog(event_store(database), [], clock), clock, DECISIONS, at_once=1)
 
 
 def create_importer(database: Database) -> Importer:
     store, clock = event_store(database), SystemClock()
-    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS)
+    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS, DECISIONS)
 
 
 def create_attachment_exporter(settings: Settings, database: Database) -> AttachmentExporter:

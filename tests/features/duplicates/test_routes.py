@@ -2,13 +2,14 @@
 
 import asyncio
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from httpx2 import AsyncClient
 
-from datacollect.assembly import FOLLOWERS, event_store
+from datacollect.assembly import FOLLOWERS, create_importer, event_store
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
@@ -431,6 +432,34 @@ async def test_whoever_may_not_decide_decides_nothing_by_a_push(
     rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS)
     assert (await rebuilder.rebuild(system_scope(TenantId(program)))).ok
     assert await pairs_of(admin, program) == before, "when it is applied again neither"
+
+
+async def test_what_decides_nothing_decides_nothing_where_its_program_is_imported(
+    admin: AsyncClient, client: AsyncClient, hub: Hub, tmp_path: Path
+) -> None:
+    program, older, newer = await registered_twice(admin, hub)
+    third = new_id("c")
+    await push(admin, program, make_event(entity=third, data=RUDO))
+    decided = make_event("resolve-duplicate", entity=third, data=told_apart(third, older))
+    await push(admin, program, decided)
+    await sign_in_as(client, admin, program, "enumerator")
+    await push(client, program, make_event("resolve-duplicate", entity=newer, data=told_apart(newer, older)))
+    file = tmp_path / "export.json"
+    exported = await admin.get("/api/entities/export", params={"configId": program, "what": "all"})
+    file.write_bytes(exported.content)
+    told = {each["guid"]: each["hub"].get("decides", True) for each in exported.json()["events"]}
+    assert [guid for guid, decides in told.items() if not decides] == [list(told)[-1]]
+    copy = (await create_importer(hub.db).take_in(file, tenant_id=TenantId(new_id("copy")))).tenant_id
+    assert [
+        {pair["entityGuid"], pair["duplicateGuid"]} for pair in await pairs_of(admin, copy, status="not-a-duplicate")
+    ] == [{third, older}]
+    rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS)
+    assert (await rebuilder.rebuild(system_scope(copy))).ok
+    assert len(await pairs_of(admin, copy, status="not-a-duplicate")) == 1, "when it is applied again neither"
+
+
+def told_apart(one: str, other: str) -> dict[str, Any]:
+    return {"duplicates": [{"entityGuid": one, "duplicateGuid": other}], "shouldDelete": False}
 
 
 async def test_a_pushed_decision_is_that_of_the_account_it_came_from(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from datacollect.assembly import FOLLOWERS, event_store
+from datacollect.assembly import DECISIONS, FOLLOWERS, event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.event import Event
@@ -65,7 +65,7 @@ class Place:
         self.store = event_store(database)
         self.clock = TurnableClock()
         self.log = EventLog(self.store, [EntityProjection(FOLLOWERS)], self.clock)
-        self.importer = Importer(database, self.store, self.log, self.clock, FOLLOWERS)
+        self.importer = Importer(database, self.store, self.log, self.clock, FOLLOWERS, DECISIONS)
 
     async def new_program(self) -> TenantScope:
         scope = system_scope(TenantId(next(_names)))
@@ -81,7 +81,7 @@ class Place:
         self.clock.turn(seconds=1)
 
     async def export(self, scope: TenantScope) -> bytes:
-        exporter = Exporter(self.database, self.log, self.clock, at_once=1)
+        exporter = Exporter(self.database, self.log, self.clock, DECISIONS, at_once=1)
         async with exporter.export(scope, Tenant(scope.tenant_id, "Program"), EVERYTHING) as export:
             return b"".join([piece async for piece in export.pieces])
 

@@ -12,12 +12,11 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import update
 
-from datacollect.assembly import FOLLOWERS, event_store
+from datacollect.assembly import create_importer
 from datacollect.eventstore.tables import events
 from datacollect.features.exports import answering
 from datacollect.features.exports.answering import ExportAnswer
 from datacollect.features.exports.errors import RightWithdrawn
-from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.model import Format, Order, What
 from datacollect.features.exports.service import Exporter
 from datacollect.http.guard import TookTooLong
@@ -158,7 +157,7 @@ async def test_what_is_pushed_meanwhile_is_not_in_it_and_nobody_waits(
     # Nothing compares the two more closely than an import does.
     file = tmp_path / "export.json"
     file.write_bytes(reader.body)
-    importer = Importer(hub.db, event_store(hub.db), hub.log, hub.clock, FOLLOWERS)
+    importer = create_importer(hub.db)
     assert (await importer.take_in(file, tenant_id=TenantId(new_id()))).entities == 1500
 
 

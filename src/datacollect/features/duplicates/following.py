@@ -4,7 +4,7 @@ same when they are applied again."""
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from datacollect.db import Tx
+from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.lookup import actors_at
 from datacollect.features.duplicates import queries
@@ -17,6 +17,16 @@ from datacollect.kernel.ids import has_guids_length
 
 _MOST_NAMED = 100
 """Pairs that one event decides about; further ones are left open."""
+
+
+class UnheardDecisions:
+    """Implements `Decisions` of the exports."""
+
+    async def list_unheard(self, view: Reading, scope: TenantScope, events: Collection[str]) -> Collection[str]:
+        return await queries.list_unheard(view, scope, events)
+
+    async def note_unheard(self, tx: Tx, scope: TenantScope, events: Collection[str]) -> None:
+        await queries.note_unheard(tx, scope, events)
 
 
 async def follow_decisions(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -> None:

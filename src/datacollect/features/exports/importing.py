@@ -28,6 +28,7 @@ from datacollect.features.entities.rows import load_for_append
 from datacollect.features.entities.touched import touched
 from datacollect.features.entities.walking import walk_named
 from datacollect.features.exports.errors import FileContradictsItself, ProgramNotEmpty, StateDiffers
+from datacollect.features.exports.model import Decisions
 from datacollect.features.exports.reading import Metadata, ReadEvent, read_entities, read_events, read_metadata
 from datacollect.features.exports.writing import pair_of
 from datacollect.features.tenants.asked import lock_searchable
@@ -72,13 +73,20 @@ class Importer:
     """Imports files. `followers` are told what the events did, as they were when the events were taken."""
 
     def __init__(
-        self, database: Database, store: EventStore, log: EventLog, clock: Clock, followers: Sequence[Follower]
+        self,
+        database: Database,
+        store: EventStore,
+        log: EventLog,
+        clock: Clock,
+        followers: Sequence[Follower],
+        decisions: Decisions,
     ) -> None:
         self._database = database
         self._store = store
         self._log = log
         self._clock = clock
         self._followers = followers
+        self._decisions = decisions
 
     async def take_in(
         self,
@@ -137,6 +145,8 @@ class Importer:
                 raise StateDiffers(f"{_place(row)} cannot be applied: {reason.code}.") from reason
         await run.save(tx)
         await self._store.append(tx, scope, stored, intake.counted(run.figures))
+        if unheard := [read.event.guid for read in batch if not read.decides]:
+            await self._decisions.note_unheard(tx, scope, unheard)  # which followers ask about
         await run.tell(tx)
 
     async def _require_new(self, tx: Tx, scope: TenantScope, stored: Sequence[StoredEvent]) -> None:

@@ -1,15 +1,19 @@
 """What an export is asked for, and what it has given so far."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
+from datacollect.db import Reading, Tx
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.exports.errors import InvalidExport
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import TenantScope
 
 FORMAT_NAME, FORMAT_VERSION = "datacollect-export", 1
+DECIDING = "resolve-duplicate"
+"""The events that may decide nothing, as `Decisions` tells."""
 
 
 class Format(StrEnum):
@@ -30,6 +34,16 @@ class What(StrEnum):
 class Header(StrEnum):
     LABELS = "labels"
     KEYS = "keys"
+
+
+class Decisions(Protocol):
+    """Which events decide nothing about duplicates, though they say so: their senders may not."""
+
+    async def list_unheard(self, view: Reading, scope: TenantScope, events: Collection[str]) -> Collection[str]:
+        """Those of the events, by their guids."""
+
+    async def note_unheard(self, tx: Tx, scope: TenantScope, events: Collection[str]) -> None:
+        """To be called before the events are told to who follows them."""
 
 
 MEDIA_TYPES: Mapping[str, str] = {

@@ -48,6 +48,7 @@ class _Hub(msgspec.Struct, rename="camel"):
     origin: Origin
     chain_hash: str
     device_id: str | None = None
+    decides: bool = True
 
 
 class _FileEvent(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -73,6 +74,8 @@ class ReadEvent:
     device_id: str | None
     origin: Origin
     chain_hash: bytes
+    decides: bool
+    """Whether what it says about duplicates counts."""
 
 
 def read_metadata(file: Path) -> Metadata:
@@ -107,7 +110,7 @@ def read_events(file: Path) -> Iterator[ReadEvent]:
             chain_hash = _chain_hash(hub.chain_hash)
         except ValueError as error:
             raise FileUnreadable(f"In {place} a time or a hash cannot be read.") from error
-        yield ReadEvent(event, hub.position, recorded, hub.actor, hub.device_id, hub.origin, chain_hash)
+        yield ReadEvent(event, hub.position, recorded, hub.actor, hub.device_id, hub.origin, chain_hash, hub.decides)
 
 
 def read_entities(file: Path) -> Iterator[Mapping[str, Any]]:

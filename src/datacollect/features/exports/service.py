@@ -14,7 +14,7 @@ from datacollect.eventstore.anchors import chain_text
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
 from datacollect.features.audit.service import has_noted, note
-from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Order, Tally, What
+from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Decisions, Order, Tally, What
 from datacollect.features.exports.places import ExportPlaces
 from datacollect.features.exports.source import Source
 from datacollect.features.exports.writing import written
@@ -47,11 +47,12 @@ class Exporter:
     Implements `Exports`.
     """
 
-    def __init__(self, database: Database, log: EventLog, clock: Clock, *, at_once: int) -> None:
+    def __init__(self, database: Database, log: EventLog, clock: Clock, decisions: Decisions, *, at_once: int) -> None:
         self.places = ExportPlaces(at_once)
         self._database = database
         self._log = log
         self._clock = clock
+        self._decisions = decisions
 
     @contextlib.asynccontextmanager
     async def export(self, scope: TenantScope, tenant: Tenant, order: Order, **told: Any) -> AsyncIterator[Export]:
@@ -79,7 +80,8 @@ class Exporter:
                 head = await self._log.head(view, scope)
                 if head is None:
                     raise TenantUnknown()
-                source, now = Source(view, self._log, scope, tenant, head, order.filters), self._clock.now()
+                source = Source(view, self._log, scope, tenant, head, self._decisions, order.filters)
+                now = self._clock.now()
                 metadata = await self._metadata(view, scope, order, head)
                 yield Export(written(source, order, metadata, tally, now), tally, _expected(order, head))
             outcome = "complete"

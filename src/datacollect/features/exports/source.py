@@ -12,6 +12,7 @@ from datacollect.features.audit.service import Told, pull
 from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters
 from datacollect.features.entities.finding.service import iterate
 from datacollect.features.entities.walking import FORMLESS, Form, Walked, keys_by_form, walk_page
+from datacollect.features.exports.model import DECIDING, Decisions
 from datacollect.features.tenants.asked import form_definitions
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
@@ -50,6 +51,7 @@ class Source:
     scope: TenantScope
     tenant: Tenant
     head: Head
+    decisions: Decisions
     filters: ListFilters = EVERYTHING
 
     async def entities(
@@ -102,6 +104,11 @@ class Source:
                 return
             yield page
             after = page[-1].position
+
+    async def unheard(self, events: Sequence[StoredEvent]) -> Collection[str]:
+        """Guids of those that decide nothing about duplicates, though they say so."""
+        deciding = [event.guid for event in events if event.type == DECIDING]
+        return await self.decisions.list_unheard(self.view, self.scope, deciding) if deciding else ()
 
     async def entries(self) -> AsyncIterator[Sequence[Told]]:
         """The whole audit trail in its order."""

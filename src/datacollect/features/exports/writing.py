@@ -93,7 +93,8 @@ async def _lines(source: Source, what: What, order: Order, tally: Tally) -> Asyn
         async for events in source.events():
             for batch in parts(events, _SLICE):
                 tally.add(events=len(batch))
-                yield [event_line(event) for event in batch]
+                unheard = await source.unheard(batch)
+                yield [event_line(event, decides=event.guid not in unheard) for event in batch]
     else:
         async for entries in source.entries():
             for portion in parts(entries, _SLICE):
@@ -124,7 +125,7 @@ def pair_of(walked: Walked) -> dict[str, Any]:
     return {"guid": entity.guid, "modified": view_of(walked) | {"version": walked.version}}
 
 
-class _Hub(msgspec.Struct):
+class _Hub(msgspec.Struct, omit_defaults=True):
     """What the hub knows of an event beside what is delivered."""
 
     position: int
@@ -133,9 +134,11 @@ class _Hub(msgspec.Struct):
     deviceId: str | None
     origin: str
     chainHash: str
+    decides: bool = True
+    """False of what somebody says about duplicates who may not decide about them."""
 
 
-def event_line(event: StoredEvent) -> bytes:
+def event_line(event: StoredEvent, *, decides: bool = True) -> bytes:
     """The event as it is delivered, byte for byte, and what the hub knows of it in a member of its own."""
     hub = _Hub(
         event.position,
@@ -144,6 +147,7 @@ def event_line(event: StoredEvent) -> bytes:
         event.device_id,
         event.origin.value,
         chain_text(event.chain_hash),
+        decides,
     )
     return b"".join((event.body[:-1].encode(), b',"hub":', _encoder.encode(hub), b"}"))
 
