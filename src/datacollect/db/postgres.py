@@ -23,6 +23,7 @@ import structlog
 from sqlalchemy import Connection, CursorResult, Executable, exc, make_url
 
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
+from datacollect.db.damage import found_damaged
 from datacollect.db.database import EVERY_TENANT, Database, EveryTenant, Reading, StatementLog, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.lines import Line
@@ -120,6 +121,11 @@ _ADVICE = (
     f" take up to {_COMMAND_SECONDS} seconds"
 )
 
+_DAMAGED = (
+    asyncpg.DataCorruptedError,
+    asyncpg.IndexCorruptedError,
+    asyncpg.exceptions.PostgresIOError,  # of a file of the server
+)
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -488,6 +494,8 @@ def _unavailable(*, is_timed: bool = False) -> Iterator[None]:
         # Where operators have set a `lock_timeout`, who does not get a lock in time comes again.
         if _is_lost(error) or isinstance(_said_by_driver(error), asyncpg.LockNotAvailableError):
             raise Unavailable() from error
+        if isinstance(said := _said_by_driver(error), _DAMAGED):
+            raise found_damaged(str(said)) from error
         raise
 
 

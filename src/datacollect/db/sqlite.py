@@ -25,6 +25,7 @@ from sqlalchemy import Connection, event, exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.checkpoints import Checkpoints
+from datacollect.db.damage import found_damaged
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
 from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
@@ -76,6 +77,7 @@ _AWAY = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     )
 )
+_DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _BROKEN = (sqlite3.Error, ValueError)
 """What a statement raises: a `ValueError` is the driver's word for a connection that is closed."""
 
@@ -513,10 +515,13 @@ def _unavailable() -> Iterator[None]:
         yield
     except exc.TimeoutError as error:  # every reader is busy
         raise Unavailable() from error
-    except (exc.OperationalError, sqlite3.OperationalError) as error:
-        cause = error.orig if isinstance(error, exc.OperationalError) else error
-        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _AWAY:
+    except (exc.DatabaseError, sqlite3.DatabaseError) as error:
+        cause = error.orig if isinstance(error, exc.DatabaseError) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code in _AWAY:
             raise Unavailable() from error
+        if code in _DAMAGED:
+            raise found_damaged(str(cause)) from error
         raise
 
 

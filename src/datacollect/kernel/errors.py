@@ -16,7 +16,8 @@
     ├── Unprocessable 422 ───── understood, but the event cannot be applied
     ├── TooManyRequests 429
     ├── Unavailable 503 ─────── the database is away; try again
-    │   └── StillLocked            what somebody else holds was not let go of in time
+    │   ├── StillLocked            what somebody else holds was not let go of in time
+    │   └── DatabaseDamaged        what was stored cannot be read
     ├── TookTooLong 504 ─────── a question that could not be answered in the time it may take
     └── StartupError ────────── the process refuses to start, with one line that says why
 
@@ -315,6 +316,13 @@ class StillLocked(Unavailable):
 
     code = "STILL_LOCKED"
     help = "Send the same again after `Retry-After`; repeating is safe."
+
+
+class DatabaseDamaged(Unavailable):
+    """A part of the database cannot be read."""
+
+    code = "DATABASE_DAMAGED"
+    help = "Whoever runs the hub finds in its log what to do. Send the same again later; repeating is safe."
 
 
 class TookTooLong(DataCollectError):
