@@ -1,6 +1,8 @@
 """The write-ahead log of SQLite is copied beside the writer, and does not grow without end."""
 
 import asyncio
+import contextlib
+import sqlite3
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.checkpoints import Checkpoints
 from datacollect.db.database import closing
 from datacollect.db.sqlite import SqliteDatabase
+from datacollect.kernel.errors import Unavailable
 
 _ONE_INSERT = 20_000
 
@@ -109,6 +112,54 @@ async def test_no_copy_begins_where_there_is_nothing_to_copy_while_somebody_may_
         await asyncio.gather(*(_insert(database, 100) for _ in range(3)), look(), tidy())
     assert len(log_is_whole) > 5
     assert all(log_is_whole)
+
+
+async def test_a_command_beside_a_hub_copies_while_no_process_commits(
+    tmp_path: Path, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, refused = tmp_path / "hub.sqlite3", list[str]()
+    copy = Checkpoints._checkpoint
+
+    async def watched(checkpoints: Checkpoints, mode: str) -> Any:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as another_process:
+            with pytest.raises(sqlite3.OperationalError) as busy:
+                another_process.execute("BEGIN IMMEDIATE")
+        refused.append(busy.value.sqlite_errorname)
+        told = await copy(checkpoints, mode)
+        assert told.frames == told.copied > 0
+        return told
+
+    async with closing(SqliteDatabase(path)) as hub, closing(SqliteDatabase(path, beside_a_hub=True)) as command:
+        async with hub.transaction(EVERY_TENANT) as tx:
+            await tx.run("CREATE TABLE t (x BLOB)")
+        monkeypatch.setattr(Checkpoints, "_checkpoint", watched)
+        await _insert(command, 200)
+        assert (tmp_path / "hub.sqlite3-wal").stat().st_size < 200 * _ONE_INSERT / 2
+        async with hub.transaction(EVERY_TENANT) as tx:
+            assert await tx.fetch("SELECT count(*) FROM t") == [(200,)]
+    assert len(refused) > 5
+    assert set(refused) == {"SQLITE_BUSY"}
+
+
+async def test_a_command_that_does_not_get_the_lock_goes_on_and_copies_later(tmp_path: Path, eager: None) -> None:
+    path, log = tmp_path / "hub.sqlite3", tmp_path / "hub.sqlite3-wal"
+    async with closing(SqliteDatabase(path, beside_a_hub=True)) as command:
+        async with command.transaction(EVERY_TENANT) as tx:
+            await tx.run("PRAGMA busy_timeout=20")
+            await tx.run("CREATE TABLE t (x BLOB)")
+        with (
+            structlog.testing.capture_logs() as lines,
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as hub,
+        ):
+            async with command.transaction(EVERY_TENANT) as tx:
+                await tx.run("INSERT INTO t SELECT zeroblob(1000) FROM json_each('[1, 2, 3, 4, 5, 6]')")
+                tx.after_commit(lambda: hub.execute("BEGIN IMMEDIATE"))
+            with pytest.raises(Unavailable):
+                await _insert(command, 1)
+            hub.execute("COMMIT")
+        assert "database.checkpoint_failed" in {line["event"] for line in lines}
+        await _insert(command, 100)
+        assert log.stat().st_size < 50 * _ONE_INSERT
 
 
 async def test_a_copy_that_fails_is_told_and_is_nobodys_error(tmp_path: Path) -> None:

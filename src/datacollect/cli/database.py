@@ -44,7 +44,9 @@ def require_data(settings: Settings) -> None:
 
 
 def open_configured(settings: Settings) -> Database:
-    return open_database(settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size)
+    return open_database(
+        settings.database_url, data_dir=settings.data_dir, pool_size=settings.db_pool_size, beside_a_hub=True
+    )
 
 
 async def require_reachable(database: Database) -> None:

@@ -9,7 +9,7 @@ None of this is needed for what is committed to be safe: a checkpoint that fails
 begin where there is nothing to copy while somebody may commit. Up to SQLite 3.51.2 it can overlook that the commit lets the
 log begin anew, and take frames for copied that are not: the database is then lost (https://sqlite.org/wal.html#walresetbug).
 So each copy follows a commit that nothing else in this process has copied, and there is no other that copies while the writer
-is free. Commands that write beside a hub copy by themselves: with those the race is as with any program that uses SQLite.
+is free. Commands that write beside a hub hold SQLite's own lock for writers while they copy: nobody commits then, in no process.
 """
 
 import asyncio
@@ -46,10 +46,12 @@ class _Copied(NamedTuple):
 class Checkpoints:
     """Of one database, in one process; its connection is opened when there is something to copy."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, beside_a_hub: bool = False) -> None:
+        """`beside_a_hub` copies for whoever holds the writer only, who is to hold it against other processes, too."""
         self.is_due = False
         """Whether the log is to begin anew: see `begin_anew`."""
         self._path = path
+        self._beside_a_hub = beside_a_hub
         self._log_path = path.with_name(f"{path.name}-wal")
         self._bytes_copied = 0
         """Of the log's file, which keeps its size when the log begins anew."""
@@ -78,7 +80,10 @@ class Checkpoints:
         is_long = size - self._bytes_copied >= _BYTES
         if is_long or changes - self._changes_copied >= _ROWS or self._commits >= _COMMITS:
             self._changes_copied, self._commits, self._bytes_copied = changes, 0, size
-            self._copying = asyncio.create_task(self._copy(self._begun_anew))
+            if self._beside_a_hub:
+                self.is_due = True
+            else:
+                self._copying = asyncio.create_task(self._copy(self._begun_anew))
 
     def _log_size(self) -> int:
         try:
@@ -91,7 +96,11 @@ class Checkpoints:
         self.is_due = False
         if not self._is_closed:
             async with self.alone():
-                await self._checkpoint("RESTART")
+                await self._checkpoint("PASSIVE" if self._beside_a_hub else "RESTART")
+
+    def put_off(self) -> None:
+        """Until as much has been changed once more."""
+        self.is_due = False
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:

@@ -12,15 +12,17 @@ def sqlite_file(data_dir: Path) -> Path:
     return data_dir / "hub.sqlite3"
 
 
-def open_database(url: str | None, *, data_dir: Path, pool_size: int, row_level_security: bool = True) -> Database:
-    """PostgreSQL when there is a URL, else the SQLite file in the data folder.
+def open_database(
+    url: str | None, *, data_dir: Path, pool_size: int, row_level_security: bool = True, beside_a_hub: bool = False
+) -> Database:
+    """PostgreSQL when there is a URL, else the SQLite file in the data folder; `beside_a_hub` that may be writing there.
 
     Raises `StartupError` for a URL of another scheme or a data folder that cannot be written.
     """
     if url is None:
         from datacollect.db.sqlite import SqliteDatabase
 
-        return SqliteDatabase(sqlite_file(data_dir))
+        return SqliteDatabase(sqlite_file(data_dir), beside_a_hub=beside_a_hub)
     if url.partition(":")[0] not in {"postgres", "postgresql"}:
         raise StartupError("DATABASE_URL must begin with postgresql:// (leave it out to use SQLite in DATA_DIR)")
     try:

@@ -25,8 +25,8 @@ from sqlalchemy import Connection, event, exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datacollect.db.checkpoints import Checkpoints
-from datacollect.db.damage import found_damaged
 from datacollect.db.core import AsyncConnection, AsyncEngine, connected, create_async_engine
+from datacollect.db.damage import found_damaged
 from datacollect.db.database import Database, Reading, Tx, Within
 from datacollect.db.finishing import to_the_end
 from datacollect.db.glances import Bet, Glances
@@ -180,7 +180,8 @@ class SqliteDatabase(Database):
     """Of ten events each, eight clients append a tenth fewer as one: the statements they save are calls, and what shares
     statements shares fewer commits."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, beside_a_hub: bool = False) -> None:
+        """`beside_a_hub` says that another process may be writing all the time."""
         super().__init__()
         self._path = path
         _require_writable(path)
@@ -200,7 +201,8 @@ class SqliteDatabase(Database):
         self._glances = Glances(path, self._bet)
         self._glance = SqliteGlance(self._glances, self.statements, self.reading)
         self._writer: SqliteTx | None = None
-        self._checkpoints = Checkpoints(path)
+        self._checkpoints = Checkpoints(path, beside_a_hub=beside_a_hub)
+        self._beside_a_hub = beside_a_hub
         self._beginning_anew: asyncio.Task[None] | None = None
         self._line = _Line()
         self._busy = False
@@ -346,9 +348,26 @@ class SqliteDatabase(Database):
 
     async def _begin_log_anew(self) -> None:
         try:
-            await self._checkpoints.begin_anew()
+            async with self._nobody_else_writing():
+                await self._checkpoints.begin_anew()
+        except _BROKEN as error:  # the hub has written all the while, for one
+            self._checkpoints.put_off()
+            _log.warning("database.checkpoint_failed", reason=getattr(error, "sqlite_errorname", type(error).__name__))
         finally:
             self._hand_over()
+
+    @contextlib.asynccontextmanager
+    async def _nobody_else_writing(self) -> AsyncIterator[None]:
+        """In no other process. For whoever holds the writer, between two units."""
+        writer = self._writer
+        if not self._beside_a_hub or not self._is_open(writer):
+            yield
+            return
+        await writer.run_frame(BEGIN)
+        try:
+            yield
+        finally:
+            await writer.run_frame("ROLLBACK")
 
     def _is_open(self, writer: SqliteTx | None) -> TypeGuard[SqliteTx]:
         return not self._is_closed and writer is not None and not writer.connection.invalidated
@@ -460,6 +479,10 @@ class SqliteDatabase(Database):
             tx = await self._open_writer()
             if group is not None:  # it has waited for this turn
                 await self._commit(group, tx)
+            if self._beside_a_hub:
+                async with self._nobody_else_writing():
+                    await self._checkpoints.begin_anew()
+                return
             async with self._checkpoints.alone():
                 await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
         except (*_BROKEN, Unavailable) as error:
