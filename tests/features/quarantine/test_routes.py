@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from httpx2 import AsyncClient
 
 from datacollect.db import EVERY_TENANT
 from datacollect.features.quarantine import queries, service
+from datacollect.features.quarantine.model import Status
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
@@ -353,6 +355,50 @@ async def test_an_event_that_is_sent_again_and_taken_is_closed_by_itself(admin: 
     [done] = await kept(admin, program, status="accepted")
     assert (done["eventGuid"], done["attempts"]) == (event["guid"], 1)
     assert done["closedAt"] and done["closedBy"].isdigit()
+
+
+async def test_an_event_is_not_accepted_because_another_one_has_its_guid(admin: AsyncClient) -> None:
+    program, member, group = await make_program(admin), new_id("m"), new_id("g")
+    refused = make_event("add-member", entity=group, data={"members": [{"guid": member, "name": "Leo"}]})
+    [waiting] = await refuse(admin, program, refused)
+    assert (await push(admin, program, make_event() | {"guid": refused["guid"]})).status_code == 200
+    [row] = await kept(admin, program)
+    assert (row["id"], row["status"], row["code"]) == (waiting["id"], "open", "GUID_REUSED")
+    assert row["message"] == waiting["message"]
+    await push(admin, program, make_event("create-group", entity=group, data={"name": "G"}))
+    assert (await push(admin, program, refused)).json()["warnings"][0]["code"] == "GUID_REUSED"
+    assert [row["id"] for row in await kept(admin, program)][-1] == waiting["id"]
+    answer = await decide(admin, program, f"{waiting['id']}/replay")
+    assert answer.status_code == 200, answer.text
+    assert (await names_of(admin, program, member)).status_code == 200
+
+
+async def test_what_was_told_as_accepted_and_is_not_in_the_log_is_open_again(admin: AsyncClient, hub: Hub) -> None:
+    """Earlier releases looked at guids only."""
+    program, refused = await make_program(admin), orphan(new_id("g"))
+    [waiting] = await refuse(admin, program, refused)
+    assert (await push(admin, program, make_event() | {"guid": refused["guid"]})).status_code == 200
+    scope = system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        row = await queries.find(tx, scope, waiting["id"])
+        assert row is not None
+        await queries.close(tx, scope, [replace(row, status=Status.ACCEPTED, closed_at=row.received_at, closed_by="1")])
+    assert await kept(admin, program) == []
+    assert (await push(admin, program, refused, atomic=False)).json()["failed"][0]["code"] == "GUID_REUSED"
+    [row_again] = await kept(admin, program)
+    assert (row_again["id"], row_again["attempts"], row_again["closedAt"]) == (waiting["id"], 2, None)
+
+
+async def test_a_discarded_event_that_is_applied_later_is_told_as_accepted(admin: AsyncClient) -> None:
+    program, group = await make_program(admin), new_id("g")
+    discarded, other = orphan(group), unknown_type()
+    for row in await refuse(admin, program, discarded, other):
+        assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "fraud"})).status_code == 200
+    await push(admin, program, make_event("create-group", entity=group, data={"name": "G"}))
+    assert (await push(admin, program, discarded)).json()["applied"] == 1
+    assert [row["eventGuid"] for row in await kept(admin, program, status="discarded")] == [other["guid"]]
+    [done] = await kept(admin, program, status="accepted")
+    assert (done["eventGuid"], done["reason"]) == (discarded["guid"], "fraud")
 
 
 # -- events that block a device

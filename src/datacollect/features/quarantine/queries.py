@@ -5,11 +5,13 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, func, null, or_, select, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.keys import rows_with
 from datacollect.db.portions import Portion
+from datacollect.eventstore.event import event_from_body
+from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
 from datacollect.features.quarantine.tables import quarantine
@@ -18,15 +20,25 @@ from datacollect.kernel.identity import TenantScope
 
 _columns = quarantine.c
 _GUIDS_PER_STATEMENT = 5000
+_may_be_accepted = or_(_columns.status == Status.OPEN.value, _columns.status == Status.DISCARDED.value)
 
 MOST_BYTES = 16 * 1024 * 1024
 """Of events in one page of a list; one more may be begun."""
 
 
 async def keep(tx: Tx, scope: TenantScope, refused: Sequence[Quarantined]) -> None:
-    """Store refused events; one that is there has come once more, and is otherwise left as it is."""
+    """Store refused events; one that is there has come once more, and is otherwise left as it is, unless it was told as
+    accepted because another event has its guid."""
     insert = insert_into(tx, quarantine)
-    again = {"attempts": _columns.attempts + 1, "last_seen_ms": insert.excluded.last_seen_ms}
+    was_accepted = _columns.status == Status.ACCEPTED.value
+    again = {
+        "attempts": _columns.attempts + 1,
+        "last_seen_ms": insert.excluded.last_seen_ms,
+        "code": case((was_accepted, insert.excluded.code), else_=_columns.code),
+        "closed_ms": case((was_accepted, null()), else_=_columns.closed_ms),
+        "closed_by": case((was_accepted, null()), else_=_columns.closed_by),
+        "status": case((was_accepted, Status.OPEN.value), else_=_columns.status),
+    }
     upsert = insert.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=again)
     # In the order in which decisions lock them, so that the two cannot wait for each other.
     await tx.execute(upsert, [_values(scope, one) for one in sorted(refused, key=lambda one: one.id)])
@@ -123,7 +135,7 @@ async def close(tx: Tx, scope: TenantScope, rows: Sequence[Quarantined]) -> None
         .where(
             _columns.tenant_id == scope.tenant_id,
             _columns.id == bindparam("row_id"),
-            _columns.status == Status.OPEN.value,
+            _may_be_accepted,
         )
         .values(
             status=bindparam("new_status"),
@@ -149,15 +161,16 @@ async def close(tx: Tx, scope: TenantScope, rows: Sequence[Quarantined]) -> None
 
 
 def _of(scope: TenantScope) -> Select[Any]:
-    """Rows with, for open ones, the event of their guid that the log has taken since."""
+    """Rows with, for those that can have been accepted, the event of their guid that the log has."""
     taken = and_(
         events.c.tenant_id == scope.tenant_id,
         events.c.guid == _columns.event_guid,
-        _columns.status == Status.OPEN.value,
+        _may_be_accepted,
         _columns.code != GUID_REUSED,
     )
+    of_log = (events.c.recorded_ms, events.c.actor, events.c.content_hash, events.c.entity_guid)
     return (
-        select(quarantine, events.c.recorded_ms.label("accepted_ms"), events.c.actor.label("accepted_by"))
+        select(quarantine, *(column.label(f"log_{column.name}") for column in of_log))
         .select_from(quarantine.outerjoin(events, taken))
         .where(_columns.tenant_id == scope.tenant_id)
     )
@@ -184,8 +197,9 @@ def _values(scope: TenantScope, one: Quarantined) -> dict[str, Any]:
 
 
 def _quarantined(row: Any) -> Quarantined:
-    accepted = row.accepted_ms is not None
-    closed_ms = row.accepted_ms if accepted else row.closed_ms
+    is_held = row.log_recorded_ms is not None
+    accepted = is_held and _is_of(row)
+    closed_ms = row.log_recorded_ms if accepted else row.closed_ms
     return Quarantined(
         id=row.id,
         kind=Kind(row.kind),
@@ -194,7 +208,8 @@ def _quarantined(row: Any) -> Quarantined:
         body=row.body,
         actor=row.actor,
         device_id=row.device_id,
-        code=row.code,
+        # Sent now, that is what it would be told; what it was told is in `message`.
+        code=GUID_REUSED if is_held and not accepted else row.code,
         message=row.message,
         path=None if row.path is None else msgspec.json.decode(row.path),
         received_at=Millis(row.received_ms),
@@ -202,7 +217,15 @@ def _quarantined(row: Any) -> Quarantined:
         attempts=row.attempts,
         status=Status.ACCEPTED if accepted else Status(row.status),
         closed_at=None if closed_ms is None else Millis(closed_ms),
-        closed_by=row.accepted_by if accepted else row.closed_by,
+        closed_by=row.log_actor if accepted else row.closed_by,
         reason=row.reason,
         replayed_body=row.replayed_body,
     )
+
+
+def _is_of(row: Any) -> bool:
+    """Whether the log's event is the one that was refused: a guid may be used for several. What stopped a device may have been
+    corrected by it."""
+    if row.kind == Kind.BLOCKING.value and row.status == Status.OPEN.value and row.entity_guid == row.log_entity_guid:
+        return True
+    return bool(hash_event(event_from_body(row.body)).content == row.log_content_hash)

@@ -80,7 +80,7 @@ async def list_quarantined(
     """What the program could not apply, the latest first. Needs a supervisor whose scope is the whole program.
 
     An open event that a device has sent again since, and that could be applied then, is closed as `accepted` when a list
-    comes across it.
+    comes across it; so is one that was discarded and sent again all the same, with the reason it was discarded for.
     """
     scope = judge.scope
     before = None if cursor is None else _CURSOR.fullmatch(cursor)

@@ -84,7 +84,7 @@ class QuarantineKeeper:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinePage:
-    """`rows` are what was asked for; `accepted` are open ones that turned out to be accepted since."""
+    """`rows` are what was asked for; `accepted` are others of that status that turned out to be accepted since."""
 
     rows: Sequence[Quarantined]
     accepted: Sequence[Quarantined]
@@ -111,7 +111,7 @@ async def list_newest(
         )
         for row in found:
             before = (row.received_at, row.id)
-            if status is Status.OPEN and row.status is Status.ACCEPTED:
+            if status is not None and row.status is not status:
                 accepted.append(row)
             else:
                 rows.append(row)
