@@ -357,6 +357,22 @@ async def test_a_changed_seed_is_told_in_the_answer_of_a_small_upload(hand: Hand
     assert answer["warnings"] == ["3 seeds were seeded before with other content; what is there stays as it is"]
 
 
+async def test_a_seed_that_names_another_household_now_stays_in_the_one_it_was_seeded_into(hand: Hand) -> None:
+    config = program()
+    houses = [{"id": f"h-{config['id']}-{n}", "name": "House"} for n in range(2)]
+    person = {"id": f"p-{config['id']}", "name": "Ana", "parentId": houses[0]["id"]}
+    seeds = [{"name": "household", "data": houses}, {"name": "individual", "data": [person]}]
+    assert "warnings" not in await hand.post(config, seeds)
+    person["parentId"] = houses[1]["id"]
+    answer = await hand.post(config, seeds)
+    assert answer["warnings"] == ["1 seeds were seeded before with other content; what is there stays as it is"]
+    members = [
+        await hand.client.get(f"/api/entities/{house['id']}/members", params={"configId": config["id"]})
+        for house in houses
+    ]
+    assert [[member["guid"] for member in answer.json()] for answer in members] == [[person["id"]], []]
+
+
 async def test_the_list_takes_three_statements_while_programs_are_seeded(hand: Hand) -> None:
     for _ in range(2):
         await hand.post(program(), households(FEW))

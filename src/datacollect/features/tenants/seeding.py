@@ -203,8 +203,12 @@ def first_moment(events: int, *, now: Millis, not_before: Millis) -> Millis:
 
 
 def fresh_events(drafts: Sequence[Draft], held: Mapping[str, HeldEvent], first: Millis) -> list[Event]:
-    """The events the log does not hold, at one millisecond after the other. What it holds takes no time away."""
-    fresh = [draft for draft in drafts if draft.guid not in held]
+    """The events the log does not hold, at one millisecond after the other. What it holds takes no time away.
+
+    Of a record that it holds otherwise nothing is fresh: under another parent it would be in the household of both.
+    """
+    other = {draft.record for draft in drafts if draft.guid in held and not _is_same(draft, held[draft.guid])}
+    fresh = [draft for draft in drafts if draft.guid not in held and draft.record not in other]
     return [draft.at(Millis(first + index)) for index, draft in enumerate(fresh)]
 
 
