@@ -199,7 +199,7 @@ def job_handlers(
     """One for each kind of job that slices enqueue."""
     return (
         SeedingHandler(log, clock),
-        PurgeHandler(settings.data_dir, clock, objects, on_changed=auth.forget),
+        PurgeHandler(database, settings.data_dir, clock, objects, on_changed=auth.forget),
         CollectHandler(objects, clock, Tidier(keeper, log)),
         Reindexer(event_store(database), keeps_index=settings.search_index),
         DetectingHandler(database, log, clock),

@@ -98,6 +98,11 @@ class Checkpoints:
             async with self.alone():
                 await self._checkpoint("PASSIVE" if self._beside_a_hub else "RESTART")
 
+    async def cut(self) -> None:
+        """As `begin_anew`, and leave nothing of what the log held in its file, if nobody is reading it."""
+        async with self.alone():
+            await self._checkpoint("TRUNCATE")
+
     def put_off(self) -> None:
         """Until as much has been changed once more."""
         self.is_due = False

@@ -255,6 +255,11 @@ class Database(ABC):
         """To be called now and then by work that writes much beside a running hub, outside of units of work."""
         return
 
+    async def cut_log(self) -> None:
+        """Leave nothing of what has been deleted in a log that the engine keeps beside its data, as far as nobody reads it
+        just now. Outside of units of work."""
+        return
+
     @abstractmethod
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """Call `migrate(sync_connection)` alone: no other process migrates meanwhile."""

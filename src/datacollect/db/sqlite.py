@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar
@@ -86,6 +86,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",  # as some are compiled: what is purged must not stay readable in the file
     WAITING,
     "PRAGMA wal_autocheckpoint=0",  # see `checkpoints.py`
     "PRAGMA journal_size_limit=100663296",
@@ -471,20 +472,32 @@ class SqliteDatabase(Database):
         that, and with two processes that write, something always is: it would grow without end."""
         with self._guarded():
             await self._take_turn()
-            await to_the_end(self._tidy())
+            await to_the_end(self._between_units(self._tidy))
 
-    async def _tidy(self) -> None:
+    async def cut_log(self) -> None:
+        with self._guarded():
+            await self._take_turn()
+            await to_the_end(self._between_units(self._cut_log))
+
+    async def _tidy(self, tx: SqliteTx) -> None:
+        if self._beside_a_hub:
+            async with self._nobody_else_writing():
+                await self._checkpoints.begin_anew()
+            return
+        async with self._checkpoints.alone():
+            await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
+
+    async def _cut_log(self, _: SqliteTx) -> None:
+        await self._checkpoints.cut()
+
+    async def _between_units(self, work: Callable[[SqliteTx], Awaitable[None]]) -> None:
+        """For whoever has the turn, which ends with the work."""
         group = self._group
         try:
             tx = await self._open_writer()
             if group is not None:  # it has waited for this turn
                 await self._commit(group, tx)
-            if self._beside_a_hub:
-                async with self._nobody_else_writing():
-                    await self._checkpoints.begin_anew()
-                return
-            async with self._checkpoints.alone():
-                await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
+            await work(tx)
         except (*_BROKEN, Unavailable) as error:
             if group is None or group.committed.done():
                 raise

@@ -145,6 +145,21 @@ async def test_more_than_a_batch_goes(alone: Alone) -> None:
     assert entry["details"]["rows"]["entities"] == 130
 
 
+async def test_nothing_of_it_can_be_read_in_the_files_of_a_hub_that_runs(alone: Alone) -> None:
+    admin, folder = await alone.admin(), alone.hub.settings.data_dir
+
+    def holding(text: bytes) -> set[str]:
+        return {file.name for file in folder.rglob("*") if file.is_file() and text in file.read_bytes()}
+
+    program, name = await make_program(admin), new_id("Zenzele")
+    await push(admin, program, *(make_event(data={"name": name}) for _ in range(3)))
+    assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+    if alone.hub.db.dialect == "sqlite":
+        assert holding(name.encode()) == {"hub.sqlite3-wal"}
+    await purge_to_the_end(admin, alone.hub, program)
+    assert holding(name.encode()) == set()
+
+
 async def test_other_jobs_of_the_program_are_stopped_and_forgotten(alone: Alone) -> None:
     admin, hub = await alone.admin(), alone.hub
     program = await archived_program(admin)
@@ -352,7 +367,7 @@ class Crashing(PurgeHandler):
 
     def __init__(self, inner: Hub, at: int | None) -> None:
         """In which step; None for the last one, which frees the id."""
-        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
+        super().__init__(inner.db, inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
         self.left = at
 
     async def step(self, tx: Tx, scope: TenantScope, job: Job, result: int | None) -> Step:
@@ -470,7 +485,7 @@ class Overtaken(PurgeHandler):
     that has been emptied."""
 
     def __init__(self, inner: Hub) -> None:
-        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
+        super().__init__(inner.db, inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
         self._hub = inner
         self.has_written = False
 
@@ -502,7 +517,7 @@ class Asleep(PurgeHandler):
     """Of a process that stands still, before it deletes the files or at the very beginning, until all is over."""
 
     def __init__(self, inner: Hub, meanwhile: Callable[[], Awaitable[None]], *, before_files: bool) -> None:
-        super().__init__(inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
+        super().__init__(inner.db, inner.settings.data_dir, inner.clock, inner.objects, on_changed=inner.auth.forget)
         self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
         self._before_files = before_files
 

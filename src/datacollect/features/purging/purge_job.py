@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from datacollect.db import Tx
+from datacollect.db import Database, Tx
 from datacollect.eventstore.anchors import AnchorsUnwritable, set_aside_anchors
 from datacollect.features.external import service as external
 from datacollect.features.purging import queries
@@ -42,8 +42,15 @@ class PurgeHandler:
     retries = Retries()
 
     def __init__(
-        self, data_dir: Path, clock: Clock, objects: ObjectStore, *, on_changed: Callable[[UserId], None]
+        self,
+        database: Database,
+        data_dir: Path,
+        clock: Clock,
+        objects: ObjectStore,
+        *,
+        on_changed: Callable[[UserId], None],
     ) -> None:
+        self._database = database
         self._data_dir = data_dir
         self._clock = clock
         self._objects = objects
@@ -56,6 +63,7 @@ class PurgeHandler:
         """
         if not Progress.at(job.checkpoint).rows_gone:
             return None
+        await self._database.cut_log()  # which still has the rows as they were
         return await self._objects.delete_folder(
             tenant_folder(scope.tenant_id), before_each=partial(_require_ours, lease)
         )
