@@ -78,7 +78,7 @@ async def filled(admin: AsyncClient) -> str:
         admin,
         program,
         make_event(entity="ana", data=ANA),
-        make_event("create-group", entity="hh", data={"entityName": "household", "name": "HH"}),
+        make_event("create-group", entity="hh", data={"entityName": "household", "name": "HH", "memberIds": "roll 12"}),
         make_event("add-member", entity="hh", data={"members": [{"guid": "ana", "type": "individual"}]}),
         make_event(entity="nobody", data={"name": "N.N.", "zeta": {"deep": [1]}, "members": 4}),
         make_event(entity="gone", data={"name": "Gone", "entityName": "person"}),
@@ -122,7 +122,7 @@ async def test_an_export_as_csv_has_a_table_for_each_form_and_grid(admin: AsyncC
         {"_guid": "ana", "_row": "2", "name": "'-Cy", "_other": '{"pet":1}'},
     ]
     assert [(row["_row"], row["kind"]) for row in tables["person.children.shots.csv"]] == [("1.1", "A"), ("1.2", "B")]
-    assert [row["_members"] for row in tables["household.csv"]] == ["ana"]
+    assert [(row["_members"], row["_other"]) for row in tables["household.csv"]] == [("ana", '{"memberIds":"roll 12"}')]
     assert [(row["_name"], row["zeta"], row["_other"]) for row in tables["without form.csv"]] == [
         ("N.N.", '{"deep":[1]}', '{"members":4}')
     ]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import openpyxl
@@ -19,7 +20,7 @@ from datacollect.kernel.clock import Millis
 @pytest.mark.parametrize(
     "text",
     [
-        "=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "\u00a0=1", '=cmd|" /C calc"!A0', "＝1", "－x",
+        "=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t1", "\r=1", "\n=1", "  =1", "\u00a0=1", '=cmd|" /C calc"!A0', "＝1", "－x",
         "+856 20", "-", "=", "-5-3", "+-5", "-Ana", "- 5",
     ],
 )  # fmt: skip
@@ -34,12 +35,24 @@ def test_numbers_and_words_stay_as_they_are(text: str) -> None:
     assert harmless(text) == text
 
 
-@given(st.text())
+@given(st.text() | st.text("=+@-;\t' a1"))
 def test_no_text_begins_a_formula_and_none_is_lost(text: str) -> None:
+    """Not where a spreadsheet splits it either, which takes another separator than the comma."""
     safe = harmless(text)
-    assert safe.removeprefix("'") == text or safe == text
-    if safe.lstrip()[:1] in tuple("=@"):
-        raise AssertionError(safe)
+    assert safe.replace("'", "") == text.replace("'", "")
+    for cell in re.split("[;\t]", safe):
+        assert cell.lstrip()[:1] not in tuple("=@"), safe
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("Bo;=1+1", "Bo;'=1+1"), ("Bo; =1", "Bo; '=1"), ("Bo\t@x", "Bo\t'@x"), ("1; -2; +3", "1; -2; +3"),
+        ("a;b", "a;b"), ("a; - b", "a; '- b"), ("=1;=2", "'=1;'=2"), ("\t=1", "'\t'=1"),
+    ],
+)  # fmt: skip
+def test_a_formula_behind_a_separator_is_none_either(text: str, safe: str) -> None:
+    assert harmless(text) == safe
 
 
 @pytest.mark.parametrize(

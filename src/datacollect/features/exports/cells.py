@@ -8,6 +8,8 @@ import msgspec
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _CONTROL = ("\t", "\r", "\n")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}([.,][0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+_SPLIT = re.compile(r"([;\t]\s*)(?=([^;\t]*))")
+"""Where a spreadsheet splits a text that is set to another separator than the comma, quoted or not; and the cell behind it."""
 _JOINED = "; "
 
 _encoder = msgspec.json.Encoder()
@@ -57,9 +59,19 @@ def csv_text(value: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """The text, with `'` in front if a spreadsheet might take it for a formula; numbers stay as they are."""
-    if not text or text[0].isalnum():
+    """The text, with `'` in front if a spreadsheet might take it for a formula, and in front of what might be one behind a
+    separator in it; numbers stay as they are."""
+    if not text:
+        return text
+    if ";" in text or "\t" in text:
+        text = _SPLIT.sub(_harmless_behind, text)
+    if text[0].isalnum():
         return text
     if text.startswith(_CONTROL) or (text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text)):
         return f"'{text}"
     return text
+
+
+def _harmless_behind(found: re.Match[str]) -> str:
+    separator, cell = found.groups()
+    return f"{separator}'" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell.rstrip()) else separator

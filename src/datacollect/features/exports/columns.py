@@ -32,6 +32,11 @@ GROUP_KEYS = FORM_KEYS | {"members", "memberIds"}
 """Keys of an entity's data that say what the table itself says: the form, and who belongs to a group. They have no column."""
 
 
+def told_of_group(data: Mapping[str, Any]) -> Collection[str]:
+    """Those that do say so: a form may have asked something else under such a key, which is not lost."""
+    return {key for key in GROUP_KEYS if key in FORM_KEYS or isinstance(data.get(key), list)}
+
+
 class Kind(Enum):
     PLAIN = auto()
     DATE = auto()

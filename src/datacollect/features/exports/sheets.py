@@ -13,7 +13,6 @@ from datacollect.features.entities.walking import Form, Walked
 from datacollect.features.exports.cells import json_of
 from datacollect.features.exports.columns import (
     FORM_KEYS,
-    GROUP_KEYS,
     OTHER,
     Column,
     Kind,
@@ -21,6 +20,7 @@ from datacollect.features.exports.columns import (
     headers,
     rows_of,
     table_of,
+    told_of_group,
 )
 from datacollect.features.exports.model import Header, Order, Tally, What
 from datacollect.features.exports.source import Beyond, Source, asked_for
@@ -108,8 +108,9 @@ class FormSheet(Sheet):
 
     def _row(self, walked: Walked) -> Sequence[Any]:
         entity = walked.entity
-        told = FORM_KEYS if walked.member_ids is None else GROUP_KEYS
-        values, rest = self._table.row(msgspec.json.decode(entity.data), told)
+        data = msgspec.json.decode(entity.data)
+        told = FORM_KEYS if walked.member_ids is None else told_of_group(data)
+        values, rest = self._table.row(data, told)
         members = "; ".join(walked.member_ids) if walked.member_ids else None
         last = format_timestamp(entity.last_updated)
         return [entity.guid, entity.type, entity.name, members, last, *values, json_of(rest) if rest else None]
