@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
+from datacollect.features.entities.errors import EntitlementNotYetValid
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.work import Rules
@@ -104,6 +105,33 @@ def test_a_rejection_is_not_final() -> None:
     )
     assert [one["programId"] for one in data["pendingProgramEnrolments"]] == [7]
     assert [one["rejectionReason"] for one in data["rejectedPrograms"]] == ["age"]
+
+
+def test_asking_again_that_comes_to_nothing_because_of_a_clock_is_kept_as_lost() -> None:
+    """The device has seen the rejection, and says that it asked before it."""
+    asked = ("enrol-in-program", {"programId": 7}, 2)
+    rejected = ("program-enrolment-rejected", {"programId": 7, "crId": "CR1", "rejectedAt": JUNE.format(10)}, 10)
+    states = apply_all([("a", asked), ("r", rejected)])
+    again = Event("b", "p", "enrol-in-program", {"programId": 7}, parse_timestamp(JUNE.format(9)), "agent")
+    changes = apply(states, again, Context(4, NOW), EVERYTHING)
+    assert changes.entities == {}
+    [lost] = changes.lost
+    assert (lost.field, lost.kept, lost.lost) == ("pendingProgramEnrolments", [], {"programId": 7})
+    assert lost.kept_stamp.position == 3, "of the rejection"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("program-enrolment-applied", {"programId": 7, "appliedAt": JUNE.format(10)}, 10),
+        ("program-enrolment-rejected", {"programId": 8, "rejectedAt": JUNE.format(10)}, 10),
+        ("enrol-in-program", {"programId": 7}, 3),
+    ],
+)
+def test_asking_for_what_is_there_or_under_way_loses_nothing(said: Step) -> None:
+    states = apply_all([("s", said)])
+    event = Event("b", "p", "enrol-in-program", {"programId": 7}, parse_timestamp(JUNE.format(9)), "agent")
+    assert apply(states, event, Context(3, NOW), EVERYTHING).lost == []
 
 
 # -- attendance
@@ -260,6 +288,25 @@ def test_a_later_grant_replaces_an_earlier_one_whichever_arrives_first() -> None
     in_order = data_after(less, redeem(3), more)
     assert in_order["entitlements"] == [{"id": "rice", "allocated": 20, "unit": "kg", "redeemed": 3}]
     assert data_after(more, redeem(3), less)["entitlements"] == in_order["entitlements"]
+
+
+def test_a_grant_from_a_clock_that_is_ahead_wins_nothing_by_it() -> None:
+    states = apply_all([("a", grant(2, allocated=1))])
+    for position, (at, arrives, allocated) in enumerate([("2099-01-01", 10, 1000), ("2026-05-12", 12, 10)], 3):
+        data = {"entitlements": [{"id": "rice", "allocated": allocated}]}
+        event = Event(f"g{position}", "p", "grant-entitlement", data, parse_timestamp(f"{at}T12:00:00.000Z"), "agent")
+        arrived = parse_timestamp(JUNE.format(arrives))
+        states.accept(apply(states, event, Context(position, arrived), EVERYTHING))
+    held = states.entities["p"].data
+    assert [item["allocated"] for item in held["entitlements"]] == [10]
+    assert [entry["timestamp"] for entry in held["grantHistory"]][1] == JUNE.format(10)
+
+
+def test_an_entitlement_that_is_not_valid_yet_is_not_redeemed_by_a_clock_that_is_ahead() -> None:
+    states = apply_all([("a", grant(2, validFrom="2026-07-01"))])
+    event = Event("r", "p", *redeem(1)[:2], parse_timestamp("2026-07-02T00:00:00.000Z"), "agent")
+    with pytest.raises(EntitlementNotYetValid):
+        apply(states, event, Context(3, NOW), EVERYTHING)
 
 
 def test_what_a_seed_left_behind_breaks_nothing() -> None:

@@ -34,6 +34,14 @@ def enrol(data: Fields, event: Event) -> Fields:
     return {PENDING: sorted([*_without(program, pending), entry], key=lambda item: str(item.get("enrolledAt")))}
 
 
+def is_rejected_since(data: Fields, event: Event) -> bool:
+    """Whether asking comes to nothing, because the registry has refused an enrolment after the event was made."""
+    program = _program_id(event)
+    if _of(program, items_in(data, PENDING)) or _of(program, items_in(data, ENROLLED)):
+        return False
+    return any(_is_after(item.get("rejectedAt"), event.occurred_at) for item in _of(program, items_in(data, REJECTED)))
+
+
 def apply_enrolment(data: Fields, event: Event) -> Fields:
     """The registry has enrolled the entity."""
     program = _program_id(event)

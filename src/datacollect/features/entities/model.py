@@ -4,6 +4,7 @@ Source: the contract's model, section 4.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -211,6 +212,13 @@ def _doomed_by(work: Work, guid: str) -> list[str]:
 
 def _enrol(work: Work, event: Event) -> None:
     _compute(work, event, enrolment.enrol)
+    held = work.find(event.entity_guid)
+    if held is None or not held.is_live or work.outlived(held.guid):
+        return
+    if enrolment.is_rejected_since(held.data, _bounded(event, work.context)):
+        by = held.stamp_of_field(enrolment.PENDING)
+        kept = held.data.get(enrolment.PENDING)
+        work.changes.lost.append(LostWrite(held.guid, enrolment.PENDING, kept, by, event.data, work.stamp))
 
 
 def _apply_enrolment(work: Work, event: Event) -> None:
@@ -251,9 +259,16 @@ def _compute(work: Work, event: Event, rule: Callable[[Mapping[str, Any], Event]
         lost = (LostWrite(held.guid, name, None, deleted, value, work.stamp) for name, value in event.data.items())
         work.changes.lost += lost
         return
-    fields = rule(held.data, event)
+    fields = rule(held.data, _bounded(event, work.context))
     if fields:
         work.changes.put(set_fields(held, fields, stamp=work.stamp, context=work.context))
+
+
+def _bounded(event: Event, context: Context) -> Event:
+    """The event as made when it arrived, if it is from the future: see `stamp_of`."""
+    if event.occurred_at <= context.recorded_at:
+        return event
+    return replace(event, occurred_at=context.recorded_at)
 
 
 _APPLIERS: Mapping[str, Callable[[Work, Event], None]] = {
