@@ -107,6 +107,22 @@ async def test_an_event_from_the_future_stops_nobody(admin: AsyncClient, program
         assert after["guid"] in [event["guid"] for event in await pull_all(admin, program, since)]
 
 
+@pytest.mark.parametrize("is_sorted_by_time", [False, True])
+async def test_who_was_registered_by_a_clock_that_was_ahead_is_there_for_what_was_done_since(
+    admin: AsyncClient, program: str, is_sorted_by_time: bool
+) -> None:
+    """The push was refused for ever, and the device stopped: the group came behind what was said of it."""
+    ahead, since, group, member = "2999-01-01T00:00:00.000Z", "2025-01-15T00:00:00.000Z", new_id("g"), new_id("m")
+    told = [
+        make_event("create-group", entity=group, data={"name": "G"}, timestamp=ahead),
+        make_event("add-member", entity=group, data={"members": [{"guid": member, "name": "Leo"}]}, timestamp=since),
+    ]
+    answer = await push(admin, program, *sorted(told, key=lambda one: one["timestamp"]) if is_sorted_by_time else told)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    members = await admin.get(f"/api/entities/{group}/members", params={"configId": program})
+    assert [one["guid"] for one in members.json()] == [member]
+
+
 @pytest.mark.parametrize(
     "since",
     ["now", "infinity", "2025-13-01T00:00:00Z", "2025-01-01T00:00:00+02:00", "|x", "2025-01-01T00:00:00Z|", "0"],

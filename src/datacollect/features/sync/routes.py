@@ -227,7 +227,7 @@ async def push_events(
 async def _pushed(hub: Hub, scope: TenantScope, tenant: Tenant, pushed: Push, device_id: str | None) -> PushResult:
     """Store a push, without the events that an operator has discarded when one of them is what stands in its way."""
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, pushed)
-    prepared = await service.prepare(hub.log, pushed)
+    prepared = await service.prepare(hub.log, pushed, now=hub.clock.now())
     if scope.reach.is_bounded or mismatches or not hub.together.is_small(prepared.weight):
         return await _pushed_alone(hub, scope, tenant, prepared, mismatches, device_id)
     async with hub.together.turn(tenant, prepared.share(scope, device_id), weight=prepared.weight) as kept:
@@ -261,7 +261,7 @@ async def _pushed_alone(
             if discarded.issuperset(given_up):
                 raise
             discarded |= frozenset(given_up)
-            prepared = await service.prepare(hub.log, pushed, discarded=discarded)
+            prepared = await service.prepare(hub.log, pushed, now=now, discarded=discarded)
 
 
 async def _file(hub: Hub, scope: TenantScope, tenant: Tenant, sync_scope: SyncScope) -> None:

@@ -36,6 +36,8 @@ from datacollect.kernel.tenancy import FormValidation, Tenant
 
 _USUAL_BYTES = 4096
 """Of an event at most."""
+_REGISTERING = frozenset({"create-individual", "create-group"})
+"""Events that need none before them."""
 
 Mismatches = Mapping[int, Sequence[Mismatch]]
 """By index in the array as sent; only of events that have any."""
@@ -105,14 +107,23 @@ class Prepared:
         return max(len(self.events), sum(len(one.canonical) for one in self.hashed) // _USUAL_BYTES)
 
 
-async def prepare(log: EventLog, pushed: Push, *, discarded: Collection[int] = ()) -> Prepared:
+async def prepare(log: EventLog, pushed: Push, *, now: Millis, discarded: Collection[int] = ()) -> Prepared:
     """To be asked before the log's turn, likewise. The `discarded` events, by index, are left out and count as
-    applied, with a warning."""
+    applied, with a warning.
+
+    Whoever was registered by a clock that was ahead, and is spoken of since it was set right, comes before that.
+    """
     kept = [index for index in range(len(pushed.events)) if index not in discarded]
     order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
+    if order and pushed.events[order[-1]].occurred_at > now:
+        order.sort(key=lambda index: not _is_registered_ahead(pushed.events[index], now))
     events = [pushed.events[index] for index in order]
     left_out = sorted(discarded)
     return Prepared(pushed, order, events, await log.hash_ahead(events), left_out)
+
+
+def _is_registered_ahead(event: Event, now: Millis) -> bool:
+    return event.occurred_at > now and event.type in _REGISTERING
 
 
 async def push(

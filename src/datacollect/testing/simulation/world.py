@@ -347,7 +347,7 @@ class _CoreWire:
             projections = await preload(world.view, core.projections, scope, world.tenant, pushed.events)
             await gate.at(Point.LOADED)
         log = core.log(WatchedStore(core.store, gate), projections)
-        prepared = await service.prepare(log, pushed)
+        prepared = await service.prepare(log, pushed, now=world.clock.now())
         async with world.database.in_turn(scope, events=prepared.weight) as tx:
             device = self._participant.name
             result = await service.push(tx, log, scope, world.tenant, prepared, mismatches={}, device_id=device)
