@@ -146,6 +146,27 @@ async def test_a_refusal_is_final(
     assert (await api(system, context, sleeps).call("GET", "/", what="x", accept=(status,))).status == status
 
 
+@pytest.mark.parametrize("status", [402, 404, 405, 406, 410, 415, 428, 431, 451])
+async def test_a_refusal_that_is_not_about_the_record_may_pass(
+    system: RemoteSystem, context: Context, sleeps: Sleeps, status: int
+) -> None:
+    """A gateway during a deployment, a closed workflow, a quota that is spent."""
+    system.faults.add(Instead(status), times=None)
+    with pytest.raises(CallFailed) as raised:
+        await api(system, context, sleeps).call("POST", "/things", what="make a thing", json={})
+    assert (raised.value.retryable, raised.value.may_have_arrived, system.asked) == (True, False, 1)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_what_a_call_has_named_and_is_not_there_is_about_the_record(
+    system: RemoteSystem, context: Context, sleeps: Sleeps, status: int
+) -> None:
+    system.faults.add(Instead(status))
+    with pytest.raises(CallFailed) as raised:
+        await api(system, context, sleeps).call("PATCH", "/things/1", what="change a thing", json={})
+    assert not raised.value.retryable
+
+
 async def test_a_failure_names_fields_and_quotes_nothing(
     system: RemoteSystem, context: Context, sleeps: Sleeps
 ) -> None:
@@ -299,6 +320,22 @@ async def test_a_system_that_goes_away_is_left_alone_and_what_arrived_is_not_for
     assert isinstance(untried, Failed)
     assert untried.failure.retryable
     assert not untried.is_uncertain
+
+
+@pytest.mark.parametrize("status", [402, 404, 405])
+async def test_a_system_that_refuses_for_no_reason_of_the_records_is_away(
+    system: RemoteSystem, context: Context, sleeps: Sleeps, status: int
+) -> None:
+    system.faults.add(Instead(status), times=None)
+    there = api(system, context, sleeps)
+
+    async def push_one(record: Outgoing) -> Outcome:
+        await there.call("POST", "/people", what="create a person", json={})
+        return pushed()
+
+    with pytest.raises(AdapterError) as raised:
+        await run(50, push_one, at_once=1)
+    assert (raised.value.failure.retryable, system.asked) == (True, 5)
 
 
 @pytest.mark.parametrize("kind", [CallKind.AUTH, CallKind.THROTTLED, CallKind.REFUSED])

@@ -173,7 +173,9 @@ async def test_a_workflow_that_refuses_everything_is_not_asked_for_each_record(
     [
         (Instead(401), True, 1),
         (Instead(403), True, 1),
-        (Instead(404), False, 1),
+        (Instead(404), True, 1),
+        (Instead(402), True, 1),
+        (Instead(405), True, 1),
         (Instead(302, None, {"Location": "http://127.0.0.1:1/"}), False, 1),
         (DropBefore(), True, 9),
         (Instead(503), True, 3),

@@ -129,6 +129,18 @@ async def test_a_sign_in_that_fails_says_how_and_quotes_nothing(
     assert await credentials.token()
 
 
+@pytest.mark.parametrize("status", [404, 405, 410, 422])
+async def test_a_sign_in_that_is_not_there_says_nothing_of_a_record(
+    credentials: ClientCredentials, system: RemoteSystem, status: int
+) -> None:
+    """Who reads "not found" of a record takes it for gone."""
+    system.faults.add(Instead(status))
+    with pytest.raises(CallFailed) as raised:
+        await credentials.token()
+    assert raised.value.kind is not CallKind.NOT_FOUND
+    assert raised.value.retryable
+
+
 async def test_scopes_are_kept(credentials: ClientCredentials, issuer: Issuer) -> None:
     issuer.answer = {"scope": "individual:read group:read"}
     await credentials.token()

@@ -4,6 +4,10 @@ What is tried again depends on what went wrong. "Too many" and "unavailable" (42
 is made again, after as long as `Retry-After` says. Broken connections, late answers and other 5xx leave open whether it was
 done: only calls that may be repeated are. All other answers are final, save one: after a 401 there is a new sign-in, and
 one more try.
+
+Few answers say anything about a record: 400, 409, 412, 413 and 422, and 404 and 410 unless something was to be made. All
+other 4xx are about the system: a gateway during a deployment, a closed workflow, a quota that is spent. They are not tried
+again at once, and the record may well arrive another time.
 """
 
 import asyncio
@@ -64,6 +68,7 @@ _BY_STATUS = {
     425: CallKind.THROTTLED,
     429: CallKind.THROTTLED,
 }
+_ABOUT_WHAT_WAS_SENT = (400, 413, 422)
 
 
 class CallFailed(Exception):
@@ -83,7 +88,8 @@ class CallFailed(Exception):
         self.status = status
         self.retry_after_seconds = retry_after_seconds
         self.is_passing = False
-        """Of an address that is refused: whether that is for now only, since nobody could be asked for the name."""
+        """Of an address that is refused: whether that is for now only, since nobody could be asked for the name. Of an
+        answer: whether it says nothing about the record, and is taken to be for now only."""
         self.fields = tuple(fields)
         """Names of members that were not accepted, if the other system said so."""
         super().__init__(self.message)
@@ -256,7 +262,7 @@ class JsonApi:
         )
         if answer.status not in one.accept:
             if answer.status >= 400:
-                raise refusal(answer, one.what)
+                raise refusal(answer, one.what, makes=one.method == "POST")
             if answer.status >= 300:  # a redirect to nowhere, say: nothing that says that it was done
                 raise CallFailed(CallKind.UNREADABLE, one.what, status=answer.status)
         return Reply(answer.status, answer.headers, _document(answer, one.what))
@@ -309,16 +315,19 @@ async def send(
         raise CallFailed(CallKind.UNREACHABLE, what) from None
 
 
-def refusal(answer: Answer, what: str) -> CallFailed:
-    """What an answer from 400 on means."""
+def refusal(answer: Answer, what: str, *, makes: bool = False) -> CallFailed:
+    """What an answer from 400 on means. `makes` says that something was to be made: what is not there is then no record."""
     kind = _BY_STATUS.get(answer.status, CallKind.UNAVAILABLE if answer.status >= 500 else CallKind.REJECTED)
-    return CallFailed(
+    is_about_content = kind is CallKind.REJECTED and answer.status in _ABOUT_WHAT_WAS_SENT
+    failed = CallFailed(
         kind,
         what,
         status=answer.status,
         retry_after_seconds=_retry_after(answer.headers.get("retry-after", "")),
-        fields=_named_fields(answer) if kind is CallKind.REJECTED else (),
+        fields=_named_fields(answer) if is_about_content else (),
     )
+    failed.is_passing = (kind is CallKind.REJECTED and not is_about_content) or (kind is CallKind.NOT_FOUND and makes)
+    return failed
 
 
 def _document(answer: Answer, what: str) -> Any:

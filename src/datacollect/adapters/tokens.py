@@ -83,7 +83,10 @@ class ClientCredentials:
         if answer.status in (400, 401, 403):  # RFC 6749 answers wrong credentials with any of them
             raise CallFailed(CallKind.AUTH, _WHAT, status=answer.status)
         if answer.status >= 400:
-            raise refusal(answer, _WHAT)
+            refused = refusal(answer, _WHAT)
+            if not refused.retryable:  # no record is named here: none is to be taken for refused, or for gone
+                refused.kind, refused.is_passing = CallKind.REJECTED, True
+            raise refused
         return self._keep(_granted(answer.body), self._clock.now())
 
     def _keep(self, granted: Mapping[str, Any], now: Millis) -> str:

@@ -8,7 +8,7 @@ from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.testing.mock_registry import MockRegistry
-from datacollect.testing.remote import DropAfter, RemoteSystem
+from datacollect.testing.remote import DropAfter, Instead, RemoteSystem
 from tests.factories import make_event, make_program
 from tests.features.external.exchanging import Exchange, counts
 
@@ -197,3 +197,16 @@ async def test_a_household_of_a_village_stays_in_it_where_the_registry_knows_no_
         assert (await exchange.run())["status"] == "success"
         assert sorted((await exchange.entity("vi-pak"))["memberIds"]) == ["hh-tran", "in-lan"]
     assert sorted(one["name"] for one in registry.groups()) == ["Pak", "Tran"]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_hour_in_which_a_gateway_refuses_everything_gives_nobody_up(
+    exchange: Exchange, registry: MockRegistry, system: RemoteSystem, status: int
+) -> None:
+    for number in range(12):
+        await exchange.save(f"in-{number}", name=f"Ana {number}")
+    system.faults.add(Instead(status), times=None, matches=lambda request: request.path.startswith("/v1/persons"))
+    assert (await exchange.run())["status"] == "failed"
+    system.faults.clear()
+    assert counts(await exchange.run()) == (12, 0, 0, 0)
+    assert len(registry.persons()) == 12

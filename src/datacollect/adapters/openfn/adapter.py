@@ -78,7 +78,7 @@ class OpenFnAdapter:
 
     def _not_taken(self, records: Sequence[Outgoing], failed: CallFailed) -> list[Outcome]:
         self._broken_in_a_row = self._broken_in_a_row + 1 if failed.kind in _BREAKS else 0
-        if failed.is_systemic or failed.kind in _STOPS or self._broken_in_a_row >= ENOUGH_FAILED:
+        if failed.is_systemic or failed.is_passing or failed.kind in _STOPS or self._broken_in_a_row >= ENOUGH_FAILED:
             raise failed.error("PUSH_BATCH_FAILED")
         return [
             Failed(
