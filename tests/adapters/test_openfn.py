@@ -148,7 +148,7 @@ async def test_a_batch_on_which_the_workflow_breaks_fails_whole_and_the_next_one
     assert failed.failure.guid == "p-2" and "Ada" not in failed.failure.message and "500" in failed.failure.message
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 409, 412, 413, 422])
 async def test_a_record_that_is_refused_keeps_few_others_back(
     workflow: OpenFnWorkflow, context: Context, status: int
 ) -> None:
@@ -158,6 +158,23 @@ async def test_a_record_that_is_refused_keeps_few_others_back(
     failed = outcomes[37]
     assert isinstance(failed, Failed) and not failed.failure.retryable and not failed.is_uncertain
     assert len(workflow.records) == 99
+
+
+async def test_only_records_that_were_refused_alone_are_given_up(workflow: OpenFnWorkflow, context: Context) -> None:
+    """More bad ones than calls to find them in: the others are looked for by the next runs."""
+    bad = {f"p-{number}" for number in range(7, 100, 20)}
+    workflow.faults.add(
+        Instead(422),
+        times=None,
+        matches=lambda request: any(f'"{guid}"'.encode() in request.body for guid in bad),
+    )
+    left, given_up = people(100), set[str]()
+    for _ in range(4):
+        outcomes = await adapter_of(context, workflow).push(left)
+        failed = [(record, one.failure) for record, one in zip(left, outcomes, strict=True) if isinstance(one, Failed)]
+        given_up |= {record.guid for record, failure in failed if not failure.retryable}
+        left = [record for record, failure in failed if failure.retryable]
+    assert (given_up, left, len(workflow.records)) == (bad, [], 95)
 
 
 async def test_a_workflow_that_refuses_everything_is_not_asked_for_each_record(

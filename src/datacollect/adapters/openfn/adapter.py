@@ -1,6 +1,7 @@
 """Speaks to an OpenFn workflow: batches of records to its webhook, changes from the same address."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from datacollect.adapters.calling import CallFailed, CallKind, Retrying
 from datacollect.adapters.errors import Failure
@@ -22,7 +23,7 @@ ENOUGH_FAILED = 3
 CHECK_SECONDS = 10
 RETRYING = Retrying()
 
-_REFUSES_CONTENT = (400, 413, 422)
+_REFUSES_CONTENT = (400, 409, 412, 413, 422)
 _HAS_FORGOTTEN = (400, 404, 410)
 """What a server says to a cursor that it does not know any more."""
 _STOPS = frozenset({CallKind.NOT_FOUND, CallKind.FORBIDDEN, CallKind.UNREADABLE})
@@ -80,9 +81,13 @@ class OpenFnAdapter:
         self._broken_in_a_row = self._broken_in_a_row + 1 if failed.kind in _BREAKS else 0
         if failed.is_systemic or failed.is_passing or failed.kind in _STOPS or self._broken_in_a_row >= ENOUGH_FAILED:
             raise failed.error("PUSH_BATCH_FAILED")
+        # Only of one that was refused alone is it known that it is to blame: the next run goes on looking for the others.
+        is_shared = failed.status in _REFUSES_CONTENT and len(records) > 1
         return [
             Failed(
-                failure=failed.failure("PUSH_BATCH_FAILED", record.guid),
+                failure=replace(
+                    failed.failure("PUSH_BATCH_FAILED", record.guid), retryable=failed.retryable or is_shared
+                ),
                 is_uncertain=failed.may_have_arrived or record.is_uncertain,
             )
             for record in records
