@@ -18,7 +18,7 @@ from datacollect.outgoing import (
     UpstreamUnreadable,
     UrlRefused,
 )
-from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Names, Upstream, Upstreams, answer, ok
+from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Names, Reply, Upstream, Upstreams, answer, ok
 
 
 def head(request: bytes) -> dict[str, str]:
@@ -298,6 +298,45 @@ async def test_connections_to_a_system_that_does_not_answer_are_given_back(
     failed = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(one) for one in failed} == {UpstreamTooSlow}
     assert (await outgoing.request("GET", quick.url())).status == 200
+
+
+def with_more(first: bytes, more: bytes = b"") -> Reply:
+    """Answers with `first`, and once more with `more` (the same, unless given)."""
+
+    async def write(served: Upstream, writer: asyncio.StreamWriter, request: bytes) -> None:
+        await ok(first)(served, writer, request)
+        await ok(more or first)(served, writer, request)
+
+    return write
+
+
+LAID_OUT = len(b"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [5, 16_384 - LAID_OUT, 32_768 - LAID_OUT, 100_000])
+async def test_an_answer_that_is_given_twice_is_not_read_as_that_to_the_next_request(
+    outgoing: GuardedClient, upstream: Upstreams, size: int
+) -> None:
+    served = await upstream(with_more(b"a" * size, b"A" * size), ok(b"b"))
+    for body in (b"a" * size, b"b", b"b"):
+        assert (await outgoing.request("GET", served.url())).body == body
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_a_body_where_none_belongs_is_not_read_as_an_answer(
+    outgoing: GuardedClient, upstream: Upstreams, status: str
+) -> None:
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"
+    served = await upstream(answer(status, body), ok(b"b"))
+    assert (await outgoing.request("DELETE", served.url())).body == b""
+    assert (await outgoing.request("GET", served.url())).body == b"b"
+
+
+async def test_a_connection_is_used_again_after_a_short_answer(outgoing: GuardedClient, upstream: Upstreams) -> None:
+    served = await upstream(ok(b"a" * 16_000))
+    for _ in range(3):
+        await outgoing.request("POST", served.url(), json={})
+    assert served.connections == 1
 
 
 # Failures.

@@ -1,5 +1,6 @@
 """Connections go to an address, but certificates are checked for the name."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from datacollect.outgoing import GuardedClient, InternalUrl, UpstreamRedirected, UpstreamTooSlow, UpstreamUnavailable
 from tests.certificates import Authority, make_authority
-from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Monotonic, Names, Upstreams, redirect
+from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Monotonic, Names, Upstream, Upstreams, ok, redirect
 
 UNTRUSTED = "The other system's certificate is not valid for its name, or not trusted."
 
@@ -48,6 +49,20 @@ async def test_a_connection_with_tls_is_given_up_after_a_minute_too(
     names.answers["registry.example"] = [[INSIDE]]
     with pytest.raises(InternalUrl):
         await trusting.request("GET", served.url(host="registry.example"))
+
+
+async def test_an_answer_that_is_given_twice_is_not_read_as_that_to_the_next_request(
+    trusting: GuardedClient, authority: Authority, upstream: Upstreams
+) -> None:
+    async def twice(served: Upstream, writer: asyncio.StreamWriter, request: bytes) -> None:
+        # Two records of TLS, which come in together.
+        await ok(b"a")(served, writer, request)
+        await ok(b"a")(served, writer, request)
+
+    served = await upstream(twice, ok(b"b"), tls=authority.server("registry.example"))
+    for body in (b"a", b"b", b"b"):
+        assert (await trusting.request("GET", served.url(host="registry.example"))).body == body
+    assert served.connections == 2
 
 
 async def test_a_certificate_of_another_name_is_refused(

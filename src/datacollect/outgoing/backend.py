@@ -1,6 +1,7 @@
 """The network layer of the HTTP client: names are looked up once, and connections go to addresses that were checked."""
 
 import asyncio
+import math
 import socket
 import ssl
 import time
@@ -21,6 +22,10 @@ CONNECT_SECONDS = 5.0
 MAX_ATTEMPTS = 4
 READ_BYTES = 16 * 1024
 """At once: what is there is parsed in one go, and nobody else has a turn meanwhile."""
+
+REUSED_BYTES = READ_BYTES
+"""Read for one answer: after longer ones a connection is not used again. Pieces of this size may end where the answer does,
+with more of them waiting in the layers below, where nobody sees it."""
 
 MAX_AGE_SECONDS = 60.0
 """How long a connection is used for further requests, and so how long a changed name goes unnoticed."""
@@ -94,18 +99,28 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class AgingStream(httpcore2.AsyncNetworkStream):
-    """A connection that the pool takes for closed by the other side once it is old enough."""
+    """A connection that the pool takes for closed by the other side once it is old enough, or holds what nobody asked for:
+    that would be read as the answer to the next request, whoever sends it."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream, use_until: float, monotonic: Callable[[], float]) -> None:
         self._stream = stream
         self._use_until = use_until
         self._monotonic = monotonic
+        self._read_bytes = 0
+        """Since something was sent last."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(min(max_bytes, READ_BYTES), timeout)
+        taken = await self._stream.read(min(max_bytes, READ_BYTES), timeout)
+        self._read_bytes += len(taken)
+        return taken
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self._read_bytes = 0
         await self._stream.write(buffer, timeout)
+
+    def retire(self) -> None:
+        """Not used for another request."""
+        self._use_until = -math.inf
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -127,9 +142,25 @@ class AgingStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         # The pool asks this of an idle connection before each use: readable means that the other side has hung up.
-        if info == "is_readable" and self._monotonic() > self._use_until:
-            return True
+        if info == "is_readable":
+            if self._read_bytes >= REUSED_BYTES or self._holds_more():
+                self.retire()
+            if self._monotonic() > self._use_until:
+                return True
         return self._stream.get_extra_info(info)
+
+    def _holds_more(self) -> bool:
+        """Whether TLS has taken in more than was read: the socket does not tell of that."""
+        tls = self._stream.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            tls.read(1)
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            return True
+        return True
 
 
 def _alternating(addresses: Sequence[IpAddress]) -> Sequence[IpAddress]:

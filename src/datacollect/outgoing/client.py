@@ -159,6 +159,7 @@ class GuardedClient:
             try:
                 return await _read(response, call.method, max_bytes)
             finally:
+                _retire_if_more_came(response)
                 await response.aclose()
         except httpcore2.LocalProtocolError:
             raise UrlRefused("A header to be sent contains characters that HTTP does not allow") from None
@@ -221,6 +222,15 @@ async def _read(response: httpcore2.Response, method: str, max_bytes: int) -> An
         raise UpstreamTooLarge
     async with aclosing(response.aiter_stream()) as chunks:
         return Answer(response.status, headers, await bodies.read_body(chunks, headers, max_bytes))
+
+
+def _retire_if_more_came(response: httpcore2.Response) -> None:
+    """Bytes behind the answer would be read as the answer to the next request on that connection."""
+    stream: Any = response.stream
+    # The library keeps the parser to itself, with what it has taken in beyond the answer.
+    taken, _ = stream._stream._connection._h11_state.trailing_data
+    if taken:
+        response.extensions["network_stream"].retire()
 
 
 def _redirected(call: _Call, answer: Answer, rules: Rules) -> _Call:

@@ -113,6 +113,13 @@ async def test_a_create_that_breaks_off_is_not_repeated_but_looked_for(make: Mak
     assert [str(one["id"]) for one in odoo.partners()] == [link.external_id]
 
 
+async def test_the_answer_to_another_request_says_nothing_about_this_one(make: Make, odoo: FakeOdoo) -> None:
+    odoo.faults.add(Instead(200, {"jsonrpc": "2.0", "id": 1, "result": [4711]}), matches=calls("create"))
+    [outcome] = await make().push([person(LAN)])
+    assert isinstance(outcome, Failed)
+    assert outcome.is_uncertain and outcome.link is None
+
+
 async def test_a_lost_answer_and_a_lost_hub_make_no_second_twin(make: Make, odoo: FakeOdoo) -> None:
     odoo.faults.add(DropAfter(), matches=calls("create"))
     odoo.faults.add(DropBefore(), matches=calls("search_read"), times=None)
