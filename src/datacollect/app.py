@@ -138,6 +138,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         finally:
             await hub.others.aclose()
             await hub.outgoing.aclose()
+            await hub.urgent.aclose()
             await hub.objects.aclose()
             await hub.anchorer.finish()
             hub.duplicates.stop()

@@ -105,7 +105,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     auth = TokenAuthenticator(database, tokens, clock)
     peppers = Peppers(settings.otp_peppers)
     tenants = CachedTenantDirectory(database, clock)
-    outgoing = GuardedClient(outgoing_rules(settings))
+    outgoing, urgent = GuardedClient(outgoing_rules(settings)), GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
     contents = Contents(database, objects, clock)
     quota = settings.attachment_quota * 1024 * 1024
@@ -113,7 +113,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)
-    couriers = open_couriers(settings, outgoing, clock)
+    couriers = open_couriers(settings, urgent, clock)
     outbox = Outbox(settings.seals, per_day=settings.messages_per_day, channels=couriers.kinds)
     staff = {one.name: one.to_provider() for one in settings.staff_providers}
     return Hub(
@@ -135,7 +135,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         citizens=CitizenGate(database, tenants, tokens, peppers, clock),
         own_forms=CachedOwnForms(database),
         throttle=Throttle(clock, at_once=HASHING_THREADS, others=working),
-        providers=ProviderGate(database, tenants, GuardedFetcher(outgoing), clock, staff=staff),
+        providers=ProviderGate(database, tenants, GuardedFetcher(urgent), clock, staff=staff),
         devices=DeviceRegistry(database, clock),
         duplicates=watcher,
         quarantine=QuarantineKeeper(database),
@@ -144,6 +144,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
+        urgent=urgent,
         others=OtherSystems(connections, clock),
         registries=RegistryReader(outgoing, clock),
         jobs=_worker(

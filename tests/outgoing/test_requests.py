@@ -18,7 +18,19 @@ from datacollect.outgoing import (
     UpstreamUnreadable,
     UrlRefused,
 )
-from tests.outgoing.conftest import INSIDE, OUTSIDE, RULES, Names, Reply, Upstream, Upstreams, answer, ok
+from datacollect.outgoing.client import Method
+from tests.outgoing.conftest import (
+    INSIDE,
+    OUTSIDE,
+    RULES,
+    Names,
+    Reply,
+    Upstream,
+    Upstreams,
+    answer,
+    ok,
+    redirect,
+)
 
 
 def head(request: bytes) -> dict[str, str]:
@@ -275,11 +287,13 @@ async def test_the_deadline_counts_from_the_look_up_of_the_name() -> None:
     await client.aclose()
 
 
-async def test_at_most_twenty_connections_are_open_at_once(outgoing: GuardedClient, upstream: Upstreams) -> None:
+async def test_at_most_eight_connections_to_one_system_are_open_at_once(
+    outgoing: GuardedClient, upstream: Upstreams
+) -> None:
     crowded = asyncio.Event()
 
     async def hold(served: Upstream, writer: asyncio.StreamWriter, request: bytes) -> None:
-        if len(served.requests) >= 20:
+        if len(served.requests) >= 8:
             crowded.set()
         await crowded.wait()
         await ok()(served, writer, request)
@@ -287,7 +301,41 @@ async def test_at_most_twenty_connections_are_open_at_once(outgoing: GuardedClie
     served = await upstream(hold)
     answers = await asyncio.gather(*(outgoing.request("GET", served.url()) for _ in range(40)))
     assert {one.status for one in answers} == {200}
-    assert served.most_open == 20
+    assert served.most_open == 8
+
+
+async def test_a_system_that_does_not_answer_keeps_nobody_from_another_one(
+    outgoing: GuardedClient, upstream: Upstreams
+) -> None:
+    crowded = asyncio.Event()
+
+    async def hold(served: Upstream, writer: asyncio.StreamWriter, request: bytes) -> None:
+        if len(served.requests) >= 8:
+            crowded.set()
+        await silent(served, writer, request)
+
+    slow, quick = await upstream(hold), await upstream()
+    calls = [asyncio.create_task(outgoing.request("POST", slow.url(), timeout_seconds=20)) for _ in range(50)]
+    await crowded.wait()
+    assert (await outgoing.request("GET", quick.url())).status == 200
+    with pytest.raises(UpstreamTooSlow) as waited:
+        await outgoing.request("POST", slow.url(), timeout_seconds=0.1)
+    assert waited.value.nothing_sent
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(slow.requests) == 8
+
+
+@pytest.mark.parametrize(("method", "follow"), [("POST", 0), ("GET", 1)])
+async def test_what_was_sent_may_have_been_done_when_the_answer_is_late(
+    outgoing: GuardedClient, upstream: Upstreams, method: Method, follow: int
+) -> None:
+    silent_one = await upstream(silent)
+    served = await upstream(redirect(silent_one.url()) if follow else silent)
+    with pytest.raises(UpstreamTooSlow) as late:
+        await outgoing.request(method, served.url(), timeout_seconds=0.2, follow=follow)
+    assert not late.value.nothing_sent
 
 
 async def test_connections_to_a_system_that_does_not_answer_are_given_back(

@@ -58,6 +58,7 @@ def with_hub(work: Callable[[Hub], Awaitable[_T]]) -> _T:
             hub.duplicates.stop()
             await hub.duplicates.tell()
             await hub.outgoing.aclose()
+            await hub.urgent.aclose()
             await hub.objects.aclose()
             await hub.anchorer.finish()
             await hub.db.close()

@@ -326,6 +326,8 @@ class Hub:
     marks: Mapping[str, EntityMark]
     """By the name of the parameter that lists filter by."""
     outgoing: GuardedClient
+    urgent: GuardedClient
+    """With connections of its own, for what somebody waits for: other systems' sign-ins, and messages."""
     registries: Registries
     others: OtherSystems
     jobs: Worker

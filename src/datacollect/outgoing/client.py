@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import anyio
 import httpcore2
@@ -34,7 +35,11 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 MAX_BYTES = 5_000_000
 TIMEOUT_SECONDS = 30.0
-MAX_CONNECTIONS = 20
+MAX_PER_ORIGIN = 8
+"""Connections at once; later calls to that system wait. Whoever waits long for one system keeps nobody from another."""
+MAX_CONNECTIONS = 200
+"""More than all jobs of a process ask for at once, as the settings are by themselves."""
+MAX_IDLE = 20
 USER_AGENT = "datacollect-hub"
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -81,8 +86,21 @@ class _Call:
     content: bytes | None
 
 
+class _Progress:
+    """How far a request has come, with all its hops."""
+
+    def __init__(self) -> None:
+        self.is_sent = False
+        """Whether anything has gone out."""
+
+    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
+        """Told by the library of all that it does."""
+        if event == "http11.send_request_headers.started":
+            self.is_sent = True
+
+
 class GuardedClient:
-    """Calls other systems at addresses it has judged, within limits of size and time. One per process.
+    """Calls other systems at addresses it has judged, within limits of size and time. Has its own connections.
 
     Uses no proxy, no cookies and no credentials but those given with a request.
     """
@@ -100,6 +118,8 @@ class GuardedClient:
         self._backend = CheckedBackend(self._rules, resolver, monotonic=monotonic)
         self._tls = tls
         self._pool: httpcore2.AsyncConnectionPool | None = None
+        self._turns: WeakValueDictionary[tuple[str, str, int], asyncio.Semaphore] = WeakValueDictionary()
+        """By origin, as long as somebody calls it."""
 
     async def request(
         self,
@@ -137,15 +157,19 @@ class GuardedClient:
             await self._pool.aclose()
 
     async def _in_time(self, call: _Call, seconds: float, max_bytes: int, follow: int) -> Answer:
+        progress = _Progress()
         try:
             async with asyncio.timeout(seconds):
-                return await self._follow(call, max_bytes, follow)
+                return await self._follow(call, max_bytes, follow, progress)
         except TimeoutError:
-            raise UpstreamTooSlow from None
+            slow = UpstreamTooSlow()
+            slow.nothing_sent = not progress.is_sent
+            raise slow from None
 
-    async def _follow(self, call: _Call, max_bytes: int, follow: int) -> Answer:
+    async def _follow(self, call: _Call, max_bytes: int, follow: int, progress: _Progress) -> Answer:
         while True:
-            answer = await self._send(call, max_bytes)
+            async with self._turns.setdefault(call.target.origin, asyncio.Semaphore(MAX_PER_ORIGIN)):
+                answer = await self._send(call, max_bytes, progress)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             if follow <= 0:
@@ -153,9 +177,9 @@ class GuardedClient:
             follow -= 1
             call = _redirected(call, answer, self._rules)
 
-    async def _send(self, call: _Call, max_bytes: int) -> Answer:
+    async def _send(self, call: _Call, max_bytes: int, progress: _Progress) -> Answer:
         try:
-            response = await self._opened().handle_async_request(_on_the_wire(call))
+            response = await self._opened().handle_async_request(_on_the_wire(call, progress))
             try:
                 return await _read(response, call.method, max_bytes)
             finally:
@@ -175,7 +199,7 @@ class GuardedClient:
             self._pool = httpcore2.AsyncConnectionPool(
                 ssl_context=self._tls or httpcore2.default_ssl_context(),
                 max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
+                max_keepalive_connections=MAX_IDLE,
                 keepalive_expiry=MAX_AGE_SECONDS,
                 network_backend=self._backend,
             )
@@ -198,7 +222,7 @@ def _content(content: bytes | None, json: Any) -> bytes | None:
     return msgspec.json.encode(json) if content is None and json is not None else content
 
 
-def _on_the_wire(call: _Call) -> httpcore2.Request:
+def _on_the_wire(call: _Call, progress: _Progress) -> httpcore2.Request:
     target = call.target
     headers = {"host": target.authority, **call.headers, "accept-encoding": bodies.ACCEPTED}
     if call.content is not None or call.method in ("POST", "PUT", "PATCH"):
@@ -208,7 +232,8 @@ def _on_the_wire(call: _Call) -> httpcore2.Request:
     except UnicodeEncodeError:
         raise httpcore2.LocalProtocolError from None
     url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-    return httpcore2.Request(call.method, url, headers=encoded, content=call.content or b"")
+    told = {"trace": progress.trace}
+    return httpcore2.Request(call.method, url, headers=encoded, content=call.content or b"", extensions=told)
 
 
 async def _read(response: httpcore2.Response, method: str, max_bytes: int) -> Answer:

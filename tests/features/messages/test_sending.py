@@ -280,7 +280,7 @@ async def test_a_mistake_of_ours_is_told_without_what_it_was_about(
         raise ValueError(f"{PHONE} {CODE}")
 
     # Nothing of ours raises this; what a library may do one day is what this is about.
-    monkeypatch.setattr(post.hub.outgoing, "request", breaks)
+    monkeypatch.setattr(post.hub.urgent, "request", breaks)
     message_id = await box.put()
     await post.deliver()
     message, _ = await box.look(message_id)
