@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 from datacollect.testing.odoo_model import (
@@ -56,7 +57,8 @@ class FakeOdoo(RemoteSystem):
         self.database = database
         self.now = now
         """The time of each call. Odoo's `write_date` is that of the transaction."""
-        self.registry = Registry(_models(), lambda: self.now())
+        self.registry = Registry(_models(), self._begin)
+        self._began = datetime.now(UTC)
         self.calls: Counter[str] = Counter()
         """How often each method was called: `calls["res.partner.create"]`, `calls["authenticate"]`."""
         self._users: dict[str, _User] = {}
@@ -107,6 +109,10 @@ class FakeOdoo(RemoteSystem):
     def _transaction(self) -> Transaction:
         return self.registry.transaction()
 
+    def _begin(self) -> datetime:
+        self._began = self.now()
+        return self._began
+
     # -- JSON-RPC
 
     def _answer(self, request: Request) -> Answer:
@@ -124,7 +130,8 @@ class FakeOdoo(RemoteSystem):
             result = self._called(**document["params"])
         except OdooError as error:
             return _error(document.get("id"), error)
-        return Answer(200, {"jsonrpc": "2.0", "id": document.get("id"), "result": result})
+        date = {"Date": format_datetime(self._began, usegmt=True)}
+        return Answer(200, {"jsonrpc": "2.0", "id": document.get("id"), "result": result}, date)
 
     def _called(self, service: str, method: str, args: list[Any]) -> Any:
         match service, method, args:

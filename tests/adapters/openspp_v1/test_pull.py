@@ -10,7 +10,7 @@ from datacollect.adapters.errors import AdapterError
 from datacollect.adapters.kinds import Context, FieldMapping
 from datacollect.adapters.openspp_v1 import OpenSppV1Adapter, members, pulling
 from datacollect.adapters.openspp_v1.odoo import WRITE_SECONDS
-from datacollect.adapters.openspp_v1.pulling import read_mark
+from datacollect.adapters.openspp_v1.pulling import Mark, read_mark
 from datacollect.adapters.port import RecordType
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.remote import DropBefore, Instead
@@ -160,6 +160,35 @@ async def test_nothing_is_skipped_whatever_the_times(make: Make, odoo: FakeOdoo,
 
 
 @pytest.mark.usefixtures("small_pages")
+async def test_what_appears_behind_a_page_that_was_read_is_told_by_the_next_run(
+    make: Make, odoo: FakeOdoo, moments: Moments
+) -> None:
+    for _ in range(6):
+        odoo.add_partner(name="x")
+    adapter = make()
+    first = await adapter.pull(None)
+    assert not first.is_last
+    late = odoo.add_partner(name="Late")
+    odoo.partner(late)["write_date"] = moments.moment - timedelta(seconds=WRITE_SECONDS - 30)
+    moments.moment += timedelta(minutes=20)  # somebody works there while the run goes on
+    odoo.add_partner(name="New")
+    rest, mark = await pulled(adapter, first.mark)
+    assert str(late) not in [one.external_id for one in (*first.records, *rest)]
+    told, _ = await pulled(adapter, mark)
+    assert str(late) in [one.external_id for one in told]
+
+
+async def test_a_registry_whose_clock_is_set_back_sends_no_run_further_back(
+    make: Make, odoo: FakeOdoo, moments: Moments
+) -> None:
+    odoo.add_partner(name="Lan")
+    _, mark = await pulled(make())
+    moments.moment -= timedelta(hours=2)
+    _, same = await pulled(make(), mark)
+    assert same == mark
+
+
+@pytest.mark.usefixtures("small_pages")
 async def test_a_pull_that_was_cut_off_goes_on_at_its_mark(make: Make, odoo: FakeOdoo, moments: Moments) -> None:
     moments.step = STOPPED
     numbers = [odoo.add_partner(name="x") for _ in range(11)]
@@ -272,7 +301,22 @@ async def test_a_registry_that_is_away_for_a_moment_is_asked_again(make: Make, o
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("mark", ["", "nonsense", "2026-13-01 00:00:00|1", "2026-01-01 00:00:00", "|"])
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("2026-01-02 03:04:05|6", Mark("2026-01-02 03:04:05", 6)),
+        ("2026-01-02T03:04:05.678Z", Mark("2026-01-02 03:04:05")),
+        ("2026-01-02 03:04:05|6|2026-01-02 03:00:00", Mark("2026-01-02 03:04:05", 6, "2026-01-02 03:00:00")),
+    ],
+)
+def test_marks_of_older_hubs_are_read(text: str, mark: Mark) -> None:
+    assert read_mark(text) == mark == read_mark(mark.text)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["", "nonsense", "2026-13-01 00:00:00|1", "2026-01-01 00:00:00", "|", "2026-01-01 00:00:00|1|2026-13-01 00:00:00"],
+)
 def test_marks_of_others_are_the_beginning(mark: str) -> None:
     assert read_mark(mark) is None
 

@@ -62,7 +62,9 @@ class OpenSppV1Adapter:
 
     async def pull(self, mark: str | None) -> Page:
         registry = await self._ready(PULL_FAILED)
-        pull = Pull(self._odoo, registry, self._options, self._mappings, self._forms, self.page_size)
+        pull = Pull(
+            self._odoo, registry, self._options, self._mappings, self._forms, self._context.clock, self.page_size
+        )
         try:
             return await pull.page(mark)
         except CallFailed as failed:

@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Retrying
+from datacollect.adapters.times import http_date
+from datacollect.kernel.clock import Millis
 from datacollect.outgoing import GuardedClient
 
 READ_SECONDS = 30.0
@@ -83,6 +85,8 @@ class Odoo:
         self._username = username
         self._password = password
         self._uid: int | None = None
+        self.dated: Millis | None = None
+        """What its clock showed at its last answer, if that says so."""
 
     async def sign_in(self) -> int:
         """The user's number, asked for once. Raises `CallFailed` of kind `AUTH` if the credentials are not right."""
@@ -172,6 +176,7 @@ class Odoo:
         reply = await self._api.call(
             "POST", "/jsonrpc", what=what, json=document, repeatable=repeatable, timeout_seconds=timeout
         )
+        self.dated = http_date(reply.headers.get("date"))
         return _result(reply.document, number, what, sent)
 
 

@@ -3,8 +3,8 @@
 Odoo stores `write_date` to the microsecond, of the moment in which the writing transaction began, and shows and takes it
 to the second. So neither that text nor that text with a number says where one was: records of one second are read in the
 order of their numbers, and a page that ends within a second says so. And what was written by a transaction that took long
-appears behind our back: the next run begins a while before the last change that this one has seen. What it is told again
-changes nothing.
+appears behind our back: the next run begins a while before the last change that this one has seen, and as long before this
+one began, for it may have appeared behind pages that were read first. What it is told again changes nothing.
 
 Registrants that were brought in past Odoo have no `write_date`. They are read first, in the order of their numbers, by a
 pull that begins at the beginning; later ones find them once they are written.
@@ -12,7 +12,7 @@ pull that begins at the beginning; later ones find them once they are written.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,14 +22,16 @@ from datacollect.adapters.openspp_v1.members import Rows, members_of
 from datacollect.adapters.openspp_v1.odoo import PARTNER, Odoo
 from datacollect.adapters.openspp_v1.options import OpenSppV1Options
 from datacollect.adapters.openspp_v1.session import ARCHIVED, Registry
-from datacollect.adapters.openspp_v1.values import Mappings, instant_of, seen_in, to_form, version_of
+from datacollect.adapters.openspp_v1.values import Mappings, instant_of, odoo_text, seen_in, to_form, version_of
 from datacollect.adapters.port import Incoming, Page, RecordType
+from datacollect.kernel.clock import Clock, Millis
 
 PULL_FAILED = "PULL_FETCH_FAILED"
 PAGE_SIZE = 200
 _WHAT = "read changed registrants"
 _LAYOUT = "%Y-%m-%d %H:%M:%S"
-_MARK = re.compile(r"(\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})\|(\d{1,12})", re.ASCII)
+_SECOND = r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
+_MARK = re.compile(rf"({_SECOND})\|(\d{{1,12}})(?:\|({_SECOND}))?", re.ASCII)
 
 _NEVER = "1970-01-01 00:00:00"
 """Stands for the second of those that have none."""
@@ -43,10 +45,12 @@ class Mark:
 
     second: str
     number: int = 0
+    until: str | None = None
+    """The second at which the next run begins at the latest, as long as this one goes on. Older versions had none."""
 
     @property
     def text(self) -> str:
-        return f"{self.second}|{self.number}"
+        return f"{self.second}|{self.number}" if self.until is None else f"{self.second}|{self.number}|{self.until}"
 
     @property
     def next_second(self) -> str:
@@ -58,7 +62,9 @@ def read_mark(text: str | None) -> Mark | None:
     if text and text.endswith("Z"):
         text = f"{text[:19].replace('T', ' ')}|0"
     found = _MARK.fullmatch(text or "")
-    return Mark(found[1], int(found[2])) if found and instant_of(found[1]) is not None else None
+    if not found or any(instant_of(second) is None for second in (found[1], found[3]) if second):
+        return None
+    return Mark(found[1], int(found[2]), found[3])
 
 
 class Pull:
@@ -69,6 +75,7 @@ class Pull:
         options: OpenSppV1Options,
         mappings: Mappings,
         forms: Mapping[RecordType, str],
+        clock: Clock,
         page_size: int,
     ) -> None:
         self._odoo = odoo
@@ -76,22 +83,24 @@ class Pull:
         self._options = options
         self._mappings = mappings
         self._forms = forms
+        self._clock = clock
         self._page_size = page_size
 
     async def page(self, text: str | None) -> Page:
         """Raises `CallFailed`."""
-        mark = read_mark(text) or Mark(_NEVER)
+        mark, began_at = read_mark(text) or Mark(_NEVER), self._clock.now()
         rows = [*await self._rest_of_second(mark)]
+        until = mark.until or self._until(mark, began_at)
         if len(rows) == self._page_size:
-            return await self._page(rows, Mark(mark.second, rows[-1]["id"]), is_last=False)
+            return await self._page(rows, Mark(mark.second, rows[-1]["id"], until), is_last=False)
         later = await self._later_than(mark, self._page_size - len(rows))
         if len(later) < self._page_size - len(rows):
             rows += later
-            return await self._page(rows, self._last_mark(mark, rows), is_last=True)
+            return await self._page(rows, self._last_mark(mark, until, rows), is_last=True)
         # The last second may hold more than what is here, with lower numbers too: it is read by itself.
         unfinished = later[-1]["write_date"]
         rows += [row for row in later if row["write_date"] != unfinished]
-        return await self._page(rows, Mark(unfinished), is_last=False)
+        return await self._page(rows, Mark(unfinished, until=until), is_last=False)
 
     # -- asking
 
@@ -124,13 +133,22 @@ class Pull:
     def _fields(self) -> Sequence[str]:
         return [*self._registry.fields, "is_group", "active", "write_date", self._options.reference_field]
 
-    def _last_mark(self, mark: Mark, rows: Sequence[Row]) -> Mark:
+    def _until(self, mark: Mark, began_at: Millis) -> str:
+        """As long before the run began as a transaction of Odoo's may take, by Odoo's clock if that is behind ours; but not
+        before where the run began, or runs might go back for ever."""
+        now = self._clock.now()
+        at = began_at if self._odoo.dated is None else min(began_at, self._odoo.dated - max(0, now - began_at))
+        return max(_moved(odoo_text(Millis(at)), -int(self._options.write_seconds)), mark.second)
+
+    def _last_mark(self, mark: Mark, until: str, rows: Sequence[Row]) -> Mark:
         """Where the next run begins: before the last change that was seen, in this page or the one before, by as long as a
-        transaction of Odoo's may take."""
+        transaction of Odoo's may take, and `until` at the latest."""
         seen = [row["write_date"] for row in rows if row["write_date"]]
-        if mark.number > 0 and mark.second != _NEVER:
+        if (mark.number > 0 or mark.until) and mark.second != _NEVER:
             seen.append(mark.second)
-        return Mark(_moved(max(seen), -int(self._options.write_seconds))) if seen else mark
+        if not seen:
+            return replace(mark, until=None)
+        return Mark(min(_moved(max(seen), -int(self._options.write_seconds)), until))
 
     # -- telling
 
