@@ -53,12 +53,12 @@ async def test_a_person_is_created_with_our_guid_as_identifier(openspp: World) -
 
 async def test_an_update_is_one_request_with_the_version_last_seen_and_sends_what_has_changed(openspp: World) -> None:
     record = person()
-    record = after(record, await push(openspp, record), firstName="Ana", phone="123")
+    record = after(record, await push(openspp, record), firstName="Ana", dateOfBirth="1985-03-15")
     openspp.registry.system.log.clear()
     outcome = await push(openspp, record)
     [request] = openspp.registry.system.log
     assert request.headers["if-match"] == '"1"'
-    assert set(request.json()) == {"name", "telecom"}
+    assert set(request.json()) == {"name", "birthDate"}
     assert outcome.link.version == "2"
     assert openspp.registry.people[0].fields["name"]["given"] == "Ana"
 
@@ -86,6 +86,76 @@ async def test_a_conflict_is_read_anew_and_keeps_what_others_edited(openspp: Wor
     assert outcome.link.version is None  # or it would pass for our own, and the phone would never be pulled
     assert there.fields["name"]["given"] == "Ana"
     assert there.fields["telecom"] == [{"system": "phone", "value": "2"}]
+
+
+HOME, FAX = {"system": "phone", "value": "2", "use": "home"}, {"system": "fax", "value": "3"}
+PO_BOX = {"type": "postal", "line": ["PO Box 1"], "city": "Cebu"}
+TOWN, DISTRICT = (FieldMapping(form_field=name, remote_field=f"address.{name}") for name in ("city", "district"))
+
+
+async def known(world: World, **fields: Any) -> tuple[Any, Outgoing]:
+    """Somebody whom the registry had first, and the record that was made of what it told."""
+    there = world.registry.add_person(given="Maria", identifiers={"system_id": GUID}, **fields)
+    [told] = (await world.adapter(TOWN, DISTRICT).pull(None)).records
+    link = Link(external_id=told.external_id, version=told.version, state=told.state)
+    return there, replace(person(link=link), data=told.data)
+
+
+async def edited(world: World, record: Outgoing, **data: Any) -> Any:
+    [outcome] = await world.adapter(TOWN, DISTRICT).push([replace(record, data={**record.data, **data}, version=2)])
+    assert isinstance(outcome, Pushed)
+    return outcome
+
+
+async def test_contacts_and_addresses_that_are_not_ours_stay(openspp: World) -> None:
+    first = {"system": "phone", "value": "1", "use": "work", "rank": 1}
+    address = {"type": "both", "text": "Main St 1, Manila", "line": ["Main St 1"], "city": "Manila"}
+    there, record = await known(openspp, telecom=[FAX, first, HOME], address=[address, PO_BOX])
+    outcome = await edited(openspp, record, phone="9", email="m@example.org", city="Pasig")
+    assert there.fields["telecom"] == [
+        FAX,
+        {**first, "value": "9"},
+        HOME,
+        {"system": "email", "value": "m@example.org"},
+    ]
+    assert there.fields["address"] == [{"type": "both", "line": ["Main St 1"], "city": "Pasig"}, PO_BOX]
+    assert outcome.link.version == "2"
+
+
+async def test_what_is_emptied_here_takes_out_itself_only(openspp: World) -> None:
+    address = {"type": "physical", "city": "Manila", "district": "Ermita", "country": "PH"}
+    email = {"system": "email", "value": "m@example.org"}
+    there, record = await known(openspp, telecom=[FAX, HOME, email], address=[address, PO_BOX])
+    outcome = await edited(openspp, record, phone="", city="", district="")
+    assert there.fields["telecom"] == [FAX, email]
+    assert there.fields["address"] == [{"type": "physical", "country": "PH"}, PO_BOX]
+    await edited(openspp, replace(record, link=outcome.link), phone="", email="", city="", district="")
+    assert there.fields["telecom"] == [FAX]
+
+
+async def test_a_phone_that_the_form_does_not_have_stays(openspp: World) -> None:
+    there, record = await known(openspp, telecom=[HOME])
+    await edited(openspp, replace(record, data={"firstName": "Maria", "email": "m@example.org"}))
+    assert there.fields["telecom"] == [HOME, {"system": "email", "value": "m@example.org"}]
+
+
+async def test_what_others_put_in_before_or_while_we_write_stays(openspp: World) -> None:
+    there, record = await known(openspp, address=[PO_BOX])
+    openspp.registry.edit(there, telecom=[HOME])
+    interrupted = False
+
+    def once(request: Request) -> bool:
+        nonlocal interrupted
+        if request.method == "PATCH" and not interrupted:
+            interrupted = True
+            openspp.registry.edit(there, telecom=[HOME, FAX])
+        return False
+
+    openspp.registry.faults.add(DropBefore(), times=None, matches=once)
+    outcome = await edited(openspp, record, phone="", email="m@example.org")
+    assert there.fields["telecom"] == [HOME, FAX, {"system": "email", "value": "m@example.org"}]
+    assert openspp.registry.asked("PATCH") == 2
+    assert outcome.link.version is None
 
 
 async def test_a_record_that_keeps_changing_there_fails_and_is_tried_again(openspp: World) -> None:

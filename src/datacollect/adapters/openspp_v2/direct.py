@@ -10,7 +10,7 @@ from datacollect.adapters.kinds import Owners
 from datacollect.adapters.openspp_v2 import codes
 from datacollect.adapters.openspp_v2.client import RegistryClient, document
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, TYPE_KEY, Identifiers, Key
-from datacollect.adapters.openspp_v2.resources import Resources, codings_of, digest, digests
+from datacollect.adapters.openspp_v2.resources import LISTS, Resources, codings_of, digest, digests, with_others
 from datacollect.adapters.port import Link, Member, Outgoing, RecordType
 
 MAX_VERSIONS_TRIED = 3
@@ -146,7 +146,8 @@ class Registrants:
     async def _patch_in_place(
         self, record: Outgoing, link: Link, patch: Mapping[str, Any], built: Mapping[str, Any]
     ) -> Link:
-        """With the version that we saw last. When the registry has moved on, read it and try with the fresh one.
+        """With the version that we saw last. When the registry has moved on, read it and try with the fresh one; a patch of
+        lists, too, needs what is in them.
 
         What is there then holds edits that we have not seen. So the link has no version, by which it would be taken for
         nothing but our own; the next pull gives it one.
@@ -155,13 +156,15 @@ class Registrants:
         path = (RESOURCES[record.type], self._identifiers.text(key))
         what = f"update {_article(record.type)}"
         for _ in range(MAX_VERSIONS_TRIED):
-            if version is None:
-                version, is_ended = await self._version(record.type, path)
-                if is_ended and "active" not in patch:
+            sent = patch
+            if version is None or not LISTS.isdisjoint(patch):
+                there, version = await self._there(record.type, path)
+                if there.get("active") is False and "active" not in patch:
                     # Our patch would be the later change, and the end of somebody who was edited since; the pull decides.
                     raise Unfinished(_ended(record.guid), link=replace(link, version=None))
+                sent = self._with_others(record, link, patch, there, version)
             try:
-                reply = await self._client.call("PATCH", *path, what=what, json=patch, if_match=version)
+                reply = await self._client.call("PATCH", *path, what=what, json=sent, if_match=version)
             except CallFailed as failed:
                 if failed.kind not in _CONFLICTS:
                     raise
@@ -172,11 +175,23 @@ class Registrants:
         failure = replace(conflict.failure(codes.PUSH_FAILED, record.guid), retryable=True)
         raise Unfinished(failure, link=replace(link, version=None))
 
-    async def _version(self, type: RecordType, path: Sequence[str]) -> tuple[str | None, bool]:
-        """And whether it has been ended there."""
+    async def _there(self, type: RecordType, path: Sequence[str]) -> tuple[Mapping[str, Any], str | None]:
+        """As it is now, and its version."""
         reply = await self._client.call("GET", *path, what=f"read {_article(type)}")
         resource = document(reply)
-        return version_of(resource, reply), resource.get("active") is False
+        return resource, version_of(resource, reply)
+
+    def _with_others(
+        self, record: Outgoing, link: Link, patch: Mapping[str, Any], there: Mapping[str, Any], version: str | None
+    ) -> Mapping[str, Any]:
+        """Nothing is taken out of a list in which somebody there has changed what we read: nobody here has seen that."""
+        emptied = self._resources.emptied_parts(record.type, record.data)
+        if version is None or version != link.version:
+            now = digests(self._resources.build(record.type, self._resources.read(record.type, there)))
+            seen = link.state.get(SENT, {})
+            changed = {name for name in LISTS if now.get(name) != seen.get(name)}
+            emptied = frozenset(part for part in emptied if part.partition(".")[0] not in changed)
+        return with_others(patch, there, emptied)
 
     async def _recover(self, record: Outgoing, link: Link, built: Mapping[str, Any]) -> Link:
         """It is not where it was: under the type of identifier that is configured now, or gone and made again.

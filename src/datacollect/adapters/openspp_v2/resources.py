@@ -5,7 +5,7 @@ In between stands a flat form of a resource: a value for each path by which mapp
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -20,6 +20,7 @@ from datacollect.adapters.transformers import is_unreadable, reverse, transform
 EXTENSION = "extension."
 GENDERS = "urn:iso:std:iso:5218"
 
+_CONTACTS = ("phone", "email")
 _ADDRESS = ("line", "city", "district", "state", "postalCode", "country")
 _ADDRESS_PATHS = tuple(f"address.{part}" for part in _ADDRESS)
 
@@ -63,6 +64,10 @@ _DEFAULT_KEYS = {RecordType.INDIVIDUAL: _PERSON_KEYS, RecordType.GROUP: _GROUP_K
 
 # What a merge patch may clear; the registry does not take names away, nor Studio fields.
 _CLEARABLE = frozenset({"birthDate", "gender", "telecom", "address", "photo"})
+
+LISTS = frozenset({"telecom", "address"})
+"""Fields that hold more than is ours, of which a patch can only replace all."""
+
 _GROUP_TYPES = frozenset({"household", "family", "organization", "other"})
 _GENDER_CODES = {"male": "1", "m": "1", "1": "1", "female": "2", "f": "2", "2": "2", "other": "9", "9": "9"}
 _GENDER_DISPLAYS = {"0": "Unknown", "1": "Male", "2": "Female", "9": "Not applicable"}
@@ -97,10 +102,14 @@ class Resources:
 
         Not those that no field of the data stands for: a mapping that is taken out of a config clears nothing.
         """
+        empty = {path.partition(".")[0] for path in self.emptied_parts(type, data)}
+        return frozenset(empty & _CLEARABLE - self.build(type, data).keys())
+
+    def emptied_parts(self, type: RecordType, data: Mapping[str, Any]) -> frozenset[str]:
+        """The same as paths, where another field of the form may be filled in for one."""
         sources = [(_path(mapping.remote_field), mapping.form_field) for mapping in self.mappings]
         sources += [(path, key) for path, keys in _CORE[type].items() for key in keys]
-        empty = {path.partition(".")[0] for path, key in sources if key in data and _is_empty(data[key])}
-        return frozenset(empty & _CLEARABLE - self.build(type, data).keys())
+        return frozenset(path for path, key in sources if key in data and _is_empty(data[key]))
 
     def read(self, type: RecordType, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Our data for it. A field that a mapping names is found under the form's name only."""
@@ -173,6 +182,18 @@ def digests(built: Mapping[str, Any]) -> dict[str, str]:
 
 def digest(value: Any) -> str:
     return sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
+
+
+def with_others(patch: Mapping[str, Any], there: Mapping[str, Any], emptied: Collection[str]) -> dict[str, Any]:
+    """The patch of a resource that is `there` now, with what others have put into its lists. Parts that are `emptied` are
+    taken out, those that the form knows nothing of stay."""
+    whole = dict(patch)
+    if "telecom" in patch:
+        whole["telecom"] = _contacts_with_others(patch["telecom"] or [], objects(there.get("telecom")), emptied) or None
+    if "address" in patch:
+        [ours] = patch["address"] or [{}]
+        whole["address"] = _addresses_with_others(ours, objects(there.get("address")), emptied) or None
+    return whole
 
 
 def concept(system: str, code: str) -> dict[str, Any]:
@@ -259,6 +280,36 @@ def _telecom(flat: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield {"system": "email", "value": email}
 
 
+def _contacts_with_others(
+    ours: Sequence[Mapping[str, str]], there: Sequence[Mapping[str, Any]], emptied: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """Ours in the places of those that are read, which may be used elsewhere than we would say."""
+    contacts, built = list(there), {one["system"]: one for one in ours}
+    for system in _CONTACTS:
+        place = next((number for number, one in enumerate(contacts) if _contact(one, system)), None)
+        if system in built:
+            if place is None:
+                contacts.append(built[system])
+            else:
+                contacts[place] = {**contacts[place], "value": built[system]["value"]}
+        elif place is not None and f"telecom.{system}" in emptied:
+            del contacts[place]
+    return contacts
+
+
+def _addresses_with_others(
+    ours: Mapping[str, Any], there: Sequence[Mapping[str, Any]], emptied: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """Our parts in the first one, which is the one that is read."""
+    first, others = there[0] if there else {}, there[1:]
+    parts = {part: ours[part] for part in _ADDRESS if part in ours}
+    kept = {name: value for name, value in first.items() if f"address.{name}" not in emptied}
+    address = {"type": "physical", **kept, **parts}
+    if any(part in first and first[part] != address.get(part) for part in _ADDRESS):
+        address.pop("text", None)  # it tells the parts as they were
+    return [address, *others] if any(name in address for name in ("text", *_ADDRESS)) else [*others]
+
+
 def _coded(value: Any, mapping: FieldMapping, learned: str | None) -> Any:
     """A code with its system, if we know one: the registry does not take codes without."""
     system = mapping.options.get("system") or learned
@@ -310,9 +361,13 @@ def _flat_person(resource: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "photo", resource.get("photo")
     if code := _first_coding(resource.get("gender")).get("code"):
         yield "gender", _GENDER_WORDS.get(str(code), "unknown")
-    for system in ("phone", "email"):
-        contacts = (one for one in objects(resource.get("telecom")) if one.get("system") == system)
-        yield f"telecom.{system}", next((text for one in contacts if (text := _scalar(one.get("value")))), None)
+    for system in _CONTACTS:
+        contacts = (_contact(one, system) for one in objects(resource.get("telecom")))
+        yield f"telecom.{system}", next((text for text in contacts if text), None)
+
+
+def _contact(contact: Mapping[str, Any], system: str) -> str:
+    return _scalar(contact.get("value")) if contact.get("system") == system else ""
 
 
 def _flat_group(resource: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
