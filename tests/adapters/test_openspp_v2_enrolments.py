@@ -171,6 +171,23 @@ async def test_an_enrolment_whose_answer_is_lost_is_asked_for_once(openspp: Worl
     assert [one.status for one in openspp.registry.requests.values()] == ["pending"]
 
 
+@pytest.mark.parametrize("options", [{}, {"submitVia": "change-request"}])
+async def test_a_follow_up_whose_end_is_not_noted_has_asked_for_everybody(openspp: World, options: Any) -> None:
+    record = person(data={"pendingProgramEnrolments": [entry()]})
+    if options:
+        record = after(record, await push(openspp, record, **options))
+        openspp.registry.apply(FIRST)
+    else:
+        openspp.registry.faults.add(Instead(503), times=3, matches=makes_requests)
+        record = after(record, await push(openspp, record))
+    for _ in range(2):  # the first one's hub dies: the second begins where that began
+        told = await follow(openspp, record, **options)
+    if not options:
+        await push(openspp, record)  # a push knows as little of it
+    assert [code for code, _ in asked_for(openspp)].count("assign_program") == 1
+    assert told.is_open
+
+
 async def test_a_program_the_registry_does_not_know_is_not_asked_for_until_the_record_changes(openspp: World) -> None:
     record = await seen(openspp, entry(99))
     outcome = await push(openspp, record)

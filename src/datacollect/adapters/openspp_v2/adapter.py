@@ -218,7 +218,8 @@ class OpenSppV2Adapter:
         except CallFailed as failed:
             failure = failed.failure(codes.CR_POLL_FAILED, one.guid)
             return FollowUp(guid=one.guid, state=one.state, is_open=True, link=one.link, failures=[failure]), failed
-        subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link)
+        # The last run may have asked, and died before it was noted: nothing says so before a follow-up.
+        subject = Subject(guid=one.guid, type=one.type, data=one.data, link=standing.link, is_uncertain=True)
         result = await self._enrolments.follow(subject, standing.state)
         answer = FollowUp(
             guid=one.guid,

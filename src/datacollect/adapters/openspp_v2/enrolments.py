@@ -137,7 +137,8 @@ class Enrolments:
         draft = asked.state if asked else {}
         try:
             if asked is None:
-                is_uncertain = subject.is_uncertain or bool(held.get("isUncertain"))
+                # What could not be asked for once, a follow-up may have asked for whose end was never noted.
+                is_uncertain = subject.is_uncertain or bool(held)
                 asked = await self._requests.ask(self._asking(subject, number, entry), is_uncertain=is_uncertain)
             else:
                 asked = await self._requests.submit(asked)
