@@ -27,12 +27,14 @@ class World:
     context: Context
     time: datetime = NOW
     slept: list[float] = field(default_factory=list)
+    while_asleep: Callable[[], object] = lambda: None
 
     def now(self) -> Millis:
         return Millis(int(self.time.timestamp() * 1000))
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.while_asleep()
 
     def adapter(self, *mappings: FieldMapping, **options: Any) -> OpenSppV2Adapter:
         settings = {"url": f"{self.registry.url}/", "clientId": "dc", "clientSecret": "s3cret", **options}

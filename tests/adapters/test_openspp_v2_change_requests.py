@@ -7,6 +7,7 @@ import pytest
 
 from datacollect.adapters.openspp_v2.requests import Asked
 from datacollect.adapters.port import Delivery, Failed, FollowUp, Outgoing, Pushed, Skipped
+from datacollect.kernel.clock import Millis
 from datacollect.testing.remote import DropAfter, DropBefore, Instead, Request
 from tests.adapters.openspp_v2 import GUID, World, after, after_follow_up, codes, followed, household, linked, person
 
@@ -191,6 +192,16 @@ async def test_a_request_that_was_made_before_the_hub_died_is_found(openspp: Wor
     await push(openspp, person())
     assert (await push(openspp, person(is_uncertain=True))).is_open
     assert len(openspp.registry.requests) == 1
+
+
+async def test_a_request_that_the_registry_may_still_be_at_work_on_is_waited_for(openspp: World) -> None:
+    await push(openspp, person())
+    made = dict(openspp.registry.requests)
+    openspp.registry.requests.clear()
+    openspp.while_asleep = lambda: openspp.registry.requests.update(made)
+    told_at = Millis(openspp.now() - 30_000)
+    assert (await push(openspp, person(is_uncertain=True, told_at=told_at))).is_open
+    assert (state(openspp), openspp.slept) == ({FIRST: "pending"}, [100.0])
 
 
 async def test_a_release_that_lists_no_requests_is_asked_all_the_same(openspp: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 from datacollect.adapters.errors import AdapterError
 from datacollect.adapters.kinds import FieldMapping
 from datacollect.adapters.port import Failed, Link, Member, Outgoing, Pushed, RecordType, Skipped
+from datacollect.kernel.clock import Millis
 from datacollect.testing.remote import DropAfter, DropBefore, Instead, Late, Request
 from tests.adapters.openspp_v2 import GUID, OTHER, World, after, household, linked, person
 
@@ -196,6 +197,23 @@ async def test_an_uncertain_record_whose_question_fails_stays_uncertain(openspp:
     outcome = await push(openspp, person())
     assert isinstance(outcome, Failed)
     assert outcome.is_uncertain
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_create_that_may_still_be_at_work_is_waited_for(openspp: World, is_deleted: bool) -> None:
+    openspp.registry.has_unique_identifiers = False
+    openspp.while_asleep = lambda: openspp.registry.add_person(given="Maria", identifiers={"system_id": GUID})
+    told_at = Millis(openspp.now() - 30_000)
+    assert isinstance(await push(openspp, person(is_uncertain=True, told_at=told_at, is_deleted=is_deleted)), Pushed)
+    [there] = openspp.registry.people
+    assert there.fields.get("active", True) is not is_deleted
+    assert openspp.slept == [100.0]
+
+
+async def test_a_create_that_the_registry_must_have_given_up_is_made_again_at_once(openspp: World) -> None:
+    record = person(is_uncertain=True, told_at=Millis(openspp.now() - 60_000))
+    assert isinstance(await push(openspp, record, writeSeconds=60), Pushed)
+    assert (len(openspp.registry.people), openspp.slept) == (1, [])
 
 
 async def test_an_identifier_that_is_taken_leads_to_its_registrant(openspp: World) -> None:

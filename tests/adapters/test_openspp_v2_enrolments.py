@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from datacollect.adapters.port import FollowUp, Outgoing, Pushed, RecordType
-from datacollect.testing.remote import DropAfter, Instead, Request
+from datacollect.testing.remote import DropAfter, DropBefore, Instead, Request
 from tests.adapters.openspp_v2 import GUID, World, after, after_follow_up, codes, followed, linked, person
 
 FIRST, SECOND = "CR/2026/00001", "CR/2026/00002"
@@ -169,6 +169,20 @@ async def test_an_enrolment_whose_answer_is_lost_is_asked_for_once(openspp: Worl
     record = after(record, await push(openspp, record))
     await follow(openspp, record)
     assert [one.status for one in openspp.registry.requests.values()] == ["pending"]
+
+
+async def test_an_enrolment_that_the_registry_may_still_be_at_work_on_is_waited_for(openspp: World) -> None:
+    openspp.registry.faults.add(DropBefore(), matches=makes_requests)
+    record = await seen(openspp, entry())
+    lost = after(record, await push(openspp, record))
+    await push(openspp, record)
+    made = dict(openspp.registry.requests)
+    openspp.registry.requests.clear()
+    openspp.while_asleep = lambda: openspp.registry.requests.update(made)
+    openspp.time += timedelta(seconds=30)
+    assert (await follow(openspp, lost)).is_open
+    assert [one.status for one in openspp.registry.requests.values()] == ["pending"]
+    assert openspp.slept == [100.0]
 
 
 @pytest.mark.parametrize("options", [{}, {"submitVia": "change-request"}])

@@ -52,6 +52,7 @@ class OpenSppV2Adapter:
             client_id=options.client_id,
             client_secret=options.client_secret.get_secret_value(),
             max_retries=options.max_retries,
+            write_seconds=options.write_seconds,
             sleep=sleep,
         )
         identifiers = Identifiers(options)
@@ -204,7 +205,12 @@ class OpenSppV2Adapter:
 
     async def _enrol(self, record: Outgoing, link: Link | None, state: State, warnings: list[Failure]) -> Pushed:
         subject = Subject(
-            guid=record.guid, type=record.type, data=record.data, link=link, is_uncertain=record.is_uncertain
+            guid=record.guid,
+            type=record.type,
+            data=record.data,
+            link=link,
+            is_uncertain=record.is_uncertain,
+            told_at=record.told_at,
         )
         result = await self._enrolments.put(subject, state)
         return Pushed(

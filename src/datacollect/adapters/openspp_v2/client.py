@@ -21,6 +21,9 @@ BASE = "/api/v2/spp"
 PAGE_SIZE = 100
 MAX_FIELD_PAGES = 20
 TIMEOUT_SECONDS = 30.0
+WRITE_SECONDS = 130.0
+"""Somewhat longer than the registry's server lets a request run (Odoo's `limit_time_real`)."""
+
 MAX_SIGN_INS, SIGN_IN_WINDOW_MS = 5, 60_000
 """The registry counts by our address, whoever we sign in for."""
 
@@ -81,8 +84,10 @@ class RegistryClient:
         client_secret: str,
         max_retries: int = 2,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self._clock, self._write_seconds, self._sleep = clock, write_seconds, sleep
         base = url.rstrip("/").removesuffix(BASE) + BASE
         self._session = _session(outgoing, clock, base, client_id, client_secret)
         self._api = JsonApi(
@@ -125,6 +130,14 @@ class RegistryClient:
         return await self._api.call(
             method, escaped, what=what, query=query, json=json, headers=headers, repeatable=repeatable
         )
+
+    async def outlast(self, told_at: Millis | None) -> bool:
+        """Wait until what was told then, and not answered, is done or given up. Whether it may have been at work still."""
+        seconds = 0.0 if told_at is None else self._write_seconds - (self._clock.now() - told_at) / 1000
+        if seconds <= 0:
+            return False
+        await self._sleep(min(seconds, self._write_seconds))
+        return True
 
     async def studio_fields(self, target_type: TargetType | None = None) -> StudioFieldList:
         """All fields that the API shows, up to `MAX_FIELD_PAGES` pages of them."""

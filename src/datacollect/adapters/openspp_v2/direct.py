@@ -54,7 +54,7 @@ class Registrants:
 
     async def archive(self, record: Outgoing) -> Link | None:
         """End it in the registry, which deletes nobody. None if it never was there."""
-        link = record.link or (await self._found(record) if record.is_uncertain else None)
+        link = record.link or await self._made_before(record)
         if link is None or link.state.get(ARCHIVED):
             return link
         try:
@@ -98,7 +98,7 @@ class Registrants:
 
     async def _create(self, record: Outgoing) -> Link:
         """Never a second one: wherever an earlier try may have arrived, the registry is asked for our identifier first."""
-        if record.is_uncertain and (found := await self._found(record)):
+        if found := await self._made_before(record):
             return await self.put(replace(record, link=found))
         built, own = self._built(record), self._identifiers.own(record.type, record.guid)
         body = {"type": RESOURCES[record.type], "active": True, "identifier": [self._identifiers.wire(own)], **built}
@@ -122,6 +122,13 @@ class Registrants:
             return await self.put(replace(record, link=found))
         failure = replace(failed.failure(codes.PUSH_FAILED, record.guid), retryable=failed.may_have_arrived)
         raise Unfinished(failure, is_uncertain=failed.may_have_arrived)
+
+    async def _made_before(self, record: Outgoing) -> Link | None:
+        """What an earlier try has made. One that is still at work makes it later than it is first looked for."""
+        found = await self._found(record) if record.is_uncertain else None
+        if found is None and record.is_uncertain and await self._client.outlast(record.told_at):
+            found = await self._found(record)
+        return found
 
     async def _found(self, record: Outgoing) -> Link | None:
         """The twin that carries our guid, if there is one that is nobody else's."""

@@ -27,10 +27,12 @@ from datacollect.adapters.openspp_v2.requests import (
 from datacollect.adapters.openspp_v2.resources import digest
 from datacollect.adapters.port import FollowUpEvent, Link, RecordType
 from datacollect.adapters.times import instant
-from datacollect.kernel.clock import Clock, format_timestamp
+from datacollect.kernel.clock import Clock, Millis, format_timestamp
 
 ENROLMENTS, SETTLED = "enrolments", "settledEnrolments"
 _PENDING = "pendingProgramEnrolments"
+_TOLD_AT = "toldAt"
+"""When one was asked for whose answer was lost."""
 _CODE = "assign_program"
 _NUMBER = re.compile(r"\+?[0-9]{1,15}", re.ASCII)
 
@@ -59,6 +61,7 @@ class Subject:
     data: Mapping[str, Any]
     link: Link | None
     is_uncertain: bool = False
+    told_at: Millis | None = None
 
 
 class Enrolments:
@@ -139,7 +142,9 @@ class Enrolments:
             if asked is None:
                 # What could not be asked for once, a follow-up may have asked for whose end was never noted.
                 is_uncertain = subject.is_uncertain or bool(held)
-                asked = await self._requests.ask(self._asking(subject, number, entry), is_uncertain=is_uncertain)
+                told_at = held.get(_TOLD_AT, subject.told_at)
+                asking = self._asking(subject, number, entry)
+                asked = await self._requests.ask(asking, is_uncertain=is_uncertain, told_at=told_at)
             else:
                 asked = await self._requests.submit(asked)
             return {**kept, **asked.state}
@@ -150,8 +155,9 @@ class Enrolments:
         except CallFailed as error:
             failed = error
         result.failures.append(failed.failure(codes.PUSH_FAILED, subject.guid))
-        noted = {"isUncertain": failed.may_have_arrived, "isRefused": not failed.retryable and not draft}
-        return {**kept, **draft, **{name: True for name, is_so in noted.items() if is_so}}
+        told_at = self._clock.now() if failed.may_have_arrived else held.get(_TOLD_AT)
+        noted = {_TOLD_AT: told_at, "isRefused": not failed.retryable and not draft}
+        return {**kept, **draft, **{name: value for name, value in noted.items() if value}}
 
     def _asking(self, subject: Subject, number: str, entry: Mapping[str, Any]) -> Asking:
         assert subject.link

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 
+from datacollect.adapters.openspp_v2.client import WRITE_SECONDS
 from datacollect.adapters.options import HIDDEN, AdapterOptions, at_most
 
 NAMESPACE = "urn:openspp:vocab:id-type#"
@@ -40,6 +41,12 @@ class OpenSppV2Options(AdapterOptions):
     group_identifier_type: str | None = Field(
         None,
         validation_alias=AliasChoices("groupIdentifierType", "groupIdentifierSystem", "group_identifier_type"),
+        json_schema_extra=HIDDEN,
+    )
+    write_seconds: float = Field(
+        WRITE_SECONDS,
+        ge=1,
+        le=250,  # a call of an adapter is cut off after five minutes
         json_schema_extra=HIDDEN,
     )
     submit_via: str = Field("direct", json_schema_extra=HIDDEN)

@@ -122,9 +122,12 @@ class ChangeRequests:
     def __init__(self, client: RegistryClient, clock: Clock) -> None:
         self._client, self._clock = client, clock
 
-    async def ask(self, asking: Asking, *, is_uncertain: bool = False) -> Asked:
-        """Make the draft and submit it. With `is_uncertain` it may have been made before. Raises `NotMade` and `NotSubmitted` too."""
+    async def ask(self, asking: Asking, *, is_uncertain: bool = False, told_at: Millis | None = None) -> Asked:
+        """Make the draft and submit it. With `is_uncertain` it may have been made before, or (if it was told at a time that
+        is known) be made while we look. Raises `NotMade` and `NotSubmitted` too."""
         asked = await self._find(asking) if is_uncertain else None
+        if asked is None and is_uncertain and await self._client.outlast(told_at):
+            asked = await self._find(asking)
         return await self.submit(asked or await self._draft(asking))
 
     async def submit(self, asked: Asked) -> Asked:

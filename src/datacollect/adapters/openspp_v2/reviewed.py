@@ -25,6 +25,7 @@ from datacollect.adapters.openspp_v2.requests import (
 )
 from datacollect.adapters.openspp_v2.resources import Resources, digest, digests
 from datacollect.adapters.port import Delivery, Followed, Link, Outgoing, RecordType
+from datacollect.kernel.clock import Millis
 
 REQUEST, WAITING = "request", "waiting"
 DELETE = "delete"
@@ -66,6 +67,7 @@ class _Wanted:
     version: int | None = None
     is_deleted: bool = False
     is_uncertain: bool = False
+    told_at: Millis | None = None
 
 
 class Reviewed:
@@ -91,6 +93,7 @@ class Reviewed:
             version=record.version,
             is_deleted=record.is_deleted,
             is_uncertain=record.is_uncertain,
+            told_at=record.told_at,
         )
         asked = Asked.read(state.get(REQUEST))
         if asked and asked.is_sent_back:
@@ -174,7 +177,7 @@ class Reviewed:
 
     async def _ask(self, wanted: _Wanted, state: State, asking: Asking) -> Standing:
         try:
-            asked = await self._requests.ask(asking, is_uncertain=wanted.is_uncertain)
+            asked = await self._requests.ask(asking, is_uncertain=wanted.is_uncertain, told_at=wanted.told_at)
         except NotSubmitted as error:
             raise self._unsubmitted(wanted, state, error) from None
         except NotMade as error:
