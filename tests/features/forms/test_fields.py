@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datacollect.features.forms.fields import Fields, fields_of, unsaved_keys
+from datacollect.kernel.forms import LAYOUT
 
 
 def form(*components: Any) -> dict[str, Any]:
@@ -42,6 +43,58 @@ def test_hidden_and_disabled_fields_are_nobodys_to_fill_in() -> None:
     assert found.unseen == {"score"}
 
 
+def laid_out(kind: str, *components: Any, **more: Any) -> dict[str, Any]:
+    """A layout component of that type with these in it."""
+    cells = [{"components": list(components)}]
+    parts: dict[str, Any] = {"columns": {"columns": cells}, "table": {"rows": [cells]}, "tabs": {"components": cells}}
+    return {"type": kind, "key": "office"} | parts.get(kind, {"components": list(components)}) | more
+
+
+@pytest.mark.parametrize("kind", sorted(LAYOUT))
+def test_layout_hands_down_to_all_that_stands_in_it_that_it_is_hidden_or_disabled(kind: str) -> None:
+    inner = [laid_out("well", field("note"), field("address.code")), field("amount", "number")]
+    disabled = fields_of(form(field("name"), laid_out(kind, *inner, disabled=True)))
+    hidden = fields_of(form(field("name"), laid_out(kind, *inner, hidden=True)))
+    for found in (disabled, hidden):
+        assert set(found.below) == {"name", "note", "address", "amount"}
+        assert found.fixed == {"note", "amount"}
+    assert (disabled.unseen, hidden.unseen) == (set(), {"note", "amount"})
+    assert disabled.below["address"] == Fields({"code": None}, {"code"})
+    assert hidden.below["address"] == Fields({"code": None}, {"code"}, {"code"})
+
+
+def test_layout_that_the_forms_logic_may_show_hides_nothing() -> None:
+    shown = laid_out("panel", field("reason"), field("score", hidden=True), hidden=True, logic=[{"name": "show"}])
+    assert fields_of(form(shown)).unseen == {"score"}
+
+
+def test_a_component_of_the_type_hidden_is_hidden() -> None:
+    found = fields_of(form(field("score", "hidden"), field("sum", "hidden", logic=[{"name": "show"}])))
+    assert found.fixed == found.unseen == {"score", "sum"}
+
+
+def test_rows_of_a_wizard_have_fields_of_their_own() -> None:
+    wizard = field("children", "dynamicWizard", components=[field("age"), field("note", hidden=True)])
+    assert fields_of(form(wizard)).below["children"] == Fields({"age": None, "note": None}, {"note"}, {"note"})
+
+
+@pytest.mark.parametrize(
+    "holds",
+    [
+        lambda part: field("more", "form", components=[field("name"), part]),
+        lambda part: field(
+            "more", "tree", components=[laid_out("panel", field("box", "container", components=[part]))]
+        ),
+        lambda part: field("more", "datamap", valueComponent=part),
+    ],
+)
+def test_a_value_of_another_shape_is_as_closed_as_what_it_is_made_of(holds: Any) -> None:
+    found = [fields_of(form(holds(field("note", **flags)))) for flags in ({}, {"disabled": True}, {"hidden": True})]
+    assert [fields.below for fields in found] == [{"more": None}] * 3
+    assert [fields.mixed for fields in found] == [set(), {"more"}, {"more"}]
+    assert [fields.unseen for fields in found] == [set(), set(), {"more"}]
+
+
 def test_a_field_that_the_forms_logic_may_show_is_one() -> None:
     assert fields_of(form(field("reason", hidden=True, logic=[{"name": "show"}]))).fixed == set()
 
@@ -69,7 +122,9 @@ _JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["type", "key", "components", "columns", "rows", "hidden"]), inner, max_size=4
+            st.sampled_from(["type", "key", "components", "columns", "rows", "hidden", "valueComponent"]),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=20,

@@ -239,6 +239,49 @@ def test_hidden_fields_are_dropped_and_secrets_are_taken() -> None:
     assert result.data == {"pin": "4711"}
 
 
+@pytest.mark.parametrize("flag", ["hidden", "disabled"])
+def test_what_stands_in_a_hidden_or_disabled_panel_is_dropped(flag: str) -> None:
+    office = {"type": "panel", "key": "office", "components": [field("amount", "number"), field("note")], flag: True}
+    asks = correction({"components": [field("village"), office]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    held = Own("p-1", "individual", None, {"village": "Hue", "amount": 50, "note": "do not tell"})
+    assert set(taken.visible_in(held.data, None)) == ({"village"} if flag == "hidden" else set(held.data))
+    result = checked(taken, asks, held, {"village": "Da Lat", "amount": 5000, "note": ""})
+    assert (codes(result), result.data) == ([], {"village": "Da Lat"})
+
+
+def test_a_value_of_another_shape_with_a_closed_part_cannot_be_changed() -> None:
+    parts = [field("village"), field("amount", "number", disabled=True)]
+    asks = correction({"components": [field("name"), field("more", "form", components=parts)]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    held = Own("p-1", "individual", None, {"name": "Ana", "more": {"data": {"village": "Hue", "amount": 50}}})
+    shown = taken.visible_in(held.data, None)
+    back = checked(taken, asks, held, shown | {"name": "Ann"})
+    assert (codes(back), back.data) == ([], {"name": "Ann"})
+    changed = checked(taken, asks, held, {"more": {"data": {"village": "Da Lat"}}})
+    assert codes(changed) == [(IssueCode.NOT_WRITABLE, ["more"])]
+
+
+def test_a_value_with_a_hidden_part_comes_back_empty() -> None:
+    parts = [field("village"), field("amount", "number", hidden=True)]
+    inner = field("home", "container", components=[field("street"), field("more", "tree", components=parts)])
+    asks = correction({"components": [inner]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    kept = {"more": {"data": {"village": "Hue", "amount": 50}}}
+    held = Own("p-1", "individual", None, {"home": {"street": "Main"} | kept})
+    assert taken.visible_in(held.data, None) == {"home": {"street": "Main"}}
+    sent = {"home": {"street": "Side", "more": {"data": {"village": ""}, "children": []}}}
+    result = checked(taken, asks, held, sent)
+    assert (codes(result), result.data) == ([], {"home": {"street": "Side"} | kept})
+
+
+def test_a_report_need_not_hold_what_nobody_fills_in() -> None:
+    office = {"type": "panel", "components": [field("by", validate={"required": True})], "disabled": True}
+    report = correction({"components": [field("what"), office]}, standalone=True)
+    result = checked(forms(report), report, own(), {"what": "Birth", "by": "me"})
+    assert (codes(result), result.data) == ([], {"what": "Birth"})
+
+
 def test_a_report_is_kept_as_the_form_asks_for_it_and_must_be_complete() -> None:
     report = correction({"components": [field("what", validate={"required": True}), field("phone")]}, standalone=True)
     complete = checked(forms(report), report, own(), {"what": "Birth", "phone": "+666", "submit": True})

@@ -5,12 +5,22 @@ Built like the translation to a schema, with the same limits: what goes beyond t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-from datacollect.features.forms.translation import components_of
-from datacollect.kernel.forms import DEEPEST, components_in
+from datacollect.kernel.forms import (
+    DEEPEST,
+    LAYOUT,
+    MOST_COMPONENTS,
+    WITHOUT_VALUE,
+    arranged_by,
+    components_in,
+    items_of,
+)
 
-_NESTED = frozenset({"container", "datagrid", "editgrid"})
+_NESTED = frozenset({"container", "datagrid", "editgrid", "dynamicWizard"})
+"""Types whose components' keys are those of their value, or of each of its rows. Other values with components in them (of
+a form inside the form, a tree) have shapes of their own and are taken as a whole."""
 _WRITE_ONLY = frozenset({"password"})
 
 
@@ -22,9 +32,35 @@ class Fields:
     """Each key the form asks for, with what it holds: the fields of an object or of each row of a list, or None for a
     value that is taken as a whole."""
     fixed: set[str] = field(default_factory=set)
-    """Those of them that nobody fills in: disabled or hidden components."""
+    """Those of them that nobody fills in: disabled or hidden components, by themselves or by what they stand in."""
     unseen: set[str] = field(default_factory=set)
     """Those of them that are not shown to who fills in the form: hidden and protected components."""
+    mixed: set[str] = field(default_factory=set)
+    """Those of them that are taken as a whole though nobody fills in some part of it: nobody can say where that stands."""
+
+    @property
+    def has_fixed(self) -> bool:
+        """Whether there is something, however deep, that nobody fills in."""
+        inside = (inner.has_fixed for inner in self.below.values() if inner is not None)
+        return bool(self.fixed or self.mixed) or any(inside)
+
+    @property
+    def has_unseen(self) -> bool:
+        return bool(self.unseen) or any(inner.has_unseen for inner in self.below.values() if inner is not None)
+
+
+class _Closed(NamedTuple):
+    """What layout hands down to all that stands in it."""
+
+    hidden: bool = False
+    disabled: bool = False
+
+    def by(self, component: Mapping[str, Any]) -> "_Closed":
+        """With what the component says itself. Logic may show what is hidden, but for what has nothing to show."""
+        hidden = component.get("hidden") is True and not component.get("logic")
+        return _Closed(
+            self.hidden or hidden or _kind(component) == "hidden", self.disabled or component.get("disabled") is True
+        )
 
 
 def fields_of(definition: Any) -> Fields:
@@ -44,33 +80,54 @@ def _fields(components: Any, depth: int) -> Fields:
     found = Fields()
     if depth > DEEPEST:
         return found
-    for component in components_of(components):
+    for component, closed in islice(_laid_out(components, _Closed(), 0), MOST_COMPONENTS):
         key = component.get("key")
         if isinstance(key, str) and key and not _is_unsaved(component):
-            _add(found, key.split("."), component, depth)
+            _add(found, key.split("."), component, closed, depth)
     return found
 
 
-def _add(found: Fields, steps: Sequence[str], component: Mapping[str, Any], depth: int) -> None:
+def _laid_out(components: Any, above: _Closed, depth: int) -> Iterator[tuple[Mapping[str, Any], _Closed]]:
+    """The components in a list that give data, layout taken away, and how far they are closed."""
+    if depth > DEEPEST:
+        return
+    for component in items_of(components):
+        if not isinstance(component, Mapping):
+            continue
+        kind, closed = _kind(component), above.by(component)
+        if kind in LAYOUT:
+            for inner in arranged_by(component, kind):
+                yield from _laid_out(inner, closed, depth + 1)
+        elif kind not in WITHOUT_VALUE:
+            yield component, closed
+
+
+def _add(found: Fields, steps: Sequence[str], component: Mapping[str, Any], closed: _Closed, depth: int) -> None:
     """Note a component; a key with dots names a place deeper down."""
     step, *rest = steps
     if rest:
         inner = found.below.setdefault(step, Fields())
         if inner is not None:
-            _add(inner, rest, component, depth)
+            _add(inner, rest, component, closed, depth)
         return
-    found.below[step] = _inside(component, depth)
-    hidden = component.get("hidden") is True and not component.get("logic")
-    if hidden or component.get("disabled") is True:
+    parts = _fields(_components_of(component), depth + 1)
+    is_whole = _kind(component) not in _NESTED
+    found.below[step] = None if is_whole else parts
+    if closed.hidden or closed.disabled:
         found.fixed.add(step)
-    if hidden or _kind(component) in _WRITE_ONLY or _is_protected(component):
+    if closed.hidden or _is_secret(component) or (is_whole and parts.has_unseen):
         found.unseen.add(step)
+    if is_whole and parts.has_fixed:
+        found.mixed.add(step)
 
 
-def _inside(component: Mapping[str, Any], depth: int) -> Fields | None:
-    if _kind(component) in _NESTED:
-        return _fields(component.get("components"), depth + 1)
-    return None
+def _components_of(component: Mapping[str, Any]) -> Sequence[Any]:
+    """Those that its value is made of; a datamap has one for all of its values."""
+    return [*items_of(component.get("components")), component.get("valueComponent")]
+
+
+def _is_secret(component: Mapping[str, Any]) -> bool:
+    return _kind(component) in _WRITE_ONLY or _is_protected(component)
 
 
 def _is_protected(component: Mapping[str, Any]) -> bool:

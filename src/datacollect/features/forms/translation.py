@@ -77,11 +77,6 @@ def translate(definition: Any) -> FormSchema:
     return FormSchema(schema, tuple(key for key in required if key not in TECHNICAL_KEYS))
 
 
-def components_of(components: Any) -> Iterator[Mapping[str, Any]]:
-    """The components in a list that give data, layout taken away; grids and containers as they are."""
-    return (component for component, _ in _Translation().fields(components, False, 0))
-
-
 @dataclass(slots=True)
 class _Translation:
     left: int = MOST_COMPONENTS

@@ -286,11 +286,20 @@ def _report(form: OwnForm, sent: Mapping[str, Any]) -> Checked:
 def _faults(form: OwnForm, data: dict[str, Any], *, complete: bool) -> Iterator[Issue]:
     if form.check is not None:
         for path, message in form.check.faults(data, complete=complete):
-            yield _issue(IssueCode.FORM_MISMATCH, path, message)
+            # What nobody fills in may be missing: a citizen could do nothing about it.
+            if path[0] not in form.fields.fixed:
+                yield _issue(IssueCode.FORM_MISMATCH, path, message)
 
 
 def _issue(code: IssueCode, path: Path, message: str) -> Issue:
     return Issue(code=code, path=["formData", *path], message=message)
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether it is what a form sends for what nobody has filled in, of an object or a list with nothing in it."""
+    if isinstance(value, Mapping):
+        return all(map(_is_blank, value.values()))
+    return all(map(_is_blank, value)) if isinstance(value, list) else value in ("", None)
 
 
 def _is_back(key: str, value: Any, shown: Mapping[str, Any]) -> bool:
@@ -336,7 +345,7 @@ class _Sieve:
                 continue
             if problem := self._problem(at, fields):
                 # A form sends what is not shown as empty; nothing is written either way.
-                is_left_out = key in fields.below and key not in shown and value in ("", None, [], {})
+                is_left_out = key in fields.below and key not in shown and _is_blank(value)
                 if not is_left_out and not _is_back(key, value, shown):
                     self.issues.append(_issue(*problem))
             elif (inner := fields.below[key]) is None:
@@ -353,6 +362,8 @@ class _Sieve:
             return IssueCode.NOT_WRITABLE, at, "The hub and the programme's staff set this"
         if key not in fields.below:
             return IssueCode.UNKNOWN_FIELD, at, "The form does not ask for this"
+        if key in fields.mixed:
+            return IssueCode.NOT_WRITABLE, at, "The form closes a part of this: ask the programme's staff to change it"
         return None
 
     def _is_factor(self, name: str, *, whole: bool) -> bool:
@@ -397,6 +408,7 @@ class _Sieve:
             if key not in fields.below
             or key in fields.fixed
             or key in fields.unseen
+            or key in fields.mixed
             or is_closed(key)
             or self._is_factor(f"{names}.{key}", whole=fields.below[key] is None)
         }
