@@ -95,6 +95,10 @@ def test_a_value_of_another_shape_is_as_closed_as_what_it_is_made_of(holds: Any)
     assert [fields.unseen for fields in found] == [set(), set(), {"more"}]
 
 
+def test_a_grid_may_have_its_rows_for_good() -> None:
+    assert fields_of(form(field("rows", "datagrid", disableAddingRemovingRows=True))).steady == {"rows"}
+
+
 def test_a_field_that_the_forms_logic_may_show_is_one() -> None:
     assert fields_of(form(field("reason", hidden=True, logic=[{"name": "show"}]))).fixed == set()
 

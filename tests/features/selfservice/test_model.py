@@ -184,7 +184,7 @@ def test_an_object_keeps_what_is_not_the_forms_to_write() -> None:
     [
         ([{"age": 4}], [{"age": 4, "secret": "s"}]),
         ([{"age": 9}, {"age": 3}], [{"age": 9}, {"age": 3, "secret": "s"}]),
-        ([{"age": 4}, {"age": 5}], [{"age": 4}, {"age": 5}]),
+        ([{"age": 3}, {"age": 9}], [{"age": 3, "secret": "s"}, {"age": 9}]),
         ([], []),
     ],
 )
@@ -192,6 +192,65 @@ def test_rows_keep_what_is_not_shown_of_them(rows: list[Any], written: list[Any]
     result = checked(forms(), correction(), own(), {"children": rows})
     assert codes(result) == []
     assert result.data == {"children": written}
+
+
+OFFICE_ROWS: dict[str, Any] = {
+    "components": [
+        field(
+            "children",
+            "datagrid",
+            components=[field("name"), field("amount", "number", disabled=True), field("note", hidden=True)],
+        )
+    ]
+}
+CHILDREN = [{"name": "Al", "amount": 50, "note": "n1"}, {"name": "Bo", "amount": 60, "note": "n2"}]
+
+
+def of_rows(*sent: dict[str, Any], held: list[Any] = CHILDREN, **grid: Any) -> Any:
+    [children] = OFFICE_ROWS["components"]
+    asks = correction({"components": [children | grid]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    return checked(taken, asks, Own("p-1", "individual", None, {"children": held}), {"children": list(sent)})
+
+
+def test_a_corrected_row_keeps_the_staffs_values_when_another_one_is_added_or_removed() -> None:
+    al, bo, cy = {"name": "Ali", "amount": 50}, {"name": "Bob", "amount": 60}, {"name": "Cy"}
+    kept_al, kept_bo = CHILDREN[0] | {"name": "Ali"}, CHILDREN[1] | {"name": "Bob"}
+    assert of_rows(al, {"name": "Bo", "amount": 60}, cy).data == {"children": [kept_al, CHILDREN[1], cy]}
+    assert of_rows(al, bo, cy).data == {"children": [kept_al, kept_bo, cy]}
+    assert of_rows(bo).data == {"children": [kept_bo]}
+    assert of_rows(bo, al).data == {"children": [kept_bo, kept_al]}
+
+
+def test_where_nobody_can_say_which_rows_were_changed_the_staffs_values_are_not_dropped() -> None:
+    result = of_rows({"name": "Ali"}, {"name": "Bob"}, {"name": "Cy"})
+    assert codes(result) == [(IssueCode.NOT_WRITABLE, ["children"])]
+    assert "one after the other" in result.issues[0]["message"]
+    bare = of_rows({"name": "Ali"}, {"name": "Cy"}, held=[{"name": "Al"}])
+    assert (codes(bare), bare.data) == ([], {"children": [{"name": "Ali"}, {"name": "Cy"}]})
+
+
+@pytest.mark.parametrize("kind", ["datagrid", "editgrid", "dynamicWizard"])
+def test_a_grid_may_have_its_rows_for_good(kind: str) -> None:
+    al, bo = {"name": "Ali", "amount": 50}, {"name": "Bo", "amount": 60}
+    steady = {"type": kind, "disableAddingRemovingRows": True}
+    refused = [(IssueCode.NOT_WRITABLE, ["children"])]
+    assert of_rows(al, bo, **steady).data == {"children": [CHILDREN[0] | {"name": "Ali"}, CHILDREN[1]]}
+    for sent in ([al], [al, bo, {"name": "Cy"}], []):
+        assert codes(of_rows(*sent, **steady)) == refused
+    assert of_rows({"name": "Al"}, held=[], **steady).data == {"children": [{"name": "Al"}]}
+
+
+@pytest.mark.parametrize("emptied", ["", None, {}])
+def test_rows_that_are_there_for_good_cannot_be_emptied_nor_left_out_of_an_object(emptied: Any) -> None:
+    grid = field("children", "datagrid", components=[field("name")], disableAddingRemovingRows=True)
+    asks = correction({"components": [field("home", "container", components=[field("street"), grid])]})
+    taken = OwnForms(allowed=(asks,), by_name={})
+    held = {"home": {"street": "Main", "children": [{"name": "Al"}]}}
+    own = Own("p-1", "individual", None, held)
+    result = checked(taken, asks, own, {"home": {"children": emptied}})
+    assert (IssueCode.NOT_WRITABLE, ["home", "children"]) in codes(result)
+    assert checked(taken, asks, own, {"home": {"street": "Side"}}).data == {"home": held["home"] | {"street": "Side"}}
 
 
 def test_rows_that_look_alike_stay_themselves() -> None:

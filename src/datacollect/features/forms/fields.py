@@ -37,6 +37,8 @@ class Fields:
     """Those of them that are not shown to who fills in the form: hidden and protected components."""
     mixed: set[str] = field(default_factory=set)
     """Those of them that are taken as a whole though nobody fills in some part of it: nobody can say where that stands."""
+    steady: set[str] = field(default_factory=set)
+    """Those of them to which nobody adds rows, and of which nobody takes any away."""
 
     @property
     def has_fixed(self) -> bool:
@@ -119,6 +121,8 @@ def _add(found: Fields, steps: Sequence[str], component: Mapping[str, Any], clos
         found.unseen.add(step)
     if is_whole and parts.has_fixed:
         found.mixed.add(step)
+    if component.get("disableAddingRemovingRows") is True and not is_whole:
+        found.steady.add(step)
 
 
 def _components_of(component: Mapping[str, Any]) -> Sequence[Any]:

@@ -3,7 +3,6 @@
 Source: the contract's self-service area, 4, and its weak points R15 to R20.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_man
 from datacollect.features.forms.fields import Fields, fields_of, unsaved_keys
 from datacollect.features.forms.model import Form, compiled
 from datacollect.features.forms.translation import TECHNICAL_KEYS
+from datacollect.features.selfservice.rows import matched
 from datacollect.features.selfservice.translations import Translation
 from datacollect.features.tenants.form_checks import COUNTED_KEYS, MANAGED_KEYS
 from datacollect.kernel.canonical import canonical_json
@@ -33,6 +33,11 @@ CLOSED_KEYS = INTERNAL_KEYS | MANAGED_KEYS.union(*COUNTED_KEYS.values())
 
 _IGNORED = SERVER_MANAGED_KEYS | {"entityName", "submit"}
 """What clients add to a form's data by themselves, or the hub strips from everything that is sent."""
+
+_ONE_AFTER_THE_OTHER = (
+    "It cannot be told which rows were changed, and the programme's staff keep something with them:"
+    " change rows and add or remove rows one after the other"
+)
 
 MOST_ISSUES = 50
 """Told of one submission; the rest shows when these are corrected."""
@@ -302,6 +307,15 @@ def _is_blank(value: Any) -> bool:
     return all(map(_is_blank, value)) if isinstance(value, list) else value in ("", None)
 
 
+def _resizing(at: Path, value: Any, fields: Fields, held: Mapping[str, Any]) -> tuple[IssueCode, Path, str] | None:
+    """What is wrong if rows are added or taken away where the form lets nobody. The first rows are anybody's to give."""
+    key = str(at[-1])
+    rows = held.get(key) if key in fields.steady else None
+    if not isinstance(rows, list) or not rows or (isinstance(value, list) and len(value) == len(rows)):
+        return None
+    return IssueCode.NOT_WRITABLE, at, "The form lets nobody add rows to this or remove any"
+
+
 def _is_back(key: str, value: Any, shown: Mapping[str, Any]) -> bool:
     """Whether a value comes back as it was shown."""
     return key in shown and _same(value, shown[key])
@@ -309,15 +323,6 @@ def _is_back(key: str, value: Any, shown: Mapping[str, Any]) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     return canonical_json(one) == canonical_json(other)
-
-
-def _places_by_text(rows: Sequence[Any]) -> Mapping[bytes, deque[int]]:
-    """Where each row stands, the first place first. To compare each row with each other one, a citizen's mebibyte of
-    empty rows would take minutes."""
-    places: dict[bytes, deque[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(canonical_json(row), deque()).append(place)
-    return places
 
 
 class _Sieve:
@@ -343,7 +348,7 @@ class _Sieve:
             is_extra = not path and (key in _IGNORED or key in self._unsaved)
             if is_extra or key in fields.fixed:
                 continue
-            if problem := self._problem(at, fields):
+            if problem := self._problem(at, fields) or _resizing(at, value, fields, held):
                 # A form sends what is not shown as empty; nothing is written either way.
                 is_left_out = key in fields.below and key not in shown and _is_blank(value)
                 if not is_left_out and not _is_back(key, value, shown):
@@ -381,19 +386,19 @@ class _Sieve:
         return value
 
     def _rows(self, rows: Sequence[Any], fields: Fields, held: Any, shown: Any, at: Path) -> list[Any]:
-        """Rows keep what they hold beside what is shown of them: those that come back as they were, and, unless rows
-        were added or taken away, those that stand where they stood."""
+        """Rows keep what they hold beside what is shown of them, as far as it can be told which was which."""
         old = held if isinstance(held, list) else []
         seen = shown if isinstance(shown, list) and len(shown) == len(old) else [{}] * len(old)
-        same_count = len(rows) == len(old)
-        left = _places_by_text(seen)
+        found = matched(rows, seen, fields.fixed - fields.unseen)
+        if any(isinstance(old[place], Mapping) and self._kept(old[place], fields, at) for place in found.doubtful):
+            self.issues.append(_issue(IssueCode.NOT_WRITABLE, at, _ONE_AFTER_THE_OTHER))
         written: list[Any] = []
         for index, row in enumerate(rows):
-            back = left.get(canonical_json(row))
-            if back:
-                written.append(old[back.popleft()])
+            if index in found.back:
+                written.append(old[found.back[index]])
             elif isinstance(row, Mapping):
-                before, told = (old[index], seen[index]) if same_count else ({}, {})
+                place = found.changed.get(index)
+                before, told = ({}, {}) if place is None else (old[place], seen[place])
                 written.append(self._inside(row, fields, before, told, (*at, index)))
             else:
                 written.append(row)
@@ -409,6 +414,7 @@ class _Sieve:
             or key in fields.fixed
             or key in fields.unseen
             or key in fields.mixed
+            or key in fields.steady
             or is_closed(key)
             or self._is_factor(f"{names}.{key}", whole=fields.below[key] is None)
         }
