@@ -202,6 +202,35 @@ async def test_c19_nobody_changes_another_program_and_only_its_manager_their_own
             assert answer.status_code == 403, (method, path)
 
 
+async def test_whoever_is_limited_to_an_area_cannot_lift_that_by_the_config(attacker: Attacker) -> None:
+    """An identity provider of one's own in it, or a policy that no review is needed, holds for all areas."""
+    seeds = [{"name": "individual", "data": [{"id": "s-1", "name": "Secret of B", "area_id": "B"}]}]
+    path = f"/api/apps/{attacker.mine}"
+    assert (
+        await attacker.admin.post("/api/apps", json=make_config(attacker.mine, entityData=seeds))
+    ).status_code == 200
+    boundless = await attacker.client.get(path, headers=await attacker.headers("system-admin"))
+    headers = await attacker.headers("system-admin", areaIds=["A"])
+    shown = await attacker.client.get(path, headers=headers)
+    assert shown.status_code == 200
+    assert ("Secret of B" in boundless.text, "Secret of B" in shown.text) == (True, False)
+    assert shown.headers["etag"] != boundless.headers["etag"]
+    own = {"type": "keycloak", "fields": {"authority": "https://idp.evil.test", "default_role": "supervisor"}}
+    for method, route, body in (
+        ("PUT", path, make_config(attacker.mine, authConfigs=[own])),
+        *(("PATCH", f"{path}/{key}", {key: None}) for key in ("syncScope", "programs", "claim169", "inji")),
+        ("POST", f"{path}/artifact/rotate", {}),
+        ("GET", f"{path}/versions", None),
+        ("GET", f"{path}/versions/1", None),
+        ("GET", f"{path}/versions/1/diff", None),
+        ("POST", f"{path}/versions/1/restore", {}),
+        ("PUT", f"/api/reviews/config/{attacker.mine}/update-individual", {"policy": "auto-approve"}),
+    ):
+        answer = await attacker.client.request(method, route, json=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "BEYOND_REACH"), (method, route, answer.text)
+    assert (await attacker.admin.get(path)).json()["authConfigs"] == []
+
+
 async def test_c21_in_production_there_is_no_purge(installation: Installation) -> None:
     async with installation.running(NODE_ENV="production") as (app, client):
         admin = await Alone(app, client, installation.clock).admin()

@@ -117,3 +117,10 @@ def test_a_row_may_have_a_refusal_of_its_own() -> None:
     asked = Permission(Callers.STAFF, Action.MANAGE_CONFIG, Where.PATH, denied=AdminRequired)
     stranger = Actor(kind="user", label="u@hub.test")
     assert isinstance(explain(asked, stranger, TENANTS[0]).refused, AdminRequired)
+
+
+def test_who_has_the_role_but_not_the_reach_is_told_so_by_every_row() -> None:
+    asked = Permission(Callers.STAFF, Action.MANAGE_CONFIG, Where.PATH, whole=True, denied=AdminRequired)
+    assignment = RoleAssignment(TENANTS[0], "system-admin", "north")
+    limited = Actor(kind="user", label="u@hub.test", tenant_ids=frozenset({TENANTS[0]}), assignments=(assignment,))
+    assert isinstance(explain(asked, limited, TENANTS[0]).refused, BeyondReach)

@@ -102,10 +102,11 @@ class ByPath(Policy):
         action: Action,
         *,
         callers: Callers = Callers.STAFF,
+        whole: bool = False,
         assigned: bool = False,
         denied: type[Forbidden] | None = None,
     ) -> None:
-        super().__init__(Permission(callers, action, Where.PATH, assigned=assigned, denied=denied))
+        super().__init__(Permission(callers, action, Where.PATH, whole=whole, assigned=assigned, denied=denied))
 
     async def __call__(self, program_id: ProgramId, request: Request, hub: CurrentHub) -> TenantScope:
         actor = await _caller(request, hub, self.permission)

@@ -211,7 +211,7 @@ class InsufficientRole(Forbidden):
 
 
 class BeyondReach(Forbidden):
-    """This tells of the whole program, and your access is limited to a part of it."""
+    """This is about the whole program, and your access is limited to a part of it."""
 
     code = "BEYOND_REACH"
     help = "Ask somebody whose access is not limited to areas or kinds of entities."

@@ -47,7 +47,8 @@ class Permission:
     action: Action | None = None
     where: Where = Where.NO_PROGRAM
     whole: bool = False
-    """Whether the route tells of the whole program, so that a caller who is limited to a part of it may not call."""
+    """Whether the route tells of the whole program or changes it, so that a caller who is limited to a part of it may not
+    call."""
     assigned: bool = False
     """Whether the caller must have a role of their own in the program: the contract lets a member without any assignment
     count as an enumerator on other routes only."""
@@ -71,11 +72,14 @@ class Permission:
         Raises a `Forbidden`: `AdminRequired`, `TenantAccessDenied`, `InsufficientRole`, `BeyondReach`, or `denied`.
         """
         try:
-            return self._admit(actor, tenant_id)
+            scope = self._admit(actor, tenant_id)
         except Forbidden:
             if self.denied is None:
                 raise
             raise self.denied() from None
+        if self.whole and scope is not None:
+            scope.require_everything()  # never `denied`: another role would not help
+        return scope
 
     def _admit(self, actor: Actor, tenant_id: TenantId | None) -> TenantScope | None:
         if self.callers is Callers.CITIZEN:
@@ -92,8 +96,6 @@ class Permission:
         scope = actor.in_tenant(tenant_id, self.action)
         if self.assigned and not actor.is_admin and not actor.assignments_in(tenant_id):
             raise InsufficientRole(action=self.action.value)
-        if self.whole:
-            scope.require_everything()
         return scope
 
     def is_open_to(self, role: Role) -> bool:

@@ -173,6 +173,7 @@ async def _other_accounts(world: World) -> list[Caller]:
         await _signed_in(world, "stranger", await make_person(world.admin)),
         await _member(world, "limited enumerator", "enumerator", area="north"),
         await _member(world, "limited supervisor", "supervisor", area="north"),
+        await _member(world, "limited system-admin", "system-admin", area="north"),
         await _member(world, "viewer, mighty elsewhere", "viewer", more=mighty),
     ]
 

@@ -36,12 +36,14 @@ class Rule:
     """Guarded by action in the reference: belonging to the program is not enough."""
     whole: bool = False
     """Tells of the whole program, so nobody who is limited to a part of it may."""
+    as_mighty: bool = False
+    """About an account that reaches the whole program: nobody who is limited to a part of it gives or takes that."""
     password_due: bool = False
     """Open also to those who must choose a password of their own first."""
     reveals: str = ""
     """Kinds of marks that a permitted answer may show."""
     to_managers: str = ""
-    """And those it may show to a system-admin of the program."""
+    """And those it may show to a system-admin of the whole program."""
     to_admins: str = ""
     about: Literal["target", "mine", "managed"] = "target"
     """Of which programs: the one asked for, or all that the caller belongs to, or whose users they manage."""
@@ -57,10 +59,10 @@ _QUARANTINE = Rule("member", "supervisor", at="query", missing=400, whole=True, 
 _REVIEW = Rule("member", "supervisor", at="job", assigned=True, reveals="data")
 _DEVICES = Rule("admin", at="query", missing=400, reveals="device")
 _PROGRAM_ADMIN = Rule("admin", at="path", archived_too=True)
-_PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True)
+_PROGRAM_MANAGER = Rule("member", "system-admin", at="path", archived_too=True, whole=True)
 _CITIZEN = Rule("citizen")
 """Self-service, 2: about the record in the token, and no other."""
-_ACCOUNT = Rule("manager", at="object", archived_too=True, foreign=404)
+_ACCOUNT = Rule("manager", at="object", archived_too=True, foreign=404, as_mighty=True)
 _FILE = Rule("anybody", at="object", reveals="name form")
 
 RULES: Mapping[str, Rule] = {
@@ -85,8 +87,8 @@ RULES: Mapping[str, Rule] = {
     "DELETE /api/users/me/sessions/{sessionId}": _STAFF,
     "DELETE /api/users/{id}/sessions": Rule("admin", at="object", archived_too=True),
     "GET /api/users": Rule("manager", about="managed", reveals="email part"),
-    "POST /api/users": Rule("manager", at="list", archived_too=True, missing=400),
-    "POST /api/users/memberships": Rule("manager", at="list", archived_too=True, missing=400),
+    "POST /api/users": Rule("manager", at="list", archived_too=True, missing=400, as_mighty=True),
+    "POST /api/users/memberships": Rule("manager", at="list", archived_too=True, missing=400, as_mighty=True),
     "GET /api/users/{idOrEmail}": Rule("manager", at="object", archived_too=True, foreign=404, reveals="email"),
     "PUT /api/users/{idOrEmail}": _ACCOUNT,
     "DELETE /api/users/{idOrEmail}": _ACCOUNT,
@@ -129,10 +131,10 @@ RULES: Mapping[str, Rule] = {
     # What a program was is for whoever may change it; secrets as in the program itself, and in a comparison for nobody.
     "GET /api/apps/{id}/versions": _PROGRAM_MANAGER,
     "GET /api/apps/{id}/versions/{revision}": Rule(
-        "member", "system-admin", at="path", archived_too=True, reveals="name form data", to_admins="secret"
+        "member", "system-admin", at="path", archived_too=True, whole=True, reveals="name form data", to_admins="secret"
     ),
     "GET /api/apps/{id}/versions/{revision}/diff": Rule(
-        "member", "system-admin", at="path", archived_too=True, reveals="name form"
+        "member", "system-admin", at="path", archived_too=True, whole=True, reveals="name form"
     ),
     "POST /api/apps/{id}/versions/{revision}/restore": _PROGRAM_MANAGER,
     "POST /api/apps/{id}/artifact/rotate": _PROGRAM_MANAGER,
@@ -220,7 +222,7 @@ RULES: Mapping[str, Rule] = {
     "GET /api/reviews/{id}/comments": Rule("member", "viewer", at="job", assigned=True),
     "POST /api/reviews/{id}/comments": Rule("member", "viewer", at="job", assigned=True),
     "GET /api/reviews/config/{id}": Rule("member", "viewer", at="path", assigned=True),
-    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path", assigned=True),
+    "PUT /api/reviews/config/{id}/{eventType}": Rule("member", "system-admin", at="path", whole=True, assigned=True),
     # Discovery, the table and TARGET: whoever makes the hub call out is an administrator.
     "POST /api/openspp-fields/parse": _STAFF,
     "POST /api/openspp-fields/parse-file": _STAFF,
@@ -251,7 +253,7 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.at == "job" and program == UNKNOWN:
         return rule.missing
-    if not _may(rule, caller, program) or (rule.whole and caller.is_limited):
+    if not _may(rule, caller, program) or ((rule.whole or rule.as_mighty) and caller.is_limited):
         return 403
     is_missing = bool(rule.at) and not rule.anywhere and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
@@ -297,10 +299,10 @@ def visible(rule: Rule, caller: Caller, program: str, *, permitted: bool) -> set
 
 def _kinds(rule: Rule, caller: Caller, program: str) -> set[str]:
     kinds = set(rule.reveals.split())
-    if caller.is_limited:
-        kinds -= {"data"}
     if caller.level_in(program) == LEVELS["system-admin"]:
         kinds |= set(rule.to_managers.split())
+    if caller.is_limited:
+        kinds -= {"data"}
     if caller.is_admin:
         kinds |= set(rule.to_admins.split())
     return kinds

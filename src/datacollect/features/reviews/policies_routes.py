@@ -20,7 +20,7 @@ from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES, Tenant
 router = APIRouter(prefix="/api/reviews/config", tags=["Reviews"])
 
 PolicyReader = Annotated[TenantScope, Depends(ByPath(Action.READ, assigned=True))]
-PolicyWriter = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, assigned=True))]
+PolicyWriter = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, whole=True, assigned=True))]
 
 
 @router.get(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import Role, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import FormValidation
 
@@ -219,6 +220,11 @@ def page_of(total: int, query: ListQuery) -> tuple[int, int]:
     """The page that is delivered, and how many there are; of nothing, it is page 1 of 0."""
     pages = -(-total // query.page_size)
     return min(query.page, max(pages, 1)), pages
+
+
+def sees_seeds(scope: TenantScope) -> bool:
+    """Seeds are people, of the whole program: other members get theirs by sync, as far as their scope reaches."""
+    return scope.role is Role.SYSTEM_ADMIN and not scope.reach.is_bounded
 
 
 def status_of(archived_at: Millis | None) -> Literal["running", "archived"]:

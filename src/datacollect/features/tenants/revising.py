@@ -12,9 +12,9 @@ from fastapi import Request, Response
 
 from datacollect.features.tenants import service
 from datacollect.features.tenants.errors import InvalidRevision
-from datacollect.features.tenants.model import Expected, Revision
+from datacollect.features.tenants.model import Expected, Revision, sees_seeds
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import Role, TenantScope
+from datacollect.kernel.identity import TenantScope
 
 REVISED: dict[int | str, dict[str, Any]] = {
     200: {
@@ -42,7 +42,7 @@ def etag_for(scope: TenantScope, revision: Revision) -> str:
     """Of the program as the reader sees it, which is another text for each of three kinds of them."""
     if scope.actor.is_admin:
         return etag_of(revision)
-    return etag_of(revision, "-masked" if scope.role is Role.SYSTEM_ADMIN else "-part")
+    return etag_of(revision, "-masked" if sees_seeds(scope) else "-part")
 
 
 def expected_of(request: Request, *, creating: bool = False) -> Expected:

@@ -49,8 +49,9 @@ from datacollect.kernel.permission import Callers
 
 apps = APIRouter(prefix="/api/apps", tags=["App Configuration"])
 
-Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, denied=AdminRequired))]
-"""Who may change this program: an ADMIN, or a `system-admin` of the program."""
+Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, whole=True, denied=AdminRequired))]
+"""Who may change this program: an ADMIN, or a `system-admin` of the whole program. Its config says who is let in and as what,
+so that somebody limited to an area could lift that limit by it."""
 
 Owner = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, callers=Callers.ADMIN))]
 """Who may stop it and start it again."""

@@ -23,7 +23,15 @@ from datacollect.features.tenants.errors import (
     VersionNotFound,
 )
 from datacollect.features.tenants.findings import path_text
-from datacollect.features.tenants.model import ANYTHING, ArtifactStamp, Expected, Program, Revision, status_of
+from datacollect.features.tenants.model import (
+    ANYTHING,
+    ArtifactStamp,
+    Expected,
+    Program,
+    Revision,
+    sees_seeds,
+    status_of,
+)
 from datacollect.features.tenants.published import MASK, full, masked, unmasked
 from datacollect.features.tenants.reuploads import completed, seeds_not_seeded
 from datacollect.features.tenants.sealing import seal
@@ -33,7 +41,7 @@ from datacollect.features.tenants.versions_model import Change, PastProgram, Ver
 from datacollect.jobs import enqueue
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import Issue, IssueCode
-from datacollect.kernel.identity import Role, TenantScope, system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import Seals
 from datacollect.kernel.source import Source
@@ -273,7 +281,7 @@ async def read_program(view: Reading, scope: TenantScope, *, seals: Seals) -> Sh
     seeding = await seeding_job.describe(view, scope, is_archived=program.archived_at is not None)
     if seeding is None:
         return Shown(document, program.at, is_whole=not program.locked)
-    if scope.role is not Role.SYSTEM_ADMIN:
+    if not sees_seeds(scope):
         seeding = {key: value for key, value in seeding.items() if key != "rejections"}
     is_settled = seeding["finishedAt"] is not None
     return Shown(document | {"seeding": seeding}, program.at, is_whole=not program.locked and is_settled)
@@ -388,8 +396,7 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
 
 
 async def _shown(view: Reading, scope: TenantScope, program: Program) -> dict[str, Any]:
-    if scope.role is not Role.SYSTEM_ADMIN:
-        # Seeds are people: members get them by sync, as far as their scope reaches.
+    if not sees_seeds(scope):
         return masked(program)
     program = replace(program, entity_data=await versions_queries.read_seeds(view, scope, program.seed_digest))
     return full(program) if scope.actor.is_admin else masked(program)

@@ -20,7 +20,7 @@ MOST_LISTED = 100
 DEFAULT_LISTED = 20
 _LAST_REVISION = 2_147_483_647
 
-Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, denied=AdminRequired))]
+Manager = Annotated[TenantScope, Depends(ByPath(Action.MANAGE_CONFIG, whole=True, denied=AdminRequired))]
 Revision = Annotated[int, Path(ge=1, le=_LAST_REVISION, description="Of the version.")]
 
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
