@@ -119,10 +119,13 @@ class DeviceCall(Protocol):
 
 
 class Devices(Protocol):
-    """What sync sees of devices; implemented by the devices slice."""
+    """What requests and sync see of devices; implemented by the devices slice."""
 
-    async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
-        """Raises `DeviceRevoked` for a device that is shut out. Without a valid id the call notes nothing."""
+    async def require_admitted(self, scope: TenantScope, headers: Mapping[str, str]) -> None:
+        """Raises `DeviceRevoked` for a device that is shut out. Asked by every policy that lets into a program."""
+
+    def call(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
+        """A push or pull by a device that has been admitted. Without a valid id the call notes nothing."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Write down what is noted, every second and when the block ends."""

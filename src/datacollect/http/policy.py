@@ -88,10 +88,18 @@ class SignedIn(Policy):
         _admit(self.permission, actor)
         return actor
 
-    def again(self, request: Request, hub: Hub) -> Callable[[], Awaitable[Actor]]:
-        """To be asked before each part of what takes long: who the caller, a staff member, is by then. Raises when they
-        are signed in no more."""
-        return _from_now_on(request, hub, self.permission)
+    def again(self, request: Request, hub: Hub) -> Callable[[TenantId], Awaitable[TenantScope]]:
+        """To be asked before each part of what takes long: the caller, a staff member, as they are by then in one of
+        their programs. Raises when they are signed in no more, or would not be let in there."""
+        caller, action = _from_now_on(request, hub, self.permission), self.permission.action
+        assert action is not None
+
+        async def enter(tenant_id: TenantId) -> TenantScope:
+            scope = (await caller()).in_tenant(tenant_id, action)
+            await hub.devices.require_admitted(scope, request.headers)
+            return scope
+
+        return enter
 
 
 class ByPath(Policy):
@@ -110,7 +118,7 @@ class ByPath(Policy):
 
     async def __call__(self, program_id: ProgramId, request: Request, hub: CurrentHub) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
-        return _entered(self.permission, actor, TenantId(program_id))
+        return await _entered(request, hub, self.permission, actor, TenantId(program_id))
 
 
 class AboutProgram(Policy):
@@ -125,7 +133,7 @@ class AboutProgram(Policy):
 
     async def __call__(self, request: Request, hub: CurrentHub, _: NamedConfigId = None) -> TenantScope:
         actor = await _caller(request, hub, self.permission)
-        scope = _entered(self.permission, actor, tenant_of(request))
+        scope = await _entered(request, hub, self.permission, actor, tenant_of(request))
         if not request.query_params.get("configId"):
             raise self._unnamed()
         return scope
@@ -161,7 +169,7 @@ class ByObject(Policy):
         if tenant_id is None:
             raise self._missing()
         structlog.contextvars.bind_contextvars(tenant_id=tenant_id[:100])
-        scope = _entered(self.permission, actor, tenant_id)
+        scope = await _entered(request, hub, self.permission, actor, tenant_id)
         require_same_tenant(request, tenant_id)
         return scope
 
@@ -230,7 +238,7 @@ class InProgram(Policy):
     async def let_in(self, request: Request, hub: Hub, actor: Actor, sent: Sent) -> Entered:
         self.require_named(request)
         tenant_id = self.tenant_of(request, sent.document if isinstance(sent.document, dict) else None)
-        scope = _entered(self.permission, actor, tenant_id)
+        scope = await _entered(request, hub, self.permission, actor, tenant_id)
         tenant = await hub.tenants.find(tenant_id)
         if tenant is None:
             missing = self._missing(tenant_id)
@@ -247,7 +255,7 @@ class InProgram(Policy):
 
         async def require_still() -> None:
             actor = await taker()
-            if _entered(self.permission, actor, scope.tenant_id).reach != scope.reach:
+            if (await _entered(request, hub, self.permission, actor, scope.tenant_id)).reach != scope.reach:
                 raise BeyondReach()
             if await hub.tenants.find(scope.tenant_id) is None:
                 raise self._missing(scope.tenant_id)
@@ -398,9 +406,12 @@ async def _sync_caller(request: Request, hub: Hub, authorization: str | None) ->
     return await hub.providers.caller(await claimed_tenant(request), scheme, token.strip())
 
 
-def _entered(permission: Permission, actor: Actor, tenant_id: TenantId) -> TenantScope:
+async def _entered(
+    request: Request, hub: Hub, permission: Permission, actor: Actor, tenant_id: TenantId
+) -> TenantScope:
     scope = _admit(permission, actor, tenant_id)
     assert scope is not None
+    await hub.devices.require_admitted(scope, request.headers)
     return scope
 
 

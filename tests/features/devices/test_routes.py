@@ -18,7 +18,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused, bearer, login, make_person
 from tests.conftest import asgi_client, make_settings
-from tests.factories import make_event, make_program, new_id, pull, push
+from tests.factories import make_audit_log, make_event, make_program, new_id, pull, push
 from tests.features.conftest import Alone, Installation
 
 pytestmark = pytest.mark.anyio
@@ -333,6 +333,43 @@ async def test_a_revoked_device_is_shut_out_at_once_whoever_signs_in(
         assert (await revoke(admin, program, "tablet-1", "restore"))["revocations"] == []
         assert await statuses(user, program, "tablet-1") == [200, 200]
         assert (await revoke(admin, program, "tablet-1"))["revocations"][0]["revokedAt"] > revocation["revokedAt"]
+
+
+async def test_a_revoked_device_is_shut_out_of_everything_about_the_program(
+    app: FastAPI, admin: AsyncClient, client: AsyncClient
+) -> None:
+    program, event = await make_program(admin), make_event()
+    assert (await push(admin, program, event)).status_code == 200
+    assignment = {"tenantId": program, "role": "supervisor"}
+    person = await make_person(admin, tenantIds=[program], roleAssignments=[assignment])
+    query, file = {"configId": program}, ("a.png", b"\x89PNG\r\n\x1a\n" + b"0" * 64, "image/png")
+    async with asgi_client(app, (await login(client, person))["token"]) as user:
+        submission = {"tenantId": program, "formData": make_event()}
+        policy = f"/api/reviews/config/{program}/{submission['formData']['type']}"
+        given = await admin.put(policy, json={"policy": "internal-review", "requiredRole": "supervisor"})
+        assert given.status_code == 200, given.text
+        waiting = (await user.post("/api/reviews/submit", json=submission)).json()["review"]["id"]
+        await revoke(admin, program, "tablet-1")
+        user.headers |= device("tablet-1")
+        for method, path, sent in (
+            ("GET", f"/api/entities/{event['entityGuid']}", {"params": query}),
+            ("GET", "/api/entities", {"params": query}),
+            ("GET", "/api/attachments", {"params": query}),
+            ("POST", "/api/attachments/upload", {"params": query, "data": {"entityGuid": event["entityGuid"]}, "files": {"file": file}}),
+            ("POST", "/api/sync/push/audit-logs", {"json": query | {"auditLogs": [make_audit_log()]}}),
+            ("GET", "/api/conflicts", {"params": query}),
+            ("POST", "/api/reviews/submit", {"json": submission}),
+            ("GET", "/api/reviews", {"params": {"tenantId": program}}),
+            ("GET", f"/api/reviews/{waiting}", {}),
+            ("GET", f"/api/apps/{program}", {}),
+        ):  # fmt: skip
+            answer = await user.request(method, path, **sent)
+            assert (answer.status_code, answer.json()["code"]) == (403, "DEVICE_REVOKED"), (path, answer.text)
+        many = (await user.post("/api/reviews/bulk-approve", json={"reviewIds": [waiting]})).json()
+        assert (many["approved"], [one["code"] for one in many["errors"]]) == (0, ["DEVICE_REVOKED"])
+        assert (await user.get("/api/users/me")).status_code == 200
+        await revoke(admin, program, "tablet-1", "restore")
+        assert (await user.get("/api/entities", params=query)).status_code == 200
 
 
 async def test_a_device_can_be_shut_out_for_one_user(

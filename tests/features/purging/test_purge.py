@@ -206,7 +206,7 @@ async def test_anchors_of_the_program_are_set_aside(alone: Alone) -> None:
 async def test_what_a_device_did_is_not_written_down_after_the_purge(admin: AsyncClient, hub: Hub) -> None:
     program = await archived_program(admin)
     scope = system_scope(TenantId(program))
-    call = await hub.devices.admit(scope, {"x-device-id": "tablet-7"})
+    call = hub.devices.call(scope, {"x-device-id": "tablet-7"})
     await purge_to_the_end(admin, hub, program)
     call.pulled(3, scope_hash="x")
     await hub.devices.flush()
@@ -573,7 +573,7 @@ async def test_a_purge_waits_for_whoever_writes_down_what_devices_did(at_once: A
     admin, hub = await at_once.admin(), at_once.hub
     program = await archived_program(admin)
     scope = system_scope(TenantId(program))
-    call = await hub.devices.admit(scope, {"x-device-id": "tablet-7"})
+    call = hub.devices.call(scope, {"x-device-id": "tablet-7"})
     with contextlib.suppress(Undone):
         async with hub.db.transaction(scope) as tx:
             # Of the same device: who writes down has found the program, and waits for this row to be there or not.

@@ -112,7 +112,8 @@ async def revoke_device(
     device_id: DeviceId,
     user_id: UserId = None,
 ) -> dict[str, Any]:
-    """From now on its pushes and pulls answer 403 `DEVICE_REVOKED`: at once here, within a second in other processes.
+    """From now on its requests about the program answer 403 `DEVICE_REVOKED`: at once here, within a second in other
+    processes.
 
     The id is what the device sends. One that sends no id or another one is not recognised: end its user's sessions by a
     new password when it is in wrong hands.

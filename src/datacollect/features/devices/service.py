@@ -84,7 +84,7 @@ class DeviceCall:
 
 
 class DeviceRegistry:
-    """What sync sees of devices; implements `Devices`.
+    """What requests and sync see of devices; implements `Devices`.
 
     Which devices are shut out is remembered for at most a second: a revocation holds at once here, and within a second
     in other processes.
@@ -96,21 +96,18 @@ class DeviceRegistry:
         self._clock = clock
         self._revoked = LookUps[TenantId, frozenset[tuple[str, str]]](self._revoked_in, clock, most=_MOST_TENANTS)
 
-    async def admit(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
-        device_id = headers.get("x-device-id")
-        if not device_id or not is_device_id(device_id):
-            return DeviceCall(self.recorder, self._clock, None, None)
-        user_id = "" if scope.actor.user_id is None else str(scope.actor.user_id)
-        revoked = await self._revoked.find(scope.tenant_id)
-        if (device_id, ANYBODY) in revoked or (device_id, user_id) in revoked:
+    async def require_admitted(self, scope: TenantScope, headers: Mapping[str, str]) -> None:
+        key = _key_of(scope, headers)
+        if key is None:
+            return
+        revoked = await self._revoked.find(key.tenant_id)
+        if (key.device_id, ANYBODY) in revoked or (key.device_id, key.user_id) in revoked:
             raise DeviceRevoked()
-        told = device_time(headers.get("x-device-time"), headers.get("date"))
-        return DeviceCall(
-            self.recorder,
-            self._clock,
-            DeviceKey(scope.tenant_id, user_id, device_id),
-            None if told is None else told - self._clock.now(),
-        )
+
+    def call(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
+        key = _key_of(scope, headers)
+        told = None if key is None else device_time(headers.get("x-device-time"), headers.get("date"))
+        return DeviceCall(self.recorder, self._clock, key, None if told is None else told - self._clock.now())
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return self.recorder.running()
@@ -126,3 +123,12 @@ class DeviceRegistry:
         async with self._database.reading(scope) as view:  # they may be many
             found = await queries.list_revocations(view, scope)
         return frozenset((one.device_id, one.user_id) for one in found)
+
+
+def _key_of(scope: TenantScope, headers: Mapping[str, str]) -> DeviceKey | None:
+    """None for a caller that does not say, or not in the form of one, which device it is."""
+    device_id = headers.get("x-device-id")
+    if not device_id or not is_device_id(device_id):
+        return None
+    user_id = "" if scope.actor.user_id is None else str(scope.actor.user_id)
+    return DeviceKey(scope.tenant_id, user_id, device_id)

@@ -9,16 +9,17 @@ from datacollect.features.reviews.model import Decision
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import DataCollectError
 from datacollect.kernel.identity import Action, Actor, TenantScope
+from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
 
 async def approve_many(
-    hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool, again: Callable[[], Awaitable[Actor]]
+    hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool, again: Callable[[TenantId], Awaitable[TenantScope]]
 ) -> dict[str, Any]:
     """One failure does not stop the others. Raises `NoReviewerAllowed` if all of them are of programs where the caller may
     not approve.
 
-    `again` gives the caller as they are when it is each one's turn: whose right is withdrawn approves no more.
+    `again` gives the caller as they are in a program when it is each one's turn: whose right is withdrawn approves no more.
     """
     async with hub.db.reading() as view:
         owners = await service.find_owners(view, [id for id in ids if "\0" not in id]) if ids else {}
@@ -31,7 +32,7 @@ async def approve_many(
         if tenant is None:
             continue
         try:
-            await _approve(hub, (await again()).in_tenant(tenant.id, Action.APPROVE), tenant, id, Decision(force))
+            await _approve(hub, await again(tenant.id), tenant, id, Decision(force))
             approved += 1
         except ReviewNotFound:
             continue

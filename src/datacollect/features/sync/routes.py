@@ -122,7 +122,7 @@ async def pull_events(
     at_work = hub.working.at_work
     if at_work >= CROWD or (at_work > 1 and not asks_little(request.scope)):
         await tenants_turn(scope.tenant_id)
-    device = await hub.devices.admit(scope, request.headers)
+    device = hub.devices.call(scope, request.headers)
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     service.accept_device(sync_scope, request.headers.get("x-device-id"))
     areas = _areas(area_ids)
@@ -202,7 +202,7 @@ async def push_events(
     quarantine. Programs with `formValidation` have events checked against their forms.
     """
     scope, tenant = pusher.scope, pusher.tenant
-    device = await hub.devices.admit(scope, request.headers)
+    device = hub.devices.call(scope, request.headers)
     pushed = await read_push_in_turns(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
