@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
+from sqlalchemy import delete, update
 
 from datacollect.db import EVERY_TENANT
+from datacollect.features.attachments.tables import attachment_heads, attachments
+from datacollect.features.integrity.service import put_back
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
 from tests.attachments import ask, attach, make_entity, new_guid
 from tests.factories import make_program
 
@@ -77,8 +82,33 @@ async def test_a_reader_beside_writers_misses_nothing(admin: AsyncClient, progra
 async def test_a_mark_that_is_not_known_begins_anew(admin: AsyncClient, program: str) -> None:
     entity = await make_entity(admin, program)
     stored = [await attach(admin, program, entity) for _ in range(2)]
-    for mark in (f"7|{new_guid()}", f"999|{stored[0]['guid']}"):
+    _, _, since = await follow(admin, program)
+    history = since.rpartition("|")[2]
+    of_an_earlier_release = since.removesuffix(f"|{history}")
+    for mark in (f"7|{new_guid()}|{history}", f"999|{stored[0]['guid']}|{history}", of_an_earlier_release):
         assert (await follow(admin, program, mark))[0] == stored
+
+
+async def test_what_is_sent_again_after_a_restore_hides_nothing(admin: AsyncClient, hub: Hub, program: str) -> None:
+    """What the reader has seen last stands behind files that came first this time."""
+    scope, entity = system_scope(TenantId(program)), await make_entity(admin, program)
+    stored = [await attach(admin, program, entity)]
+    guid, content = new_guid(), b"\xff\xd8\xff\xe0 of the phone that sends it again"
+    lost = await attach(admin, program, entity, content, guid=guid)
+    found, _, since = await follow(admin, program)
+    assert found == [*stored, lost]
+
+    async with hub.db.transaction(scope) as tx:
+        await tx.execute(delete(attachments).where(attachments.c.tenant_id == program, attachments.c.guid == guid))
+        await tx.execute(
+            update(attachment_heads).where(attachment_heads.c.tenant_id == program).values(position=1, files=1)
+        )
+        await put_back(tx, hub.log, scope, backup_at=None, now=hub.clock.now())
+    stored += [await attach(admin, program, entity) for _ in range(2)]
+    stored.append(await attach(admin, program, entity, content, guid=guid))
+    found, _, since = await follow(admin, program, since)
+    assert found == stored
+    assert await follow(admin, program, since) == ([], [], since)
 
 
 @pytest.mark.parametrize("query", [{"since": "x"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "ten"}])
@@ -115,7 +145,7 @@ async def test_every_statement_finds_its_rows_by_key(admin: AsyncClient, hub: Hu
         stored = await attach(admin, program, entity)
         for path in ("", "/pending", f"/entity/{entity}", f"/{stored['guid']}/metadata"):
             assert (await ask(admin, program, path)).status_code == 200
-        await follow(admin, program, f"1|{stored['guid']}")
+        await follow(admin, program, (await follow(admin, program))[2])
         await ask(admin, program, f"/{stored['guid']}", "DELETE")
     ours = {one for one in statements if "attachment" in one and one.startswith(("SELECT", "UPDATE"))}
     assert len(ours) >= 8

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.features.attachments.model import Mark, Part, Unsatisfiable, parse_mark, part_of
+from datacollect.features.attachments.model import Mark, Part, Unsatisfiable, named, parse_mark, part_of
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,8 @@ def test_a_part_is_always_within_the_file(size: int, asked: str) -> None:
 
 def test_marks() -> None:
     mark = Mark(7, "0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11")
-    assert parse_mark(str(mark)) == mark and parse_mark("") is None
-    for text in ("7", "7|", "|x", "-7|0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11", "x" * 500):
+    of_history = Mark(7, mark.guid, named("an epoch"))
+    assert parse_mark(str(mark)) == mark and parse_mark(str(of_history)) == of_history and parse_mark("") is None
+    for text in ("7", "7|", "|x", "-7|0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11", f"{mark}|", "x" * 500):
         with pytest.raises(ValueError, match="not a cursor"):
             parse_mark(text)

@@ -64,6 +64,37 @@ async def test_what_is_taken_out_is_taken_in_again(hub: Hub, admin: AsyncClient,
     assert listed.json()["attachments"] == [made[0] | {"tenantId": other}]
 
 
+async def test_a_deletion_is_taken_along(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
+    photo, entity = a_photo(), new_id()
+    gone, stays = [await attach(admin, program, photo, entity=entity) for _ in range(2)]
+    await delete(admin, program, gone["guid"])
+    await take_out(hub, program, folder)
+    other = await make_program(admin)
+    for expected in (1, 0):
+        assert (await take_in(hub, other, folder)).attachments == expected
+    told = (await admin.get("/api/attachments", params={"configId": other})).json()
+    assert [one["guid"] for one in told["attachments"]] == [stays["guid"]]
+    [told_gone] = told["deleted"]
+    assert (told_gone["guid"], told_gone["entityGuid"]) == (gone["guid"], entity)
+    again = await admin.post(
+        "/api/attachments/upload",
+        data={"entityGuid": entity, "configId": other, "guid": gone["guid"]},
+        files={"file": ("photo.jpg", photo, "image/jpeg")},
+    )
+    assert (again.status_code, again.json()["code"]) == (409, "ATTACHMENT_DELETED")
+
+
+async def test_a_folder_of_an_earlier_release_is_taken_in(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    await attach(admin, program, a_photo())
+    await take_out(hub, program, folder)
+    head, line, end = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
+    del end["deleted"]
+    (folder / MANIFEST).write_text("\n".join(map(json.dumps, (head | {"version": 1}, line, end))))
+    assert (await take_in(hub, await make_program(admin), folder)).attachments == 1
+
+
 async def test_an_export_that_was_cut_is_gone_on_with(hub: Hub, admin: AsyncClient, program: str, folder: Path) -> None:
     photo = a_photo()
     await attach(admin, program, photo)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from datacollect.kernel.clock import Millis
 
@@ -43,19 +44,21 @@ class Attachment:
 
 # -- where a list goes on
 
-_CURSOR = re.compile(r"([0-9]{1,18})\|([0-9a-f-]{36})")
+_CURSOR = re.compile(r"([0-9]{1,18})\|([0-9a-f-]{36})(?:\|([0-9a-f]{12}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The last change that a reader has seen: it is named, so that a hub which was put back to an older backup notices
-    that it does not know it."""
+    """The last change that a reader has seen. It names the history that its position is of: a hub that was put back to an
+    older backup, or took the program up from an export, numbers changes differently."""
 
     position: int
     guid: str
+    history: str = ""
+    """Empty where it does not matter, and in marks of earlier releases."""
 
     def __str__(self) -> str:
-        return f"{self.position}|{self.guid}"
+        return f"{self.position}|{self.guid}" + (f"|{self.history}" if self.history else "")
 
 
 def parse_mark(text: str) -> Mark | None:
@@ -65,7 +68,12 @@ def parse_mark(text: str) -> Mark | None:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise ValueError("not a cursor of this list")
-    return Mark(int(found[1]), found[2])
+    return Mark(int(found[1]), found[2], found[3] or "")
+
+
+def named(epoch: str) -> str:
+    """A history of the log as marks name it: short, and telling nothing else."""
+    return sha256(epoch.encode()).hexdigest()[:12]
 
 
 # -- parts of a file

@@ -60,6 +60,7 @@ async def insert_attachment(tx: Tx, scope: TenantScope, new: Attachment) -> None
             position=new.position,
             created_ms=new.created_at,
             created_by=new.created_by,
+            deleted_ms=new.deleted_at,
             awaits_entity=new.awaits_entity,
         )
     )
@@ -110,6 +111,12 @@ async def list_after(view: Reading, scope: TenantScope, position: int, *, limit:
 async def list_by_guid(view: Reading, scope: TenantScope, *, after: str, limit: int) -> Sequence[Attachment]:
     """The next of those that are there."""
     found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.deleted_ms.is_(None), _a.guid > after)
+    return await _fetch(view, found.order_by(_a.guid).limit(limit))
+
+
+async def list_buried(view: Reading, scope: TenantScope, *, after: str, limit: int) -> Sequence[Attachment]:
+    """The next of those that were deleted."""
+    found = select(*_ALL).where(_a.tenant_id == scope.tenant_id, _a.deleted_ms.is_not(None), _a.guid > after)
     return await _fetch(view, found.order_by(_a.guid).limit(limit))
 
 

@@ -175,7 +175,8 @@ async def list_attachments(
     ] = "",
     limit: Annotated[str, Query(description=f"1 to {LARGEST_PAGE}.")] = str(DEFAULT_PAGE),
 ) -> Changes:
-    """What was attached and deleted since, in the order in which the hub stored it: nothing is ever passed over.
+    """What was attached and deleted since, in the order in which the hub stored it: nothing is ever passed over. After a
+    restore or an import of the program it begins anew.
 
     A reader who is limited to areas is told of entities that are there now; of one that comes later, ask for its list.
     """

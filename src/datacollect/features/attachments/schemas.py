@@ -26,6 +26,7 @@ _EXAMPLE: Any = {
 
 
 _LINK = "/api/attachments/0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11/file?configId=household-registry&expires=…&signature=…"
+_CURSOR = "1204|0b6d1f0e-5b39-4d0e-9f1a-2f6f7f0f7a11|5c1f0a9be217"
 _GONE: Any = {
     "guid": "1c7e2a1f-6c40-4e1f-8a2b-3a7a8a1a8b22",
     "entityGuid": "p-001",
@@ -85,7 +86,7 @@ class Changes(_Out):
     """Attachments by their last change."""
 
     model_config = examples(
-        {"status": "success", "attachments": [_EXAMPLE], "deleted": [_GONE], "nextCursor": "1204", "hasMore": False}
+        {"status": "success", "attachments": [_EXAMPLE], "deleted": [_GONE], "nextCursor": _CURSOR, "hasMore": False}
     )
 
     status: Literal["success"] = "success"

@@ -8,6 +8,7 @@ import structlog
 
 from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.log import EventLog
+from datacollect.eventstore.verification import history_of
 from datacollect.features.attachments import queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import (
@@ -20,7 +21,7 @@ from datacollect.features.attachments.errors import (
     ProgramFull,
     TooManyAttachments,
 )
-from datacollect.features.attachments.model import Attachment, Mark
+from datacollect.features.attachments.model import Attachment, Mark, named
 from datacollect.features.audit.service import note
 from datacollect.features.entities.service import known_guids, within_reach
 from datacollect.kernel.clock import Clock
@@ -135,6 +136,16 @@ class Keeper:
                 await self._contents.discard(scope, secured)
                 raise
         raise StorageUnavailable()
+
+    async def take_in_deleted(self, scope: TenantScope, told: Attachment) -> bool:
+        """Note an attachment that was deleted in another hub, so that it is not made anew here. False if its guid is known:
+        what is here is left as it is. Raises `TenantUnknown`."""
+        async with self._changing(scope) as tx:
+            if await queries.find(tx, scope, told.guid) is not None:
+                return False
+            totals = await queries.advance(tx, scope, files=0, size_bytes=0)
+            await queries.insert_attachment(tx, scope, replace(told, position=totals.position))
+            return True
 
     async def note_import(self, scope: TenantScope, count: int) -> None:
         """What comes from elsewhere is told once, and not for each."""
@@ -303,13 +314,15 @@ async def changes(view: Reading, scope: TenantScope, since: Mark | None, *, limi
     """What has changed since a mark, in the order of commits; deleted ones too.
 
     Attachments of deleted entities are told, for an entity may come back. Who reads a part of the program is told of
-    what is within reach now. A mark that is not known (the hub was put back to an older backup) begins anew.
+    what is within reach now. A mark of another history (the hub was put back to an older backup, or the program taken up
+    from an export), and one that is not known, begins anew.
     """
-    if since is not None and not await queries.knows(view, scope, since):
+    history = named(await history_of(view, scope) or "")
+    if since is not None and (since.history != history or not await queries.knows(view, scope, since)):
         since = None
     rows = await queries.list_after(view, scope, since.position if since else 0, limit=limit + 1)
     page = rows[:limit]
-    mark = Mark(page[-1].position, page[-1].guid) if page else since
+    mark = Mark(page[-1].position, page[-1].guid, history) if page else since
     return ChangesPage(await _with_status(view, scope, await visible(view, scope, page)), mark, len(rows) > limit)
 
 

@@ -1,6 +1,7 @@
 """Attachments of a program as a folder, beside its export: taken out of one hub, and up by another.
 
-    manifest.ndjson      what the folder is, a line for each attachment, and a line that says that this is the end
+    manifest.ndjson      what the folder is, a line for each attachment and for each that was deleted, and a line that
+                         says that this is the end
     files/ab/abcd…       each content once, under its SHA-256
 
 Nothing in the folder is believed: every byte is hashed again before it is stored. Attachments are made one by one, so an
@@ -11,15 +12,15 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import msgspec
 
-from datacollect.db import Database
+from datacollect.db import Database, Reading
 from datacollect.features.attachments import queries
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.errors import ImportContradicts, TransferFailed
@@ -34,7 +35,9 @@ from datacollect.objects import Incoming, ObjectMissing, ObjectStore, Spool, Spo
 
 MANIFEST = "manifest.ndjson"
 FORMAT = "datacollect-attachments"
-VERSION = 1
+VERSION = 2
+_KNOWN_VERSIONS = frozenset({1, 2})
+"""1 tells of no deletions."""
 
 _PAGE = 500
 _PIECE = 256 * 1024
@@ -58,6 +61,14 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     createdBy: str
 
 
+class Buried(msgspec.Struct, forbid_unknown_fields=True):
+    """One attachment that was deleted."""
+
+    guid: str
+    entityGuid: str
+    deletedAt: str
+
+
 class _Head(msgspec.Struct):
     format: str
     version: int
@@ -67,10 +78,12 @@ class _Head(msgspec.Struct):
 
 class _End(msgspec.Struct):
     attachments: int
+    deleted: int = 0
 
 
 _read_head = msgspec.json.Decoder(_Head)
 _read_line = msgspec.json.Decoder(Line)
+_read_buried = msgspec.json.Decoder(Buried)
 _read_end = msgspec.json.Decoder(_End)
 
 
@@ -86,6 +99,10 @@ class Transferred:
 
 
 # -- taking out
+
+
+class _ListPage(Protocol):
+    async def __call__(self, view: Reading, scope: TenantScope, *, after: str, limit: int) -> Sequence[Attachment]: ...
 
 
 class AttachmentExporter:
@@ -117,24 +134,28 @@ class AttachmentExporter:
             with _replacing(folder / MANIFEST) as manifest:
                 head = _Head(FORMAT, VERSION, scope.tenant_id, format_timestamp(self._clock.now()))
                 manifest.write(_encoder.encode(head) + b"\n")
-                async for attachment in self._attachments(scope):
+                async for attachment in self._each(scope, queries.list_by_guid):
                     if await self._write_file(scope, attachment, folder, done):
                         manifest.write(_encoder.encode(_line_of(attachment)) + b"\n")
                         done.attachments += 1
                     if progress is not None:
                         progress(done.attachments)
-                manifest.write(_encoder.encode(_End(done.attachments)) + b"\n")
+                deleted = 0
+                async for attachment in self._each(scope, queries.list_buried):
+                    manifest.write(_encoder.encode(_buried_of(attachment)) + b"\n")
+                    deleted += 1
+                manifest.write(_encoder.encode(_End(done.attachments, deleted)) + b"\n")
                 manifest.flush()
                 await asyncio.to_thread(os.fsync, manifest.fileno())
                 _require_none(folder / MANIFEST)
         return done
 
-    async def _attachments(self, scope: TenantScope) -> AsyncIterator[Attachment]:
+    async def _each(self, scope: TenantScope, list_page: _ListPage) -> AsyncIterator[Attachment]:
         """Each of them once: by guid, for one that is handed over meanwhile takes another position."""
         after = ""
         while True:
             async with self._database.reading(scope) as view:
-                page = await queries.list_by_guid(view, scope, after=after, limit=self._page)
+                page = await list_page(view, scope, after=after, limit=self._page)
             for attachment in page:
                 yield attachment
             if len(page) < self._page:
@@ -207,6 +228,11 @@ def _line_of(attachment: Attachment) -> Line:
     )
 
 
+def _buried_of(attachment: Attachment) -> Buried:
+    assert attachment.deleted_at is not None
+    return Buried(attachment.guid, attachment.entity_guid, format_timestamp(attachment.deleted_at))
+
+
 # -- taking up
 
 
@@ -229,6 +255,9 @@ class AttachmentImporter:
         read_manifest(folder)
         try:
             for line in _lines(folder):
+                if isinstance(line, Buried):
+                    await self._keeper.take_in_deleted(scope, _attachment_buried(line))
+                    continue
                 await self._take_in(scope, folder, line, done)
                 if progress is not None:
                     progress(done.attachments + done.there_before)
@@ -261,23 +290,30 @@ def read_manifest(folder: Path) -> tuple[str, int]:
         head, end = _read_head.decode(first), _read_end.decode(last)
     except msgspec.DecodeError:
         raise TransferFailed(f"{folder / MANIFEST} is no manifest of attachments, or has no end.") from None
-    if head.format != FORMAT or head.version != VERSION:
+    if head.format != FORMAT or head.version not in _KNOWN_VERSIONS:
         raise TransferFailed(f"{folder / MANIFEST} is of another kind or version: {head.format[:50]} {head.version}.")
-    if end.attachments != count - 1:
-        raise TransferFailed(f"{folder / MANIFEST} has {count - 1} attachments, and should have {end.attachments}.")
+    if (told := end.attachments + end.deleted) != count - 1:
+        raise TransferFailed(f"{folder / MANIFEST} has {count - 1} attachments, and should have {told}.")
     return head.configId, end.attachments
 
 
-def _lines(folder: Path) -> Iterator[Line]:
+def _lines(folder: Path) -> Iterator[Line | Buried]:
     """Between the first and the last one."""
     before: bytes | None = None
     for number, raw in enumerate(_raw_lines(folder)):
         if number > 1 and before is not None:
             try:
-                yield _read_line.decode(before)
+                yield _read_either(before)
             except msgspec.DecodeError:
                 raise ImportContradicts(f"Line {number} of {MANIFEST} cannot be read.") from None
         before = raw
+
+
+def _read_either(raw: bytes) -> Line | Buried:
+    try:
+        return _read_line.decode(raw)
+    except msgspec.ValidationError:
+        return _read_buried.decode(raw)
 
 
 def _raw_lines(folder: Path) -> Iterator[bytes]:
@@ -288,14 +324,9 @@ def _raw_lines(folder: Path) -> Iterator[bytes]:
 
 def _attachment_of(line: Line) -> Attachment:
     """Raises `ImportContradicts` for what no hub would have written."""
-    try:
-        created_at = parse_timestamp(line.createdAt)
-    except ValueError:
-        created_at = None
+    created_at = _time_of(line.createdAt)
     is_sound = (
-        is_uuid_text(line.guid)
-        and 0 < len(line.entityGuid) <= MOST_ENTITY_GUID
-        and line.entityGuid.isprintable()
+        _are_guids(line.guid, line.entityGuid)
         and line.mimeType in FILE_TYPES
         and len(line.hash) == 64
         and not line.hash.strip("0123456789abcdef")
@@ -314,9 +345,40 @@ def _attachment_of(line: Line) -> Attachment:
         mime_type=line.mimeType,
         size_bytes=line.sizeBytes,
         position=0,
-        created_at=Millis(created_at),
+        created_at=created_at,
         created_by=line.createdBy,
     )
+
+
+def _attachment_buried(line: Buried) -> Attachment:
+    """Raises `ImportContradicts` for what no hub would have written."""
+    deleted_at = _time_of(line.deletedAt)
+    if deleted_at is None or not _are_guids(line.guid, line.entityGuid):
+        raise ImportContradicts(f"Attachment {line.guid[:40]!r} is described as no hub would.")
+    return Attachment(
+        guid=line.guid.lower(),
+        entity_guid=line.entityGuid,
+        digest=None,
+        filename="",
+        original_name="",
+        mime_type="",
+        size_bytes=0,
+        position=0,
+        created_at=deleted_at,
+        created_by="",
+        deleted_at=deleted_at,
+    )
+
+
+def _are_guids(guid: str, entity_guid: str) -> bool:
+    return is_uuid_text(guid) and 0 < len(entity_guid) <= MOST_ENTITY_GUID and entity_guid.isprintable()
+
+
+def _time_of(text: str) -> Millis | None:
+    try:
+        return Millis(parse_timestamp(text))
+    except ValueError:
+        return None
 
 
 async def _read_into(file: Path, incoming: Incoming) -> None:
