@@ -53,6 +53,7 @@ from datacollect.features.providers.service import ProviderGate
 from datacollect.features.purging.purge_job import PurgeHandler
 from datacollect.features.quarantine.service import QuarantineKeeper
 from datacollect.features.reviews.delegating import DelegatingHandler
+from datacollect.features.reviews.policies import PortablePolicies
 from datacollect.features.reviews.telling import TellingHandler
 from datacollect.features.selfservice.forms import CachedOwnForms
 from datacollect.features.sync.places import ended_within, file_by_place
@@ -74,7 +75,8 @@ from datacollect.settings import Settings
 FOLLOWERS = (keep_entries, keep_conflicts, file_by_place, follow_decisions)
 """Told what each event did to the entities, live and when it is applied again."""
 DECISIONS = UnheardDecisions()
-"""Asked by exports and told by imports."""
+POLICIES = PortablePolicies()
+"""Both are asked by exports and told by imports."""
 
 LONG_READS = 2
 """Searches that go through a program which a server process works on at once: SQLite has four readers."""
@@ -140,7 +142,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         duplicates=watcher,
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
-        exports=Exporter(database, log, clock, DECISIONS, at_once=settings.exports_at_once),
+        exports=Exporter(database, log, clock, DECISIONS, POLICIES, at_once=settings.exports_at_once),
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,
@@ -262,12 +264,12 @@ def create_rebuilder(database: Database) -> Rebuilder:
 
 def create_exporter(database: Database) -> Exporter:
     clock = SystemClock()
-    return Exporter(database, EventLog(event_store(database), [], clock), clock, DECISIONS, at_once=1)
+    return Exporter(database, EventLog(event_store(database), [], clock), clock, DECISIONS, POLICIES, at_once=1)
 
 
 def create_importer(database: Database) -> Importer:
     store, clock = event_store(database), SystemClock()
-    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS, DECISIONS)
+    return Importer(database, store, EventLog(store, [], clock), clock, FOLLOWERS, DECISIONS, POLICIES)
 
 
 def create_attachment_exporter(settings: Settings, database: Database) -> AttachmentExporter:

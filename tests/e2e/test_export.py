@@ -19,8 +19,10 @@ from datacollect.db.migrate import migrate
 from datacollect.eventstore.anchors import anchor_file
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities.projection import EntityProjection
+from datacollect.features.quarantine.model import Kind, Quarantined
+from datacollect.features.quarantine.queries import keep
 from datacollect.features.tenants.service import take_up
-from datacollect.kernel.clock import SystemClock
+from datacollect.kernel.clock import Millis, SystemClock
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
@@ -94,6 +96,23 @@ async def test_what_is_imported_is_there_though_it_cannot_be_anchored(
         "copy: 3 events, 3 entities; program made",
     ]
     assert "no anchor of it" in ended.stderr
+
+
+async def test_what_no_import_brings_is_told(filled: Database, run: Run, tmp_path: Path) -> None:
+    scope = system_scope(PROGRAM)
+    body = event("update-individual", "nobody", {}).body()
+    refused = Quarantined(
+        "q-1", Kind.REFUSED, "e-1", "nobody", body, "user", None, "X", "It is not there.", None, Millis(1), Millis(1)
+    )
+    async with filled.transaction(scope) as tx:
+        await keep(tx, scope, [refused])
+    said = []
+    for _ in range(2):
+        ended = await asyncio.to_thread(run, "export", PROGRAM, "--out", str(tmp_path / "cash.json"))
+        said.append(ended.stderr.splitlines()[-2])
+    before = "datacollect: Not in the file, and left behind by an import: 1 quarantined event"
+    # The first export is in the trail by then.
+    assert said == [f"{before}.", f"{before}, 2 notes of the audit trail."]
 
 
 async def test_standard_output_gets_nothing_but_the_file(filled: Database, run: Run) -> None:

@@ -35,12 +35,15 @@ from datacollect.db.database import closing
 from datacollect.db.migrate import applied_revisions
 from datacollect.eventstore.anchors import Anchor, chain_text, read_anchors, write_anchor
 from datacollect.features.attachments.transfer import read_manifest
+from datacollect.features.audit import service as audit
 from datacollect.features.exports.importing import Imported
 from datacollect.features.exports.model import Format, Header, Order, What, order_of
 from datacollect.features.exports.reading import read_metadata
+from datacollect.features.quarantine import service as quarantine
+from datacollect.features.reviews import service as reviews
 from datacollect.kernel.clock import SystemClock
 from datacollect.kernel.errors import DataCollectError, TenantUnknown
-from datacollect.kernel.identity import system_scope
+from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 from datacollect.settings import Settings, load_settings
@@ -90,6 +93,7 @@ def export_program(
 
 async def _export(database: Database, tenant: TenantId, order: Order, file: IO[bytes]) -> None:
     scope = system_scope(tenant)
+    staying = await _staying_behind(database, scope) if order.what is What.ALL else ""
     begun = time.monotonic()
     try:
         async with create_exporter(database).export(scope, Tenant(tenant, tenant), order, by="command line") as export:
@@ -105,9 +109,23 @@ async def _export(database: Database, tenant: TenantId, order: Order, file: IO[b
         for name, count in (("entities", tally.entities), ("events", tally.events), ("audit entries", tally.entries))
         if count
     )
+    if staying:
+        typer.echo(f"datacollect: Not in the file, and left behind by an import: {staying}.", err=True)
     typer.echo(
         f"{shown(tenant)}: {rows or 'nothing'}, {tally.bytes:,} bytes, {time.monotonic() - begun:.1f} s", err=True
     )
+
+
+async def _staying_behind(database: Database, scope: TenantScope) -> str:
+    """What the program has that no import brings, as it is before the export is noted; empty if there is nothing."""
+    async with database.reading(scope) as view:
+        submitted, waiting = await reviews.count(view, scope)
+        told = (
+            (submitted, f"{counted(submitted, 'review')} ({waiting:,} waiting)"),
+            (refused := await quarantine.count_open(view, scope), counted(refused, "quarantined event")),
+            (notes := await audit.count_notes(view, scope), counted(notes, "note") + " of the audit trail"),
+        )
+    return ", ".join(text for count, text in told if count)
 
 
 async def _export_attachments(settings: Settings, database: Database, tenant: TenantId, folder: Path) -> None:

@@ -6,14 +6,14 @@ import json
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from datacollect.assembly import DECISIONS, FOLLOWERS, event_store
+from datacollect.assembly import DECISIONS, FOLLOWERS, POLICIES, event_store
 from datacollect.db import EVERY_TENANT, Database, open_database
 from datacollect.db.migrate import migrate
 from datacollect.eventstore.event import Event
@@ -34,11 +34,13 @@ from datacollect.features.exports.errors import (
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.model import Format, Order, What
 from datacollect.features.exports.service import Exporter
+from datacollect.features.reviews.model import Policy, PolicyRow
+from datacollect.features.reviews.queries import list_policies, store_policy
 from datacollect.features.tenants.service import take_up
 from datacollect.features.tenants.tables import programs
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId
+from datacollect.kernel.identity import Role, TenantScope, system_scope
+from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES, Tenant
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.postgres import fresh_database
@@ -65,7 +67,7 @@ class Place:
         self.store = event_store(database)
         self.clock = TurnableClock()
         self.log = EventLog(self.store, [EntityProjection(FOLLOWERS)], self.clock)
-        self.importer = Importer(database, self.store, self.log, self.clock, FOLLOWERS, DECISIONS)
+        self.importer = Importer(database, self.store, self.log, self.clock, FOLLOWERS, DECISIONS, POLICIES)
 
     async def new_program(self) -> TenantScope:
         scope = system_scope(TenantId(next(_names)))
@@ -81,7 +83,7 @@ class Place:
         self.clock.turn(seconds=1)
 
     async def export(self, scope: TenantScope) -> bytes:
-        exporter = Exporter(self.database, self.log, self.clock, DECISIONS, at_once=1)
+        exporter = Exporter(self.database, self.log, self.clock, DECISIONS, POLICIES, at_once=1)
         async with exporter.export(scope, Tenant(scope.tenant_id, "Program"), EVERYTHING) as export:
             return b"".join([piece async for piece in export.pieces])
 
@@ -281,6 +283,35 @@ async def test_the_keys_of_another_system_stay_behind(place: Place, tmp_path: Pa
     assert b"externalId" not in await place.export(copy)
 
 
+async def test_review_policies_travel_and_replace_none(place: Place, tmp_path: Path) -> None:
+    """Without them what needed a supervisor would be approved by nobody."""
+    scope, file = await exported_program(place, tmp_path)
+    update = PolicyRow(new_guid(), "update-individual", Policy.INTERNAL_REVIEW, Role.PROGRAM_ADMIN, due_days=7)
+    delete = PolicyRow(new_guid(), "delete-entity", Policy.EXTERNAL_DELEGATE, None, "openspp-v2")
+    theirs = replace(update, id=new_guid(), required_role=Role.SUPERVISOR, due_days=None)
+    async with place.database.transaction(scope) as tx:
+        for row in (update, delete):
+            await store_policy(tx, scope, row, now=place.clock.now())
+    file.write_bytes(await place.export(scope))
+
+    made, empty = system_scope(TenantId(next(_names))), await place.new_program()
+    async with place.database.transaction(empty) as tx:
+        await store_policy(tx, empty, theirs, now=place.clock.now())
+    for copy, expected in ((made, [delete, update]), (empty, [delete, theirs])):
+        await place.importer.take_in(file, tenant_id=copy.tenant_id)
+        async with place.database.reading(copy) as view:
+            found = await list_policies(view, copy)
+        assert [replace(row, id="") for row in found] == [replace(row, id="") for row in expected]
+
+
+async def test_a_file_of_an_earlier_release_has_no_review_policies(place: Place, tmp_path: Path) -> None:
+    _, file = await exported_program(place, tmp_path)
+    document = json.loads(file.read_bytes())
+    del document["metadata"]["reviewPolicies"]
+    file.write_text(json.dumps(document))
+    assert (await place.importer.take_in(file, tenant_id=TenantId(next(_names)))).entities == 2
+
+
 async def test_an_empty_program_is_imported_into(place: Place, tmp_path: Path) -> None:
     _, file = await exported_program(place, tmp_path)
     empty = await place.new_program()
@@ -327,6 +358,8 @@ CHANGES: dict[str, tuple[Change, type[ImportRefused], str]] = {
     "what it holds": (lambda d: d["metadata"].update(what="entities"), FileUnreadable, "part of a program"),
     "its format": (lambda d: d["metadata"].update(format="x"), FileUnreadable, "no export"),
     "its layout": (lambda d: d["metadata"].update(formatVersion=2), FileUnreadable, "another layout"),
+    "a review policy": (
+        lambda d: d["metadata"].update(reviewPolicies=[{"eventType": "x", "policy": "none"}]), FileUnreadable, "policies"),
     "an event's members": (lambda d: d["events"][0].pop("userId"), FileUnreadable, "event 1 of the file"),
     "a time": (lambda d: d["events"][0].update(timestamp="yesterday"), FileUnreadable, "event 1 of the file"),
     "an origin": (lambda d: d["events"][0]["hub"].update(origin="moon"), FileUnreadable, "event 1 of the file"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from sqlalchemy import func, select
 
 from datacollect.db import Reading, Tx
 from datacollect.db.database import Dialect
@@ -63,6 +64,13 @@ def _values(entry: AuditEntry) -> tuple[Any, ...]:
 
 
 # -- finding
+
+
+async def count_notes(view: Reading, scope: TenantScope) -> int:
+    """Entries that no event makes: of devices, and of what the hub has seen done."""
+    counted = select(func.count()).where(audit_log.c.tenant_id == scope.tenant_id, audit_log.c.actor.is_not(None))
+    return int((await view.execute(counted)).scalar_one())
+
 
 _KNOWN = {
     # OFFSET keeps PostgreSQL, which may think the trail short, to looking each guid up by its key.

@@ -40,6 +40,8 @@ async def keep_entries(tx: Tx, scope: TenantScope, applied: Sequence[Applied]) -
         await queries.keep(tx, scope, entries)
 
 
+count_notes = queries.count_notes
+
 # -- taking
 
 

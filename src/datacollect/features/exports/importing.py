@@ -28,7 +28,7 @@ from datacollect.features.entities.rows import load_for_append
 from datacollect.features.entities.touched import touched
 from datacollect.features.entities.walking import walk_named
 from datacollect.features.exports.errors import FileContradictsItself, ProgramNotEmpty, StateDiffers
-from datacollect.features.exports.model import Decisions
+from datacollect.features.exports.model import Decisions, Policies
 from datacollect.features.exports.reading import Metadata, ReadEvent, read_entities, read_events, read_metadata
 from datacollect.features.exports.writing import pair_of
 from datacollect.features.tenants.asked import lock_searchable
@@ -80,6 +80,7 @@ class Importer:
         clock: Clock,
         followers: Sequence[Follower],
         decisions: Decisions,
+        policies: Policies,
     ) -> None:
         self._database = database
         self._store = store
@@ -87,6 +88,7 @@ class Importer:
         self._clock = clock
         self._followers = followers
         self._decisions = decisions
+        self._policies = policies
 
     async def take_in(
         self,
@@ -107,6 +109,7 @@ class Importer:
         async with self._database.transaction(scope) as tx:
             made = await take_up(tx, self._log, scope, metadata.program, now=self._clock.now())
             head = await self._held(tx, scope)
+            await self._policies.take_up(tx, scope, metadata.review_policies, now=self._clock.now())
             await expect_growth(tx)
             if head.scoping is not None:
                 # Who reads a part was here when it was empty. What comes now is filed by place for the next one.

@@ -46,6 +46,16 @@ class Decisions(Protocol):
         """To be called before the events are told to who follows them."""
 
 
+class Policies(Protocol):
+    """What a program has set about who approves changes."""
+
+    async def list_portable(self, view: Reading, scope: TenantScope) -> Sequence[Mapping[str, Any]]:
+        """As the file holds them."""
+
+    async def take_up(self, tx: Tx, scope: TenantScope, documents: Sequence[Mapping[str, Any]], *, now: Millis) -> None:
+        """Set them for the types of events of which nothing is set. The log is held. Raises `FileUnreadable`."""
+
+
 MEDIA_TYPES: Mapping[str, str] = {
     "json": "application/json",
     "ndjson": "application/x-ndjson",

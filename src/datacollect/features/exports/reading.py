@@ -35,6 +35,8 @@ class Metadata(msgspec.Struct, rename="camel"):
     head: _Head
     entities_by_form: dict[str, int]
     program: dict[str, Any]
+    review_policies: list[dict[str, Any]] = []
+    """Empty in files of earlier releases, too."""
 
     @property
     def chain_hash(self) -> bytes:

@@ -14,7 +14,7 @@ from datacollect.eventstore.anchors import chain_text
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
 from datacollect.features.audit.service import has_noted, note
-from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Decisions, Order, Tally, What
+from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Decisions, Order, Policies, Tally, What
 from datacollect.features.exports.places import ExportPlaces
 from datacollect.features.exports.source import Source
 from datacollect.features.exports.writing import written
@@ -47,12 +47,22 @@ class Exporter:
     Implements `Exports`.
     """
 
-    def __init__(self, database: Database, log: EventLog, clock: Clock, decisions: Decisions, *, at_once: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: EventLog,
+        clock: Clock,
+        decisions: Decisions,
+        policies: Policies,
+        *,
+        at_once: int,
+    ) -> None:
         self.places = ExportPlaces(at_once)
         self._database = database
         self._log = log
         self._clock = clock
         self._decisions = decisions
+        self._policies = policies
 
     @contextlib.asynccontextmanager
     async def export(self, scope: TenantScope, tenant: Tenant, order: Order, **told: Any) -> AsyncIterator[Export]:
@@ -113,6 +123,7 @@ class Exporter:
         if order.what is What.ALL:
             metadata["entitiesByForm"] = dict(head.figures)
             metadata["program"] = program.document
+            metadata["reviewPolicies"] = await self._policies.list_portable(view, scope)
         return metadata
 
     async def _note(self, scope: TenantScope, action: str, told: Mapping[str, Any]) -> str:

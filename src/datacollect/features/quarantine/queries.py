@@ -87,6 +87,12 @@ async def find(view: Reading, scope: TenantScope, id: str) -> Quarantined | None
     return None if row is None else _quarantined(row)
 
 
+async def count_open(view: Reading, scope: TenantScope) -> int:
+    """Those that nobody has decided about."""
+    counted = select(func.count()).where(_columns.tenant_id == scope.tenant_id, _columns.status == Status.OPEN.value)
+    return int((await view.execute(counted)).scalar_one())
+
+
 async def bytes_of(view: Reading, scope: TenantScope, ids: Sequence[str]) -> int:
     """About how long the events are together, without reading them."""
     length = func.octet_length if view.dialect == "postgresql" else func.length

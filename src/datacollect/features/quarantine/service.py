@@ -30,6 +30,8 @@ from datacollect.kernel.tenancy import Tenant
 MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
 """Of events that are decided about together; one alone may be as large as a push."""
 
+count_open = queries.count_open
+
 _log = structlog.get_logger(component="quarantine")
 
 _CLOSED_MESSAGE = QuarantinedClosed().message

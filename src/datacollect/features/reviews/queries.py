@@ -310,6 +310,14 @@ async def forget_owners(tx: Tx, scope: TenantScope) -> None:
     await tx.execute(delete(review_owners).where(review_owners.c.tenant_id == scope.tenant_id))
 
 
+async def count(view: Reading, scope: TenantScope) -> tuple[int, int]:
+    """All reviews, and those of them that wait for a decision."""
+    waiting = func.count().filter(_r.status == Status.PENDING.value)
+    counted = select(func.count(), waiting).where(_r.tenant_id == scope.tenant_id)
+    row: Any = (await view.execute(counted)).one()
+    return int(row[0]), int(row[1])
+
+
 # -- policies
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "Submission",
     "SubmissionOrigin",
     "citizen_key",
+    "count",
     "find",
     "find_by_submission",
     "find_mismatches",
@@ -73,6 +74,7 @@ TELLING = "tell-of-reviews"
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MILLIS = timedelta(days=1) // _MILLISECOND
 
+count = queries.count
 find = queries.find
 find_by_submission = queries.find_by_submission
 find_owner = queries.find_owner
