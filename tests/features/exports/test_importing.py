@@ -36,9 +36,10 @@ from datacollect.features.exports.model import Format, Order, What
 from datacollect.features.exports.service import Exporter
 from datacollect.features.reviews.model import Policy, PolicyRow
 from datacollect.features.reviews.queries import list_policies, store_policy
-from datacollect.features.tenants.service import take_up
+from datacollect.features.tenants.service import archive, restore, take_up
 from datacollect.features.tenants.tables import programs
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.kernel.tenancy import CUSTOM_EVENT_TYPES, Tenant
@@ -304,6 +305,25 @@ async def test_review_policies_travel_and_replace_none(place: Place, tmp_path: P
         assert [replace(row, id="") for row in found] == [replace(row, id="") for row in expected]
 
 
+async def test_an_archived_program_stays_archived(place: Place, tmp_path: Path) -> None:
+    scope, file = await exported_program(place, tmp_path)
+    async with place.database.transaction(scope) as tx:
+        await archive(tx, scope, log=place.log, now=(archived_at := place.clock.now()))
+    file.write_bytes(await place.export(scope))
+    made, empty = system_scope(TenantId(next(_names))), await place.new_program()
+    for copy, expected in ((made, archived_at), (empty, None)):
+        assert (await place.importer.take_in(file, tenant_id=copy.tenant_id)).entities == 2
+        found = select(programs.c.archived_ms).where(programs.c.id == copy.tenant_id)
+        async with place.database.reading() as view:
+            assert (await view.execute(found)).scalar_one() == expected
+    await place.append(empty, event("create-individual", "c", {"name": "Cy"}, 9_000))
+    with pytest.raises(TenantUnknown):
+        await place.append(made, event("create-individual", "c", {"name": "Cy"}, 9_000))
+    async with place.database.transaction(made) as tx:
+        await restore(tx, made, log=place.log, now=place.clock.now())
+    await place.append(made, event("create-individual", "c", {"name": "Cy"}, 9_000))
+
+
 async def test_a_file_of_an_earlier_release_has_no_review_policies(place: Place, tmp_path: Path) -> None:
     _, file = await exported_program(place, tmp_path)
     document = json.loads(file.read_bytes())
@@ -360,6 +380,8 @@ CHANGES: dict[str, tuple[Change, type[ImportRefused], str]] = {
     "its layout": (lambda d: d["metadata"].update(formatVersion=2), FileUnreadable, "another layout"),
     "a review policy": (
         lambda d: d["metadata"].update(reviewPolicies=[{"eventType": "x", "policy": "none"}]), FileUnreadable, "policies"),
+    "when it was archived": (
+        lambda d: d["metadata"].update(archivedAt="yesterday"), FileUnreadable, "archiving"),
     "an event's members": (lambda d: d["events"][0].pop("userId"), FileUnreadable, "event 1 of the file"),
     "a time": (lambda d: d["events"][0].update(timestamp="yesterday"), FileUnreadable, "event 1 of the file"),
     "an origin": (lambda d: d["events"][0]["hub"].update(origin="moon"), FileUnreadable, "event 1 of the file"),

@@ -107,7 +107,9 @@ class Importer:
         scope = system_scope(tenant_id or TenantId(metadata.config_id))
         told = _Progress(progress)
         async with self._database.transaction(scope) as tx:
-            made = await take_up(tx, self._log, scope, metadata.program, now=self._clock.now())
+            made = await take_up(
+                tx, self._log, scope, metadata.program, archived_at=metadata.archived, now=self._clock.now()
+            )
             head = await self._held(tx, scope)
             await self._policies.take_up(tx, scope, metadata.review_policies, now=self._clock.now())
             await expect_growth(tx)

@@ -37,10 +37,19 @@ class Metadata(msgspec.Struct, rename="camel"):
     program: dict[str, Any]
     review_policies: list[dict[str, Any]] = []
     """Empty in files of earlier releases, too."""
+    archived_at: str | None = None
 
     @property
     def chain_hash(self) -> bytes:
         return _chain_hash(self.head.chain_hash)
+
+    @property
+    def archived(self) -> Millis | None:
+        """When the program was archived; None while it runs. Raises `FileUnreadable`."""
+        try:
+            return None if self.archived_at is None else parse_timestamp(self.archived_at)
+        except ValueError:
+            raise FileUnreadable("In metadata the time of archiving cannot be read.") from None
 
 
 class _Hub(msgspec.Struct, rename="camel"):

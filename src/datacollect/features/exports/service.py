@@ -123,6 +123,8 @@ class Exporter:
         if order.what is What.ALL:
             metadata["entitiesByForm"] = dict(head.figures)
             metadata["program"] = program.document
+            if program.archived_at is not None:
+                metadata["archivedAt"] = format_timestamp(program.archived_at)
             metadata["reviewPolicies"] = await self._policies.list_portable(view, scope)
         return metadata
 

@@ -12,6 +12,7 @@ from datacollect.features.tenants.matchable import read_matching
 from datacollect.features.tenants.model import FormKind, classify
 from datacollect.features.tenants.published import portable
 from datacollect.kernel.client_assertions import ClientKey, read_client_key
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.sealing import CannotOpen, Seals
@@ -168,6 +169,7 @@ class Portable:
 
     document: Mapping[str, Any]
     revision: int
+    archived_at: Millis | None
 
 
 async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
@@ -175,5 +177,4 @@ async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
     found = await queries.find_config(view, tenant_id)
     if found is None:
         raise ProgramNotFound()
-    config, revision = found
-    return Portable(portable(tenant_id, config), revision)
+    return Portable(portable(tenant_id, found.config), found.revision, found.archived_at)

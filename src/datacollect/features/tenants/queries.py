@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Executable, Row, and_, bindparam, case, delete, insert, select, update
@@ -195,7 +195,7 @@ _HOLD = select(_p.id).where(_NAMED).with_for_update(read=True, key_share=True)
 _REVISION = select(_p.revision).where(_NAMED)
 _CONFIG = select(_p.config).where(_NAMED)
 _LOCK_CONFIG = _CONFIG.with_for_update(read=True)
-_CONFIG_AND_REVISION = select(_p.config, _p.revision).where(_NAMED)
+_SAVED_CONFIG = select(_p.config, _p.revision, _p.archived_ms).where(_NAMED)
 _MATCHING = select(_p.artifact_id, _p.revision, _p.config).where(_NAMED)
 _VERSION = select(_p.artifact_id, _p.revision).where(_NAMED)
 _VERSION_OF_RUNNING = _VERSION.where(_p.archived_ms.is_(None))
@@ -419,10 +419,18 @@ def factors_of(rules: SelfServiceRules | None) -> tuple[str, ...]:
     return () if rules is None else rules.indexed_factors
 
 
-async def find_config(view: Reading, tenant_id: TenantId) -> tuple[dict[str, Any], int] | None:
-    """The config of a program, archived or not, without what is stored beside it; and its revision."""
-    row = (await view.execute(_CONFIG_AND_REVISION, {"named": tenant_id})).one_or_none()
-    return None if row is None else (_value(row.config), row.revision)
+class SavedConfig(NamedTuple):
+    """Without what is stored beside it."""
+
+    config: dict[str, Any]
+    revision: int
+    archived_at: Millis | None
+
+
+async def find_config(view: Reading, tenant_id: TenantId) -> SavedConfig | None:
+    """Of a program, archived or not."""
+    row = (await view.execute(_SAVED_CONFIG, {"named": tenant_id})).one_or_none()
+    return None if row is None else SavedConfig(_value(row.config), row.revision, row.archived_ms)
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:

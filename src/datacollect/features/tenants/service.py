@@ -374,8 +374,18 @@ async def get_artifact(view: Reading, artifact_id: str, *, seals: Seals) -> Prog
     return program
 
 
-async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[str, Any], *, now: Millis) -> bool:
-    """Create the program from what `portable_program` gave, without seeds; false if it is there already.
+async def take_up(
+    tx: Tx,
+    log: EventLog,
+    scope: TenantScope,
+    document: Mapping[str, Any],
+    *,
+    archived_at: Millis | None = None,
+    now: Millis,
+) -> bool:
+    """Create the program from what `portable_program` gave, without seeds; false if it is there already, and left as it is.
+
+    One that was archived is, and its log takes nothing more than what the caller puts in.
 
     Raises `InvalidConfig` and `InvalidConfigId` for what cannot be one, `ProgramBeingPurged`.
     """
@@ -389,9 +399,11 @@ async def take_up(tx: Tx, log: EventLog, scope: TenantScope, document: Mapping[s
     if await queries.is_being_purged(tx, scope):
         raise ProgramBeingPurged()
     change = Change(VersionAction.CREATED)
-    await _store(tx, scope, accepted, program, change, seals=_NO_KEYS, archived_at=None, now=now)
+    await _store(tx, scope, accepted, program, change, seals=_NO_KEYS, archived_at=archived_at, now=now)
     await _record(tx, scope, change, program.at.next, None, now=now)
     await log.create(tx, system_scope(scope.tenant_id))
+    if archived_at is not None:
+        await log.close(tx, system_scope(scope.tenant_id))
     return True
 
 
