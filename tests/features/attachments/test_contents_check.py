@@ -14,7 +14,7 @@ ALIKE = [
     {"image/heic", "image/heif"},
     {"audio/webm", "video/webm"},
     {"text/plain", "text/csv"},
-    {"video/mp4", "video/3gpp"},
+    {"audio/mp4", "video/mp4", "video/3gpp", "video/quicktime"},
 ]
 """Of the same form: nothing in a file tells which of them it is."""
 
@@ -48,6 +48,53 @@ def test_a_file_passes_as_what_it_is_and_as_nothing_else(tmp_path: Path, declare
 @pytest.mark.parametrize("declared", sorted(DEFAULT_FILE_TYPES))
 def test_what_browsers_or_computers_run_passes_as_nothing(tmp_path: Path, content: bytes, declared: str) -> None:
     assert looks_like(tmp_path, content, declared)
+
+
+def iso(brand: bytes, *compatible: bytes) -> bytes:
+    """An ISO media file, as far as its brands."""
+    named = b"ftyp" + brand + bytes(4) + b"".join(compatible)
+    return (len(named) + 4).to_bytes(4) + named + b"\0\0\0\x08free" + bytes(64)
+
+
+RECORDED = {
+    "an Android recorder": (iso(b"mp42", b"isom", b"mp42"), "audio/mp4"),
+    "a file of ffmpeg": (iso(b"isom", b"isom", b"iso2"), "audio/mp4"),
+    "sound of Safari": (iso(b"iso5", b"isom", b"iso5", b"hlsf"), "audio/mp4"),
+    "a film of Safari": (iso(b"iso5", b"isom", b"iso5", b"avc1"), "video/mp4"),
+    "pieces of ffmpeg": (iso(b"iso6", b"iso6", b"mp41"), "video/mp4"),
+    "a newer 3GPP": (iso(b"3gp7", b"3gp7", b"isom"), "video/3gpp"),
+    "an iPhone's film": (iso(b"qt  ", b"qt  "), "video/quicktime"),
+    "an iPhone's photo": (iso(b"heic", b"mif1", b"heic"), "image/heic"),
+    "an Android photo": (iso(b"mif1", b"mif1", b"heic"), "image/heic"),
+    "a burst": (iso(b"msf1", b"msf1", b"hevc"), "image/heif"),
+    "a voice at 22 kHz": (bytes.fromhex("fff34064") + bytes(400), "audio/mpeg"),
+    "a voice at 8 kHz": (bytes.fromhex("ffe31864") + bytes(400), "audio/mpeg"),
+    "a PDF after a line break": (b"\n%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj", "application/pdf"),
+    "a PDF of a printer": (b"\x1b%-12345X@PJL\r\n" + b"%PDF-1.4\n", "application/pdf"),
+}
+
+
+@pytest.mark.parametrize("what", RECORDED)
+def test_what_phones_and_browsers_record_passes(tmp_path: Path, what: str) -> None:
+    assert looks_like(tmp_path, *RECORDED[what]) is None
+
+
+NO_SUCH_THING = {
+    "a page that begins with a box": (b"<!--ftypisom--><script>alert(1)</script>", "video/mp4"),
+    "a box that is cut": (b"\0\0\0\x18ftypisom", "video/mp4"),
+    "a photo": (iso(b"heic", b"mif1", b"heic"), "video/mp4"),
+    "a film": (iso(b"isom", b"isom", b"mp41"), "image/heic"),
+    "a photo of another kind": (iso(b"avif", b"mif1", b"miaf"), "image/heic"),
+    "a text in UTF-16": ("\ufeff\r\nname;age".encode("utf-16-le"), "audio/mpeg"),
+    "AAC": (bytes.fromhex("fff15080") + bytes(400), "audio/mpeg"),
+    "a page with a PDF in it": (b"<html>\n%PDF-1.4\n", "application/pdf"),
+    "a PDF too far inside": (bytes(1024) + b"%PDF-1.4\n", "application/pdf"),
+}
+
+
+@pytest.mark.parametrize("what", NO_SUCH_THING)
+def test_what_only_looks_alike_does_not_pass(tmp_path: Path, what: str) -> None:
+    assert looks_like(tmp_path, *NO_SUCH_THING[what])
 
 
 def test_a_page_in_another_encoding_is_a_page_too(tmp_path: Path) -> None:

@@ -280,6 +280,30 @@ async def test_a_program_cannot_take_what_the_hub_cannot_judge(admin: AsyncClien
     assert (await admin.post("/api/apps", json=config)).status_code == 400
 
 
+EXCEL = "application/vnd.ms-excel"
+
+
+@pytest.mark.parametrize(
+    ("types", "content", "taken_as"),
+    [
+        ([EXCEL, "text/csv"], b"name;age\r\nAna;3\r\n", "text/csv"),
+        (["text/csv"], b"name;age\r\nAna;3\r\n", "text/csv"),
+        ([EXCEL, "text/csv"], FILES[EXCEL], EXCEL),
+        ([EXCEL], b"name;age\r\nAna;3\r\n", None),
+        (["text/csv"], FILES[EXCEL], None),
+    ],
+)
+async def test_a_csv_that_windows_calls_excel_is_a_csv(
+    admin: AsyncClient, types: list[str], content: bytes, taken_as: str | None
+) -> None:
+    program = await make_program(admin, attachments={"types": types})
+    answer = await upload(admin, program, await make_entity(admin, program), content, name="a.csv", type=EXCEL)
+    if taken_as is None:
+        assert (answer.status_code, answer.json()["code"]) == (415, "ATTACHMENT_CONTENT_MISMATCH")
+    else:
+        assert answer.json()["attachment"]["mimeType"] == taken_as
+
+
 async def test_a_program_has_so_much_room(installation: Installation) -> None:
     async with installation.running(ATTACHMENT_QUOTA=1) as (app, client):
         answer = await client.post("/api/users/login", json={"email": "admin@hub.test", "password": "Correct-Horse-7"})

@@ -48,6 +48,52 @@ def _names_of(head: bytes) -> list[str]:
     return [one.mime_type for one in found if one.confidence == best]
 
 
+def _either(*checks: Check) -> Check:
+    return lambda file, head: any(check(file, head) for check in checks)
+
+
+# -- what has its mark in many forms: tables of marks know some of them
+
+_SMALLEST_FTYP = 16
+_PHOTOS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
+_OTHER_PHOTOS = frozenset({b"avif", b"avis"})
+_FARTHEST_PDF = 1024
+"""Readers look for the beginning of a PDF as far as this."""
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """What an ISO media file (ISO/IEC 14496-12) says it is: its own brand, then those it is compatible with. Empty for
+    another file."""
+    size = int.from_bytes(head[:4])
+    if head[4:8] != b"ftyp" or not _SMALLEST_FTYP <= size <= len(head):
+        return []
+    return [head[8:12], *(head[at : at + 4] for at in range(_SMALLEST_FTYP, size, 4))]
+
+
+def _is_iso_photo(_: BinaryIO, head: bytes) -> bool:
+    brands = _brands(head)
+    return not _PHOTOS.isdisjoint(brands) and brands[0] not in _OTHER_PHOTOS
+
+
+def _is_iso_media(_: BinaryIO, head: bytes) -> bool:
+    """Sound or film, of any brand: phones and browsers write whichever they like, and none of them tells which of the two."""
+    brands = _brands(head)
+    return bool(brands) and brands[0] not in _PHOTOS | _OTHER_PHOTOS
+
+
+def _is_mpeg_audio(_: BinaryIO, head: bytes) -> bool:
+    """Whether it begins with the header of a frame of layer II or III, of any version of MPEG audio."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    version, layer, bitrate, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    return version != 1 and layer in (1, 2) and bitrate != 15 and rate != 3
+
+
+def _is_pdf(_: BinaryIO, head: bytes) -> bool:
+    at = head[:_FARTHEST_PDF].find(b"%PDF-")
+    return at == 0 or (at > 0 and not _is_active(head[:at]))
+
+
 # -- zip archives
 
 
@@ -178,11 +224,11 @@ _CHECKS: Mapping[str, Check] = {
     "image/png": _magic("image/png"),
     "image/gif": _magic("image/gif"),
     "image/webp": _magic("image/webp"),
-    "image/heic": _magic("image/heif", "image/heic"),
-    "image/heif": _magic("image/heif", "image/heic"),
+    "image/heic": _is_iso_photo,
+    "image/heif": _is_iso_photo,
     "image/tiff": _magic("image/tiff"),
     "image/bmp": _magic("image/bmp", "image/x-ms-bmp"),
-    "application/pdf": _magic("application/pdf"),
+    "application/pdf": _is_pdf,
     "application/msword": _compound("WordDocument"),
     "application/vnd.ms-excel": _compound("Workbook", "Book"),
     _WORDPROCESSING: _office_document("word/"),
@@ -190,14 +236,15 @@ _CHECKS: Mapping[str, Check] = {
     "application/vnd.oasis.opendocument.text": _open_document("application/vnd.oasis.opendocument.text"),
     "application/vnd.oasis.opendocument.spreadsheet": _open_document("application/vnd.oasis.opendocument.spreadsheet"),
     # Songs of a program called Koz begin as an MP3 file with a tag does, and newer tables name that type alone.
-    "audio/mpeg": _magic("audio/mpeg", "audio/vnd.audiokoz"),
-    "audio/mp4": _magic("audio/mp4"),
+    "audio/mpeg": _either(_is_mpeg_audio, _magic("audio/mpeg", "audio/vnd.audiokoz")),
     "audio/ogg": _magic("audio/ogg", "application/ogg"),
     "audio/wav": _magic("audio/wave", "audio/x-wav", "audio/wav"),
     "audio/webm": _magic("video/webm", "audio/webm"),
-    "video/mp4": _magic("video/mp4"),
-    "video/3gpp": _magic("video/3gpp"),
-    "video/quicktime": _magic("video/quicktime"),
+    "video/mp4": _is_iso_media,
+    "audio/mp4": _is_iso_media,
+    "video/3gpp": _is_iso_media,
+    # Those of old have no brand.
+    "video/quicktime": _either(_is_iso_media, _magic("video/quicktime")),
     "video/webm": _magic("video/webm"),
     "text/plain": _is_text,
     "text/csv": _is_text,

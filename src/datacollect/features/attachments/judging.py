@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from datacollect.features.attachments.contents_check import mismatch
 from datacollect.features.attachments.errors import (
@@ -26,6 +28,8 @@ _UNTYPED = "text/plain"
 """What a part without a Content-Type is, by RFC 7578."""
 _SAME_TYPES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "audio/x-wav": "audio/wav"}
 """Other names by which phones declare types."""
+_OR_ELSE = {"application/vnd.ms-excel": ("text/csv",)}
+"""What browsers on Windows call what they do not look into: where Excel opens CSV files, they declare those so."""
 
 
 async def judged(received: Received, rules: AttachmentRules) -> NewAttachment:
@@ -42,11 +46,11 @@ async def judged(received: Received, rules: AttachmentRules) -> NewAttachment:
         raise FileLargerThanAllowed(f"File too large: at most {rules.most_bytes} bytes", most_bytes=rules.most_bytes)
     if expected not in (None, spooled.digest):
         raise HashMismatch()
-    mime_type = _SAME_TYPES.get(file.content_type, file.content_type) or _UNTYPED
-    if mime_type not in rules.types:
+    declared = _SAME_TYPES.get(file.content_type, file.content_type) or _UNTYPED
+    possible = [one for one in (declared, *_OR_ELSE.get(declared, ())) if one in rules.types]
+    if not possible:
         raise TypeNotAllowed(file.content_type, rules.types)
-    if found := await asyncio.to_thread(mismatch, spooled.path, mime_type):
-        raise ContentNotOfType(mime_type, found)
+    mime_type = await asyncio.to_thread(_what_it_is, spooled.path, possible)
     return NewAttachment(
         guid=guid,
         entity_guid=entity_guid,
@@ -54,6 +58,14 @@ async def judged(received: Received, rules: AttachmentRules) -> NewAttachment:
         original_name=shown_name(file.name),
         mime_type=mime_type,
     )
+
+
+def _what_it_is(path: Path, possible: Sequence[str]) -> str:
+    """Raises `ContentNotOfType`, of the first one."""
+    found = [mismatch(path, one) for one in possible]
+    if None not in found:
+        raise ContentNotOfType(possible[0], found[0] or "")
+    return possible[found.index(None)]
 
 
 def _entity_guid(sent: str | None) -> str:
