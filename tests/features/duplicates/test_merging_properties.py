@@ -1,5 +1,5 @@
-"""Random lives of people, households and records with merges in between: nobody is left hanging on somebody who
-went, and what the log gives when it is applied again is what is there. HUB_MERGED_LIVES says how many in memory, and
+"""Random lives of people, households, villages and records with merges in between: nobody is left hanging on somebody who
+went, nobody goes with them, and what the log gives when it is applied again is what is there. HUB_MERGED_LIVES says how many in memory, and
 HUB_STORED_LIVES on each engine."""
 
 import asyncio
@@ -42,6 +42,7 @@ STORED_LIVES = int(os.environ.get("HUB_STORED_LIVES", "3"))
 STEPS = 25
 PEOPLE = [f"p{number}" for number in range(6)]
 HOUSEHOLDS = [f"g{number}" for number in range(3)]
+VILLAGES = ["v0", "v1"]
 RECORDS = [f"r{number}" for number in range(4)]
 
 
@@ -87,6 +88,8 @@ class Lives:
             ("add-member", household, {"members": [{"guid": person}]}),
             ("add-member", household, {"members": [{"guid": person, "name": "N"}]}),
             ("remove-member", household, {"memberId": person}),
+            ("update-group", dice.choice(VILLAGES), {"name": "V", "members": [{"guid": household, "type": "group", "name": "H"}]}),
+            ("add-member", dice.choice(VILLAGES), {"members": [{"guid": household}]}),
             ("update-record", record, {"parentId": dice.choice((person, household))}),
             ("update-individual", person, {"parentGuid": household}),
             ("delete-entity", dice.choice((person, household)), {"why": "?"}),
@@ -111,6 +114,7 @@ class Lives:
             some = sorted(there) if len(there) > 1 else some
         merged, kept = dice.sample(some, 2)
         pair = FoundPair(Pair.of(merged, kept), merged, Status.OPEN, 20, (), self._clock.now())
+        before = await self._live(scope)
         try:
             async with self.database.transaction(scope) as tx:
                 await queries.keep_pairs(tx, scope, [pair])
@@ -120,6 +124,7 @@ class Lives:
                 decision = Decision(merged, kept, Resolution.MERGE)
                 await service.decide(tx, self._log, scope, tenant, decision, now=self._clock.now())
             self.seen["merges"] += 1
+            assert before - await self._live(scope) <= {merged}
         except (PairNotFound, CannotMerge):
             self.seen["refused"] += 1
 
@@ -132,8 +137,17 @@ class Lives:
         looked = await self._handler.prepare(scope, job, no_rest)
         while dice.random() < chance_of_others:
             await dice.choice((self._write, self._merge))(scope, dice)
+        before = await self._live(scope)
         async with self.database.transaction(scope) as tx:
-            return isinstance(await self._handler.step(tx, scope, job, looked), Continue)
+            outcome = await self._handler.step(tx, scope, job, looked)
+            merged = await queries.list_pairs(tx, scope, status=Status.MERGED, after=None, limit=1000)
+        # Nobody goes but who has been merged.
+        assert before - await self._live(scope) <= {each.pair.other(each.survivor) for each in merged if each.survivor}
+        return isinstance(outcome, Continue)
+
+    async def _live(self, scope: TenantScope) -> set[str]:
+        async with self.database.reading(scope) as view:
+            return {each.guid for each in await entities_by_guid(view, scope, PEOPLE + HOUSEHOLDS + VILLAGES)}
 
     async def _look_to_the_end(self, scope: TenantScope, dice: random.Random) -> None:
         while await self._look(scope, dice, chance_of_others=0):
@@ -162,7 +176,7 @@ class Lives:
             replaced = {guid for guid in gone if is_replaced(guid)}
             assert not replaced & live
             assert not {e.guid: e.parent_guid for e in there if e.parent_guid in replaced}
-            members = await members_named(tx, scope, [guid for guid in HOUSEHOLDS if guid in live])
+            members = await members_named(tx, scope, [guid for guid in HOUSEHOLDS + VILLAGES if guid in live])
             assert not {group: own for group, own in members.items() if replaced.intersection(own)}
             words = await memberships_of(tx, scope, live)
             assert not [word for word in words if word.present and word.group_guid in replaced]

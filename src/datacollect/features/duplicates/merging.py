@@ -51,10 +51,6 @@ def merge(
     changed = _with_parents(changed_fields(survivor, fields), survivor, merged)
     if changed:
         say(survivor.guid, f"update-{survivor.kind.value}", changed)
-    for group in around.groups_of_merged:
-        if group not in around.groups_of_survivor:
-            say(group, "add-member", {"members": [_member(survivor)]})
-        say(group, "remove-member", {"memberId": merged.guid})
     for member, _ in around.members_of_merged:
         if member not in around.members_of_survivor:
             say(survivor.guid, "add-member", {"members": [{"guid": member}]})
@@ -63,6 +59,11 @@ def merge(
         if child.guid != survivor.guid and child.kind is not None:
             moved = {key: survivor.guid for key in _PARENT_KEYS if child.data.get(key) == merged.guid}
             say(child.guid, f"update-{child.kind.value}", moved)
+    # Last: a group that leaves the last one it is in is deleted, with all who are in it still.
+    for group in around.groups_of_merged:
+        if group not in around.groups_of_survivor:
+            say(group, "add-member", {"members": [_member(survivor)]})
+        say(group, "remove-member", {"memberId": merged.guid})
     say(merged.guid, "resolve-duplicate", resolution(Pair.of(survivor.guid, merged.guid), merged.guid, survivor.guid))
     return events
 
