@@ -10,9 +10,12 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.assembly import FOLLOWERS, create_importer, event_store
+from datacollect.features.duplicates.detecting import BATCH, KIND
 from datacollect.features.entities.links import service as links
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
+from datacollect.jobs import enqueue
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import Person, assert_refused, bearer, login, make_person
@@ -31,6 +34,14 @@ async def look(admin: AsyncClient, hub: Hub, program: str) -> None:
     """Let everything be compared that is there."""
     answer = await admin.post("/api/potential-duplicates/sweep", params={"configId": program})
     assert answer.status_code == 202, answer.text
+    await hub.jobs.drain()
+
+
+async def look_on(hub: Hub, program: str) -> None:
+    """Let what has changed since be compared."""
+    scope = system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        await enqueue(tx, scope, KIND, {}, now=Millis(0))
     await hub.jobs.drain()
 
 
@@ -300,6 +311,56 @@ async def test_households_are_merged_with_their_members(admin: AsyncClient, hub:
     assert (await entity(admin, program, older)).json()["memberIds"] == [ana, ben]
     assert (await entity(admin, program, ben)).status_code == 200
     assert (await entity(admin, program, newer)).status_code == 404
+
+
+async def two_households_and_a_village(admin: AsyncClient, hub: Hub) -> tuple[str, list[str], list[str], str]:
+    """A program in which a household is twice: its id, both guids, the member of each, and the village."""
+    program, village = await make_program(admin), new_id("v")
+    houses, people = [new_id("g"), new_id("g")], [new_id("a"), new_id("b")]
+    await push(
+        admin,
+        program,
+        make_event("create-group", entity=village, data={"name": "Pak"}),
+        *(
+            make_event("create-group", entity=house, data=HOUSEHOLD | {"members": [{"guid": member, "name": "Ana"}]})
+            for house, member in zip(houses, people, strict=True)
+        ),
+    )
+    await look(admin, hub, program)
+    return program, houses, people, village
+
+
+async def test_who_is_in_a_household_that_is_in_a_village_is_not_deleted_with_it(admin: AsyncClient, hub: Hub) -> None:
+    program, [older, newer], people, village = await two_households_and_a_village(admin, hub)
+    members = {"members": [{"guid": newer}]}
+    assert (await push(admin, program, make_event("add-member", entity=village, data=members))).status_code == 200
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    assert (await entity(admin, program, older)).json()["memberIds"] == people
+    assert (await entity(admin, program, village)).json()["memberIds"] == [older]
+    assert [(await entity(admin, program, guid)).status_code for guid in (newer, *people)] == [404, 200, 200]
+
+
+@pytest.mark.parametrize("is_village_first", [False, True])
+async def test_who_is_put_into_a_household_that_went_stays_where_that_is_put_into_a_village(
+    admin: AsyncClient, hub: Hub, is_village_first: bool
+) -> None:
+    program, [older, newer], people, village = await two_households_and_a_village(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    known, late = new_id("k"), "2999-01-01T00:00:00.000Z"
+    await push(admin, program, make_event(entity=known, data=TAPIWA))
+    await look_on(hub, program)
+    back = [
+        make_event("update-group", entity=newer, data={"note": "visited"}, timestamp=late),
+        make_event("add-member", entity=newer, data={"members": [{"guid": known}]}, timestamp=late),
+    ]
+    settled = make_event("add-member", entity=village, data={"members": [{"guid": newer}]}, timestamp=late)
+    # Far apart, the job meets one of them steps before the other.
+    others = [make_event(data={"name": f"P{number}"}) for number in range(BATCH)]
+    await push(admin, program, *([settled, *others, *back] if is_village_first else [*back, *others, settled]))
+    await look_on(hub, program)
+    assert (await entity(admin, program, older)).json()["memberIds"] == [*people, known]
+    assert (await entity(admin, program, village)).json()["memberIds"] == [older]
+    assert (await entity(admin, program, known)).status_code == 200
 
 
 HOUSEHOLD = {"name": "Moyo of Pak", "phone": "077 123 4567", "entityName": "household"}

@@ -234,6 +234,9 @@ class DetectingHandler:
         homes = {word.group_guid for word in words if word.present}
         into = await survivors_of(tx, scope, named | homes)
         lines = {guid: await successors_of(tx, scope, guid) for guid in sorted(homes & into.keys())}
+        # A group that is back leaves its own groups when it is moved, last: before, its members would go with it.
+        back = {each.guid for each in await entities_by_guid(tx, scope, into) if each.kind is Kind.GROUP}
+        members = {group: [guid for guid in own if guid not in back] for group, own in members.items()}
         user, now = SYSTEM.event_user_id, self._clock.now()
         changed: set[str] = set()
         for events in rehoused(entities, words, into, lines, user_id=user, now=now):
