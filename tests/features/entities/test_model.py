@@ -515,6 +515,25 @@ def test_who_joined_after_the_delete_is_not_taken_along(world: World) -> None:
     assert world.live() == {"b"}
 
 
+@pytest.mark.parametrize(("type", "data"), DELETING)
+def test_who_was_put_into_a_deleted_group_is_not_deleted_with_it_once_more(
+    world: World, type: str, data: dict[str, Any]
+) -> None:
+    world.do("create-group", "g").do("create-individual", "a").do("create-group", "h", group_of(member("b")))
+    world.do("delete-entity", "g").do("add-member", "g", {"members": [{"guid": "a"}, member("c"), {"guid": "h"}]})
+    world.do(type, "g", data)
+    assert world.live() == {"a", "b", "c", "h"}
+    world.do("create-group", "g")
+    assert (world.members("g"), world.members("h")) == ([], ["b"])
+
+
+def test_a_deleted_group_inside_another_one_takes_nobody_along(world: World) -> None:
+    world.do("create-group", "g", group_of(member("h", type="group"))).do("delete-entity", "h")
+    world.do("add-member", "g", {"members": [{"guid": "h"}]}).do("add-member", "h", {"members": [member("a")]})
+    world.do("delete-entity", "g")
+    assert world.live() == {"a"}
+
+
 def test_a_group_created_anew_has_no_members(world: World) -> None:
     world.do("create-group", "g", group_of(member("a"))).do("delete-entity", "g").do("create-group", "g")
     assert world.members() == []

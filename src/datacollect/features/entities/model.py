@@ -195,12 +195,12 @@ def delete_with_members(work: Work, guid: str) -> None:
 def _doomed_by(work: Work, guid: str) -> list[str]:
     """What goes with `guid`, itself first, a group before its members. Walked without recursion, each entity once.
 
-    A member goes when all groups it is in go.
+    A member goes when all groups it is in go, and not with one that was gone when it was put there: that only leaves it.
     """
     doomed = {guid: None}
     level = [guid]
     while level:
-        below = dict.fromkeys(member for entity in level for member in work.members_before(entity))
+        below = dict.fromkeys(member for entity in level for member in _members_going_with(work, entity))
         level = [
             member
             for member in below
@@ -208,6 +208,11 @@ def _doomed_by(work: Work, guid: str) -> list[str]:
         ]
         doomed.update(dict.fromkeys(level))
     return list(doomed)
+
+
+def _members_going_with(work: Work, guid: str) -> list[str]:
+    held = work.find(guid)
+    return work.members_before(guid) if held is not None and held.is_live else []
 
 
 def _enrol(work: Work, event: Event) -> None:
