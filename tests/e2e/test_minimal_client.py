@@ -291,6 +291,22 @@ def test_a_device_that_is_moved_gives_up_one_area_and_gets_the_other_whole(field
     assert everything.entities() == field.entities()
 
 
+def test_what_was_recorded_before_a_snapshot_and_comes_behind_it_counts_on_a_limited_device(
+    field: Field, device: Make
+) -> None:
+    """A snapshot had the time of its telling: what was older than that, and newer than what it told, lost for good."""
+    everything, late, limited = device(), device(), device(field.agent("north"))
+    for guid in ("ana", "leo"):
+        everything.record("create-individual", guid, person(guid, area_id="north", phone="old"))
+    sync_until_even(everything)
+    late.record("update-individual", "ana", {"phone": "new"})
+    late.record("delete-entity", "leo", {"id": "leo"})
+    sync_until_even(limited)
+    assert {guid: data["phone"] for guid, data in limited.entities().items()} == {"ana": "old", "leo": "old"}
+    sync_until_even(late, limited)
+    assert limited.entities() == field.entities() == {"ana": person("ana", area_id="north", phone="new")}
+
+
 def test_who_joins_a_group_is_there_too_and_who_was_known_stays_as_known(field: Field, device: Make) -> None:
     one, other = device(), device()
     one.record("create-group", "g-1", {"entityName": "household", "name": "G"})

@@ -324,6 +324,29 @@ async def test_what_was_there_before_anybody_was_limited_comes_as_one_snapshot_e
     assert entity["data"] == snapshot["data"]
 
 
+async def test_a_snapshot_older_than_what_a_device_has_seen_is_delivered_all_the_same(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    """It has the time of what it tells: cursors stand in the log, whatever the times of what comes behind them."""
+    program = await make_program(admin)
+    created, moved = person("A2", "e", age=1), make_event("update-individual", entity="e", data={"area_id": "A1"})
+    visit = make_event("create-record", entity="visit", data={"parentId": "e"})
+    newest = person("A1", "other")
+    await push(admin, program, created, visit, newest)
+    here = await agent.of(program, areaIds=["A1"])
+    [told] = await agent.pull_all(program, here)
+    assert (told["entityGuid"], told["timestamp"]) == ("other", newest["timestamp"])
+    filed = [event["entityGuid"] for event in await pull_all(admin, program, since=newest["timestamp"])]
+    assert filed == ["other", "e", "other", "visit"]
+    await push(admin, program, moved)
+    for since in (told["timestamp"], f"{told['timestamp']}|{told['guid']}"):
+        for limit in (1, 100):
+            got = await agent.pull_all(program, here, since=since, limit=limit)
+            fresh = [(event["entityGuid"], event["timestamp"]) for event in got if event["guid"] != told["guid"]]
+            assert fresh == [("e", moved["timestamp"]), ("e", moved["timestamp"]), ("visit", visit["timestamp"])]
+        assert [event["data"].get("age") for event in got if event["entityGuid"] == "e"] == [None, 1]
+
+
 async def test_an_entity_that_moves_is_complete_where_it_comes_and_told_where_it_was(
     admin: AsyncClient, agent: Agents
 ) -> None:

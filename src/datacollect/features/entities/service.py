@@ -72,7 +72,7 @@ async def snapshots_of(
     members = await members_of_groups(tx, scope, [entity.guid for entity in found if entity.kind is Kind.GROUP])
     first = now - len(found) + 1
     return [
-        snapshot_of(entity, members.get(entity.guid, ()), source=source, secret=source, at=Millis(first + index))
+        snapshot_of(entity, members.get(entity.guid, ()), source=source, secret=source, told_at=Millis(first + index))
         for index, entity in enumerate(found)
     ]
 

@@ -20,7 +20,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.around import live_groups_with
-from datacollect.features.entities.entity import Entity, Kind, Membership, Place, items_in, text_in
+from datacollect.features.entities.entity import Entity, Kind, Membership, Place, Stamp, items_in, text_in
 from datacollect.features.entities.reach import LONGEST_ANCESTRY, PLACING, Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
@@ -126,7 +126,7 @@ class SnapshotsDue:
         return tuple(dict.fromkeys(filter(None, (place_before, place))))
 
     async def make(self, tx: Tx, scope: TenantScope, states: States, recorded_at: Millis) -> list[Event]:
-        """The snapshots, each at a millisecond of its own, the last at `recorded_at`. The states have been saved."""
+        """The snapshots, each told at a millisecond of its own, the last at `recorded_at`. The states have been saved."""
         find = states.entities.get
         anew = {guid: due for guid, due in self._due.items() if due.has_ended and _is_live(find(guid))}
         for guid, due in anew.items():
@@ -146,7 +146,7 @@ class SnapshotsDue:
         # Parents first: where somebody is follows from theirs.
         for guid, due in sorted(self._due.items(), key=lambda one: _height(one[0], find)):
             entity, at = states.entities[guid], next(times)
-            told.append((snapshot_of(entity, members.get(guid, ()), source=due.source, secret=secret, at=at), due))
+            told.append((snapshot_of(entity, members.get(guid, ()), source=due.source, secret=secret, told_at=at), due))
         for event, due in told:
             own = place_of(find(event.entity_guid), find)
             self.places[event.guid] = tuple(dict.fromkeys([*([own] if own else []), *due.places]))
@@ -247,19 +247,22 @@ async def _load_also(tx: Tx, scope: TenantScope, states: States, guids: Iterable
         await load_parents(tx, scope, states, ())
 
 
-def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, at: Millis) -> Event:
-    """The event that brings a device to what the hub holds of an entity: all its data, or its end."""
-    if not entity.is_live:
-        return end_of(entity.guid, source=source, secret=secret, at=at)
+def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str, secret: str, told_at: Millis) -> Event:
+    """The event that brings a device to what the hub holds of an entity: all its data, or its end.
+
+    It has the time of the last write of these, not that of its telling: what somebody recorded in between and brings
+    later wins here, and has to win on the device too.
+    """
+    if entity.latest is None:
+        return end_of(entity.guid, source=source, secret=secret, at=told_at)
     data = dict(entity.data)
     if entity.kind is Kind.GROUP:
         # An event that takes the group for a person may have written such a field, which makes nobody a member.
         data.pop("members", None)
         if members:
             data["members"] = [_shown(member) for member in members]
-    return Event(
-        _guid_of(entity.guid, source, secret, at), entity.guid, f"create-{entity.kind}", data, at, SYSTEM.label
-    )
+    guid = _guid_of(entity.guid, source, secret, told_at)
+    return Event(guid, entity.guid, f"create-{entity.kind}", data, _time_of(entity.latest), SYSTEM.label)
 
 
 def end_of(guid: str, *, source: str, secret: str, at: Millis) -> Event:
@@ -289,10 +292,15 @@ def _whereabouts_of(held: Entity, place: Place | None, told: _Told, *, secret: s
     return Event(guid, held.guid, type, data, Millis(max(at, 0)), SYSTEM.label)
 
 
-def _guid_of(guid: str, source: str, secret: str, at: Millis) -> str:
+def _time_of(stamp: Stamp) -> Millis:
+    """As events can tell it: a seed's is before all that there are."""
+    return Millis(max(stamp.time, 0))
+
+
+def _guid_of(guid: str, source: str, secret: str, told_at: Millis) -> str:
     """Nobody can tell it beforehand who does not know the `secret`, and take it for an event of their own. It is another
     one each time: when the database was put back and the source comes again, who has the former is told anew."""
-    return derived_guid(f"{secret}:{source}:{at}", "snapshot", guid)
+    return derived_guid(f"{secret}:{source}:{told_at}", "snapshot", guid)
 
 
 def _shown(member: ListedMember) -> dict[str, str]:
