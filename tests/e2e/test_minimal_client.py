@@ -307,6 +307,23 @@ def test_what_was_recorded_before_a_snapshot_and_comes_behind_it_counts_on_a_lim
     assert limited.entities() == field.entities() == {"ana": person("ana", area_id="north", phone="new")}
 
 
+def test_who_was_deleted_with_their_group_comes_back_to_a_limited_device_by_a_write_from_before_it_was_told(
+    field: Field, device: Make
+) -> None:
+    """Their end had the time of its telling: what brought them back here was too old for the device."""
+    everything, late, limited = device(), device(), device(field.agent("north"))
+    mia = {"guid": "mia", "entityName": "individual"}
+    everything.record("create-individual", "mia", person("Mia", area_id="north", age=3))
+    everything.record("create-group", "home", {"name": "Home", "area_id": "south", "members": [mia]})
+    sync_until_even(everything, limited)
+    everything.record("delete-entity", "home", {"id": "home"})
+    late.record("update-individual", "mia", person("Mia", area_id="north", phone="1"))
+    sync_until_even(everything, limited)
+    assert limited.entities() == {}
+    sync_until_even(late, limited)
+    assert limited.entities() == field.entities() == {"mia": person("Mia", area_id="north", phone="1")}
+
+
 def test_who_joins_a_group_is_there_too_and_who_was_known_stays_as_known(field: Field, device: Make) -> None:
     one, other = device(), device()
     one.record("create-group", "g-1", {"entityName": "household", "name": "G"})

@@ -628,6 +628,10 @@ async def test_who_is_made_anew_in_the_push_that_deleted_them_with_their_group_h
         ("visit", "create-record"),
     ]
     assert after[3]["data"] == {"name": "Ana", "area_id": "A1"}
+    times = [deleted["timestamp"], anew["timestamp"], visit["timestamp"]]
+    assert [event["timestamp"] for event in after[2:]] == times, (
+        "in the order in which they were made, not of the telling"
+    )
 
 
 async def test_a_member_without_a_place_of_its_own_comes_with_its_group(admin: AsyncClient, agent: Agents) -> None:

@@ -142,7 +142,10 @@ class SnapshotsDue:
         members = await members_of_groups(tx, scope, groups) if groups else {}
         times = map(Millis, count(recorded_at - len(anew) - len(self._due) + 1))
         secret = self._scoping.id
-        told = [(end_of(guid, source=due.source, secret=secret, at=next(times)), due) for guid, due in anew.items()]
+        told = [
+            (end_of(states.entities[guid], source=due.source, secret=secret, told_at=next(times)), due)
+            for guid, due in anew.items()
+        ]
         # Parents first: where somebody is follows from theirs.
         for guid, due in sorted(self._due.items(), key=lambda one: _height(one[0], find)):
             entity, at = states.entities[guid], next(times)
@@ -254,7 +257,7 @@ def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str,
     later wins here, and has to win on the device too.
     """
     if entity.latest is None:
-        return end_of(entity.guid, source=source, secret=secret, at=told_at)
+        return end_of(entity, source=source, secret=secret, told_at=told_at)
     data = dict(entity.data)
     if entity.kind is Kind.GROUP:
         # An event that takes the group for a person may have written such a field, which makes nobody a member.
@@ -265,10 +268,12 @@ def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str,
     return Event(guid, entity.guid, f"create-{entity.kind}", data, _time_of(entity.latest), SYSTEM.label)
 
 
-def end_of(guid: str, *, source: str, secret: str, at: Millis) -> Event:
-    """The event that tells a device of an entity's end."""
-    data = {"deletedWith": source}
-    return Event(_guid_of(guid, source, secret, at), guid, "delete-entity", data, at, SYSTEM.label)
+def end_of(entity: Entity, *, source: str, secret: str, told_at: Millis) -> Event:
+    """The event that tells a device of an entity's end, also of one that is there again. It has the time of the delete:
+    a write that is later than that brings the entity back here, and has to on the device too."""
+    assert entity.deleted is not None
+    guid, data = _guid_of(entity.guid, source, secret, told_at), {"deletedWith": source}
+    return Event(guid, entity.guid, "delete-entity", data, _time_of(entity.deleted), SYSTEM.label)
 
 
 def _whereabouts_of(held: Entity, place: Place | None, told: _Told, *, secret: str) -> Event | None:
