@@ -120,6 +120,55 @@ async def test_a_body_that_is_not_plain_json_is_refused(bench: Bench, case: str)
     await bench.assert_unharmed()
 
 
+IN_AN_EVENT = [case for case, (text, code) in UNREADABLE.items() if b'"guid"' in text and code is not None]
+
+
+@pytest.mark.parametrize("case", IN_AN_EVENT)
+async def test_an_event_that_makes_a_body_unreadable_is_named(bench: Bench, case: str) -> None:
+    """A device was told nothing but that its body is wrong: it sent the same again, and all behind it, for ever."""
+    text, code = UNREADABLE[case]
+    event = text[len(b'{"events":[') : -len(b'],"configId":"p"}')]
+    good = _event_text(data='{"x":"],[{\\"\\ud83d\\ude00","n":[1, 2]}').encode()
+    members = f'"configId":"{bench.program}", "atomic":false,"x":[{{"events":[{{}}]}}]'.encode()
+    order = (good, event, good, event)
+    body = b"{" + members + b', "events" : [' + b" ,\n".join(order) + b" ] }"
+    refused = assert_refused(await bench.push(body), 400, code or "")
+    deep = code == "JSON_TOO_DEEP"  # so deep that what is behind it cannot be told from it
+    named = [(issue["code"], issue["path"]) for issue in refused["errors"]]
+    assert named[:1] == [("unreadable", ["events", 1])]
+    assert deep or named[1:] == [("unreadable", ["events", 3])]
+    await bench.assert_unharmed()
+    assert (
+        await bench.push(body.replace(event, b"").replace(b" ,\n ,\n", b",").replace(b" ,\n ]", b"]"))
+    ).status == 200
+
+
+@pytest.mark.parametrize("levels", [60, 61])
+async def test_an_event_is_named_for_its_depth_where_the_push_is_too_deep_for_it(bench: Bench, levels: int) -> None:
+    events = [_event_text(data=f'{{"a":{"[" * depth}{"]" * depth}}}') for depth in (60, levels)]
+    answer = await bench.push(_text(bench.program, ",".join(events)))
+    named = [issue["path"] for issue in answer.json().get("errors", ())]
+    assert (answer.status, named) == ((200, []) if levels == 60 else (400, [["events", 1]]))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"events":[{"x":"\\u0000"},',
+        b'{"events":[{"x":"\\u0000"} {}]}',
+        b'{"events":{"x":"\\u0000"}}',
+        b'{"events":["a"],"x":"\\u0000"}',
+        b'["\\u0000"]',
+        b'{"events":[],"\\u0000":1}',
+        b'{"events":[' + b'{"x":"\\u0000"},' + b"[[]]," * 100_000 + b"0]}",
+    ],
+)
+async def test_a_body_that_is_unreadable_by_itself_names_no_event(bench: Bench, body: bytes) -> None:
+    answer = await bench.push(body, f"?configId={bench.program}")
+    assert "errors" not in assert_refused(answer, 400, "NUL_CHARACTER")
+    await bench.assert_unharmed()
+
+
 # -- JSON of the wrong shape
 
 WRONG_EVENTS = {

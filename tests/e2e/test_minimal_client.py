@@ -223,10 +223,11 @@ def test_what_the_hub_refuses_is_kept_aside_and_holds_nothing_up(field: Field, d
     unknown = client.record("invented-type", "p-1", {"x": 1})
     client.record("update-individual", "p-1", {"age": 3})
     unreadable = client.record("", "", person("Nobody"))
+    cut = client.record("create-individual", "p-3", person("Zo\ud83d"))
     client.record("create-individual", "p-2", person("Leo"))
     sync_until_even(client)
     refused = {event["guid"]: verdict for event, verdict in client.refused()}
-    assert set(refused) == {unknown, unreadable}
+    assert set(refused) == {unknown, unreadable, cut}
     assert refused[unknown]["code"] == "UNKNOWN_EVENT_TYPE"
     assert client.entities() == field.entities() == {"p-1": person("Ana", age=3), "p-2": person("Leo")}
 

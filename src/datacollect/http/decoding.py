@@ -2,19 +2,26 @@
 
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from json import JSONDecodeError, JSONDecoder
 from typing import Any, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
 
 from datacollect.http.wire import place_in_body
-from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, holds_nul, is_too_dense
+from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, holds_nul, is_deeper, is_too_dense
 from datacollect.kernel.errors import InvalidJson, InvalidPayload, Issue, IssueCode
 
 _LARGEST_DOUBLE = int(sys.float_info.max)
 
 _M = TypeVar("_M", bound=BaseModel)
+
+_LEVELS_ABOVE = 2
+"""Of an item: the object, and the array in it."""
+_SPACE = re.compile(r"[ \t\n\r]*")
+_ends = JSONDecoder(parse_int=len, parse_float=len, strict=False)
+"""Finds where a value ends whatever characters and numbers are in it; what it is nobody wants to know."""
 
 _STRINGS_AND_COLONS = re.compile(rb'"(?:[^"\\]|\\.)*+"|:', re.DOTALL)
 
@@ -81,6 +88,64 @@ def strict_json(body: bytes) -> Any:
     value = decoded(body)
     require_unique_keys(body, members=count_members(value))
     return value
+
+
+def faults_of_items(body: bytes, name: str) -> Iterator[InvalidJson | None]:
+    """Of each item of the array with that name, in an object that `strict_json` has refused: why it is refused, if it is.
+
+    Ends with the first that is nested so deeply that its end cannot be found. Raises `InvalidJson` where the body, or the
+    rest of it, is no JSON at all, and for what is not worth the room that it takes.
+    """
+    if is_too_dense(body):
+        raise JsonTooDense()
+    text = body.decode("latin-1")  # a character for each byte
+    try:
+        at = _start_of_array(text, name)
+        while text[at] != "]":
+            begin = at = _after_space(text, at + 1)
+            try:
+                at = _ends.raw_decode(text, begin)[1]
+            except RecursionError:
+                yield _too_deep()
+                return
+            yield _fault_of_item(body[begin:at])
+            at = _after_space(text, at)
+            if text[at] not in ",]":
+                raise InvalidJson()
+    except (JSONDecodeError, IndexError):
+        raise InvalidJson() from None
+
+
+def _start_of_array(text: str, name: str) -> int:
+    """Where the `[` is, or the `]` if it is empty. Raises `JSONDecodeError` and `IndexError`, `InvalidJson` if there is none."""
+    at = _after_space(text, 0)
+    while text[at] in "{,":
+        key, at = _ends.raw_decode(text, _after_space(text, at + 1))
+        at = _after_space(text, at)
+        if text[at] != ":":
+            break
+        at = _after_space(text, at + 1)
+        if key == name and text[at] == "[":
+            first = _after_space(text, at + 1)
+            return first if text[first] == "]" else at
+        at = _after_space(text, _ends.raw_decode(text, at)[1])
+    raise InvalidJson()
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+def _fault_of_item(item: bytes) -> InvalidJson | None:
+    try:
+        value = strict_json(item)
+    except JsonTooDense:
+        return None
+    except InvalidJson as refused:
+        return refused
+    return _too_deep() if is_deeper(value, MAXIMUM_DEPTH - _LEVELS_ABOVE) else None
 
 
 def said_of_a_file(refused: InvalidJson) -> str:

@@ -48,6 +48,7 @@ class IssueCode(StrEnum):
     INVALID_STRING = "invalid_string", "Write the text in the form that the message names."
     TOO_SMALL = "too_small", "Send a longer text."
     TOO_BIG = "too_big", "Send a shorter text."
+    UNREADABLE = "unreadable", "Write the event without what the message names."
     WEAK_PASSWORD = "weak_password", "Choose a password that keeps the rule in the message."
     INVALID_EMAIL = "invalid_email", "Send an e-mail address."
     UNKNOWN_PROGRAM = "unknown_program", "Name a program that exists; an archived one counts."

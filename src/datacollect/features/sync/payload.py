@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-from datacollect.db.turns import in_turns
+from datacollect.db.turns import AT_ONCE, in_turns, others_turn
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.entities.reserved import Path, without_reserved
 from datacollect.features.sync.errors import InvalidPush
+from datacollect.http.decoding import faults_of_items
 from datacollect.kernel.clock import Millis, parse_timestamp
-from datacollect.kernel.errors import Issue, IssueCode
+from datacollect.kernel.errors import InvalidJson, Issue, IssueCode
 from datacollect.kernel.ids import LONGEST_GUID_BYTES, has_guids_length, is_uuid_text
 
 _LONGEST_NAME = 512
@@ -19,6 +21,9 @@ _TEXTS = ("guid", "entityGuid", "type", "timestamp", "userId")
 
 MOST_ISSUES = 1000
 """Told of one push: a push of fifty million zeros has as many, and what tells of one takes more room than it."""
+
+_MOST_LOOKED_AT = 100_000
+"""Events of a body that cannot be decoded: half a second's work, and more than any device sends."""
 
 _LARGEST_WHOLE = 2**53 - 1
 """The largest integer that every client reads back as it was."""
@@ -51,6 +56,23 @@ async def read_push_in_turns(document: Any, *, reserved: frozenset[str] = frozen
     async for some in in_turns(reading.wire):
         reading.take(some)
     return reading.end()
+
+
+async def unreadable_events(body: bytes) -> Sequence[Issue]:
+    """Which events it is because of whom a body cannot be decoded; none if it is something else. Others have their turns."""
+    issues: list[Issue] = []
+    try:
+        for index, refused in enumerate(islice(faults_of_items(body, "events"), _MOST_LOOKED_AT)):
+            if refused is not None:
+                text = refused.message.replace("The body", "The event").replace("the body", "the event")
+                issues.append(_issue(IssueCode.UNREADABLE, ["events", index], text))
+            if len(issues) >= MOST_ISSUES:
+                break
+            if index % AT_ONCE == AT_ONCE - 1:
+                await others_turn()
+    except InvalidJson:
+        return ()
+    return issues
 
 
 class _Reading:

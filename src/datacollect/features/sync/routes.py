@@ -12,18 +12,18 @@ from datacollect.features.entities.model import reserved_keys
 from datacollect.features.sync import service
 from datacollect.features.sync.answering import answer
 from datacollect.features.sync.errors import InvalidLimit, PushOutOfScope, PushRejected, TooManyAreas
-from datacollect.features.sync.payload import Push, read_push_in_turns
+from datacollect.features.sync.payload import Push, read_push_in_turns, unreadable_events
 from datacollect.features.sync.schemas import CallbackReply, PullReply, PushReply, PushRequest
 from datacollect.features.sync.scoping import begin_filing, file_for, is_filed_for
 from datacollect.features.sync.service import Mismatches, Prepared, PushResult
-from datacollect.http.body import ProgramBody, Sent, take_json
+from datacollect.http.body import ProgramBody, Sent, read_body, take_json
 from datacollect.http.current import CurrentHub, get_hub
 from datacollect.http.direct import DirectRoute, directly
 from datacollect.http.hub import Hub
 from datacollect.http.limits import asks_little
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
-from datacollect.kernel.errors import InvalidPayload
+from datacollect.kernel.errors import InvalidJson, InvalidPayload
 from datacollect.kernel.identity import Action, TenantScope
 from datacollect.kernel.sync_scope import SyncScope
 from datacollect.kernel.tenancy import Tenant
@@ -62,7 +62,14 @@ class _PushDocument(ProgramBody):
     """The body as decoded JSON; `payload.py` checks its shape, faster than the model that documents it."""
 
     async def __call__(self, request: Request) -> Sent:
-        document = await take_json(request)
+        try:
+            document = await take_json(request)
+        except InvalidJson as refused:
+            # A device that is not told which event it is sends all of them again, for ever.
+            issues = await unreadable_events(await read_body(request))
+            if issues:
+                refused.extra["errors"] = issues
+            raise
         return Sent(document, document)
 
 
