@@ -1,8 +1,11 @@
 """What goes there, what comes here, and that nothing does so twice."""
 
+from typing import Any
+
 import pytest
 
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.port import Incoming, RecordType
 from datacollect.features.external.pushing import Place, Sweep, announce, next_batch
 from datacollect.features.external.queries import Marks
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -166,6 +169,53 @@ async def test_a_later_edit_here_wins_its_field_and_goes_there(exchange: Exchang
     assert (second["status"], counts(second)) == ("success", (1, 0, 0, 0))
     assert len(conflicts["conflicts"]) == 1
     assert counts(await exchange.run()) == (0, 0, 0, 0)
+
+
+async def save_now(exchange: Exchange, clock: TurnableClock, **data: Any) -> None:
+    timestamp = format_timestamp(clock.now())
+    await exchange.push(make_event("update-individual", entity="in-1", data=data, timestamp=timestamp))
+
+
+async def test_what_is_edited_there_after_both_agreed_counts_also_by_a_clock_that_is_behind(
+    exchange: Exchange, clock: TurnableClock
+) -> None:
+    """Only of what was edited here too do the clocks decide."""
+    await save_now(exchange, clock, name="Ana", phone="1", village="A")
+    await exchange.run()
+    [twin] = exchange.remote.twins.values()
+    clock.turn(seconds=60)
+    await save_now(exchange, clock, village="ours")
+    exchange.remote.refusals["in-1"] = REFUSED
+    clock.turn(seconds=60)
+    exchange.remote.change(twin.key, phone="2", village="theirs", at=clock.now() - 600_000)
+    await exchange.run()
+    exchange.remote.refusals.clear()
+    await exchange.run()
+    data = (await exchange.entity("in-1"))["data"]
+    assert (data["phone"], data["village"]) == (twin.data["phone"], twin.data["village"]) == ("2", "ours")
+    assert counts(await exchange.run()) == (0, 0, 0, 0)
+
+
+async def test_an_event_from_before_both_agreed_does_not_count_as_later(
+    exchange: Exchange, clock: TurnableClock
+) -> None:
+    """There are systems that tell events instead of what they hold."""
+    await save_now(exchange, clock, name="Ana", phone="1")
+    await exchange.run()
+    [twin] = exchange.remote.twins.values()
+    exchange.remote.extra.append(
+        Incoming(
+            external_id=twin.key,
+            guid="in-1",
+            type=RecordType.INDIVIDUAL,
+            data={"phone": "0"},
+            occurred_at=Millis(clock.now() - 600_000),
+            event_type="update-individual",
+            event_guid="e-1",
+        )
+    )
+    await exchange.run()
+    assert (await exchange.entity("in-1"))["data"]["phone"] == "1"
 
 
 async def test_what_is_edited_while_a_run_is_under_way_is_the_next_ones(exchange: Exchange) -> None:

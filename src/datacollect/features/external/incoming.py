@@ -4,7 +4,7 @@ Only fields that have changed there since we last knew what it holds are written
 takes no other one back to what it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ class Item:
     missing: Sequence[str] = ()
     """Members of a group that are not known here."""
     changed: dict[str, Any] = field(default_factory=dict)
+    only_there: frozenset[str] = frozenset()
+    """Of the changed fields those that nobody has touched here since both sides agreed."""
     joining: list[str] = field(default_factory=list)
     leaving: list[str] = field(default_factory=list)
     is_echo: bool = False
@@ -110,6 +112,9 @@ def compare(item: Item, picture: Picture, twins: Mapping[str, str], *, is_letter
         item.is_echo = True
     else:
         _compare_fields(item, entity, seen)
+        if entity is not None and incoming.event_guid is None and not is_letter:
+            # An event, or a letter, may be from before both sides agreed.
+            item.only_there = _changed_only_there(item, entity, seen)
     if incoming.members is not None:
         # Also of an echo: there are systems whose versions do not tell of members.
         _compare_members(item, picture, twins, seen)
@@ -126,6 +131,12 @@ def _compare_fields(item: Item, entity: Entity | None, seen: Mapping[str, str] |
         }
     elif item.changed:
         item.changed = dict(item.data)
+
+
+def _changed_only_there(item: Item, entity: Entity, seen: Mapping[str, str] | None) -> frozenset[str]:
+    """Here still stands what both sides agreed on."""
+    known, held = seen or {}, entity.data
+    return frozenset(name for name in item.changed if name in held and known.get(name) == hash_of(held[name]))
 
 
 def _compare_members(item: Item, picture: Picture, twins: Mapping[str, str], seen: Mapping[str, str] | None) -> None:
@@ -162,12 +173,30 @@ def make_events(scope: TenantScope, source: Source, item: Item, picture: Picture
     if not is_live and not item.is_echo and not item.is_late and (item.changed or (entity is None and not item.data)):
         maker.add(f"create-{item.type}", item.data or {"entityName": item.type.value})
     elif item.changed:
-        maker.add(f"update-{item.type}", item.changed)
+        for at, fields in _by_time(item, entity, maker.at, now=now):
+            maker.add(f"update-{item.type}", fields, at=at)
     is_here = is_live or bool(item.events)
     if is_here and item.joining:
         maker.add("add-member", {"members": [_member(guid, picture) for guid in item.joining]})
     for guid in item.leaving if is_here else ():
         maker.add("remove-member", {"memberId": guid})
+
+
+def _by_time(
+    item: Item, entity: Entity | None, told: Millis, *, now: Millis
+) -> Iterator[tuple[Millis, dict[str, Any]]]:
+    """The changed fields, with when they count as changed.
+
+    What was changed there only is later than what is here, whatever the clock there says. Of a field that was edited here
+    too the clocks decide.
+    """
+    changed, only_there = item.changed, item.only_there
+    newest = max((entity.stamp_of_field(name).time for name in only_there), default=told) if entity else told
+    if newest > told:
+        yield Millis(min(now, newest + 1)), {name: value for name, value in changed.items() if name in only_there}
+        changed = {name: value for name, value in changed.items() if name not in only_there}
+    if changed:
+        yield told, changed
 
 
 def turn_of(event_type: str) -> int:
@@ -191,9 +220,10 @@ class _EventMaker:
         self._user = source.user
         self._item = item
         told = item.incoming.occurred_at
-        self._at = now if told is None or not 0 <= told <= LAST else told
+        self.at = now if told is None or not 0 <= told <= LAST else told
+        """When the record has changed there, as far as is known."""
 
-    def add(self, event_type: str, data: dict[str, Any]) -> None:
+    def add(self, event_type: str, data: dict[str, Any], *, at: Millis | None = None) -> None:
         item = self._item
         if item.incoming.event_guid is not None and not item.events:
             guid = derived_guid(self._root, "external-event", item.incoming.event_guid[:500])
@@ -203,7 +233,7 @@ class _EventMaker:
             count = (item.record.pulls if item.record else 0) + len(item.events)
             told = hash_of([item.guid, event_type, data, item.incoming.occurred_at])
             guid = derived_guid(self._root, "external-pull", f"{count}:{told}")
-        item.events.append(Event(guid, item.guid, event_type, data, self._at, self._user))
+        item.events.append(Event(guid, item.guid, event_type, data, self.at if at is None else at, self._user))
 
 
 # -- what came of it
