@@ -7,6 +7,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.odoo import FakeOdoo
 from datacollect.testing.remote import DropAfter, Request
@@ -196,6 +197,21 @@ async def test_lost_answers_make_nothing_twice(calling_hub: Any, odoo: FakeOdoo)
     assert (run["status"], counts(run)) == ("success", (0, 0, 0, 0)), run
     assert sorted(one["ref"] for one in odoo.partners()) == [LAN, MINH, HOME]
     assert len(odoo.members_of(partner(odoo, HOME)["id"])) == 2
+
+
+async def test_who_was_deleted_here_does_not_come_back_by_being_told_again(calling_hub: Any, odoo: FakeOdoo) -> None:
+    """The last minutes are read again by each run, and the registrant, which stays there, was written after the delete: on
+    a tablet that was offline meanwhile."""
+    clock = calling_hub[0].clock
+    program = await exchange(calling_hub, odoo)
+    await program.save(MINH, firstName="Minh", lastName="Tran")
+    before = format_timestamp(Millis(clock.now() - 300_000))
+    await program.run()
+    await program.push(make_event("delete-entity", entity=MINH, data={"why": "twice"}, timestamp=before))
+    for _ in range(2):
+        await program.run()
+        assert await program.entity(MINH) is None
+    assert partner(odoo, MINH)["active"] is True
 
 
 async def test_who_is_restored_here_is_taken_out_of_the_archive_there(calling_hub: Any, odoo: FakeOdoo) -> None:

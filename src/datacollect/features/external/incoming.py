@@ -121,7 +121,12 @@ def compare(item: Item, picture: Picture, twins: Mapping[str, str], *, is_letter
 
 
 def _compare_fields(item: Item, entity: Entity | None, seen: Mapping[str, str] | None) -> None:
-    item.changed = changed_fields(item.data, seen)
+    is_dead = entity is not None and not entity.is_live
+    told = item.data
+    if is_dead and seen is not None:
+        # As if it were alive: what it did not hold and only follows from others does not bring it back.
+        told = fitted(told, seen, also_called=item.incoming.also_called, derived=item.incoming.derived)
+    item.changed = changed_fields(told, seen)
     if entity is not None and entity.is_live:
         held = entity.data
         item.changed = {
