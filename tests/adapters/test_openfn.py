@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
 
 from datacollect.adapters.calling import Retrying
@@ -337,6 +338,53 @@ async def test_an_item_nested_too_deeply_is_named(workflow: OpenFnWorkflow, cont
     workflow.faults.add(Instead(200, b"[" + deep + b"]"))
     page = await adapter_of(context, workflow).pull(None)
     assert (len(page.records), len(page.failures)) == (0, 1)
+
+
+def written(*items: dict[str, Any], value: str, **more: Any) -> Instead:
+    """An answer in which `"?"` is something that no strict reader reads."""
+    document = {"events": items, **more}
+    return Instead(200, msgspec.json.encode(document).replace(b'"?"', value.encode("utf-8", "surrogateescape")))
+
+
+UNSOUND = ['"Ana \\ud83d"', '"\udcff"', "1e999", "NaN", "1" * 4400, '{"\\ud83d": [1]}']
+
+
+@pytest.mark.parametrize("value", UNSOUND)
+async def test_an_item_with_a_value_that_nobody_reads_keeps_no_other_back(
+    workflow: OpenFnWorkflow, context: Context, value: str
+) -> None:
+    items = [item(0, data={"height": 1.5, "name": "Ada 🙂"}), item(1, data={"name": "?"}), item(2, at=5)]
+    for _ in range(2):
+        workflow.faults.add(written(*items, value=value))
+    records, mark, pages = await pull_all(adapter_of(context, workflow))
+    [failure] = [failure for page in pages for failure in page.failures]
+    assert [record.external_id for record in records] == ["p-0", "p-2"]
+    assert records[0].data == {"height": 1.5, "name": "Ada 🙂"}
+    assert read_mark(mark).newest == NOON + 5
+    assert (failure.code, failure.retryable) == ("PULL_APPLY_FAILED", False)
+    assert "Ana" not in failure.message
+    [again] = (await adapter_of(context, workflow).pull(None)).failures
+    assert again.external_id == failure.external_id, "the same item has the same name however often it is told"
+
+
+async def test_an_item_beside_one_that_nobody_reads_is_the_same_one_as_without(
+    workflow: OpenFnWorkflow, context: Context
+) -> None:
+    workflow.give(item(1, data={"height": 1.0, "count": 10**15, "name": "é"}))
+    alone, _, _ = await pull_all(adapter_of(context, workflow))
+    workflow.give(item(2))
+    workflow.faults.add(written(*workflow.outbox, item(3, data={"name": "?"}), value="1e999"))
+    beside, _, _ = await pull_all(adapter_of(context, workflow))
+    assert beside[0] == alone[0]
+
+
+@pytest.mark.parametrize("value", UNSOUND)
+async def test_a_next_page_that_nobody_reads_is_not_taken_for_the_end(
+    workflow: OpenFnWorkflow, context: Context, value: str
+) -> None:
+    workflow.faults.add(written(item(1), value=value, nextCursor="?"))
+    with pytest.raises(AdapterError):
+        await adapter_of(context, workflow).pull(None)
 
 
 async def test_deletions_are_believed_only_where_the_program_says_so(

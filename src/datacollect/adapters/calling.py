@@ -195,12 +195,13 @@ class JsonApi:
         repeatable: bool | None = None,
         accept: Collection[int] = (),
         timeout_seconds: float | None = None,
+        read: Callable[[Answer], Any] = Answer.json,
     ) -> Reply:
         """Make a call; raises `CallFailed` for every status from 400 on that is not among `accept`.
 
         `what` names it for people, as an infinitive without data: "create a person". `repeatable` says whether doing it
         twice is doing it once; that is taken for granted of everything but POST. Members of `query` that are None are
-        left out.
+        left out. `read` gives the document of an answer that has a body, or raises `UpstreamUnreadable`.
         """
         called = {name: value for name, value in (query or {}).items() if value is not None}
         one = _Call(
@@ -212,6 +213,7 @@ class JsonApi:
             repeatable=method != "POST" if repeatable is None else repeatable,
             accept=accept,
             timeout_seconds=timeout_seconds or self._timeout_seconds,
+            read=read,
         )
         return await self._with_tries(one)
 
@@ -265,7 +267,7 @@ class JsonApi:
                 raise refusal(answer, one.what, makes=one.method == "POST")
             if answer.status >= 300:  # a redirect to nowhere, say: nothing that says that it was done
                 raise CallFailed(CallKind.UNREADABLE, one.what, status=answer.status)
-        return Reply(answer.status, answer.headers, _document(answer, one.what))
+        return Reply(answer.status, answer.headers, _document(answer, one))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +280,7 @@ class _Call:
     repeatable: bool
     accept: Collection[int]
     timeout_seconds: float
+    read: Callable[[Answer], Any]
 
 
 async def send(
@@ -330,13 +333,13 @@ def refusal(answer: Answer, what: str, *, makes: bool = False) -> CallFailed:
     return failed
 
 
-def _document(answer: Answer, what: str) -> Any:
+def _document(answer: Answer, one: _Call) -> Any:
     if not answer.body.strip():
         return None
     try:
-        return answer.json()
+        return one.read(answer)
     except UpstreamUnreadable:
-        raise CallFailed(CallKind.UNREADABLE, what, status=answer.status) from None
+        raise CallFailed(CallKind.UNREADABLE, one.what, status=answer.status) from None
 
 
 def _retry_after(text: str) -> float | None:

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from msgspec.structs import replace
 
 from datacollect.adapters.calling import CallFailed, CallKind, Reply
+from datacollect.adapters.leniently import is_sound
 from datacollect.adapters.openfn.items import Item, as_item
 from datacollect.adapters.openfn.marks import MOST_KNOWN, OVERLAP_MILLIS, Mark, Place
 from datacollect.adapters.openfn.webhook import GIVES_NOTHING
@@ -72,6 +73,8 @@ def _seen(question: Mark, told: Sequence[Item], now: int) -> _Seen:
 def _more(question: Mark, document: Any, reply: Reply, webhook: str, seen: _Seen) -> Mark | None:
     """What to ask next; None where the workflow has told everything."""
     told = document if isinstance(document, dict) else {}
+    if not all(is_sound(told.get(name)) for name in ("nextCursor", "next", "hasMore")):
+        raise _unreadable()
     known = () if seen.newest is None else seen.known(max(0, seen.newest - OVERLAP_MILLIS))
     page = Mark(since=question.since, newest=seen.newest, known=known, has_begun_anew=question.has_begun_anew)
     cursor = told.get("nextCursor")

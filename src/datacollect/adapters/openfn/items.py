@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from datacollect.adapters.leniently import digest_of, is_sound
 from datacollect.adapters.port import Incoming, RecordType
 from datacollect.adapters.times import instant
 from datacollect.kernel.canonical import MAXIMUM_DEPTH, canonical_json, is_deeper
@@ -37,6 +38,8 @@ class Item:
     time: Millis | None
     """None where it has none, or one that cannot be read."""
     digest: str
+    is_sound: bool = True
+    """Whether all its values can be read."""
 
     @property
     def place(self) -> tuple[int, str]:
@@ -47,6 +50,8 @@ class Item:
 def as_item(raw: Any) -> Item:
     if is_deeper(raw, MAXIMUM_DEPTH):
         return Item(None, None, "0" * 32)
+    if not is_sound(raw):
+        return Item(None, None, digest_of(raw)[:32], is_sound=False)
     digest = hashlib.sha256(canonical_json(raw)).hexdigest()[:32]
     try:
         time = _time_of(raw) if isinstance(raw, dict) else None
@@ -57,12 +62,16 @@ def as_item(raw: Any) -> Item:
 
 def named(item: Item) -> str:
     """Names it to who has it, and tells nothing to who has not."""
+    if not item.is_sound:
+        return f"known as {item.digest[:16]}…"
     return f"SHA-256 of its canonical JSON: {item.digest[:16]}…"
 
 
 def read_item(item: Item, *, form_types: Mapping[str, str], allowed: Collection[str]) -> Incoming:
     """The record an item tells of. Raises `Unreadable`."""
     raw = item.raw
+    if not item.is_sound:
+        raise Unreadable("it holds half a character, or a number beyond all bounds")
     if not isinstance(raw, dict):
         raise Unreadable("it is not an object, or nested too deeply")
     identity, name = _identity_of(raw), raw.get("type")

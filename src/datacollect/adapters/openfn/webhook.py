@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from datacollect.adapters.calling import CallFailed, JsonApi, Reply, Retrying
+from datacollect.adapters.leniently import read_leniently
 from datacollect.adapters.openfn.marks import Mark
 from datacollect.adapters.openfn.options import OpenFnOptions
 from datacollect.adapters.port import Outgoing
@@ -48,7 +49,13 @@ class Webhook:
         url = mark.url or _with(self._url, _query(mark))
         token = {} if self._token is None else {"X-Callback-Token": self._token.get_secret_value()}
         return await self._api.call(
-            "GET", url, what=what, headers=token, accept=(GIVES_NOTHING, *accept), timeout_seconds=timeout_seconds
+            "GET",
+            url,
+            what=what,
+            headers=token,
+            accept=(GIVES_NOTHING, *accept),
+            timeout_seconds=timeout_seconds,
+            read=read_leniently,
         )
 
 
