@@ -374,6 +374,28 @@ async def test_members_are_added_once_whatever_is_lost(make: Make, odoo: FakeOdo
     assert odoo.members_of(int(group.external_id)) == [int(link.external_id)]
 
 
+async def test_members_whose_write_may_still_be_at_work_are_waited_for(make: Make, odoo: FakeOdoo) -> None:
+    adapter, lan, slept = make(), person(LAN), []
+    link, group = await pushed(adapter, lan, household(HOME, members=[]))
+    joining = household(HOME, link=group, members=[Member(guid=LAN, type=RecordType.INDIVIDUAL, link=link)])
+    odoo.faults.add(DropBefore(), matches=calls("write"))
+    with pytest.raises(AdapterError):
+        await adapter.push([joining])
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        odoo.write_partner(int(group.external_id), group_membership_ids=[[0, 0, {"individual": int(link.external_id)}]])
+
+    adapter._sleep = sleep
+    await pushed(adapter, replace(joining, is_uncertain=True, told_at=Millis(adapter._context.clock.now() - 30_000)))
+    assert [90 < seconds <= 100 for seconds in slept] == [True]
+    assert len(odoo.registry.models[MEMBERSHIP].rows) == 1
+    # Nobody joins: nothing is waited for.
+    renamed = replace(joining, data={"name": "Renamed"}, is_uncertain=True, told_at=adapter._context.clock.now())
+    await pushed(adapter, renamed)
+    assert len(slept) == 1
+
+
 async def test_a_group_waits_for_a_member_that_is_not_there_and_keeps_its_twin(make: Make, odoo: FakeOdoo) -> None:
     adapter, lan = make(), person(LAN)
     outcome = await failed(adapter, household(HOME, lan))

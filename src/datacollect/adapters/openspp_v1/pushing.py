@@ -122,18 +122,36 @@ class Push:
             self._meet(numbers[row["id"]], row)
         lost = {entry.record.guid: entry for entry in self._open if entry.row is None}
         await self._find_by_guid(lost)
-        await self._wait_for({guid: entry for guid, entry in lost.items() if entry.is_open and entry.row is None})
+        missing = {guid: entry for guid, entry in lost.items() if entry.is_open and entry.row is None}
+        has_waited = await self._has_waited_for(missing.values())
+        if has_waited:
+            await self._find_by_guid(missing)
+        if await self._has_waited_for(await self._uncertain_to_add_members()) or has_waited:
+            await self._meet_again()
 
-    async def _wait_for(self, missing: Mapping[str, _Entry]) -> None:
-        """A create that was told and not answered may be at work as long as Odoo lets it, whoever told it: until then a
-        registrant that is not there is none that has to be made."""
-        records = (entry.record for entry in missing.values())
+    async def _uncertain_to_add_members(self) -> Sequence[_Entry]:
+        """A write of theirs that was told and not answered may add members yet: made again, it would add them once more."""
+        groups = [entry for entry in self._open if entry.record.is_uncertain and entry.row is not None]
+        there = await self._members_there(groups)
+        return [entry for entry in groups if self._adds_members(entry, there.get(entry.partner or 0, {}))]
+
+    async def _meet_again(self) -> None:
+        """After minutes: what was changed there meanwhile is not to be written over."""
+        met = {entry.partner: entry for entry in self._open if entry.partner is not None}
+        for row in await self._partners([["id", "in", sorted(met)]], met):
+            self._meet(met[row["id"]], row)
+
+    async def _has_waited_for(self, entries: Collection[_Entry]) -> bool:
+        """A write that was told and not answered may be at work as long as Odoo lets it, whoever told it: until then a
+        registrant or a member that is not there is none that has to be made. Whether there was one."""
+        records = (entry.record for entry in entries)
         told = [one.told_at for one in records if one.is_uncertain and one.told_at is not None]
         longest = self._options.write_seconds
         seconds = longest - (self._clock.now() - max(told, default=0)) / 1000
-        if told and seconds > 0:
-            await self._sleep(min(seconds, longest))
-            await self._find_by_guid(missing)
+        if not told or seconds <= 0:
+            return False
+        await self._sleep(min(seconds, longest))
+        return True
 
     async def _find_by_guid(self, lost: Mapping[str, _Entry]) -> None:
         reference = self._options.reference_field
@@ -342,6 +360,9 @@ class Push:
         )
         entry.agreed_members = wanted
         return {MEMBERS_FIELD: list(commands)} if commands else {}
+
+    def _adds_members(self, entry: _Entry, there: Rows) -> bool:
+        return any(command[0] == 0 for command in self._members(entry, there).get(MEMBERS_FIELD, ()))
 
     def _number_of(self, member: Member) -> int | None:
         """The registry knows individuals as members, and no groups."""
