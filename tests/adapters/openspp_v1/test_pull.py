@@ -274,6 +274,34 @@ async def test_a_record_that_cannot_be_read_is_named_and_the_others_are_told(
     assert str(bad) in failure.message
 
 
+async def test_a_page_that_is_too_long_is_read_in_smaller_ones(make: Make, odoo: FakeOdoo) -> None:
+    for _ in range(60):
+        odoo.add_partner(name="x", phone="1" * 100_000)
+    before = odoo.calls["res.partner.search_read"]
+    told, _ = await pulled(make())
+    assert len({one.external_id for one in told}) == len(told) == 60
+    assert odoo.calls["res.partner.search_read"] - before < 20
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("place", range(9))
+async def test_a_registrant_that_is_too_large_is_named_and_the_others_are_told(
+    make: Make, odoo: FakeOdoo, moments: Moments, place: int
+) -> None:
+    moments.step = timedelta(milliseconds=400)
+    numbers = [odoo.add_partner(name="x", phone="1" * (6_000_000 if at == place else 1)) for at in range(9)]
+    adapter, mark, told, failures = make(), None, [], {}
+    for _ in range(40):
+        page = await adapter.pull(mark)
+        told += [int(one.external_id) for one in page.records]
+        failures |= {one.external_id: one.code for one in page.failures}
+        mark = page.mark
+        if page.is_last:
+            break
+    assert told == [number for number in numbers if number != numbers[place]]
+    assert failures == {str(numbers[place]): "PULL_TRANSFORM_FAILED"}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -288,7 +316,7 @@ async def test_a_record_that_cannot_be_read_is_named_and_the_others_are_told(
 async def test_an_answer_that_is_not_odoo_s_moves_no_mark(make: Make, odoo: FakeOdoo, answer: Any) -> None:
     adapter = make()
     await pulled(adapter)
-    odoo.faults.add(Instead(200, answer), matches=calls("search_read"))
+    odoo.faults.add(Instead(200, answer), matches=calls("search_read"), times=None)
     with pytest.raises(AdapterError) as broken:
         await adapter.pull(None)
     assert broken.value.failure.code == "PULL_FETCH_FAILED"

@@ -36,6 +36,7 @@ class OpenSppV1Adapter:
         self._odoo = self._connect(tries=1 + options.max_retries)
         self._registry: Registry | None = None
         self._has_pushed = False
+        self._rows_at_once = self.page_size
 
     async def check(self) -> Health:
         """Signs in anew, with all that a run asks for before it exchanges anything, and reads a record."""
@@ -62,13 +63,16 @@ class OpenSppV1Adapter:
 
     async def pull(self, mark: str | None) -> Page:
         registry = await self._ready(PULL_FAILED)
-        pull = Pull(
-            self._odoo, registry, self._options, self._mappings, self._forms, self._context.clock, self.page_size
-        )
+        at_once = self._rows_at_once
+        pull = Pull(self._odoo, registry, self._options, self._mappings, self._forms, self._context.clock, at_once)
         try:
-            return await pull.page(mark)
+            page = await pull.page(mark)
         except CallFailed as failed:
             raise failed.error(PULL_FAILED) from None
+        # Where one page has to be small the next one may have to be; after that they grow again.
+        is_smaller = pull.page_size < at_once
+        self._rows_at_once = pull.page_size if is_smaller else min(2 * at_once, self.page_size)
+        return page
 
     async def close(self) -> None:
         self._registry = None

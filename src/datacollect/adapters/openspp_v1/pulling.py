@@ -8,6 +8,9 @@ one began, for it may have appeared behind pages that were read first. What it i
 
 Registrants that were brought in past Odoo have no `write_date`. They are read first, in the order of their numbers, by a
 pull that begins at the beginning; later ones find them once they are written.
+
+A page that cannot be read (too long, or one value is none that JSON has) is asked for again with half as many, down to one.
+That one is told by its number if it cannot be read either, and passed over: it would hold up everybody behind it.
 """
 
 import re
@@ -84,17 +87,27 @@ class Pull:
         self._mappings = mappings
         self._forms = forms
         self._clock = clock
-        self._page_size = page_size
+        self.page_size = page_size
+        """Halved where a page cannot be read."""
 
     async def page(self, text: str | None) -> Page:
         """Raises `CallFailed`."""
         mark, began_at = read_mark(text) or Mark(_NEVER), self._clock.now()
+        while True:
+            try:
+                return await self._page_from(mark, began_at)
+            except CallFailed as failed:
+                if failed.kind is not CallKind.UNREADABLE or self.page_size == 1:
+                    raise
+            self.page_size //= 2
+
+    async def _page_from(self, mark: Mark, began_at: Millis) -> Page:
         rows = [*await self._rest_of_second(mark)]
         until = mark.until or self._until(mark, began_at)
-        if len(rows) == self._page_size:
+        if len(rows) == self.page_size:
             return await self._page(rows, Mark(mark.second, rows[-1]["id"], until), is_last=False)
-        later = await self._later_than(mark, self._page_size - len(rows))
-        if len(later) < self._page_size - len(rows):
+        later = await self._later_than(mark, self.page_size - len(rows))
+        if len(later) < self.page_size - len(rows):
             rows += later
             return await self._page(rows, self._last_mark(mark, until, rows), is_last=True)
         # The last second may hold more than what is here, with lower numbers too: it is read by itself.
@@ -108,7 +121,7 @@ class Pull:
         within: list[list[Any]] = [["write_date", ">=", mark.second], ["write_date", "<", mark.next_second]]
         if mark.second == _NEVER:
             within = [["write_date", "=", False]]
-        rows = await self._search([*within, ["id", ">", mark.number]], order="id", limit=self._page_size)
+        rows = await self._search([*within, ["id", ">", mark.number]], order="id", limit=self.page_size)
         for row in rows:
             _require(row.get("write_date", "") is False if mark.second == _NEVER else _is_written(row))
         return rows
@@ -124,10 +137,21 @@ class Pull:
         among = [["is_registrant", "=", True]]
         if not self._options.groups:
             among.append(["is_group", "=", False])
-        keywords: dict[str, Any] = {"order": order, "limit": limit}
+        # One by itself is found first and read then: if it cannot be read, it is known which one that is.
+        fields = self._fields if self.page_size > 1 else ("write_date",)
+        return await self._read([*among, *domain], fields, order=order, limit=limit)
+
+    async def _whole(self, row: Row) -> Sequence[Row]:
+        """It alone, or nothing if it is gone. Raises `CallFailed`."""
+        rows = await self._read([["id", "=", row["id"]]], self._fields)
+        for row in rows:
+            _require(row.get("write_date", "") is False or _is_written(row))
+        return rows
+
+    async def _read(self, domain: Sequence[Any], fields: Sequence[str], **keywords: Any) -> Sequence[Row]:
         if self._options.deletes == "archive":
             keywords["context"] = {"active_test": False}
-        return await self._odoo.search_read(PARTNER, [*among, *domain], self._fields, what=_WHAT, **keywords)
+        return await self._odoo.search_read(PARTNER, domain, fields, what=_WHAT, **keywords)
 
     @property
     def _fields(self) -> Sequence[str]:
@@ -153,17 +177,32 @@ class Pull:
     # -- telling
 
     async def _page(self, rows: Sequence[Row], mark: Mark, *, is_last: bool) -> Page:
+        failures: list[Failure] = []
+        if self.page_size == 1:
+            rows, failures = await self._read_each(rows)
         groups = [row["id"] for row in rows if row.get("is_group") is True and row.get("active") is not False]
         model = self._registry.members
         members = await members_of(self._odoo, model, groups) if model is not None else {}
         records: list[Incoming] = []
-        failures: list[Failure] = []
         for row in rows:
             try:
                 records.append(self._incoming(row, members.get(row["id"])))
             except (TypeError, ValueError, KeyError, AttributeError):
                 failures.append(_unreadable(row["id"]))
         return Page(records=records, mark=mark.text, is_last=is_last, failures=failures)
+
+    async def _read_each(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[Failure]]:
+        """Those that were found, and who of them cannot be read."""
+        read: list[Row] = []
+        failures: list[Failure] = []
+        for row in rows:
+            try:
+                read += await self._whole(row)
+            except CallFailed as failed:
+                if failed.kind is not CallKind.UNREADABLE:
+                    raise
+                failures.append(_unreadable(row["id"]))
+        return read, failures
 
     def _incoming(self, row: Row, members: Rows | None) -> Incoming:
         type_ = RecordType.GROUP if row.get("is_group") is True else RecordType.INDIVIDUAL
@@ -209,5 +248,5 @@ def _moved(second: str, seconds: int) -> str:
 
 
 def _unreadable(number: int) -> Failure:
-    message = f"The registrant {number} holds values that cannot be read."
+    message = f"The registrant {number} holds values that cannot be read, or too much of them."
     return Failure(code="PULL_TRANSFORM_FAILED", message=message, retryable=False, external_id=str(number))
