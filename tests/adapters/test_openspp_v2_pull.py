@@ -295,6 +295,67 @@ async def test_an_answer_that_is_too_long_is_asked_for_in_smaller_parts(openspp:
     assert len((await pulled(openspp.adapter()))[0]) == 30
 
 
+def shows(request: Request, place: int) -> bool:
+    """Whether the answer to it holds the person at this place."""
+    if not searches(request) or not request.path.endswith("/Individual"):
+        return False
+    offset = int(request.query["_offset"])
+    return offset <= place < offset + int(request.query["_count"])
+
+
+HALF_AN_EMOJI = Instead(200, b'{"data": [{"name": "\\ud83d"}]}')
+
+
+@pytest.mark.parametrize("places", [[0], [17], [17, 18, 24], [29], range(12, 18)])
+async def test_a_record_that_cannot_be_read_keeps_no_other_back(openspp: World, places: list[int]) -> None:
+    for number in range(30):
+        openspp.registry.add_person(given=f"P{number:02}")
+    openspp.registry.add_group(name="Santos")
+    for place in places:
+        openspp.registry.faults.add(HALF_AN_EMOJI, times=None, matches=lambda r, place=place: shows(r, place))
+    adapter, mark, names, failures = openspp.adapter(), None, [], []
+    while True:
+        page = await adapter.pull(mark)
+        mark = page.mark
+        names += [one.data.get("firstName", one.data.get("name")) for one in page.records]
+        failures += [(one.external_id, one.message) for one in page.failures]
+        if page.is_last:
+            break
+    assert sorted(names) == [*(f"P{number:02}" for number in range(30) if number not in places), "Santos"]
+    assert failures == [
+        (f"individual?{place}", f"A record cannot be read: number {place} of the registry's individuals.")
+        for place in places
+    ]
+
+
+async def test_records_of_which_two_are_too_long_for_a_page_come_one_by_one(openspp: World) -> None:
+    for number in range(30):
+        openspp.registry.add_person(given=f"P{number:02}")
+    too_long = Instead(200, b"{" + b" " * 20_000_001)
+    openspp.registry.faults.add(too_long, times=None, matches=lambda r: searches(r) and r.query["_count"] != "1")
+    records, _ = await pulled(openspp.adapter())
+    assert [one.data["firstName"] for one in records] == [f"P{number:02}" for number in range(30)]
+
+
+@pytest.mark.parametrize(
+    "mark", [None, '{"since":null,"beganAt":1773144000000,"type":"individual","offset":7,"seen":["?6"]}']
+)
+async def test_a_registry_that_answers_nonsense_is_not_one_of_unreadable_records(openspp: World, mark: Any) -> None:
+    openspp.registry.add_person(given="A")
+    openspp.registry.faults.add(Instead(200, b"<html>"), times=None, matches=searches)
+    with pytest.raises(AdapterError) as raised:
+        await openspp.adapter().pull(mark)
+    assert raised.value.failure.code == "SEARCH_FAILED"
+
+
+async def test_who_could_not_be_read_while_the_registry_started_is_asked_for_again(openspp: World) -> None:
+    for number in range(30):
+        openspp.registry.add_person(given=f"P{number:02}")
+    openspp.registry.faults.add(Instead(200, b"<html>"), times=4, matches=searches)
+    page = await openspp.adapter().pull(None)
+    assert ([one.data["firstName"] for one in page.records], page.failures) == ([f"P{n:02}" for n in range(10)], [])
+
+
 async def test_a_short_page_that_names_a_next_one_is_not_the_end(openspp: World) -> None:
     openspp.registry.add_person(given="A")
     openspp.registry.add_person(given="B")

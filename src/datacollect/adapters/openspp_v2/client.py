@@ -27,7 +27,7 @@ WRITE_SECONDS = 130.0
 MAX_SIGN_INS, SIGN_IN_WINDOW_MS = 5, 60_000
 """The registry counts by our address, whoever we sign in for."""
 
-_MAX_BYTES = 20_000_000  # a page of a hundred people with photos
+MAX_BYTES = 20_000_000  # a page of a hundred people with photos
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 10.0
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -95,7 +95,7 @@ class RegistryClient:
             base,
             sign_in=self._session,
             timeout_seconds=timeout_seconds,
-            max_bytes=_MAX_BYTES,
+            max_bytes=MAX_BYTES,
             retrying=Retrying(
                 tries=1 + max_retries,
                 first_pause_seconds=_FIRST_WAIT_SECONDS,

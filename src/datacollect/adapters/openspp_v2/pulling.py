@@ -2,6 +2,7 @@
 
 The registry is asked by day and pages by offset over records that move while we read. So each page overlaps the one
 before: a page that shows none of the records last seen has been reached by a jump, and is asked for again further back.
+Where a page is too long, or holds something that cannot be read, its records are asked for one by one.
 Whatever changes meanwhile, or is told with another day than ours, is in the next run, which begins a day before this one.
 """
 
@@ -17,7 +18,7 @@ import msgspec
 from datacollect.adapters.calling import CallFailed, CallKind
 from datacollect.adapters.errors import Failure
 from datacollect.adapters.openspp_v2 import codes
-from datacollect.adapters.openspp_v2.client import PAGE_SIZE, RegistryClient, document
+from datacollect.adapters.openspp_v2.client import MAX_BYTES, PAGE_SIZE, RegistryClient, document
 from datacollect.adapters.openspp_v2.direct import MEMBERS, Registrants, version_of
 from datacollect.adapters.openspp_v2.identifiers import RESOURCES, Identifiers, Key
 from datacollect.adapters.openspp_v2.resources import DERIVED, Resources, also_called
@@ -81,6 +82,13 @@ class _Read:
     """When the registry answered, by its own clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """What stands where a record cannot be read, or alone is longer than a page may be."""
+
+    place: int
+
+
 class Pulling:
     def __init__(
         self,
@@ -142,7 +150,39 @@ class Pulling:
             if failed.kind is not CallKind.UNREADABLE:
                 raise
         # Too long, maybe: people come with their photos.
-        return await self._page_at(mark, offset, SMALL_PAGE)
+        try:
+            return await self._page_at(mark, offset, SMALL_PAGE)
+        except CallFailed as failed:
+            if failed.kind is not CallKind.UNREADABLE:
+                raise
+            return await self._one_by_one(mark, offset, failed)
+
+    async def _one_by_one(self, mark: Mark, offset: int, failed: CallFailed) -> _Read:
+        """A small page, or what of it is as long as a page may be. Raises `failed` if the registry gives no record at all
+        that can be read: then it is none of the records' fault."""
+        reads: list[_Read] = []
+        following: int | None = offset
+        size = 0
+        while following is not None and len(reads) < SMALL_PAGE and size < MAX_BYTES:
+            reads.append(await self._single(mark, following))
+            following = reads[-1].next_offset
+            # Those that were seen before are there to be recognised only.
+            size += sum(_length(item) for item in reads[-1].items if _name(item) not in mark.seen)
+        if all(isinstance(item, _Unreadable) for read in reads for item in read.items or [None]):
+            raise failed
+        items: list[Any] = []
+        for item in (item for read in reads for item in read.items):
+            # Asked for once more, now that it has answered: it may have been the registry that was away.
+            items += (await self._single(mark, item.place)).items if isinstance(item, _Unreadable) else [item]
+        return _Read(items, offset, following, next((read.at for read in reads if read.at is not None), None))
+
+    async def _single(self, mark: Mark, place: int) -> _Read:
+        try:
+            return await self._page_at(mark, place, 1)
+        except CallFailed as failed:
+            if failed.kind is not CallKind.UNREADABLE:
+                raise
+            return _Read([_Unreadable(place)], place, place + 1, None)
 
     async def _page_at(self, mark: Mark, offset: int, count: int) -> _Read:
         query = {
@@ -195,9 +235,10 @@ class Pulling:
 
     def _unreadable(self, type: RecordType, read: _Read, item: Any) -> Failure:
         resource = RESOURCES[type].lower()
-        message = f"A record cannot be read: number {read.offset + list(read.items).index(item)} of the registry's {resource}s."
+        place = item.place if isinstance(item, _Unreadable) else read.offset + list(read.items).index(item)
+        message = f"A record cannot be read: number {place} of the registry's {resource}s."
         key = self._identifiers.of_resource(type, item) if isinstance(item, dict) else None
-        name = _name(item) if key is None else self._identifiers.external_id(key)
+        name = f"{resource}{_name(item)}" if key is None else self._identifiers.external_id(key)
         return Failure(code=codes.PULL_FAILED, message=message, retryable=True, external_id=name)
 
     def _members(self, type: RecordType, group: Mapping[str, Any]) -> Sequence[Key] | None:
@@ -245,10 +286,16 @@ def _shows(read: _Read, seen: Sequence[str]) -> bool:
 
 def _name(item: Any) -> str:
     """Who it is and which version, without telling who: marks are shown."""
+    if isinstance(item, _Unreadable):
+        return f"?{item.place}"
     if not isinstance(item, dict):
         return "?"
     who = msgspec.json.encode(item.get("identifier"), order="sorted")
     return f"{sha256(who).hexdigest()[:10]}@{sha256(str(version_of(item)).encode()).hexdigest()[:6]}"
+
+
+def _length(item: Any) -> int:
+    return 0 if isinstance(item, _Unreadable) else len(msgspec.json.encode(item))
 
 
 def _is_since(item: Any, since: str | None) -> bool:
