@@ -204,6 +204,15 @@ async def test_a_request_that_the_registry_may_still_be_at_work_on_is_waited_for
     assert (state(openspp), openspp.slept) == ({FIRST: "pending"}, [100.0])
 
 
+async def test_a_request_that_was_made_before_many_others_is_found(openspp: World) -> None:
+    await push(openspp, person())
+    others = [person(f"6f1c2d3e-0000-4000-8000-0000000{number:05}") for number in range(10, 130)]
+    await openspp.adapter(submitVia="change-request").push(others)
+    told_at = Millis(openspp.now() - 3_600_000)
+    assert (await push(openspp, person(is_uncertain=True, told_at=told_at))).is_open
+    assert (len(openspp.registry.requests), openspp.slept) == (121, [])
+
+
 async def test_a_release_that_lists_no_requests_is_asked_all_the_same(openspp: World) -> None:
     openspp.registry.faults.add(Instead(405), matches=lambda request: request.method == "GET")
     assert (await push(openspp, person(is_uncertain=True))).is_open

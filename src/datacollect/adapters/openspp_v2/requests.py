@@ -4,7 +4,7 @@ A request lives longer than a run, so all that is known of one is JSON beside th
 `draft` through `pending` and `approved` to `applied`, or ends as `rejected`; `revision` sends it back to its author.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -16,8 +16,9 @@ from datacollect.kernel.clock import Clock, Millis
 
 DRAFT, REVISION, REJECTED, APPLIED = "draft", "revision", "rejected", "applied"
 _SENT_BACK = (REVISION, REJECTED)
-_SEARCHED = 100
-"""How many of the latest requests of a kind are looked through for one that may have arrived."""
+_SEARCHED, _MOST_SEARCHED = 100, 1000
+"""How many of the latest requests of a kind are looked through for one that may have arrived: a page just after it was told,
+more of them later, when others have been made since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,9 @@ class ChangeRequests:
         """Make the draft and submit it. With `is_uncertain` it may have been made before, or (if it was told at a time that
         is known) be made while we look. Raises `NotMade` and `NotSubmitted` too."""
         asked = await self._find(asking) if is_uncertain else None
-        if asked is None and is_uncertain and await self._client.outlast(told_at):
-            asked = await self._find(asking)
+        if asked is None and is_uncertain and told_at is not None:
+            await self._client.outlast(told_at)
+            asked = await self._find(asking, at_most=_MOST_SEARCHED)
         return await self.submit(asked or await self._draft(asking))
 
     async def submit(self, asked: Asked) -> Asked:
@@ -189,21 +191,32 @@ class ChangeRequests:
             raise CallFailed(CallKind.UNREADABLE, "make a change request", status=reply.status)
         return self._read(Asked(reference=made["reference"], status=DRAFT, content=asking.content), made)
 
-    async def _find(self, asking: Asking) -> Asked | None:
+    async def _find(self, asking: Asking, *, at_most: int = _SEARCHED) -> Asked | None:
         """Among the latest of its kind; one that has ended may be of an earlier time when the record was the same."""
-        query = {"requestType": asking.code, "_count": _SEARCHED, "_offset": 0}
+        offset, has_next = 0, True
+        ended = (REJECTED,) if asking.is_unique else (REJECTED, APPLIED)
+        while has_next and offset < at_most:
+            told, has_next = await self._latest(asking.code, offset)
+            for one in told:
+                is_ours = one.get("notes") == asking.mark and one.get("description") == asking.description
+                if is_ours and isinstance(one.get("reference"), str) and one.get("status") not in ended:
+                    return self._read(Asked(reference=one["reference"], status=DRAFT, content=asking.content), one)
+            offset += len(told)
+        return None
+
+    async def _latest(self, code: str, offset: int) -> tuple[Sequence[Mapping[str, Any]], bool]:
+        """A page of the requests of a kind, newest first, and whether there are more."""
+        query = {"requestType": code, "_count": _SEARCHED, "_offset": offset}
         try:
-            reply = await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+            page = document(
+                await self._client.call("GET", "ChangeRequest", what="look for a change request", query=query)
+            )
         except CallFailed as failed:
             if failed.kind in (CallKind.NOT_FOUND, CallKind.REJECTED):
-                return None  # a release that does not list them
+                return [], False  # a release that does not list them
             raise
-        for one in objects(document(reply).get("data")):
-            is_ours = one.get("notes") == asking.mark and one.get("description") == asking.description
-            ended = (REJECTED,) if asking.is_unique else (REJECTED, APPLIED)
-            if is_ours and isinstance(one.get("reference"), str) and one.get("status") not in ended:
-                return self._read(Asked(reference=one["reference"], status=DRAFT, content=asking.content), one)
-        return None
+        told, links = objects(page.get("data")), page.get("links")
+        return told, bool(told) and isinstance(links, dict) and bool(links.get("next"))
 
     def _read(self, asked: Asked, told: Mapping[str, Any]) -> Asked:
         status = told.get("status")
