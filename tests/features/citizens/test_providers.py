@@ -14,6 +14,7 @@ from datacollect.testing.oidc import OidcProvider
 from tests.accounts import assert_refused, claims_of
 from tests.citizens import change_citizen
 from tests.features.citizens.conftest import Street, anywhere
+from tests.settling import catch_up
 
 pytestmark = pytest.mark.anyio
 
@@ -357,6 +358,47 @@ async def test_a_claim_that_nobody_has_verified_finds_nobody(
         text = token(idp, **{claim: value, "jti": str(claims)}, **claims)
         assert_refused(await street.exchange(program, text), *NOBODY)
     assert await entity_of(await street.exchange(program, token(idp, **{claim: value, vouched: True}))) == guid
+
+
+BY_PHONE = {"primaryClaim": "phone_number", "entityField": "phone"}
+
+
+def by_phone(idp: OidcProvider, number: str, **claims: Any) -> str:
+    return token(idp, phone_number=number, phone_number_verified=True, **claims)
+
+
+async def test_a_number_in_a_claim_is_the_same_however_its_digits_are_grouped(
+    street: Street, idp: OidcProvider
+) -> None:
+    program = await program_of(street, idp, mapping=BY_PHONE)
+    for held, claimed in (("+33 6 12 34 56 78", "0033612345678"), ("0049 (151) 123", "+49151123")):
+        guid = await street.person(program, phone=held)
+        await catch_up(street.hub)
+        answer = await street.exchange(program, by_phone(idp, claimed))
+        assert await entity_of(answer) == guid
+        assert await street.opens(answer.json()["token"])
+
+
+@pytest.mark.parametrize(
+    "other", [{"phone": "+33 6 12 34 56 78"}, {"phone": "0033612345678"}, {"email": "+33612345678"}]
+)
+async def test_r7_a_number_that_two_people_have_lets_neither_in_by_a_provider(
+    street: Street, idp: OidcProvider, other: dict[str, str]
+) -> None:
+    program = await street.program("otp", "oidc", oidcConfig=oidc(idp.authority, mapping=BY_PHONE))
+    await street.person(program, phone="+33612345678")
+    await street.person(program, **other)
+    await catch_up(street.hub)
+    assert_refused(await street.exchange(program, by_phone(idp, "+33612345678")), *NOBODY)
+
+
+async def test_a_number_that_stands_in_another_field_alone_is_not_what_is_mapped(
+    street: Street, idp: OidcProvider
+) -> None:
+    program = await street.program("otp", "oidc", oidcConfig=oidc(idp.authority, mapping=BY_PHONE))
+    await street.person(program, email="+33612345678")
+    by_subject = await street.person(program, oidcSubject="ada")
+    assert await entity_of(await street.exchange(program, by_phone(idp, "+33612345678", sub="ada"))) == by_subject
 
 
 @pytest.mark.parametrize("value", [None, "", 7, True, ["N-1"], {"value": "N-1"}, "n-1", "N-1\x00", "N-1" * 200])

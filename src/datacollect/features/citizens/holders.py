@@ -3,14 +3,13 @@
 Source: the contract's self-service area, weak points R7 and R9.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from datacollect.features.citizens.model import (
     NATIONAL_ID_TYPE,
     Holder,
     comparable,
-    normal,
     number_of,
     plain,
     values_of,
@@ -30,8 +29,8 @@ _SHORTEST_WORD = 7
 async def by_identifier(registers: Registers, scope: TenantScope, identifier: str) -> Holder | None:
     """Of a phone number or an e-mail."""
     typed = comparable(identifier)
-    found = await may_hold(registers, scope, _all_sought(identifier))
-    held = [(one, factors) for one in found if (factors := _factors_of(one, typed))]
+    found = await may_hold(registers, scope, _all_sought(identifier, OTP_FACTORS))
+    held = [(one, factors) for one in found if (factors := _factors_of(one, typed, OTP_FACTORS))]
     if len(held) != 1:
         return None
     one, factors = held[0]
@@ -39,7 +38,7 @@ async def by_identifier(registers: Registers, scope: TenantScope, identifier: st
     return Holder(one.guid, {field: value}, address=str(one.data[field]).strip())
 
 
-def _all_sought(identifier: str) -> list[Sought]:
+def _all_sought(identifier: str, fields: Sequence[str]) -> list[Sought]:
     """Also a number in the other ways in which it is written; in groups of digits it is a word."""
     forms, words = {plain(identifier): None}, []
     if number := number_of(plain(identifier)):
@@ -48,13 +47,13 @@ def _all_sought(identifier: str) -> list[Sought]:
         if number.startswith("+"):
             forms["00" + number[1:]] = None
             words.append("00" + number[1:])
-    sought = [Sought(field, form) for form in forms for field in OTP_FACTORS]
+    sought = [Sought(field, form) for form in forms for field in fields]
     return sought + [Sought(WORDS, word) for word in words if len(word) >= _SHORTEST_WORD]
 
 
-def _factors_of(one: Found, typed: str) -> list[tuple[str, str]]:
+def _factors_of(one: Found, typed: str, fields: Sequence[str]) -> list[tuple[str, str]]:
     """The fields of a record that hold what was typed, and how."""
-    return [(field, held) for field in OTP_FACTORS for held in values_of(one.data, field) if comparable(held) == typed]
+    return [(field, held) for field in fields for held in values_of(one.data, field) if comparable(held) == typed]
 
 
 async def by_national_id(registers: Registers, scope: TenantScope, national_id: str, birth_date: str) -> Holder | None:
@@ -76,16 +75,25 @@ def _born_then(one: Found, national_id: str, birth_date: str) -> Holder | None:
 
 
 async def by_claims(
-    registers: Registers, scope: TenantScope, rules: OidcRules, claims: Mapping[str, Any]
+    registers: Registers,
+    scope: TenantScope,
+    rules: OidcRules,
+    claims: Mapping[str, Any],
+    *,
+    factors: Collection[str],
 ) -> Holder | None:
-    """Of the first of the mapped claims that anybody's record holds; then of the subject."""
+    """Of the first of the mapped claims that anybody's record holds; then of the subject. `factors` are all fields that
+    the program looks people up by."""
     pairs = [(field, value) for claim, field in rules.mapping if (value := _claim(claims, claim))]
     pairs.append((OIDC_SUBJECT, str(claims["sub"])))
-    found = await may_hold(registers, scope, [_sought(field, value) for field, value in pairs])
+    addresses = [field for field in OTP_FACTORS if field in factors]
+    sought = [one for field, value in pairs for one in _sought(field, value, addresses)]
+    found = await may_hold(registers, scope, sought)
     for field, value in pairs:
-        held = _holding(found, field, normal(field, value))
-        if held:
-            return held[0] if len(held) == 1 else None
+        held = _holding(found, field, value, addresses)
+        if any(field in by_field for _, by_field in held):
+            guid, by_field = held[0]
+            return Holder(guid, {field: by_field[field]}) if len(held) == 1 else None
     return None
 
 
@@ -100,9 +108,18 @@ def _claim(claims: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _sought(field: str, value: str) -> Sought:
-    return Sought(field, normal(field, value), NATIONAL_ID_TYPE if field == IDENTIFIERS else "")
+def _sought(field: str, value: str, addresses: Sequence[str]) -> list[Sought]:
+    if field in addresses:
+        return _all_sought(value, addresses)
+    return [Sought(field, value, NATIONAL_ID_TYPE if field == IDENTIFIERS else "")]
 
 
-def _holding(found: Sequence[Found], field: str, value: str) -> list[Holder]:
-    return [Holder(one.guid, {field: value}) for one in found if value in values_of(one.data, field)]
+def _holding(
+    found: Sequence[Found], field: str, value: str, addresses: Sequence[str]
+) -> list[tuple[str, Mapping[str, str]]]:
+    """Who holds it, and how by field. Of a phone number or an e-mail also who has it in the other field: it is no more
+    theirs than the others'."""
+    if field not in addresses:
+        return [(one.guid, {field: value}) for one in found if value in values_of(one.data, field)]
+    typed = comparable(value)
+    return [(one.guid, dict(factors)) for one in found if (factors := _factors_of(one, typed, addresses))]

@@ -260,7 +260,8 @@ async def exchange_id_token(
             async with hub.db.transaction() as tx:
                 await hub.throttle.give_back(tx, [counted])
         raise
-    holder = await holders.by_claims(_registers(hub), scope, rules, claims)
+    factors = service.rules_of(tenant).indexed_factors
+    holder = await holders.by_claims(_registers(hub), scope, rules, claims, factors=factors)
     async with hub.db.transaction(scope) as tx:
         outcome = await vouching.sign_in(
             tx,
