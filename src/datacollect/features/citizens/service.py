@@ -5,7 +5,7 @@ import msgspec
 from datacollect.db import Database, Tx
 from datacollect.features.citizens import queries
 from datacollect.features.citizens.errors import SelfServiceDisabled
-from datacollect.features.citizens.model import Holder, factor_hashes, still_holds
+from datacollect.features.citizens.model import Holder, comparable, factor_hashes, still_holds
 from datacollect.features.entities.service import current_data_and
 from datacollect.features.tenants import asked as tenants
 from datacollect.kernel.clock import Clock, Millis
@@ -16,7 +16,7 @@ from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tenancy import SelfServiceRules, SignIn, Tenant, TenantDirectory, login_factors
 from datacollect.kernel.tokens import ACCESS_SECONDS, SelfServiceClaims, TokenInvalid, Tokens
 
-__all__ = ["CitizenGate", "begin_session", "login_factors", "require_program", "rules_of", "sign_out"]
+__all__ = ["CitizenGate", "begin_session", "comparable", "login_factors", "require_program", "rules_of", "sign_out"]
 
 _hashes = msgspec.json.Decoder(dict[str, str])
 

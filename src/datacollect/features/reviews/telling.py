@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from datacollect.db import Tx
+from datacollect.features.citizens.service import comparable
 from datacollect.features.entities.service import current_data
 from datacollect.features.messages.service import Channel, NewMessage, Outbox, Purpose, channel_of, compose
 from datacollect.features.reviews import queries
@@ -144,7 +145,7 @@ def _address_of(user: User | None, scope: TenantScope, action: Action) -> str | 
 async def _citizen(tx: Tx, scope: TenantScope, review: Review) -> str | None:
     """What they have signed in with, if it is on their record now: a phone may be somebody else's by then. As the record
     has it: what was typed may only look like it."""
-    identifier = review.submitted_by.removeprefix(CITIZEN_PREFIX).strip().casefold()
+    identifier = comparable(review.submitted_by.removeprefix(CITIZEN_PREFIX))
     data = await current_data(tx, scope, review.entity_guid) or {}
     held = (str(data[name]).strip() for name in ("phone", "email") if isinstance(data.get(name), str | int))
-    return next((address for address in held if address.casefold() == identifier), None)
+    return next((address for address in held if comparable(address) == identifier), None)
