@@ -335,6 +335,18 @@ async def test_reviews_that_are_not_there_are_not_found(world: World) -> None:
     assert_refused(await world.supervisor.do(new_id(), "reject", reason="x"), 404, "Review not found")
 
 
+async def submitted_by_citizen(hub: Hub, world: World, guid: str, identifier: str) -> str:
+    """By who has that record and has signed in with that; the review's id."""
+    scope = system_scope(TenantId(world.program))
+    tenant = await hub.tenants.find(scope.tenant_id)
+    assert tenant is not None
+    label = f"self-service:{identifier}"
+    event = Event(new_guid(), guid, "update-individual", {"phone": "1"}, parse_timestamp(LATE), label)
+    one = Submission(event, label, citizen_key(guid), SubmissionOrigin.CITIZEN)
+    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+        return (await service.submit(tx, hub.log, scope, tenant, one, now=hub.clock.now())).id
+
+
 @pytest.mark.parametrize("signed_in_with", ["the mail", "the mail, typed with a space", "the phone"])
 async def test_who_signed_in_as_a_citizen_with_the_mail_of_their_account_does_not_decide_either(
     hub: Hub, world: World, signed_in_with: str
@@ -342,15 +354,8 @@ async def test_who_signed_in_as_a_citizen_with_the_mail_of_their_account_does_no
     mail = world.supervisor.email
     labels = {"the mail": mail.upper(), "the mail, typed with a space": f" {mail}", "the phone": "+1555"}
     await stored(world, "e", **({"email": mail.upper(), "phone": "+1555"} if signed_in_with == "the phone" else {}))
-    scope = system_scope(TenantId(world.program))
-    tenant = await hub.tenants.find(scope.tenant_id)
-    assert tenant is not None
-    label = f"self-service:{labels[signed_in_with]}"
-    event = Event(new_guid(), "e", "update-individual", {"phone": "1"}, parse_timestamp(LATE), label)
-    one = Submission(event, label, citizen_key("e"), SubmissionOrigin.CITIZEN)
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
-        review = await service.submit(tx, hub.log, scope, tenant, one, now=hub.clock.now())
-    answer = await world.supervisor.do(review.id, "approve")
+    review = await submitted_by_citizen(hub, world, "e", labels[signed_in_with])
+    answer = await world.supervisor.do(review, "approve")
     assert (answer.status_code, answer.json()["code"]) == (403, "OWN_SUBMISSION")
 
 
@@ -675,6 +680,22 @@ async def test_the_queue_is_narrowed(world: World, clock: TurnableClock) -> None
     assert await ids(to=person["createdAt"]) == [person["id"]]
     assert await ids(due="overdue") == []
     assert await ids(due=group["dueAt"]) == [group["id"]]
+
+
+async def test_all_that_a_citizen_has_submitted_is_found_whatever_they_had_signed_in_with(
+    hub: Hub, world: World
+) -> None:
+    await stored(world, "e", phone="+33612345678", email="e@x.example")
+    await stored(world, "f", phone="+33612345679")
+    await world.agent.submitted(change("e", village="Hue"))
+    labels = ("+33612345678", "0033 6 12 34 56 78", "e@x.example", "e")
+    hers = {await submitted_by_citizen(hub, world, "e", label) for label in labels}
+    his = await submitted_by_citizen(hub, world, "f", "+33612345679")
+    for label in labels:
+        found = await world.supervisor.reviews(submittedBy=f"self-service:{label}")
+        assert {one["id"] for one in found} == hers
+    assert [one["id"] for one in await world.supervisor.reviews(submittedBy="self-service:+33612345679")] == [his]
+    assert await world.supervisor.reviews(submittedBy="self-service:nobody") == []
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "501"}, {"cursor": "x"}, {"from": "x"}, {"due": "x"}])

@@ -29,7 +29,7 @@ from datacollect.features.reviews.tables import (
     submission_reviews,
 )
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.identity import Role, TenantScope
+from datacollect.kernel.identity import CITIZEN_PREFIX, Role, TenantScope
 from datacollect.kernel.ids import TenantId
 
 _r, _c, _d = submission_reviews.c, review_configs.c, review_delegations.c
@@ -90,7 +90,7 @@ async def find_by_submission(view: Reading, scope: TenantScope, guid: str) -> Re
 
 
 async def list_oldest(view: Reading, scope: TenantScope, filters: Filters, *, after: Key | None, limit: int) -> Listed:
-    wanted = _narrowed(_of(scope), filters).limit(limit)
+    wanted = _narrowed(scope, filters).limit(limit)
     if after is not None:
         at, id = after
         # In this form both engines begin at the page, and not at the oldest row.
@@ -219,8 +219,11 @@ async def tenants_with_news(view: Reading, *, now: Millis) -> Sequence[TenantId]
     return sorted(TenantId(row.tenant_id) for row in found)
 
 
-def _narrowed(wanted: Select[Any], filters: Filters) -> Select[Any]:
-    for name in ("status", "event_type", "entity_guid", "submitted_by", "assigned_to"):
+def _narrowed(scope: TenantScope, filters: Filters) -> Select[Any]:
+    wanted = _of(scope)
+    if filters.submitted_by is not None:
+        wanted = wanted.where(_is_by(scope, filters.submitted_by))
+    for name in ("status", "event_type", "entity_guid", "assigned_to"):
         value = getattr(filters, name)
         if value is not None:
             wanted = wanted.where(_r[name] == value)
@@ -231,6 +234,15 @@ def _narrowed(wanted: Select[Any], filters: Filters) -> Select[Any]:
     if filters.due_by is not None:
         wanted = wanted.where(_r.due_ms <= filters.due_by)
     return wanted
+
+
+def _is_by(scope: TenantScope, label: str) -> ColumnElement[bool]:
+    """Of a citizen, all that they have submitted: what they sign in with, and how they type it, changes from time to time."""
+    if not label.startswith(CITIZEN_PREFIX):
+        return _r.submitted_by == label
+    named = submission_reviews.alias().c
+    keys = select(named.submitter_key).where(named.tenant_id == scope.tenant_id, named.submitted_by == label)
+    return _r.submitter_key.in_(keys)
 
 
 def _of(scope: TenantScope) -> Select[Any]:

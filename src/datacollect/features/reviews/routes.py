@@ -78,7 +78,11 @@ async def list_reviews(
     event_type: Annotated[str | None, Query(alias="eventType", description="Only events of this type.")] = None,
     entity_guid: Annotated[str | None, Query(alias="entityGuid", description="Only about this entity.")] = None,
     submitted_by: Annotated[
-        str | None, Query(alias="submittedBy", description="Only what this one has submitted.")
+        str | None,
+        Query(
+            alias="submittedBy",
+            description="Only what this one has submitted; of a citizen all, whatever they had signed in with.",
+        ),
     ] = None,
     assigned_to: Annotated[
         str | None, Query(alias="assignedTo", description="Only what this one is to decide, by e-mail.")
