@@ -11,7 +11,7 @@ from pathlib import Path
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
 from datacollect.objects.names import ObjectKey, is_folder, read_name
 from datacollect.objects.port import Listed, Spooled
-from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span
+from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span_of
 from datacollect.objects.spool import failing
 from datacollect.objects.threads import in_thread
 
@@ -32,11 +32,9 @@ class LocalStore:
         await in_thread(partial(self._put, key, spooled))
 
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
-        first, last = span(size_bytes, start, end)
-        is_whole = (first, last) == (0, size_bytes)
+        span = span_of(size_bytes, start, end)
         descriptor = await in_thread(partial(self._open, key, size_bytes), undo=os.close)
-        pieces = _pieces(descriptor, first, last)
-        return await Opened.begun(checked(pieces, count=last - first, digest=key.digest if is_whole else None))
+        return await Opened.begun(checked(_pieces(descriptor, span.begin, span.end), span, key.digest))
 
     async def stat(self, key: ObjectKey) -> int | None:
         return await in_thread(partial(self._stat, key))

@@ -6,7 +6,7 @@ from functools import partial
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageUnavailable
 from datacollect.objects.names import ObjectKey
 from datacollect.objects.port import Listed, Spooled
-from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span
+from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span_of
 from datacollect.objects.threads import in_thread
 
 
@@ -25,15 +25,13 @@ class MemoryStore:
 
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
         self._require()
-        first, last = span(size_bytes, start, end)
+        span = span_of(size_bytes, start, end)
         content = self.objects.get(key)
         if content is None:
             raise ObjectMissing()
         if len(content) != size_bytes:
             raise ObjectDamaged()
-        is_whole = (first, last) == (0, size_bytes)
-        pieces = _pieces(content, first, last)
-        return await Opened.begun(checked(pieces, count=last - first, digest=key.digest if is_whole else None))
+        return await Opened.begun(checked(_pieces(content, span.begin, span.end), span, key.digest))
 
     async def stat(self, key: ObjectKey) -> int | None:
         self._require()

@@ -40,9 +40,9 @@ class ObjectStore(Protocol):
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
         """Begin to read the bytes from `start` to before `end`; the object has `size_bytes`.
 
-        Raises `ObjectMissing`, or `ObjectDamaged` for another size, before there is anything to read. Read whole, the
-        bytes are checked against the hash, and the last of them are held back until that is done: what is damaged
-        breaks off with `ObjectDamaged`.
+        Raises `ObjectMissing`, or `ObjectDamaged` for another size, before there is anything to read. Read whole or to
+        the object's end, for which it is read from its beginning, the bytes are checked against the hash, and the last of
+        them are held back until that is done: what is damaged breaks off with `ObjectDamaged`.
         """
 
     async def stat(self, key: ObjectKey) -> int | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -50,21 +51,43 @@ class Opened:
         await self.aclose()
 
 
-async def checked(pieces: AsyncGenerator[bytes], *, count: int, digest: str | None = None) -> AsyncGenerator[bytes]:
-    """The pieces, if they are `count` bytes and have the hash. The last one is given when that is known."""
-    hashing = hashlib.sha256() if digest else None
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which bytes of an object are read: for a part that reaches the object's end all those in front of it too.
+
+    Who has got a part of a damaged object would else put it together from parts, none of which was looked at.
+    """
+
+    begin: int
+    end: int
+    skipped: int
+    """How many of the first ones are not asked for."""
+    is_checked: bool
+
+    @property
+    def count(self) -> int:
+        return self.end - self.begin
+
+
+async def checked(pieces: AsyncGenerator[bytes], span: Span, digest: str) -> AsyncGenerator[bytes]:
+    """What is asked for of the pieces, if they are as many bytes and have the hash. The last one is given when that is
+    known."""
+    hashing = hashlib.sha256() if span.is_checked else None
+    count, skipped = span.count, span.skipped
     held: bytes | None = None
     try:
         async for piece in pieces:
             if held:
                 yield held
-            held = piece
+                held = None
             count -= len(piece)
             if count < 0:
                 raise ObjectDamaged()
             if hashing is not None:
                 # Half a millisecond at most: a thread would cost others as much.
                 hashing.update(piece)
+            held = piece[skipped:]
+            skipped = max(0, skipped - len(piece))
         if count or (hashing is not None and hashing.hexdigest() != digest):
             raise ObjectDamaged()
         if held:
@@ -73,9 +96,11 @@ async def checked(pieces: AsyncGenerator[bytes], *, count: int, digest: str | No
         await pieces.aclose()
 
 
-def span(size_bytes: int, start: int, end: int | None) -> tuple[int, int]:
-    """The part that is read. Raises `ValueError` for one that is not in the object."""
+def span_of(size_bytes: int, start: int, end: int | None) -> Span:
+    """What is read for a part. Raises `ValueError` for one that is not in the object."""
     last = size_bytes if end is None else end
     if not 0 <= start <= last <= size_bytes:
         raise ValueError(f"no part of {size_bytes} bytes: {start} to {last}")
-    return start, last
+    is_checked = start < last == size_bytes
+    begin = 0 if is_checked else start
+    return Span(begin, last, start - begin, is_checked)

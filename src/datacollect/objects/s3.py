@@ -17,7 +17,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, StorageFull, StorageUnavailable
 from datacollect.objects.names import ObjectKey, is_folder, read_name
 from datacollect.objects.port import Listed, Spooled
-from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span
+from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span_of
 
 if TYPE_CHECKING:
     from obstore import BytesStream
@@ -79,21 +79,19 @@ class S3Store:
             raise StorageUnavailable()
 
     async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
-        first, last = span(size_bytes, start, end)
-        is_whole = (first, last) == (0, size_bytes)
+        span = span_of(size_bytes, start, end)
         with _failing():
             try:
-                part = {} if is_whole or first == last else {"range": (first, last)}
+                part = {} if span.count in (0, size_bytes) else {"range": (span.begin, span.end)}
                 found = await obstore.get_async(self._bucket, self._path(key), options=part)  # type: ignore[arg-type]
             except FileNotFoundError:
                 raise ObjectMissing() from None
             if found.meta["size"] != size_bytes:
                 raise ObjectDamaged()
             stream = found.stream(PIECE_BYTES)
-        if first == last:
+        if not span.count:
             return await Opened.begun(_nothing())
-        pieces = _pieces(stream)
-        return await Opened.begun(checked(pieces, count=last - first, digest=key.digest if is_whole else None))
+        return await Opened.begun(checked(_pieces(stream), span, key.digest))
 
     async def stat(self, key: ObjectKey) -> int | None:
         with _failing():

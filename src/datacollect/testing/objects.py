@@ -135,6 +135,24 @@ class ObjectStoreContract:
                 got += len(piece)
         assert 0 < got < len(content)
 
+    async def test_no_end_of_an_object_that_was_changed_is_given(
+        self, store: ObjectStore, spool: Spool, tenant: TenantId, tamper: Tamper
+    ) -> None:
+        """Wherever a reader goes on who has what is in front of it."""
+        content = bytearray(os.urandom(4 * PIECE_BYTES + 5))
+        key = await put(store, spool, tenant, bytes(content))
+        content[5] ^= 1
+        await tamper(key, bytes(content))
+        size = len(content)
+        for start in (1, PIECE_BYTES, 3 * PIECE_BYTES + 1, 4 * PIECE_BYTES, size - 1):
+            got = b""
+            with pytest.raises(ObjectDamaged):
+                async for piece in reading(store, key, size, start=start):
+                    got += piece
+            assert got == content[start : start + len(got)] and start + len(got) < size
+        # A part from the middle is nobody's last.
+        assert b"".join([piece async for piece in reading(store, key, size, end=10)]) == content[:10]
+
     async def test_a_torn_object_is_not_begun(
         self, store: ObjectStore, spool: Spool, tenant: TenantId, tamper: Tamper
     ) -> None:
