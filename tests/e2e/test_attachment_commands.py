@@ -42,6 +42,14 @@ def test_files_are_checked_taken_out_and_taken_in(
     assert (told.returncode, json.loads(told.stdout)["ok"]) == (3, False)
     assert run("attachments", "check", "--program", "nobody").returncode == 1
 
+    cut = run("export", program, "--out", "rest.json", "--attachments", "rest")
+    assert cut.returncode == 1 and "--skip-missing" in cut.stderr
+    rest = run("export", program, "--out", "rest.json", "--attachments", "rest", "--skip-missing")
+    assert rest.returncode == 3
+    assert "1 attachment, " in rest.stderr and ": The bytes of this attachment are missing." in rest.stderr
+    assert (tmp_path / "rest" / "manifest.ndjson").exists()
+    assert run("export", program, "--out", "rest.json", "--skip-missing").returncode == 2
+
     copied = run("import", "out.json", "--as", "copy", "--attachments", "files")
     assert copied.returncode == 0, copied.stderr
     assert "copy: 2 attachments" in copied.stdout

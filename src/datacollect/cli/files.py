@@ -49,6 +49,8 @@ from datacollect.kernel.tenancy import Tenant
 from datacollect.settings import Settings, load_settings
 
 _STDOUT = "-"
+_WRONG = 3
+"""Not 2: that is what a mistyped option ends with."""
 
 
 def export_program(
@@ -68,27 +70,37 @@ def export_program(
     attachments: Annotated[
         Path | None, typer.Option(help="Folder to write the attachments to, beside the file.")
     ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out attachments whose bytes are missing or damaged.")
+    ] = False,
 ) -> None:
-    """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when the file is whole, else with 1."""
+    """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when all is whole, with 3 if attachments were left out, else with 1."""
     wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
     with mistyped():
         order = order_of(format, wanted, form=form, header=header, bom=bom)
+    if skip_missing and attachments is None:
+        raise typer.BadParameter("--skip-missing goes with --attachments only.")
     settings = load_settings()
     require_data(settings)
     # Lines of the log go to standard output by default: that is the file's.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
-    async def work() -> None:
+    async def work() -> bool:
         async with closing(open_configured(settings)) as database:
             await require_reachable(database)
             await require_current(database)
             with _written(out) as file:
                 await _export(database, TenantId(program), order, file)
-            if attachments is not None:
-                await _export_attachments(settings, database, TenantId(program), attachments)
+            if attachments is None:
+                return True
+            return await _export_attachments(
+                settings, database, TenantId(program), attachments, skip_missing=skip_missing
+            )
 
     with ending_tidily():
-        asyncio.run(work())
+        is_whole = asyncio.run(work())
+    if not is_whole:
+        raise typer.Exit(_WRONG)
 
 
 async def _export(database: Database, tenant: TenantId, order: Order, file: IO[bytes]) -> None:
@@ -128,13 +140,19 @@ async def _staying_behind(database: Database, scope: TenantScope) -> str:
     return ", ".join(text for count, text in told if count)
 
 
-async def _export_attachments(settings: Settings, database: Database, tenant: TenantId, folder: Path) -> None:
+async def _export_attachments(
+    settings: Settings, database: Database, tenant: TenantId, folder: Path, *, skip_missing: bool
+) -> bool:
+    """Whether all are there."""
     scope = system_scope(tenant)
     exporter = create_attachment_exporter(settings, database)
     with progress_bar(tenant, await exporter.expected(scope)) as progress:
-        done = await exporter.export(scope, folder, progress=progress)
+        done = await exporter.export(scope, folder, skip_missing=skip_missing, progress=progress)
+    for guid, what in done.left_out:
+        typer.echo(f"datacollect: Left out: attachment {guid}: {what}", err=True)
     attachments, files = counted(done.attachments, "attachment"), counted(done.files, "file")
     typer.echo(f"{shown(tenant)}: {attachments}, {files} of {done.size_bytes:,} bytes", err=True)
+    return not done.left_out
 
 
 @contextlib.contextmanager

@@ -145,6 +145,30 @@ async def test_a_folder_with_missing_bytes_never_looks_whole(
         await take_in(hub, program, folder)
 
 
+@pytest.mark.parametrize("damage", [None, b"!"])
+async def test_one_missing_file_keeps_no_other_from_being_taken_out(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path, damage: bytes | None
+) -> None:
+    photos = [a_photo(700_000) for _ in range(3)]
+    made = [await attach(admin, program, photo) for photo in photos]
+    scope = system_scope(TenantId(program))
+    async with hub.db.reading(scope) as view:
+        content = await hub.contents.find(view, scope, digest_of(photos[1]))
+    assert content is not None
+    file = hub.settings.attachments_folder / content.key(scope.tenant_id).path
+    file.unlink()
+    if damage:
+        file.write_bytes(damage + photos[1][1:])
+    exporter = create_attachment_exporter(hub.settings, hub.db)
+    out = await exporter.export(scope, folder, skip_missing=True)
+    assert (out.attachments, [guid for guid, _ in out.left_out]) == (2, [made[1]["guid"]])
+    assert files_in(folder) == {
+        MANIFEST,
+        *(f"files/{digest_of(photo)[:2]}/{digest_of(photo)}" for photo in (photos[0], photos[2])),
+    }
+    assert (await take_in(hub, await make_program(admin), folder)).attachments == 2
+
+
 @pytest.mark.parametrize("change", ["a byte", "a byte more", "no file"])
 async def test_a_file_that_was_changed_is_not_stored(
     hub: Hub, admin: AsyncClient, program: str, folder: Path, change: str

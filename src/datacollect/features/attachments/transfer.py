@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -96,6 +96,8 @@ class Transferred:
     size_bytes: int = 0
     there_before: int = 0
     """Attachments that had been made by an earlier run."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """Attachments whose bytes are missing or damaged, by guid, and what is wrong."""
 
 
 # -- taking out
@@ -122,11 +124,17 @@ class AttachmentExporter:
             return (await queries.totals(view, scope)).files
 
     async def export(
-        self, scope: TenantScope, folder: Path, *, progress: Callable[[int], None] | None = None
+        self,
+        scope: TenantScope,
+        folder: Path,
+        *,
+        skip_missing: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> Transferred:
         """Write all that is attached; the manifest appears when everything is on disk.
 
-        Raises `TransferFailed`, also for bytes that are missing or damaged: a folder with a manifest is whole.
+        Raises `TransferFailed`, also for bytes that are missing or damaged unless those are to be left out: what a
+        manifest tells of is there.
         """
         done = Transferred()
         _require_none(folder / MANIFEST)
@@ -135,7 +143,7 @@ class AttachmentExporter:
                 head = _Head(FORMAT, VERSION, scope.tenant_id, format_timestamp(self._clock.now()))
                 manifest.write(_encoder.encode(head) + b"\n")
                 async for attachment in self._each(scope, queries.list_by_guid):
-                    if await self._write_file(scope, attachment, folder, done):
+                    if await self._write_file(scope, attachment, folder, done, skip_missing=skip_missing):
                         manifest.write(_encoder.encode(_line_of(attachment)) + b"\n")
                         done.attachments += 1
                     if progress is not None:
@@ -162,8 +170,10 @@ class AttachmentExporter:
                 return
             after = page[-1].guid
 
-    async def _write_file(self, scope: TenantScope, attachment: Attachment, folder: Path, done: Transferred) -> bool:
-        """False for an attachment that has been deleted meanwhile."""
+    async def _write_file(
+        self, scope: TenantScope, attachment: Attachment, folder: Path, done: Transferred, *, skip_missing: bool
+    ) -> bool:
+        """False for an attachment that has been deleted meanwhile, and for one that is left out."""
         assert attachment.digest is not None
         target = _file_of(folder, attachment.digest)
         if await asyncio.to_thread(_is_whole, target, attachment.digest):
@@ -180,7 +190,12 @@ class AttachmentExporter:
                 now = await queries.find(view, scope, attachment.guid)
             if now is None or now.deleted_at is not None:
                 return False
-            raise TransferFailed(f"Attachment {attachment.guid}: {missing.message}") from None
+            if skip_missing:
+                done.left_out.append((attachment.guid, missing.message))
+                return False
+            raise TransferFailed(
+                f"Attachment {attachment.guid}: {missing.message} With --skip-missing the others are exported."
+            ) from None
         done.files += 1
         done.size_bytes += attachment.size_bytes
         return True
