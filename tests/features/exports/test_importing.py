@@ -164,7 +164,7 @@ async def until_somebody_waits(database: Database) -> None:
 def without_times(exported: bytes) -> Any:
     """What must be the same: all but who exported when. Entities come in the order of each engine's guids."""
     document = json.loads(exported)
-    for name in ("exportedAt", "configId", "programRevision"):
+    for name in ("exportedAt", "configId", "programRevision", "artifactId"):
         del document["metadata"][name]
     document["metadata"]["program"].pop("id", None)
     document["entities"] = {pair["guid"]: pair for pair in document["entities"]}
@@ -305,6 +305,27 @@ async def test_review_policies_travel_and_replace_none(place: Place, tmp_path: P
         assert [replace(row, id="") for row in found] == [replace(row, id="") for row in expected]
 
 
+async def test_a_printed_code_leads_to_the_program_that_has_moved(both: Both, tmp_path: Path) -> None:
+    """To it alone: where the program is there already its copy has a code of its own."""
+    source, target = both.sqlite, both.postgres
+    scope, file = await exported_program(source, tmp_path)
+    printed = json.loads(file.read_bytes())["metadata"]["artifactId"]
+    copy, other = [system_scope(TenantId(next(_names))) for _ in range(2)]
+    await target.importer.take_in(file, tenant_id=copy.tenant_id)
+    await target.importer.take_in(file)
+    found = {}
+    async with target.database.reading() as view:
+        for each in (scope, copy):
+            asked = select(programs.c.artifact_id).where(programs.c.id == each.tenant_id)
+            found[each] = (await view.execute(asked)).scalar_one()
+    assert found[scope] == printed != found[copy]
+
+    document = json.loads(file.read_bytes())
+    document["metadata"]["configId"] = other.tenant_id
+    file.write_text(json.dumps(document))
+    assert (await target.importer.take_in(file)).created
+
+
 async def test_an_archived_program_stays_archived(place: Place, tmp_path: Path) -> None:
     scope, file = await exported_program(place, tmp_path)
     async with place.database.transaction(scope) as tx:
@@ -380,6 +401,7 @@ CHANGES: dict[str, tuple[Change, type[ImportRefused], str]] = {
     "its layout": (lambda d: d["metadata"].update(formatVersion=2), FileUnreadable, "another layout"),
     "a review policy": (
         lambda d: d["metadata"].update(reviewPolicies=[{"eventType": "x", "policy": "none"}]), FileUnreadable, "policies"),
+    "its code": (lambda d: d["metadata"].update(artifactId="../x"), FileUnreadable, "artifactId"),
     "when it was archived": (
         lambda d: d["metadata"].update(archivedAt="yesterday"), FileUnreadable, "archiving"),
     "an event's members": (lambda d: d["events"][0].pop("userId"), FileUnreadable, "event 1 of the file"),

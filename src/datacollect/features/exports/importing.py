@@ -108,7 +108,14 @@ class Importer:
         told = _Progress(progress)
         async with self._database.transaction(scope) as tx:
             made = await take_up(
-                tx, self._log, scope, metadata.program, archived_at=metadata.archived, now=self._clock.now()
+                tx,
+                self._log,
+                scope,
+                metadata.program,
+                archived_at=metadata.archived,
+                # Under another id it is another program, whose code is to lead to itself.
+                artifact_id=metadata.artifact_id if scope.tenant_id == metadata.config_id else None,
+                now=self._clock.now(),
             )
             head = await self._held(tx, scope)
             await self._policies.take_up(tx, scope, metadata.review_policies, now=self._clock.now())

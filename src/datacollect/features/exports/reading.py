@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import ijson
 import msgspec
@@ -38,6 +38,7 @@ class Metadata(msgspec.Struct, rename="camel"):
     review_policies: list[dict[str, Any]] = []
     """Empty in files of earlier releases, too."""
     archived_at: str | None = None
+    artifact_id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")] | None = None
 
     @property
     def chain_hash(self) -> bytes:

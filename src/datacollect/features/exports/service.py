@@ -123,6 +123,7 @@ class Exporter:
         if order.what is What.ALL:
             metadata["entitiesByForm"] = dict(head.figures)
             metadata["program"] = program.document
+            metadata["artifactId"] = program.artifact_id
             if program.archived_at is not None:
                 metadata["archivedAt"] = format_timestamp(program.archived_at)
             metadata["reviewPolicies"] = await self._policies.list_portable(view, scope)

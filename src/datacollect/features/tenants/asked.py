@@ -170,6 +170,7 @@ class Portable:
     document: Mapping[str, Any]
     revision: int
     archived_at: Millis | None
+    artifact_id: str
 
 
 async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
@@ -177,4 +178,4 @@ async def portable_program(view: Reading, tenant_id: TenantId) -> Portable:
     found = await queries.find_config(view, tenant_id)
     if found is None:
         raise ProgramNotFound()
-    return Portable(portable(tenant_id, found.config), found.revision, found.archived_at)
+    return Portable(portable(tenant_id, found.config), found.revision, found.archived_at, found.artifact_id)

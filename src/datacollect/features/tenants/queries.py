@@ -21,7 +21,7 @@ from datacollect.features.tenants.versions_model import Change
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import StartupError
 from datacollect.kernel.identity import TenantScope
-from datacollect.kernel.ids import TenantId
+from datacollect.kernel.ids import TenantId, new_artifact_id
 from datacollect.kernel.sealing import CannotOpen, Seals
 from datacollect.kernel.tenancy import AttachmentRules, MessageRules, OidcRules, SelfServiceRules, Tenant
 
@@ -195,7 +195,8 @@ _HOLD = select(_p.id).where(_NAMED).with_for_update(read=True, key_share=True)
 _REVISION = select(_p.revision).where(_NAMED)
 _CONFIG = select(_p.config).where(_NAMED)
 _LOCK_CONFIG = _CONFIG.with_for_update(read=True)
-_SAVED_CONFIG = select(_p.config, _p.revision, _p.archived_ms).where(_NAMED)
+_SAVED_CONFIG = select(_p.config, _p.revision, _p.archived_ms, _p.artifact_id).where(_NAMED)
+_OF_ARTIFACT = select(_p.id).where(_p.artifact_id == bindparam("artifact"))
 _MATCHING = select(_p.artifact_id, _p.revision, _p.config).where(_NAMED)
 _VERSION = select(_p.artifact_id, _p.revision).where(_NAMED)
 _VERSION_OF_RUNNING = _VERSION.where(_p.archived_ms.is_(None))
@@ -286,6 +287,7 @@ async def claim_program(tx: Tx, seals: Seals, tenant_id: TenantId, *, artifact_i
         claimed = await lock_program(tx, seals, tenant_id)
         if claimed is not None:
             return claimed
+        artifact_id = new_artifact_id()  # that one may be another program's by now
 
 
 @functools.cache
@@ -425,12 +427,18 @@ class SavedConfig(NamedTuple):
     config: dict[str, Any]
     revision: int
     archived_at: Millis | None
+    artifact_id: str
 
 
 async def find_config(view: Reading, tenant_id: TenantId) -> SavedConfig | None:
     """Of a program, archived or not."""
     row = (await view.execute(_SAVED_CONFIG, {"named": tenant_id})).one_or_none()
-    return None if row is None else SavedConfig(_value(row.config), row.revision, row.archived_ms)
+    return None if row is None else SavedConfig(_value(row.config), row.revision, row.archived_ms, row.artifact_id)
+
+
+async def is_artifact_taken(view: Reading, artifact_id: str) -> bool:
+    """By any program, archived or not."""
+    return (await view.execute(_OF_ARTIFACT, {"artifact": artifact_id})).first() is not None
 
 
 async def form_definitions(view: Reading, tenant_id: TenantId) -> dict[str, Any]:

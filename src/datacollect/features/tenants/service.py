@@ -381,11 +381,13 @@ async def take_up(
     document: Mapping[str, Any],
     *,
     archived_at: Millis | None = None,
+    artifact_id: str | None = None,
     now: Millis,
 ) -> bool:
     """Create the program from what `portable_program` gave, without seeds; false if it is there already, and left as it is.
 
-    One that was archived is, and its log takes nothing more than what the caller puts in.
+    One that was archived is, and its log takes nothing more than what the caller puts in. It has the artifact id that is
+    given, so that printed QR codes stay valid, unless another program here has that.
 
     Raises `InvalidConfig` and `InvalidConfigId` for what cannot be one, `ProgramBeingPurged`.
     """
@@ -393,7 +395,9 @@ async def take_up(
         return False
     accepted = accept({**document, "id": scope.tenant_id})
     # What travels holds no secrets, so no key is needed.
-    program = await queries.claim_program(tx, _NO_KEYS, scope.tenant_id, artifact_id=new_artifact_id(), now=now)
+    if artifact_id is None or await queries.is_artifact_taken(tx, artifact_id):
+        artifact_id = new_artifact_id()
+    program = await queries.claim_program(tx, _NO_KEYS, scope.tenant_id, artifact_id=artifact_id, now=now)
     if program.revision:
         return False  # somebody has made it since
     if await queries.is_being_purged(tx, scope):
