@@ -1,15 +1,16 @@
 """Finding events by where they stand in the log."""
 
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from datacollect.db import Reading
+from datacollect.eventstore.event import Event, Origin, event_from_body
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 _AT = {
-    "postgresql": "SELECT position, {column} FROM events WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
-    "sqlite": "SELECT e.position, e.{column} FROM json_each(?2) AS asked"
+    "postgresql": "SELECT position, {columns} FROM events WHERE tenant_id = $1 AND position = ANY($2::bigint[])",
+    "sqlite": "SELECT e.position, {columns} FROM json_each(?2) AS asked"
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
 }
 
@@ -39,19 +40,27 @@ _POSITION_BY = {
 
 async def guids_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
     """The guids of the events at these positions, by one statement however many they are."""
-    return await _told_at(view, scope, positions, "guid")
+    return dict(map(tuple, await _told_at(view, scope, positions, "guid")))
 
 
 async def actors_at(view: Reading, scope: TenantScope, positions: Collection[int]) -> Mapping[int, str]:
     """Likewise whose account brought them, whatever they say themselves."""
-    return await _told_at(view, scope, positions, "actor")
+    return dict(map(tuple, await _told_at(view, scope, positions, "actor")))
+
+
+async def events_at(
+    view: Reading, scope: TenantScope, positions: Collection[int]
+) -> Mapping[int, tuple[Event, Origin]]:
+    """Likewise the events themselves, in the layout they were stored in."""
+    rows = await _told_at(view, scope, positions, "origin, body")
+    return {position: (event_from_body(body), Origin(origin)) for position, origin, body in rows}
 
 
 async def _told_at(
-    view: Reading, scope: TenantScope, positions: Collection[int], column: Literal["guid", "actor"]
-) -> Mapping[int, str]:
-    statement = _AT[view.dialect].format(column=column)
-    return dict(map(tuple, await view.fetch(statement, scope.tenant_id, view.listed(positions))))
+    view: Reading, scope: TenantScope, positions: Collection[int], columns: str
+) -> Sequence[Sequence[Any]]:
+    statement = _AT[view.dialect].format(columns=columns)
+    return await view.fetch(statement, scope.tenant_id, view.listed(positions))
 
 
 async def position_recorded_by(view: Reading, scope: TenantScope, instant: Millis) -> int:

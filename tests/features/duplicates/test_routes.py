@@ -363,6 +363,45 @@ async def test_who_is_put_into_a_household_that_went_stays_where_that_is_put_int
     assert (await entity(admin, program, known)).status_code == 200
 
 
+async def test_who_was_put_into_a_household_before_it_went_and_arrives_later_is_in_the_one_that_stays(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, [older, newer], people, _ = await two_households_and_a_village(admin, hub)
+    known, baby, twin = new_id("k"), new_id("b"), new_id("t")
+    await push(admin, program, make_event(entity=known, data=TAPIWA))
+    await look_on(hub, program)
+    monday = [
+        make_event("add-member", entity=newer, data={"members": [{"guid": known}, {"guid": baby, "name": "Tariro"}]}),
+        make_event("update-group", entity=newer, data={"members": [{"guid": twin, "name": "Tendai"}]}),
+        make_event("add-member", entity=newer, data={"members": [{"guid": older}]}),
+        make_event("add-member", entity=older, data={"members": [{"guid": newer}]}),
+    ]
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    answer = await push(admin, program, *monday)
+    assert (answer.status_code, answer.json()["applied"]) == (200, len(monday))
+    await look_on(hub, program)
+    assert (await entity(admin, program, older)).json()["memberIds"] == [*people, known, baby, twin]
+    assert (await entity(admin, program, baby)).json()["data"] == {"name": "Tariro"}
+    assert (await entity(admin, program, newer)).status_code == 404
+    rebuilder = Rebuilder(hub.db, event_store(hub.db), hub.clock, followers=FOLLOWERS, batch=4)
+    assert (await rebuilder.check(system_scope(TenantId(program)))).ok
+    history = await admin.get(f"/api/entities/{newer}/history", params={"configId": program})
+    assert history.status_code == 200, history.text
+
+
+async def test_a_merge_that_only_a_device_tells_of_is_a_delete_to_whoever_arrives_later(
+    admin: AsyncClient, hub: Hub
+) -> None:
+    program, [older, newer], people, _ = await two_households_and_a_village(admin, hub)
+    baby, pair = new_id("b"), {"entityGuid": newer, "duplicateGuid": older}
+    monday = make_event("add-member", entity=newer, data={"members": [{"guid": baby, "name": "Tariro"}]})
+    forged = {"duplicates": [pair], "shouldDelete": True, "mergedInto": older}
+    for event in (make_event("resolve-duplicate", entity=newer, data=forged), monday):
+        assert (await push(admin, program, event)).status_code == 200
+    await look_on(hub, program)
+    assert [(await entity(admin, program, guid)).status_code for guid in (baby, people[1], newer)] == [404] * 3
+
+
 HOUSEHOLD = {"name": "Moyo of Pak", "phone": "077 123 4567", "entityName": "household"}
 
 

@@ -174,8 +174,16 @@ def _delete_entity(work: Work, event: Event) -> None:
 
 def _resolve_duplicate(work: Work, event: Event) -> None:
     """The pairs themselves are the duplicates' business."""
+    if is_merge(event, work.context.origin):
+        work.changes.merges.add(work.context.position)
     if event.data.get("shouldDelete"):
         delete_with_members(work, event.entity_guid)
+
+
+def is_merge(event: Event, origin: Origin) -> bool:
+    """Whether the hub has merged the event's entity into another one. No device says so."""
+    is_own = origin is Origin.DERIVED and event.type == "resolve-duplicate" and bool(event.data.get("shouldDelete"))
+    return is_own and text_in(event.data, "mergedInto") is not None
 
 
 def delete_with_members(work: Work, guid: str) -> None:

@@ -15,7 +15,7 @@ from datacollect.features.entities.indexing.queries import Row
 from datacollect.features.entities.indexing.upkeep import Indexing, bring_up
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.reach import end_of_place, place_of
-from datacollect.features.entities.relatives import load_parents
+from datacollect.features.entities.relatives import load_merges, load_parents
 from datacollect.features.entities.rows import LIVE, StateTables, load_for_append, save_entities, save_memberships
 from datacollect.features.entities.snapshots import SnapshotsDue
 from datacollect.features.entities.states import Changes, States
@@ -72,7 +72,9 @@ class EntityProjection:
     async def start(
         self, tx: Tx, scope: TenantScope, tenant: Tenant, events: Sequence[Event], *, scoping: Scoping | None
     ) -> "EntityRun":
-        states, index = await load_for_append(tx, scope, touched(events))
+        needed = touched(events)
+        states, index = await load_for_append(tx, scope, needed)
+        await load_merges(tx, scope, states, needed.receiving)
         if scope.reach.is_bounded or scoping is not None:
             # Also the parents of those who have an area: this batch may take it away.
             held = [parent for entity in states.entities.values() for parent in parents_in(entity.data)]

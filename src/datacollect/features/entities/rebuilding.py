@@ -26,6 +26,7 @@ from datacollect.features.entities import (
     entity,
     model,
     rebuilt,
+    relatives,
     rows,
     states,
     touched,
@@ -237,7 +238,9 @@ class Rebuilder:
         stored = await self._read(view, work)
         failures: list[Failure] = []
         events = [(row, event) for row in stored if (event := self._event(row, failures)) is not None]
-        states = await rows.load(view, work.scope, touched.touched([event for _, event in events]), rows.REBUILT)
+        needed = touched.touched([event for _, event in events])
+        states = await rows.load(view, work.scope, needed, rows.REBUILT)
+        await relatives.load_merges(view, work.scope, states, needed.receiving)
         run = EntityRun(work.scope, states, None, work.followers, rows.REBUILT)
         for row, event in events:
             try:
@@ -344,7 +347,7 @@ def _difference(fault: Fault) -> Difference:
 def rules_tag(upcasters: Upcasters) -> str:
     """Names what decides on the states that events give: the same text, the same states."""
     digest = hashlib.sha256(upcasters.describe().encode())
-    for module in (entity, model, attendance, enrolment, entitlements, states, work, rows, touched):
+    for module in (entity, model, attendance, enrolment, entitlements, states, work, rows, touched, relatives):
         digest.update(Path(str(module.__file__)).read_bytes())
     return f"{__version__} {digest.hexdigest()[:16]}"
 

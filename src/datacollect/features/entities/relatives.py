@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from datacollect.db import Reading, Tx
+from datacollect.eventstore.lookup import events_at
 from datacollect.features.entities.entity import Entity, Kind, Membership, Stamp
+from datacollect.features.entities.model import is_merge
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from
 from datacollect.features.entities.states import States
@@ -54,6 +56,15 @@ async def load_parents(tx: Reading, scope: TenantScope, states: States, named: I
         entity = entity_from(row)
         if entity.guid not in held:
             states.put(entity)
+
+
+async def load_merges(view: Reading, scope: TenantScope, states: States, receiving: Iterable[str]) -> None:
+    """Add to `states` which of the groups that get members were last ended by a merge; no statement if none has ended."""
+    held = (states.entities.get(guid) for guid in receiving)
+    ends = {entity.deleted.position for entity in held if entity is not None and entity.deleted is not None}
+    if ends:
+        found = await events_at(view, scope, ends)
+        states.merges.update(position for position, (event, origin) in found.items() if is_merge(event, origin))
 
 
 _DEPENDENTS = {

@@ -14,6 +14,8 @@ class States:
         """How long the data of entities was as text when they were loaded."""
         self.ended: set[str] = set()
         """Those whose end the sender was told of, or has made: what a limited one says about them is in good faith."""
+        self.merges: set[int] = set()
+        """Positions of the events by which the hub has merged an entity into another one."""
         self._members: dict[str, dict[str, Membership]] = {}
         self._groups: dict[str, dict[str, Membership]] = {}
 
@@ -39,6 +41,7 @@ class States:
     def accept(self, changes: "Changes") -> None:
         self.entities.update(changes.entities)
         self.ended.update(changes.deleted)
+        self.merges.update(changes.merges)
         for membership in changes.memberships():
             self.put_membership(membership)
 

@@ -58,6 +58,11 @@ class Work:
         held = self.find(group)
         return held.deleted if held is not None and held.deleted is not None and held.deleted > self.stamp else None
 
+    def was_merged(self, group: str) -> bool:
+        """Whether it was a merge into another one that has ended the group: that takes whoever comes late."""
+        held = self.find(group)
+        return held is not None and held.deleted is not None and held.deleted.position in self.states.merges
+
     def knows(self, guid: str, rest: Mapping[str, Any]) -> bool:
         """Whether a member that is added needs no `rest` of its object to be there."""
         held = self.find(guid)
@@ -111,9 +116,9 @@ class Work:
             self.changes.deleted.append(guid)
 
     def bury_if_outlived(self, group: str, member: str) -> None:
-        """A new member of a group that has been deleted since would have gone with it."""
+        """A new member of a group that has been deleted since would have gone with it, and into the other one with a merge."""
         deleted = self.outlived(group)
-        if deleted is not None and self.find(member) is None:
+        if deleted is not None and self.find(member) is None and not self.was_merged(group):
             self.delete(member, stamp=deleted)
 
     def note_change(self, guid: str) -> None:
@@ -128,10 +133,14 @@ class Work:
     def join(self, group: str, member: str, path: Path) -> bool:
         """Make `member` a member; True if it was none. A removal with a later stamp stays. Raises `MemberCycle`.
 
-        Also of a group that was deleted before: it counts when the group comes back.
+        Also of a group that was deleted before: it counts when the group comes back. And people of one that was merged
+        into another one since: whoever follows changes puts them into that. Groups are left where they are: there might be
+        a circle.
         """
         held = self.membership(group, member)
-        if self.outlived(group) or (held is not None and self.stamp < held.stamp):
+        if held is not None and self.stamp < held.stamp:
+            return False
+        if self.outlived(group) and (not self.was_merged(group) or self._is_group(member)):
             return False
         if self.is_above(group, member):
             raise MemberCycle(path=[*path, "guid"])
@@ -142,6 +151,10 @@ class Work:
             self.changes.joined.append(member)
             self._note_homeless(group, member)
         return joins
+
+    def _is_group(self, guid: str) -> bool:
+        held = self.find(guid)
+        return held is not None and held.kind is Kind.GROUP
 
     def _note_homeless(self, group: str, member: str) -> None:
         """Let who follows changes look at somebody whose new group does not exist: it may have been merged into another."""

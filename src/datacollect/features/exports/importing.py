@@ -24,6 +24,7 @@ from datacollect.features.audit.service import note
 from datacollect.features.entities.indexing.upkeep import Indexing
 from datacollect.features.entities.projection import EntityRun, Follower
 from datacollect.features.entities.rebuilt import expect_growth
+from datacollect.features.entities.relatives import load_merges
 from datacollect.features.entities.rows import load_for_append
 from datacollect.features.entities.touched import touched
 from datacollect.features.entities.walking import walk_named
@@ -147,7 +148,9 @@ class Importer:
         stored = [intake.checked(read) for read in batch]
         await self._require_new(tx, scope, stored)
         current = [self._log.upcasters.upcast(read.event) for read in batch]
-        states, index = await load_for_append(tx, scope, touched(current))
+        needed = touched(current)
+        states, index = await load_for_append(tx, scope, needed)
+        await load_merges(tx, scope, states, needed.receiving)
         indexing = Indexing(index, intake.searchable)
         run = EntityRun(scope, states, None, self._followers, index=indexing)
         for event, row in zip(current, stored, strict=True):
