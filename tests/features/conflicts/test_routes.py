@@ -113,6 +113,33 @@ async def test_a_write_that_came_after_the_delete_can_be_taken_or_left(admin: As
         )
 
 
+@pytest.mark.parametrize("is_above", [False, True])
+async def test_a_group_that_is_taken_back_has_its_members_and_writes_nothing_over_them(
+    admin: AsyncClient, is_above: bool
+) -> None:
+    """Where one of them stands above the group by now, it comes back without them."""
+    program, later = await make_program(admin), "2025-01-01T10:00:00.000Z"
+    member = {"guid": "m", "name": "Mai", "type": "group", "phone": "111"}
+    made = make_event("create-group", entity="g", data={"name": "G", "members": [member]}, timestamp=EARLY)
+    other = make_event("create-group", entity="h", data={"name": "H", "members": [member]}, timestamp=EARLY)
+    ended = make_event("delete-entity", entity="g", data={"why": "gone"}, timestamp=LATE)
+    edited = make_event("update-group", entity="m", data={"phone": "222"}, timestamp=later)
+    told = {"name": "G2", "members": [{"guid": "m", "type": "group", "name": "Mai", "phone": "000"}]}
+    late = make_event("update-group", entity="g", data=told, timestamp=EARLY)
+    above = make_event("add-member", entity="m", data={"members": [{"guid": "g"}]}, timestamp=later)
+    for event in (made, other, ended, edited, late, *([above] if is_above else [])):
+        assert (await push(admin, program, event)).status_code == 200
+    listed = (await conflicts_of(admin, program, entityGuid="g"))["conflicts"]
+    assert (await decide(admin, program, listed[0]["guid"], resolution="remote")).status_code == 200
+    assert (await data_of(admin, program, "m"))["phone"] == "222"
+    group = (await admin.get("/api/entities/g", params={"configId": program})).json()
+    assert (group["name"], group["memberIds"]) == ("G2", [] if is_above else ["m"])
+    before = {conflict["guid"] for conflict in listed}
+    assert {
+        each["guid"] for each in (await conflicts_of(admin, program, entityGuid="g", status="all"))["conflicts"]
+    } == before
+
+
 async def test_of_two_decisions_one_holds(admin: AsyncClient) -> None:
     program = await make_program(admin)
     await collide(admin, program)

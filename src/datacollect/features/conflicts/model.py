@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
-from datacollect.features.entities.entity import Kind
+from datacollect.features.entities.entity import Kind, items_in, text_in
 from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
@@ -80,7 +80,7 @@ def outcome_event(
     elif resolution is Resolution.LOCAL:
         fields = _kept(conflict, current)
     elif resolution is Resolution.REMOTE:
-        fields = dict(conflict.remote_version if current is None else conflict.lost)
+        fields = _without_members(conflict.remote_version if current is None else conflict.lost)
     else:
         fields = _merged(conflict, without_server_managed(dict(merged or {})), current)
     if not fields:
@@ -89,12 +89,28 @@ def outcome_event(
     return Event(new_guid(), conflict.entity_guid, event_type, fields, now, user_id)
 
 
+def rejoining(conflict: ConflictRecord, *, user_id: str, now: Millis) -> Event | None:
+    """The event by which those are members again whom a group's event named that is taken after all; None for nobody.
+
+    They are entities of their own, with conflicts of their own: nothing is told of them but their guids.
+    """
+    named = [member["guid"] for member in items_in(conflict.remote_version, "members") if text_in(member, "guid")]
+    if not named:
+        return None
+    joining = {"members": [{"guid": guid} for guid in dict.fromkeys(named)]}
+    return Event(new_guid(), conflict.entity_guid, "add-member", joining, now, user_id)
+
+
+def _without_members(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in told.items() if field != "members"}
+
+
 def _kept(conflict: ConflictRecord, current: Mapping[str, Any] | None) -> dict[str, Any]:
     return {field: current[field] for field in conflict.lost if field in current} if current else {}
 
 
 def _merged(conflict: ConflictRecord, merged: Mapping[str, Any], current: Mapping[str, Any] | None) -> dict[str, Any]:
-    wanted = {field: value for field, value in merged.items() if field != "members"}
+    wanted = _without_members(merged)
     if current is None:
         return wanted
     seen = conflict.local_version

@@ -10,7 +10,14 @@ from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.lookup import guids_at
 from datacollect.features.conflicts import queries
 from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
-from datacollect.features.conflicts.model import ConflictPage, ConflictPlace, ConflictRecord, Resolution, outcome_event
+from datacollect.features.conflicts.model import (
+    ConflictPage,
+    ConflictPlace,
+    ConflictRecord,
+    Resolution,
+    outcome_event,
+    rejoining,
+)
 from datacollect.features.entities.entity import LostWrite
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.reserved import as_taken_now
@@ -121,4 +128,9 @@ async def resolve(
             await log.append(tx, scope, tenant, [event], origin=Origin.DERIVED)
         except BatchRejected as batch:
             raise batch.rejection.reason from batch
+    if resolution is Resolution.REMOTE and current is None:
+        joining = rejoining(conflict, user_id=scope.actor.event_user_id, now=now)
+        if joining is not None:
+            # Meanwhile one of them may stand above the group. That must not keep anybody from deciding.
+            await log.append(tx, scope, tenant, [joining], origin=Origin.DERIVED, on_rejection=lambda _: None)
     return replace(conflict, resolution=resolution, resolved_by=by, resolved_at=now, merged_data=merged_data)
