@@ -14,6 +14,11 @@ _AT = {
     " CROSS JOIN events e ON e.tenant_id = ?1 AND e.position = asked.value",
 }
 
+_BY_GUID = {
+    "postgresql": "SELECT body FROM events WHERE tenant_id = $1 AND guid = $2",
+    "sqlite": "SELECT body FROM events WHERE tenant_id = ?1 AND guid = ?2",
+}
+
 # Halves the range of positions until it holds the first one that was recorded later.
 _RECORDED_BY = """
 WITH RECURSIVE search (low, high) AS (
@@ -54,6 +59,12 @@ async def events_at(
     """Likewise the events themselves, in the layout they were stored in."""
     rows = await _told_at(view, scope, positions, "origin, body")
     return {position: (event_from_body(body), Origin(origin)) for position, origin, body in rows}
+
+
+async def event_of(view: Reading, scope: TenantScope, guid: str) -> Event | None:
+    """The event with this guid, in the layout it was stored in; None if the log has none."""
+    rows = await view.fetch(_BY_GUID[view.dialect], scope.tenant_id, guid)
+    return event_from_body(rows[0][0]) if rows else None
 
 
 async def _told_at(

@@ -193,8 +193,7 @@ async def test_merged_data_cannot_choose_the_external_record(admin: AsyncClient)
     assert "externalId" not in data
 
 
-@pytest.mark.parametrize("resolution", ["remote", "merged"])
-async def test_a_decision_writes_no_balance(admin: AsyncClient, resolution: str) -> None:
+async def test_a_decision_writes_no_balance(admin: AsyncClient) -> None:
     """Only events of their own do: of a grant that came after the delete, too, and of a person who was not deleted."""
     program = await make_program(admin, customEventTypes=["grant-entitlement"])
     await push(admin, program, make_event(entity="e", data={"name": "Ana", "age": 1}, timestamp=EARLY))
@@ -205,8 +204,7 @@ async def test_a_decision_writes_no_balance(admin: AsyncClient, resolution: str)
         assert (await push(admin, program, event)).status_code == 200
     [conflict] = (await conflicts_of(admin, program))["conflicts"]
     merged = granted | {"grantHistory": [], "redemptionHistory": [], "pendingProgramEnrolments": []}
-    body = {"resolution": resolution} | ({"mergedData": merged} if resolution == "merged" else {})
-    assert (await decide(admin, program, conflict["guid"], **body)).status_code == 200
+    assert (await decide(admin, program, conflict["guid"], resolution="merged", mergedData=merged)).status_code == 200
     assert await data_of(admin, program) == {"name": "Unnamed Individual", "age": 2}
     assert (await pull_all(admin, program))[-1]["data"] == {"age": 2}
 
@@ -223,6 +221,67 @@ async def test_an_attendance_of_somebody_of_whom_only_the_end_is_known_can_be_de
     assert await data_of(admin, program) == {"name": "Ana"}
 
 
+COUNTED = [
+    ("record-attendance", {"sessionId": "s-1", "date": "2025-01-01", "status": "present"}, "attendance"),
+    ("grant-entitlement", {"entitlements": [{"id": "food", "allocated": 3}]}, "grantHistory"),
+    ("enrol-in-program", {"programId": 7}, "pendingProgramEnrolments"),
+]
+
+
+@pytest.mark.parametrize(("type", "data", "counted"), COUNTED)
+async def test_what_counts_and_lost_is_counted_once_there_is_somebody_to_count_it_for(
+    admin: AsyncClient, type: str, data: dict[str, Any], counted: str
+) -> None:
+    program = await make_program(admin, customEventTypes=["record-attendance", "grant-entitlement"])
+    person = {"name": "Ana", "status": "married", "date": "1990-04-02"}
+    await push(admin, program, make_event(entity="e", data=person, timestamp=EARLY))
+    ended = make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE)
+    late = make_event(type, entity="e", data=data, timestamp=EARLY, userId="agent-9")
+    for event in (ended, late):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    answer = await decide(admin, program, conflict["guid"], resolution="remote")
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT_ENTITY_DELETED")
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 1
+    back = make_event(entity="e", data=person, timestamp="2025-01-01T10:00:00.000Z")
+    assert (await push(admin, program, back)).status_code == 200
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    held = await data_of(admin, program)
+    assert held[counted] and held == {**held, **person}
+    last = (await pull_all(admin, program))[-1]
+    assert (last["type"], last["data"], last["timestamp"], last["userId"]) == (type, data, EARLY, "agent-9")
+
+
+async def test_leaving_out_what_counts_writes_nothing(admin: AsyncClient) -> None:
+    program = await make_program(admin, customEventTypes=["record-attendance"])
+    came = {"sessionId": "s-1", "date": "2025-01-01", "status": "present"}
+    person = {"name": "Ana", "status": "married"}
+    for event in (
+        make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE),
+        make_event("record-attendance", entity="e", data=came, timestamp=EARLY),
+        make_event(entity="e", data=person, timestamp="2025-01-01T10:00:00.000Z"),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="local")).status_code == 200
+    assert len(await pull_all(admin, program)) == 3
+
+
+async def test_a_group_inside_another_one_of_which_only_the_end_is_known_is_taken_as_a_group(
+    admin: AsyncClient,
+) -> None:
+    program = await make_program(admin)
+    inner = {"guid": "h", "type": "group", "name": "H", "members": [{"guid": "m", "name": "Mai"}]}
+    for event in (
+        make_event("delete-entity", entity="h", data={"why": "gone"}, timestamp=LATE),
+        make_event("create-group", entity="g", data={"name": "G", "members": [inner]}, timestamp=EARLY),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program, entityGuid="h"))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert (await admin.get("/api/entities/h", params={"configId": program})).json()["type"] == "group"
+
+
 async def test_a_decision_for_nothing_but_a_balance_brings_nothing(admin: AsyncClient) -> None:
     program = await make_program(admin, customEventTypes=["grant-entitlement"])
     await push(admin, program, make_event(entity="e", timestamp=EARLY))
@@ -232,7 +291,7 @@ async def test_a_decision_for_nothing_but_a_balance_brings_nothing(admin: AsyncC
     for event in (ended, late):
         assert (await push(admin, program, event)).status_code == 200
     [conflict] = (await conflicts_of(admin, program))["conflicts"]
-    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert (await decide(admin, program, conflict["guid"], resolution="merged", mergedData=granted)).status_code == 200
     assert len(await pull_all(admin, program)) == 3
     assert (await conflicts_of(admin, program))["unresolvedCount"] == 0
 

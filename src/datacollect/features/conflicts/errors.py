@@ -24,6 +24,14 @@ class ConflictResolved(Conflict):
     members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
 
 
+class ConflictEntityDeleted(Conflict):
+    """What the event counts cannot be taken: who it is about is deleted."""
+
+    code = "CONFLICT_ENTITY_DELETED"
+    help = "Bring the entity back first, with a create or an update of it, or decide `local`."
+    members: ClassVar[Mapping[str, Any]] = _STATUS_ERROR
+
+
 class InvalidResolution(InvalidPayload):
     """Invalid payload"""
 

@@ -1,12 +1,14 @@
 """What a conflict is, and which event its resolution makes. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from datacollect.eventstore.event import Event, without_server_managed
+from datacollect.features.conflicts.errors import ConflictEntityDeleted
 from datacollect.features.entities.entity import Kind, items_in, text_in
+from datacollect.features.entities.model import COUNTING_TYPES
 from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
@@ -58,6 +60,7 @@ class ConflictPage:
 
 def outcome_event(
     conflict: ConflictRecord,
+    overruled: Event | None,
     resolution: Resolution,
     merged: Mapping[str, Any] | None,
     current: Mapping[str, Any] | None,
@@ -71,7 +74,17 @@ def outcome_event(
     what was seen when the conflict was found: what others changed since then stays. `current` is the entity's data
     now, None if it is deleted; to keep it deleted is told too, as devices that met the events the other way round have
     brought it back.
+
+    `overruled` is the event that lost. If it is one that counts, what it says are no fields: it is told once more, as made
+    when it was, or not at all. Raises `ConflictEntityDeleted` where there is nobody to count it for.
     """
+    if overruled is not None and overruled.type in COUNTING_TYPES:
+        if resolution is Resolution.REMOTE and current is None:
+            raise ConflictEntityDeleted()
+        if resolution is Resolution.REMOTE:
+            return replace(overruled, guid=new_guid())
+        if resolution is Resolution.LOCAL and current is not None:
+            return None
     # Of whom only the end is known no kind is, where the event that lost is one that counts.
     kind = conflict.entity_type if conflict.entity_type in set(Kind) else Kind.INDIVIDUAL
     event_type = f"update-{kind}"

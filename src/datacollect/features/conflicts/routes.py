@@ -81,7 +81,10 @@ async def get_conflict(guid: Guid, hub: CurrentHub, reader: Reader) -> dict[str,
     response_model=ConflictResolved,
     responses=errors(
         400,
-        texts={404: "There is no such conflict in this program.", 409: "Somebody has decided it already."},
+        texts={
+            404: "There is no such conflict in this program.",
+            409: "Somebody has decided it already, or what the event counts is about somebody who is deleted.",
+        },
     ),
 )
 async def resolve_conflict(

@@ -7,7 +7,7 @@ from typing import Any
 from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
-from datacollect.eventstore.lookup import guids_at
+from datacollect.eventstore.lookup import event_of, guids_at
 from datacollect.features.conflicts import queries
 from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
 from datacollect.features.conflicts.model import (
@@ -18,7 +18,7 @@ from datacollect.features.conflicts.model import (
     outcome_event,
     rejoining,
 )
-from datacollect.features.entities.entity import LostWrite
+from datacollect.features.entities.entity import Kind, LostWrite
 from datacollect.features.entities.projection import Applied
 from datacollect.features.entities.reserved import as_taken_now
 from datacollect.features.entities.service import current_data
@@ -57,7 +57,7 @@ def _record(item: Applied, guid: str, writes: Sequence[LostWrite], winners: Mapp
     return ConflictRecord(
         guid=derived_guid(event.guid, "conflict", guid),
         entity_guid=guid,
-        entity_type=entity.kind.value if entity.kind else event.type.rpartition("-")[2] if own else "individual",
+        entity_type=entity.kind.value if entity.kind else event.type.rpartition("-")[2] if own else _kind_told(lost),
         local_version=entity.data,
         # Of a member inside a group's event only what was lost is told apart from the group's data.
         remote_version=event.data if own else lost,
@@ -66,6 +66,11 @@ def _record(item: Applied, guid: str, writes: Sequence[LostWrite], winners: Mapp
         remote_event_guid=event.guid,
         detected_at=item.context.recorded_at,
     )
+
+
+def _kind_told(lost: Mapping[str, Any]) -> str:
+    """The kind of a member of whom only the end is known, by what its group's event says."""
+    return Kind.GROUP if lost.get("type") == Kind.GROUP else Kind.INDIVIDUAL
 
 
 async def list_conflicts(
@@ -108,8 +113,8 @@ async def resolve(
 ) -> ConflictRecord:
     """Decide a conflict, and append the event that brings every device to the outcome, in one transaction.
 
-    As a form's, it is taken without the keys that events of their own keep. Raises `ConflictNotFound`, or
-    `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
+    As a form's, it is taken without the keys that events of their own keep. Raises `ConflictNotFound`,
+    `ConflictEntityDeleted`, or `ConflictResolved` when somebody has decided before; of concurrent calls one wins.
     """
     conflict = await get_conflict(tx, scope, guid)
     merged_data = dict(merged or {}) if resolution is Resolution.MERGED else None
@@ -121,7 +126,9 @@ async def resolve(
     ):
         raise ConflictResolved()
     current = await current_data(tx, scope, conflict.entity_guid)
-    event = outcome_event(conflict, resolution, merged_data, current, user_id=scope.actor.event_user_id, now=now)
+    overruled = await event_of(tx, scope, conflict.remote_event_guid)
+    user_id = scope.actor.event_user_id
+    event = outcome_event(conflict, overruled, resolution, merged_data, current, user_id=user_id, now=now)
     event = as_taken_now(event, tenant) if event is not None else None
     if event is not None and event.data:
         try:
@@ -129,7 +136,7 @@ async def resolve(
         except BatchRejected as batch:
             raise batch.rejection.reason from batch
     if resolution is Resolution.REMOTE and current is None:
-        joining = rejoining(conflict, user_id=scope.actor.event_user_id, now=now)
+        joining = rejoining(conflict, user_id=user_id, now=now)
         if joining is not None:
             # Meanwhile one of them may stand above the group. That must not keep anybody from deciding.
             await log.append(tx, scope, tenant, [joining], origin=Origin.DERIVED, on_rejection=lambda _: None)

@@ -304,6 +304,8 @@ _APPLIERS: Mapping[str, Callable[[Work, Event], None]] = {
     "void-redemption": _void,
 }
 EVENT_TYPES = frozenset(_APPLIERS)
+COUNTING_TYPES = CUSTOM_EVENT_TYPES | {"enrol-in-program", "program-enrolment-applied", "program-enrolment-rejected"}
+"""Those whose data are no fields: what follows from them is computed from what the entity holds."""
 _COMPUTED_BY = {
     "record-attendance": attendance.FIELDS,
     "grant-entitlement": entitlements.FIELDS,
