@@ -15,7 +15,7 @@ from datacollect.features.entities.links import service as links
 from datacollect.features.entities.rebuilding import Rebuilder
 from datacollect.http.hub import Hub
 from datacollect.jobs import enqueue
-from datacollect.kernel.clock import Millis
+from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import Person, assert_refused, bearer, login, make_person
@@ -501,6 +501,27 @@ async def test_what_a_device_writes_later_to_the_one_that_went_comes_to_the_one_
     await look(admin, hub, program)
     assert (await entity(admin, program, newer)).status_code == 404
     assert (await entity(admin, program, older)).json()["data"]["school"] == "yes"
+
+
+async def test_what_a_device_writes_to_the_one_that_went_is_not_written_over_later_words(
+    alone: Alone,
+) -> None:
+    admin, hub, clock = await alone.admin(), alone.hub, alone.clock
+    program, older, newer = await registered_twice(admin, hub)
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    at = [format_timestamp(Millis(clock.now() + seconds * 1000)) for seconds in (60, 120, 180)]
+    clock.turn(seconds=300)
+    told = {"village": "Stale", "school": "yes", "phone": "1"}
+    for event in (
+        make_event("update-individual", entity=older, data={"phone": "0"}, timestamp=at[0]),
+        make_event("update-individual", entity=older, data={"village": "Newest"}, timestamp=at[2]),
+        make_event("update-individual", entity=newer, data=told, timestamp=at[1]),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    await look_on(hub, program)
+    assert (await entity(admin, program, newer)).status_code == 404
+    data = (await entity(admin, program, older)).json()["data"]
+    assert (data["village"], data["school"], data["phone"]) == ("Newest", "yes", "1")
 
 
 async def test_a_decision_that_a_device_has_made_is_a_decision(admin: AsyncClient, hub: Hub) -> None:

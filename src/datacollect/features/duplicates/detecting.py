@@ -36,7 +36,7 @@ from datacollect.features.duplicates.comparing import (
     subjects_of,
 )
 from datacollect.features.duplicates.errors import CannotMerge, PairNotFound
-from datacollect.features.duplicates.merging import rehoused, renamed, taken_out, told_by
+from datacollect.features.duplicates.merging import rehoused, renamed, taken_out, told_since
 from datacollect.features.duplicates.model import FoundPair, Pair, Status
 from datacollect.features.duplicates.moving import hand_over, merge_events
 from datacollect.features.duplicates.succession import merged_at, successors_of, survivor_of, survivors_of
@@ -268,10 +268,10 @@ class DetectingHandler:
     async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
         """Whom it has changed."""
         now, user = self._clock.now(), SYSTEM.event_user_id
+        [stays] = await entities_by_guid(tx, scope, [survivor])
+        told = told_since(entity, stays)
         try:
-            events = await merge_events(
-                tx, scope, tenant, entity.guid, survivor, told_by(entity), user_id=user, now=now
-            )
+            events = await merge_events(tx, scope, tenant, entity.guid, survivor, told, user_id=user, now=now)
         except (PairNotFound, CannotMerge) as reason:
             _log.warning("duplicates.not_moved", code=reason.code)
             return set()

@@ -212,6 +212,16 @@ def told_by(entity: Entity) -> dict[str, Any]:
     return {field: value for field, value in without_server_managed(told).items() if field not in _NEVER_MERGED}
 
 
+def told_since(merged: Entity, survivor: Entity) -> dict[str, Any]:
+    """What people have said of the one that went, unless somebody has said otherwise of the one that stays later."""
+    own = told_by(survivor)
+    return {
+        field: value
+        for field, value in told_by(merged).items()
+        if field not in own or survivor.stamp_of_field(field) < merged.stamp_of_field(field)
+    }
+
+
 def changed_fields(entity: Entity, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are other than what it holds."""
     wanted = {f: v for f, v in without_server_managed(dict(fields)).items() if f not in _NEVER_MERGED}
