@@ -64,6 +64,25 @@ async def test_who_asks_often_does_not_wait_when_the_time_is_over() -> None:
     assert await look_ups.find("a") == ("a", 2)
 
 
+async def test_that_there_is_nothing_is_remembered_for_as_long_as_is_said_of_it() -> None:
+    clock, asked = SetClock(Millis(100_000)), list[str]()
+
+    async def told(key: str) -> str | None:
+        asked.append(key)
+        return key if len(asked) == 3 else None
+
+    look_ups = LookUps[str, str | None](told, clock, most=10, fresh_ms=FRESH_MS, absent_ms=100)
+    assert [await look_ups.find("a") for _ in range(20)] == [None] * 20
+    clock.turn(99)
+    assert (await look_ups.find("a"), len(asked)) == (None, 1)
+    clock.turn(1)
+    assert (await look_ups.find("a"), len(asked)) == (None, 2)
+    clock.turn(100)
+    assert (await look_ups.find("a"), len(asked)) == ("a", 3)
+    clock.turn(FRESH_MS // 2 - 1)
+    assert (await look_ups.find("a"), len(asked)) == ("a", 3)
+
+
 async def test_what_was_read_before_a_change_is_told_to_nobody_who_asks_after_it() -> None:
     clock, told = SetClock(Millis(100_000)), Told()
     look_ups = LookUps[str, tuple[str, int]](told, clock, most=10, fresh_ms=FRESH_MS)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from datacollect.db.flights import Flights
 from datacollect.kernel.clock import Clock
-from datacollect.kernel.fresh import FRESH_MS, Fresh
+from datacollect.kernel.fresh import FRESH_MS, Fresh, Told
 
 _Key = TypeVar("_Key", bound=Hashable)
 _T = TypeVar("_T")
@@ -23,9 +23,11 @@ class LookUps(Generic[_Key, _T]):
         *,
         most: int,
         fresh_ms: int = FRESH_MS,
+        absent_ms: int | None = None,
     ) -> None:
-        """`most` that are remembered at a time, for so long."""
+        """`most` that are remembered at a time, for `fresh_ms`; that there is nothing (None) for `absent_ms` if it is given."""
         self._look_up = look_up
+        self._absent_ms = fresh_ms if absent_ms is None else absent_ms
         self._told = Fresh[_Key, _T](clock, most=most, fresh_ms=fresh_ms)
         self._flights = Flights[_Key, _T]()
         self._changes = 0
@@ -33,11 +35,14 @@ class LookUps(Generic[_Key, _T]):
     async def find(self, key: _Key) -> _T:
         """What is remembered, or else what a look-up gives. Raises what that raises."""
         told = self._told.get(key)
-        if told is None:
+        if told is None or self._may_be_there_by_now(told):
             return await self._flights.join(key, partial(self._ask, key))
         if self._told.is_due(key):
             self._flights.renew(key, partial(self._ask, key))
         return told.value
+
+    def _may_be_there_by_now(self, told: Told[_T]) -> bool:
+        return told.value is None and not told.when.is_within(self._absent_ms, self._told.now())
 
     def forget(self, is_meant: Callable[[_Key], bool]) -> None:
         """Look these up afresh next time. To be called after the change is committed."""

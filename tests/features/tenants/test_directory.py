@@ -12,7 +12,7 @@ from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import SetClock, TurnableClock
-from tests.factories import make_program, new_id
+from tests.factories import make_config, make_program, new_id
 from tests.gated import GatedDatabase
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +38,20 @@ async def test_strangers_cost_one_statement_too(hub: Hub, clock: TurnableClock) 
     with hub.db.statements.record() as statements:
         assert [await directory.find(stranger) for _ in range(50)] == [None] * 50
     assert len(statements) == 1
+
+
+async def test_a_program_that_another_process_makes_or_restores_is_known_in_a_moment(
+    admin: AsyncClient, hub: Hub, clock: TurnableClock
+) -> None:
+    """For a second its devices were told that it is unknown, at which they stop."""
+    directory, program = CachedTenantDirectory(hub.db, clock), TenantId(new_id())
+    for change in (admin.post("/api/apps", json=make_config(program)), admin.post(f"/api/apps/{program}/restore")):
+        assert await directory.find(program) is None
+        assert (await change).status_code == 200
+        clock.turn(seconds=0.1)
+        assert await directory.find(program) is not None
+        assert (await admin.delete(f"/api/apps/{program}")).status_code == 200
+        clock.turn(seconds=1)
 
 
 async def test_a_change_during_a_lookup_is_not_lost(admin: AsyncClient, hub: Hub, clock: TurnableClock) -> None:

@@ -10,14 +10,16 @@ from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
 _MOST_ENTRIES = 10_000
+_STRANGERS_MS = 100
+"""A program may be made, or restored, by another process meanwhile, and who is told that there is none stops for good."""
 
 
 class CachedTenantDirectory:
-    """Implements `TenantDirectory`. Remembers strangers too: unknown ids must not cost a query each."""
+    """Implements `TenantDirectory`. Remembers strangers too, for a moment: unknown ids must not cost a query each."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._tenants = LookUps[TenantId, Tenant | None](self._read, clock, most=_MOST_ENTRIES)
+        self._tenants = LookUps[TenantId, Tenant | None](self._read, clock, most=_MOST_ENTRIES, absent_ms=_STRANGERS_MS)
         self._known: dict[TenantId, Tenant] = {}
         """As they were at last: a config that is still the same is not read once more."""
 
