@@ -14,7 +14,7 @@ from datacollect.features.reviews.model import Submission, SubmissionOrigin, cit
 from datacollect.features.reviews.schemas import RoleName
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
-from datacollect.kernel.identity import Actor, system_scope
+from datacollect.kernel.identity import Action, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused, bearer, login, make_person
@@ -618,13 +618,13 @@ async def test_who_is_put_out_while_many_are_approved_approves_no_more(hub: Hub,
     now = hub.auth.staff_from_now_on(world.supervisor.headers["Authorization"])
     turns = 0
 
-    async def again() -> Actor:
+    async def again(tenant_id: TenantId) -> TenantScope:
         nonlocal turns
         turns += 1
         if turns == 2:
             left = {"email": world.supervisor.email, "role": "USER", "tenantIds": []}
             assert (await world.admin.put(f"/api/users/{world.supervisor.person.id}", json=left)).status_code == 200
-        return await now()
+        return (await now()).in_tenant(tenant_id, Action.APPROVE)
 
     told = await approve_many(hub, await now(), [one["id"] for one in reviews], force=False, again=again)
     assert (told["approved"], [one["code"] for one in told["errors"]]) == (1, ["TENANT_ACCESS_DENIED"] * 2)
