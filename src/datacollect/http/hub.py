@@ -143,6 +143,9 @@ class ReadAudit(Protocol):
     async def note(self, scope: TenantScope, tenant: Tenant, action: str, entity_guid: str, **told: Any) -> None:
         """Note a read that was answered; `told` says more of it, in wire form. Never fails."""
 
+    async def note_members(self, scope: TenantScope, tenant: Tenant, group_guid: str, members: Sequence[str]) -> None:
+        """As `note`, for a read of a group's members: it is noted of the group and of each of them."""
+
 
 class EntityMark(Protocol):
     """Entities that a later slice marks, for lists to filter by: those in conflict, say. Registered in `assembly.py`."""

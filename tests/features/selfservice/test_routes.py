@@ -598,6 +598,21 @@ async def test_who_has_looked_is_told_by_role(citizen: MakeCitizen, admin: Async
     ]
 
 
+async def test_who_has_looked_at_the_household_or_at_conflicts_has_looked_at_the_record(
+    citizen: MakeCitizen, admin: AsyncClient
+) -> None:
+    ana = await citizen(config={"auditReads": True})
+    query = {"configId": ana.program}
+    home = make_event("create-group", data={"name": "Home", "members": [{"guid": ana.guid, "note": "first"}]})
+    assert (await push(admin, ana.program, home)).status_code == 200
+    late = make_event("update-individual", entity=ana.guid, data={"note": "x"}, timestamp="2020-01-01T00:00:00.000Z")
+    assert (await push(admin, ana.program, late)).status_code == 200
+    assert (await admin.get(f"/api/entities/{home['entityGuid']}/members", params=query)).status_code == 200
+    assert await accesses(ana) == [("read-entity", "administrator", False)]
+    assert (await admin.get("/api/conflicts", params=query)).json()["conflicts"]
+    assert ("read-conflicts", "administrator", True) in await accesses(ana, wide="true")
+
+
 async def test_a_program_may_tell_names(citizen: MakeCitizen, admin: AsyncClient) -> None:
     ana = await citizen(config={"auditReads": True}, accessLog="names")
     await admin.get(f"/api/entities/{ana.guid}", params={"configId": ana.program})

@@ -23,6 +23,7 @@ router = APIRouter(prefix="/api/conflicts", tags=["Synchronization"])
 MOST_LISTED = 1000
 _STATUSES = {"unresolved": False, "resolved": True, "all": None}
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
+_READ = "read-conflicts"
 
 
 Reader = Annotated[Entered, Depends(InSync(Action.READ, whole=True))]
@@ -54,6 +55,8 @@ async def list_conflicts(
         page = await service.list_conflicts(
             view, scope, resolved=_STATUSES[status], entity_guid=entity_guid, after=after, limit=int(limit)
         )
+    if page.conflicts:
+        await hub.reads.note(scope, reader.tenant, _READ, entity_guid or "*", count=len(page.conflicts))
     return {
         "conflicts": [_view(scope.tenant_id, conflict) for conflict in page.conflicts],
         "unresolvedCount": page.unresolved,
@@ -72,6 +75,7 @@ async def get_conflict(guid: Guid, hub: CurrentHub, reader: Reader) -> dict[str,
     scope = reader.scope
     async with hub.db.reading(scope) as view:
         conflict = await service.get_conflict(view, scope, guid)
+    await hub.reads.note(scope, reader.tenant, _READ, conflict.entity_guid, conflictGuid=guid)
     return {"conflict": _view(scope.tenant_id, conflict)}
 
 

@@ -59,7 +59,7 @@ async def list_members(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     scope = reader.scope
     async with hub.db.reading(scope) as view:
         found = await service.members_of_group(view, scope, guid)
-    await hub.reads.note(scope, reader.tenant, "read-entity", guid, members=len(found))
+    await hub.reads.note_members(scope, reader.tenant, guid, [entity.guid for entity in found])
     return _json([view_of(entity) for entity in found])
 
 

@@ -45,6 +45,7 @@ _STATUSES: dict[str, tuple[Status | None, Kind | None]] = {
 }
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 _CURSOR = re.compile(r"([0-9]{1,15})\.([0-9a-f-]{36})")
+_READ = "read-quarantine"
 
 _NOT_FOUND = {404: "There is no such event in this program's quarantine."}
 _TOO_LARGE = {413: "The body is too large, or the events are too large together: name fewer of them."}
@@ -106,6 +107,8 @@ async def list_quarantined(
     if page.accepted:
         async with hub.db.transaction(scope) as tx:
             await service.close_accepted(tx, scope, page.accepted)
+    if page.rows:
+        await hub.reads.note(scope, judge.tenant, _READ, entity_guid or "*", count=len(page.rows))
     return {
         "quarantined": [_view(scope, row) for row in page.rows],
         "nextCursor": None if page.next_key is None else f"{page.next_key[0]}.{page.next_key[1]}",
@@ -121,7 +124,9 @@ async def list_quarantined(
 async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """The event as it came, why it was refused, and what was decided."""
     async with hub.db.reading(judge.scope) as view:
-        return {"quarantined": _view(judge.scope, await service.get(view, judge.scope, id))}
+        row = await service.get(view, judge.scope, id)
+    await hub.reads.note(judge.scope, judge.tenant, _READ, row.entity_guid, quarantinedId=id)
+    return {"quarantined": _view(judge.scope, row)}
 
 
 @router.post(

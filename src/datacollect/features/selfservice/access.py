@@ -15,7 +15,10 @@ from datacollect.kernel.identity import CITIZEN_PREFIX, LABELS_WITHOUT_ACCOUNT, 
 from datacollect.kernel.ids import UserId
 from datacollect.kernel.tenancy import Tenant
 
-KEPT = "The programme notes who reads records. Devices of its staff may hold a copy of this record: reads there are not seen."
+KEPT = (
+    "The programme notes who reads records. Devices of its staff may hold a copy of this record, and what has happened to a"
+    " household may tell of it: reads there are not seen."
+)
 NOT_KEPT = "The programme does not note who reads records: nobody can tell who has looked at this one."
 
 _LARGEST_ID = 9
