@@ -373,7 +373,9 @@ def _ask_again(request: Request, caller: Actor | Citizen, again: Callable[[], Aw
 
     async def require_still() -> None:
         if await again() != caller:
-            raise Unauthenticated("Your account was changed while this was being sent. Nothing of it was done.")
+            raise Unauthenticated(
+                "Your account was changed while this was being sent, or waited. Nothing of it was done."
+            )
 
     setattr(request.state, REQUIRE_STILL, require_still)
 

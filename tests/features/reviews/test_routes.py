@@ -13,7 +13,9 @@ from datacollect.features.reviews.errors import MissingRequiredRole
 from datacollect.features.reviews.model import Submission, SubmissionOrigin, citizen_key
 from datacollect.features.reviews.schemas import RoleName
 from datacollect.http.hub import Hub
-from datacollect.kernel.clock import parse_timestamp
+from datacollect.http.log_turn import log_turn
+from datacollect.kernel.clock import Millis, parse_timestamp
+from datacollect.kernel.errors import Unauthenticated
 from datacollect.kernel.identity import Action, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.testing.clock import TurnableClock
@@ -629,6 +631,67 @@ async def test_who_is_put_out_while_many_are_approved_approves_no_more(hub: Hub,
     told = await approve_many(hub, await now(), [one["id"] for one in reviews], force=False, again=again)
     assert (told["approved"], [one["code"] for one in told["errors"]]) == (1, ["TENANT_ACCESS_DENIED"] * 2)
     assert len(await pull_all(world.admin, world.program)) == 1
+
+
+@pytest.mark.parametrize("is_put_out", [True, False])
+@pytest.mark.parametrize("way", ["approve", "bulk-approve"])
+async def test_who_is_put_out_while_the_log_is_waited_for_approves_nothing(
+    hub: Hub, world: World, clock: TurnableClock, way: str, is_put_out: bool
+) -> None:
+    if hub.db.dialect == "sqlite":
+        pytest.skip("one writer: nobody's account is changed while another one writes")
+    review, scope = await world.agent.submitted(), system_scope(TenantId(world.program))
+    asking = world.supervisor.do(review, "approve") if way == "approve" else world.supervisor.bulk(review)
+    async with hub.db.transaction(scope) as tx:
+        await hub.log.lock(tx, scope)  # as another process does
+        waiting = asyncio.create_task(asking)
+        await until_somebody_waits(hub)
+        if is_put_out:
+            left = {"email": world.supervisor.email, "role": "USER", "tenantIds": []}
+            assert (await world.admin.put(f"/api/users/{world.supervisor.person.id}", json=left)).status_code == 200
+        clock.turn(seconds=2)
+    answer = await waiting
+    if way == "approve":
+        assert answer.status_code == (401 if is_put_out else 200), answer.text
+    else:
+        assert [one["code"] for one in answer.json()["errors"]] == (["TENANT_ACCESS_DENIED"] if is_put_out else [])
+    assert len(await pull_all(world.admin, world.program)) == (0 if is_put_out else 1)
+
+
+async def until_somebody_waits(hub: Hub) -> None:
+    """For what another unit of work has locked."""
+    blocked = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    async with asyncio.timeout(60), hub.db.reading() as view:
+        while not await view.fetch(blocked):
+            pass
+
+
+async def test_who_waited_for_others_of_this_process_is_asked_for_once_more(
+    hub: Hub, world: World, clock: TurnableClock
+) -> None:
+    scope, asked = system_scope(TenantId(world.program)), list[Millis]()
+
+    async def require_still() -> None:
+        asked.append(hub.clock.now())
+        raise Unauthenticated()
+
+    async def decide() -> None:
+        async with log_turn(hub, scope, require_still) as tx:
+            await hub.log.lock(tx, scope)
+
+    await decide()
+    assert asked == [], "who need not wait is believed"
+    for seconds in (2, -5):  # nobody knows how long it took where the clock was set back
+        async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+            await hub.log.lock(tx, scope)
+            waiting = asyncio.create_task(decide())
+            await asyncio.sleep(0)
+            clock.turn(seconds=seconds)
+        with pytest.raises(Unauthenticated):
+            await waiting
+    assert len(asked) == 2
 
 
 async def test_many_are_an_array(world: World) -> None:

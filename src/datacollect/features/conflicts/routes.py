@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from datacollect.features.conflicts import service
 from datacollect.features.conflicts.errors import InvalidConflictQuery, InvalidResolution
@@ -11,6 +11,7 @@ from datacollect.features.conflicts.model import ConflictPlace, ConflictRecord, 
 from datacollect.features.conflicts.schemas import ConflictDecision, ConflictList, ConflictReply, ConflictResolved
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
+from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -92,6 +93,7 @@ async def get_conflict(guid: Guid, hub: CurrentHub, reader: Reader) -> dict[str,
     ),
 )
 async def resolve_conflict(
+    request: Request,
     guid: Guid,
     hub: CurrentHub,
     judge: Judge,
@@ -101,7 +103,7 @@ async def resolve_conflict(
     The outcome is appended as an event, so that every device reaches it with its next pull. Needs a supervisor.
     """
     scope, wanted = judge.scope, judge.body
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         conflict = await service.resolve(
             tx,
             hub.log,

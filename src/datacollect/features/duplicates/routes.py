@@ -28,6 +28,7 @@ from datacollect.features.duplicates.views import pair_document, reasons
 from datacollect.features.entities.entity import Kind, text_in
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
+from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InProgram
 from datacollect.kernel.clock import Millis
@@ -113,7 +114,7 @@ async def list_potential_duplicates(
         },
     ),
 )
-async def resolve_potential_duplicate(hub: CurrentHub, judge: Judge) -> dict[str, Any]:
+async def resolve_potential_duplicate(request: Request, hub: CurrentHub, judge: Judge) -> dict[str, Any]:
     """Keep both, delete one, or merge one into the other. The order of the two guids in the list does not matter.
 
     What is decided is appended as events of types that every client knows, so that every device reaches it with its
@@ -122,7 +123,7 @@ async def resolve_potential_duplicate(hub: CurrentHub, judge: Judge) -> dict[str
     """
     decision = _decision(judge.body)
     scope = judge.scope
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         decided = await service.decide(tx, hub.log, scope, judge.tenant, decision, now=hub.clock.now())
     return {"status": "success", "pair": pair_document(decided, {})}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel
 
 from datacollect.eventstore.event import Event
@@ -22,6 +22,7 @@ from datacollect.features.quarantine.model import Kind, Outcome, Quarantined, St
 from datacollect.features.sync.payload import read_push
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
+from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import Entered, InSync
 from datacollect.kernel.clock import Millis, format_timestamp
@@ -136,13 +137,14 @@ async def get_quarantined(id: QuarantinedId, hub: CurrentHub, judge: Judge) -> d
     responses=errors(400, texts=_TOO_LARGE),
 )
 async def replay_several_quarantined(
+    request: Request,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.BulkReplay)],
 ) -> dict[str, Any]:
     """Apply up to 500 events as they came, oldest first, in one transaction; each gets a verdict."""
     scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         verdicts = await service.replay(tx, hub.log, scope, tenant, ids, {}, now=hub.clock.now())
     return _bulk(verdicts, Outcome.REPLAYED)
 
@@ -175,6 +177,7 @@ async def discard_several_quarantined(
     ),
 )
 async def replay_quarantined(
+    request: Request,
     id: QuarantinedId,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.Replay, required=False)],
@@ -185,7 +188,7 @@ async def replay_quarantined(
     """
     scope, tenant, wanted = judge.scope, judge.tenant, judge.body
     edited = {} if wanted.event is None else {id: _read_event(wanted.event, tenant)}
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         [verdict] = await service.replay(tx, hub.log, scope, tenant, [id], edited, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)

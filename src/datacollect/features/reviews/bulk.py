@@ -7,19 +7,21 @@ from datacollect.features.reviews import deciding, looking, policies, service
 from datacollect.features.reviews.errors import NoReviewerAllowed, ReviewNotFound
 from datacollect.features.reviews.model import Decision
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import DataCollectError
+from datacollect.http.log_turn import log_turn
+from datacollect.kernel.errors import DataCollectError, Unauthenticated
 from datacollect.kernel.identity import Action, Actor, TenantScope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.tenancy import Tenant
 
+Again = Callable[[TenantId], Awaitable[TenantScope]]
+"""The caller in a program, as they are by now. Raises when they may not approve there any more."""
 
-async def approve_many(
-    hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool, again: Callable[[TenantId], Awaitable[TenantScope]]
-) -> dict[str, Any]:
+
+async def approve_many(hub: Hub, actor: Actor, ids: Sequence[str], *, force: bool, again: Again) -> dict[str, Any]:
     """One failure does not stop the others. Raises `NoReviewerAllowed` if all of them are of programs where the caller may
     not approve.
 
-    `again` gives the caller as they are in a program when it is each one's turn: whose right is withdrawn approves no more.
+    `again` is asked when it is each one's turn, and once more if that takes long: whose right is withdrawn approves no more.
     """
     async with hub.db.reading() as view:
         owners = await service.find_owners(view, [id for id in ids if "\0" not in id]) if ids else {}
@@ -32,7 +34,7 @@ async def approve_many(
         if tenant is None:
             continue
         try:
-            await _approve(hub, await again(tenant.id), tenant, id, Decision(force))
+            await _approve(hub, await again(tenant.id), tenant, id, Decision(force), again=again)
             approved += 1
         except ReviewNotFound:
             continue
@@ -41,9 +43,14 @@ async def approve_many(
     return {"approved": approved, "failed": len(failures), "errors": failures}
 
 
-async def _approve(hub: Hub, scope: TenantScope, tenant: Tenant, id: str, decision: Decision) -> None:
+async def _approve(hub: Hub, scope: TenantScope, tenant: Tenant, id: str, decision: Decision, *, again: Again) -> None:
+    async def require_still() -> None:
+        now = await again(tenant.id)
+        if (now.role, now.reach) != (scope.role, scope.reach):
+            raise Unauthenticated("Your account was changed while this waited. Nothing of it was done.")
+
     async with hub.db.reading(scope) as view:
         review = await looking.get(view, scope, id)
     mismatches = await policies.findings(hub.checks, hub.log, tenant, review)
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, require_still) as tx:
         await deciding.approve(tx, hub.log, scope, tenant, id, decision, mismatches=mismatches, now=hub.clock.now())

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from datacollect.features.reviews import deciding, looking, policies, schemas, service
 from datacollect.features.reviews.asking import (
@@ -20,6 +20,7 @@ from datacollect.features.reviews.errors import MissingReason
 from datacollect.features.reviews.model import Choice, Comment, Decision, staff_key
 from datacollect.features.reviews.views import comment_document
 from datacollect.http.current import CurrentHub
+from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.kernel.identity import Action, TenantScope
 
@@ -42,6 +43,7 @@ _CONFLICT = {
     responses=errors(400, texts=NOT_FOUND | _CONFLICT),
 )
 async def approve_review(
+    request: Request,
     id: ReviewId,
     hub: CurrentHub,
     scope: Reviewer,
@@ -57,7 +59,7 @@ async def approve_review(
     async with hub.db.reading(scope) as view:
         review = await looking.get(view, scope, id)
     mismatches = await policies.findings(hub.checks, hub.log, tenant, review)
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         review = await deciding.approve(
             tx,
             hub.log,
@@ -160,6 +162,7 @@ async def assign_review(
     responses=errors(400, texts=NOT_FOUND | {409: "The other system does not decide about it, or has."}),
 )
 async def take_review_back(
+    request: Request,
     id: ReviewId,
     hub: CurrentHub,
     scope: Operator,
@@ -167,7 +170,7 @@ async def take_review_back(
 ) -> dict[str, Any]:
     """People of the program decide then. What was asked for there stays asked for: withdraw it there, too."""
     await running_program(hub, scope, body.tenant_id)
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         review = await deciding.take_back(tx, hub.log, scope, id, now=hub.clock.now())
     return {"review": await told(hub, scope, review)}
 

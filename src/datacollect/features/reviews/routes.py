@@ -37,6 +37,7 @@ from datacollect.features.reviews.views import review_document
 from datacollect.features.sync.payload import read_push
 from datacollect.http.body import ProgramBody
 from datacollect.http.current import CurrentHub
+from datacollect.http.log_turn import log_turn, still
 from datacollect.http.openapi import errors
 from datacollect.http.policy import ByTenantId, Entered, SignedIn
 from datacollect.kernel.clock import Millis, parse_timestamp
@@ -141,7 +142,7 @@ async def list_reviews(
         },
     ),
 )
-async def submit_form(hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
+async def submit_form(request: Request, hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
     """Applied at once, or kept until somebody decides, as the program's policy for the event's type says.
 
     The same event again gives the review that it has. Creating and changing takes an enumerator, deleting and deciding
@@ -156,7 +157,7 @@ async def submit_form(hub: CurrentHub, submitter: Submitter) -> dict[str, Any]:
     scope = actor.in_tenant(submitter.scope.tenant_id, right_for(event.type))
     mismatches = await service.find_mismatches(hub.checks, hub.log, tenant, event)
     submission = Submission(event, actor.label, staff_key(actor), replaces=sent.replaces)
-    async with hub.log.turn(scope), hub.db.transaction(scope) as tx:
+    async with log_turn(hub, scope, still(request)) as tx:
         review = await service.submit(
             tx, hub.log, scope, tenant, submission, mismatches=mismatches, now=hub.clock.now()
         )
