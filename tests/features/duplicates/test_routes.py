@@ -277,7 +277,7 @@ def grant(guid: str, name: str, **more: str) -> dict[str, Any]:
     return make_event("grant-entitlement", entity=guid, data=granted, **more)
 
 
-async def test_a_balance_is_taken_where_there_is_none_and_neither_chosen_nor_overwritten(
+async def test_a_balance_is_taken_where_there_is_none_and_not_chosen_and_what_is_granted_later_is_added(
     admin: AsyncClient, hub: Hub
 ) -> None:
     program, older, newer = await registered_twice(admin, hub, customEventTypes=["grant-entitlement"])
@@ -293,7 +293,34 @@ async def test_a_balance_is_taken_where_there_is_none_and_neither_chosen_nor_ove
     await look(admin, hub, program)
     assert (await entity(admin, program, newer)).status_code == 404
     kept = (await entity(admin, program, older)).json()["data"]
-    assert kept == taken | {"school": "yes"}
+    counted = ("entitlements", "grantHistory")
+    assert kept == taken | {"school": "yes"} | {field: kept[field] for field in counted}
+    assert ([one["id"] for one in kept["entitlements"]], len(kept["grantHistory"])) == (["cash", "food"], 2)
+
+
+async def test_what_either_has_been_counted_for_counts_for_the_one_that_stays(admin: AsyncClient, hub: Hub) -> None:
+    types = ["record-attendance", "grant-entitlement", "redeem-entitlement"]
+    program, older, newer = await registered_twice(admin, hub, customEventTypes=types)
+    came = {"date": "2026-01-01", "status": "present"}
+    taken = {"entitlementId": "cash", "quantity": 3}
+    for event in (
+        make_event("enrol-in-program", entity=older, data={"programId": 1}),
+        make_event("enrol-in-program", entity=newer, data={"programId": 2}),
+        make_event("record-attendance", entity=older, data=came | {"sessionId": "s-1"}),
+        make_event("record-attendance", entity=newer, data=came | {"sessionId": "s-2"}),
+        grant(older, "cash"),
+        grant(newer, "cash"),
+        make_event("redeem-entitlement", entity=newer, data=taken),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    assert (await resolve(admin, program, newer, older, resolution="merge")).status_code == 200
+    data = (await entity(admin, program, older)).json()["data"]
+    assert [one["programId"] for one in data["pendingProgramEnrolments"]] == [1, 2]
+    assert [one["sessionId"] for one in data["attendance"]["sessions"]] == ["s-1", "s-2"]
+    assert (data["attendance"]["totalSessions"], len(data["grantHistory"])) == (2, 2)
+    assert data["entitlements"] == [{"id": "cash", "allocated": 3, "redeemed": 3}]
+    again = await push(admin, program, make_event("redeem-entitlement", entity=older, data=taken))
+    assert again.json()["failed"][0]["code"] == "INSUFFICIENT_BALANCE", "handed out once already"
 
 
 async def test_households_are_merged_with_their_members(admin: AsyncClient, hub: Hub) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.projection import Context
+from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.errors import EntitlementNotYetValid
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.states import States
@@ -358,6 +359,46 @@ def test_a_session_that_a_form_wrote_before_the_type_was_on_is_counted_as_nobody
 
 
 # -- order
+
+
+def united(data: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {**attendance.united(data, other), **enrolment.united(data, other), **entitlements.united(data, other)}
+
+
+@given(data=st.data())
+@settings(max_examples=100)
+def test_two_who_are_one_hold_what_one_would_have_been_counted_for(data: st.DataObject) -> None:
+    """Whoever of the two it was; what redeems or decides comes to the one that was granted it or asked for it."""
+    pairs: list[list[Step]] = [
+        [grant(2), redeem(3, day=5), redeem(1, day=6), void("e1", day=7)],
+        [grant(4, allocated=20, redeemed=2), redeem(5, day=8)],
+        [("grant-entitlement", {"entitlements": [{"id": "oil", "allocated": 1}]}, 3)],
+        [attend(3)],
+        [attend(2, status="absent")],
+        [("enrol-in-program", {"programId": 1}, 3)],
+        [("enrol-in-program", {"programId": 1}, 4), ("program-enrolment-applied", {"programId": 1, "crId": 9}, 6)],
+        [("enrol-in-program", {"programId": 2}, 2), ("program-enrolment-rejected", {"programId": 2, "crId": 8}, 5)],
+    ]
+    steps = [(f"e{number}", step) for number, step in enumerate(step for pair in pairs for step in pair)]
+    halves: list[list[tuple[str, Step]]] = [[], []]
+    for pair in pairs:
+        half = halves[data.draw(st.integers(0, 1))]
+        half += steps[sum(map(len, halves)) :][: len(pair)]
+    one, other = (dict(apply_all(half).entities["p"].data) for half in halves)
+    whole = dict(apply_all(sorted(steps, key=lambda each: each[1][2])).entities["p"].data)
+    del whole["name"]
+    together = one | united(one, other)
+    del together["name"]
+    assert {name: found for name, found in together.items() if found} == {
+        name: found for name, found in whole.items() if found
+    }
+    assert one | united(one, one) == one
+
+
+def test_two_may_have_been_handed_out_more_than_one_was_granted() -> None:
+    one, other = (dict(apply_all([(f"{who}1", grant()), (f"{who}2", redeem(8))]).entities["p"].data) for who in "ab")
+    [rice] = united(one, other)["entitlements"]
+    assert (rice["allocated"], rice["redeemed"]) == (10, 16)
 
 
 def test_a_delete_takes_along_what_events_have_counted() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.duplicates.errors import CannotMerge
 from datacollect.features.duplicates.model import Pair
-from datacollect.features.entities import entitlements
+from datacollect.features.entities import attendance, enrolment, entitlements
 from datacollect.features.entities.entity import FLOOR, Entity, Kind, Membership
 from datacollect.kernel.canonical import canonical_json
 from datacollect.kernel.clock import Millis
@@ -184,16 +184,15 @@ def wanted_fields(
 ) -> dict[str, Any]:
     """What the survivor is to hold: what was `chosen`, else what it lacks and the other one tells.
 
-    What events of their own count (`counted`) nobody chooses: it keeps its own, and takes what it lacks. A balance and its
-    histories are one.
+    What events of their own count (`counted`) nobody chooses: what has been counted for either is counted for both.
     """
     lacking = united_fields(survivor, merged)
-    if any(not _is_empty(survivor.data.get(field)) for field in entitlements.FIELDS.intersection(counted)):
-        lacking = {field: value for field, value in lacking.items() if field not in entitlements.FIELDS}
-    if chosen is None:
-        return lacking
-    taken = {field: value for field, value in lacking.items() if field in counted}
-    return {field: value for field, value in chosen.items() if field not in counted} | taken
+    told = lacking if chosen is None else chosen
+    both = dict(lacking)
+    for one in (attendance, enrolment, entitlements):
+        both |= one.united(survivor.data, merged.data)
+    taken = {field: value for field, value in both.items() if field in counted}
+    return {field: value for field, value in told.items() if field not in counted} | taken
 
 
 def united_fields(survivor: Entity, merged: Entity) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import items_in
+from datacollect.features.entities.entity import items_in, once_each
 from datacollect.features.entities.errors import InvalidAttendance
 
 ATTENDANCE = "attendance"
@@ -25,11 +25,23 @@ Fields = Mapping[str, Any]
 
 def record(data: Fields, event: Event) -> Fields:
     """Note one person's attendance of one session, and count anew."""
-    session = _session(event)
+    return _counted([*_sessions(data), _session(event)])
+
+
+def united(data: Fields, other: Fields) -> Fields:
+    """The field of one person who was registered twice; nothing where `other` has none."""
+    sessions = _sessions(other)
+    return _counted(once_each([*_sessions(data), *sessions], "formGuid")) if sessions else {}
+
+
+def _sessions(data: Fields) -> list[Fields]:
     held = data.get(ATTENDANCE)
-    sessions = [*(items_in(held, "sessions") if isinstance(held, dict) else ()), session]
-    sessions.sort(key=lambda one: (str(one.get("date")), str(one.get("formGuid"))))
-    return {ATTENDANCE: _summary(sessions)}
+    return items_in(held, "sessions") if isinstance(held, dict) else []
+
+
+def _counted(sessions: Iterable[Fields]) -> Fields:
+    in_order = sorted(sessions, key=lambda one: (str(one.get("date")), str(one.get("formGuid"))))
+    return {ATTENDANCE: _summary(in_order)}
 
 
 def _session(event: Event) -> Fields:

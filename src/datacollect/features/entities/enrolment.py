@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import items_in
+from datacollect.features.entities.entity import items_in, once_each
 from datacollect.features.entities.errors import InvalidProgramId
 from datacollect.kernel.clock import Millis, format_timestamp, parse_timestamp
 
@@ -71,6 +71,31 @@ def reject_enrolment(data: Fields, event: Event) -> Fields:
         }
         rejected = [*rejected, entry]
     return {PENDING: _without(program, items_in(data, PENDING)), REJECTED: rejected}
+
+
+def united(data: Fields, other: Fields) -> Fields:
+    """The fields of one person who was registered twice; nothing where `other` has none. What was decided after it was
+    asked for is not pending, whichever of the two it was decided for."""
+    if not any(items_in(other, name) for name in FIELDS):
+        return {}
+    both = {name: [*items_in(data, name), *items_in(other, name)] for name in FIELDS}
+    decided = {
+        ENROLLED: once_each(both[ENROLLED], "programId"),
+        REJECTED: once_each(both[REJECTED], "programId", "crId"),
+    }
+    asked = once_each(sorted(both[PENDING], key=lambda item: str(item.get("enrolledAt"))), "programId")
+    pending = [item for item in asked if not _is_settled(item, decided)]
+    return {name: found for name, found in {PENDING: pending, **decided}.items() if found or name in data}
+
+
+def _is_settled(pending: Fields, decided: Fields) -> bool:
+    program, asked = pending.get("programId"), pending.get("enrolledAt")
+    if not isinstance(program, int | float) or not isinstance(asked, str):
+        return False
+    try:
+        return _is_decided_after(parse_timestamp(asked), program, decided)
+    except ValueError:
+        return False
 
 
 def _program_id(event: Event) -> int | float:

@@ -13,7 +13,7 @@ from functools import reduce
 from typing import Any, TypeGuard
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import items_in
+from datacollect.features.entities.entity import items_in, once_each
 from datacollect.features.entities.errors import (
     AlreadyVoided,
     EntitlementExpired,
@@ -105,6 +105,38 @@ def void(data: Fields, event: Event, *, by_supervisor: bool) -> Fields:
     amounts = {key: original[key] for key in ("quantity", "amount") if original.get(key) is not None}
     redeemed = max(0, _total([_number(held, "redeemed"), -_amount(original)]))
     return _with(data, held, redeemed, _entry(event, "void", said | amounts))
+
+
+def united(data: Fields, other: Fields) -> Fields:
+    """The fields of one person who was registered twice; nothing where `other` has none.
+
+    An entitlement of both is what the latest grant says of it, and what either has redeemed of it is redeemed: that may be
+    more than was allocated.
+    """
+    if not any(items_in(other, name) for name in FIELDS):
+        return {}
+    histories = {name: [*items_in(data, name), *items_in(other, name)] for name in (GRANTS, REDEMPTIONS)}
+    grants, redemptions = (sorted(once_each(found, "formGuid"), key=_order) for found in histories.values())
+    own = [item for item in items_in(data, ENTITLEMENTS) if _is_id(item.get("id"))]
+    theirs = [item for item in items_in(other, ENTITLEMENTS) if _is_id(item.get("id"))]
+    current = {item["id"]: _redeemed_by_both(item, items_in(data, REDEMPTIONS), redemptions) for item in own}
+    for item in theirs:
+        if item["id"] not in current or _latest(other, item["id"]) > _latest(data, item["id"]):
+            current[item["id"]] = _redeemed_by_both(item, items_in(other, REDEMPTIONS), redemptions)
+    nameless = [item for item in items_in(data, ENTITLEMENTS) if not _is_id(item.get("id"))]
+    fields = {ENTITLEMENTS: nameless + _in_order_of_grants(current, grants), GRANTS: grants, REDEMPTIONS: redemptions}
+    return {name: found for name, found in fields.items() if found or name in data}
+
+
+def _redeemed_by_both(item: Fields, own: Sequence[Fields], both: Sequence[Fields]) -> Fields:
+    """An entitlement with what all `both` redeem of it, where it has counted its `own` redemptions."""
+    more = _total([_net(both, item["id"]), -_net(own, item["id"])])
+    return {**item, "redeemed": _total([_number(item, "redeemed"), more])} if more else item
+
+
+def _latest(data: Fields, key: Any) -> tuple[str, str]:
+    """The place of the latest grant that names an entitlement."""
+    return max((_order(grant) for grant in items_in(data, GRANTS) if key in _ids(grant)), default=("", ""))
 
 
 # -- what an event says

@@ -6,7 +6,7 @@ on the order in which they arrive.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -163,6 +163,15 @@ def items_in(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """The objects in a list; everything else counts as absent."""
     value = data.get(key)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def once_each(items: Iterable[Mapping[str, Any]], *keys: str) -> list[Mapping[str, Any]]:
+    """The first of those that agree in these keys, and all that have none of them."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for index, item in enumerate(items):
+        named = [item.get(key) for key in keys]
+        found.setdefault(repr(named) if any(value is not None for value in named) else str(index), item)
+    return list(found.values())
 
 
 def default_name(kind: Kind, data: Mapping[str, Any]) -> str:
