@@ -5,9 +5,10 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
+import msgspec
 import pytest
 
-from datacollect.adapters.errors import AdapterError
+from datacollect.adapters.errors import AdapterError, Failure
 from datacollect.adapters.mock import MockAdapter, pulling
 from datacollect.adapters.port import Incoming, RecordType
 from datacollect.testing.mock_registry import MockRegistry
@@ -243,6 +244,66 @@ async def test_a_resource_without_a_key_is_skipped_and_one_that_cannot_be_read_i
     assert page.skipped == 3
     assert [one.external_id for one in page.records] == ["u-1"]
     assert [(one.code, one.external_id) for one in page.failures] == [("PULL_PERSON_FAILED", "u-2")]
+
+
+MEGABYTE = "A" * 1_000_000
+
+
+async def test_a_page_that_is_too_large_is_read_in_parts(
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem
+) -> None:
+    made = {registry.add_person(given_name=str(number), attributes={"photo": MEGABYTE})["uuid"] for number in range(12)}
+    made |= {registry.add_person(given_name=str(number))["uuid"] for number in range(250)}
+    group = registry.add_group("Cruz")
+    records, mark = await pulled(mock_adapter())
+    assert guids(records) == made | {group["uuid"]}
+    assert system.requests["GET /v1/persons"] < 30
+    assert (await pulled(mock_adapter(), mark))[1] == mark
+
+
+async def test_a_record_that_is_too_large_by_itself_is_named_and_keeps_no_other_back(
+    mock_adapter: Make, registry: MockRegistry
+) -> None:
+    made = []
+    for number in range(30):
+        photo = 6 * MEGABYTE if number in (0, 7, 8, 29) else 2 * MEGABYTE if number in (15, 16, 17) else ""
+        made.append(registry.add_person(given_name=str(number), attributes={"photo": photo})["uuid"])
+    adapter, mark, records, failures = mock_adapter(), None, list[Incoming](), list[Failure]()
+    for _ in range(100):
+        page = await adapter.pull(mark)
+        mark, records, failures = page.mark, [*records, *page.records], [*failures, *page.failures]
+        if page.is_last:
+            break
+    assert page.is_last
+    assert guids(records) == {uuid for number, uuid in enumerate(made) if number not in (0, 7, 8, 29)}
+    assert len({failure.external_id for failure in failures}) == len(failures) == 4
+    assert {failure.message for failure in failures} == {"A person of the registry is too large to be read."}
+
+
+async def test_a_registry_whose_answers_are_all_too_large_is_told(mock_adapter: Make, system: RemoteSystem) -> None:
+    system.faults.add(
+        Instead(200, {"items": [{"uuid": "u", "photo": 6 * MEGABYTE}], "next_offset": 1}),
+        times=None,
+        matches=lambda request: request.path == "/v1/persons",
+    )
+    with pytest.raises(AdapterError):
+        await pulled(mock_adapter())
+    assert system.requests["GET /v1/persons"] < 20
+
+
+@pytest.mark.parametrize("value", ['"Ana \\ud83d"', "1e999"])
+async def test_a_value_that_nobody_reads_keeps_no_other_record_back(
+    mock_adapter: Make, registry: MockRegistry, system: RemoteSystem, value: str
+) -> None:
+    def odd(request: Request) -> Answer:
+        answer = original(request)
+        return replace(answer, document=msgspec.json.encode(answer.document).replace(b'"?"', value.encode()))
+
+    made = [registry.add_person(given_name=name)["uuid"] for name in ("Ana", "?", "Ben")]
+    original, system._handle = registry.handle, odd
+    page = await mock_adapter().pull(None)
+    assert [one.external_id for one in page.records] == [made[0], made[2]]
+    assert [(one.code, one.external_id) for one in page.failures] == [("PULL_PERSON_FAILED", made[1])]
 
 
 async def test_a_registry_that_fails_says_which_list(mock_adapter: Make, system: RemoteSystem) -> None:

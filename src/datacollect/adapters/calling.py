@@ -90,6 +90,8 @@ class CallFailed(Exception):
         self.is_passing = False
         """Of an address that is refused: whether that is for now only, since nobody could be asked for the name. Of an
         answer: whether it says nothing about the record, and is taken to be for now only."""
+        self.is_too_large = False
+        """Of an answer that is not read: whether that is for its length alone."""
         self.fields = tuple(fields)
         """Names of members that were not accepted, if the other system said so."""
         super().__init__(self.message)
@@ -312,8 +314,10 @@ async def send(
         raise failed from refused  # whoever answers a route may say which rule it breaks
     except UpstreamTooSlow:
         raise CallFailed(CallKind.TOO_SLOW, what) from None
-    except (UpstreamTooLarge, UpstreamRedirected):
-        raise CallFailed(CallKind.UNREADABLE, what) from None
+    except (UpstreamTooLarge, UpstreamRedirected) as unread:
+        failed = CallFailed(CallKind.UNREADABLE, what)
+        failed.is_too_large = isinstance(unread, UpstreamTooLarge)
+        raise failed from None
     except UpstreamUnavailable:  # an unreadable answer, too: one that breaks off is no HTTP
         raise CallFailed(CallKind.UNREACHABLE, what) from None
 

@@ -4,6 +4,9 @@ The registry pages by offset. What is changed while we read moves to the end of 
 by one place: the next page would begin one record too late, and that record would never be seen. So each page is asked
 for with the last record of the one before it. If that is not in it, reading goes back, further each time.
 
+A page that is too large to be read is asked for again with half as many records, in the end with one. One that is too large
+by itself is named as a failure and passed over; what comes behind it is read without looking whether the list has moved.
+
 The mark is the time of the newest record seen, less a second: a change that was stored late can carry an earlier time than
 one that we have seen. Who runs the adapter skips what it knows.
 """
@@ -16,6 +19,7 @@ import msgspec
 
 from datacollect.adapters.calling import CallFailed, CallKind, JsonApi, Reply
 from datacollect.adapters.errors import Failure
+from datacollect.adapters.leniently import is_sound, read_leniently
 from datacollect.adapters.mock.mapping import NAMES, Kind, incoming
 from datacollect.adapters.mock.options import MockOptions
 from datacollect.adapters.port import Incoming, Page
@@ -25,6 +29,8 @@ from datacollect.kernel.clock import Millis, format_timestamp
 LIMIT = 100
 _OVERLAP_MS = 1000
 _MOST_PAGES = 10_000
+_MOST_PASSED = 10
+"""Records on one way through that are too large by themselves: beyond that it is the registry that heeds no limit."""
 _CODES = {"persons": "PULL_PERSONS_FAILED", "groups": "PULL_GROUPS_FAILED"}
 _CODES_OF_ONE = {"persons": "PULL_PERSON_FAILED", "groups": "PULL_GROUP_FAILED"}
 
@@ -41,7 +47,11 @@ class _Mark:
     last: str | None = None
     """The uuid of the record read last: at the place before `offset`, when it was read."""
     back: int = 1
-    """How many places before `offset` the next page begins."""
+    """How many places before `offset` the next page begins; 0 if the record before it cannot be read with another one."""
+    limit: int = LIMIT
+    """How many records the next page is to have."""
+    passed: int = 0
+    """How many were too large by themselves."""
     newest: int | None = None
     """The latest time of change on this way through."""
     previous: int | None = None
@@ -75,6 +85,8 @@ class Puller:
         try:
             reply, items, has_more = await self._list(mark)
         except CallFailed as failed:
+            if failed.is_too_large and mark.passed < _MOST_PASSED:
+                return _smaller(mark)
             raise failed.error(_CODES[mark.kind]) from None
         if mark.begun is None:
             mark = replace(mark, begun=http_date(reply.headers.get("date")))
@@ -89,11 +101,11 @@ class Puller:
         what = f"read {mark.kind}"
         query = {
             "updated_since": None if mark.since is None else format_timestamp(Millis(mark.since)),
-            "limit": LIMIT,
+            "limit": mark.limit,
             "offset": mark.start,
             "include_deleted": "true",
         }
-        reply = await self._api.call("GET", f"/v1/{mark.kind}", what=what, query=query)
+        reply = await self._api.call("GET", f"/v1/{mark.kind}", what=what, query=query, read=read_leniently)
         document = reply.document
         if not (isinstance(document, dict) and isinstance(document.get("items"), list)):
             raise CallFailed(CallKind.UNREADABLE, what)
@@ -108,6 +120,8 @@ class Puller:
             if uuid is None:
                 continue
             try:
+                if not is_sound(item):
+                    raise ValueError  # half a character, say: it could not be stored
                 records.append(incoming(item, mark.kind, self._options, self._form_types))
             except (TypeError, ValueError, KeyError, AttributeError):
                 message = f"A {NAMES[mark.kind]} of the registry could not be read."
@@ -115,10 +129,11 @@ class Puller:
                 failures.append(Failure(code=code, message=message, retryable=False, external_id=uuid))
         mark = _read_times(mark, items)
         place = mark.start + len(items)
-        gets_further = len(items) >= LIMIT or mark.back > 1 or (unseen and place > mark.offset)
+        gets_further = len(items) >= mark.limit or mark.back > 1 or (unseen and place > mark.offset)
         # Some registries name a next page behind the last one as well.
         if has_more and items and gets_further and mark.pages + 1 < _MOST_PAGES:
             following = replace(mark, offset=place, last=_uuid(items[-1]), back=1, pages=mark.pages + 1)
+            following = replace(following, limit=min(LIMIT, 2 * mark.limit))
             is_last = False
         else:
             following, is_last = _through(mark), mark.kind == "groups"
@@ -126,9 +141,26 @@ class Puller:
         return Page(records=records, mark=following.as_text(), is_last=is_last, skipped=skipped, failures=failures)
 
 
+def _smaller(mark: _Mark) -> Page:
+    """What to ask for after a page that was too large."""
+    failures: list[Failure] = []
+    if mark.limit > 3:
+        following = replace(mark, limit=mark.limit // 2)
+    elif mark.back:
+        # Also without the record before it, which would be half of so small a page.
+        following = replace(mark, limit=1, back=0, offset=mark.offset if mark.back == 1 else mark.start)
+    else:
+        message = f"A {NAMES[mark.kind]} of the registry is too large to be read."
+        # Nobody knows what it is called.
+        name = f"{mark.kind} {mark.passed + 1} behind {mark.last or 'nobody'}"
+        failures = [Failure(code=_CODES_OF_ONE[mark.kind], message=message, retryable=False, external_id=name)]
+        following = replace(mark, offset=mark.offset + 1, passed=mark.passed + 1)
+    return Page(records=(), mark=following.as_text(), is_last=False, failures=failures)
+
+
 def _unseen(mark: _Mark, items: Sequence[Any]) -> Sequence[Any] | None:
     """What of a page is new, and perhaps some that is not; None if there may be something between it and the last one."""
-    if mark.start == 0:
+    if mark.start == 0 or mark.back == 0:
         return items
     for place, item in enumerate(items):
         if mark.last is not None and _uuid(item) == mark.last:
@@ -177,7 +209,7 @@ def _through(mark: _Mark) -> _Mark:
 
 def _uuid(item: Any) -> str | None:
     uuid = item.get("uuid") if isinstance(item, Mapping) else None
-    return uuid if isinstance(uuid, str) and uuid else None
+    return uuid if isinstance(uuid, str) and uuid and is_sound(uuid) else None
 
 
 def _read_mark(text: str | None) -> _Mark:
