@@ -11,7 +11,7 @@ from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
-from tests.factories import make_event, make_program, new_id, pull, pull_all, push
+from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
 from tests.features.conftest import Alone
 from tests.statements import hot
 
@@ -132,6 +132,22 @@ async def test_a_since_that_is_no_cursor_is_refused(admin: AsyncClient, program:
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_CURSOR"
     assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_an_event_is_known_though_a_key_in_it_has_become_reserved_since(admin: AsyncClient, atomic: bool) -> None:
+    """The answer was lost, and the programme has begun to count attendance meanwhile."""
+    program = await make_program(admin)
+    event = make_event(data={"name": "Ana", "attendance": "good"})
+    assert (await push(admin, program, event)).json()["applied"] == 1
+    counting = make_config(program, customEventTypes=["record-attendance"])
+    assert (await admin.put(f"/api/apps/{program}", json=counting)).status_code == 200
+    answer = await push(admin, program, event, atomic=atomic)
+    assert (answer.status_code, answer.json()["applied"], answer.json()["failed"]) == (200, 1, [])
+    assert "GUID_REUSED" not in {warning["code"] for warning in answer.json().get("warnings", [])}
+    other = event | {"data": {"name": "Bo", "attendance": "good"}}
+    told = (await push(admin, program, other, atomic=False)).json()
+    assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"]
 
 
 async def test_pushing_twice_stores_once_and_counts_twice(admin: AsyncClient, program: str) -> None:

@@ -37,6 +37,8 @@ class Push:
     atomic: bool
     ignored: Mapping[int, Sequence[Path]]
     """Where an event, by its index, held keys that are reserved; it is taken without them."""
+    as_sent: Mapping[int, Event]
+    """Those events with the keys, by their index."""
 
 
 def read_push(document: Any, *, reserved: frozenset[str] = frozenset()) -> Push:
@@ -85,6 +87,7 @@ class _Reading:
         self._issues: list[Issue] = []
         self._events: list[Event] = []
         self._ignored: dict[int, Sequence[Path]] = {}
+        self._as_sent: dict[int, Event] = {}
         self._taken = 0
         self._atomic = document.get("atomic", True)
         if not isinstance(self._atomic, bool):
@@ -107,14 +110,15 @@ class _Reading:
             if event is not None:
                 data, paths = without_reserved(event.type, event.data, self._reserved)
                 if paths:
-                    event, self._ignored[index] = replace(event, data=data), paths
+                    self._as_sent[index], self._ignored[index] = event, paths
+                    event = replace(event, data=data)
                 self._events.append(event)
         self._taken += len(some)
 
     def end(self) -> Push:
         if self._issues:
             raise InvalidPush(self._issues, errors=self._issues)
-        return Push(self._events, self._atomic, self._ignored)
+        return Push(self._events, self._atomic, self._ignored, self._as_sent)
 
 
 def _read_event(item: Any, index: int, issues: list[Issue]) -> Event | None:

@@ -10,7 +10,7 @@ from datacollect.db import Reading, Tx
 from datacollect.db.turns import in_turns
 from datacollect.eventstore.checks import EventChecks, Mismatch
 from datacollect.eventstore.event import Event
-from datacollect.eventstore.integrity import EventHash
+from datacollect.eventstore.integrity import EventHash, hash_event
 from datacollect.eventstore.log import BatchRejected, EventLog, Rejection, Share
 from datacollect.eventstore.pages import Pages
 from datacollect.eventstore.store import Page
@@ -157,11 +157,12 @@ async def push(
         )
     except BatchRejected as batch:
         raise PushRejected(batch.rejection, failed=refusals.ending_with(batch.rejection)) from batch
-    reused = [Rejection(index, events[index], GuidReused()) for index in appended.reused]
+    held_as_sent = await _held_as_sent(tx, log, scope, prepared, appended.reused)
+    reused = [Rejection(at, events[at], GuidReused()) for at in appended.reused if at not in held_as_sent]
     refused = [*reused, *(replace(one, reason=refusals.judged(one)) for one in appended.rejections)]
     flagged = [] if strict or not found else [(at, found[at]) for at in appended.indexes if at in found]
     await keep_findings(tx, scope, appended, [(events[at].guid, one) for at, one in flagged])
-    applied = len(appended.stored) + appended.known + len(prepared.left_out)
+    applied = len(appended.stored) + appended.known + len(held_as_sent) + len(prepared.left_out)
     warnings: list[Refused] = [(order[at], warning(mismatch)) for at, one in flagged for mismatch in one]
     warnings += _reserved_keys(prepared)
     warnings += [(index, EventDiscarded()) for index in prepared.left_out]
@@ -172,6 +173,18 @@ async def push(
         return PushResult(applied + len(reused), refusals.to_wire(), verdicts(warnings, pushed.events), refused, newest)
     failed = [(order[one.index], one.reason) for one in refused]
     return PushResult(applied, verdicts(failed, pushed.events), verdicts(warnings, pushed.events), refused, newest)
+
+
+async def _held_as_sent(
+    tx: Tx, log: EventLog, scope: TenantScope, prepared: Prepared, reused: Sequence[int]
+) -> Collection[int]:
+    """Those that the log holds with keys that have become reserved since: it is the same event that comes again."""
+    as_sent = {at: prepared.pushed.as_sent.get(prepared.order[at]) for at in reused}
+    sent = {at: event for at, event in as_sent.items() if event is not None}
+    if not sent:
+        return ()
+    held = await log.held(tx, scope, [event.guid for event in sent.values()])
+    return {at for at, event in sent.items() if hash_event(event).content == held[event.guid].content_hash}
 
 
 def kept_together(prepared: Prepared, kept: Kept) -> PushResult:
