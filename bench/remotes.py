@@ -134,7 +134,7 @@ def openspp_v2() -> Iterator[Remote]:
         section = {
             "type": "openspp-v2-adapter",
             "url": registry.url,
-            "adapterConfig": {"clientId": "dc", "clientSecret": "s3cret", "batchDelayMs": 0},
+            "adapterConfig": {"clientId": "dc", "clientSecret": "s3cret", "batchDelayMs": 0, "writeSeconds": 5},
             "fieldMappings": [_mapped("name", "name.given"), _mapped("familyName", "name.family")],
         }
         yield Remote(registry.system, section, held, make)

@@ -112,7 +112,7 @@ def faults_of_items(body: bytes, name: str) -> Iterator[InvalidJson | None]:
             at = _after_space(text, at)
             if text[at] not in ",]":
                 raise InvalidJson()
-    except (JSONDecodeError, IndexError):
+    except (JSONDecodeError, IndexError, RecursionError):
         raise InvalidJson() from None
 
 

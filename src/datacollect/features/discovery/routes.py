@@ -25,7 +25,7 @@ from datacollect.features.discovery.schemas import (
     SppConnection,
     StudioFields,
 )
-from datacollect.features.discovery.service import OdooAsked, ProgramsAsked, SppClient
+from datacollect.features.discovery.service import OdooAsked, ProgramsAsked, SppClient, reason_of
 from datacollect.features.discovery.uploading import SampleBody, SampleFile
 from datacollect.http.body import JsonBody, read_body
 from datacollect.http.current import CurrentHub
@@ -140,7 +140,7 @@ async def try_registry_connection(
             actor.event_user_id, _client(body.base_url, body.client_id, body.client_secret)
         )
     except CallFailed as failed:
-        told = {"error": failed.message, "message": failed.message, "code": f"REGISTRY_{failed.kind.name}"}
+        told = {"error": failed.message, "message": failed.message, "code": f"REGISTRY_{reason_of(failed)}"}
         return {"success": False, **told, "requestId": request_id(request.scope)}
     return {"success": True, "scopes": list(scopes)}
 

@@ -197,7 +197,12 @@ def _failure(failed: CallFailed) -> Failure:
     if failed.kind is CallKind.THROTTLED:
         seconds = math.ceil(failed.retry_after_seconds or 60)
         raise RegistryThrottled(headers={"Retry-After": str(max(1, seconds))})
-    return failed.failure(failed.kind.name)
+    return failed.failure(reason_of(failed))
+
+
+def reason_of(failed: CallFailed) -> str:
+    """What went wrong, as codes name it. Who signs in at an address where nothing is has a wrong address."""
+    return (CallKind.NOT_FOUND if failed.status in (404, 410) else failed.kind).name
 
 
 def _require_callable(failed: CallFailed) -> None:
