@@ -100,8 +100,9 @@ class Checkpoints:
 
     async def cut(self) -> None:
         """As `begin_anew`, and leave nothing of what the log held in its file, if nobody is reading it."""
-        async with self.alone():
-            await self._checkpoint("TRUNCATE")
+        if not self._is_closed:
+            async with self.alone():
+                await self._checkpoint("TRUNCATE")
 
     def put_off(self) -> None:
         """Until as much has been changed once more."""

@@ -1,5 +1,6 @@
 """Units of work that decide, and append to a program's log: who has waited for their turn is asked for once more."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ from fastapi import Request
 from datacollect.db import Tx
 from datacollect.http.hub import Hub
 from datacollect.http.receiving import MOMENT_SECONDS, REQUIRE_STILL
+from datacollect.kernel.errors import StillLocked
 from datacollect.kernel.identity import TenantScope
 
 RequireStill = Callable[[], Awaitable[object]]
@@ -36,7 +38,7 @@ async def log_turn(hub: Hub, scope: TenantScope, require_still: RequireStill) ->
         now = hub.clock.now()
         # A clock that was set back tells nothing of how long it took.
         if not 0 <= now - asked_at <= _MOMENT_MILLIS:
-            await require_still()
+            await _asked_in_time(require_still)
             asked_at = now
 
     async with hub.log.turn(scope):
@@ -44,6 +46,16 @@ async def log_turn(hub: Hub, scope: TenantScope, require_still: RequireStill) ->
         async with hub.db.transaction(scope) as tx:
             yield tx
             await ask_if_waited()
+
+
+async def _asked_in_time(require_still: RequireStill) -> None:
+    """Raises `StillLocked` where that takes long: everybody who appends to the log waits meanwhile, and whoever is to be
+    asked may be waiting for a connection that they have."""
+    try:
+        async with asyncio.timeout(MOMENT_SECONDS):
+            await require_still()
+    except TimeoutError:
+        raise StillLocked() from None
 
 
 async def _nothing() -> None:

@@ -249,7 +249,50 @@ async def test_what_counts_and_lost_is_counted_once_there_is_somebody_to_count_i
     held = await data_of(admin, program)
     assert held[counted] and held == {**held, **person}
     last = (await pull_all(admin, program))[-1]
-    assert (last["type"], last["data"], last["timestamp"], last["userId"]) == (type, data, EARLY, "agent-9")
+    told = data | {"countedAs": late["guid"]}
+    assert (last["type"], last["data"], last["timestamp"], last["userId"]) == (type, told, EARLY, "agent-9")
+
+
+async def test_what_a_decision_counts_is_known_by_the_guid_that_its_device_knows(admin: AsyncClient) -> None:
+    program = await make_program(admin, customEventTypes=["grant-entitlement", "redeem-entitlement", "void-redemption"])
+    granted = {"entitlements": [{"id": "food", "allocated": 3}]}
+    later = "2025-01-01T10:00:00.000Z"
+    redeemed = make_event(
+        "redeem-entitlement", entity="e", data={"entitlementId": "food", "quantity": 2}, timestamp=EARLY
+    )
+    for event in (
+        make_event(entity="e", data={"name": "Ana"}, timestamp=EARLY),
+        make_event("delete-entity", entity="e", data={"why": "gone"}, timestamp=LATE),
+        redeemed,
+        make_event(entity="e", data={"name": "Ana"}, timestamp=later),
+        make_event("grant-entitlement", entity="e", data=granted, timestamp=later),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert (await data_of(admin, program))["entitlements"] == [{"id": "food", "allocated": 3, "redeemed": 2}]
+    taken_back = {
+        "entitlementId": "food", "originalRedemptionGuid": redeemed["guid"], "supervisorVerified": True, "reason": "x",
+    }  # fmt: skip
+    answer = await push(admin, program, make_event("void-redemption", entity="e", data=taken_back, timestamp=later))
+    assert answer.status_code == 200, answer.text
+    assert (await data_of(admin, program))["entitlements"] == [{"id": "food", "allocated": 3, "redeemed": 0}]
+
+
+async def test_a_request_that_a_rejection_overtook_is_made_when_somebody_decides_so(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    rejected = {"programId": 7, "crId": "CR1", "rejectedAt": LATE}
+    for event in (
+        make_event(entity="e", data={"name": "Ana"}, timestamp=EARLY),
+        make_event("program-enrolment-rejected", entity="e", data=rejected, timestamp=LATE),
+        make_event("enrol-in-program", entity="e", data={"programId": 7}, timestamp=EARLY),
+    ):
+        assert (await push(admin, program, event)).status_code == 200
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert conflict["fields"] == ["pendingProgramEnrolments"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    assert [one["programId"] for one in (await data_of(admin, program))["pendingProgramEnrolments"]] == [7]
+    assert (await conflicts_of(admin, program))["unresolvedCount"] == 0
 
 
 async def test_leaving_out_what_counts_writes_nothing(admin: AsyncClient) -> None:

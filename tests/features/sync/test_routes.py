@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 
 from datacollect.db import EVERY_TENANT
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import make_config, make_event, make_program, new_id, pull, pull_all, push
@@ -121,6 +122,29 @@ async def test_who_was_registered_by_a_clock_that_was_ahead_is_there_for_what_wa
     assert (answer.status_code, answer.json()["applied"]) == (200, 2)
     members = await admin.get(f"/api/entities/{group}/members", params={"configId": program})
     assert [one["guid"] for one in members.json()] == [member]
+
+
+async def test_a_clock_that_is_a_little_ahead_puts_nobody_in_front_of_those_they_name(
+    admin: AsyncClient, hub: Hub, program: str
+) -> None:
+    inner, outer, member = new_id("h"), new_id("g"), new_id("m")
+    before, ahead = (format_timestamp(Millis(hub.clock.now() + seconds * 1000)) for seconds in (-240, 30))
+    told = [
+        make_event(
+            "create-group",
+            entity=inner,
+            data={"name": "H", "members": [{"guid": member, "name": "M"}]},
+            timestamp=before,
+        ),
+        make_event(
+            "create-group", entity=outer, data={"name": "G", "members": [{"guid": inner, "name": "H"}]}, timestamp=ahead
+        ),
+    ]
+    answer = await push(admin, program, *told)
+    assert (answer.status_code, answer.json()["applied"]) == (200, 2)
+    kept = await admin.get(f"/api/entities/{inner}", params={"configId": program})
+    assert kept.json()["type"] == "group"
+    assert [event["guid"] for event in await pull_all(admin, program)] == [event["guid"] for event in told]
 
 
 @pytest.mark.parametrize(

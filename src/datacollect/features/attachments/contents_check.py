@@ -55,7 +55,7 @@ def _either(*checks: Check) -> Check:
 # -- what has its mark in many forms: tables of marks know some of them
 
 _SMALLEST_FTYP = 16
-_PHOTOS = frozenset({b"heic", b"heix", b"hevc", b"mif1", b"msf1"})
+_PHOTOS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _OTHER_PHOTOS = frozenset({b"avif", b"avis"})
 _FARTHEST_PDF = 1024
 """Readers look for the beginning of a PDF as far as this."""

@@ -8,7 +8,7 @@ from typing import Any
 from datacollect.eventstore.event import Event, without_server_managed
 from datacollect.features.conflicts.errors import ConflictEntityDeleted
 from datacollect.features.entities.entity import Kind, items_in, text_in
-from datacollect.features.entities.model import COUNTING_TYPES
+from datacollect.features.entities.model import COUNTED_AS, COUNTING_TYPES
 from datacollect.kernel.canonical import is_same_json
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.ids import new_guid
@@ -82,7 +82,8 @@ def outcome_event(
         if resolution is Resolution.REMOTE and current is None:
             raise ConflictEntityDeleted()
         if resolution is Resolution.REMOTE:
-            return replace(overruled, guid=new_guid())
+            counted_as = text_in(overruled.data, COUNTED_AS) or overruled.guid
+            return replace(overruled, guid=new_guid(), data={**overruled.data, COUNTED_AS: counted_as})
         if resolution is Resolution.LOCAL and current is not None:
             return None
     # Of whom only the end is known no kind is, where the event that lost is one that counts.

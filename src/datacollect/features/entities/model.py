@@ -189,8 +189,12 @@ def is_merge(event: Event, origin: Origin) -> bool:
 def delete_with_members(work: Work, guid: str) -> None:
     """Delete an entity and all below it, members first. What is also in another group stays: it is not only ours.
 
-    A write or membership later than the delete stays as well.
+    A write or membership later than the delete stays as well. What has been merged into another one is not deleted once
+    more: whoever comes late belongs where that is.
     """
+    held = work.find(guid)
+    if held is not None and not held.is_live and work.was_merged(guid):
+        return
     doomed = _doomed_by(work, guid)
     for entity in doomed:
         work.require_member(entity, ["entityGuid"])
@@ -224,6 +228,8 @@ def _members_going_with(work: Work, guid: str) -> list[str]:
 
 
 def _enrol(work: Work, event: Event) -> None:
+    if work.context.origin is Origin.DERIVED:  # somebody has decided that it counts: it is asked for now
+        event = replace(event, occurred_at=work.context.recorded_at)
     _compute(work, event, enrolment.enrol)
     held = work.find(event.entity_guid)
     if held is None or not held.is_live or work.outlived(held.guid):
@@ -272,9 +278,15 @@ def _compute(work: Work, event: Event, rule: Callable[[Mapping[str, Any], Event]
         lost = (LostWrite(held.guid, name, None, deleted, value, work.stamp) for name, value in event.data.items())
         work.changes.lost += lost
         return
-    fields = rule(held.data, _bounded(event, work.context))
+    fields = rule(held.data, _as_counted(_bounded(event, work.context), work.context))
     if fields:
         work.changes.put(set_fields(held, fields, stamp=work.stamp, context=work.context))
+
+
+def _as_counted(event: Event, context: Context) -> Event:
+    """Under the guid of the event that a decision counts: a device that made it speaks of it by that."""
+    counted = text_in(event.data, COUNTED_AS) if context.origin is Origin.DERIVED else None
+    return event if counted is None else replace(event, guid=counted)
 
 
 def _bounded(event: Event, context: Context) -> Event:
@@ -304,6 +316,8 @@ _APPLIERS: Mapping[str, Callable[[Work, Event], None]] = {
     "void-redemption": _void,
 }
 EVENT_TYPES = frozenset(_APPLIERS)
+COUNTED_AS = "countedAs"
+"""In an event of the hub's own that counts what a decision has taken: the guid of the event that had come to nothing."""
 COUNTING_TYPES = CUSTOM_EVENT_TYPES | {"enrol-in-program", "program-enrolment-applied", "program-enrolment-rejected"}
 """Those whose data are no fields: what follows from them is computed from what the entity holds."""
 _COMPUTED_BY = {

@@ -74,7 +74,7 @@ class EntityProjection:
     ) -> "EntityRun":
         needed = touched(events)
         states, index = await load_for_append(tx, scope, needed)
-        await load_merges(tx, scope, states, needed.receiving)
+        await load_merges(tx, scope, states, needed)
         if scope.reach.is_bounded or scoping is not None:
             # Also the parents of those who have an area: this batch may take it away.
             held = [parent for entity in states.entities.values() for parent in parents_in(entity.data)]

@@ -240,7 +240,7 @@ class Rebuilder:
         events = [(row, event) for row in stored if (event := self._event(row, failures)) is not None]
         needed = touched.touched([event for _, event in events])
         states = await rows.load(view, work.scope, needed, rows.REBUILT)
-        await relatives.load_merges(view, work.scope, states, needed.receiving)
+        await relatives.load_merges(view, work.scope, states, needed)
         run = EntityRun(work.scope, states, None, work.followers, rows.REBUILT)
         for row, event in events:
             try:

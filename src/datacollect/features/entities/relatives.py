@@ -10,6 +10,7 @@ from datacollect.features.entities.model import is_merge
 from datacollect.features.entities.reach import LONGEST_ANCESTRY
 from datacollect.features.entities.rows import SELECT_ENTITY, entity_from
 from datacollect.features.entities.states import States
+from datacollect.features.entities.touched import Touched
 from datacollect.kernel.identity import TenantScope
 
 _LIST_AFTER = {
@@ -58,9 +59,10 @@ async def load_parents(tx: Reading, scope: TenantScope, states: States, named: I
             states.put(entity)
 
 
-async def load_merges(view: Reading, scope: TenantScope, states: States, receiving: Iterable[str]) -> None:
-    """Add to `states` which of the groups that get members were last ended by a merge; no statement if none has ended."""
-    held = (states.entities.get(guid) for guid in receiving)
+async def load_merges(view: Reading, scope: TenantScope, states: States, needed: Touched) -> None:
+    """Add to `states` which of those that get members, or are deleted, were ended by a merge; no statement if none has
+    ended."""
+    held = (states.entities.get(guid) for guid in needed.receiving | needed.cascading)
     ends = {entity.deleted.position for entity in held if entity is not None and entity.deleted is not None}
     if ends:
         found = await events_at(view, scope, ends)

@@ -150,7 +150,7 @@ class Importer:
         current = [self._log.upcasters.upcast(read.event) for read in batch]
         needed = touched(current)
         states, index = await load_for_append(tx, scope, needed)
-        await load_merges(tx, scope, states, needed.receiving)
+        await load_merges(tx, scope, states, needed)
         indexing = Indexing(index, intake.searchable)
         run = EntityRun(scope, states, None, self._followers, index=indexing)
         for event, row in zip(current, stored, strict=True):

@@ -11,7 +11,6 @@ from datacollect.db import Reading, Tx, insert_into
 from datacollect.db.keys import rows_with
 from datacollect.db.portions import Portion
 from datacollect.eventstore.event import event_from_body
-from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.tables import events
 from datacollect.features.quarantine.model import GUID_REUSED, Kind, Quarantined, Status
 from datacollect.features.quarantine.tables import quarantine
@@ -174,7 +173,7 @@ def _of(scope: TenantScope) -> Select[Any]:
         _may_be_accepted,
         _columns.code != GUID_REUSED,
     )
-    of_log = (events.c.recorded_ms, events.c.actor, events.c.content_hash, events.c.entity_guid)
+    of_log = (events.c.recorded_ms, events.c.actor, events.c.entity_guid, events.c.type)
     return (
         select(quarantine, *(column.label(f"log_{column.name}") for column in of_log))
         .select_from(quarantine.outerjoin(events, taken))
@@ -230,8 +229,8 @@ def _quarantined(row: Any) -> Quarantined:
 
 
 def _is_of(row: Any) -> bool:
-    """Whether the log's event is the one that was refused: a guid may be used for several. What stopped a device may have been
-    corrected by it."""
-    if row.kind == Kind.BLOCKING.value and row.status == Status.OPEN.value and row.entity_guid == row.log_entity_guid:
-        return True
-    return bool(hash_event(event_from_body(row.body)).content == row.log_content_hash)
+    """Whether the log's event is the one that was refused, or what its device has made of it: a guid may be used for several."""
+    if row.entity_guid != row.log_entity_guid:
+        return False
+    stopped_a_device = row.kind == Kind.BLOCKING.value and row.status == Status.OPEN.value
+    return stopped_a_device or bool(event_from_body(row.body).type == row.log_type)

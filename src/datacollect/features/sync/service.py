@@ -109,17 +109,27 @@ class Prepared:
 
 async def prepare(log: EventLog, pushed: Push, *, now: Millis, discarded: Collection[int] = ()) -> Prepared:
     """To be asked before the log's turn, likewise. The `discarded` events, by index, are left out and count as
-    applied, with a warning.
-
-    Whoever was registered by a clock that was ahead, and is spoken of since it was set right, comes before that.
-    """
+    applied, with a warning."""
     kept = [index for index in range(len(pushed.events)) if index not in discarded]
     order = sorted(kept, key=lambda index: pushed.events[index].occurred_at)
     if order and pushed.events[order[-1]].occurred_at > now:
-        order.sort(key=lambda index: not _is_registered_ahead(pushed.events[index], now))
+        order = _registered_first(pushed.events, order, now)
     events = [pushed.events[index] for index in order]
     left_out = sorted(discarded)
     return Prepared(pushed, order, events, await log.hash_ahead(events), left_out)
+
+
+def _registered_first(events: Sequence[Event], order: Sequence[int], now: Millis) -> list[int]:
+    """The order in which whoever was registered by a clock that was ahead comes before what was said of them after it had
+    been set right. All else stays where its time puts it."""
+    ahead = {events[index].entity_guid: index for index in reversed(order) if _is_registered_ahead(events[index], now)}
+    found: dict[int, None] = {}
+    for index in order:
+        registered = ahead.get(events[index].entity_guid)
+        if registered is not None:
+            found.setdefault(registered)
+        found.setdefault(index)
+    return list(found)
 
 
 def _is_registered_ahead(event: Event, now: Millis) -> bool:
