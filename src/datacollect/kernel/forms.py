@@ -30,5 +30,12 @@ def arranged_by(component: Mapping[str, Any], kind: str) -> Iterator[Any]:
         yield component.get("components")
 
 
+def is_conditional(component: Mapping[str, Any]) -> bool:
+    """Whether a condition decides if it is shown; for Form.io its flag `hidden` says nothing then."""
+    condition = component.get("conditional")
+    is_simple = isinstance(condition, Mapping) and any(condition.get(key) for key in ("when", "conditions", "json"))
+    return is_simple or bool(component.get("customConditional"))
+
+
 def items_of(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()

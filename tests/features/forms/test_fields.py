@@ -63,9 +63,46 @@ def test_layout_hands_down_to_all_that_stands_in_it_that_it_is_hidden_or_disable
     assert hidden.below["address"] == Fields({"code": None}, {"code"}, {"code"})
 
 
-def test_layout_that_the_forms_logic_may_show_hides_nothing() -> None:
-    shown = laid_out("panel", field("reason"), field("score", hidden=True), hidden=True, logic=[{"name": "show"}])
-    assert fields_of(form(shown)).unseen == {"score"}
+NO_CONDITION = {"show": None, "when": None, "eq": ""}
+"""As the form builder writes it where there is none."""
+
+MAY_SHOW: list[dict[str, Any]] = [
+    {"logic": [{"name": "show"}]},
+    {"customConditional": "show = data.married === 'yes'"},
+    {"conditional": {"show": True, "when": "married", "eq": "yes"}},
+    {"conditional": {"show": True, "conjunction": "all", "conditions": [{"component": "married", "value": "yes"}]}},
+    {"conditional": {"json": {"===": [{"var": "data.married"}, "yes"]}}},
+]
+
+
+@pytest.mark.parametrize("rule", MAY_SHOW)
+def test_layout_that_a_condition_or_logic_may_show_hides_nothing(rule: dict[str, Any]) -> None:
+    never = field("score", hidden=True, conditional=NO_CONDITION)
+    shown = laid_out("panel", field("reason"), field("spouse", hidden=True, **rule), never, hidden=True, **rule)
+    found = fields_of(form(shown))
+    assert found.fixed == found.unseen == {"score"}
+    above = fields_of(form(laid_out("panel", shown, hidden=True)))
+    assert above.fixed == above.unseen == {"reason", "spouse", "score"}
+
+
+def test_what_is_disabled_may_be_enabled_by_logic_and_by_no_condition() -> None:
+    shown = [laid_out("panel", field("spouse"), disabled=True, **rule) for rule in MAY_SHOW]
+    assert [fields_of(form(panel)).fixed for panel in shown] == [{"spouse"}] * len(shown)
+    for action in (sets("disabled", False), {"type": "mergeComponentSchema"}, {"type": "customAction"}):
+        logic = [{"name": "other"}, {"name": "enable", "actions": [{"type": "value"}, action]}]
+        enabled = laid_out("panel", field("spouse"), disabled=True, logic=logic)
+        assert fields_of(form(enabled, field("reason", disabled=True, logic=logic))).fixed == set()
+
+
+@pytest.mark.parametrize("logic", [7, [7], [{"actions": 7}], [{"actions": [7]}]])
+def test_logic_that_does_something_else_enables_nothing(logic: Any) -> None:
+    actions = [{"type": "value", "value": "value = 5"}, sets("hidden", False), sets("disabled", True)]
+    calculated = field("sum", disabled=True, logic=[{"actions": actions}])
+    assert fields_of(form(calculated, field("note", disabled=True, logic=logic))).fixed == {"sum", "note"}
+
+
+def sets(name: str, state: bool) -> dict[str, Any]:
+    return {"type": "property", "property": {"value": name, "type": "boolean"}, "state": state}
 
 
 def test_a_component_of_the_type_hidden_is_hidden() -> None:
@@ -126,7 +163,9 @@ _JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["type", "key", "components", "columns", "rows", "hidden", "valueComponent"]),
+            st.sampled_from(
+                ["type", "key", "components", "columns", "rows", "hidden", "valueComponent", "conditional"]
+            ),
             inner,
             max_size=4,
         )

@@ -15,6 +15,7 @@ from datacollect.kernel.forms import (
     WITHOUT_VALUE,
     arranged_by,
     components_in,
+    is_conditional,
     items_of,
 )
 
@@ -58,11 +59,11 @@ class _Closed(NamedTuple):
     disabled: bool = False
 
     def by(self, component: Mapping[str, Any]) -> "_Closed":
-        """With what the component says itself. Logic may show what is hidden, but for what has nothing to show."""
-        hidden = component.get("hidden") is True and not component.get("logic")
-        return _Closed(
-            self.hidden or hidden or _kind(component) == "hidden", self.disabled or component.get("disabled") is True
-        )
+        """With what the component says itself. A condition or logic may show what is hidden, but for what has nothing to
+        show; logic may also enable what is disabled."""
+        hidden = component.get("hidden") is True and not component.get("logic") and not is_conditional(component)
+        disabled = component.get("disabled") is True and not any(map(_may_enable, _actions_of(component)))
+        return _Closed(self.hidden or hidden or _kind(component) == "hidden", self.disabled or disabled)
 
 
 def fields_of(definition: Any) -> Fields:
@@ -128,6 +129,21 @@ def _add(found: Fields, steps: Sequence[str], component: Mapping[str, Any], clos
 def _components_of(component: Mapping[str, Any]) -> Sequence[Any]:
     """Those that its value is made of; a datamap has one for all of its values."""
     return [*items_of(component.get("components")), component.get("valueComponent")]
+
+
+def _actions_of(component: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the component's logic does."""
+    for rule in items_of(component.get("logic")):
+        if isinstance(rule, Mapping):
+            yield from (action for action in items_of(rule.get("actions")) if isinstance(action, Mapping))
+
+
+def _may_enable(action: Mapping[str, Any]) -> bool:
+    """What only sets the value, as in a field that is calculated, leaves it disabled."""
+    changed = action.get("property")
+    if action.get("type") == "property":
+        return isinstance(changed, Mapping) and changed.get("value") == "disabled" and action.get("state") is not True
+    return action.get("type") != "value"
 
 
 def _is_secret(component: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from datacollect.kernel.forms import (
     WITHOUT_VALUE,
     arranged_by,
     components_in,
+    is_conditional,
     items_of,
 )
 
@@ -153,9 +154,7 @@ class _Translation:
 
 
 def _may_be_hidden(component: Mapping[str, Any]) -> bool:
-    condition = component.get("conditional")
-    simple = isinstance(condition, Mapping) and any(condition.get(key) for key in ("when", "conditions", "json"))
-    return simple or any(component.get(key) for key in ("customConditional", "logic", "hidden"))
+    return is_conditional(component) or any(component.get(key) for key in ("logic", "hidden"))
 
 
 def _rule(component: Mapping[str, Any], name: str) -> Any:
