@@ -110,6 +110,16 @@ def test_a_component_of_the_type_hidden_is_hidden() -> None:
     assert found.fixed == found.unseen == {"score", "sum"}
 
 
+def test_a_report_takes_along_what_the_form_itself_fills_in() -> None:
+    kinds = [field("kind", "hidden"), field("office", "hidden", hidden=True), field("note", hidden=True)]
+    whole = field("more", "form", components=[field("kind", "hidden")])
+    definition = form(*kinds, field("people", "datagrid", components=kinds), whole)
+    report = fields_of(definition, is_report=True)
+    assert report.fixed == report.unseen == {"office", "note"}
+    assert report.below["people"] == Fields(dict.fromkeys(("kind", "office", "note")), report.fixed, report.unseen)
+    assert (report.mixed, fields_of(definition).mixed) == (set(), {"more"})
+
+
 def test_rows_of_a_wizard_have_fields_of_their_own() -> None:
     wizard = field("children", "dynamicWizard", components=[field("age"), field("note", hidden=True)])
     assert fields_of(form(wizard)).below["children"] == Fields({"age": None, "note": None}, {"note"}, {"note"})

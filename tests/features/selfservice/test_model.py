@@ -351,6 +351,15 @@ def test_a_report_is_kept_as_the_form_asks_for_it_and_must_be_complete() -> None
     ]
 
 
+def test_a_report_says_of_which_kind_it_is() -> None:
+    kind = field("kind", "hidden", defaultValue="complaint")
+    about = field("about", "container", components=[field("who"), kind])
+    report = correction({"components": [field("what"), kind, about]}, standalone=True)
+    sent = {"what": "No water", "kind": "complaint", "about": {"who": "us", "kind": "complaint"}}
+    result = checked(forms(report), report, own(), sent)
+    assert (codes(result), result.data) == ([], sent)
+
+
 def test_a_report_without_a_form_keeps_what_is_sent() -> None:
     report = correction(None, standalone=True)
     what = {"x": 1, "externalId": "7"}

@@ -57,19 +57,22 @@ class _Closed(NamedTuple):
 
     hidden: bool = False
     disabled: bool = False
+    is_report: bool = False
+    """Whether components of the type `hidden` are open: a report takes along what the form itself puts into them."""
 
     def by(self, component: Mapping[str, Any]) -> "_Closed":
         """With what the component says itself. A condition or logic may show what is hidden, but for what has nothing to
         show; logic may also enable what is disabled."""
         hidden = component.get("hidden") is True and not component.get("logic") and not is_conditional(component)
         disabled = component.get("disabled") is True and not any(map(_may_enable, _actions_of(component)))
-        return _Closed(self.hidden or hidden or _kind(component) == "hidden", self.disabled or disabled)
+        hidden = hidden or (_kind(component) == "hidden" and not self.is_report)
+        return self._replace(hidden=self.hidden or hidden, disabled=self.disabled or disabled)
 
 
-def fields_of(definition: Any) -> Fields:
-    """Never raises, whatever the definition holds."""
+def fields_of(definition: Any, *, is_report: bool = False) -> Fields:
+    """Never raises, whatever the definition holds. `is_report` for a form that changes no record."""
     components = components_in(definition)
-    return _fields(components, 0)
+    return _fields(components, _Closed(is_report=is_report), 0)
 
 
 def unsaved_keys(definition: Any) -> frozenset[str]:
@@ -79,11 +82,11 @@ def unsaved_keys(definition: Any) -> frozenset[str]:
     return frozenset(key for key in keys if isinstance(key, str))
 
 
-def _fields(components: Any, depth: int) -> Fields:
+def _fields(components: Any, above: _Closed, depth: int) -> Fields:
     found = Fields()
     if depth > DEEPEST:
         return found
-    for component, closed in islice(_laid_out(components, _Closed(), 0), MOST_COMPONENTS):
+    for component, closed in islice(_laid_out(components, above, 0), MOST_COMPONENTS):
         key = component.get("key")
         if isinstance(key, str) and key and not _is_unsaved(component):
             _add(found, key.split("."), component, closed, depth)
@@ -113,7 +116,7 @@ def _add(found: Fields, steps: Sequence[str], component: Mapping[str, Any], clos
         if inner is not None:
             _add(inner, rest, component, closed, depth)
         return
-    parts = _fields(_components_of(component), depth + 1)
+    parts = _fields(_components_of(component), _Closed(is_report=closed.is_report), depth + 1)
     is_whole = _kind(component) not in _NESTED
     found.below[step] = None if is_whole else parts
     if closed.hidden or closed.disabled:

@@ -80,7 +80,7 @@ class OwnForm:
 
     @cached_property
     def fields(self) -> Fields:
-        return fields_of(self.definition)
+        return fields_of(self.definition, is_report=self.standalone)
 
     @cached_property
     def unsaved(self) -> frozenset[str]:
@@ -279,7 +279,7 @@ def checked(forms: OwnForms, form: OwnForm, own: Own, sent: Mapping[str, Any]) -
 
 
 def _report(form: OwnForm, sent: Mapping[str, Any]) -> Checked:
-    """Of a form that changes no record, everything is kept that it asks for."""
+    """Of a form that changes no record, everything is kept that it asks for, and what it fills in itself."""
     data = without_server_managed(dict(sent))
     if form.definition is None:
         return Checked({key: value for key, value in data.items() if key not in _IGNORED}, [])
