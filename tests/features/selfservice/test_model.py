@@ -292,6 +292,32 @@ def test_rows_that_a_program_does_not_show_can_be_written() -> None:
     assert (codes(result), result.data) == ([], {"children": [{"age": 4, "secret": "s"}]})
 
 
+@pytest.mark.parametrize("blank", [[{"name": "", "amount": None, "ill": False}], [{"name": ""}], [], "", None])
+def test_rows_that_a_program_does_not_show_come_back_blank_and_stay(blank: Any) -> None:
+    """As a form sends them that was given none; staff keep something in each."""
+    [office] = OFFICE_ROWS["components"]
+    children = office | {"components": [*office["components"], field("ill", "checkbox")]}
+    home = field("home", "container", components=[field("street"), children])
+    asks = correction({"components": [field("village"), children, home]})
+    taken = OwnForms(allowed=(asks,), by_name={}, fields=("village", "home.street"))
+    held = {"village": "Hue", "children": CHILDREN, "home": {"street": "Main", "children": CHILDREN}}
+    sent = {"village": "Da Lat", "children": blank, "home": {"street": "Side", "children": blank}}
+    result = checked(taken, asks, Own("p-1", "individual", None, held), sent)
+    kept_home = {"street": "Side", "children": CHILDREN}
+    assert (codes(result), result.data) == ([], {"village": "Da Lat", "home": kept_home})
+
+
+def test_a_report_keeps_what_nobody_has_filled_in() -> None:
+    """Whoever looks at it sees what was asked, and that what must be there was left empty is told."""
+    where = field("where", "container", components=[field("street", validate={"required": True})])
+    report = correction(
+        {"components": [where, field("people", "datagrid", components=[field("name")])]}, standalone=True
+    )
+    result = checked(forms(report), report, own(), {"where": {"street": ""}, "people": [{"name": ""}]})
+    assert result.data == {"where": {"street": ""}, "people": [{"name": ""}]}
+    assert codes(result) == [(IssueCode.FORM_MISMATCH, ["where", "street"])]
+
+
 def test_hidden_fields_are_dropped_and_secrets_are_taken() -> None:
     result = checked(forms(), correction(), own(), {"score": 99, "pin": "4711"})
     assert codes(result) == []

@@ -283,7 +283,7 @@ def _report(form: OwnForm, sent: Mapping[str, Any]) -> Checked:
     data = without_server_managed(dict(sent))
     if form.definition is None:
         return Checked({key: value for key, value in data.items() if key not in _IGNORED}, [])
-    sieve = _Sieve(frozenset(), form.unsaved)
+    sieve = _Sieve(frozenset(), form.unsaved, is_report=True)
     kept = sieve.object(data, form.fields, {}, {}, ())
     return Checked(kept, [*sieve.issues, *_faults(form, kept, complete=True)][:MOST_ISSUES])
 
@@ -301,10 +301,11 @@ def _issue(code: IssueCode, path: Path, message: str) -> Issue:
 
 
 def _is_blank(value: Any) -> bool:
-    """Whether it is what a form sends for what nobody has filled in, of an object or a list with nothing in it."""
+    """Whether it is what a form sends for what nobody has filled in or ticked, of an object or a list with nothing in
+    it."""
     if isinstance(value, Mapping):
         return all(map(_is_blank, value.values()))
-    return all(map(_is_blank, value)) if isinstance(value, list) else value in ("", None)
+    return all(map(_is_blank, value)) if isinstance(value, list) else value in ("", None) or value is False
 
 
 def _resizing(at: Path, value: Any, fields: Fields, held: Mapping[str, Any]) -> tuple[IssueCode, Path, str] | None:
@@ -328,9 +329,10 @@ def _same(one: Any, other: Any) -> bool:
 class _Sieve:
     """Goes through what is sent, object by object, and notes what nobody may set."""
 
-    def __init__(self, factors: Collection[str], unsaved: Collection[str]) -> None:
+    def __init__(self, factors: Collection[str], unsaved: Collection[str], *, is_report: bool = False) -> None:
         self._factors = factors
         self._unsaved = unsaved
+        self._is_report = is_report
         self.issues: list[Issue] = []
 
     def object(
@@ -348,15 +350,18 @@ class _Sieve:
             is_extra = not path and (key in _IGNORED or key in self._unsaved)
             if is_extra or key in fields.fixed:
                 continue
+            # A form sends what is not shown as empty.
+            is_left_out = key in fields.below and key not in shown and _is_blank(value)
             if problem := self._problem(at, fields) or _resizing(at, value, fields, held):
-                # A form sends what is not shown as empty; nothing is written either way.
-                is_left_out = key in fields.below and key not in shown and _is_blank(value)
                 if not is_left_out and not _is_back(key, value, shown):
                     self.issues.append(_issue(*problem))
             elif (inner := fields.below[key]) is None:
                 written[key] = value
-            else:
+            elif not is_left_out or self._is_report:
                 written[key] = self._inside(value, inner, held.get(key), shown.get(key), at)
+            elif path and key in held:
+                # A field of the record is written as a whole.
+                written[key] = held[key]
         return written
 
     def _problem(self, at: Path, fields: Fields) -> tuple[IssueCode, Path, str] | None:
