@@ -367,6 +367,31 @@ def test_a_report_need_not_hold_what_nobody_fills_in() -> None:
     assert (codes(result), result.data) == ([], {"what": "Birth"})
 
 
+@pytest.mark.parametrize("standalone", [True, False])
+@pytest.mark.parametrize("is_in_panel", [True, False])
+def test_a_row_need_not_hold_what_nobody_fills_in(standalone: bool, is_in_panel: bool) -> None:
+    number = field("no", "number", validate={"required": True})
+    panel = {"type": "panel", "components": [number], "disabled": True}
+    closed = panel if is_in_panel else number | {"disabled": True}
+    age = field("age", "number")
+    grid = field(
+        "children", "datagrid", components=[age, field("at", "container", components=[field("street"), closed])]
+    )
+    asks = correction({"components": [grid]}, standalone=standalone)
+    sent = {"children": [{"age": 3, "at": {"street": "Main", "no": 7}}]}
+    result = checked(forms(asks), asks, own(children=[]), sent)
+    assert codes(result) == []
+    assert result.data == {"children": [{"age": 3, "at": {"street": "Main"}}]}
+    wrong = checked(forms(asks), asks, own(children=[]), {"children": [*sent["children"], {"age": "three"}]})
+    assert codes(wrong) == [(IssueCode.FORM_MISMATCH, ["children", 1, "age"])]
+
+
+def test_what_staff_keep_in_a_row_may_be_what_the_form_would_not_take() -> None:
+    held = [{"name": "Al", "amount": "about 50", "note": "n1"}]
+    result = of_rows({"name": "Ali", "amount": "about 50"}, held=held)
+    assert (codes(result), result.data) == ([], {"children": [held[0] | {"name": "Ali"}]})
+
+
 def test_a_report_is_kept_as_the_form_asks_for_it_and_must_be_complete() -> None:
     report = correction({"components": [field("what", validate={"required": True}), field("phone")]}, standalone=True)
     complete = checked(forms(report), report, own(), {"what": "Birth", "phone": "+666", "submit": True})

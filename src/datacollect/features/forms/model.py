@@ -10,6 +10,7 @@ import structlog
 
 from datacollect.eventstore.checks import Mismatch
 from datacollect.eventstore.event import Event
+from datacollect.features.forms.fields import Fields
 from datacollect.features.forms.translation import FormSchema, translate
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ class ProgramForms:
         return self._forms.get(name)
 
 
-def compiled(name: str, definition: Any) -> "Form | None":
-    """The form, ready to check data; None for one that cannot be read."""
+def compiled(name: str, definition: Any, asked: Fields | None = None) -> "Form | None":
+    """The form, ready to check data; None for one that cannot be read. With `asked`, the form's fields, for those who
+    cannot fill in what is fixed: it is not checked."""
     try:
-        return Form(name, translate(definition))
+        return Form(name, translate(definition, asked))
     except Exception as error:
         # A form may hold anything; one that cannot be read must not keep anybody's data out.
         _log.warning("form.not_translated", error=type(error).__name__)

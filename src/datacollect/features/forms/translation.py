@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS
+from datacollect.features.forms.fields import Fields
 from datacollect.kernel.forms import (
     DEEPEST,
     LAYOUT,
@@ -68,10 +69,11 @@ class FormSchema:
     required: tuple[str, ...]
 
 
-def translate(definition: Any) -> FormSchema:
-    """Never raises, whatever the definition holds; nothing in it is fetched or followed."""
+def translate(definition: Any, asked: Fields | None = None) -> FormSchema:
+    """Never raises, whatever the definition holds; nothing in it is fetched or followed. With `asked`, the form's fields,
+    those that nobody fills in accept anything and are not required."""
     components = components_in(definition)
-    properties, required = _Translation().properties(components, optional=False, depth=0)
+    properties, required = _Translation().properties(components, asked or Fields(), optional=False, depth=0)
     for key in TECHNICAL_KEYS:
         properties.pop(key, None)
     schema = {"type": "object", "properties": properties}
@@ -83,7 +85,9 @@ class _Translation:
     left: int = MOST_COMPONENTS
     patterns_left: int = _MOST_PATTERNS
 
-    def properties(self, components: Any, *, optional: bool, depth: int) -> tuple[dict[str, Schema], list[str]]:
+    def properties(
+        self, components: Any, asked: Fields, *, optional: bool, depth: int
+    ) -> tuple[dict[str, Schema], list[str]]:
         """The schema of each value, by key, and the required ones; `optional` lets none be required."""
         properties: dict[str, Schema] = {}
         required: dict[str, None] = {}
@@ -92,7 +96,9 @@ class _Translation:
             if not isinstance(key, str) or not key or "." in key:
                 continue  # a dotted key names a place deeper down; clients differ in what they make of it
             must = not hideable and _rule(component, "required") is True
-            schema = self._value(component, must, hideable, depth) if key not in properties else True
+            schema: Schema = True
+            if key not in properties and key not in asked.fixed:
+                schema = self._value(component, asked.below.get(key) or Fields(), must, hideable, depth)
             properties[key] = schema
             if schema is True or not must:
                 required.pop(key, None)
@@ -118,12 +124,12 @@ class _Translation:
             elif not (isinstance(kind, str) and kind in WITHOUT_VALUE):
                 yield component, hideable
 
-    def _value(self, component: Mapping[str, Any], must: bool, hideable: bool, depth: int) -> Schema:
+    def _value(self, component: Mapping[str, Any], asked: Fields, must: bool, hideable: bool, depth: int) -> Schema:
         kind = component.get("type")
         if component.get("persistent") in (False, "client-only") or not isinstance(kind, str):
             return True
         if kind in ("container", "datagrid", "editgrid"):
-            real = self._nested(component, kind, hideable, depth)
+            real = self._nested(component, kind, asked, hideable, depth)
         elif kind in _VALUES:
             real = _VALUES[kind](self._with_few_patterns(component))
             if must:
@@ -143,8 +149,8 @@ class _Translation:
             return component
         return {**component, "validate": {name: rule for name, rule in rules.items() if name not in _PATTERN_RULES}}
 
-    def _nested(self, component: Mapping[str, Any], kind: str, hideable: bool, depth: int) -> Schema:
-        properties, required = self.properties(component.get("components"), optional=hideable, depth=depth + 1)
+    def _nested(self, component: Mapping[str, Any], kind: str, asked: Fields, hideable: bool, depth: int) -> Schema:
+        properties, required = self.properties(component.get("components"), asked, optional=hideable, depth=depth + 1)
         inner: dict[str, Any] = {"type": "object", "properties": properties, "description": "an object"}
         if required:
             inner["required"] = required

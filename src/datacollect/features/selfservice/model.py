@@ -88,7 +88,8 @@ class OwnForm:
 
     @cached_property
     def check(self) -> Form | None:
-        return None if self.definition is None else compiled(self.type, self.definition)
+        """Without what nobody fills in: if it is missing or wrong, a citizen can do nothing about it."""
+        return None if self.definition is None else compiled(self.type, self.definition, self.fields)
 
     def shown(self, language: str) -> dict[str, Any]:
         """Wire form, in a language."""
@@ -291,9 +292,7 @@ def _report(form: OwnForm, sent: Mapping[str, Any]) -> Checked:
 def _faults(form: OwnForm, data: dict[str, Any], *, complete: bool) -> Iterator[Issue]:
     if form.check is not None:
         for path, message in form.check.faults(data, complete=complete):
-            # What nobody fills in may be missing: a citizen could do nothing about it.
-            if path[0] not in form.fields.fixed:
-                yield _issue(IssueCode.FORM_MISMATCH, path, message)
+            yield _issue(IssueCode.FORM_MISMATCH, path, message)
 
 
 def _issue(code: IssueCode, path: Path, message: str) -> Issue:
