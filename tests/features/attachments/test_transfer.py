@@ -255,6 +255,32 @@ async def test_what_is_handed_over_meanwhile_is_taken_out_once(
     assert (taken.attachments, taken.there_before) == (3, 0)
 
 
+async def test_what_is_deleted_while_the_folder_is_written_does_not_come_back(
+    hub: Hub, admin: AsyncClient, program: str, folder: Path
+) -> None:
+    made = [await attach(admin, program, a_photo()) for _ in range(2)]
+    gone, stays = sorted(one["guid"] for one in made)
+
+    class Meanwhile(LocalStore):
+        opened = 0
+
+        async def open(self, key: ObjectKey, size_bytes: int, *, start: int = 0, end: int | None = None) -> Opened:
+            self.opened += 1
+            if self.opened == 2:
+                await delete(admin, program, gone)
+            return await super().open(key, size_bytes, start=start, end=end)
+
+    store = Meanwhile(hub.settings.attachments_folder)
+    scope = system_scope(TenantId(program))
+    await AttachmentExporter(hub.db, store, hub.contents, hub.clock).export(scope, folder)
+    other = await make_program(admin)
+    for expected in ((1, 0), (0, 1)):
+        taken = await take_in(hub, other, folder)
+        assert (taken.attachments, taken.there_before) == expected
+    told = (await admin.get("/api/attachments", params={"configId": other})).json()
+    assert [[one["guid"] for one in told[part]] for part in ("attachments", "deleted")] == [[stays], [gone]]
+
+
 async def test_a_folder_that_is_older_than_a_merge_can_be_taken_in_and_again(
     hub: Hub, admin: AsyncClient, program: str, folder: Path
 ) -> None:

@@ -268,10 +268,14 @@ class AttachmentImporter:
         """
         done = Transferred()
         read_manifest(folder)
+        # One that was deleted while the folder was written stands in it twice.
+        deleted = {line.guid.lower() for line in _lines(folder) if isinstance(line, Buried)}
         try:
             for line in _lines(folder):
                 if isinstance(line, Buried):
                     await self._keeper.take_in_deleted(scope, _attachment_buried(line))
+                    continue
+                if line.guid.lower() in deleted:
                     continue
                 await self._take_in(scope, folder, line, done)
                 if progress is not None:
