@@ -14,7 +14,7 @@ _log = structlog.get_logger(component="adapters")
 
 AT_ONCE = 4
 ENOUGH_FAILED = 5
-"""Records in a row that get no answer, or one that is not about the record: then the other system is taken for away."""
+"""Records in a row that get no answer, or the other system's own error: then it is taken for away."""
 
 _NO_ANSWER = frozenset({CallKind.UNREACHABLE, CallKind.UNAVAILABLE, CallKind.TOO_SLOW})
 
@@ -62,7 +62,7 @@ class _Batch:
             try:
                 self._done[place] = await self._push_one(record)
             except CallFailed as failed:
-                self._note(failed, record)
+                self._note(failed)
                 failure = failed.failure(self._code, record.guid)
                 # What an earlier try left open is still open when a question about it fails.
                 self._done[place] = Failed(failure=failure, is_uncertain=failed.may_have_arrived or record.is_uncertain)
@@ -76,12 +76,11 @@ class _Batch:
             else:
                 self._has_answered, self._in_a_row = True, 0
 
-    def _note(self, failed: CallFailed, record: Outgoing) -> None:
-        # Of a record that has a twin, that may be what is not there.
-        is_closed = failed.is_passing and not (failed.kind is CallKind.NOT_FOUND and record.link)
-        if failed.kind in _NO_ANSWER or is_closed:
+    def _note(self, failed: CallFailed) -> None:
+        if failed.kind in _NO_ANSWER:
             self._in_a_row += 1
         elif not failed.is_systemic:
+            # Also where it is no answer about the record: its front may refuse just these, and they come first in every run.
             self._has_answered, self._in_a_row = True, 0
         is_alone = failed.kind is CallKind.UNREACHABLE and self._in_a_row == len(self._records)
         if failed.is_systemic or self._in_a_row >= ENOUGH_FAILED or is_alone:

@@ -200,13 +200,32 @@ async def test_a_household_of_a_village_stays_in_it_where_the_registry_knows_no_
 
 
 @pytest.mark.parametrize("status", [404, 405])
-async def test_an_hour_in_which_a_gateway_refuses_everything_gives_nobody_up(
+async def test_an_hour_in_which_a_gateway_refuses_everybody_gives_nobody_up(
     exchange: Exchange, registry: MockRegistry, system: RemoteSystem, status: int
 ) -> None:
     for number in range(12):
         await exchange.save(f"in-{number}", name=f"Ana {number}")
-    system.faults.add(Instead(status), times=None, matches=lambda request: request.path.startswith("/v1/persons"))
-    assert (await exchange.run())["status"] == "failed"
+    system.faults.add(
+        Instead(status), times=None, matches=lambda one: one.method == "POST" and "/v1/persons" in one.path
+    )
+    assert counts(job := await exchange.run()) == (0, 0, 12, 0)
+    assert job["status"] == "failed"
     system.faults.clear()
     assert counts(await exchange.run()) == (12, 0, 0, 0)
     assert len(registry.persons()) == 12
+
+
+@pytest.mark.parametrize("status", [404, 406])
+async def test_some_that_a_firewall_refuses_keep_nobody_else_back_in_either_direction(
+    exchange: Exchange, registry: MockRegistry, system: RemoteSystem, status: int
+) -> None:
+    system.faults.add(Instead(status), times=None, matches=lambda one: one.method == "POST" and b"select" in one.body)
+    for number in range(7):
+        await exchange.save(f"in-{number}", name=f"select {number}")
+    registry.add_person(given_name="Ana", family_name="Cruz")
+    assert counts(await exchange.run()) == (0, 1, 7, 0)
+    await exchange.save("in-new", name="Lan")
+    registry.add_person(given_name="Ben", family_name="Cruz")
+    assert counts(await exchange.run()) == (1, 1, 7, 0)
+    system.faults.clear()
+    assert counts(await exchange.run()) == (7, 0, 0, 0)
