@@ -161,6 +161,21 @@ async def test_a_record_that_is_refused_keeps_few_others_back(
     assert len(workflow.records) == 99
 
 
+@pytest.mark.parametrize("status", [406, 415, 451])
+async def test_records_that_a_firewall_refuses_keep_nobody_else_back_and_come_again(
+    workflow: OpenFnWorkflow, context: Context, status: int
+) -> None:
+    workflow.faults.add(Instead(status), times=None, matches=lambda request: b"select" in request.body)
+    bad = people(4, data={"name": "select"})
+    good = [person(number) for number in range(4, 100)]
+    adapter = adapter_of(context, workflow, batchSize=50)
+    for records in ([*bad, *good], bad):
+        outcomes = await adapter.push(records)
+        failed = [one for one in outcomes if isinstance(one, Failed)]
+        assert [one.failure.retryable for one in failed] == [True] * 4
+        assert len(workflow.records) == 96
+
+
 async def test_only_records_that_were_refused_alone_are_given_up(workflow: OpenFnWorkflow, context: Context) -> None:
     """More bad ones than calls to find them in: the others are looked for by the next runs."""
     bad = {f"p-{number}" for number in range(7, 100, 20)}

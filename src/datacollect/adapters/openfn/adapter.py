@@ -23,7 +23,9 @@ ENOUGH_FAILED = 3
 CHECK_SECONDS = 10
 RETRYING = Retrying()
 
-_REFUSES_CONTENT = (400, 409, 412, 413, 422)
+_REFUSES_CONTENT = frozenset({CallKind.REJECTED, CallKind.CONFLICT, CallKind.PRECONDITION})
+_CLOSED = (402, 405)
+"""What a workflow says that is out of quota, or takes nothing. All else of 4xx a front may say of what is in a batch."""
 _HAS_FORGOTTEN = (400, 404, 410)
 """What a server says to a cursor that it does not know any more."""
 _STOPS = frozenset({CallKind.NOT_FOUND, CallKind.FORBIDDEN, CallKind.UNREADABLE})
@@ -69,7 +71,7 @@ class OpenFnAdapter:
         try:
             await self._webhook.hand_over(records)
         except CallFailed as failed:
-            if failed.status in _REFUSES_CONTENT and len(records) > 1 and self._extra_calls >= 2:
+            if _is_about_content(failed) and len(records) > 1 and self._extra_calls >= 2:
                 self._extra_calls -= 2
                 middle = len(records) // 2
                 return [*await self._hand_over(records[:middle]), *await self._hand_over(records[middle:])]
@@ -79,10 +81,11 @@ class OpenFnAdapter:
 
     def _not_taken(self, records: Sequence[Outgoing], failed: CallFailed) -> list[Outcome]:
         self._broken_in_a_row = self._broken_in_a_row + 1 if failed.kind in _BREAKS else 0
-        if failed.is_systemic or failed.is_passing or failed.kind in _STOPS or self._broken_in_a_row >= ENOUGH_FAILED:
+        is_closed = failed.kind in _STOPS or failed.status in _CLOSED
+        if failed.is_systemic or is_closed or self._broken_in_a_row >= ENOUGH_FAILED:
             raise failed.error("PUSH_BATCH_FAILED")
         # Only of one that was refused alone is it known that it is to blame: the next run goes on looking for the others.
-        is_shared = failed.status in _REFUSES_CONTENT and len(records) > 1
+        is_shared = _is_about_content(failed) and len(records) > 1
         return [
             Failed(
                 failure=replace(
@@ -137,3 +140,7 @@ class OpenFnAdapter:
                     Failure(code="PULL_APPLY_FAILED", message=message, retryable=False, external_id=item.digest)
                 )
         return records, failures
+
+
+def _is_about_content(failed: CallFailed) -> bool:
+    return failed.kind in _REFUSES_CONTENT and failed.status not in _CLOSED
