@@ -5,7 +5,10 @@ import gzip
 import time
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
+from typing import Any
 
+import httpcore2
 import pytest
 from structlog.testing import capture_logs
 
@@ -385,6 +388,37 @@ async def test_a_connection_is_used_again_after_a_short_answer(outgoing: Guarded
     for _ in range(3):
         await outgoing.request("POST", served.url(), json={})
     assert served.connections == 1
+
+
+async def test_a_connection_of_a_library_that_does_not_show_what_it_holds_is_used_once(
+    outgoing: GuardedClient, upstream: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, closed = httpcore2.AsyncConnectionPool.handle_async_request, []
+
+    class Otherwise:
+        """The stream of an answer, with other names inside."""
+
+        def __init__(self, stream: Any) -> None:
+            self.inner = stream
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            stream: AsyncIterator[bytes] = aiter(self.inner)
+            return stream
+
+        async def aclose(self) -> None:
+            closed.append(self)
+            await self.inner.aclose()
+
+    async def handled(pool: httpcore2.AsyncConnectionPool, request: httpcore2.Request) -> httpcore2.Response:
+        response = await handle(pool, request)
+        response.stream = Otherwise(response.stream)
+        return response
+
+    monkeypatch.setattr(httpcore2.AsyncConnectionPool, "handle_async_request", handled)
+    served = await upstream(ok(b"a"))
+    for _ in range(3):
+        assert (await outgoing.request("GET", served.url())).body == b"a"
+    assert (served.connections, len(closed)) == (3, 3)
 
 
 # Failures.

@@ -183,8 +183,10 @@ class GuardedClient:
             try:
                 return await _read(response, call.method, max_bytes)
             finally:
-                _retire_if_more_came(response)
-                await response.aclose()
+                try:
+                    _retire_if_more_came(response)
+                finally:
+                    await response.aclose()
         except httpcore2.LocalProtocolError:
             raise UrlRefused("A header to be sent contains characters that HTTP does not allow") from None
         except httpcore2.TimeoutException as error:
@@ -252,9 +254,13 @@ async def _read(response: httpcore2.Response, method: str, max_bytes: int) -> An
 def _retire_if_more_came(response: httpcore2.Response) -> None:
     """Bytes behind the answer would be read as the answer to the next request on that connection."""
     stream: Any = response.stream
-    # The library keeps the parser to itself, with what it has taken in beyond the answer.
-    taken, _ = stream._stream._connection._h11_state.trailing_data
-    if taken:
+    try:
+        # The library keeps the parser to itself, with what it has taken in beyond the answer.
+        taken, _ = stream._stream._connection._h11_state.trailing_data
+        holds_more = bool(taken)
+    except AttributeError:
+        holds_more = True  # a version that calls it otherwise: nobody can tell
+    if holds_more:
         response.extensions["network_stream"].retire()
 
 
