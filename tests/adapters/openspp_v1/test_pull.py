@@ -302,6 +302,28 @@ async def test_a_registrant_that_is_too_large_is_named_and_the_others_are_told(
     assert failures == {str(numbers[place]): "PULL_TRANSFORM_FAILED"}
 
 
+@pytest.mark.usefixtures("small_pages")
+async def test_a_group_whose_list_of_members_is_too_long_is_named_and_the_others_are_told(
+    make: Make, odoo: FakeOdoo, moments: Moments
+) -> None:
+    """Each row of the list brings the group's name."""
+    moments.step = timedelta(milliseconds=400)
+    lan, minh = odoo.add_partner(name="Lan"), odoo.add_partner(name="Minh")
+    members = [[0, 0, {"individual": number}] for number in (lan, minh)]
+    large = odoo.add_partner(name="x" * 3_000_000, is_group=True, group_membership_ids=members)
+    home = odoo.add_partner(name="Home", is_group=True, group_membership_ids=members)
+    adapter, mark, told, failures = make(), None, {}, []
+    for _ in range(20):
+        page = await adapter.pull(mark)
+        told |= {int(one.external_id): one.members for one in page.records}
+        failures += page.failures
+        mark = page.mark
+        if page.is_last:
+            break
+    assert told == {lan: None, minh: None, home: [str(lan), str(minh)]}
+    assert {one.external_id for one in failures} == {str(large)}
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -10,7 +10,7 @@ Registrants that were brought in past Odoo have no `write_date`. They are read f
 pull that begins at the beginning; later ones find them once they are written.
 
 A page that cannot be read (too long, or one value is none that JSON has) is asked for again with half as many, down to one.
-That one is told by its number if it cannot be read either, and passed over: it would hold up everybody behind it.
+That one is told by its number if it cannot be read either, or its list of members is too long, and passed over: it would hold up everybody behind it.
 """
 
 import re
@@ -179,10 +179,9 @@ class Pull:
     async def _page(self, rows: Sequence[Row], mark: Mark, *, is_last: bool) -> Page:
         failures: list[Failure] = []
         if self.page_size == 1:
-            rows, failures = await self._read_each(rows)
-        groups = [row["id"] for row in rows if row.get("is_group") is True and row.get("active") is not False]
-        model = self._registry.members
-        members = await members_of(self._odoo, model, groups) if model is not None else {}
+            rows, members, failures = await self._read_each(rows)
+        else:
+            members = await self._members(rows)
         records: list[Incoming] = []
         for row in rows:
             try:
@@ -191,18 +190,33 @@ class Pull:
                 failures.append(_unreadable(row["id"]))
         return Page(records=records, mark=mark.text, is_last=is_last, failures=failures)
 
-    async def _read_each(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[Failure]]:
-        """Those that were found, and who of them cannot be read."""
+    async def _members(self, rows: Sequence[Row]) -> Mapping[int, Rows]:
+        groups = [row["id"] for row in rows if row.get("is_group") is True and row.get("active") is not False]
+        model = self._registry.members
+        return await members_of(self._odoo, model, groups) if model is not None else {}
+
+    async def _read_each(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Mapping[int, Rows], list[Failure]]:
+        """Those that were found, with their members, and who of them cannot be read."""
         read: list[Row] = []
+        members: dict[int, Rows] = {}
         failures: list[Failure] = []
         for row in rows:
             try:
-                read += await self._whole(row)
+                whole = await self._whole(row)
             except CallFailed as failed:
                 if failed.kind is not CallKind.UNREADABLE:
                     raise
                 failures.append(_unreadable(row["id"]))
-        return read, failures
+                continue
+            try:
+                members |= await self._members(whole)
+            except CallFailed as failed:
+                if not failed.is_too_large:  # else it may be the same for every group
+                    raise
+                failures.append(_unreadable(row["id"]))
+                continue
+            read += whole
+        return read, members, failures
 
     def _incoming(self, row: Row, members: Rows | None) -> Incoming:
         type_ = RecordType.GROUP if row.get("is_group") is True else RecordType.INDIVIDUAL
@@ -248,5 +262,5 @@ def _moved(second: str, seconds: int) -> str:
 
 
 def _unreadable(number: int) -> Failure:
-    message = f"The registrant {number} holds values that cannot be read, or too much of them."
+    message = f"The registrant {number} holds values that cannot be read, or too much of them, or too many members."
     return Failure(code="PULL_TRANSFORM_FAILED", message=message, retryable=False, external_id=str(number))
