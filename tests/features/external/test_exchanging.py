@@ -196,6 +196,20 @@ async def test_what_is_edited_there_after_both_agreed_counts_also_by_a_clock_tha
     assert counts(await exchange.run()) == (0, 0, 0, 0)
 
 
+async def test_what_is_edited_there_counts_also_where_the_hub_s_clock_has_been_set_back_since(
+    exchange: Exchange, clock: TurnableClock
+) -> None:
+    await save_now(exchange, clock, name="Ana", phone="1")
+    await exchange.run()
+    [twin] = exchange.remote.twins.values()
+    clock.turn(seconds=-600)
+    exchange.remote.change(twin.key, phone="2", at=clock.now())
+    for _ in range(2):
+        await exchange.run()
+        assert (await exchange.entity("in-1"))["data"]["phone"] == twin.data["phone"] == "2"
+    assert counts(await exchange.run()) == (0, 0, 0, 0)
+
+
 async def test_an_event_from_before_both_agreed_does_not_count_as_later(
     exchange: Exchange, clock: TurnableClock
 ) -> None:

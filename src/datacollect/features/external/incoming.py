@@ -198,7 +198,10 @@ def _by_time(
     changed, only_there = item.changed, item.only_there
     newest = max((entity.stamp_of_field(name).time for name in only_there), default=told) if entity else told
     if newest > told:
-        yield Millis(min(now, newest + 1)), {name: value for name, value in changed.items() if name in only_there}
+        # Where the hub's clock has been set back, what is here may be from after its now: of equal times the event counts
+        # that is stored last.
+        at = Millis(newest + 1 if newest < now else newest)
+        yield at, {name: value for name, value in changed.items() if name in only_there}
         changed = {name: value for name, value in changed.items() if name not in only_there}
     if changed:
         yield told, changed
