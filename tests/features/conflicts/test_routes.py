@@ -10,7 +10,7 @@ from datacollect.features.conflicts import queries
 from datacollect.kernel.cursor import write_place
 from datacollect.kernel.ids import derived_guid
 from tests.accounts import bearer, login, make_person
-from tests.factories import make_event, make_program, new_id, pull_all, push
+from tests.factories import make_event, make_program, new_id, pull_all, pull_audit, push
 from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
@@ -308,6 +308,9 @@ async def test_leaving_out_what_counts_writes_nothing(admin: AsyncClient) -> Non
     [conflict] = (await conflicts_of(admin, program))["conflicts"]
     assert (await decide(admin, program, conflict["guid"], resolution="local")).status_code == 200
     assert len(await pull_all(admin, program)) == 3
+    told = (await pull_audit(admin, program, entityGuid="e")).json()[-1]
+    assert (told["action"], told["entityGuid"]) == ("conflict-decided", "e")
+    assert told["changes"] == {"conflictGuid": conflict["guid"], "resolution": "local"}
 
 
 async def test_a_group_inside_another_one_of_which_only_the_end_is_known_is_taken_as_a_group(

@@ -19,7 +19,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.accounts import Person, bearer, login, make_person
 from tests.conftest import asgi_client
-from tests.factories import make_config, make_event, make_program, new_id, pull_all, push
+from tests.factories import make_config, make_event, make_program, new_id, pull_all, pull_audit, push
 from tests.statements import hot
 
 pytestmark = pytest.mark.anyio
@@ -316,6 +316,8 @@ async def test_several_are_discarded_with_a_verdict_each(admin: AsyncClient) -> 
     ids = [row["id"] for row in await refuse(admin, program, unknown_type(), unknown_type())]
     answer = await decide(admin, program, "discard", {"ids": [*ids, "nothing"], "reason": "  twice  "})
     assert [one["outcome"] for one in answer.json()["results"]] == ["discarded", "discarded", "not-found"]
+    told = (await pull_audit(admin, program)).json()
+    assert [(one["action"], one["changes"]["reason"]) for one in told] == [("quarantined-event-discarded", "twice")] * 2
     done = await kept(admin, program, status="discarded")
     assert {(row["reason"], row["closedBy"]) for row in done} == {("twice", "admin@hub.test")}
     assert sorted(row["id"] for row in done) == sorted(ids)

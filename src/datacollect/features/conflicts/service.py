@@ -8,6 +8,7 @@ from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Origin
 from datacollect.eventstore.log import BatchRejected, EventLog
 from datacollect.eventstore.lookup import event_of, guids_at
+from datacollect.features.audit.service import note
 from datacollect.features.conflicts import queries
 from datacollect.features.conflicts.errors import ConflictNotFound, ConflictResolved
 from datacollect.features.conflicts.model import (
@@ -26,6 +27,9 @@ from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import derived_guid
 from datacollect.kernel.tenancy import Tenant
+
+DECIDED = "conflict-decided"
+"""In the audit trail, where no event tells it."""
 
 guids_in_conflict = queries.guids_in_conflict
 
@@ -140,4 +144,7 @@ async def resolve(
         if joining is not None:
             # Meanwhile one of them may stand above the group. That must not keep anybody from deciding.
             await log.append(tx, scope, tenant, [joining], origin=Origin.DERIVED, on_rejection=lambda _: None)
+    if event is None or not event.data:
+        told = {"conflictGuid": guid, "resolution": resolution.value}
+        await note(tx, log, scope, DECIDED, conflict.entity_guid, told, now=now)  # no event tells it
     return replace(conflict, resolution=resolution, resolved_by=by, resolved_at=now, merged_data=merged_data)

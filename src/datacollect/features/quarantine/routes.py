@@ -156,14 +156,15 @@ async def replay_several_quarantined(
     responses=errors(400, texts=_TOO_LARGE),
 )
 async def discard_several_quarantined(
+    request: Request,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.BulkDiscard)],
 ) -> dict[str, Any]:
     """Decide that up to 500 events are not to be applied; each gets a verdict."""
     scope, wanted = judge.scope, judge.body
     ids = list(dict.fromkeys(wanted.ids))
-    async with hub.db.transaction(scope) as tx:
-        verdicts = await service.discard(tx, scope, ids, reason=wanted.reason, now=hub.clock.now())
+    async with log_turn(hub, scope, still(request)) as tx:
+        verdicts = await service.discard(tx, hub.log, scope, ids, reason=wanted.reason, now=hub.clock.now())
     return _bulk(verdicts, Outcome.DISCARDED)
 
 
@@ -202,6 +203,7 @@ async def replay_quarantined(
     responses=errors(400, texts=_DECIDED),
 )
 async def discard_quarantined(
+    request: Request,
     id: QuarantinedId,
     hub: CurrentHub,
     judge: Annotated[Entered, _deciding(schemas.Discard)],
@@ -211,8 +213,8 @@ async def discard_quarantined(
     A device that it blocks gets past it with its next push: the event counts as applied there, with a warning.
     """
     scope, wanted = judge.scope, judge.body
-    async with hub.db.transaction(scope) as tx:
-        [verdict] = await service.discard(tx, scope, [id], reason=wanted.reason, now=hub.clock.now())
+    async with log_turn(hub, scope, still(request)) as tx:
+        [verdict] = await service.discard(tx, hub.log, scope, [id], reason=wanted.reason, now=hub.clock.now())
         _require_done(verdict)
         row = await service.get(tx, scope, id)
     return {"status": "success", "quarantined": _view(scope, row)}

@@ -9,6 +9,7 @@ from datacollect.db import Database, Reading, Tx
 from datacollect.eventstore.event import Event, event_from_body
 from datacollect.eventstore.integrity import hash_event
 from datacollect.eventstore.log import EventLog, Rejection
+from datacollect.features.audit.service import note_all
 from datacollect.features.entities.reserved import as_taken_now
 from datacollect.features.quarantine import queries
 from datacollect.features.quarantine.errors import QuarantinedClosed, QuarantinedNotFound, TooLargeTogether
@@ -26,6 +27,9 @@ from datacollect.features.tenants.asked import hold
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.tenancy import Tenant
+
+DISCARDED = "quarantined-event-discarded"
+"""In the audit trail."""
 
 MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
 """Of events that are decided about together; one alone may be as large as a push."""
@@ -191,10 +195,13 @@ async def replay(
     return _verdicts(ids, found, refused, {row.id for row in done}, Outcome.REPLAYED)
 
 
-async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str, now: Millis) -> Sequence[Verdict]:
-    """Decide that these are not to be applied. A device they block gets past them with its next push. Raises
-    `TooLargeTogether`."""
+async def discard(
+    tx: Tx, log: EventLog, scope: TenantScope, ids: Sequence[str], *, reason: str, now: Millis
+) -> Sequence[Verdict]:
+    """Decide that these are not to be applied, which the audit trail tells. A device they block gets past them with its next
+    push. Raises `TooLargeTogether`."""
     await _require_few(tx, scope, ids)
+    await log.lock(tx, scope)  # first, as in `replay`
     found = await queries.lock_rows(tx, scope, ids)
     done = [
         replace(row, status=Status.DISCARDED, closed_at=now, closed_by=scope.actor.label, reason=reason)
@@ -202,6 +209,8 @@ async def discard(tx: Tx, scope: TenantScope, ids: Sequence[str], *, reason: str
         if row.status is Status.OPEN
     ]
     await queries.close(tx, scope, done)
+    told = [(DISCARDED, row.entity_guid, {"eventGuid": row.event_guid, "reason": reason}) for row in done]
+    await note_all(tx, log, scope, told, now=now)
     return _verdicts(ids, found, {}, {row.id for row in done}, Outcome.DISCARDED)
 
 
