@@ -95,13 +95,13 @@ class Checkpoints:
         """Copy what is left and let the next commit write from the log's beginning. For whoever holds the writer."""
         self.is_due = False
         if not self._is_closed:
-            async with self.alone():
+            async with self._alone():
                 await self._checkpoint("PASSIVE" if self._beside_a_hub else "RESTART")
 
     async def cut(self) -> None:
         """As `begin_anew`, and leave nothing of what the log held in its file, if nobody is reading it."""
         if not self._is_closed:
-            async with self.alone():
+            async with self._alone():
                 await self._checkpoint("TRUNCATE")
 
     def put_off(self) -> None:
@@ -109,7 +109,7 @@ class Checkpoints:
         self.is_due = False
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def _alone(self) -> AsyncIterator[None]:
         """While nothing else copies. For whoever holds the writer, and is about to copy all that there is."""
         async with self._at_work:
             self._begun_anew += 1

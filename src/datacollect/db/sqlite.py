@@ -349,13 +349,16 @@ class SqliteDatabase(Database):
 
     async def _begin_log_anew(self) -> None:
         try:
-            async with self._nobody_else_writing():
-                await self._checkpoints.begin_anew()
+            await self._begun_anew()
         except _BROKEN as error:  # the hub has written all the while, for one
             self._checkpoints.put_off()
             _log.warning("database.checkpoint_failed", reason=getattr(error, "sqlite_errorname", type(error).__name__))
         finally:
             self._hand_over()
+
+    async def _begun_anew(self) -> None:
+        async with self._nobody_else_writing():
+            await self._checkpoints.begin_anew()
 
     @contextlib.asynccontextmanager
     async def _nobody_else_writing(self) -> AsyncIterator[None]:
@@ -472,32 +475,21 @@ class SqliteDatabase(Database):
         that, and with two processes that write, something always is: it would grow without end."""
         with self._guarded():
             await self._take_turn()
-            await to_the_end(self._between_units(self._tidy))
+            await to_the_end(self._between_units(self._begun_anew))
 
     async def cut_log(self) -> None:
         with self._guarded():
             await self._take_turn()
-            await to_the_end(self._between_units(self._cut_log))
+            await to_the_end(self._between_units(self._checkpoints.cut))
 
-    async def _tidy(self, tx: SqliteTx) -> None:
-        if self._beside_a_hub:
-            async with self._nobody_else_writing():
-                await self._checkpoints.begin_anew()
-            return
-        async with self._checkpoints.alone():
-            await tx.fetch("PRAGMA wal_checkpoint(RESTART)")
-
-    async def _cut_log(self, _: SqliteTx) -> None:
-        await self._checkpoints.cut()
-
-    async def _between_units(self, work: Callable[[SqliteTx], Awaitable[None]]) -> None:
+    async def _between_units(self, work: Callable[[], Awaitable[None]]) -> None:
         """For whoever has the turn, which ends with the work."""
         group = self._group
         try:
             tx = await self._open_writer()
             if group is not None:  # it has waited for this turn
                 await self._commit(group, tx)
-            await work(tx)
+            await work()
         except (*_BROKEN, Unavailable) as error:
             if group is None or group.committed.done():
                 raise

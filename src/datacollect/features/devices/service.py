@@ -97,17 +97,22 @@ class DeviceRegistry:
         self._revoked = LookUps[TenantId, frozenset[tuple[str, str]]](self._revoked_in, clock, most=_MOST_TENANTS)
 
     async def require_admitted(self, scope: TenantScope, headers: Mapping[str, str]) -> None:
-        key = _key_of(scope, headers)
-        if key is None:
-            return
-        revoked = await self._revoked.find(key.tenant_id)
-        if (key.device_id, ANYBODY) in revoked or (key.device_id, key.user_id) in revoked:
+        device_id = headers.get("x-device-id")
+        revoked = await self._revoked.find(scope.tenant_id) if device_id else None
+        if revoked and device_id and not revoked.isdisjoint({(device_id, ANYBODY), (device_id, _user_of(scope))}):
             raise DeviceRevoked()
 
     def call(self, scope: TenantScope, headers: Mapping[str, str]) -> DeviceCall:
-        key = _key_of(scope, headers)
-        told = None if key is None else device_time(headers.get("x-device-time"), headers.get("date"))
-        return DeviceCall(self.recorder, self._clock, key, None if told is None else told - self._clock.now())
+        device_id = headers.get("x-device-id")
+        if not device_id or not is_device_id(device_id):
+            return DeviceCall(self.recorder, self._clock, None, None)
+        told = device_time(headers.get("x-device-time"), headers.get("date"))
+        return DeviceCall(
+            self.recorder,
+            self._clock,
+            DeviceKey(scope.tenant_id, _user_of(scope), device_id),
+            None if told is None else told - self._clock.now(),
+        )
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return self.recorder.running()
@@ -125,10 +130,5 @@ class DeviceRegistry:
         return frozenset((one.device_id, one.user_id) for one in found)
 
 
-def _key_of(scope: TenantScope, headers: Mapping[str, str]) -> DeviceKey | None:
-    """None for a caller that does not say, or not in the form of one, which device it is."""
-    device_id = headers.get("x-device-id")
-    if not device_id or not is_device_id(device_id):
-        return None
-    user_id = "" if scope.actor.user_id is None else str(scope.actor.user_id)
-    return DeviceKey(scope.tenant_id, user_id, device_id)
+def _user_of(scope: TenantScope) -> str:
+    return "" if scope.actor.user_id is None else str(scope.actor.user_id)
