@@ -11,6 +11,7 @@ from datacollect.db.database import closing
 from datacollect.db.sqlite import SqliteDatabase
 from datacollect.kernel.errors import DatabaseDamaged
 from datacollect.testing.postgres import fresh_database
+from tests.logs import told
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +34,10 @@ async def assert_told(database: Database, statement: str, reason: str) -> None:
         with pytest.raises(DatabaseDamaged):
             async with database.snapshot(EVERY_TENANT) as view:
                 await view.fetch(statement)
-    assert [(line["event"], line["log_level"]) for line in lines] == [("database.damaged", "error")] * 3
-    assert all(reason in line["reason"] for line in lines)
+    assert [(line["event"], line["log_level"]) for line in told(lines, "database")] == [
+        ("database.damaged", "error")
+    ] * 3
+    assert all(reason in line["reason"] for line in told(lines, "database"))
 
 
 async def test_a_page_of_sqlite_that_is_overwritten(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.logs import reason_of
 from datacollect.testing.postgres import fresh_database
+from tests.logs import told
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +146,7 @@ async def test_a_statement_that_the_server_ends_is_tried_again_and_the_log_says_
             with pytest.raises(TookTooLong):
                 async with database.reading(seconds=0.01) as view:
                     await view.fetch("SELECT pg_sleep(5)")
-    assert ["statement_timeout" in line["advice"] for line in logs] == [True, True]
+    assert ["statement_timeout" in line["advice"] for line in told(logs, "database")] == [True, True]
 
 
 async def test_a_hub_lives_in_a_schema_of_its_own_whatever_that_is_called(url: str, postgres_server: str) -> None:

@@ -18,6 +18,7 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from tests.factories import new_id
 from tests.jobs.elsewhere import Elsewhere, Place, for_ever, forget_later_clocks, leave, until
+from tests.logs import told
 
 pytestmark = pytest.mark.anyio
 
@@ -154,7 +155,7 @@ async def test_a_step_that_says_retry_keeps_what_it_has_written_and_counts_as_a_
     job = await place.job(job_id)
     assert (job.state, job.error_code, job.checkpoint) == (JobState.RETRYABLE, "TEST_AWAY", {})
     assert (await place.left(elsewhere), elsewhere.ends) == ([1], [])
-    assert [line["event"] for line in lines] == ["job.step_failed"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.step_failed"]
     place.clock.turn(66_000)
     await worker.drain()
     assert (await place.job(job_id)).state is JobState.DISCARDED
@@ -222,7 +223,7 @@ async def test_a_call_that_does_not_end_when_it_is_cut_off_is_left_alone(
     with structlog.testing.capture_logs() as lines:
         await place.worker(elsewhere).drain()
     assert (await place.job(job_id)).state is JobState.RETRYABLE
-    assert [line["event"] for line in lines] == ["job.call_does_not_end", "job.step_failed"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.call_does_not_end", "job.step_failed"]
     let_go.set()
 
 
@@ -264,7 +265,7 @@ async def test_a_call_whose_lease_is_lost_is_cut_off_and_what_it_did_is_not_stor
     with structlog.testing.capture_logs() as lines:
         hanging.answers.set()
         await first
-    assert [line["event"] for line in lines] == ["job.lost"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.lost"]
     assert (await place.left(slow), await place.left(slow, "end"), slow.ends) == ([1, 2, 3], [1], [])
 
 
@@ -280,7 +281,7 @@ async def test_owner_attempt_and_state_each_tell_a_call_that_its_lease_is_lost(
     await place.enqueue(elsewhere.kind)
     with structlog.testing.capture_logs() as lines:
         await place.worker(elsewhere).drain()
-    assert [line["event"] for line in lines] == ["job.lost"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.lost"]
     assert (elsewhere.cut_off, await place.left(elsewhere)) == (1, [])
 
 

@@ -24,6 +24,7 @@ from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import SetClock
 from tests.factories import new_id
 from tests.jobs.elsewhere import forget_later_clocks
+from tests.logs import told
 
 pytestmark = pytest.mark.anyio
 
@@ -240,7 +241,7 @@ async def test_who_is_taken_over_while_still_at_work_commits_nothing_more(place:
         with structlog.testing.capture_logs() as lines:
             go_on.set()
             await first
-        assert [line["event"] for line in lines] == ["job.lost"]
+        assert [line["event"] for line in told(lines, "job")] == ["job.lost"]
     assert await place.effects(slow) == [1, 2, 3]
     assert (await place.latest(slow.kind)).state is JobState.COMPLETED
 
@@ -257,7 +258,7 @@ async def test_a_step_whose_lease_was_taken_over_meanwhile_leaves_nothing(place:
     with structlog.testing.capture_logs() as lines:
         await place.worker(counting).drain()
     assert await place.effects(counting) == [1]
-    assert [line["event"] for line in lines] == ["job.lost"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.lost"]
 
 
 @pytest.mark.parametrize("changed", [{"owner": "another"}, {"attempt": 7}, {"state": "available"}])
@@ -272,7 +273,7 @@ async def test_owner_attempt_and_state_each_are_part_of_the_fence(place: Place, 
     with structlog.testing.capture_logs() as lines:
         async with asyncio.timeout(30):
             await place.worker(counting).drain()
-    assert [line["event"] for line in lines] == ["job.lost"]
+    assert [line["event"] for line in told(lines, "job")] == ["job.lost"]
     assert await place.effects(counting) == []
 
 

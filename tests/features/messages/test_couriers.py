@@ -130,7 +130,7 @@ async def test_the_console_prints_and_does_not_log(capsys: pytest.CaptureFixture
     message = Message("m-1", Channel.SMS, "+4915112345612", "738204 is your code", "", Millis(0))
     with structlog.testing.capture_logs() as lines:
         await ConsoleCourier().send(message, seconds=1)
-    assert lines == []
+    assert "15112345612" not in str(lines) and "738204" not in str(lines)
     assert capsys.readouterr().out == (
         "--- sms to +4915112345612, until 1970-01-01T00:00:00.000Z\n738204 is your code\n---\n"
     )
