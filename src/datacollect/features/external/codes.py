@@ -33,6 +33,6 @@ class Trouble(StrEnum):
     EVENT_TYPE_NOT_ALLOWED = "EVENT_TYPE_NOT_ALLOWED", "Have the other system send records, or events that make them."
     LINK_CONFLICT = "LINK_CONFLICT", "Two records there name one entity here: merge them there."
     TYPE_CONFLICT = "TYPE_CONFLICT", "Correct the record's type in the other system."
-    MEMBER_UNKNOWN = "MEMBER_UNKNOWN", "Nothing: it is looked at by each run, and joined once the member is here."
+    MEMBER_UNKNOWN = "MEMBER_UNKNOWN", "Nothing: each run checks it again, and it joins once it is here."
     # What a test of a connection finds.
     UNHEALTHY = "UNHEALTHY", "See the message, and the settings of the other system."
