@@ -81,24 +81,24 @@ class Settings(BaseSettings):
     secrets_key: SecretStr | None = Field(
         None,
         alias="SECRETS_KEY",
-        description="Seals the secrets of programs in the database; at least 32 characters. Unset, a key made from "
-        "JWT_SECRET does ([how to change it](../how-to/rotate-the-secrets-key.md)).",
+        description="Seals the secrets of programs in the database; at least 32 characters. If unset, a key made "
+        "from JWT_SECRET is used ([how to change it](../how-to/rotate-the-secrets-key.md)).",
     )
     secrets_key_previous: SecretStr | None = Field(
         None,
         alias="SECRETS_KEY_PREVIOUS",
-        description="The key before SECRETS_KEY, or the JWT_SECRET before it: what it has sealed can still be opened.",
+        description="The key before SECRETS_KEY, or the JWT_SECRET before it: the hub can still open what it has sealed.",
     )
     otp_pepper: SecretStr | None = Field(
         None,
         alias="OTP_PEPPER",
-        description="Key of the hashes that citizens' codes and sign-ins are stored as; at least 32 characters. Unset, "
-        "one made from JWT_SECRET is.",
+        description="Key of the hashes in which citizens' codes and sign-ins are stored; at least 32 characters. If "
+        "unset, a key made from JWT_SECRET is used.",
     )
     otp_expose_dev_code: bool = Field(
         False,
         alias="OTP_EXPOSE_DEV_CODE",
-        description="Whether citizens' codes are told in the answer to who asks for one. For development; refused with "
+        description="Whether the answer to a citizen who asks for a code holds the code. For development; refused with "
         "NODE_ENV `production`; elsewhere the hub warns of it at its start.",
     )
     otp_resend_seconds: int = Field(
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         alias="OTP_RESEND_SECONDS",
         ge=0,
         le=300,
-        description="Seconds in which a citizen is sent one code: who asks again keeps the one they have.",
+        description="Seconds in which a citizen is sent one code: whoever asks again keeps that code.",
     )
     otp_request_rate_limit: int = Field(
         5,
@@ -136,34 +136,35 @@ class Settings(BaseSettings):
     row_level_security: bool = Field(
         True,
         alias="ROW_LEVEL_SECURITY",
-        description="Whether PostgreSQL keeps programs apart a second time, whatever the hub's statements say. Off, "
+        description="Whether PostgreSQL keeps programs apart a second time, whatever the hub's statements say. If off, "
         "small pulls are faster ([figures](../decisions/0027-the-second-wall.md)).",
     )
     search_index: bool = Field(
         True,
         alias="SEARCH_INDEX",
-        description="Whether an index of words and searchable fields is kept. Off, less is written and searches look "
-        "through the whole program ([figures](../decisions/0061-the-index-behind-the-pushes.md)). To be the same in all processes.",
+        description="Whether an index of words and searchable fields is kept. If off, less is written and searches "
+        "look through the whole program ([figures](../decisions/0061-the-index-behind-the-pushes.md)). It must be the "
+        "same in all processes.",
     )
     seal_segments: bool = Field(
         True,
         alias="SEAL_SEGMENTS",
-        description="Whether each 500 events of a program are kept a second time, compressed, for pulls "
+        description="Whether each 500 events of a program are stored a second time, compressed, for pulls "
         "([figures](../decisions/0052-sealed-segments.md)).",
     )
     cache_pages: Literal["none", "private", "shared"] = Field(
         "none",
         alias="CACHE_PAGES",
         description="Who may keep full pages of a pull: nobody, the client's own cache, or also proxies on the way. They "
-        "ask the hub before they give one out ([how](../how-to/cache-pulls.md)).",
+        "ask the hub before they serve one ([how](../how-to/cache-pulls.md)).",
     )
     pull_page_events: int = Field(
         10,
         alias="PULL_PAGE_EVENTS",
         ge=10,
         le=1000,
-        description="Events in a page of a pull whose client names no `limit`. Existing clients name none, and take as many "
-        "as there are: with 1000 a new phone fetches 10,000 events in 10 requests instead of 1,000.",
+        description="Events in a page of a pull whose client names no `limit`. Existing clients name none, and accept any "
+        "number: with 1000 a new phone pulls 10,000 events in 10 requests instead of 1,000.",
     )
     duplicate_detection: bool = Field(
         True,
@@ -192,7 +193,7 @@ class Settings(BaseSettings):
         alias="TRUST_PROXY",
         description="Which proxies' X-Forwarded-For to believe: true, false, a number of hops, or addresses.",
     )
-    log_level: LogLevel = Field("info", alias="LOG_LEVEL", description="Least severe log lines to write.")
+    log_level: LogLevel = Field("info", alias="LOG_LEVEL", description="Lowest level of log lines to write.")
     public_base_url: str | None = Field(
         None, alias="PUBLIC_BASE_URL", description="The hub's address as devices reach it; written into QR codes."
     )
@@ -237,7 +238,7 @@ class Settings(BaseSettings):
         32,
         alias="ACCOUNT_REQUESTS_AT_ONCE",
         ge=1,
-        description="Requests of one account that a server process works on at once; more wait their turn.",
+        description="Requests of one account that a server process works on at once; more of them wait.",
     )
     requests_at_once: int = Field(
         500, alias="REQUESTS_AT_ONCE", ge=1, description="Requests that a server process works on at once."
@@ -247,14 +248,14 @@ class Settings(BaseSettings):
         alias="SEARCH_SECONDS",
         gt=0,
         le=50,
-        description="How long a list or a search may take before it is stopped, and told to ask for less.",
+        description="How long a list or a search may take before it is stopped, and its caller told to ask for less.",
     )
     body_memory: int = Field(
         256,
         alias="BODY_MEMORY",
         ge=64,
         description="MiB of request bodies, and of long answers until they are read, that a server process holds at once;"
-        " beyond it new ones are told to wait.",
+        " beyond it new requests are told to wait.",
     )
     purge: bool | None = Field(
         None,
@@ -280,7 +281,7 @@ class Settings(BaseSettings):
         alias="CALLS_AT_ONCE",
         ge=1,
         le=256,
-        description="Background jobs beside those that a server process may have waiting for other systems at once.",
+        description="Further background jobs of a server process that may wait for other systems at once.",
     )
     external_sync_limit: int = Field(
         6 * 3600,
@@ -294,14 +295,14 @@ class Settings(BaseSettings):
         alias="JOB_LEASE",
         ge=1,
         le=3600,
-        description="Seconds without a sign of life after which a background job is gone on with by another process.",
+        description="Seconds without a sign of life after which another process continues a background job.",
     )
     rounds: bool = Field(
         True,
         alias="ROUNDS",
         description=(
-            "Whether a server process looks, now and then, for what has come due: files that nobody names any more,"
-            " reviews to tell of. Turn it off only where another process does."
+            "Whether a server process checks periodically for what is due: files that nothing refers to any more,"
+            " notices about reviews. Switch it off only if another process does this."
         ),
     )
     attachments_store: Literal["local", "s3", "memory"] = Field(
@@ -321,18 +322,18 @@ class Settings(BaseSettings):
         description="MiB that the attachments of one program may take. 0: no such limit.",
     )
     s3_bucket: str | None = Field(None, alias="S3_BUCKET", description="Bucket of attachments.")
-    s3_prefix: str = Field("", alias="S3_PREFIX", description="What the names of attachments in the bucket begin with.")
+    s3_prefix: str = Field("", alias="S3_PREFIX", description="Prefix of the names of attachments in the bucket.")
     s3_endpoint: str | None = Field(None, alias="S3_ENDPOINT", description="URL of a store that is not Amazon's.")
     s3_allow_http: bool = Field(
         False,
         alias="S3_ALLOW_HTTP",
-        description="Whether S3_ENDPOINT may be `http` on another machine: everybody on the way can read along.",
+        description="Whether S3_ENDPOINT may be `http` on another machine: everybody on the network path can read the files.",
     )
     s3_region: str = Field("us-east-1", alias="S3_REGION", description="Region of the bucket.")
     s3_access_key_id: str | None = Field(
         None,
         alias="S3_ACCESS_KEY_ID",
-        description="Key of the bucket. Unset, what the surroundings give is used: `AWS_*` variables, or a role.",
+        description="Key of the bucket. Unset, the hub uses those of its environment: `AWS_*` variables, or a role.",
     )
     s3_secret_access_key: SecretStr | None = Field(
         None, alias="S3_SECRET_ACCESS_KEY", description="Secret of that key."
@@ -361,7 +362,7 @@ class Settings(BaseSettings):
     smtp_from: str | None = Field(
         None,
         alias="SMTP_FROM",
-        description="Who mails are from: `noreply@example.org`, or `The hub <noreply@example.org>`.",
+        description="Sender of mails: `noreply@example.org`, or `The hub <noreply@example.org>`.",
     )
     smtp_ca_file: Path | None = Field(
         None,
@@ -371,8 +372,8 @@ class Settings(BaseSettings):
     smtp_allow_plain: bool = Field(
         False,
         alias="SMTP_ALLOW_PLAIN",
-        description="Whether mails may go to another machine without TLS where it offers none: everybody on the way can "
-        "read codes and the password.",
+        description="Whether mails may go to another machine without TLS if it offers none: everybody on the network "
+        "path can read codes and the password.",
     )
     sms_gateway_url: SecretStr | None = Field(
         None,
@@ -382,7 +383,7 @@ class Settings(BaseSettings):
     sms_gateway_body: str = Field(
         '{"to":"{to}","text":"{text}","id":"{id}"}',
         alias="SMS_GATEWAY_BODY",
-        description="What is posted: JSON whose texts have the gaps `{to}`, `{text}`, `{id}` and `{expires}`.",
+        description="What is posted: JSON whose texts have the placeholders `{to}`, `{text}`, `{id}` and `{expires}`.",
     )
     sms_gateway_format: Literal["json", "form"] = Field(
         "json", alias="SMS_GATEWAY_FORMAT", description="Whether it is posted as JSON or as fields of a form."
@@ -390,7 +391,7 @@ class Settings(BaseSettings):
     sms_gateway_headers: SecretStr | None = Field(
         None,
         alias="SMS_GATEWAY_HEADERS",
-        description="Further headers, as a JSON object; for keys of the gateway, say.",
+        description="Further headers, as a JSON object; for example for keys of the gateway.",
     )
     sms_gateway_token: SecretStr | None = Field(
         None, alias="SMS_GATEWAY_TOKEN", description="Sent to the gateway as `Authorization: Bearer …`."
@@ -409,7 +410,7 @@ class Settings(BaseSettings):
     message_console: bool | None = Field(
         None,
         alias="MESSAGE_CONSOLE",
-        description="Whether messages that no gateway takes are printed where the hub runs, codes included. Unset: if "
+        description="Whether the hub prints messages for which no mail server or gateway is set, codes included. Unset: if "
         "NODE_ENV is `development`.",
     )
     staff_providers: Annotated[tuple[StaffProvider, ...], NoDecode] = Field(

@@ -51,11 +51,11 @@ def check_attachments(
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with its hash.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Delete bytes that no attachment has, and correct what is counted.")
+        bool, typer.Option("--repair", help="Delete files that no attachment refers to, and correct the counts.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the storage of attachments with the database: missing, damaged and orphaned bytes. Beside a running hub, too. Ends with 0 if all is well, with 3 if something is not."""
+    """Compare the storage of attachments with the database: missing, damaged and orphaned files. Beside a running hub, too. Ends with 0 if all is well, with 3 if something is not."""
     with answering(as_json=as_json):
         programs, unknown = with_hub(lambda hub: _check(hub, program or [], deep=deep, repair=repair))
     ok = all(checked.ok for checked in programs.values()) and not unknown

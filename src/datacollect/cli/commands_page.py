@@ -9,7 +9,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 _INTRO = """\
 # Command line
 
-Made by `datacollect reference command-line`. `datacollect COMMAND --help` tells it on the terminal, with the values that options have without being said; `datacollect --version` tells the version. How to use the commands:
+Made by `datacollect reference command-line`. `datacollect COMMAND --help` prints it in the terminal, with the default values of options; `datacollect --version` prints the version. How to use the commands:
 [automate with the command line](../how-to/automate-with-the-command-line.md); who they act as, and what may run beside a
 server: [decision 34](../decisions/0034-the-command-line.md).
 
@@ -17,7 +17,7 @@ server: [decision 34](../decisions/0034-the-command-line.md).
 |---|---|
 | 0 | done |
 | 1 | refused: one line on standard error says why, with `--json` an object with `code` and `message`. `program lint`: there are errors |
-| 2 | the command line itself is wrong: an unknown option, a value that nobody can mean. Nothing was opened |
+| 2 | the command line itself is wrong: an unknown option, an impossible value. Nothing was opened |
 | 3 | something is wrong (`verify`, `rebuild`, `attachments check`, `secrets reseal`). `permissions explain`: the account may not |
 
 What was asked for is on standard output, everything else on standard error. Where commands read [settings](settings.md), they read

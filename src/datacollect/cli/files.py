@@ -61,9 +61,7 @@ def export_program(
         What | None, typer.Option(help="`all` (json only, its default: can be imported), entities, events or audit.")
     ] = None,
     form: Annotated[str | None, typer.Option(help="Only entities of this form; as csv one table, no archive.")] = None,
-    header: Annotated[
-        Header, typer.Option(help="Columns are called by labels of the form, or by keys.")
-    ] = Header.LABELS,
+    header: Annotated[Header, typer.Option(help="Name columns by the form's labels, or by its keys.")] = Header.LABELS,
     bom: Annotated[
         bool, typer.Option("--bom", help="Begin each CSV with the mark by which Excel knows UTF-8.")
     ] = False,
@@ -74,7 +72,7 @@ def export_program(
         bool, typer.Option("--skip-missing", help="Leave out attachments whose bytes are missing or damaged.")
     ] = False,
 ) -> None:
-    """Take a program's data out as a file, and its attachments as a folder. The audit trail tells of it. Ends with 0 when all is whole, with 3 if attachments were left out, else with 1."""
+    """Write a program's data to a file, and its attachments to a folder. The audit trail tells of it. Ends with 0 when all is whole, with 3 if attachments were left out, else with 1."""
     wanted = what or (What.ALL if format is Format.JSON and form is None else What.ENTITIES)
     with mistyped():
         order = order_of(format, wanted, form=form, header=header, bom=bom)
@@ -177,7 +175,7 @@ def import_program(
         Path | None, typer.Option(help="Folder of its attachments; they can also be imported later, alone.")
     ] = None,
 ) -> None:
-    """Take a program up from its export: all of it, or nothing. The program must have no events; it is made if it is not there. Attachments follow one by one.
+    """Import a program from its export: all of it, or nothing. The program must have no events; it is made if it is not there. Attachments follow one by one.
 
     On SQLite no hub may be running. Ends with 0 when all is stored, else with 1.
     """

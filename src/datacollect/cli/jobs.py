@@ -29,11 +29,12 @@ def show_jobs(
     kind: Annotated[list[str] | None, typer.Option(help="Only those of this kind; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many.", min=1, max=1000)] = 50,
     before: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on where a page has ended.", callback=checked(read_cursor))
+        str | None,
+        typer.Option(metavar="CURSOR", help="Continue where a page has ended.", callback=checked(read_cursor)),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the jobs of the last two weeks, the youngest first. Those that were given up are `discarded`."""
+    """List the jobs of the last two weeks, the newest first. Those that were given up are `discarded`."""
 
     async def work(hub: Hub) -> JobPage:
         within = EVERY_TENANT if program is None else editor_of(program)
@@ -54,7 +55,7 @@ def show_jobs(
 
 @app.command("show")
 def show_job(job_id: JobIdArgument, as_json: AsJson = False) -> None:
-    """One job, with what it is about and what has become of it."""
+    """Show one job: what it is about, and its state."""
 
     async def work(hub: Hub) -> Job:
         async with hub.db.reading() as view:
@@ -70,7 +71,7 @@ def show_job(job_id: JobIdArgument, as_json: AsJson = False) -> None:
 
 @app.command("cancel")
 def cancel_job(job_id: JobIdArgument, as_json: AsJson = False) -> None:
-    """Call a job off. One that runs ends with the step it is in; what it has done stays."""
+    """Cancel a job. If it runs, it ends after its present step; what it has done stays."""
 
     async def work(hub: Hub) -> Job:
         scope, found = await _at_hand(hub, job_id)
@@ -88,7 +89,7 @@ def cancel_job(job_id: JobIdArgument, as_json: AsJson = False) -> None:
 
 @app.command("retry")
 def retry_job(job_id: JobIdArgument, as_json: AsJson = False) -> None:
-    """Put a job that was given up in line again. A running hub goes on with it where it stopped."""
+    """Start a job again that was given up. A running hub continues it where it stopped."""
 
     async def work(hub: Hub) -> Job:
         scope, found = await _at_hand(hub, job_id)

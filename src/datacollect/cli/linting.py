@@ -34,13 +34,17 @@ def lint_programs(
     ] = Format.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Let repairs and warnings fail as well.")] = False,
     production: Annotated[
-        bool, typer.Option("--production", help="Ask for what a hub in production asks for: https.")
+        bool, typer.Option("--production", help="Check for what a hub in production requires: https.")
     ] = False,
     this_hub: Annotated[
-        bool, typer.Option("--this-hub", help="Also tell what the hub of the settings here has no means for.")
+        bool,
+        typer.Option(
+            "--this-hub",
+            help="Also check whether the hub with these settings can do what the program needs, such as send codes.",
+        ),
     ] = False,
 ) -> None:
-    """Say what is wrong with config files, without storing anything. Ends with 1 if an upload would be refused."""
+    """Check config files, without storing anything. Ends with 1 if an upload would be refused."""
     with answering(as_json=format_ is Format.JSON):
         sends_codes = load_settings().sends_codes if this_hub else True
         found = [

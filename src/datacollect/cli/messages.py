@@ -30,7 +30,7 @@ def list_messages(
     limit: Annotated[int, typer.Option(help="At most this many.", min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the messages of the last 30 days, the youngest first, with masked addresses and without texts."""
+    """List the messages of the last 30 days, the newest first, with masked addresses and without texts."""
 
     async def work(hub: Hub) -> list[Stored]:
         scope = editor_of(program_id)
@@ -65,7 +65,7 @@ def send_test(
     language: Annotated[str | None, typer.Option(help="Its language. [default: the program's first]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a test message the way codes go, and wait for what becomes of it. It counts as one of the day's messages."""
+    """Send a test message in the way codes are sent, and wait for the result. It counts as one of the day's messages."""
 
     async def work(hub: Hub) -> Stored:
         scope, now = editor_of(program_id), hub.clock.now()

@@ -77,7 +77,10 @@ def create_program(
     ] = False,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Seed to the end here. Else a running hub does what is much, in the background."),
+        typer.Option(
+            "--wait",
+            help="Seed everything before the command ends. Without it, a running hub seeds large programs in the background.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -114,7 +117,7 @@ def update_program(
     if_revision: IfRevision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the whole config of a program that exists. What the file leaves out is gone; nothing is seeded."""
+    """Replace the whole config of a program that exists. What is not in the file is removed; nothing is seeded."""
 
     async def work(hub: Hub) -> dict[str, Any]:
         accepted = _accepted(file, hub)
@@ -194,7 +197,7 @@ def list_programs(
 
 @app.command("show")
 def show_program(program_id: ProgramId, as_json: AsJson = False) -> None:
-    """What the program is: its forms and what they make, how many entities there are, where its QR code leads."""
+    """Show the program: its forms and their types of entities, how many entities there are, where its QR code leads."""
 
     async def work(hub: Hub) -> dict[str, Any]:
         scope = reader_of(program_id)
@@ -213,7 +216,7 @@ def show_program(program_id: ProgramId, as_json: AsJson = False) -> None:
 
 @app.command("archive")
 def archive_program(program_id: ProgramId, as_json: AsJson = False) -> None:
-    """Stop the program: nobody syncs with it any more, and its QR code leads nowhere. Its data stays; see `restore`."""
+    """Stop the program: nobody can sync with it any more, and its QR code answers 404. Its data stays; see `restore`."""
 
     async def work(hub: Hub) -> None:
         scope = editor_of(program_id)
@@ -257,7 +260,7 @@ def print_qr(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write a .png or .svg file, and do not draw on the terminal.", callback=checked(_require_picture)
+            help="Write a .png or .svg file instead of drawing in the terminal.", callback=checked(_require_picture)
         ),
     ] = None,
     base_url: Annotated[

@@ -22,11 +22,11 @@ _LOOK_AGAIN_SECONDS = 0.2
 def purge_program(
     program_id: ProgramId,
     yes_purge: Annotated[
-        str | None, typer.Option(metavar="ID", help="Do not ask for the id to be typed: here it is, once more.")
+        str | None, typer.Option(metavar="ID", help="The id again, instead of typing it when asked.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an archived program with all its data, for good. Asks for its id to be typed.
+    """Delete an archived program with all its data, for good. Asks you to type its id.
 
     If it is interrupted, a running hub deletes the rest.
     """

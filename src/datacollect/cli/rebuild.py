@@ -40,7 +40,7 @@ def rebuild_state(
         bool, typer.Option("--show-values", help="With --check: show the values that differ. They are people's data.")
     ] = False,
 ) -> None:
-    """Make entities, memberships and counts from the events once more. Ends with 0 if all is well, with 3 if something is not."""
+    """Make entities, memberships and counts from the events again. Ends with 0 if all is well, with 3 if something is not."""
     settings = load_settings()
     require_data(settings)
 

@@ -29,13 +29,13 @@ def print_errors() -> None:
 
 @app.command("limits")
 def print_limits() -> None:
-    """How much the hub takes, and what it answers beyond it."""
+    """The hub's limits, and what it answers beyond them."""
     typer.echo("\n".join(limits_page.lines()))
 
 
 @app.command("program-config")
 def print_program_config() -> None:
-    """What a program's config may hold, and what is found in one."""
+    """What a program's config may hold, and which faults are found in one."""
     typer.echo("\n".join(config_page.lines()))
 
 

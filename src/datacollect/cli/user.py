@@ -115,7 +115,7 @@ def create_user(
     must_change: MustChange = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an account. Its password is asked for, unless you say where it comes from."""
+    """Create an account. The command asks for the password, unless you say where it comes from."""
 
     async def work(hub: Hub) -> User:
         strict = hub.settings.guessable_passwords_refused
@@ -169,7 +169,7 @@ def list_users(
 
 @app.command("show")
 def show_user(email: IdOrEmail, as_json: AsJson = False) -> None:
-    """One account, and what it is in which program."""
+    """Show one account, and its roles in programs."""
 
     async def work(hub: Hub) -> User:
         async with hub.db.reading() as view:
@@ -235,7 +235,7 @@ def delete_user(
 
 @app.command("sessions")
 def list_sessions(email: IdOrEmail, as_json: AsJson = False) -> None:
-    """Where the account is signed in, the last used first."""
+    """List where the account is signed in, the last used first."""
 
     async def work(hub: Hub) -> list[dict[str, Any]]:
         async with hub.db.reading() as view:
@@ -309,7 +309,7 @@ def remove_roles(
     admin: Annotated[bool, typer.Option("--admin", help="Make it an ordinary account.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take roles away. Where none is left, the account does not belong to the program any more."""
+    """Take roles away. If none is left, the account does not belong to the program any more."""
 
     def change(user: User) -> User:
         user = user.with_memberships(_without(user.memberships, takings or ()))

@@ -28,7 +28,7 @@ def show_history(
     limit: Annotated[int, typer.Option(help="At most this many.", min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Who has done what to the program, and when: the newest first."""
+    """Show who has changed the program, and when: the newest first."""
 
     async def work(hub: Hub) -> list[Version]:
         scope = reader_of(program_id)
@@ -54,7 +54,7 @@ def show_diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What makes one version of the program different from another. Secrets are not shown, only that they changed."""
+    """Show the differences between two versions of the program. Secrets are not shown, only that they changed."""
 
     async def work(hub: Hub) -> Comparison:
         scope = reader_of(program_id)
@@ -75,7 +75,7 @@ def show_diff(
 def revert_program(
     program_id: ProgramId, revision: Revision, if_revision: IfRevision = None, as_json: AsJson = False
 ) -> None:
-    """Make the content of an older version the program's again, secrets included, as a new revision."""
+    """Go back to an older version of the program, secrets included, as a new revision."""
 
     async def work(hub: Hub) -> Mapping[str, Any]:
         scope = editor_of(program_id)
