@@ -1,9 +1,8 @@
-"""Durable background work: rows that a worker claims by lease, and goes on with in small steps.
+"""Durable background work: rows that a worker claims by a lease, and works on in small steps.
 
 A slice enqueues a job in the transaction that causes it (`enqueue`), and gives `assembly.py` a handler of its kind: a `Handler`
-for work in the database (a `PreparingHandler` if it has to think first), a `CallingHandler` for work that speaks to
-other systems. Calling off and trying again is the
-`Worker`'s, which knows the handlers. Nothing here knows what a job is about.
+for work in the database (a `PreparingHandler` if it has to think first), a `CallingHandler` for work that calls
+other systems. The `Worker`, which knows the handlers, cancels jobs and retries them. Nothing here knows what a job is about.
 """
 
 from datacollect.jobs.errors import CallFailed, JobNotActive, JobNotFound, JobNotRetryable, JobReplaced, Unrecoverable

@@ -1,1 +1,3 @@
-"""The search index: words and values of entities, kept in the transaction that writes them."""
+"""The search index: words and values of entities, changed in the transaction that changes them; new entities are added
+behind the push that brings them (`indexer.py`).
+"""
