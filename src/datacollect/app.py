@@ -98,14 +98,14 @@ _BYPASSED = (
 )
 
 _NOT_ON_DISK = (
-    "The database answers commits before they are on disk, or does not write whole what a crash may have torn: a crash of its"
-    " machine loses pushes that were answered, or the database. Set to on what is named as off: synchronous_commit for the"
-    " server, the database or the hub's user, the others for the server."
+    "The database answers commits before they are on disk, or cannot repair half-written pages: after a crash of its machine"
+    " answered pushes, or the database, may be lost. Switch on the settings that `off` names: synchronous_commit for the server,"
+    " the database or the hub's user, the others for the server."
 )
 
 _LOCKED = (
-    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to it: the SECRETS_KEY"
-    " of then, or the JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
+    "Secrets of programs were sealed with a key that this hub does not have. Set SECRETS_KEY_PREVIOUS to that key: the old"
+    " SECRETS_KEY, or the old JWT_SECRET if there was none. See docs/how-to/rotate-the-secrets-key.md."
 )
 
 _NO_WAY_OUT = (
@@ -114,7 +114,7 @@ _NO_WAY_OUT = (
 )
 
 _NO_STORAGE = (
-    "Attachments are answered with 503 until their store is back; syncing goes on. Check S3_ENDPOINT, S3_BUCKET and its keys,"
+    "Requests for attachments are answered 503 until the store is back; sync still works. Check S3_ENDPOINT, S3_BUCKET and its keys,"
     " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
 

@@ -20,25 +20,25 @@ _WITHOUT_LOG = (
 )
 
 _ENVIRONMENT_UNKNOWN = (
-    "It is none of production, development and test, so it counts as unset: what production refuses is allowed, and what only"
-    " production guards is open. Write it in lower case, to the letter."
+    "NODE_ENV is none of production, development and test, so it counts as unset: none of the checks for production are on."
+    " Write it exactly so, in lower case."
 )
 
 _CODES_TOLD = (
-    "Citizens' codes are told in the answer to whoever asks for one, who can so sign in as anybody. Take OTP_EXPOSE_DEV_CODE"
-    " away wherever the data is of real people."
+    "The hub returns a citizen's code to whoever asks for it, so anybody can sign in as any citizen. Remove OTP_EXPOSE_DEV_CODE"
+    " wherever the data is of real people."
 )
 
 _BEHIND = (
-    "The anchors in DATA_DIR say that these logs had come further than the database has them: it is another one, was put back from"
-    " a backup, or has lost its last writes (hub.sqlite3-wal). If it should hold more, stop the hub and look for that before devices"
-    " sync. If it was put back, run `datacollect restored`: docs/how-to/restore-a-backup.md. The warning ends when the anchor"
-    " files are moved away, as that page says."
+    "According to the anchors in DATA_DIR these logs were longer than they are in the database: it is another database, was"
+    " restored from a backup, or has lost its last writes (hub.sqlite3-wal). If it should hold more, stop the hub and look for the"
+    " rest before devices sync. If it was restored, run `datacollect restored`: docs/how-to/restore-a-backup.md. The warning"
+    " ends when you move the anchor files away, as that page says."
 )
 
 _NEVER_SENT = (
     "No browser sends these of CORS_ORIGINS as an origin, so they let no page in. An origin is a scheme and a host in lower case,"
-    " with the port if it is not the usual one, and nothing behind it, such as https://hub.example.org."
+    " with the port if it is not the usual one, and nothing after it, such as https://hub.example.org."
 )
 
 _log = structlog.get_logger(component="server")
