@@ -14,6 +14,7 @@ from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.tables import search_terms
 from datacollect.features.entities.tables import entities, members
+from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
 
@@ -79,3 +80,11 @@ async def ruin(database: Database, scope: TenantScope) -> None:
             )
         )
         await tx.execute(update(log_heads).where(log_heads.c.tenant_id == scope.tenant_id).values(figures='{"x":1}'))
+
+
+async def stored_by_a_clock_ahead(database: Database, scope: TenantScope, *, millis: int) -> Millis:
+    """The last event counts as stored so much later, as after the hub's clock was set back; gives when."""
+    async with database.transaction(scope) as tx:
+        of_log = log_heads.c.tenant_id == scope.tenant_id
+        await tx.execute(update(log_heads).where(of_log).values(recorded_ms=log_heads.c.recorded_ms + millis))
+        return Millis((await tx.execute(select(log_heads.c.recorded_ms).where(of_log))).scalar_one())

@@ -180,6 +180,13 @@ class EventLog:
         """As `lock`, closed or not; None if the tenant has no log."""
         return await self._store.hold(tx, scope)
 
+    def time_now(self, head: Head) -> Millis:
+        """When an event counts as stored that is appended now: never before what is there, whatever became of the clock.
+
+        Events of the hub's own carry it, for devices go by the times of events. The caller holds the log.
+        """
+        return max(self._clock.now(), head.recorded_at)
+
     async def set_scoping(self, tx: Tx, scope: TenantScope, scoping: Scoping) -> None:
         """Note how far the log is filed by place. The caller has locked it."""
         await self._store.set_scoping(tx, scope, scoping)
@@ -196,7 +203,7 @@ class EventLog:
             raise GuidTaken()
         require_complete(event)
         current = self.upcasters.upcast(event)
-        now = max(self._clock.now(), opened.head.recorded_at)
+        now = self.time_now(opened.head)
         for projection in self._projections:
             run = await projection.start(tx, scope, tenant, [current], scoping=opened.head.scoping)
             run.apply(current, Context(opened.head.position + 1, now, size_bytes=len(hashed.canonical)))
@@ -263,7 +270,7 @@ class EventLog:
             kept = [(at, one) for at, one in enumerate(shares) if at not in left_out]
             if not kept:
                 break
-            batch = _Batch(opened, self._clock.now(), 0)
+            batch = _Batch(opened, self.time_now(opened.head), 0)
             events = [event for _, one in kept for event in one.events]
             senders = [(one.scope.actor.event_user_id, one.device_id) for _, one in kept for _ in one.events]
             hashes = deque(hashed for _, one in kept for hashed in one.hashed)
@@ -293,7 +300,7 @@ class EventLog:
         """A part of a batch, whose first event has the index `first` in it; constant in its statements."""
         hashes = await _hashes_of(events) if hashed_ahead is None else hashed_ahead
         opened = await self._store.open(tx, scope, [event.guid for event in events])
-        batch = _Batch(opened, self._clock.now(), first)
+        batch = _Batch(opened, self.time_now(opened.head), first)
         fresh = batch.fresh(events, hashes, senders)
         await self._apply(tx, scope, tenant, batch, events, fresh, origin, refused, on_rejection)
         await self._save(tx, scope, batch)
@@ -391,14 +398,14 @@ async def _hashes_of(events: Sequence[Event]) -> deque[EventHash]:
 class _Batch:
     """One append in memory."""
 
-    def __init__(self, opened: OpenLog, now: Millis, first: int) -> None:
+    def __init__(self, opened: OpenLog, recorded_at: Millis, first: int) -> None:
         head = self.opened = opened.head
         self.first = first
         self._position = head.position
         self._chain_hash = head.chain_hash
         self._latest = head.max_occurred_at
         self._known = dict(opened.known)
-        self._recorded_at = max(now, head.recorded_at)
+        self._recorded_at = recorded_at
         self.runs: list[ProjectionRun] = []
         self.result = Appended(head)
 

@@ -7,11 +7,15 @@ import pytest
 from httpx2 import AsyncClient
 
 from datacollect.features.conflicts import queries
+from datacollect.http.hub import Hub
+from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.cursor import write_place
-from datacollect.kernel.ids import derived_guid
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId, derived_guid
 from tests.accounts import bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull_all, pull_audit, push
 from tests.statements import hot
+from tests.states import stored_by_a_clock_ahead
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +99,21 @@ async def test_a_decision_reaches_the_entity_and_every_device(admin: AsyncClient
     assert (last["type"], last["entityGuid"], last["data"]) == ("update-individual", "e", {"age": age})
     assert await conflicts_of(admin, program) == {"conflicts": [], "unresolvedCount": 0, "nextCursor": None}
     assert (await conflicts_of(admin, program, status="resolved"))["conflicts"] == [decided]
+
+
+async def test_a_decision_is_later_for_devices_where_it_is_for_the_hub(admin: AsyncClient, hub: Hub) -> None:
+    """The hub's clock was ahead, and was set back: what it stores counts as later than all that is there."""
+    program = await make_program(admin)
+    await collide(admin, program)
+    at = await stored_by_a_clock_ahead(hub.db, system_scope(TenantId(program)), millis=3_600_000)
+    [conflict] = (await conflicts_of(admin, program))["conflicts"]
+    assert (await decide(admin, program, conflict["guid"], resolution="remote")).status_code == 200
+    now = format_timestamp(hub.clock.now())
+    await push(admin, program, make_event("update-individual", entity="e", data={"age": 7}, timestamp=now))
+    told = await pull_all(admin, program)
+    by_device = max((each for each in told if "age" in each["data"]), key=lambda each: each["timestamp"])
+    assert (await data_of(admin, program))["age"] == by_device["data"]["age"] == 2
+    assert by_device["timestamp"] == format_timestamp(at)
 
 
 async def test_a_write_that_came_after_the_delete_can_be_taken_or_left(admin: AsyncClient) -> None:

@@ -122,7 +122,7 @@ class Lives:
                 tenant = await find_running(tx, scope.tenant_id)
                 assert tenant is not None
                 decision = Decision(merged, kept, Resolution.MERGE)
-                await service.decide(tx, self._log, scope, tenant, decision, now=self._clock.now())
+                await service.decide(tx, self._log, scope, tenant, decision)
             self.seen["merges"] += 1
             assert before - await self._live(scope) <= {merged}
         except (PairNotFound, CannotMerge):

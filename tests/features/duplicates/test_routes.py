@@ -21,6 +21,7 @@ from datacollect.kernel.ids import TenantId
 from tests.accounts import Person, assert_refused, bearer, login, make_person
 from tests.factories import make_event, make_program, new_id, pull, pull_all, pull_audit, push
 from tests.features.conftest import Alone, Installation
+from tests.states import stored_by_a_clock_ahead
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +137,29 @@ async def test_exactly_the_one_that_is_named_is_deleted(admin: AsyncClient, hub:
     told = (await pull_all(admin, program))[-1]
     assert (told["type"], told["entityGuid"], told["data"]["shouldDelete"]) == ("resolve-duplicate", named, True)
     assert {"entityGuid": older, "duplicateGuid": newer} in told["data"]["duplicates"]
+
+
+@pytest.mark.parametrize("body", [{"shouldDeleteNewItem": True}, {"resolution": "merge"}])
+async def test_what_is_decided_is_later_for_devices_where_it_is_for_the_hub(
+    admin: AsyncClient, hub: Hub, body: Any
+) -> None:
+    """The hub's clock was ahead, and was set back: what it stores counts as later than all that is there."""
+    program, older, newer = await registered_twice(admin, hub)
+    at = await stored_by_a_clock_ahead(hub.db, system_scope(TenantId(program)), millis=3_600_000)
+    assert (await resolve(admin, program, newer, older, **body)).status_code == 200
+    told = [each for each in await pull_all(admin, program) if each["type"] == "resolve-duplicate"]
+    assert [each["timestamp"] for each in told] == [format_timestamp(at)]
+    late = make_event("update-individual", entity=newer, data={"village": "Pak"}, timestamp=format_timestamp(at))
+    await push(admin, program, late)
+    await look_on(hub, program)
+    *_, told, again = await pull_all(admin, program)
+    if body.get("resolution") == "merge":  # it is written to the one that stays, and the one that went goes again
+        assert (told["entityGuid"], told["data"]) == (older, {"village": "Pak"})
+        assert (again["type"], again["entityGuid"], again["timestamp"]) == (
+            "resolve-duplicate",
+            newer,
+            late["timestamp"],
+        )
 
 
 async def test_the_same_decision_told_twice_is_one_and_another_is_too_late(admin: AsyncClient, hub: Hub) -> None:

@@ -123,7 +123,7 @@ async def resolve(
     conflict = await get_conflict(tx, scope, guid)
     merged_data = dict(merged or {}) if resolution is Resolution.MERGED else None
     # The log first, as every push does: what the entity holds must not change between reading it and the event.
-    await log.lock(tx, scope)
+    at = log.time_now(await log.lock(tx, scope))
     by = scope.actor.label
     if not await queries.mark_resolved(
         tx, scope, guid, resolution=resolution, resolved_by=by, merged_data=merged_data, now=now
@@ -132,7 +132,7 @@ async def resolve(
     current = await current_data(tx, scope, conflict.entity_guid)
     overruled = await event_of(tx, scope, conflict.remote_event_guid)
     user_id = scope.actor.event_user_id
-    event = outcome_event(conflict, overruled, resolution, merged_data, current, user_id=user_id, now=now)
+    event = outcome_event(conflict, overruled, resolution, merged_data, current, user_id=user_id, now=at)
     event = as_taken_now(event, tenant) if event is not None else None
     if event is not None and event.data:
         try:
@@ -140,7 +140,7 @@ async def resolve(
         except BatchRejected as batch:
             raise batch.rejection.reason from batch
     if resolution is Resolution.REMOTE and current is None:
-        joining = rejoining(conflict, user_id=user_id, now=now)
+        joining = rejoining(conflict, user_id=user_id, now=at)
         if joining is not None:
             # Meanwhile one of them may stand above the group. That must not keep anybody from deciding.
             await log.append(tx, scope, tenant, [joining], origin=Origin.DERIVED, on_rejection=lambda _: None)

@@ -198,7 +198,7 @@ class DetectingHandler:
         if result is None or (result.mark, result.matching.version) != (mark, version):
             # It looked before somebody pushed, put the mark back or changed the forms: it looks again.
             return Continue({}, mark, head.position)
-        has_appended = await self._move_on(tx, scope, result)
+        has_appended = await self._move_on(tx, scope, result, now=self._log.time_now(head))
         await self._store(tx, scope, result)
         await queries.store_mark(tx, scope, result.through, RULES, now=self._clock.now())
         if result.through >= head.position and not has_appended:
@@ -213,7 +213,7 @@ class DetectingHandler:
         matching = await self._matching_of(tx, scope)
         return matching is not None and matching.is_wanted
 
-    async def _move_on(self, tx: Tx, scope: TenantScope, looked: Looked) -> bool:
+    async def _move_on(self, tx: Tx, scope: TenantScope, looked: Looked, *, now: Millis) -> bool:
         """What was written to an entity after it had been merged into another one is written to that, and so is what names
         it as its parent or its member; who was put into it is put into that, and where it is taken out that is; the one that
         went goes again. Whether that was written."""
@@ -237,11 +237,13 @@ class DetectingHandler:
         # A group that is back leaves its own groups when it is moved, last: before, its members would go with it.
         back = {each.guid for each in await entities_by_guid(tx, scope, into) if each.kind is Kind.GROUP}
         members = {group: [guid for guid in own if guid not in back] for group, own in members.items()}
-        user, now = SYSTEM.event_user_id, self._clock.now()
+        user = SYSTEM.event_user_id
         changed: set[str] = set()
         for events in rehoused(entities, words, into, lines, user_id=user, now=now):
             changed |= await self._append(tx, scope, tenant, events)
-        for events in await self._taken_out(tx, scope, [word for word in gone if word.member_guid in into], into):
+        for events in await self._taken_out(
+            tx, scope, [word for word in gone if word.member_guid in into], into, now=now
+        ):
             changed |= await self._append(tx, scope, tenant, events)
         for events in renamed(entities, members, into, user_id=user, now=now):
             changed |= await self._append(tx, scope, tenant, events)
@@ -252,22 +254,24 @@ class DetectingHandler:
             there = await entities_by_guid(tx, scope, [entity.guid]) if entity.guid in changed else [entity]
             survivor = await survivor_of(tx, scope, entity.guid)
             if there and survivor is not None:
-                changed |= await self._move(tx, scope, tenant, there[0], survivor)
+                changed |= await self._move(tx, scope, tenant, there[0], survivor, now=now)
         return bool(changed)
 
     async def _taken_out(
-        self, tx: Tx, scope: TenantScope, gone: Sequence[Membership], into: Mapping[str, str]
+        self, tx: Tx, scope: TenantScope, gone: Sequence[Membership], into: Mapping[str, str], *, now: Millis
     ) -> Iterable[list[Event]]:
         people = await entities_by_guid(tx, scope, {into[word.member_guid] for word in gone}) if gone else ()
         stay = {each.guid for each in people if each.kind is Kind.INDIVIDUAL}
         gone = [word for word in gone if into[word.member_guid] in stay]
         words = await memberships_of(tx, scope, stay)
         times = {word.member_guid: await merged_at(tx, scope, word.member_guid) for word in gone}
-        return taken_out(gone, words, into, times, user_id=SYSTEM.event_user_id, now=self._clock.now())
+        return taken_out(gone, words, into, times, user_id=SYSTEM.event_user_id, now=now)
 
-    async def _move(self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str) -> set[str]:
+    async def _move(
+        self, tx: Tx, scope: TenantScope, tenant: Tenant, entity: Entity, survivor: str, *, now: Millis
+    ) -> set[str]:
         """Whom it has changed."""
-        now, user = self._clock.now(), SYSTEM.event_user_id
+        user = SYSTEM.event_user_id
         [stays] = await entities_by_guid(tx, scope, [survivor])
         told = told_since(entity, stays)
         try:

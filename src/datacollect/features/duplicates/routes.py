@@ -124,7 +124,7 @@ async def resolve_potential_duplicate(request: Request, hub: CurrentHub, judge: 
     decision = _decision(judge.body)
     scope = judge.scope
     async with log_turn(hub, scope, still(request)) as tx:
-        decided = await service.decide(tx, hub.log, scope, judge.tenant, decision, now=hub.clock.now())
+        decided = await service.decide(tx, hub.log, scope, judge.tenant, decision)
     return {"status": "success", "pair": pair_document(decided, {})}
 
 

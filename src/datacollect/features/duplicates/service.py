@@ -76,16 +76,14 @@ async def list_pairs(
     return PairPage(page, entities, total, len(found) > limit)
 
 
-async def decide(
-    tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, decision: Decision, *, now: Millis
-) -> FoundPair:
+async def decide(tx: Tx, log: EventLog, scope: TenantScope, tenant: Tenant, decision: Decision) -> FoundPair:
     """Append the events that bring every device to the decision, in one transaction. Telling the same again is harmless.
 
     Raises `PairNotFound`, `CannotMerge`.
     """
     pair = Pair.of(decision.merged, decision.kept)
     # The log first, as every push does: what the two hold must not change between reading it and the events.
-    await log.lock(tx, scope)
+    at = log.time_now(await log.lock(tx, scope))
     found = await queries.find_pair(tx, scope, pair)
     if found is None:
         raise PairNotFound()
@@ -93,7 +91,7 @@ async def decide(
         if not await _is_decided_so(tx, scope, found, decision):
             raise PairNotFound()
         return found
-    events = await _events(tx, scope, tenant, decision, user_id=scope.actor.event_user_id, now=now)
+    events = await _events(tx, scope, tenant, decision, user_id=scope.actor.event_user_id, now=at)
     try:
         await log.append(tx, scope, tenant, events, origin=Origin.DERIVED)
     except BatchRejected as batch:

@@ -106,7 +106,7 @@ async def approved(
     by = scope.actor.label
     await move(tx, scope, review, Status.APPROVED, found_in={Status.PENDING}, now=now, reviewed_by=by, reviewed_ms=now)
     if not review.standalone:
-        await _apply(tx, log, scope, tenant, review, held, decision, mismatches, now=now)
+        await _apply(tx, log, scope, tenant, review, held, decision, mismatches)
     if comment:
         await say(tx, scope, review, CommentKind.APPROVED, comment, now=now)
     return replace(review, status=Status.APPROVED, reviewed_by=by, reviewed_at=now, updated_at=now)
@@ -121,12 +121,11 @@ async def _apply(
     held: Entity | None,
     decision: Decision,
     mismatches: Sequence[Mismatch],
-    *,
-    now: Millis,
 ) -> None:
+    at = log.time_now(await log.lock(tx, scope))
     event = await event_to_append(tx, log, scope, tenant, review)
     taken = as_taken_now(review.event, tenant)
-    outcome = _outcome(taken, held, decision, user_id=scope.actor.event_user_id, now=now)
+    outcome = _outcome(taken, held, decision, user_id=scope.actor.event_user_id, now=at)
     # What has been decided here counts as written now, or a later write that the reviewer has seen would win over it.
     origin = Origin.CLIENT if outcome is None else Origin.DERIVED
     try:
