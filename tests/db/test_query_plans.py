@@ -236,6 +236,19 @@ async def test_every_statement_of_a_limited_caller_finds_its_rows_by_key(
     assert any(re.search(key[hub.db.dialect], step) for step in by_place), by_place
 
 
+@pytest.mark.usefixtures("filled")
+async def test_since_when_a_log_is_filed_is_found_by_key(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    first = make_event(data={"name": "Ana", "area_id": "A1"})
+    await push(admin, program, first)
+    with hub.db.statements.record() as statements:
+        await pull(admin, program, f"{first['timestamp']}|{first['guid']}", areaIds="A1")
+    plans = await plans_of(hub, [sql for sql in statements if "min(position)" in sql])
+    [plan] = plans.values()
+    walks = WALKS_THROUGH_A_TENANT[hub.db.dialect]
+    assert not [step for step in plan if walks.search(step) and not FEW_ROWS_OF_A_TENANT.search(step)], plan
+
+
 NUMBERS = [one for one in (equal_to(31), equal_to(32)) if one is not None]
 LOOKUPS = {
     "words": lookups_of_words(["ana"])[0],

@@ -687,11 +687,54 @@ async def test_a_hint_narrows_and_never_widens(admin: AsyncClient, agent: Agents
 
 async def test_whoever_may_have_everything_can_ask_for_areas(admin: AsyncClient) -> None:
     program = await make_program(admin)
+    assert await pull_all(admin, program, areaIds="A1") == []
     events = [person(area) for area in ("A1", "A2", "A1", None)]
     await push(admin, program, *events)
     assert guids(await pull_all(admin, program, areaIds="A1")) == [events[0]["guid"], events[2]["guid"]]
     assert guids(await pull_all(admin, program, areaIds="A1", limit=1)) == [events[0]["guid"], events[2]["guid"]]
     assert guids(await pull_all(admin, program)) == guids(events)
+
+
+async def test_who_asks_for_areas_is_told_who_leaves_them_and_gets_who_comes_whole(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "gone"), person("A1", "leaves"), person("A2", "comes", phone="1"))
+    known = await pull_all(admin, program, areaIds="A1")
+    assert {event["entityGuid"] for event in known} == {"gone", "leaves"}
+    await push(
+        admin,
+        program,
+        make_event("delete-entity", entity="gone", data={"id": "gone"}),
+        make_event("update-individual", entity="leaves", data={"area_id": "A2"}),
+        make_event("update-individual", entity="comes", data={"area_id": "A1"}),
+    )
+    since = f"{known[-1]['timestamp']}|{known[-1]['guid']}"
+    told = await pull_all(admin, program, since=since, areaIds="A1")
+    assert {(event["type"], event["entityGuid"]) for event in told[:3]} == {
+        ("delete-entity", "gone"),
+        ("update-individual", "leaves"),
+        ("update-individual", "comes"),
+    }
+    [whole] = told[3:]
+    assert (whole["entityGuid"], whole["data"]["phone"]) == ("comes", "1")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_who_asks_for_areas_later_is_told_what_came_before_anybody_did(admin: AsyncClient, limit: int) -> None:
+    """Before that nothing is filed by place: a delete from then would be passed over for good."""
+    program = await make_program(admin)
+    held = person("A1", "gone")
+    await push(admin, program, held)
+    missed = [
+        make_event("delete-entity", entity="gone", data={"id": "gone"}),
+        person("A1", "new"),
+        person("A2", "elsewhere"),
+    ]
+    await push(admin, program, *missed)
+    since = f"{held['timestamp']}|{held['guid']}"
+    told = await pull_all(admin, program, since=since, areaIds="A1", limit=limit)
+    assert guids(told[:3]) == guids(missed)
+    assert [event["entityGuid"] for event in told[3:]] == ["new"], "as it is filed"
+    assert [event["entityGuid"] for event in await pull_all(admin, program, areaIds="A1", limit=limit)] == ["new"]
 
 
 async def test_a_hint_that_comes_more_than_once_is_none(admin: AsyncClient) -> None:

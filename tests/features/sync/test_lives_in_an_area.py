@@ -127,6 +127,32 @@ async def test_a_device_of_an_area_holds_what_the_hub_holds_there(
     device = Device()
     for event in await agents.pull_all(program, agent, limit=1000):
         device.take(event)
+    await _assert_holds_what_is_here(admin, program, device)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_so_does_one_that_may_have_everything_and_asks_for_the_area(
+    admin: AsyncClient, client: AsyncClient, seed: int
+) -> None:
+    chance = Random(seed)
+    agents, program, device = Agents(admin, client), await make_program(admin), Device()
+    headers, since = {"Authorization": admin.headers["Authorization"]}, ""
+    first = [make_event("create-group", entity=guid, data={"area_id": chance.choice(AREAS)}) for guid in GROUPS]
+    first += [make_event(entity=guid, data={"area_id": chance.choice(AREAS)}) for guid in PEOPLE]
+    await push(admin, program, *first)
+    for _ in range(chance.randrange(8, 22)):
+        if chance.random() < 0.5:
+            for event in await agents.pull_all(program, headers, since, areaIds=HERE, limit=1000):
+                device.take(event)
+                since = f"{event['timestamp']}|{event['guid']}"
+        deeds = [_deed(chance) for _ in range(chance.choice((1, 1, 2, 3)))]
+        assert (await push(admin, program, *deeds, atomic=False)).status_code in (200, 207)
+    for event in await agents.pull_all(program, headers, since, areaIds=HERE, limit=1000):
+        device.take(event)
+    await _assert_holds_what_is_here(admin, program, device)
+
+
+async def _assert_holds_what_is_here(admin: AsyncClient, program: str, device: Device) -> None:
     everybody = (await admin.get("/api/entities", params={"configId": program, "limit": "1000"})).json()
     on_hub = {one["guid"]: one["data"] for one in everybody}
     members = {one["guid"]: set(one.get("memberIds", ())) for one in everybody}

@@ -119,15 +119,11 @@ async def member_guids(view: Reading, scope: TenantScope, groups: Sequence[str])
 
 
 async def guids_of_entities(
-    view: Reading, scope: TenantScope, guids: Collection[str], *, areas: Collection[str], changed_at: int
+    view: Reading, scope: TenantScope, guids: Collection[str], *, changed_at: int
 ) -> Collection[str]:
-    """Those of the entities, deleted ones too, that changed at a position or later, and are in one of the areas if any
-    are named."""
+    """Those of the entities, deleted ones too, that changed at a position or later."""
     e = rows_with(view, entities.c.guid, guids, entities.c.tenant_id == scope.tenant_id).c
-    found = select(e.guid).where(e.changed_position >= changed_at)
-    if areas:
-        found = found.where(e.area_id.in_(areas))
-    return set((await view.execute(found)).scalars())
+    return set((await view.execute(select(e.guid).where(e.changed_position >= changed_at))).scalars())
 
 
 _KNOWN = {

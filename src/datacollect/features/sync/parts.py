@@ -7,7 +7,7 @@ from datacollect.db import Reading
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import DeliveredEvent, Page, Place
 from datacollect.features.entities.service import guids_of_entities
-from datacollect.features.sync.places import places_within, read_places
+from datacollect.features.sync.places import first_filed, places_within, read_places
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import Cursor
 from datacollect.kernel.identity import TenantScope
@@ -25,21 +25,21 @@ class Part:
     """Which events a reader gets."""
 
     reach: Reach = EVERYWHERE
-    """A wall: read from what is filed by place."""
-    wanted_areas: Sequence[str] = ()
-    """A wish of a reader who may have everything: entities that are there now."""
+    """Where its entities are: read from what is filed by place."""
+    is_wish: bool = False
+    """Whether its reader may have everything, and wants only this."""
 
     @property
     def is_whole(self) -> bool:
-        return not self.reach.is_bounded and not self.wanted_areas
+        return not self.reach.is_bounded
 
 
 def part_for(sync_scope: SyncScope, areas: Sequence[str]) -> Part:
     """What a scope allows, narrowed by the areas its reader asks for."""
     reach = sync_scope.reach
-    if not areas or not reach.is_bounded:
-        return Part(reach, areas)
-    return Part(reach.within(Box(area_ids=frozenset(areas))))
+    if not areas:
+        return Part(reach)
+    return Part(reach.within(Box(area_ids=frozenset(areas))), is_wish=not reach.is_bounded)
 
 
 async def read_part(
@@ -60,9 +60,13 @@ async def read_part(
     # Not cut short where the log ends: it would take less time, and tell a limited reader that others are silent too.
     after = place.position
     first_in_window = 1 if begins is None else await log.position_at(view, scope, begins)
-    sieved = first_in_window > 1 or bool(part.wanted_areas)
+    sieved = first_in_window > 1
     look_at = max(limit, _EXAMINED) if sieved else limit
-    if part.reach.is_bounded:
+    unfiled = await _unfiled(view, scope, part, after, limit=look_at)
+    positions: Sequence[int]
+    if unfiled:
+        positions = list(unfiled)
+    elif part.reach.is_bounded:
         places = places_within(part.reach)
         async with view.for_rows(look_at * len(places) // _AS_MUCH_AS_AN_EVENT) as rows:
             positions = await read_places(rows, scope, places, after=after, limit=look_at)
@@ -74,9 +78,23 @@ async def read_part(
     if sieved and looked_at:
         named = {event.entity_guid for event in looked_at}
         async with view.for_rows(len(named)) as rows:
-            guids = await guids_of_entities(rows, scope, named, areas=part.wanted_areas, changed_at=first_in_window)
+            guids = await guids_of_entities(rows, scope, named, changed_at=first_in_window)
         kept = [event for event in looked_at if event.entity_guid in guids]
-    return _page(looked_at, kept, after=after, limit=limit, more=is_cut or len(looked_at) == look_at)
+    more = is_cut or len(looked_at) == look_at or bool(unfiled and looked_at)
+    return _page(looked_at, kept, after=after, limit=limit, more=more)
+
+
+async def _unfiled(view: Reading, scope: TenantScope, part: Part, after: int, *, limit: int) -> range:
+    """The next positions from before the log was filed by place, of a reader who has read on into that time without a
+    wish, or another one: deletes and moves from then are filed nowhere. They may have all of it.
+
+    None for who begins: they hold nothing yet, and what is filed is complete.
+    """
+    if not part.is_wish or after == 0:
+        return range(0)
+    filed = await first_filed(view, scope)
+    end = after + 1 + limit
+    return range(after + 1, end if filed is None else min(end, filed))
 
 
 def _page(

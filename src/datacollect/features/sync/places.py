@@ -44,6 +44,15 @@ CROSS JOIN {_TABLE} filed ON filed.tenant_id = ?1 AND filed.place = asked.value 
 ORDER BY filed.position LIMIT ?4""",
 }
 
+# Whatever is filed is filed under its kind alone, too: the beginning of two ranges of the index.
+_FIRST = {
+    dialect: f"""
+SELECT min(position) FROM (
+  SELECT min(position) AS position FROM {_TABLE} WHERE tenant_id = {tenant} AND place = 'g'
+  UNION ALL SELECT min(position) FROM {_TABLE} WHERE tenant_id = {tenant} AND place = 'i') AS filed"""
+    for dialect, tenant in (("postgresql", "$1"), ("sqlite", "?1"))
+}
+
 # The last delete of each that was filed is filed where they were until then. Who never was there, because a group they were
 # put into had been deleted, has the group's. Whatever is filed is filed under its kind alone, too.
 _ENDED = {
@@ -93,6 +102,12 @@ async def read_places(
     """The positions of the next events filed under any of these places."""
     rows = await view.fetch(_READ[view.dialect], scope.tenant_id, view.listed(places), after, limit)
     return [row[0] for row in rows]
+
+
+async def first_filed(view: Reading, scope: TenantScope) -> int | None:
+    """The position from which on the log is filed; None if nothing is."""
+    [(position,)] = await view.fetch(_FIRST[view.dialect], scope.tenant_id)
+    return None if position is None else int(position)
 
 
 async def ended_within(tx: Tx, scope: TenantScope, ends: Mapping[str, int]) -> Collection[str]:

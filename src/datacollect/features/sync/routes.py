@@ -137,7 +137,7 @@ async def pull_events(
     if areas or sync_scope.reach.is_by_area:
         default = max(default, DEFAULT_PAGE_WITH_AREAS)
     page_size = _page_size(limit, default)
-    if sync_scope.is_limited:
+    if sync_scope.is_limited or areas:
         await _file(hub, scope, tenant, sync_scope)
     page = await service.pull(
         partial(hub.db.glancing, scope),
