@@ -395,9 +395,22 @@ async def test_an_entity_that_moves_is_complete_where_it_comes_and_told_where_it
     assert guids(arrived[:1]) == [moved["guid"]]
     assert {event["entityGuid"]: event["data"] for event in arrived[1:]} == {
         "e": {"name": "Ana", "area_id": "A2", "age": 1},
-        "visit": {"parentId": "e", "result": "well", "name": "Unnamed Record"},
+        "visit": {"parentId": "e", "result": "well"},
     }
     assert await agent.pull_all(program, elsewhere) == []
+
+
+async def test_a_name_that_nobody_has_written_is_not_told_as_written(admin: AsyncClient, agent: Agents) -> None:
+    """It hid the name that came later, by an older event, from every device."""
+    program = await make_program(admin)
+    here = await agent.of(program, areaIds=["A1"])
+    await agent.pull_all(program, here)
+    moved = [make_event("update-individual", entity="e", data={"area_id": area}) for area in ("A2", "A1")]
+    await push(admin, program, *moved)
+    assert [each["data"] for each in await agent.pull_all(program, here)] == [{"area_id": "A1"}] * 2
+    await push(admin, program, person("A1", "e"))
+    written = [each for each in await pull_all(admin, program) if "name" in each["data"]]
+    assert [each["data"]["name"] for each in written] == ["Ana"]
 
 
 async def test_a_record_that_came_before_its_person_arrives_with_it(admin: AsyncClient, agent: Agents) -> None:

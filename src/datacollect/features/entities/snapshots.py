@@ -20,7 +20,7 @@ from datacollect.eventstore.event import Event
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
 from datacollect.features.entities.around import live_groups_with
-from datacollect.features.entities.entity import Entity, Kind, Membership, Place, Stamp, items_in, text_in
+from datacollect.features.entities.entity import FLOOR, Entity, Kind, Membership, Place, Stamp, items_in, text_in
 from datacollect.features.entities.reach import LONGEST_ANCESTRY, PLACING, Find, place_of
 from datacollect.features.entities.relatives import ListedMember, dependents_of, load_parents, members_of_groups
 from datacollect.features.entities.rows import load
@@ -258,7 +258,10 @@ def snapshot_of(entity: Entity, members: Sequence[ListedMember], *, source: str,
     """
     if entity.latest is None:
         return end_of(entity, source=source, secret=secret, told_at=told_at)
-    data = dict(entity.data)
+    # Nobody has written a name that was filled in: told as written, it would hide the one that somebody brings later.
+    data = {name: value for name, value in entity.data.items() if entity.stamp_of_field(name) != FLOOR} or dict(
+        entity.data
+    )
     if entity.kind is Kind.GROUP:
         # An event that takes the group for a person may have written such a field, which makes nobody a member.
         data.pop("members", None)
