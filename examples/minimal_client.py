@@ -159,16 +159,21 @@ def fold(state: dict[str, Any], event: dict[str, Any]) -> None:
     """Bring entities up to an event. Of each field the write with the latest time holds, of equal ones the later."""
     at, kind, data = event["timestamp"], event["type"], dict(event["data"])
     entity = state.setdefault(event["entityGuid"], {"fields": {}, "gone": ""})
-    if kind == "delete-entity":
+    if kind == "delete-entity" or (kind == "resolve-duplicate" and data.get("shouldDelete")):
         entity["gone"] = max(entity["gone"], at)
         entity["fields"] = {name: held for name, held in entity["fields"].items() if held[0] > at}
-    elif kind.startswith(("create-", "update-", "add-member")) and at >= entity["gone"]:
+    elif kind.startswith(("create-", "update-", "add-member")):
         joins, is_snapshot = kind == "add-member", event["userId"] == "system" and kind.startswith("create-")
-        members = [m for m in data.pop("members", ()) if not (joins and state.get(m["guid"], {}).get("fields"))]
+        if is_snapshot and not entity["fields"]:
+            entity["gone"] = ""  # the hub holds it, whatever ended here
+        is_late, members = at < entity["gone"], data.pop("members", ())
         for member in () if is_snapshot else members:  # a snapshot's have snapshots of their own
+            is_known = bool(state.get(member["guid"], {}).get("fields"))
+            if (joins and is_known) or (is_late and not is_known):
+                continue  # whoever is new and late would have gone with the group
             told = {name: value for name, value in member.items() if name != "guid"}
             fold(state, {**event, "entityGuid": member["guid"], "type": "update-individual", "data": told})
-        for name, value in () if joins else data.items():
+        for name, value in () if joins or is_late else data.items():
             held = entity["fields"].get(name, ["", None])
             if at >= held[0] and not (is_snapshot and value == held[1]):
                 entity["fields"][name] = [at, value]

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from examples.minimal_client import Client, Offline, Stopped
+from examples.minimal_client import Client, Offline, Stopped, fold
 from tests.accounts import bearer
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.e2e.conftest import Running, complete_environment, forking, serving
@@ -340,6 +340,42 @@ def test_who_joins_a_group_is_there_too_and_who_was_known_stays_as_known(field: 
     assert one.entities() == other.entities() == field.entities()
 
 
+def test_who_is_decided_to_be_a_duplicate_is_gone_from_every_device(field: Field, device: Make) -> None:
+    one, other = device(), device()
+    for guid in ("p", "q"):
+        one.record("create-individual", guid, person("Ana", area_id="north"))
+    told = {"duplicates": [{"entityGuid": "p", "duplicateGuid": "q"}], "shouldDelete": True}
+    one.record("resolve-duplicate", "p", told)
+    sync_until_even(one, other)
+    assert set(one.entities()) == set(other.entities()) == set(field.entities()) == {"q"}
+
+
+def test_a_group_that_was_deleted_takes_no_new_member_from_before_and_known_ones_are_written(
+    field: Field, device: Make
+) -> None:
+    one, late = device(), device(clock=-1)
+    one.record("create-group", "home", {"name": "Home", "area_id": "north"})
+    one.record("create-individual", "known", person("Old", area_id="north"))
+    sync_until_even(one, late)
+    members = [{"guid": "known", "phone": "7"}, {"guid": "new", "name": "Baby"}]
+    late.record("update-group", "home", {"members": members})  # offline
+    one.record("delete-entity", "home", {"id": "home"})
+    sync_until_even(one)
+    sync_until_even(late, one)
+    assert one.entities() == field.entities() == {"known": person("Old", area_id="north", phone="7")}
+
+
+def test_whom_a_device_does_not_hold_it_takes_from_a_snapshot_whatever_has_ended() -> None:
+    state: dict[str, Any] = {}
+    of = {"entityGuid": "p", "userId": "agent-7", "data": {"why": "moved"}}
+    fold(state, {**of, "type": "delete-entity", "timestamp": "2026-01-01T10:00:00.000Z"})
+    told = {**of, "type": "create-individual", "data": {"name": "Ana"}, "timestamp": "2026-01-01T08:00:00.000Z"}
+    fold(state, told)
+    assert not state["p"]["fields"]
+    fold(state, told | {"userId": "system"})
+    assert state["p"]["fields"]["name"] == [told["timestamp"], "Ana"]
+
+
 def test_it_is_small_and_needs_nothing_but_python() -> None:
     text = (Path(__file__).parents[2] / "examples" / "minimal_client.py").read_text()
-    assert sum(bool(line.strip()) for line in text.splitlines()) <= 150
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 160
