@@ -51,7 +51,11 @@ def check_attachments(
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with its hash.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Delete files that no attachment refers to, and correct the counts.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Take up files whose content is lost, delete others that no attachment refers to, and correct the counts.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -96,6 +96,32 @@ async def test_bytes_that_nobody_has_are_found_and_deleted(hub: Hub, admin: Asyn
     assert await download(admin, program, kept["guid"]) == photo
 
 
+async def test_what_is_lost_is_found_again_in_bytes_that_nobody_has(hub: Hub, admin: AsyncClient, program: str) -> None:
+    photo = a_photo()
+    kept = await attach(admin, program, photo)
+    twin = await put(hub.objects, hub.spool, TenantId(program), photo)
+    broken = await put(hub.objects, hub.spool, TenantId(program), photo)
+    file_of(hub, broken).write_bytes(photo[:-1])
+    await hub.objects.delete(await key_of(hub, program, photo))
+    seen = {(Problem.MISSING, digest_of(photo)), (Problem.ORPHANED, twin.name), (Problem.ORPHANED, broken.name)}
+    assert set(found(await checked(hub, program))) == seen
+    repaired = await checked(hub, program, repair=True)
+    assert set(found(repaired)) == seen - {(Problem.ORPHANED, twin.name)} and repaired.ok
+    assert await key_of(hub, program, photo) == twin
+    assert found(await checked(hub, program, deep=True)) == []
+    assert await download(admin, program, kept["guid"]) == photo
+
+
+async def test_the_last_bytes_of_what_is_lost_are_left_alone(hub: Hub, admin: AsyncClient, program: str) -> None:
+    photo = a_photo()
+    await attach(admin, program, photo)
+    broken = await put(hub.objects, hub.spool, TenantId(program), photo)
+    file_of(hub, broken).write_bytes(photo[:-1])
+    await hub.objects.delete(await key_of(hub, program, photo))
+    assert not (await checked(hub, program, repair=True)).ok
+    assert file_of(hub, broken).exists()
+
+
 async def test_an_upload_under_way_is_nobodys_orphan(hub: Hub, program: str) -> None:
     scope = system_scope(TenantId(program))
     async with hub.spool.receiving(most_bytes=10_000) as incoming:

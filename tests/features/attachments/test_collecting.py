@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from datacollect.db import Database
+from datacollect.features.attachments.checking import Checker
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
@@ -151,6 +152,28 @@ async def test_bytes_that_are_gone_come_back_with_the_next_upload_of_the_same(al
     alone.clock.turn(seconds=1.1 * HOUR)
     await collect(alone.hub)
     assert await download(await alone.admin(), program, first["guid"]) == photo
+
+
+async def test_what_was_not_found_while_another_folder_was_in_its_place_is_not_deleted(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A volume that was not mounted at a restart, and a photo that is sent again meanwhile."""
+    right, wrong, photo = tmp_path / "right", tmp_path / "wrong", a_photo()
+    async with installation.running(ATTACHMENTS_DIR=str(right)) as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        program = await make_program(admin)
+        first = await attach(admin, program, photo)
+    async with installation.running(ATTACHMENTS_DIR=str(wrong)) as (app, client):
+        admin = await Alone(app, client, installation.clock).admin()
+        await attach(admin, program, photo)
+    installation.clock.turn(seconds=2 * HOUR)
+    async with installation.running(ATTACHMENTS_DIR=str(right)) as (app, client):
+        alone = Alone(app, client, installation.clock)
+        await collect(alone.hub)
+        assert await stored(alone.hub, program) == [digest_of(photo)]
+        checker = Checker(alone.hub.db, alone.hub.objects, alone.hub.log, repair=True)
+        assert (await checker.check(system_scope(TenantId(program)))).ok
+        assert await download(await alone.admin(), program, first["guid"]) == photo
 
 
 async def test_a_purge_takes_the_files_along_and_no_others(alone: Alone) -> None:

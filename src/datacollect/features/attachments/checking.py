@@ -4,8 +4,10 @@ The store is listed before the database is asked: an upload notes what it is goi
 is listed and not noted then has nobody.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from datacollect.db import Database, Reading
@@ -14,7 +16,7 @@ from datacollect.features.attachments import checking_queries as queries
 from datacollect.features.attachments.contents import queries as contents
 from datacollect.features.attachments.contents.model import Content
 from datacollect.kernel.identity import TenantScope
-from datacollect.objects import Listed, ObjectDamaged, ObjectMissing, ObjectStore, tenant_folder
+from datacollect.objects import Listed, ObjectDamaged, ObjectKey, ObjectMissing, ObjectStore, tenant_folder
 
 _AT_ONCE = 500
 _MOST_GUIDS = 20
@@ -58,7 +60,8 @@ class Checked:
 
 
 class Checker:
-    """Checks programs, one at a time. `deep` reads every byte; `repair` deletes what nobody has, and counts anew."""
+    """Checks programs, one at a time. `deep` reads every byte; `repair` lets bytes that nobody has stand for what is lost
+    of the same content, deletes what else nobody has, and counts anew."""
 
     def __init__(
         self, database: Database, store: ObjectStore, log: EventLog, *, deep: bool = False, repair: bool = False
@@ -79,6 +82,7 @@ class Checker:
         checked = Checked()
         stored, strange = await self._listed(scope)
         checked.findings += strange
+        lost: list[tuple[Content, Problem]] = []
         after = ""
         while True:
             async with self._database.reading(scope) as view:
@@ -88,13 +92,13 @@ class Checker:
                 checked.size_bytes += content.size_bytes
                 problem = await self._problem_of(scope, content, stored)
                 if problem is not None and refs:
-                    checked.findings.append(await self._lost(scope, problem, content))
+                    lost.append((content, problem))
                 if progress is not None:
                     progress(checked.contents)
             if len(page) < _AT_ONCE:
                 break
             after = page[-1][0].digest
-        checked.findings += await self._orphans(scope, stored)
+        checked.findings += await self._lost_and_orphans(scope, lost, await self._nobodys(scope, stored))
         checked.findings += await self._uncounted(scope)
         return checked
 
@@ -130,43 +134,77 @@ class Checker:
         if not self._deep:
             return None
         try:
-            async with await self._store.open(key, content.size_bytes) as opened:
-                async for _ in opened:
-                    pass
+            await self._read(key, content)
         except ObjectMissing as error:
             if await self._has_moved(scope, content):
                 return None
             return Problem.DAMAGED if isinstance(error, ObjectDamaged) else Problem.MISSING
         return None
 
+    async def _read(self, key: ObjectKey, content: Content) -> None:
+        """Every byte. Raises `ObjectMissing`, `ObjectDamaged`."""
+        async with await self._store.open(key, content.size_bytes) as opened:
+            async for _ in opened:
+                pass
+
     async def _has_moved(self, scope: TenantScope, content: Content) -> bool:
         """Whether it was collected or repaired since we read of it."""
         async with self._database.reading(scope) as view:
             return await contents.find(view, scope, content.digest) != content
+
+    async def _nobodys(self, scope: TenantScope, stored: dict[tuple[str, str], Listed]) -> Sequence[ObjectKey]:
+        """What nobody has, of what is left in the store when all contents were taken out."""
+        async with self._database.reading(scope) as view:
+            loose = {(one.digest, one.generation) for one in await contents.list_loose(view, scope)}
+            left = [item for name, item in stored.items() if name not in loose]
+            return [item.key for item in left if item.key and not await self._is_had(view, scope, item.key)]
+
+    async def _lost_and_orphans(
+        self, scope: TenantScope, lost: Sequence[tuple[Content, Problem]], nobodys: Sequence[ObjectKey]
+    ) -> Sequence[Finding]:
+        twins: defaultdict[str, list[ObjectKey]] = defaultdict(list)
+        for key in nobodys:
+            twins[key.digest].append(key)
+        findings, kept = [], set[ObjectKey]()
+        for content, problem in lost:
+            taken_up = await self._taken_up(scope, content, twins[content.digest])
+            findings.append(replace(await self._lost(scope, problem, content), repaired=taken_up is not None))
+            if taken_up is None:
+                # The last bytes there are of it, in whatever state.
+                kept.update(twins[content.digest])
+            else:
+                twins[content.digest].remove(taken_up)
+        for key in itertools.chain.from_iterable(twins.values()):
+            is_deleted = self._repair and key not in kept
+            if is_deleted:
+                await self._store.delete(key)
+            findings.append(Finding(Problem.ORPHANED, key.name, repaired=is_deleted))
+        return findings
 
     async def _lost(self, scope: TenantScope, problem: Problem, content: Content) -> Finding:
         async with self._database.reading(scope) as view:
             guids = await queries.guids_having(view, scope, content.digest, most=_MOST_GUIDS)
         return Finding(problem, content.digest, guids)
 
-    async def _orphans(self, scope: TenantScope, stored: dict[tuple[str, str], Listed]) -> Sequence[Finding]:
-        """Of what is left in the store when all contents were taken out."""
-        async with self._database.reading(scope) as view:
-            loose = {(one.digest, one.generation) for one in await contents.list_loose(view, scope)}
-            left = [item for name, item in stored.items() if name not in loose]
-            nobodys = [item for item in left if not await self._is_had(view, scope, item)]
-        findings = []
-        for item in nobodys:
-            assert item.key is not None
-            if self._repair:
-                await self._store.delete(item.key)
-            findings.append(Finding(Problem.ORPHANED, item.name, repaired=self._repair))
-        return findings
+    async def _taken_up(self, scope: TenantScope, content: Content, twins: Sequence[ObjectKey]) -> ObjectKey | None:
+        """Which of these orphans stands for a lost content from now on: one that is whole, with `repair`.
 
-    async def _is_had(self, view: Reading, scope: TenantScope, item: Listed) -> bool:
-        assert item.key is not None
-        found = await contents.find(view, scope, item.key.digest)
-        return found is not None and found.generation == item.key.generation
+        The hub has left it behind when it wrote the content anew because it had not found it: another store, or none,
+        was in the place of this one then.
+        """
+        for key in twins if self._repair else ():
+            try:
+                await self._read(key, content)
+            except ObjectMissing:
+                continue
+            async with self._database.transaction(scope) as tx:
+                if await contents.replace(tx, scope, content.digest, content.generation, by=key.generation):
+                    return key
+        return None
+
+    async def _is_had(self, view: Reading, scope: TenantScope, key: ObjectKey) -> bool:
+        found = await contents.find(view, scope, key.digest)
+        return found is not None and found.generation == key.generation
 
     async def _uncounted(self, scope: TenantScope) -> Sequence[Finding]:
         """Under the lock of the log, which whoever makes or deletes an attachment holds: nothing is counted meanwhile."""

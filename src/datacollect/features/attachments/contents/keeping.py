@@ -31,8 +31,10 @@ class Contents:
             known = await queries.touch(tx, scope, spooled.digest, now=self._clock.now())
             if known is None:
                 new = await self._begin(tx, scope, spooled)
+        found = None
         if known is not None:
-            if await self._store.stat(known.key(scope.tenant_id)) == known.size_bytes == spooled.size_bytes:
+            found = await self._store.stat(known.key(scope.tenant_id))
+            if found == known.size_bytes == spooled.size_bytes:
                 return Secured(known, is_written=False)
             async with self._database.transaction(scope) as tx:
                 new = await self._begin(tx, scope, spooled)
@@ -42,7 +44,8 @@ class Contents:
                 await self._store.put(new.key(scope.tenant_id), spooled)
         except TimeoutError:
             raise StorageUnavailable() from None
-        return Secured(new, is_written=True, replaces=known.generation if known else None)
+        replaces = known.generation if known else None
+        return Secured(new, is_written=True, replaces=replaces, leaves_bytes=found is not None)
 
     async def take(self, tx: Tx, scope: TenantScope, secured: Secured) -> bool:
         """Count the attachment that is made in this unit of work.
@@ -60,13 +63,13 @@ class Contents:
         stands = await queries.refer_new(tx, scope, content, now=now)
         if stands == content.generation:
             return True
-        if stands == secured.replaces:
-            await queries.replace(tx, scope, content.digest, stands, by=content.generation)
-            spare = stands
-        else:
+        if stands != secured.replaces:
             # Another upload of the same was first.
-            spare = content.generation
-        await queries.add_loose(tx, scope, content.digest, spare, since=now, is_dying=True)
+            await queries.add_loose(tx, scope, content.digest, content.generation, since=now, is_dying=True)
+            return True
+        await queries.replace(tx, scope, content.digest, stands, by=content.generation)
+        if secured.leaves_bytes:
+            await queries.add_loose(tx, scope, content.digest, stands, since=now, is_dying=True)
         return True
 
     async def discard(self, scope: TenantScope, secured: Secured) -> None:

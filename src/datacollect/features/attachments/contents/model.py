@@ -31,6 +31,8 @@ class Secured:
     """Whether this upload has written it; else it was there."""
     replaces: str | None = None
     """The generation that was found damaged or gone."""
+    leaves_bytes: bool = False
+    """Whether that one was found damaged. What was not found is not to be deleted: another store may have been asked."""
 
 
 @dataclass(frozen=True, slots=True)
