@@ -20,7 +20,7 @@ from datacollect.objects.port import Listed, Spooled
 from datacollect.objects.reading import PIECE_BYTES, Opened, checked, span_of
 
 if TYPE_CHECKING:
-    from obstore import BytesStream
+    from obstore import BytesStream, ObjectMeta
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 _PART_BYTES = 5 * 1024 * 1024
@@ -35,6 +35,9 @@ _NO_LIMIT = timedelta(days=1)
 
 _STATUS = re.compile(r"status code: ([0-9]{3})\b")
 _NO_ROOM = 507
+_NO_SUCH_KEY = "(code: NoSuchKey)"
+_NEVER_THERE = ".never-there"
+"""A name that no object has."""
 
 _log = structlog.get_logger(component="objects")
 
@@ -85,24 +88,26 @@ class S3Store:
                 part = {} if span.count in (0, size_bytes) else {"range": (span.begin, span.end)}
                 found = await obstore.get_async(self._bucket, self._path(key), options=part)  # type: ignore[arg-type]
             except FileNotFoundError:
-                raise ObjectMissing() from None
-            if found.meta["size"] != size_bytes:
-                raise ObjectDamaged()
+                found = None
+        if found is None:
+            await self._require_bucket()
+            raise ObjectMissing()
+        if _size_of(found.meta) != size_bytes:
+            raise ObjectDamaged()
+        with _failing():
             stream = found.stream(PIECE_BYTES)
         if not span.count:
             return await Opened.begun(_nothing())
         return await Opened.begun(checked(_pieces(stream), span, key.digest))
 
     async def stat(self, key: ObjectKey) -> int | None:
-        with _failing():
-            try:
-                return (await obstore.head_async(self._bucket, self._path(key)))["size"]
-            except FileNotFoundError:
-                return None
+        size_bytes = await self._size(self._path(key))
+        if size_bytes is None:
+            await self._require_bucket()
+        return size_bytes
 
     async def delete(self, key: ObjectKey) -> None:
-        with _failing(), contextlib.suppress(FileNotFoundError):
-            await obstore.delete_async(self._bucket, self._path(key))
+        await self._delete([self._path(key)])
 
     async def delete_folder(self, folder: str, *, before_each: Callable[[], Awaitable[object]]) -> int:
         count, paths = 0, list[str]()
@@ -116,13 +121,27 @@ class S3Store:
     async def _delete_all(self, paths: Sequence[str], before: Callable[[], Awaitable[object]]) -> int:
         if paths:
             await before()
-            with _failing(), contextlib.suppress(FileNotFoundError):
-                await obstore.delete_async(self._bucket, paths)
+            await self._delete(paths)
         return len(paths)
+
+    async def _delete(self, paths: Sequence[str]) -> None:
+        with _failing():
+            try:
+                await obstore.delete_async(self._bucket, paths)
+                return
+            except (BaseError, FileNotFoundError) as error:
+                if not isinstance(error, FileNotFoundError) and _NO_SUCH_KEY not in str(error):
+                    raise
+        # Some stores say so of what is gone already. It ends the answer, whatever became of the others.
+        await self._require_bucket()
+        for path in paths:
+            if await self._size(path) is not None:
+                raise StorageUnavailable()
 
     async def folders(self) -> Sequence[str]:
         with _failing():
             found = await obstore.list_with_delimiter_async(self._bucket, self._prefix or None)
+        await self._require_s3()
         names = [prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
         return sorted(name for name in names if is_folder(name))
 
@@ -134,14 +153,36 @@ class S3Store:
                 for item in some:
                     name = item["path"].removeprefix(inside)
                     yield Listed(name, read_name(folder, name), item["size"])
+        await self._require_s3()
 
     async def health(self) -> None:
-        with _failing():
-            async for _ in obstore.list(self._bucket, self._prefix or None, chunk_size=1):
-                break
+        await self._require_bucket()
 
     async def aclose(self) -> None:
         pass
+
+    async def _size(self, path: str) -> int | None:
+        """None also where there is no such bucket."""
+        with _failing():
+            try:
+                found = await obstore.head_async(self._bucket, path)
+            except FileNotFoundError:
+                return None
+        return _size_of(found)
+
+    async def _require_bucket(self) -> None:
+        """Raises `StorageUnavailable` unless what is not found in the bucket is not there: of one that is not there itself
+        nothing is found either."""
+        with _failing():
+            async for _ in obstore.list(self._bucket, self._prefix or None, chunk_size=1):
+                break
+        await self._require_s3()
+
+    async def _require_s3(self) -> None:
+        """Raises `StorageUnavailable` where a page is answered to whatever is asked, as by networks that want somebody to
+        sign in: read as a list it is an empty one."""
+        if await self._size(f"{self._prefix}{_NEVER_THERE}") is not None:
+            raise StorageUnavailable()
 
     def _path(self, key: ObjectKey) -> str:
         return self._prefix + key.path
@@ -176,6 +217,13 @@ def _require_certificates(pem: bytes) -> None:
         Bucket("none", client_options={"root_certificate": pem})  # by themselves: so nothing else is to blame
     except (ValueError, BaseError):
         raise StartupError("S3_CA_FILE cannot be read as certificates (PEM)") from None
+
+
+def _size_of(meta: "ObjectMeta") -> int:
+    """Raises `StorageUnavailable` for an answer without a tag, which every store gives to what it holds."""
+    if meta["e_tag"] is None:
+        raise StorageUnavailable()
+    return meta["size"]
 
 
 async def _pieces(stream: "BytesStream") -> AsyncGenerator[bytes]:
