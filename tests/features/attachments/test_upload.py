@@ -8,10 +8,27 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.features.attachments.checking import Checker
 from datacollect.http.guard import ATTACHMENT_BYTES
 from datacollect.http.hub import Hub
+from datacollect.kernel.identity import system_scope
+from datacollect.kernel.ids import TenantId
+from datacollect.objects import tenant_folder
 from tests.accounts import Person, assert_refused, bearer, login, make_person
-from tests.attachments import NOTHING, UPLOAD, ask, attach, form_of, guids_of, kept, make_entity, new_guid, send, upload
+from tests.attachments import (
+    NOTHING,
+    UPLOAD,
+    Kept,
+    ask,
+    attach,
+    form_of,
+    guids_of,
+    kept,
+    make_entity,
+    new_guid,
+    send,
+    upload,
+)
 from tests.factories import make_event, make_program, new_id, pull_audit, push
 from tests.features.conftest import Installation
 from tests.files import FILES, picture
@@ -329,6 +346,26 @@ async def test_the_same_sent_again_is_the_same(admin: AsyncClient, hub: Hub, pro
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json() and first.json()["attachment"]["guid"] == guid
     assert (await kept(hub, program)).rows == 1
+
+
+@pytest.mark.parametrize("left", [None, b"torn"])
+async def test_the_same_sent_again_is_stored_anew_if_its_bytes_are_gone(
+    admin: AsyncClient, hub: Hub, program: str, entity: str, left: bytes | None
+) -> None:
+    """Whoever is told that it is stored deletes the last copy there is."""
+    content, guid = picture(), new_guid()
+    await attach(admin, program, entity, content, guid=guid)
+    (stored,) = [one async for one in hub.objects.list(tenant_folder(TenantId(program)))]
+    assert stored.key is not None
+    file = hub.settings.attachments_folder / stored.key.path
+    file.unlink()
+    if left is not None:
+        file.write_bytes(left)
+    again = await upload(admin, program, entity, content, guid=guid)
+    assert again.status_code == 200, again.text
+    assert (await ask(admin, program, f"/{guid}")).content == content
+    assert await kept(hub, program) == Kept(1, 1, 0 if left is None else 1, 1 if left is None else 2, 0)
+    assert (await Checker(hub.db, hub.objects, hub.log).check(system_scope(TenantId(program)))).findings == []
 
 
 async def test_a_guid_stands_for_one_file_of_one_entity(

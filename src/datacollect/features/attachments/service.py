@@ -74,8 +74,8 @@ class Keeper:
     async def keep(
         self, scope: TenantScope, rules: AttachmentRules, new: NewAttachment, spooled: Spooled
     ) -> tuple[Attachment, bool]:
-        """The attachment, and whether it was made now: the same one sent again is the one that is there. What is sent for
-        an entity that was merged into another one is the other one's.
+        """The attachment, and whether it was made now: the same one sent again is the one that is there, and its bytes are
+        stored anew if they are not. What is sent for an entity that was merged into another one is the other one's.
 
         When this returns, its bytes and its row outlive the machine's power. Otherwise nothing of it can be seen, and
         what is left of its bytes is collected. Raises `EntityUnknown`, `EntityDeleted`, `GuidTaken`,
@@ -83,10 +83,13 @@ class Keeper:
         """
         async with self._database.reading(scope) as view:
             # Before storage is asked for anything; the transaction looks again.
-            if made := await self._made_before(view, scope, new, spooled):
-                return made, False
-            await self._require_room(view, scope, rules, new)
-            self._require_quota((await queries.totals(view, scope)).size_bytes + spooled.size_bytes)
+            before = await self._made_before(view, scope, new, spooled)
+            if before is None:
+                await self._require_room(view, scope, rules, new)
+                self._require_quota((await queries.totals(view, scope)).size_bytes + spooled.size_bytes)
+        if before is not None:
+            await self._restore(scope, spooled)
+            return before, False
         secured = await self._contents.secure(scope, spooled)
         try:
             async with self._changing(scope) as tx:
@@ -103,6 +106,21 @@ class Keeper:
             raise StorageUnavailable()
         _log.info("attachment.uploaded", guid=made.guid, entity_guid=made.entity_guid, size_bytes=made.size_bytes)
         return made, True
+
+    async def _restore(self, scope: TenantScope, spooled: Spooled) -> None:
+        """Store the bytes of an attachment anew unless they are there: who is told so next deletes its own copy."""
+        secured = await self._contents.secure(scope, spooled)
+        if not secured.is_written:
+            return
+        try:
+            async with self._changing(scope) as tx:
+                is_there = await self._contents.restore(tx, scope, secured)
+        except TenantUnknown:
+            await self._contents.discard(scope, secured)
+            raise
+        if not is_there:
+            raise StorageUnavailable()
+        _log.info("attachment.restored", size_bytes=spooled.size_bytes)
 
     async def has(self, scope: TenantScope, told: Attachment) -> bool:
         """Whether an attachment of another hub is here already.

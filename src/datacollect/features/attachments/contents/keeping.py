@@ -56,21 +56,43 @@ class Contents:
         content, now = secured.content, self._clock.now()
         if not secured.is_written:
             return await queries.refer(tx, scope, content.digest, content.generation, now=now)
-        if not await queries.take_loose(tx, scope, content.digest, content.generation):
-            # Given up by the collector, which may even have forgotten it before it was there.
-            await queries.condemn(tx, scope, content.digest, content.generation, since=now)
+        if not await self._take_written(tx, scope, content):
             return False
         stands = await queries.refer_new(tx, scope, content, now=now)
-        if stands == content.generation:
+        await self._settle(tx, scope, secured, stands)
+        return True
+
+    async def restore(self, tx: Tx, scope: TenantScope, secured: Secured) -> bool:
+        """Let what was written anew stand for a content that attachments have; none more is counted.
+
+        False if what was written is not there any more, as in `take`.
+        """
+        content, now = secured.content, self._clock.now()
+        if not await self._take_written(tx, scope, content):
+            return False
+        known = await queries.find(tx, scope, content.digest)
+        stands = known.generation if known else await queries.refer_new(tx, scope, content, now=now)
+        await self._settle(tx, scope, secured, stands)
+        return True
+
+    async def _take_written(self, tx: Tx, scope: TenantScope, content: Content) -> bool:
+        if await queries.take_loose(tx, scope, content.digest, content.generation):
             return True
-        if stands != secured.replaces:
+        # Given up by the collector, which may even have forgotten it before it was there.
+        await queries.condemn(tx, scope, content.digest, content.generation, since=self._clock.now())
+        return False
+
+    async def _settle(self, tx: Tx, scope: TenantScope, secured: Secured, stands: str) -> None:
+        """Let what was written stand for its content, if what it replaces still does; it is deleted if another does."""
+        content, now = secured.content, self._clock.now()
+        if stands == content.generation:
+            return
+        replaces = stands == secured.replaces
+        if not (replaces and await queries.replace(tx, scope, content.digest, stands, by=content.generation)):
             # Another upload of the same was first.
             await queries.add_loose(tx, scope, content.digest, content.generation, since=now, is_dying=True)
-            return True
-        await queries.replace(tx, scope, content.digest, stands, by=content.generation)
-        if secured.leaves_bytes:
+        elif secured.leaves_bytes:
             await queries.add_loose(tx, scope, content.digest, stands, since=now, is_dying=True)
-        return True
 
     async def discard(self, scope: TenantScope, secured: Secured) -> None:
         """Delete what was written for a program that was purged meanwhile: nothing tells of it, so nobody else would."""
