@@ -1,5 +1,6 @@
 """The hub as a server: the routes of every slice, the middleware in front of them, and what goes on beside requests."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -117,6 +118,9 @@ _NO_STORAGE = (
     "Requests for attachments are answered 503 until the store is back; sync still works. Check S3_ENDPOINT, S3_BUCKET and its keys,"
     " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
+
+_STORAGE_SECONDS = 5
+"""A store that takes the question and does not answer it would else keep the hub from starting for as long as it likes."""
 
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI would tell whatever OpenTelemetry is set up in the process what exceptions say and where requests went, and so
@@ -236,8 +240,9 @@ async def _open_storage(hub: Hub) -> None:
     """
     if left := await hub.spool.clean():
         _log.info("spool.cleaned", files=left)
-    with contextlib.suppress(StorageUnavailable):
-        await hub.objects.health()
+    with contextlib.suppress(StorageUnavailable, TimeoutError):
+        async with asyncio.timeout(_STORAGE_SECONDS):
+            await hub.objects.health()
         return
     _log.warning("storage.unreachable", store=hub.settings.attachments_store, help=_NO_STORAGE)
 

@@ -68,7 +68,7 @@ from datacollect.kernel.errors import StartupError
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.tokens import Tokens
-from datacollect.objects import LocalStore, MemoryStore, ObjectStore, Spool
+from datacollect.objects import InTurns, LocalStore, MemoryStore, ObjectStore, Spool, in_turns
 from datacollect.outgoing import GuardedClient, Rules, read_rules
 from datacollect.settings import Settings
 
@@ -109,7 +109,8 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     tenants = CachedTenantDirectory(database, clock)
     outgoing, urgent = GuardedClient(outgoing_rules(settings)), GuardedClient(outgoing_rules(settings))
     objects = open_objects(settings, clock)
-    contents = Contents(database, objects, clock)
+    asked = InTurns(objects, at_once=max(1, settings.requests_at_once // in_turns.SHARE))
+    contents = Contents(database, asked, clock)
     quota = settings.attachment_quota * 1024 * 1024
     keeper = Keeper(database, log, contents, clock, successors=successors_of, quota_bytes=quota)
     checks = CachedFormChecks(database)
@@ -162,7 +163,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         ),
         visitors=visitors,
         working=working,
-        objects=objects,
+        objects=asked,
         spool=Spool(settings.data_dir / "spool"),
         contents=contents,
         attachments=keeper,

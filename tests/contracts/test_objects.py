@@ -11,7 +11,16 @@ import obstore
 import pytest
 
 from datacollect.kernel.ids import TenantId
-from datacollect.objects import LocalStore, MemoryStore, ObjectKey, ObjectStore, Spool, StorageUnavailable, new_key
+from datacollect.objects import (
+    InTurns,
+    LocalStore,
+    MemoryStore,
+    ObjectKey,
+    ObjectStore,
+    Spool,
+    StorageUnavailable,
+    new_key,
+)
 from datacollect.objects.s3 import S3Options, S3Store
 from datacollect.testing.objects import ObjectStoreContract, Tamper, a_tenant, put
 from datacollect.testing.s3 import S3Server
@@ -55,6 +64,29 @@ class TestMemory(ObjectStoreContract):
     def tamper(self, store: MemoryStore) -> Tamper:
         async def change(key: ObjectKey, content: bytes) -> None:
             store.objects[key] = content
+
+        return change
+
+
+class TestInTurns(ObjectStoreContract):
+    @pytest.fixture
+    def memory(self) -> MemoryStore:
+        return MemoryStore()
+
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> ObjectStore:
+        return InTurns(memory, at_once=16)
+
+    @pytest.fixture
+    def away(self) -> ObjectStore:
+        store = MemoryStore()
+        store.is_away = True
+        return InTurns(store, at_once=16)
+
+    @pytest.fixture
+    def tamper(self, memory: MemoryStore) -> Tamper:
+        async def change(key: ObjectKey, content: bytes) -> None:
+            memory.objects[key] = content
 
         return change
 

@@ -42,6 +42,7 @@ from datacollect.http.limits import CLASSES
 from datacollect.http.sending import STALL_SECONDS
 from datacollect.kernel.canonical import LEAST_BYTES_OF_CONTAINER, MAXIMUM_DEPTH, MOST_CONTAINERS
 from datacollect.kernel.filetypes import HIGHEST_PER_ENTITY, MOST_PER_ENTITY
+from datacollect.objects import in_turns
 from datacollect.settings import Settings
 
 _KIB, _MIB = 1024, 1024 * 1024
@@ -192,6 +193,12 @@ def _at_once() -> list[_Limit]:
         ),
         _Limit("sign-ins and refreshes, per process", sign_ins, "", "503 `HUB_BUSY`"),
         _Limit("requests, per process", hub, "`REQUESTS_AT_ONCE`", "503 `HUB_BUSY`"),
+        _Limit(
+            "of them those that are at the store of attachments to write, and as many to read, per process",
+            f"1/{in_turns.SHARE}; twice as many of either wait up to {in_turns.PATIENCE_SECONDS:.0f} s",
+            "`REQUESTS_AT_ONCE`",
+            "503 `STORAGE_UNAVAILABLE`",
+        ),
         _Limit(
             "requests of accounts that keep the hub busy ([which](../decisions/0066-fair-turns.md)), per process",
             f"{fairness.MOST_AT_ONCE}; {fairness.AT_ONCE}, while somebody else is there and the hub has no time for more;"

@@ -6,6 +6,7 @@ them in S3 is not named here: its library takes 4.6 MiB, and most hubs use a fol
 """
 
 from datacollect.objects.errors import ObjectDamaged, ObjectMissing, SpoolTooLarge, StorageFull, StorageUnavailable
+from datacollect.objects.in_turns import InTurns
 from datacollect.objects.local import LocalStore
 from datacollect.objects.memory import MemoryStore
 from datacollect.objects.names import ObjectKey, new_key, tenant_folder
@@ -15,6 +16,7 @@ from datacollect.objects.spool import Incoming, Spool
 
 __all__ = [
     "PIECE_BYTES",
+    "InTurns",
     "Incoming",
     "Listed",
     "LocalStore",

@@ -24,6 +24,7 @@ from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.objects import (
+    InTurns,
     LocalStore,
     MemoryStore,
     ObjectKey,
@@ -118,18 +119,20 @@ async def test_a_store_that_is_away_is_asked_again(installation: Installation) -
         alone = Alone(app, client, installation.clock)
         admin = await alone.admin()
         program, hub = await make_program(admin), alone.hub
-        assert isinstance(hub.objects, MemoryStore)
+        assert isinstance(hub.objects, InTurns)
+        store = hub.objects.store
+        assert isinstance(store, MemoryStore)
         gone = await attach(admin, program, a_photo())
         await delete(admin, program, gone["guid"])
         alone.clock.turn(seconds=1.1 * HOUR)
-        hub.objects.is_away = True
+        store.is_away = True
         await collect(hub)
         scope = system_scope(TenantId(program))
         async with hub.db.reading(scope) as view:
             job = await find_latest(view, scope, KIND)
         assert job is not None
         assert (job.state, job.error_code) == (JobState.RETRYABLE, "STORAGE_UNAVAILABLE")
-        hub.objects.is_away = False
+        store.is_away = False
         alone.clock.turn(seconds=60)
         await hub.jobs.drain()
         assert await stored(hub, program) == []

@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import socket
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
+from structlog.testing import capture_logs
 
 from datacollect.features.attachments.checking import Checker
 from datacollect.http.guard import ATTACHMENT_BYTES
@@ -514,3 +516,20 @@ async def test_the_audit_trail_tells_who_attached_and_deleted_what(
     ]
     assert all(one["changes"]["attachmentGuid"] == stored["guid"] for one in told)
     assert "Ana" not in str(told)
+
+
+async def test_a_bucket_that_takes_connections_and_answers_nothing_keeps_no_hub_from_starting(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datacollect.app._STORAGE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as logs:
+        s3 = {
+            "ATTACHMENTS_STORE": "s3",
+            "S3_BUCKET": "hub",
+            "S3_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "S3_ACCESS_KEY_ID": "hub",
+            "S3_SECRET_ACCESS_KEY": "in tests",
+        }
+        async with asyncio.timeout(20), installation.running(**s3) as (_, client):
+            assert (await client.get("/health")).status_code == 200
+    assert "storage.unreachable" in [line["event"] for line in logs]
