@@ -1,12 +1,15 @@
 """A body on its way: hashed and counted as it comes, gone when it is over, and after a crash at the next start."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +76,26 @@ async def test_the_last_room_on_the_disk_is_left_to_others(tmp_path: Path) -> No
     with pytest.raises(StorageFull):
         async with Spool(tmp_path, reserve_bytes=10**18).receiving(most_bytes=10):
             pass
+    assert files(tmp_path) == []
+
+
+async def test_bodies_that_come_together_leave_the_last_room_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mib = 1024 * 1024
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=72 * mib - sum(file.stat().st_size for file in files(folder)))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    spool = Spool(tmp_path, reserve_bytes=64 * mib)
+    async with contextlib.AsyncExitStack() as bodies:
+        incoming = [await bodies.enter_async_context(spool.receiving(most_bytes=40 * mib)) for _ in range(4)]
+        with pytest.raises(StorageFull):
+            for _ in range(10):
+                for body in incoming:
+                    await body.write(bytes(mib))
+        assert usage(tmp_path).free >= 63 * mib
     assert files(tmp_path) == []
 
 

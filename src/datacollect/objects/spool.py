@@ -18,17 +18,20 @@ from datacollect.objects.reading import PIECE_BYTES
 from datacollect.objects.threads import in_thread
 
 _SUFFIX = ".part"
+_LOOKED_EVERY_BYTES = 1024 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Incoming:
     """A body being received: written to its file, hashed and counted, a piece at a time."""
 
-    def __init__(self, path: Path, descriptor: int, most_bytes: int) -> None:
+    def __init__(self, path: Path, descriptor: int, most_bytes: int, reserve_bytes: int) -> None:
         self.path = path
         self.size_bytes = 0
         self._descriptor = descriptor
         self._most_bytes = most_bytes
+        self._reserve_bytes = reserve_bytes
+        self._unlooked_bytes = 0
         self._hash = hashlib.sha256()
         self._pending: list[bytes | memoryview] = []
         self._pending_bytes = 0
@@ -60,13 +63,19 @@ class Incoming:
             with failing():
                 while view:
                     view = view[os.write(self._descriptor, view) :]
+            self._unlooked_bytes += len(piece)
+        if self._unlooked_bytes >= _LOOKED_EVERY_BYTES:
+            self._unlooked_bytes = 0
+            # Others write as well: what was free when it began may be gone.
+            _require_room(self.path.parent, self._reserve_bytes)
 
 
 class Spool:
     """A folder for bodies on their way. It may be shared by all processes of a machine."""
 
     def __init__(self, folder: Path, *, reserve_bytes: int = 64 * 1024 * 1024) -> None:
-        """`reserve_bytes` of the disk are left to others: the database may be on it."""
+        """`reserve_bytes` of the disk are left to others, less the few that go until it is looked at again: the database may
+        be on it."""
         self._folder = folder
         self._reserve_bytes = reserve_bytes
 
@@ -75,7 +84,7 @@ class Spool:
         """A place for a body of up to so many bytes. Raises `StorageFull`, `StorageUnavailable`."""
         begun = await in_thread(self._begin, undo=_end)
         try:
-            yield Incoming(*begun, most_bytes)
+            yield Incoming(*begun, most_bytes, self._reserve_bytes)
         finally:
             # At once, also for somebody who is being cancelled: it takes no longer than handing it to a thread.
             _end(begun)
@@ -87,8 +96,7 @@ class Spool:
     def _begin(self) -> tuple[Path, int]:
         with failing():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if shutil.disk_usage(self._folder).free < self._reserve_bytes:
-                raise StorageFull()
+            _require_room(self._folder, self._reserve_bytes)
             while True:
                 path = self._folder / f"{secrets.token_hex(16)}{_SUFFIX}"
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -111,6 +119,13 @@ class Spool:
                 finally:
                     os.close(descriptor)
         return removed
+
+
+def _require_room(folder: Path, reserve_bytes: int) -> None:
+    """Raises `StorageFull` unless so much of the disk is free."""
+    with failing():
+        if shutil.disk_usage(folder).free < reserve_bytes:
+            raise StorageFull()
 
 
 def _end(begun: tuple[Path, int]) -> None:
