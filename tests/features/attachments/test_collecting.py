@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from datacollect.db import Database
 from datacollect.features.attachments.checking import Checker
-from datacollect.features.attachments.contents import queries
+from datacollect.features.attachments.contents import collecting, queries
 from datacollect.features.attachments.contents.collecting import KIND, CollectRounds
 from datacollect.features.attachments.contents.keeping import Contents
 from datacollect.features.attachments.model import Attachment
@@ -34,6 +35,7 @@ from datacollect.objects import (
     tenant_folder,
 )
 from datacollect.testing.clock import TurnableClock
+from datacollect.testing.objects import put
 from tests.factories import make_program, new_id
 from tests.features.attachments.collector import Collector
 from tests.features.attachments.files import a_photo, attach, delete, digest_of, download
@@ -136,6 +138,46 @@ async def test_a_store_that_is_away_is_asked_again(installation: Installation) -
         alone.clock.turn(seconds=60)
         await hub.jobs.drain()
         assert await stored(hub, program) == []
+
+
+class Holding(LocalStore):
+    """Has some objects on hold."""
+
+    held: frozenset[str] = frozenset()
+
+    async def delete(self, key: ObjectKey) -> None:
+        if key.digest in self.held:
+            raise StorageUnavailable()
+        await super().delete(key)
+
+
+async def test_what_the_store_does_not_let_go_keeps_nothing_else(alone: Alone) -> None:
+    """It comes again later, behind the others: a whole batch of such is no end of all deleting."""
+    admin, hub = await alone.admin(), alone.hub
+    program = await make_program(admin)
+    held, others = [[a_photo() for _ in range(count)] for count in (collecting.AT_ONCE, 3)]
+    scope, store = system_scope(TenantId(program)), Holding(hub.settings.attachments_folder)
+    store.held = frozenset(map(digest_of, held))
+    # Those on hold are the first in line.
+    for photos in (held, others):
+        for photo in photos:
+            key = await put(store, hub.spool, scope.tenant_id, photo)
+            async with hub.db.transaction(scope) as tx:
+                await queries.condemn(tx, scope, key.digest, key.generation, since=hub.clock.now())
+        alone.clock.turn(seconds=60)
+    alone.clock.turn(seconds=2 * HOUR)
+    collector = Collector(hub.db, store, hub.clock, scope)
+    with capture_logs() as logs:
+        await collector.collect()
+    assert await stored(hub, program) == sorted(store.held)
+    told = [line["objects"] for line in logs if line["event"] == "attachments.not_deleted"]
+    assert told == [len(held)]
+    store.held = frozenset()
+    await collector.collect()
+    assert len(await stored(hub, program)) == len(held)
+    alone.clock.turn(seconds=2 * HOUR)
+    await collector.collect()
+    assert await stored(hub, program) == []
 
 
 async def test_bytes_that_are_gone_come_back_with_the_next_upload_of_the_same(alone: Alone) -> None:

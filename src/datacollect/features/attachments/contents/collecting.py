@@ -2,7 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import structlog
 
 from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.features.attachments.contents import queries
@@ -11,7 +14,7 @@ from datacollect.jobs import Continue, Done, Job, Lease, Retries, Step, enqueue,
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.identity import TenantScope, system_scope
 from datacollect.kernel.ids import TenantId
-from datacollect.objects import ObjectStore
+from datacollect.objects import ObjectKey, ObjectStore, StorageUnavailable
 
 KIND = "collect-attachments"
 AT_ONCE = 100
@@ -28,8 +31,23 @@ class Tidy(Protocol):
         """Gives what to pass as `after` for the next batch; None if this was the last."""
 
 
+_HELD = (
+    "The store does not delete these objects: they are on hold or locked in the bucket, or the hub may not delete. It is tried"
+    " again every hour."
+)
+
+_log = structlog.get_logger(component="attachments")
+
 Programs = Callable[[Reading], Awaitable[Sequence[TenantId]]]
 """Gives those that have attachments; asked for all tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What became of bytes that were to be deleted."""
+
+    deleted: list[Loose] = field(default_factory=list)
+    held: list[Loose] = field(default_factory=list)
 
 
 class CollectHandler:
@@ -44,27 +62,39 @@ class CollectHandler:
         self._clock = clock
         self._tidy = tidy
 
-    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> Sequence[Loose]:
+    async def call(self, scope: TenantScope, job: Job, lease: Lease) -> Collected:
         """Delete the bytes of what is dying; what is found idle is decided to die, and that is on disk before."""
+        collected = Collected()
         if not _is_tidied(job):
-            return []
+            return collected
         async with lease.transaction() as tx:
             dying = await doom(tx, scope, now=self._clock.now())
-        deleted = []
         for one in dying:
-            await self._store.delete(one.key(scope.tenant_id))
-            deleted.append(one)
+            done = collected.deleted if await self._is_deleted(one.key(scope.tenant_id)) else collected.held
+            done.append(one)
             if lease.is_ending:
                 break
-        return deleted
+        if collected.held:
+            _log.warning("attachments.not_deleted", objects=len(collected.held), help=_HELD)
+        return collected
 
-    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: Sequence[Loose]) -> Step:
+    async def _is_deleted(self, key: ObjectKey) -> bool:
+        """False for an object that a store which is there does not let go: on hold, or locked for a time."""
+        try:
+            await self._store.delete(key)
+        except StorageUnavailable:
+            await self._store.health()
+            return False
+        return True
+
+    async def step(self, tx: Tx, scope: TenantScope, job: Job, result: Collected) -> Step:
         if not _is_tidied(job):
             after = await self._tidy(tx, scope, after=job.checkpoint.get("after", ""), now=self._clock.now())
             return Continue({"tidied": True} if after is None else {"after": after}, done=0)
-        await queries.forget(tx, scope, result)
-        done = job.progress.done + len(result)
-        if len(result) == AT_ONCE:
+        await queries.forget(tx, scope, result.deleted)
+        await queries.postpone(tx, scope, result.held, now=self._clock.now())
+        done = job.progress.done + len(result.deleted)
+        if len(result.deleted) + len(result.held) == AT_ONCE:
             return Continue(job.checkpoint, done)
         return Done({"deleted": done})
 

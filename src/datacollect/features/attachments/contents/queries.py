@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select, tuple_, union, update
+from sqlalchemy import ColumnElement, delete, insert, select, tuple_, union, update
 
 from datacollect.db import Reading, Tx, insert_into
 from datacollect.features.attachments.contents.model import Content, Loose
@@ -165,14 +165,13 @@ async def list_dying(view: Reading, scope: TenantScope, *, before: Millis, most:
 async def forget(tx: Tx, scope: TenantScope, gone: Sequence[Loose]) -> None:
     """Their bytes are deleted."""
     if gone:
-        pairs = [(one.digest, one.generation) for one in gone]
-        await tx.execute(
-            delete(loose).where(
-                loose.c.tenant_id == scope.tenant_id,
-                loose.c.dying.is_(True),
-                tuple_(loose.c.digest, loose.c.generation).in_(pairs),
-            )
-        )
+        await tx.execute(delete(loose).where(*_dying(scope, gone)))
+
+
+async def postpone(tx: Tx, scope: TenantScope, held: Sequence[Loose], *, now: Millis) -> None:
+    """Their bytes could not be deleted: they come again when those are old enough that are decided now, behind the rest."""
+    if held:
+        await tx.execute(update(loose).where(*_dying(scope, held)).values(since_ms=now))
 
 
 async def list_loose(view: Reading, scope: TenantScope) -> Sequence[Loose]:
@@ -185,3 +184,12 @@ async def tenants_to_collect(view: Reading, *, before: Millis) -> Sequence[Tenan
     idle = select(contents.c.tenant_id).where(contents.c.refs == 0, contents.c.touched_ms < before)
     old = select(loose.c.tenant_id).where(loose.c.since_ms < before)
     return [TenantId(name) for name in (await view.execute(union(idle, old))).scalars()]
+
+
+def _dying(scope: TenantScope, some: Sequence[Loose]) -> Sequence[ColumnElement[bool]]:
+    pairs = [(one.digest, one.generation) for one in some]
+    return (
+        loose.c.tenant_id == scope.tenant_id,
+        loose.c.dying.is_(True),
+        tuple_(loose.c.digest, loose.c.generation).in_(pairs),
+    )
