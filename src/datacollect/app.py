@@ -119,6 +119,12 @@ _NO_STORAGE = (
     " or the rights of ATTACHMENTS_DIR: docs/how-to/store-attachments-in-s3.md."
 )
 
+_ANOTHER_STORAGE = (
+    "Of the attachments that the database names none of those looked for is in their store. If it is another one (a volume that"
+    " is not mounted, a wrong S3_BUCKET or S3_PREFIX), stop the hub before anything is sent to it:"
+    " docs/how-to/check-attachments.md."
+)
+
 _STORAGE_SECONDS = 5
 """A store that takes the question and does not answer it would else keep the hub from starting for as long as it likes."""
 
@@ -234,7 +240,8 @@ async def _tell_of_messages(hub: Hub) -> None:
 
 
 async def _open_storage(hub: Hub) -> None:
-    """Make room of what uploads left behind that were cut by a crash, and say so if attachments cannot be reached.
+    """Make room of what uploads left behind that were cut by a crash, and say so if attachments cannot be reached, or
+    are not there.
 
     The hub starts all the same: to sync goes before photos.
     """
@@ -243,6 +250,8 @@ async def _open_storage(hub: Hub) -> None:
     with contextlib.suppress(StorageUnavailable, TimeoutError):
         async with asyncio.timeout(_STORAGE_SECONDS):
             await hub.objects.health()
+            if await hub.contents.has_none():
+                _log.warning("storage.has_none", store=hub.settings.attachments_store, help=_ANOTHER_STORAGE)
         return
     _log.warning("storage.unreachable", store=hub.settings.attachments_store, help=_NO_STORAGE)
 

@@ -220,6 +220,9 @@ class Contents(Protocol):
     async def release(self, tx: Tx, scope: TenantScope, digest: str) -> None:
         """Count one less. The bytes are deleted after a while, when there is none left."""
 
+    async def has_none(self) -> bool:
+        """Whether the store has nothing of what it should have, of what is looked for. Raises `StorageUnavailable`."""
+
     async def find(self, view: Reading, scope: TenantScope, digest: str) -> Any:
         """The content, with the key of its bytes; None if there is none."""
 

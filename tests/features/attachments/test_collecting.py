@@ -208,9 +208,11 @@ async def test_what_was_not_found_while_another_folder_was_in_its_place_is_not_d
         admin = await Alone(app, client, installation.clock).admin()
         program = await make_program(admin)
         first = await attach(admin, program, photo)
-    async with installation.running(ATTACHMENTS_DIR=str(wrong)) as (app, client):
-        admin = await Alone(app, client, installation.clock).admin()
-        await attach(admin, program, photo)
+    with capture_logs() as logs:
+        async with installation.running(ATTACHMENTS_DIR=str(wrong)) as (app, client):
+            admin = await Alone(app, client, installation.clock).admin()
+            await attach(admin, program, photo)
+    assert "storage.has_none" in [line["event"] for line in logs]
     installation.clock.turn(seconds=2 * HOUR)
     async with installation.running(ATTACHMENTS_DIR=str(right)) as (app, client):
         alone = Alone(app, client, installation.clock)
@@ -219,6 +221,18 @@ async def test_what_was_not_found_while_another_folder_was_in_its_place_is_not_d
         checker = Checker(alone.hub.db, alone.hub.objects, alone.hub.log, repair=True)
         assert (await checker.check(system_scope(TenantId(program)))).ok
         assert await download(await alone.admin(), program, first["guid"]) == photo
+
+
+async def test_a_store_that_has_what_it_should_is_not_warned_of(installation: Installation) -> None:
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with installation.running() as (app, client):
+                admin = await Alone(app, client, installation.clock).admin()
+                program = await make_program(admin)
+                gone = await attach(admin, program, a_photo())
+                await attach(admin, program, a_photo())
+                await delete(admin, program, gone["guid"])
+    assert {line["event"] for line in logs if line["event"].startswith("storage.")} == set()
 
 
 async def test_a_purge_takes_the_files_along_and_no_others(alone: Alone) -> None:

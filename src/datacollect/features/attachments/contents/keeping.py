@@ -2,7 +2,7 @@
 
 import asyncio
 
-from datacollect.db import Database, Reading, Tx
+from datacollect.db import EVERY_TENANT, Database, Reading, Tx
 from datacollect.features.attachments.contents import queries
 from datacollect.features.attachments.contents.model import GRACE_MILLIS, Content, Secured
 from datacollect.kernel.clock import Clock
@@ -11,6 +11,7 @@ from datacollect.objects import ObjectStore, Spooled, StorageUnavailable, new_ke
 
 PUT_SECONDS = GRACE_MILLIS // 2000
 """How long storing may take: well within the time that a writing is left alone."""
+_LOOKED_FOR = 10
 
 
 class Contents:
@@ -106,6 +107,18 @@ class Contents:
     async def find(self, view: Reading, scope: TenantScope, digest: str) -> Content | None:
         """Where the bytes are: `hub.objects.open(content.key(tenant_id), content.size_bytes)`, outside of the view."""
         return await queries.find(view, scope, digest)
+
+    async def has_none(self) -> bool:
+        """Whether the store has nothing of what it is asked for, of a few contents: it is another one, or was emptied.
+
+        Raises `StorageUnavailable`.
+        """
+        async with self._database.reading(EVERY_TENANT) as view:
+            some = await queries.some_of_all(view, most=_LOOKED_FOR)
+        for tenant_id, content in some:
+            if await self._store.stat(content.key(tenant_id)) is not None:
+                return False
+        return bool(some)
 
     async def _begin(self, tx: Tx, scope: TenantScope, spooled: Spooled) -> Content:
         """Note what is going to be written, so that it is found should nobody come to take it."""

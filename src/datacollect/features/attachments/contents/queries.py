@@ -32,6 +32,17 @@ async def list_all(view: Reading, scope: TenantScope, *, after: str, most: int) 
     return [(Content(row.digest, row.generation, row.size_bytes), row.refs) for row in await view.execute(wanted)]
 
 
+async def some_of_all(view: Reading, *, most: int) -> Sequence[tuple[TenantId, Content]]:
+    """A few contents that attachments have; asked for all tenants."""
+    wanted = (
+        select(contents.c.tenant_id, contents.c.digest, contents.c.generation, contents.c.size_bytes)
+        .where(contents.c.refs > 0)
+        .limit(most)
+    )
+    rows = await view.execute(wanted)
+    return [(TenantId(row.tenant_id), Content(row.digest, row.generation, row.size_bytes)) for row in rows]
+
+
 async def touch(tx: Tx, scope: TenantScope, digest: str, *, now: Millis) -> Content | None:
     """The content, which is not collected for a while from now on; None if there is none."""
     touched = (
