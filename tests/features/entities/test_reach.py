@@ -45,15 +45,20 @@ class World:
         self.do("create-record", "answer", {"parentId": "visit"})
         self.do("create-record", "orphan", {"parentId": "nobody"})
 
-    def do(self, type: str, entity: str, data: dict[str, Any], rules: Rules | None = None) -> None:
+    def do(
+        self, type: str, entity: str, data: dict[str, Any], rules: Rules | None = None, *, at: int | None = None
+    ) -> None:
+        """Made now, or `at` some time."""
         self.position += 1
-        event = Event(f"e{self.position}", entity, type, data, Millis(self.position), "agent")
+        event = Event(f"e{self.position}", entity, type, data, Millis(self.position if at is None else at), "agent")
         self.states.accept(apply(self.states, event, Context(self.position, NOW), rules))
 
-    def refused(self, type: str, entity: str, data: dict[str, Any], rules: Rules = IN_A) -> str:
+    def refused(
+        self, type: str, entity: str, data: dict[str, Any], rules: Rules = IN_A, *, at: int | None = None
+    ) -> str:
         before = dict(self.states.entities), list(self.states.memberships())
         with pytest.raises(EventRejected) as refusal:
-            self.do(type, entity, data, rules)
+            self.do(type, entity, data, rules, at=at)
         assert (dict(self.states.entities), list(self.states.memberships())) == before
         return refusal.value.code
 
@@ -162,6 +167,23 @@ def test_what_is_beyond_reach_is_refused_and_changes_nothing(
     world: World, type: str, entity: str, data: dict[str, Any], code: str
 ) -> None:
     assert world.refused(type, entity, data) == code
+
+
+@pytest.mark.parametrize(
+    ("type", "entity", "data"),
+    [
+        ("update-individual", "ana", {"area_id": "Z"}),
+        ("create-individual", "ana", {"area_id": "Z"}),
+        ("update-record", "visit", {"parentId": "zoe"}),
+    ],
+)
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_place_beyond_reach_is_not_named_even_by_a_write_that_comes_too_late(
+    world: World, type: str, entity: str, data: dict[str, Any], has_ended: bool
+) -> None:
+    if has_ended:
+        world.do("delete-entity", entity, {"reason": "x"}, IN_A)
+    assert world.refused(type, entity, data, at=0) == "OUT_OF_SCOPE"
 
 
 @pytest.mark.parametrize("deleting", [("delete-entity", {"x": 1}), ("resolve-duplicate", {"shouldDelete": True})])

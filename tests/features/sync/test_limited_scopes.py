@@ -14,6 +14,7 @@ from datacollect.db.database import Within
 from datacollect.db.sqlite import SqliteDatabase
 from datacollect.eventstore.event import Event
 from datacollect.features.integrity.service import put_back
+from datacollect.features.sync import parts
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid
@@ -779,6 +780,20 @@ async def test_who_asks_for_areas_later_is_told_what_came_before_anybody_did(adm
     assert guids(told[:3]) == guids(missed)
     assert [event["entityGuid"] for event in told[3:]] == ["new"], "as it is filed"
     assert [event["entityGuid"] for event in await pull_all(admin, program, areaIds="A1", limit=limit)] == ["new"]
+
+
+async def test_what_is_asked_for_is_found_behind_however_many_others(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page ends when so many events have been looked at: it may be short, or empty, and is not the last for that."""
+    monkeypatch.setattr(parts, "_EXAMINED", 4)
+    program = await make_program(admin)
+    events = [person(area) for area in ("A1", *["A2"] * 9, "A1", "A2", "A2", "A1")]
+    await push(admin, program, *events)
+    wanted = {events[at]["entityGuid"] for at in (0, 10, 13)}
+    for limit in (1, 2, 3, 4, 100):
+        pulled = await pull_all(admin, program, areaIds="A1", limit=limit)
+        assert ({each["entityGuid"] for each in pulled}, len(pulled)) == (wanted, len(wanted)), limit
 
 
 async def test_a_hint_that_comes_more_than_once_is_none(admin: AsyncClient) -> None:

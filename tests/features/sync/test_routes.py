@@ -147,6 +147,19 @@ async def test_a_clock_that_is_a_little_ahead_puts_nobody_in_front_of_those_they
     assert [event["guid"] for event in await pull_all(admin, program)] == [event["guid"] for event in told]
 
 
+async def test_beside_an_event_from_the_future_all_else_stays_in_the_order_of_its_time(
+    admin: AsyncClient, program: str
+) -> None:
+    told = [
+        make_event("create-individual", entity="ana", timestamp="2025-02-01T00:00:00.000Z"),
+        make_event("create-individual", entity="bo", timestamp="2999-01-01T00:00:00.000Z"),
+        make_event("update-individual", entity="ana", timestamp="2025-01-15T00:00:00.000Z"),
+    ]
+    assert (await push(admin, program, *told)).json()["applied"] == 3
+    in_order = sorted(told, key=lambda one: one["timestamp"])
+    assert [event["guid"] for event in await pull_all(admin, program)] == [event["guid"] for event in in_order]
+
+
 @pytest.mark.parametrize(
     "since",
     ["now", "infinity", "2025-13-01T00:00:00Z", "2025-01-01T00:00:00+02:00", "|x", "2025-01-01T00:00:00Z|", "0"],
@@ -169,6 +182,9 @@ async def test_an_event_is_known_though_a_key_in_it_has_become_reserved_since(ad
     answer = await push(admin, program, event, atomic=atomic)
     assert (answer.status_code, answer.json()["applied"], answer.json()["failed"]) == (200, 1, [])
     assert "GUID_REUSED" not in {warning["code"] for warning in answer.json().get("warnings", [])}
+    older = make_event(timestamp="2025-01-01T00:00:00.000Z")
+    beside = await push(admin, program, event, older, atomic=atomic)
+    assert (beside.status_code, beside.json()["applied"], beside.json()["failed"]) == (200, 2, [])
     other = event | {"data": {"name": "Bo", "attendance": "good"}}
     told = (await push(admin, program, other, atomic=False)).json()
     assert [one["code"] for one in told["failed"]] == ["GUID_REUSED"]
