@@ -79,6 +79,8 @@ def world() -> World:
         ("update-individual", "child", {"area_id": "B", "parentId": "zoe"}),
         ("update-group", "g", {"members": [{"guid": "ana", "area_id": "B"}]}),
         ("create-individual", "ana", {"age": 3}),
+        ("create-individual", "new", {"parentId": "ana"}),
+        ("create-individual", "new", {"parentId": "g"}),
         ("create-record", "new", {"parentId": "ana"}),
         ("create-record", "new", {"parentId": "answer"}),
         ("update-record", "visit", {"result": "well"}),
@@ -91,6 +93,8 @@ def world() -> World:
         ("delete-entity", "g", {"reason": "x"}),
         ("delete-entity", "visit", {"reason": "x"}),
         ("enrol-in-program", "ana", {"programId": 7}),
+        # What it names is written nowhere.
+        ("enrol-in-program", "ana", {"programId": 7, "area_id": "Z"}),
     ],
 )
 def test_what_is_within_reach_is_done(world: World, type: str, entity: str, data: dict[str, Any]) -> None:
@@ -102,6 +106,7 @@ def test_what_is_within_reach_is_done(world: World, type: str, entity: str, data
     [
         ("create-individual", "new", {"area_id": "Z"}, "OUT_OF_SCOPE"),
         ("create-individual", "new", {"name": "N"}, "OUT_OF_SCOPE"),
+        ("create-individual", "new", {"parentId": "zoe"}, "OUT_OF_SCOPE"),
         ("create-individual", "new", {"area_id": ["A"]}, "OUT_OF_SCOPE"),
         ("create-individual", "new", {"area_id": "a"}, "OUT_OF_SCOPE"),
         # A creation that would overwrite (and move) somebody else's entity.
@@ -218,6 +223,19 @@ def test_records_of_each_other_are_in_nobodys_reach(world: World) -> None:
     world.do("create-record", "one", {"parentId": "two"})
     world.do("create-record", "two", {"parentId": "one"})
     assert world.refused("update-record", "one", {"x": 1}) == "OUT_OF_SCOPE"
+
+
+def test_who_has_no_area_is_in_the_one_above_them_as_what_they_are_themselves(world: World) -> None:
+    world.do("create-individual", "kid", {"parentId": "g"})
+    world.do("create-record", "kid-visit", {"parentId": "kid"})
+    find = world.states.entities.get
+    assert [place_of(find(guid), find) for guid in ("kid", "kid-visit")] == [Place(Kind.INDIVIDUAL, "A")] * 2
+
+
+def test_a_record_of_who_was_deleted_elsewhere_is_of_somebody_unknown(world: World) -> None:
+    world.do("delete-entity", "zoe", {"reason": "x"})
+    world.states.ended.clear()  # in a push of before
+    assert world.refused("create-record", "new", {"parentId": "zoe"}) == "UNKNOWN_ENTITY"
 
 
 def test_deleted_entities_are_created_anew_by_the_payloads_area(world: World) -> None:

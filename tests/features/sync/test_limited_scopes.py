@@ -16,6 +16,7 @@ from datacollect.eventstore.event import Event
 from datacollect.features.integrity.service import put_back
 from datacollect.features.sync import parts
 from datacollect.http.hub import Hub
+from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId, derived_guid
 from datacollect.kernel.tenancy import Tenant
@@ -889,6 +890,35 @@ async def test_what_comes_back_into_a_window_comes_complete(alone: Alone) -> Non
     # From then on it is an entity like any other.
     await push(admin, program, make_event("update-individual", entity="e", data={"sex": "m"}))
     assert len(await agent.pull_all(program, headers, since=seen)) == 3
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("is_fixed", [True, False])
+async def test_what_comes_back_into_the_shorter_of_two_windows_comes_complete(
+    alone: Alone, is_fixed: bool, is_first: bool
+) -> None:
+    admin = await alone.admin()
+    agent = Agents(admin, alone.client)
+    program = await make_program(admin)
+    await push(admin, program, person("A1", "e", age=1))
+    alone.clock.turn(seconds=40 * DAY_SECONDS)
+    await alone.admin()
+
+    def window(days: int) -> dict[str, Any]:
+        floor = format_timestamp(Millis(alone.clock.now() - days * DAY_SECONDS * 1000))
+        return {"type": "fixed", "floor": floor} if is_fixed else {"type": "rolling", "days": days}
+
+    headers, other = [await agent.of(program, timeWindow=window(days)) for days in (30, 90)]
+    for reader in (headers, other) if is_first else (other, headers):
+        await agent.pull_all(program, reader)
+    recent = person("A1", "other")
+    await push(admin, program, recent)
+    assert guids(await agent.pull_all(program, headers)) == [recent["guid"]]
+    await agent.pull_all(program, other)  # who has come last tells no more than who came before
+    await push(admin, program, make_event("update-individual", entity="e", data={"sex": "f"}))
+    seen = f"{recent['timestamp']}|{recent['guid']}"
+    snapshot = (await agent.pull_all(program, headers, since=seen))[-1]
+    assert snapshot["data"] == {"name": "Ana", "area_id": "A1", "age": 1, "sex": "f"}
 
 
 async def test_what_is_written_while_it_leaves_a_window_comes_complete(alone: Alone) -> None:
