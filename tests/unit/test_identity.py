@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import datacollect
-from datacollect.kernel.errors import AdminRequired, InsufficientRole, TenantAccessDenied
-from datacollect.kernel.identity import AccountRole, Action, Actor, Role, TenantScope, system_scope
+from datacollect.kernel.errors import AdminRequired, InsufficientRole, NotOwnRecord, TenantAccessDenied
+from datacollect.kernel.identity import AccountRole, Action, Actor, Citizen, Role, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import Box, Reach, RoleAssignment
 
@@ -50,6 +50,38 @@ def test_power_in_one_tenant_is_none_in_another() -> None:
     assert actor.in_tenant(A, Action.APPROVE)
     with pytest.raises(InsufficientRole):
         actor.in_tenant(B, Action.CREATE)
+
+
+def test_who_was_let_in_for_one_thing_is_let_in_for_no_other() -> None:
+    """An actor is remembered from one request to the next."""
+    actor = user((A, "viewer"))
+    for _ in range(2):
+        assert actor.in_tenant(A, Action.READ).tenant_id == A
+        with pytest.raises(InsufficientRole):
+            actor.in_tenant(A, Action.CREATE)
+
+
+def test_a_providers_caller_is_of_one_program_and_a_citizen_a_member_of_none() -> None:
+    for tenants in (frozenset[TenantId](), frozenset({A, B})):
+        with pytest.raises(ValueError, match="exactly one program"):
+            Actor(kind="provider", label="oidc:ana", tenant_ids=tenants)
+    assigned = (RoleAssignment(A, "viewer"),)
+    for held in ({"tenant_ids": frozenset({A})}, {"assignments": assigned}, {"account_role": AccountRole.ADMIN}):
+        with pytest.raises(ValueError, match="member of no program"):
+            Actor(kind="citizen", label="self-service:ana", **held)  # type: ignore[arg-type]
+
+
+def test_a_citizens_permission_is_about_their_own_record() -> None:
+    own = Citizen(A, "ana", "ana@example.test", "session").own_record()
+    assert own.about("ana").tenant_id == A
+    with pytest.raises(NotOwnRecord):
+        own.about("bo")
+
+
+def test_only_the_hub_itself_acts_on_the_word_of_another_system() -> None:
+    assert system_scope(A).where_decided("registry").actor.label == "external:registry"
+    with pytest.raises(ValueError, match="only the hub itself"):
+        user((A, "system-admin")).in_tenant(A, Action.READ).where_decided("registry")
 
 
 def test_a_stranger_is_denied_even_with_an_assignment() -> None:

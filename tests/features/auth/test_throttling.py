@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from datacollect.features.auth.tables import familiar_origins
 from datacollect.features.users import passwords
 from datacollect.http.hub import Hub
 from datacollect.jobs import Visitors
+from datacollect.kernel.clock import Millis
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import PASSWORD, Person, assert_refused, bearer, login, make_person
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
@@ -303,6 +305,57 @@ async def test_attempts_that_another_process_gives_back_are_soon_noticed(install
         clock.turn(seconds=30)
         here.check(quota.key)
         assert not (await counted()).allowance.exceeded
+
+
+async def test_a_window_that_a_clock_far_ahead_has_begun_ends_when_the_clock_is_right_again(hub: Hub) -> None:
+    clock, quota = TurnableClock(), Quota("login:ip:ahead", 1)
+    throttle = Throttle(clock, at_once=1, others=Visitors())
+    clock.turn(seconds=86_400)
+    async with hub.db.transaction() as tx:
+        for _ in range(2):
+            [counted] = await count_attempt(tx, quota, now=clock.now())
+    assert counted.allowance.exceeded
+    throttle.refuse(counted, TooManyLogins)
+    clock.turn(seconds=-86_400)
+    throttle.check(quota.key)
+    async with hub.db.transaction() as tx:
+        [counted] = await count_attempt(tx, quota, now=clock.now())
+    assert (counted.count, counted.allowance.exceeded) == (1, False)
+
+
+async def test_what_was_refused_by_a_clock_that_was_set_back_since_is_asked_of_the_database(hub: Hub) -> None:
+    clock, quota = TurnableClock(), Quota("login:ip:back", 0)
+    async with hub.db.transaction() as tx:
+        [counted] = await count_attempt(tx, quota, now=clock.now())
+    here, elsewhere = (Throttle(clock, at_once=1, others=Visitors()) for _ in range(2))
+    clock.turn(seconds=60)
+    here.refuse(counted, TooManyLogins)
+    with pytest.raises(TooManyLogins):
+        here.check(quota.key)
+    clock.turn(seconds=-30)
+    here.check(quota.key)
+    # Counted by another process, whose clock was days ahead.
+    elsewhere.refuse(replace(counted, began=Millis(counted.began + 86_400_000)), TooManyLogins)
+    elsewhere.check(quota.key)
+
+
+async def test_an_attempt_is_given_back_once_and_to_the_window_it_was_counted_in(hub: Hub) -> None:
+    clock, quota = TurnableClock(), Quota("login:ip:given-back", 9)
+
+    async def counted() -> Counted:
+        async with hub.db.transaction() as tx:
+            return (await count_attempt(tx, quota, now=clock.now()))[0]
+
+    first = await counted()
+    async with hub.db.transaction() as tx:
+        for _ in range(3):
+            await give_back(tx, [first])
+    assert (await counted()).count == 1
+    clock.turn(seconds=WINDOW_SECONDS)
+    assert (await counted()).count == 1
+    async with hub.db.transaction() as tx:
+        await give_back(tx, [first])
+    assert (await counted()).count == 2
 
 
 async def test_who_tries_a_locked_account_again_and_again_uses_up_none_of_their_offices_attempts(

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.db import EVERY_TENANT
+from datacollect.eventstore import log
 from datacollect.eventstore.upcasting import Upcaster, Upcasters
 from datacollect.http.hub import Hub
 from tests.accounts import login, make_person
@@ -124,6 +125,23 @@ async def test_reject_gives_a_verdict_on_each_event_and_keeps_refused_ones_aside
         quoted = "?" if hub.db.dialect == "sqlite" else "$1"
         kept = await view.fetch(f"SELECT code, event_guid FROM quarantine WHERE tenant_id = {quoted}", program)
     assert [tuple(row) for row in kept] == [("FORM_MISMATCH", bad["guid"])]
+
+
+@pytest.mark.parametrize("mode", ["warn", "reject"])
+async def test_a_push_that_is_stored_in_parts_is_told_of_the_same_events(
+    admin: AsyncClient, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    events = [person(age=7), person(age=8), person(age=9), person(age="ten"), person(age=11), person(age="twelve")]
+    told = []
+    for part in (2000, 2):
+        monkeypatch.setattr(log, "PART", part)
+        program = await checked(admin, mode)
+        answer = (await push(admin, program, *events, atomic=False)).json()
+        listed = (await findings(admin, program)).json()["findings"]
+        told.append((answer, sorted(one["eventGuid"] for one in listed), len(await pull_all(admin, program))))
+    assert told[0] == told[1]
+    of_bad = [one["guid"] for one in told[0][0].get("warnings" if mode == "warn" else "failed", [])]
+    assert of_bad == [events[3]["guid"], events[5]["guid"]]
 
 
 async def test_an_event_that_is_stored_already_is_an_echo_also_under_stricter_rules(admin: AsyncClient) -> None:
