@@ -337,6 +337,18 @@ async def test_a_program_has_so_much_room(installation: Installation) -> None:
         await attach(client, program, entity, JPEG + bytes(600_001))
 
 
+async def test_who_come_at_once_do_not_share_the_last_of_the_room(installation: Installation) -> None:
+    async with installation.running(ATTACHMENT_QUOTA=1) as (app, client):
+        answer = await client.post("/api/users/login", json={"email": "admin@hub.test", "password": "Correct-Horse-7"})
+        client.headers.update(bearer(answer.json()["token"]))
+        program = await make_program(client)
+        entity = await make_entity(client, program)
+        files = [JPEG + bytes(600_000 + number) for number in range(4)]
+        answers = await asyncio.gather(*(upload(client, program, entity, file) for file in files))
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+        assert (await kept(app.state.hub, program)).rows == 1
+
+
 # -- once
 
 
@@ -458,6 +470,20 @@ async def test_a_limited_member_reaches_attachments_of_entities_within_reach(
             assert (await ask(client, program, f"/{mine['guid']}{path}", method)).status_code == 200
     assert (await ask(client, program, "/pending")).status_code == 403
     assert (await ask(client, program, f"/{mine['guid']}", "DELETE")).status_code == 200
+
+
+async def test_who_sends_what_is_there_beyond_their_reach_is_told_nothing_of_it(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    content, guids = picture(), (new_guid(), new_guid())
+    south = await make_entity(admin, program, area_id="south")
+    for guid in guids:
+        await attach(admin, program, south, content, guid=guid)
+    assert (await ask(admin, program, f"/{guids[1]}", "DELETE")).status_code == 200
+    await member(admin, client, program, syncScopeOverride={"areaIds": ["north"]})
+    there, deleted = [await upload(client, program, south, content, guid=guid) for guid in guids]
+    assert (there.status_code, there.json()["code"]) == (409, "ATTACHMENT_GUID_TAKEN")
+    assert (deleted.status_code, deleted.json()["code"]) == (409, "ATTACHMENT_GUID_TAKEN")
 
 
 # -- the way, and the place

@@ -14,7 +14,7 @@ from datacollect.db.database import Within
 from datacollect.db.sqlite import SqliteDatabase
 from datacollect.eventstore.event import Event
 from datacollect.features.integrity.service import put_back
-from datacollect.features.sync import parts
+from datacollect.features.sync import parts, scoping
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import system_scope
@@ -355,6 +355,27 @@ async def test_what_was_there_before_anybody_was_limited_comes_as_one_snapshot_e
     assert guids(await agent.pull_all(program, headers)) == [snapshot["guid"]]
     entity = (await admin.get("/api/entities/e", params={"configId": program})).json()
     assert entity["data"] == snapshot["data"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 7])
+async def test_a_large_program_is_filed_in_batches_and_whole(
+    admin: AsyncClient, agent: Agents, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Who comes too early is told to come again; whoever is answered is given everything."""
+    monkeypatch.setattr(scoping, "_BATCH", 3)
+    monkeypatch.setattr(scoping, "_MOST_BATCHES", 1)
+    program = await make_program(admin)
+    entities = [f"p-{number}" for number in range(count)]
+    await push(admin, program, *(person("A1", entity) for entity in entities))
+    headers, calls = await agent.of(program, areaIds=["A1"]), 1
+    asked = {"configId": program, "limit": 100}
+    while (answer := await agent.client.get("/api/sync/pull", params=asked, headers=headers)).status_code == 503:
+        assert (answer.json()["code"], answer.headers["Retry-After"]) == ("SCOPE_BEING_PREPARED", "1")
+        calls += 1
+    assert sorted(event["entityGuid"] for event in answer.json()["events"]) == entities
+    assert calls == count // 3 + 1
+    others = await agent.of(program, areaIds=["A1"])
+    assert len(await agent.pull_all(program, others)) == count, "filed once"
 
 
 async def test_a_snapshot_older_than_what_a_device_has_seen_is_delivered_all_the_same(

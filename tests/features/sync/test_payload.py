@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datacollect.db.turns import AT_ONCE
 from datacollect.eventstore.event import SERVER_MANAGED_KEYS, without_server_managed
 from datacollect.features.sync.errors import InvalidPush
-from datacollect.features.sync.payload import MOST_ISSUES, read_push
+from datacollect.features.sync.payload import MOST_ISSUES, read_push, read_push_in_turns
 from datacollect.kernel.clock import format_timestamp
 from tests.factories import make_event
 
@@ -73,6 +74,9 @@ def test_every_required_member_is_missed_by_name(name: str) -> None:
         ("entityGuid", "x" * 513, "too_big"),
         ("entityGuid", "é" * 257, "too_big"),
         ("type", None, "invalid_type"),
+        ("type", "x" * 513, "too_big"),
+        ("userId", "x" * 513, "too_big"),
+        ("timestamp", "2" * 513, "too_big"),
         ("data", [], "invalid_type"),
         ("data", "{}", "invalid_type"),
         ("timestamp", "yesterday", "invalid_string"),
@@ -83,6 +87,9 @@ def test_every_required_member_is_missed_by_name(name: str) -> None:
         ("syncLevel", True, "invalid_type"),
         ("schemaVersion", "1", "invalid_type"),
         ("schemaVersion", 1.5, "invalid_type"),
+        # What not every client reads back as it was.
+        ("schemaVersion", 2**53, "invalid_type"),
+        ("schemaVersion", 1e300, "invalid_type"),
     ],
 )
 def test_a_wrong_member_is_named_with_its_path(name: str, value: Any, code: str) -> None:
@@ -98,6 +105,20 @@ def test_all_issues_are_reported_at_once() -> None:
         ("invalid_type", ["events", 1]),
         ("invalid_type", ["events", 2, "data"]),
     ]
+
+
+@pytest.mark.anyio
+async def test_what_is_wrong_is_named_by_where_it_stands_also_in_a_large_push() -> None:
+    """It is read in turns."""
+    wrong, reserved = AT_ONCE + 3, 2 * AT_ONCE + 5
+    events = [make_event() for _ in range(3 * AT_ONCE)]
+    events[reserved] = make_event(data={"name": "Ana", "attendance": "good"})
+    pushed = await read_push_in_turns({"events": events}, reserved=frozenset({"attendance"}))
+    assert (len(pushed.events), list(pushed.ignored), list(pushed.as_sent)) == (len(events), [reserved], [reserved])
+    events[wrong] = make_event(guid=1)
+    with pytest.raises(InvalidPush) as refused:
+        await read_push_in_turns({"events": events})
+    assert [issue["path"] for issue in refused.value.issues] == [["events", wrong, "guid"]]
 
 
 def written_by(data: dict[str, Any]) -> Iterator[dict[str, Any]]:

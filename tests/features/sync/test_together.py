@@ -27,6 +27,8 @@ pytestmark = pytest.mark.anyio
 
 Push = Sequence[dict[str, Any]]
 
+AGE = {"type": "number", "key": "age"}
+
 
 class AtWork:
     """Somebody whose append takes as long as the block, so that others wait for it."""
@@ -154,6 +156,19 @@ async def test_what_is_wrong_with_one_is_told_to_that_one_only(admin: AsyncClien
         pushes[3][0]["guid"],
     ]
     assert {guid for guid, _, _ in await devices.stored(program)} == {pushes[at][0]["guid"] for at in (0, 2, 4)}
+
+
+async def test_what_a_form_refuses_is_refused_whoever_is_at_work(admin: AsyncClient, devices: Devices) -> None:
+    form = {"id": "f1", "name": "individual", "title": "Person", "formio": {"components": [AGE]}}
+    program = await make_program(admin, entityForms=[form], formValidation="reject")
+    await devices.sign_in(2, program)
+    bad, good = (make_event(data={"entityName": "individual", "name": "Ana", "age": age}) for age in ("seven", 7))
+    async with somebody_at_work(devices.hub.together, enumerators(program)) as working:
+        pushing = [asyncio.create_task(devices.push(at, program, [event])) for at, event in enumerate((bad, good))]
+        await working.until_waited_for(1)
+    (refused, told), (taken, _) = await asyncio.gather(*pushing)
+    assert (refused, told["code"], taken) == (422, "PUSH_REJECTED", 200)
+    assert [guid for guid, _, _ in await devices.stored(program)] == [good["guid"]]
 
 
 @pytest.mark.parametrize("wrong", range(4))
