@@ -623,6 +623,25 @@ async def test_damaged_segments_are_told_of_left_and_made_anew(database: Databas
         assert (healed["event"], healed["number"]) == ("segments.made_anew", 1)
 
 
+async def test_a_damaged_segment_between_sound_ones_leaves_no_gap(database: Database, store: EventStore) -> None:
+    scope = await new_log(database, store, range(3 * SIZE))
+    sealer = await sealed(database, store, scope)
+    async with database.reading(scope) as view:
+        expected = await store.read(view, scope, after=0, limit=5000)
+        run = await store.run(view, scope, 1)
+        assert run is not None
+        zero, one, _ = await store.segments(view, scope, epoch=run.epoch, first=0, last=2)
+    for changed in damaged(zero, one):
+        if changed.is_sound():
+            continue
+        async with database.transaction(scope) as tx:
+            await store.drop_segment(tx, scope, 1)
+            await store.keep_segment(tx, scope, changed, run)
+        async with database.reading(scope) as view:
+            page = await Pages(store, sealer).read(view, scope, VERSION, None, limit=5000)
+        assert bodies_of(page) == list(expected.bodies)
+
+
 async def test_a_segment_that_is_missing_among_others_is_made_when_a_reader_meets_it(
     database: Database, store: EventStore
 ) -> None:

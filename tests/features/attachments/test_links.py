@@ -147,3 +147,14 @@ def test_no_link_is_good_for_anything_else(
     )
     assert valid == same
     assert not is_valid([b"other" * 8], TenantId(tenant), guid, Millis(expires), signature, now=Millis(expires - 1))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_good"), [(-1, False), (0, False), (1, True), (MOST_SECONDS, True), (MOST_SECONDS + 1, False)]
+)
+def test_a_link_is_good_for_no_longer_than_any_is_given_out_for(seconds: int, is_good: bool) -> None:
+    now = Millis(1_800_000_000_000)
+    expires = Millis(now + seconds * 1000)
+    path = link_path(SECRETS, TenantId("p"), "g", expires)
+    signature = parse_qs(urlsplit(path).query)["signature"][0]
+    assert is_valid(SECRETS, TenantId("p"), "g", expires, signature, now=now) == is_good

@@ -61,6 +61,26 @@ async def test_files_of_a_deleted_entity_are_deleted_when_it_has_not_come_back(a
     assert (await kept(alone.hub, program)).objects == 3
 
 
+async def test_files_of_who_came_back_wait_as_long_again_when_they_are_deleted_once_more(alone: Alone) -> None:
+    admin = await alone.admin()
+    program = await make_program(admin)
+    entity = await make_entity(admin, program)
+    stored = await attach(admin, program, entity)
+    await delete_entity(admin, program, entity)
+    await collect(alone, program)
+    alone.clock.turn(seconds=20 * DAY)
+    admin = await alone.admin()
+    await push(admin, program, make_event(entity=entity))
+    await collect(alone, program)
+    await delete_entity(admin, program, entity)
+    await collect(alone, program)
+    alone.clock.turn(seconds=(FORSAKEN_DAYS - 1) * DAY)
+    await collect(alone, program)
+    admin = await alone.admin()
+    await push(admin, program, make_event(entity=entity))
+    assert await guids_of(admin, program, entity) == [stored["guid"]]
+
+
 async def test_a_purged_program_leaves_no_file(alone: Alone) -> None:
     admin = await alone.admin()
     program, other = [await make_program(admin) for _ in range(2)]

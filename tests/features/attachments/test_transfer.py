@@ -1,6 +1,7 @@
 """Attachments leave a hub as a folder and come back from it, whole, and nothing of the folder is believed."""
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 
@@ -103,6 +104,13 @@ async def test_an_export_that_was_cut_is_gone_on_with(hub: Hub, admin: AsyncClie
     await attach(admin, program, a_photo())
     out = await take_out(hub, program, folder)
     assert (out.attachments, out.files) == (2, 1)
+    # What is not what its name says is written anew.
+    (folder / MANIFEST).unlink()
+    [first, _] = sorted(file for file in (folder / "files").rglob("*") if file.is_file())
+    first.write_bytes(first.read_bytes()[:-1])
+    out = await take_out(hub, program, folder)
+    assert (out.attachments, out.files) == (2, 1)
+    assert hashlib.sha256(first.read_bytes()).hexdigest() == first.name
 
 
 async def test_two_exports_into_one_folder_do_not_write_into_one_file(

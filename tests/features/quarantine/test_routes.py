@@ -257,6 +257,39 @@ async def test_an_event_under_anothers_guid_gets_a_guid_of_its_own(admin: AsyncC
     assert (await names_of(admin, program, "two")).json()["data"] == {"name": "Leo"}
 
 
+async def test_a_replay_under_a_guid_that_is_taken_too_leaves_the_event_open(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    first, taken = make_event(entity="one"), make_event(entity="three")
+    await push(admin, program, first, taken)
+    await push(admin, program, first | {"entityGuid": "two", "data": {"name": "Leo"}})
+    [row] = await kept(admin, program)
+    answer = await decide(admin, program, f"{row['id']}/replay", {"event": row["event"] | {"guid": taken["guid"]}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "REPLAY_REJECTED"), answer.text
+    assert [one["code"] for one in answer.json()["failed"]] == ["GUID_REUSED"]
+    assert [(one["id"], one["status"]) for one in await kept(admin, program)] == [(row["id"], "open")]
+    assert (await names_of(admin, program, "two")).status_code == 404
+
+
+async def test_several_events_that_bear_one_guid_are_all_kept(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    first = unknown_type(entity="e", data={"name": "Ana"})
+    sent = [first, first | {"data": {"name": "Leo"}}, first | {"entityGuid": "f"}]
+    for event in sent:
+        assert (await push(admin, program, event, atomic=False)).status_code == 207
+    rows = await kept(admin, program)
+    told = [(row["event"]["entityGuid"], row["event"]["data"]["name"]) for row in rows]
+    assert sorted(told) == [("e", "Ana"), ("e", "Leo"), ("f", "Ana")]
+
+
+async def test_an_event_under_anothers_guid_is_open_also_where_the_two_are_of_one_kind(admin: AsyncClient) -> None:
+    program = await make_program(admin)
+    first = make_event(entity="one", data={"name": "Ana"})
+    await push(admin, program, first)
+    await push(admin, program, first | {"data": {"name": "Leo"}})
+    [row] = await kept(admin, program)
+    assert (row["status"], row["code"], row["event"]["data"]) == ("open", "GUID_REUSED", {"name": "Leo"})
+
+
 async def test_a_replay_overwrites_no_balance_that_is_kept_since_the_event_came(admin: AsyncClient) -> None:
     config = make_config()
     assert (await admin.post("/api/apps", json=config)).status_code == 200
@@ -437,6 +470,35 @@ async def test_a_blocking_event_that_is_taken_later_is_closed_by_itself(admin: A
     assert (row["kind"], row["status"]) == ("blocking", "accepted")
 
 
+async def test_a_blocking_event_is_accepted_as_its_device_has_corrected_it_and_not_as_somebody_elses(
+    admin: AsyncClient,
+) -> None:
+    program = await make_program(admin)
+    corrected, other = unknown_type(entity="ana"), unknown_type(entity="bo")
+    for event in (corrected, other):
+        assert (await push(admin, program, event)).status_code == 422
+    taken = [make_event(entity="ana") | {"guid": corrected["guid"]}, make_event(entity="leo") | {"guid": other["guid"]}]
+    assert (await push(admin, program, *taken)).json()["applied"] == 2
+    [row] = await kept(admin, program)
+    assert (row["event"]["entityGuid"], row["kind"], row["code"]) == ("bo", "blocking", "GUID_REUSED")
+    [done] = await kept(admin, program, status="accepted")
+    assert done["event"]["entityGuid"] == "ana"
+
+
+async def test_a_blocking_event_that_was_discarded_stays_so_when_its_device_has_corrected_it(
+    admin: AsyncClient,
+) -> None:
+    program = await make_program(admin)
+    poison = unknown_type(entity="ana")
+    assert (await push(admin, program, poison)).status_code == 422
+    [row] = await kept(admin, program)
+    assert (await decide(admin, program, f"{row['id']}/discard", {"reason": "an old app"})).status_code == 200
+    assert (await push(admin, program, make_event(entity="ana") | {"guid": poison["guid"]})).status_code == 200
+    assert await kept(admin, program, status="accepted") == []
+    [discarded] = await kept(admin, program, status="discarded")
+    assert (discarded["id"], discarded["reason"]) == (row["id"], "an old app")
+
+
 async def test_a_device_gets_past_a_discarded_event(admin: AsyncClient, hub: Hub) -> None:
     program = await make_program(admin)
     poison, good, more = unknown_type(), make_event(), unknown_type()
@@ -477,6 +539,24 @@ async def test_a_push_that_had_looked_before_a_decision_does_not_undo_it(admin: 
     assert await kept(admin, program) == []
     [discarded] = await kept(admin, program, status="discarded")
     assert (discarded["id"], discarded["reason"]) == (row["id"], "an old app")
+    assert (discarded["attempts"], discarded["lastSeenAt"]) == (1, row["lastSeenAt"])
+
+
+async def test_whoever_had_looked_before_a_replay_does_not_undo_it(admin: AsyncClient, hub: Hub) -> None:
+    """A push that brings the event once more, and a list that found it accepted."""
+    program = await make_program(admin)
+    scope, group = system_scope(TenantId(program)), new_id("g")
+    [row] = await refuse(admin, program, orphan(group))
+    async with hub.db.reading(scope) as view:
+        seen = await service.get(view, scope, row["id"])
+    await push(admin, program, make_event("create-group", entity=group, data={"name": "G"}))
+    assert (await decide(admin, program, f"{row['id']}/replay")).status_code == 200
+    async with hub.db.transaction(scope) as tx:
+        await queries.keep(tx, scope, [seen])
+        accepted = replace(seen, status=Status.ACCEPTED, closed_at=seen.received_at, closed_by="1")
+        await service.close_accepted(tx, scope, [accepted])
+    assert await kept(admin, program) == await kept(admin, program, status="accepted") == []
+    assert [one["id"] for one in await kept(admin, program, status="replayed")] == [row["id"]]
 
 
 async def test_what_is_discarded_is_an_event_and_not_its_guid(admin: AsyncClient) -> None:
