@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import func, select, update
 
 from datacollect.db import Database, Tx
-from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, enqueue, find_active
+from datacollect.jobs import Continue, Done, Job, JobId, JobState, Retries, Step, Worker, enqueue, find_active, queries
 from datacollect.jobs.clocks import SetBack
 from datacollect.jobs.errors import JobReplaced, Unrecoverable
 from datacollect.jobs.queue import find_latest
@@ -495,6 +495,17 @@ async def test_a_job_that_fails_and_was_called_off_is_cancelled(place: Place) ->
     assert (await place.latest(counting.kind)).state is JobState.CANCELLED
 
 
+async def test_a_job_that_is_called_off_in_the_step_that_fails_has_ended(place: Place) -> None:
+    counting = Counting()
+    job_id = await place.enqueue(counting.kind)
+    await place.change(job_id, state="running", owner="somebody", attempt=1, failures=1, cancel_requested=True)
+    job = await place.latest(counting.kind)
+    async with place.database.transaction() as tx:
+        await queries.store_failure(tx, job, "somebody", retry_at=Millis(place.clock.now() + 1), now=place.clock.now())
+    ended = await place.latest(counting.kind)
+    assert (ended.state, ended.finished_at) == (JobState.CANCELLED, place.clock.now())
+
+
 # -- fairness
 
 
@@ -592,6 +603,23 @@ async def test_who_lives_keeps_a_job_when_the_clock_was_set_back(place: Place) -
         await set_back.look()
     await place.worker(counting).drain()
     assert ((await place.latest(counting.kind)).state, counting.served) == (JobState.RUNNING, [])
+
+
+async def test_a_lease_that_was_changed_since_it_was_looked_at_is_not_ended(place: Place) -> None:
+    until = Millis(place.clock.now() + _WEEK)
+    job_id = await place.enqueue(Counting().kind)
+    await place.change(job_id, state="running", owner="somebody", attempt=1, due_ms=until)
+    held = queries.Held(job_id, 1, until)
+
+    async def is_ended() -> bool:
+        async with place.database.transaction() as tx:
+            return await queries.end_lease(tx, held, now=place.clock.now())
+
+    for prolonged, attempt in ((until + 1, 1), (until, 2)):
+        await place.change(job_id, due_ms=prolonged, attempt=attempt)
+        assert not await is_ended()
+    await place.change(job_id, due_ms=until, attempt=1)
+    assert await is_ended()
 
 
 async def test_a_running_worker_looks_for_what_a_clock_left_that_was_set_back(place: Place) -> None:

@@ -13,7 +13,7 @@ from httpx2 import AsyncClient
 from datacollect.eventstore.log import Share
 from datacollect.eventstore.together import Kept, Together
 from datacollect.http.hub import Hub
-from datacollect.kernel.errors import StillLocked
+from datacollect.kernel.errors import StillLocked, Unavailable
 from datacollect.kernel.identity import Action, Actor, TenantScope, system_scope
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.sync_scope import Box, Reach
@@ -389,3 +389,24 @@ async def test_without_the_database_each_finds_out_alone(hub: Hub, admin: AsyncC
             await working.until_waited_for(3)
         assert await asyncio.gather(*waiting) == [expected] * 3
         assert not together._lines
+
+
+async def test_a_batch_whose_turn_never_comes_leaves_nobody_waiting(
+    hub: Hub, admin: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = TenantId(await make_program(admin))
+    scope, tenant = enumerators(program), Tenant(program, "P")
+    together = Together(hub.db, hub.log)
+
+    async def wait() -> Kept | None:
+        async with together.turn(tenant, Share(scope, (), (), None), weight=1) as kept:
+            return kept
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    async with asyncio.timeout(20), somebody_at_work(together, scope):
+        with monkeypatch.context() as patch:
+            patch.setattr(hub.db, "in_turn", away)
+            assert await asyncio.gather(*(wait() for _ in range(3))) == [None] * 3
+    assert not together._lines
