@@ -186,6 +186,18 @@ async def test_a_second_restore_leaves_the_first_one_known(place: Place) -> None
     assert len(device.known) == 3
 
 
+async def test_also_where_the_first_restore_left_nothing(place: Place) -> None:
+    scope = await place.new_log()
+    lost = event_at(5)
+    await place.put_back(scope)
+    await place.push(scope, event_at(1))
+    await place.put_back(scope)
+    await place.push(scope, lost)
+    device = Device("v2", f"1970-01-01T00:00:00.005Z|{lost.guid}", {lost.guid})
+    await place.sync(scope, device)
+    assert len(device.known) == 2
+
+
 async def test_a_time_that_no_event_has_is_of_the_history_before(place: Place) -> None:
     """Whatever the clock was that it comes from, and though nothing was left of that history."""
     scope = await place.new_log()

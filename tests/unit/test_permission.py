@@ -1,9 +1,19 @@
 """The rows of the permission matrix let in whom they say, and the explanation says what they do."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datacollect.kernel.errors import AdminRequired, BeyondReach, Forbidden, InsufficientRole, PasswordChangeRequired
+from datacollect.kernel.errors import (
+    AdminRequired,
+    BeyondReach,
+    Forbidden,
+    InsufficientRole,
+    PasswordChangeRequired,
+    SelfServiceOnly,
+)
 from datacollect.kernel.identity import AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.permission import Callers, Permission, Where, explain
@@ -103,6 +113,22 @@ def test_refusals_say_what_is_missing() -> None:
     assert isinstance(explain(asked, limited, TENANTS[1]).refused, InsufficientRole)
     by_admin = Permission(Callers.ADMIN)
     assert isinstance(explain(by_admin, limited, None).refused, AdminRequired)
+
+
+def test_a_row_for_citizens_lets_no_account_in() -> None:
+    admin = Actor("user", "a@hub.test", UserId(1), account_role=AccountRole.ADMIN)
+    with pytest.raises(SelfServiceOnly):
+        Permission(Callers.CITIZEN).admit(admin)
+
+
+def test_a_member_without_a_role_of_their_own_is_not_let_in_by_a_row_that_asks_for_one() -> None:
+    a = TENANTS[0]
+    row = Permission(Callers.STAFF, Action.CREATE, Where.CONFIG_ID, assigned=True)
+    member = Actor("user", "u@hub.test", UserId(7), tenant_ids=frozenset({a}))
+    with pytest.raises(InsufficientRole):
+        row.admit(member, a)
+    assert row.admit(replace(member, assignments=(RoleAssignment(a, "enumerator"),)), a)
+    assert row.admit(Actor("user", "a@hub.test", UserId(1), account_role=AccountRole.ADMIN), a)
 
 
 def test_who_has_to_choose_a_password_first_is_told_so() -> None:

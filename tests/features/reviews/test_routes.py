@@ -166,6 +166,14 @@ async def test_another_content_under_the_same_guid_is_refused(world: World) -> N
     assert (await other.submit(event)).status_code == 409
 
 
+async def test_what_bears_the_guid_of_an_event_of_the_log_is_refused(world: World, admin: AsyncClient) -> None:
+    event = make_event()
+    assert (await push(admin, world.program, event)).status_code == 200
+    answer = await world.agent.submit(event | {"data": {"name": "Eve"}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "GUID_TAKEN")
+    assert await world.supervisor.reviews() == []
+
+
 async def test_programs_that_are_not_there_or_are_others_are_refused(world: World, admin: AsyncClient) -> None:
     foreign = await make_program(admin)
     assert_refused(await world.agent.submit(tenantId=foreign), 403, "Forbidden: No access to this tenant")
