@@ -23,7 +23,7 @@ from datacollect.features.integrity.service import put_back
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.cursor import parse_cursor
 from datacollect.kernel.identity import TenantScope, system_scope
-from datacollect.kernel.ids import TenantId
+from datacollect.kernel.ids import TenantId, new_guid
 from datacollect.kernel.tenancy import Tenant
 from datacollect.testing.clock import TurnableClock
 from datacollect.testing.eventstore import event_at
@@ -196,6 +196,20 @@ async def test_also_where_the_first_restore_left_nothing(place: Place) -> None:
     device = Device("v2", f"1970-01-01T00:00:00.005Z|{lost.guid}", {lost.guid})
     await place.sync(scope, device)
     assert len(device.known) == 2
+
+
+async def test_also_where_a_hub_did_the_first_restore_that_did_not_note_when(place: Place) -> None:
+    scope = await place.new_log()
+    lost, first = event_at(5), event_at(1)
+    await place.push(scope, first)
+    async with place.database.transaction(scope) as tx:
+        await event_store(place.database).renew(tx, scope, epoch=new_guid(), position=1)
+    await place.push(scope, event_at(2))
+    await place.put_back(scope)
+    await place.push(scope, lost)
+    device = Device("v2", f"1970-01-01T00:00:00.005Z|{lost.guid}", {first.guid, lost.guid})
+    await place.sync(scope, device)
+    assert len(device.known) == 3
 
 
 async def test_a_time_that_no_event_has_is_of_the_history_before(place: Place) -> None:

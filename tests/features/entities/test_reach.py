@@ -232,6 +232,13 @@ def test_who_has_no_area_is_in_the_one_above_them_as_what_they_are_themselves(wo
     assert [place_of(find(guid), find) for guid in ("kid", "kid-visit")] == [Place(Kind.INDIVIDUAL, "A")] * 2
 
 
+def test_what_is_said_of_who_was_deleted_in_the_same_push_is_taken(world: World) -> None:
+    world.do("delete-entity", "ana", {"reason": "x"}, IN_A)
+    world.do("create-record", "late-visit", {"parentId": "ana"}, IN_A)
+    world.do("update-individual", "ana", {"age": 3}, IN_A)
+    assert world.states.entities["ana"].data["age"] == 3
+
+
 def test_a_record_of_who_was_deleted_elsewhere_is_of_somebody_unknown(world: World) -> None:
     world.do("delete-entity", "zoe", {"reason": "x"})
     world.states.ended.clear()  # in a push of before
