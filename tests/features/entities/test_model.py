@@ -6,7 +6,7 @@ import pytest
 
 from datacollect.eventstore.event import Event, EventRejected, Origin
 from datacollect.eventstore.projection import Context
-from datacollect.features.entities.entity import Entity, Kind, LostWrite, Stamp
+from datacollect.features.entities.entity import Entity, Kind, LostWrite, Stamp, set_fields
 from datacollect.features.entities.model import apply
 from datacollect.features.entities.states import States
 from datacollect.features.entities.touched import DEEPEST_NESTING
@@ -507,6 +507,20 @@ def test_a_member_reached_over_paths_of_different_length_is_deleted(world: World
     inner = member("h", type="group", members=[member("i", type="group", members=[member("a")])])
     world.do("create-group", "g", group_of(member("a"), inner)).do("delete-entity", "g")
     assert world.live() == set()
+
+
+def test_who_was_there_before_and_joined_after_a_delete_that_arrives_late_is_not_taken_along(world: World) -> None:
+    world.do("create-individual", "a", {"name": "A"}, at=10)
+    world.do("create-group", "g", {"name": "G"}, at=20)
+    world.do("add-member", "g", {"members": [{"guid": "a"}]}, at=40)
+    world.do("delete-entity", "g", at=30)
+    assert "a" in world.live()
+
+
+def test_what_is_computed_late_leaves_a_later_write_its_time(world: World) -> None:
+    held = world.do("create-individual", "e", {"name": "A", "balance": 1}, at=50)["e"]
+    computed = set_fields(held, {"balance": 2}, stamp=Stamp(40, 9), context=Context(9, NOW))
+    assert (computed.data["balance"], computed.stamp_of_field("balance")) == (2, held.base)
 
 
 def test_who_joined_after_the_delete_is_not_taken_along(world: World) -> None:

@@ -179,6 +179,13 @@ def test_an_object_keeps_what_is_not_the_forms_to_write() -> None:
     assert result.data == {"address": DATA["address"] | {"street": "Side"}}
 
 
+def test_an_object_keeps_what_nobody_may_set_though_a_form_asks_for_it() -> None:
+    asking = correction({"components": [field("address", "container", components=[field("street"), field("area_id")])]})
+    held = own(name="Ana", address={"street": "Main", "area_id": "A1"})
+    result = checked(forms(asking), asking, held, {"address": {"street": "Side"}})
+    assert (codes(result), result.data) == ([], {"address": {"street": "Side", "area_id": "A1"}})
+
+
 @pytest.mark.parametrize(
     ("rows", "written"),
     [
