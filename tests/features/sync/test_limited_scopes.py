@@ -1062,6 +1062,19 @@ async def test_what_a_device_says_about_who_was_deleted_in_its_area_meanwhile_is
     assert await agent.pull_all(program, there) == []
 
 
+async def test_what_a_device_says_about_who_was_deleted_as_a_duplicate_meanwhile_is_taken(
+    admin: AsyncClient, agent: Agents
+) -> None:
+    program = await make_program(admin)
+    here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
+    await agent.pull_all(program, here)
+    ended = make_event("resolve-duplicate", entity="ana", data={"shouldDelete": True})
+    await push(admin, program, person("A1", "ana"), person("A1", "bo"), ended)
+    said = make_event("update-individual", entity="ana", data={"school": "yes"}, timestamp="2999-01-01T00:00:00.000Z")
+    assert (await agent.push(program, there, said)).status_code == 422
+    assert (await agent.push(program, here, said)).status_code == 200
+
+
 async def test_who_is_deleted_is_no_way_to_another_area(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here = await agent.of(program, areaIds=["A1"])
