@@ -588,6 +588,24 @@ async def test_what_is_told_anew_after_a_restore_is_another_event(alone: Alone) 
     assert told.guid != lost.guid
 
 
+async def test_who_holds_a_part_comes_to_the_end_of_a_log_that_was_put_back(
+    admin: AsyncClient, agent: Agents, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    headers, scope = await agent.of(program, areaIds=["A1"]), system_scope(TenantId(program))
+    async with hub.db.transaction(scope) as tx:
+        await put_back(tx, hub.log, scope, backup_at=None, now=hub.clock.now())
+    await agent.pull_all(program, headers)
+    events, cursor, seen = [person("A1") for _ in range(3)], "", []
+    await push(admin, program, *events)
+    while cursor is not None and len(seen) <= len(events):
+        asked = {"configId": program, "since": cursor, "limit": 1}
+        answer = (await agent.client.get("/api/sync/pull", params=asked, headers=headers)).json()
+        seen += guids(answer["events"])
+        cursor = answer["nextCursor"]
+    assert seen == guids(events)
+
+
 async def test_a_delete_reaches_who_holds_what_it_takes_along(admin: AsyncClient, agent: Agents) -> None:
     program = await make_program(admin)
     here, there = [await agent.of(program, areaIds=[area]) for area in ("A1", "A2")]
