@@ -1,6 +1,7 @@
 """Roles and the walls between tenants."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,17 @@ def test_an_unknown_role_lifts_no_limit() -> None:
 
 def test_the_highest_of_several_assignments_counts() -> None:
     assert user((A, "viewer"), (A, "supervisor")).role_in(A) is Role.SUPERVISOR
+
+
+def test_a_role_counts_where_its_own_assignments_reach() -> None:
+    held = (RoleAssignment(A, "viewer"), RoleAssignment(A, "supervisor", area_id="A1"))
+    actor = Actor(kind="user", label="somebody", tenant_ids=frozenset({A}), assignments=held)
+    reading, deciding = actor.in_tenant(A, Action.READ), actor.in_tenant(A, Action.APPROVE)
+    assert (reading.role, reading.reach.is_bounded) == (Role.VIEWER, False)
+    assert (deciding.role, deciding.reach) == (Role.SUPERVISOR, Reach((Box(frozenset({"A1"})),)))
+    assert reading.held_as(Role.SUPERVISOR) == replace(deciding, actor=actor)
+    assert reading.held_as(Role.PROGRAM_ADMIN) is None
+    assert deciding.held_as(Role.ENUMERATOR) is deciding
 
 
 def test_an_admin_passes_everywhere() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datacollect.kernel.errors import (
@@ -14,7 +14,7 @@ from datacollect.kernel.errors import (
     PasswordChangeRequired,
     SelfServiceOnly,
 )
-from datacollect.kernel.identity import AccountRole, Action, Actor, Role
+from datacollect.kernel.identity import MINIMUM_ROLE, AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId, UserId
 from datacollect.kernel.permission import Callers, Permission, Where, explain
 from datacollect.kernel.sync_scope import RoleAssignment
@@ -63,13 +63,15 @@ def test_whoever_is_let_in_is_a_member_with_the_role_and_the_reach(
     known = [Role(role).level for role in roles if role in list(Role)] if roles else [Role.ENUMERATOR.level]
     needed = {"read": 20, "create": 40, "update": 40, "delete": 60, "approve": 60, "manage-users": 80}
     needed |= {"export": 80, "synchronise": 80}
-    limited = [one.area_id for one in actor.assignments if one.tenant_id == tenant_id and one.role in list(Role)]
+    least = needed.get(str(permission.action), 100)
+    held = [one for one in actor.assignments if one.tenant_id == tenant_id and one.role in list(Role)]
+    limited = [one.area_id for one in held if Role(one.role).level >= least]
     may = (
         permission.callers is not Callers.ADMIN
         and tenant_id in actor.tenant_ids
-        and max(known, default=0) >= needed.get(str(permission.action), 100)
+        and max(known, default=0) >= least
         and not (permission.whole and limited and all(limited))
-        and not (permission.assigned and not limited)
+        and not (permission.assigned and not held)
     )
     assert admitted(permission, actor, tenant_id) == (actor.is_admin or may)
 
@@ -82,6 +84,50 @@ def test_the_scope_is_the_callers_in_the_program_asked_for(
         scope = permission.admit(actor, tenant_id)
         assert scope is not None
         assert (scope.tenant_id, scope.actor) == (tenant_id, actor)
+
+
+BOXES = [{}, {"areaIds": ["north"]}, {"areaIds": ["south"]}, {"entityTypes": ["group"]}, {"areaIds": []}]
+members = st.builds(
+    lambda held: Actor("user", "u@hub.test", tenant_ids=frozenset(TENANTS), assignments=tuple(held)),
+    st.lists(
+        st.builds(
+            RoleAssignment,
+            tenant_id=st.just(TENANTS[0]),
+            role=st.sampled_from([*(role.value for role in Role), "ENUMERATOR"]),
+            sync_scope_override=st.sampled_from(BOXES),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+PLACES = [(kind, area) for kind in ("group", "individual") for area in ("north", "south", "elsewhere", None)]
+
+
+def allowed(actor: Actor, action: Action) -> set[tuple[str, str | None]]:
+    """The kinds and areas of the entities to which they may do that."""
+    if not admitted(Permission(Callers.STAFF, action, Where.CONFIG_ID), actor, TENANTS[0]):
+        return set()
+    reach = actor.in_tenant(TENANTS[0], action).reach
+    return {place for place in PLACES if reach.includes(*place)}
+
+
+@settings(max_examples=500)
+@given(members, st.sampled_from(Action))
+def test_an_action_is_allowed_where_one_of_the_assignments_allows_it_alone(actor: Actor, action: Action) -> None:
+    alone = [replace(actor, assignments=(one,)) for one in actor.assignments]
+    assert allowed(actor, action) == set[tuple[str, str | None]]().union(*(allowed(one, action) for one in alone))
+
+
+@settings(max_examples=500)
+@given(members, st.sampled_from(Action), st.sampled_from(Action))
+def test_the_role_of_a_scope_holds_wherever_it_reaches(actor: Actor, action: Action, other: Action) -> None:
+    """What a request does besides is asked by that role, or of the part where the caller has a higher one."""
+    if allowed(actor, action):
+        scope, both = actor.in_tenant(TENANTS[0], action), allowed(actor, action) & allowed(actor, other)
+        if scope.role.level >= MINIMUM_ROLE[other].level:
+            assert both == allowed(actor, action)
+        part = scope.held_as(MINIMUM_ROLE[other])
+        assert both == {place for place in PLACES if part is not None and part.reach.includes(*place)}
 
 
 @given(rows, actors, st.sampled_from(TENANTS))
@@ -111,6 +157,10 @@ def test_refusals_say_what_is_missing() -> None:
     assert ("reach", "areas: north") in refused.facts
     assert ("role", "supervisor in a, the highest of its assignments (supervisor)") in refused.facts
     assert isinstance(explain(asked, limited, TENANTS[1]).refused, InsufficientRole)
+    both = replace(limited, assignments=(*limited.assignments, RoleAssignment(TENANTS[0], "viewer")))
+    assert ("reach", "areas: north") in explain(asked, both, TENANTS[0]).facts, "where they may do that"
+    reading = Permission(Callers.STAFF, Action.READ, Where.CONFIG_ID)
+    assert ("reach", "everything") in explain(reading, both, TENANTS[0]).facts
     by_admin = Permission(Callers.ADMIN)
     assert isinstance(explain(by_admin, limited, None).refused, AdminRequired)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from datacollect.kernel.errors import AdminRequired, BeyondReach, InsufficientRole, NotOwnRecord, TenantAccessDenied
 from datacollect.kernel.ids import TenantId, UserId
-from datacollect.kernel.sync_scope import EVERYWHERE, Reach, RoleAssignment, united_reach
+from datacollect.kernel.sync_scope import EVERYWHERE, NOWHERE, Reach, RoleAssignment, united_reach
 
 
 class AccountRole(StrEnum):
@@ -107,7 +107,7 @@ class Actor:
             raise AdminRequired()
 
     def role_in(self, tenant_id: TenantId) -> Role | None:
-        """The highest role in that program; None for a stranger.
+        """The highest role in that program, wherever it reaches; None for a stranger.
 
         A member without any assignment there counts as an enumerator (existing deployments have such users);
         assignments with unknown role names grant nothing.
@@ -122,16 +122,19 @@ class Actor:
         known = [Role(role) for role in mine if role in _ROLE_NAMES]
         return max(known, key=lambda role: role.level, default=None)
 
-    def assignments_in(self, tenant_id: TenantId) -> Sequence[RoleAssignment]:
-        """Those that grant something there: one with an unknown role must not lift the limits of the others."""
-        return [a for a in self.assignments if a.tenant_id == tenant_id and a.role in _ROLE_NAMES]
+    def assignments_in(self, tenant_id: TenantId, least: Role = Role.VIEWER) -> Sequence[RoleAssignment]:
+        """Those that grant that role there, or a higher one: one with an unknown role must not lift the limits of the
+        others."""
+        mine = [a for a in self.assignments if a.tenant_id == tenant_id and a.role in _ROLE_NAMES]
+        return mine if least is Role.VIEWER else [a for a in mine if Role(a.role).level >= least.level]
 
     def may(self, tenant_id: TenantId, action: Action) -> bool:
+        """Whether they may do that to anything there; to what, `in_tenant` tells."""
         role = self.role_in(tenant_id)
         return role is not None and role.level >= MINIMUM_ROLE[action].level
 
     def in_tenant(self, tenant_id: TenantId, action: Action) -> "TenantScope":
-        """Step into a tenant to do one kind of thing there.
+        """Step into a tenant to do one kind of thing there: as far as those of their assignments reach that allow it.
 
         Raises `TenantAccessDenied` for a stranger, `InsufficientRole` for a member whose role does not allow it.
         """
@@ -148,11 +151,20 @@ class Actor:
             raise TenantAccessDenied()
         if not self.may(tenant_id, action):
             raise InsufficientRole(action=action.value)
-        return TenantScope(_KEY, tenant_id, self, role, self.reach_in(tenant_id))
+        reach = self.reach_in(tenant_id, MINIMUM_ROLE[action])
+        return TenantScope(_KEY, tenant_id, self, self._role_throughout(tenant_id, reach, highest=role), reach)
 
-    def reach_in(self, tenant_id: TenantId) -> Reach:
-        """What their assignments limit them to; administrators to nothing."""
-        return EVERYWHERE if self.is_admin else united_reach(self.assignments_in(tenant_id))
+    def reach_in(self, tenant_id: TenantId, least: Role = Role.VIEWER) -> Reach:
+        """Where they are that, or more: what their assignments of such roles reach together; administrators everywhere."""
+        role = self.role_in(tenant_id)
+        if role is None or role.level < least.level:
+            return NOWHERE
+        return EVERYWHERE if self.is_admin else united_reach(self.assignments_in(tenant_id, least))
+
+    def _role_throughout(self, tenant_id: TenantId, reach: Reach, *, highest: Role) -> Role:
+        """The highest role that they have in all of what is reached."""
+        held = [role for role in Role if role.level <= highest.level]
+        return next(role for role in reversed(held) if reach.is_part_of(self.reach_in(tenant_id, role)))
 
 
 _KEY = object()
@@ -166,6 +178,7 @@ class TenantScope:
     tenant_id: TenantId
     actor: Actor
     role: Role
+    """What the caller is in all of the reach; in a part of it they may be more."""
     reach: Reach = EVERYWHERE
 
     def __post_init__(self) -> None:
@@ -176,6 +189,14 @@ class TenantScope:
         """For what tells of the whole tenant. Raises `BeyondReach` if the caller is limited to a part of it."""
         if self.reach.is_bounded:
             raise BeyondReach()
+
+    def held_as(self, role: Role) -> "TenantScope | None":
+        """The part of it where the caller is that, or more; None if they are that nowhere."""
+        if self.role.level >= role.level:
+            return self
+        there = self.actor.reach_in(self.tenant_id, role)
+        boxes = tuple(part for box in self.reach.boxes for part in there.within(box).boxes)
+        return None if there == NOWHERE else replace(self, role=role, reach=Reach(boxes))
 
     def where_decided(self, system: str) -> "TenantScope":
         """The hub's own permission, on the word of another system: it is what trails name."""

@@ -164,4 +164,5 @@ def _in_tenant(permission: Permission, actor: Actor, tenant_id: TenantId) -> Ite
     else:
         yield "role", f"{role} in {tenant_id}, the highest of its assignments ({', '.join(held)})"
     if role is not None:
-        yield "reach", actor.reach_in(tenant_id).describe()
+        needed = permission.minimum_role
+        yield "reach", actor.reach_in(tenant_id, needed if needed and needed.level <= role.level else role).describe()

@@ -133,6 +133,7 @@ class Reach:
 
 
 EVERYWHERE = Reach()
+NOWHERE = Reach((_NOTHING,))
 
 
 @dataclass(frozen=True)

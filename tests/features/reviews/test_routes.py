@@ -892,6 +892,52 @@ async def test_nobody_submits_what_is_beyond_their_area(world: World) -> None:
     assert (await agent.submit(make_event(data={"name": "Ana", "area_id": AREA_A}))).status_code == 200
 
 
+def holding(world: World, *roles: tuple[str, str | None]) -> dict[str, Any]:
+    """The assignments of somebody who has each of these roles in an area, or everywhere."""
+    held = [{"tenantId": world.program, "role": role} | ({"areaId": area} if area else {}) for role, area in roles]
+    return {"tenantIds": [world.program], "roleAssignments": held}
+
+
+async def somebody_with(world: World, *roles: tuple[str, str | None]) -> Staff:
+    person = await make_person(world.admin, **holding(world, *roles))
+    return Staff(world.client, world.program, person, bearer((await login(world.client, person))["token"]))
+
+
+async def test_who_supervises_one_area_and_reads_others_decides_and_reads_in_full_in_the_one(world: World) -> None:
+    both = await somebody_with(world, ("supervisor", AREA_A), ("viewer", None))
+    own, other = [
+        await world.agent.submitted(make_event(data={"name": "Ana", "area_id": area})) for area in (AREA_A, AREA_B)
+    ]
+    assert {one["id"]: one["masked"] for one in await both.reviews()} == {own["id"]: False, other["id"]: True}
+    assert [(await both.get(one)).json()["review"]["masked"] for one in (own, other)] == [False, True]
+    assert [(await both.get(one, "/comments")).status_code for one in (own, other)] == [200, 403]
+    for what, body in (("approve", {}), ("reject", {"reason": "x"}), ("assign", {"assignee": None})):
+        assert (await both.do(other, what, **body)).status_code == 404
+    assert (await both.do(other, "comments", comment="x")).status_code == 403
+    assert (await both.bulk(own, other)).json() == {"approved": 1, "failed": 0, "errors": []}
+
+
+async def test_the_required_role_is_asked_for_where_the_review_is(world: World) -> None:
+    await set_policy(world.admin, world.program, "create-individual", "internal-review", requiredRole="program-admin")
+    both = await somebody_with(world, ("program-admin", AREA_A), ("supervisor", AREA_B))
+    own, other = [
+        await world.agent.submitted(make_event(data={"name": "Ana", "area_id": area})) for area in (AREA_A, AREA_B)
+    ]
+    assert (await both.do(other, "approve")).json()["code"] == "REVIEW_ROLE_TOO_LOW"
+    assert (await both.do(own, "approve")).status_code == 200
+
+
+async def test_whose_submission_it_is_is_found_where_the_caller_may_decide(hub: Hub, world: World) -> None:
+    both = await somebody_with(world, ("supervisor", AREA_A), ("viewer", None))
+    submitted = []
+    for area, phone in ((AREA_A, "+100"), (AREA_B, "+200")):
+        await stored(world, area, area_id=area, phone=phone)
+        submitted.append(await submitted_by_citizen(hub, world, area, phone))
+    assert [one["id"] for one in await both.reviews()] == submitted
+    found = [await both.reviews(submittedBy=f"self-service:{phone}") for phone in ("+100", "+200")]
+    assert [[one["id"] for one in some] for some in found] == [submitted[:1], []]
+
+
 async def test_pages_of_a_limited_reader_are_full(world: World, clock: TurnableClock) -> None:
     in_a, _ = await areas(world)
     mine = []

@@ -198,6 +198,81 @@ async def test_an_entity_that_moves_between_two_assignments_is_told_as_leaving(
     assert "person-1" in {event["entityGuid"] for event in page["events"]}
 
 
+EVERYTHING: dict[str, Any] = {}
+
+
+async def test_a_role_counts_only_where_its_own_assignment_reaches(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    limits = [EVERYTHING | {"role": "viewer"}, ALL_HERE | {"role": "program-admin"}]
+    me, asked = await signed_in(admin, client, program, *limits), {"configId": program}
+    edits = [make_event(ENTITIES[guid], entity=guid, data={"size": 3}) for guid in ("person-1", "person-2")]
+    before = await me.get("/api/sync/pull", params=asked)
+    answer = await me.post("/api/sync/push", json={"events": edits, "configId": program})
+    assert [one["entityGuid"] for one in answer.json()["failed"]] == ["person-2"], answer.text
+    assert await pulled(me, program) >= ENTITIES.keys(), "all of it is read"
+    after = await me.get("/api/sync/pull", params=asked)
+    assert before.json()["scope"] == after.json()["scope"]
+    assert after.json()["scope"]["areaIds"] is None, "what is pushed to is no scope of what is pulled"
+    assert (await me.get("/api/entities/count", params=asked)).json()["count"] == len(ENTITIES)
+    for refused in (
+        await me.get("/api/entities/export", params=asked),
+        await me.get("/api/sync/pull/audit-logs", params=asked),
+        await me.post("/api/sync/external", json=asked),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (403, "BEYOND_REACH"), refused.text
+
+
+async def test_a_limited_reader_pushes_to_the_part_where_they_may(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    me = await signed_in(admin, client, program, ALL_HERE, {"areaId": "A2", "role": "viewer"})
+    edits = [make_event(ENTITIES[guid], entity=guid, data={"size": 3}) for guid in ("person-1", "person-2")]
+    answer = await me.post("/api/sync/push", json={"events": edits, "configId": program})
+    assert [one["entityGuid"] for one in answer.json()["failed"]] == ["person-2"], answer.text
+    assert await pulled(me, program) >= {"person-1", "person-2"}
+
+
+async def test_whoever_supervises_a_part_of_where_they_push_pushes_there_as_the_lower_role(
+    admin: AsyncClient, client: AsyncClient
+) -> None:
+    """As a batch is taken by one role: what takes a supervisor is for those who push nowhere else."""
+    program = await make_program(admin, customEventTypes=["void-redemption"])
+    made = [make_event(entity=f"{area}-{program}", data={"name": "It", "area_id": area}) for area in ("A1", "A2")]
+    assert (await push(admin, program, *made)).status_code == 200
+    void = make_event("void-redemption", entity=f"A1-{program}", data={"supervisorVerified": True})
+    codes = []
+    for other in ({"role": "viewer"}, {"role": "enumerator"}):
+        me = await signed_in(admin, client, program, ALL_HERE, {"areaId": "A2"} | other)
+        answer = await me.post("/api/sync/push", json={"events": [void], "configId": program})
+        codes.append(answer.json()["failed"][0]["code"])
+    assert codes == ["NO_ENTITLEMENTS", "UNAUTHORIZED"]
+
+
+async def test_a_delegate_gives_no_role_where_they_only_have_a_lower_one(
+    admin: AsyncClient, client: AsyncClient
+) -> None:
+    program = await make_program(admin)
+    own = [{"tenantId": program, "role": "viewer"}, {"tenantId": program, "role": "program-admin"} | ALL_HERE]
+    person = await make_person(admin, tenantIds=[program], roleAssignments=own)
+    client.headers.update(bearer((await login(client, person))["token"]))
+    given: list[tuple[dict[str, Any], int]] = [
+        ({"role": "program-admin"} | ALL_HERE, 201),
+        ({"role": "viewer"} | ALL_HERE, 201),
+        ({"role": "program-admin"}, 403),
+        ({"role": "viewer"}, 403),
+    ]
+    for number, (assignment, status) in enumerate(given):
+        account = {
+            "email": f"{program}-{number}@hub.test",
+            "password": PASSWORD,
+            "role": "USER",
+            "roleAssignments": [{"tenantId": program} | assignment],
+        }
+        answer = await client.post("/api/users", json=account)
+        assert answer.status_code == status, answer.text
+
+
 async def test_a_delegate_gives_what_their_own_assignments_reach(admin: AsyncClient, client: AsyncClient) -> None:
     program = await make_program(admin)
     own = [{"tenantId": program, "role": "program-admin"} | limit for limit in (GROUPS_HERE, PEOPLE_THERE)]

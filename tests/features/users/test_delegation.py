@@ -250,12 +250,13 @@ def powers(account: User | None, program: str | None = None) -> set[Power]:
         return set()
     actor, found = account.to_actor(), set()
     for tenant in account.tenant_ids:
-        scope = effective_scope(None, actor.assignments_in(TenantId(tenant)), now=NOW)
-        begin = scope.begins(NOW)
-        for action, area, kind, age in itertools.product(Action, AREAS, KINDS, AGES):
-            delivered = begin is None or Millis(NOW - age * DAY) >= begin
-            if actor.may(TenantId(tenant), action) and scope.reach.includes(kind, area) and delivered:
-                found.add((tenant, action, area, kind, age))
+        begin = effective_scope(None, actor.assignments_in(TenantId(tenant)), now=NOW).begins(NOW)
+        for action in (action for action in Action if actor.may(TenantId(tenant), action)):
+            reach = actor.in_tenant(TenantId(tenant), action).reach
+            for area, kind, age in itertools.product(AREAS, KINDS, AGES):
+                delivered = begin is None or Millis(NOW - age * DAY) >= begin
+                if reach.includes(kind, area) and delivered:
+                    found.add((tenant, action, area, kind, age))
     return {power for power in found if program in (None, power[0])}
 
 
@@ -266,6 +267,9 @@ def parts(account: User | None, program: str) -> Any:
 def assert_nobody_gained(manager: User, before: User | None, after: User | None) -> None:
     """What must be true of every change that a delegate may make."""
     mine, own = managed_programs(manager.to_actor()), powers(manager)
+    # A lower role of theirs, where they manage no users, is not theirs to give.
+    where = {power[:1] + power[2:] for power in own if power[1] is Action.MANAGE_USERS}
+    own = {power for power in own if power[:1] + power[2:] in where}
     assert after is None or after.role is AccountRole.USER
     assert before is None or (before.id != manager.id and before.role is AccountRole.USER)
     assert powers(after) - powers(before) <= {power for power in own if power[0] in mine}
@@ -281,6 +285,8 @@ def assert_no_take_over(manager: User, before: User, after: User | None) -> None
     names = ("email", "password_hash", "must_change_password")
     if after is None or any(getattr(before, name) != getattr(after, name) for name in names):
         assert set(before.tenant_ids) <= managed_programs(manager.to_actor())
+        where = {power[:1] + power[2:] for power in powers(manager) if power[1] is Action.MANAGE_USERS}
+        assert {power[:1] + power[2:] for power in powers(before)} <= where
         assert powers(before) <= powers(manager)
 
 

@@ -104,5 +104,5 @@ def place_of(cursor: str | None) -> Key | None:
 async def told(hub: Hub, scope: TenantScope, review: Review) -> dict[str, Any]:
     """In wire form, with what it takes to decide."""
     async with hub.db.reading(scope) as view:
-        standing, delegation = await looking.around(view, scope, review)
-    return review_document(scope, review, standing, delegation, now=hub.clock.now())
+        page = await looking.around(view, scope, review)
+    return review_document(scope, review, page, now=hub.clock.now())

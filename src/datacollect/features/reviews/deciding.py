@@ -240,7 +240,7 @@ async def comment_on(tx: Tx, scope: TenantScope, id: str, text: str, *, now: Mil
     if not await tenants.hold(tx, scope):
         raise ReviewNotFound()
     review = await looking.get(tx, scope, id)
-    looking.require_read_all(scope, review)
+    await looking.require_read_all(tx, scope, review)
     return await say(tx, scope, review, CommentKind.COMMENT, text, now=now)
 
 
@@ -250,7 +250,7 @@ async def _to_decide(
     """The review, if it is the caller's to decide about it now."""
     review = await looking.get(tx, scope, id)
     required = required_role(review, await queries.find_policy(tx, scope, review.event_type))
-    if scope.role.level < required.level:
+    if not await _decides(tx, scope, review, required):
         raise ReviewRoleTooLow(requiredRole=required.value)
     is_citizens = review.origin is SubmissionOrigin.CITIZEN
     if is_submitter(review, scope.actor, await current_data(tx, scope, review.entity_guid) if is_citizens else None):
@@ -262,6 +262,12 @@ async def _to_decide(
         if delegation is not None and delegation.status not in _LEFT_TO_PEOPLE:
             raise ReviewDelegated()
     return review
+
+
+async def _decides(tx: Tx, scope: TenantScope, review: Review, required: Role) -> bool:
+    """Whether the caller has that role where the review is."""
+    held = scope.held_as(required)
+    return held is not None and (held is scope or review.id in await looking.visible_of(tx, held, [review]))
 
 
 def required_role(review: Review, policy: PolicyRow | None) -> Role:

@@ -196,7 +196,7 @@ async def list_review_comments(
     most = limit_of(limit)
     async with hub.db.reading(scope) as view:
         review = await looking.get(view, scope, id)
-        looking.require_read_all(scope, review)
+        await looking.require_read_all(view, scope, review)
         found = await service.list_comments(view, scope, id, after=place_of(cursor), limit=most + 1)
     page = found[:most]
     return {

@@ -44,6 +44,8 @@ class Page:
     standings: Mapping[str, Standing]
     """By id; of those that wait."""
     delegations: Mapping[str, Delegation]
+    read_in_full: Collection[str]
+    """As `read_in_full` tells."""
     following: Key | None
 
 
@@ -67,7 +69,8 @@ async def list_reviews(view: Reading, scope: TenantScope, filters: Filters, *, a
     page = reviews[:limit]
     if len(reviews) > limit:
         following = (page[-1].created_at, page[-1].id)
-    return Page(page, await standings_of(view, scope, page), await _delegations(view, scope, page), following)
+    standings, delegations = await standings_of(view, scope, page), await _delegations(view, scope, page)
+    return Page(page, standings, delegations, await read_in_full(view, scope, page), following)
 
 
 async def visible_of(view: Reading, scope: TenantScope, reviews: Sequence[Review]) -> Collection[str]:
@@ -94,22 +97,27 @@ async def get(view: Reading, scope: TenantScope, id: str) -> Review:
     return review
 
 
-def may_read_all(scope: TenantScope, review: Review) -> bool:
-    """Whether the caller may see what it says of people: who may decide, and who has submitted it."""
-    decides = scope.role.level >= MINIMUM_ROLE[Action.APPROVE].level
-    return decides or review.submitter_key == staff_key(scope.actor)
+async def read_in_full(view: Reading, scope: TenantScope, reviews: Sequence[Review]) -> Collection[str]:
+    """The ids of those, among what the caller sees, of which they may read what they say of people: who may decide, and
+    who has submitted them."""
+    deciding = scope.held_as(MINIMUM_ROLE[Action.APPROVE])
+    if deciding is None:
+        return {review.id for review in reviews if review.submitter_key == staff_key(scope.actor)}
+    if deciding.reach == scope.reach:
+        return {review.id for review in reviews}
+    return await visible_of(view, deciding, reviews)
 
 
-def require_read_all(scope: TenantScope, review: Review) -> None:
+async def require_read_all(view: Reading, scope: TenantScope, review: Review) -> None:
     """Raises `NotSubmitter`."""
-    if not may_read_all(scope, review):
+    if review.id not in await read_in_full(view, scope, [review]):
         raise NotSubmitter()
 
 
-async def around(view: Reading, scope: TenantScope, review: Review) -> tuple[Standing, Delegation | None]:
-    """What stands in the way of one, and how it stands with the other system."""
+async def around(view: Reading, scope: TenantScope, review: Review) -> Page:
+    """One, with what stands in its way and how it stands with the other system."""
     standings, delegations = await standings_of(view, scope, [review]), await _delegations(view, scope, [review])
-    return standings.get(review.id, NOTHING), delegations.get(review.id)
+    return Page([review], standings, delegations, await read_in_full(view, scope, [review]), None)
 
 
 async def standings_of(view: Reading, scope: TenantScope, reviews: Sequence[Review]) -> Mapping[str, Standing]:

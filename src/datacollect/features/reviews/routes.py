@@ -103,7 +103,7 @@ async def list_reviews(
     scope, now = lister.scope, hub.clock.now()
     if submitted_by is not None and submitted_by.startswith(CITIZEN_PREFIX):
         # Who sees it masked does not find out by asking for a number whose submission it is.
-        scope.actor.in_tenant(scope.tenant_id, Action.APPROVE)
+        scope = scope.actor.in_tenant(scope.tenant_id, Action.APPROVE)
     filters = Filters(
         status,
         event_type,
@@ -121,10 +121,7 @@ async def list_reviews(
         await hub.reads.note(scope, lister.tenant, "read-reviews", "*", count=len(page.reviews))
     following = page.following
     return {
-        "reviews": [
-            review_document(scope, one, page.standings.get(one.id), page.delegations.get(one.id), now=now)
-            for one in page.reviews
-        ],
+        "reviews": [review_document(scope, one, page, now=now) for one in page.reviews],
         "nextCursor": None if following is None else f"{following[0]}.{following[1]}",
     }
 

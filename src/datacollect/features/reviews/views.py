@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from datacollect.features.reviews.deciding import conflict_document
-from datacollect.features.reviews.looking import NOTHING, Standing, may_read_all
+from datacollect.features.reviews.looking import NOTHING, Page
 from datacollect.features.reviews.model import Comment, Delegation, PolicyRow, Review, SubmissionOrigin
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope
@@ -13,18 +13,11 @@ from datacollect.kernel.identity import CITIZEN_PREFIX, TenantScope
 MASK = "********"
 
 
-def review_document(
-    scope: TenantScope,
-    review: Review,
-    standing: Standing | None,
-    delegation: Delegation | None,
-    *,
-    now: Millis,
-) -> dict[str, Any]:
+def review_document(scope: TenantScope, review: Review, page: Page, *, now: Millis) -> dict[str, Any]:
     """The contract's object, and what is ours. Who only reads the program learns that something waits, and of what kind;
     what it says of people is for those who decide and for who has submitted it."""
-    shows = may_read_all(scope, review)
-    standing = standing or NOTHING
+    shows = review.id in page.read_in_full
+    standing, delegation = page.standings.get(review.id, NOTHING), page.delegations.get(review.id)
     submitted_by = review.submitted_by
     if not shows and review.origin is SubmissionOrigin.CITIZEN:
         submitted_by = CITIZEN_PREFIX + MASK

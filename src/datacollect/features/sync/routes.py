@@ -215,9 +215,10 @@ async def push_events(
     pushed = await read_push_in_turns(pusher.body, reserved=reserved_keys(tenant.custom_event_types))
     sync_scope = service.sync_scope_of(scope, tenant, now=hub.clock.now())
     device_id = service.accept_device(sync_scope, request.headers.get("x-device-id"))
-    if sync_scope.is_bounded:
+    writable = service.sync_scope_of(scope, tenant, now=hub.clock.now(), to=Action.CREATE).reach
+    if writable.is_bounded:
         await begin_filing(hub.db, hub.log, hub.clock, scope, tenant, sync_scope)
-        scope = scope.limited_to(sync_scope.reach)
+        scope = scope.limited_to(writable)
     result = await _pushed(hub, scope, tenant, pushed, device_id)
     if result.failed and not result.applied and pushed.atomic:
         raise PushOutOfScope(failed=result.failed)

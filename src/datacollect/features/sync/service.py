@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from datacollect.db import Reading, Tx
 from datacollect.db.turns import in_turns
@@ -29,7 +29,7 @@ from datacollect.features.sync.payload import Push
 from datacollect.features.sync.verdicts import Refusals, Refused, verdicts
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.cursor import parse_cursor
-from datacollect.kernel.identity import TenantScope
+from datacollect.kernel.identity import MINIMUM_ROLE, Action, TenantScope
 from datacollect.kernel.ids import is_device_id
 from datacollect.kernel.sync_scope import SyncScope, effective_scope
 from datacollect.kernel.tenancy import FormValidation, Tenant
@@ -56,9 +56,12 @@ class PushResult:
     """The latest time of the events that were new."""
 
 
-def sync_scope_of(scope: TenantScope, tenant: Tenant, *, now: Millis) -> SyncScope:
-    """How far the caller's sync reaches in this program."""
-    return effective_scope(tenant.sync_scope, scope.actor.assignments_in(scope.tenant_id), now=now)
+def sync_scope_of(
+    scope: TenantScope, tenant: Tenant, *, now: Millis, to: Literal[Action.READ, Action.CREATE] = Action.READ
+) -> SyncScope:
+    """How far the caller's sync reaches in this program: what they may pull, and with `CREATE` what they may push to."""
+    mine = scope.actor.assignments_in(scope.tenant_id, MINIMUM_ROLE[to])
+    return effective_scope(tenant.sync_scope, mine, now=now)
 
 
 def accept_device(sync_scope: SyncScope, header: str | None) -> str | None:

@@ -6,6 +6,7 @@ has, and has no more afterwards. See docs/decisions/0022-delegated-administratio
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from datacollect.features.users.errors import (
@@ -22,9 +23,11 @@ from datacollect.features.users.errors import (
 from datacollect.features.users.model import Memberships, User
 from datacollect.kernel.clock import parse_timestamp
 from datacollect.kernel.errors import AdminRequired
-from datacollect.kernel.identity import AccountRole, Action, Actor, Role
+from datacollect.kernel.identity import MINIMUM_ROLE, AccountRole, Action, Actor, Role
 from datacollect.kernel.ids import TenantId
-from datacollect.kernel.sync_scope import Reach, united_reach
+from datacollect.kernel.sync_scope import NOWHERE, Reach
+
+_MANAGES = MINIMUM_ROLE[Action.MANAGE_USERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,32 @@ class Rights:
     """What an account may do in one program, and with how much of it."""
 
     role: Role | None
-    reach: Reach
+    reaches: Mapping[Role, Reach]
+    """Where it has each role up to that one, or a higher one."""
     windows: tuple[Mapping[str, Any], ...]
     """All of them hold: the narrowest decides what is delivered."""
 
     @classmethod
     def of(cls, actor: Actor, tenant_id: TenantId) -> "Rights":
-        assignments = actor.assignments_in(tenant_id)
-        overrides = [one.sync_scope_override or {} for one in assignments]
+        role = actor.role_in(tenant_id)
+        held = [one for one in Role if role is not None and one.level <= role.level]
+        overrides = [one.sync_scope_override or {} for one in actor.assignments_in(tenant_id)]
         return cls(
-            actor.role_in(tenant_id),
-            united_reach(assignments),
+            role,
+            {one: actor.reach_in(tenant_id, one) for one in held},
             tuple(override["timeWindow"] for override in overrides if override.get("timeWindow")),
         )
+
+    def reach_to_give(self, role: Role) -> Reach:
+        """Where who has these rights may give that role: where they have it, or a higher one, and manage users."""
+        return self.reaches.get(max(role, _MANAGES, key=attrgetter("level")), NOWHERE)
 
     def exceed_role(self, own: "Rights") -> bool:
         return self.role is not None and (own.role is None or self.role.level > own.role.level)
 
     def exceed_scope(self, own: "Rights") -> bool:
         return self.role is not None and not (
-            self.reach.is_part_of(own.reach)
+            all(reach.is_part_of(own.reach_to_give(role)) for role, reach in self.reaches.items())
             and all(any(_is_narrower(window, limit) for window in self.windows) for limit in own.windows)
         )
 
