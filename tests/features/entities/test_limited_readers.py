@@ -88,6 +88,52 @@ async def test_an_event_of_somebody_elses_group_is_not_shown(
         assert answer.status_code == 404, guid
 
 
+async def members_told(me: AsyncClient, program: str, group: str) -> list[Any]:
+    events = (await me.get(f"/api/entities/{group}/events", params={"configId": program})).json()
+    return [event["data"]["members"] for event in events]
+
+
+async def test_a_groups_events_tell_of_members_elsewhere_who_and_where_they_are(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    far = {"guid": "far-2", "name": "Far", "area_id": "A2"}
+    more = [
+        {"guid": "sub", "type": "group", "area_id": "A1", "members": [far, {"guid": "loose", "name": "Loose"}]},
+        {"guid": "sub-2", "type": "group", "area_id": "A2", "members": [{"guid": "deep", "name": "Deep"}]},
+        {"guid": "far", "phone": "555"},
+    ]
+    added = make_event("add-member", entity="g", data={"members": more})
+    assert (await push(admin, program, added)).status_code == 200
+    whole = await members_told(admin, program, "g")
+    assert whole[1] == more
+    assert await members_told(await reader(admin, client, program, {"areaIds": ["A1"]}), program, "g") == [
+        [whole[0][0], {"guid": "far", "area_id": "A2"}, whole[0][2]],
+        [
+            more[0] | {"members": [{"guid": "far-2", "area_id": "A2"}, {"guid": "loose", "name": "Loose"}]},
+            {"guid": "sub-2", "area_id": "A2"},
+            {"guid": "far"},
+        ],
+    ], "who is nowhere is with their group, and where somebody is counts, not what an event says of it"
+    of_groups = await members_told(await reader(admin, client, program, {"entityTypes": ["group"]}), program, "g")
+    assert of_groups[0] == [
+        {"guid": "near", "area_id": "A1"},
+        {"guid": "far", "area_id": "A2"},
+        {"guid": "child", "parentGuid": "near"},
+    ]
+    assert await members_told(await reader(admin, client, program, {}), program, "g") == whole
+
+
+async def test_a_members_life_before_is_not_told_by_its_group_either(
+    admin: AsyncClient, client: AsyncClient, program: str
+) -> None:
+    await push(admin, program, make_event("delete-entity", entity="far", data={"id": "far"}))
+    anew = make_event(entity="far", data={"name": "Mine", "area_id": "A1"})
+    assert (await push(admin, program, anew)).status_code == 200
+    me = await reader(admin, client, program, {"areaIds": ["A1"]})
+    [members] = await members_told(me, program, "g")
+    assert members[1] == {"guid": "far", "area_id": "A2"}
+
+
 async def test_whoever_makes_a_deleted_entity_anew_does_not_see_its_life_before(
     admin: AsyncClient, client: AsyncClient, program: str
 ) -> None:

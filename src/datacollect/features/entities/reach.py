@@ -4,10 +4,11 @@ Stricter than the reference, as its weak points ask: an event that creates is al
 """
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from datacollect.eventstore.event import Event
-from datacollect.features.entities.entity import Entity, Kind, Place, parent_in
+from datacollect.features.entities.entity import Entity, Kind, Place, parent_in, text_in
 from datacollect.features.entities.errors import EntityUnknownInReach, OutOfReach, UnauthorizedMember
 from datacollect.kernel.sync_scope import Reach
 
@@ -84,6 +85,44 @@ def is_within(reach: Reach, entity: Entity, find: Find, ended: Collection[str] =
     if place is not None and place.area is not None:
         return reach.includes(place.kind, place.area)
     return (place is not None and reach.includes(place.kind, None)) or _uppermost(entity, find).guid in ended
+
+
+def as_told(event: Event, position: int, reach: Reach, find: Find) -> Event:
+    """The event as who has that reach is told of it: of members beyond it who and where they are, as in snapshots."""
+    members = event.data.get("members")
+    if not isinstance(members, list):
+        return event
+    place = place_of(find(event.entity_guid), find)
+    told = _members_told(members, position, reach, find, area=None if place is None else place.area)
+    return event if told == members else replace(event, data=event.data | {"members": told})
+
+
+def _members_told(members: list[Any], position: int, reach: Reach, find: Find, *, area: str | None) -> list[Any]:
+    """`area` is where their group is."""
+    told: list[Any] = []
+    for member in members:
+        if not isinstance(member, dict):
+            told.append(member)
+            continue
+        guid = text_in(member, "guid")
+        held = find(guid) if guid is not None else None
+        place = place_of(held, find)
+        # What was said in a life that has ended was maybe said elsewhere.
+        has_ended = held is None or (held.deleted is not None and position <= held.deleted.position)
+        if has_ended or place is None or not _is_told(place, reach, area):
+            told.append({key: member[key] for key in ("guid", *PLACING) if key in member})
+        elif isinstance(below := member.get("members"), list):
+            there = _members_told(below, position, reach, find, area=place.area or area)
+            told.append(member | {"members": there})
+        else:
+            told.append(member)
+    return told
+
+
+def _is_told(place: Place, reach: Reach, area: str | None) -> bool:
+    if place.area is None:
+        return reach.includes_member(place.kind, area_id=area)
+    return reach.includes(place.kind, place.area)
 
 
 def _may_put(reach: Reach, place: Place, by: Entity | None) -> bool:

@@ -23,14 +23,14 @@ from datacollect.features.entities.queries import StoredEntity as StoredEntity
 from datacollect.features.entities.queries import Summary as Summary
 from datacollect.features.entities.queries import find_entity as find_entity
 from datacollect.features.entities.queries import is_group, list_members, member_guids
-from datacollect.features.entities.reach import Find, is_within, require_reach
+from datacollect.features.entities.reach import Find, as_told, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.relatives import memberships_of as memberships_of
 from datacollect.features.entities.relatives import taken_out_gone as taken_out_gone
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.snapshots import snapshot_of
 from datacollect.features.entities.states import States
-from datacollect.features.entities.touched import Touched, parents_named
+from datacollect.features.entities.touched import Touched, guids_of_members, parents_named
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -140,6 +140,21 @@ async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) 
     await load_parents(view, scope, states, ())
     find = states.entities.get
     return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find)}
+
+
+async def told_within_reach(view: Reading, scope: TenantScope, events: Mapping[int, Event]) -> Mapping[int, Event]:
+    """Those of the events, by position, that are about entities within the reader's reach, as they are told to them."""
+    if not scope.reach.is_bounded:
+        return events
+    members = {guid for event in events.values() for guid in guids_of_members(event)}
+    states = await load(view, scope, Touched(guids=members | {event.entity_guid for event in events.values()}))
+    await load_parents(view, scope, states, ())
+    find = states.entities.get
+    return {
+        position: as_told(event, position, scope.reach, find)
+        for position, event in events.items()
+        if (held := find(event.entity_guid)) is not None and is_within(scope.reach, held, find)
+    }
 
 
 async def events_within_reach(view: Reading, scope: TenantScope, events: Sequence[Event]) -> Collection[str]:

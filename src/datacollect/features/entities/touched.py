@@ -51,6 +51,14 @@ def touched(events: Sequence[Event]) -> Touched:
     return found
 
 
+def guids_of_members(event: Event) -> Iterator[str]:
+    """Of all that its `members` tell of, down to the last level."""
+    level = items_in(event.data, "members")
+    for _ in range(DEEPEST_NESTING):
+        yield from (guid for member in level if (guid := text_in(member, "guid")) is not None)
+        level = [member for above in level for member in items_in(above, "members")]
+
+
 def _touch_members(found: Touched, group: str, members: Any, depth: int) -> None:
     if not isinstance(members, list) or depth > DEEPEST_NESTING:
         return

@@ -40,7 +40,8 @@ async def list_entity_events(guid: Guid, hub: CurrentHub, reader: Reader) -> Res
     than 10,000, or 64 MiB, the latest; its history has pages.
 
     These are the events about the entity, those that wrote it as a member inside a group's event, and those that
-    deleted it along with its group; also when it is deleted. Events that the hub made to tell devices of a limited
+    deleted it along with its group; also when it is deleted. Who is limited to areas or kinds is told of members beyond
+    them who and where they are, and no more. Events that the hub made to tell devices of a limited
     scope what it holds are left out: they change nothing.
     """
     scope = reader.scope

@@ -13,7 +13,7 @@ from datacollect.features.audit import service as audit
 from datacollect.features.audit.model import Touching
 from datacollect.features.entities.errors import EntityNotFound
 from datacollect.features.entities.history import Replay, Step, Touch, names_often
-from datacollect.features.entities.service import begins_after, within_reach
+from datacollect.features.entities.service import begins_after, told_within_reach
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -31,8 +31,8 @@ async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequ
     """The bodies of the events that touched an entity, by event time, then position: the latest `MOST_EVENTS` of them, and
     `MOST_EVENTS_BYTES`.
 
-    A limited reader gets those about entities within their reach (a group's event tells of all its members), and none
-    of a life that ended before.
+    A limited reader gets those about entities within their reach, with no more of members beyond it than who and where
+    they are, and none of a life that ended before.
     """
     if not scope.reach.is_bounded:
         return await audit.bodies_touching(view, scope, guid)
@@ -42,12 +42,12 @@ async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequ
     found: list[tuple[Millis, str]] = []
     while batch := await audit.events_touching(view, scope, guid, after=reached, limit=BATCH):
         reached = batch[-1].position
-        events = [event_from_body(touching.body) for touching in batch]
-        visible = await within_reach(view, scope, list({event.entity_guid for event in events}))
+        events = {touching.position: event_from_body(touching.body) for touching in batch}
+        told = await told_within_reach(view, scope, events)
         found += [
-            (event.occurred_at, touching.body)
-            for event, touching in zip(events, batch, strict=True)
-            if event.entity_guid in visible
+            (event.occurred_at, touching.body if event is events[touching.position] else event.body())
+            for touching in batch
+            if (event := told.get(touching.position)) is not None
         ]
         found = _latest(found)
     return [body for _, body in found]
