@@ -267,6 +267,36 @@ async def test_members_watch_and_program_admins_act(client: AsyncClient, exchang
     assert statuses == {"viewer": (403, 403), "supervisor": (403, 403), "program-admin": (202, 200)}
 
 
+async def test_who_is_limited_to_a_part_is_not_told_of_whom_a_run_did_not_bring(
+    client: AsyncClient, exchange: Exchange
+) -> None:
+    refusal = Failure(code="PUSH_FAILED", message="Ana's number is taken.", retryable=False)
+    exchange.remote.refusals["in-1"] = refusal
+    await exchange.save("in-1", name="Ana")
+    job = await exchange.run()
+    limited = {"tenantId": exchange.program, "role": "viewer", "areaId": "A1"}
+    person = await make_person(exchange.admin, tenantIds=[exchange.program], roleAssignments=[limited])
+    headers, of_program = bearer((await login(client, person))["token"]), {"configId": exchange.program}
+    status = await client.get("/api/sync/status", params=of_program, headers=headers)
+    events = await client.get("/api/sync/events", params=of_program, headers=headers)
+    run = await client.get(f"/api/sync/external/{job['jobId']}", headers=headers)
+    told = {"code": "PUSH_FAILED", "message": "A record did not arrive.", "retryable": False}
+    for shown in (status.json()["lastEvent"], events.json()["events"][0], run.json()):
+        assert shown == job | {"errors": [told]}
+    assert job["errors"] == [told | {"entityGuid": "in-1", "message": "Ana's number is taken."}]
+
+
+async def test_why_a_run_could_not_go_on_is_told_to_all_members(
+    client: AsyncClient, admin: AsyncClient, hub: Hub
+) -> None:
+    exchange = Exchange(admin, hub, await make_program(admin), None, "")  # type: ignore[arg-type]
+    job = await exchange.run()
+    limited = {"tenantId": exchange.program, "role": "viewer", "areaId": "A1"}
+    person = await make_person(admin, tenantIds=[exchange.program], roleAssignments=[limited])
+    headers = bearer((await login(client, person))["token"])
+    assert (await client.get(f"/api/sync/external/{job['jobId']}", headers=headers)).json() == job
+
+
 @pytest.mark.parametrize(
     "body",
     [

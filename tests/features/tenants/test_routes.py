@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient
 
 from datacollect.http.hub import Hub
 from datacollect.kernel.ids import TenantId
+from tests.accounts import login, make_person
 from tests.conftest import asgi_client
 from tests.factories import make_config, make_event, new_id, pull_all, push
 
@@ -475,6 +477,26 @@ async def test_the_list_is_paged_sorted_and_searched(admin: AsyncClient) -> None
     assert (await listed())[0] == ["A", "c"]
     assert (await listed(includeArchived="TRUE"))[0] == ["A", "c"]
     assert (await listed(includeArchived="true"))[0] == ["A", "b", "c"]
+
+
+async def test_who_is_limited_to_a_part_is_not_told_how_much_there_is_in_all(
+    app: FastAPI, client: AsyncClient, admin: AsyncClient
+) -> None:
+    mark = new_id("mark")
+    for name, count in (("a", 2), ("b", 1), ("c", 3)):
+        seeds = [{"name": "individual", "data": [{"id": f"p-{i}", "name": "N"} for i in range(count)]}]
+        await admin.post("/api/apps", **upload(make_config(f"{mark}-{name}", entityData=seeds)))
+    assignments = [
+        {"tenantId": f"{mark}-a", "role": "viewer", "areaId": "A1"},
+        {"tenantId": f"{mark}-b", "role": "viewer"},
+        {"tenantId": f"{mark}-c", "role": "viewer", "syncScopeOverride": {"entityTypes": ["group"]}},
+    ]
+    person = await make_person(admin, tenantIds=[one["tenantId"] for one in assignments], roleAssignments=assignments)
+    async with asgi_client(app, (await login(client, person))["token"]) as limited:
+        for order in ("name", "entitiesCount"):
+            lines = (await limited.get("/api/apps", params={"sortBy": order})).json()["data"]
+            assert {line["id"][-1]: line["entitiesCount"] for line in lines} == {"a": None, "b": 1, "c": None}
+    assert [line["id"][-1] for line in lines] == ["a", "c", "b"], "their order tells nothing either"
 
 
 @pytest.mark.parametrize("sort_by", ["name", "entitiesCount"])

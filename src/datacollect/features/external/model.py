@@ -24,6 +24,7 @@ LONGEST_MESSAGE = 500
 LONGEST_ID_BYTES = 512
 LARGEST_RECORD_BYTES = 256 * 1024
 MOST_FIELDS = 500
+_OF_A_RECORD = "A record did not arrive."
 
 
 # -- runs
@@ -99,6 +100,12 @@ class Run:
     @property
     def moved(self) -> bool:
         return bool(self.pushed or self.pulled)
+
+    def naming_nobody(self) -> "Run":
+        """As it is told to who may not know of all in the program: what a system says of a record may name somebody."""
+        if self.phase is Phase.FAILED:
+            return self  # what it tells is of the run itself
+        return replace(self, errors=tuple(replace(one, guid=None, message=_OF_A_RECORD) for one in self.errors))
 
     def counting(self, counts: "Counts") -> "Run":
         return replace(

@@ -100,8 +100,8 @@ async def get_external_sync_status(hub: CurrentHub, scope: Watcher) -> dict[str,
     is_known = await hub.tenants.find(scope.tenant_id) is not None
     return {
         "isSyncing": is_known and found.active is not None,
-        "lastEvent": None if found.latest is None else schemas.job_of(found.latest),
-        "activeJob": None if found.active is None else schemas.job_of(found.active),
+        "lastEvent": None if found.latest is None else schemas.job_of(found.latest, scope),
+        "activeJob": None if found.active is None else schemas.job_of(found.active, scope),
     }
 
 
@@ -123,7 +123,7 @@ async def list_external_syncs(
         found = await service.list_runs(view, scope, before=None if cursor is None else int(cursor), limit=wanted + 1)
     page: Sequence[Run] = found[:wanted]
     return {
-        "events": [schemas.job_of(run) for run in page],
+        "events": [schemas.job_of(run, scope) for run in page],
         "nextCursor": str(page[-1].id) if len(found) > wanted else None,
     }
 
@@ -141,7 +141,7 @@ async def get_external_sync(job_id: JobIdInPath, hub: CurrentHub, scope: Followe
         run = await service.find_run(view, scope, job_id)
     if run is None:
         raise SyncJobNotFound()
-    return schemas.job_of(run)
+    return schemas.job_of(run, scope)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from datacollect.features.external.model import Run
 from datacollect.features.external.service import Lost, Tested
 from datacollect.http.wire import Model, NonEmpty, Wire, examples
 from datacollect.kernel.clock import Millis, format_timestamp
+from datacollect.kernel.identity import TenantScope
 
 _JOB_ID = "1f0c8e14-3f0d-4a39-9a5b-7b1c6d2f9e10"
 _CODE = "PUSH_FAILED"
@@ -83,7 +84,10 @@ class SyncError(_Out):
 
     model_config = _example(_ERROR)
 
-    entity_guid: str | None = Field(None, description="Left out where it is about no single entity.")
+    entity_guid: str | None = Field(
+        None,
+        description="Left out where it is about no single entity, and for who is limited to a part of the program.",
+    )
     code: str
     message: str
     retryable: bool | None = Field(None, description="Whether the next run tries it again by itself.")
@@ -225,7 +229,8 @@ class AdapterKinds(_Out):
 # -- from values to the wire
 
 
-def job_of(run: Run) -> dict[str, Any]:
+def job_of(run: Run, scope: TenantScope) -> dict[str, Any]:
+    run = run.naming_nobody() if scope.reach.is_bounded else run
     return {
         "id": run.id,
         "jobId": run.job_id,

@@ -20,7 +20,8 @@ class Line:
 
     program: Listed
     external_sync: Mapping[str, Any]
-    entities_count: int
+    entities_count: int | None
+    """None for who is limited to a part of the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ async def list_page(view: Reading, actor: Actor, query: ListQuery, *, seals: Sea
     only = None if actor.is_admin else actor.tenant_ids
     visible = await queries.list_programs(view, only, include_archived=query.include_archived)
     found = matching(visible, query.search)
-    counts = await _counts(view, found) if query.by_count else {}
+    counts = await _counts(view, actor, found) if query.by_count else {}
     number, pages = page_of(len(found), query)
     begin = (number - 1) * query.page_size
     shown = ordered(found, query, counts)[begin : begin + query.page_size]
     if shown and not query.by_count:
-        counts = await _counts(view, shown)
+        counts = await _counts(view, actor, shown)
     bridges = await queries.external_syncs(view, seals, [program.id for program in shown]) if shown else {}
-    lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id, 0)) for program in shown]
+    lines = [Line(program, _shown_sync(bridges.get(program.id), actor), counts.get(program.id)) for program in shown]
     return ListPage(lines, len(found), number, pages)
 
 
@@ -51,6 +52,8 @@ def _shown_sync(external_sync: Mapping[str, Any] | None, actor: Actor) -> Mappin
     return (external_sync if actor.is_admin else masked_sync(external_sync)) or {}
 
 
-async def _counts(view: Reading, programs: Sequence[Listed]) -> dict[TenantId, int]:
-    figures = await figures_of(view, [program.id for program in programs])
-    return {tenant_id: sum(counts.values()) for tenant_id, counts in figures.items()}
+async def _counts(view: Reading, actor: Actor, programs: Sequence[Listed]) -> dict[TenantId, int]:
+    """Of those that the reader may see all of: nothing is kept of parts."""
+    whole = [program.id for program in programs if not actor.reach_in(program.id).is_bounded]
+    figures = await figures_of(view, whole)
+    return {tenant_id: sum(figures.get(tenant_id, {}).values()) for tenant_id in whole}

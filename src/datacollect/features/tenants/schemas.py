@@ -141,7 +141,9 @@ class ProgramLine(Model):
     version: str
     description: str
     external_sync: dict[str, Any]
-    entities_count: int
+    entities_count: int | None = Field(
+        description="Null for who is limited to a part of the program: `GET /api/entities/count` counts what is theirs."
+    )
     archived_at: str | None
     status: Literal["running", "archived"] = Field(description="Whether devices sync with it.")
     seeding: SeedingProgress | None = Field(
