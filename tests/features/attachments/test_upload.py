@@ -152,6 +152,23 @@ async def test_whoever_may_not_send_files_is_told_before_anything_is_received(
         assert (status, asked) == (expected, 0)
 
 
+async def test_whoever_may_send_files_to_no_program_is_told_what_they_lack_wherever_it_is_named(
+    admin: AsyncClient, client: AsyncClient, program: str, entity: str
+) -> None:
+    viewer = await make_person(admin, tenantIds=[program], roleAssignments=[{"tenantId": program, "role": "viewer"}])
+    nobody = await make_person(admin, tenantIds=[])
+    answers = []
+    for person in (viewer, nobody):
+        client.headers.update(bearer((await login(client, person))["token"]))
+        form = ('name="configId"', program.encode()), ('name="entityGuid"', entity.encode()), (FILE, picture())
+        body, headers = form_of(*form)
+        in_query = await client.post(UPLOAD, params={"configId": program}, content=body, headers=headers)
+        answers.append(
+            [one.json()["code"] for one in (in_query, await client.post(UPLOAD, content=body, headers=headers))]
+        )
+    assert answers == [["INSUFFICIENT_PERMISSION"] * 2, ["TENANT_ACCESS_DENIED"] * 2]
+
+
 async def test_unknown_programs_are_not_found(admin: AsyncClient) -> None:
     answer = await upload(admin, new_id(), "e")
     assert (answer.status_code, answer.json()["code"]) == (404, "TENANT_NOT_FOUND")

@@ -16,7 +16,7 @@ from datacollect.http.guard import ATTACHMENT_BYTES
 from datacollect.http.multipart import FileForm, FilePart
 from datacollect.http.policy import Entered, InProgram
 from datacollect.http.tenant import ConfigId
-from datacollect.kernel.errors import TenantAccessDenied, TenantMismatch
+from datacollect.kernel.errors import InsufficientRole, TenantAccessDenied, TenantMismatch
 from datacollect.kernel.identity import Action, Actor
 from datacollect.objects import Incoming, Spooled, SpoolTooLarge
 
@@ -56,8 +56,11 @@ class InUpload(InProgram):
 
 
 def _require_some_program(actor: Actor) -> None:
-    if not actor.is_admin and not any(actor.may(tenant_id, Action.CREATE) for tenant_id in actor.tenant_ids):
-        raise TenantAccessDenied()
+    if actor.is_admin or any(actor.may(tenant_id, Action.CREATE) for tenant_id in actor.tenant_ids):
+        return
+    if actor.tenant_ids:
+        raise InsufficientRole(action=Action.CREATE.value)
+    raise TenantAccessDenied()
 
 
 async def _receive(form: FileForm, incoming: Incoming) -> Spooled:
