@@ -112,6 +112,23 @@ async def test_every_source_gives_a_problem_document_when_asked(
     assert body["requestId"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "is_problem"),
+    [
+        ("application/problem+json;q=0, application/json", False),
+        ("application/problem+json; q=0.000", False),
+        ("application/json, Application/Problem+JSON;q=0.5", True),
+        ("application/problem+json;profile=x;q=1.0", True),
+        ("application/problem+json-seq", False),
+        ("*/*", False),
+    ],
+)
+async def test_whoever_accepts_no_problem_document_gets_none(open_hub: OpenHub, accept: str, is_problem: bool) -> None:
+    async with open_hub(extend) as client:
+        answer = await client.get("/nowhere", headers={"Accept": accept})
+    assert (answer.headers["content-type"] == "application/problem+json") == is_problem
+
+
 async def test_errors_that_the_reference_throws_carry_success_false(open_hub: OpenHub) -> None:
     async with open_hub(extend) as client:
         answers = [

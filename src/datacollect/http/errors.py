@@ -5,6 +5,7 @@ accepts `application/problem+json`. Both carry `error`, `message`, `code`, `requ
 """
 
 import http
+import re
 import traceback
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ _LATER = {429: "1", 503: "2"}
 """When to come back, in seconds, unless the error says so itself."""
 
 PROBLEM_JSON = "application/problem+json"
+_NOT_AT_ALL = re.compile(r"q=0(\.0{0,3})?")
 
 
 class UnexpectedError(DataCollectError):
@@ -78,7 +80,13 @@ def _as_problem(error: DataCollectError, body: Mapping[str, Any]) -> dict[str, A
 
 
 def _accepts_problem(scope: Scope) -> bool:
-    return any(name == b"accept" and b"application/problem+json" in value.lower() for name, value in scope["headers"])
+    accepted = (value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"accept")
+    return any(_names_problem(one) for value in accepted for one in value.split(","))
+
+
+def _names_problem(accepted: str) -> bool:
+    media_type, *parameters = (part.strip() for part in accepted.split(";"))
+    return media_type == PROBLEM_JSON and not any(_NOT_AT_ALL.fullmatch(one) for one in parameters)
 
 
 async def _render_known(request: Request, error: Exception) -> Response:
