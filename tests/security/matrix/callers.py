@@ -40,6 +40,8 @@ class Caller:
     """Whether they have a role in their programs, or only belong to them."""
     is_limited: bool = False
     """To the area `north`."""
+    limited_from: str = ""
+    """The lowest role that is limited, of who has a lower one everywhere."""
     record: str = ""
     """Of a citizen who is signed in: the program that has their record."""
     password_due: bool = False
@@ -56,6 +58,10 @@ class Caller:
             return LEVELS["system-admin"]
         role = dict(self.roles).get(program)
         return None if role is None else LEVELS[role]
+
+    def is_limited_as(self, least: str) -> bool:
+        """In what takes that role."""
+        return self.is_limited and LEVELS[least] >= LEVELS[self.limited_from]
 
     def manages(self, program: str) -> bool:
         """Its users."""
@@ -175,6 +181,11 @@ async def _other_accounts(world: World) -> list[Caller]:
         await _member(world, "limited supervisor", "supervisor", area="north"),
         await _member(world, "limited system-admin", "system-admin", area="north"),
         await _member(world, "viewer, mighty elsewhere", "viewer", more=mighty),
+        replace(
+            await _member(world, "viewer, mighty in the north", "viewer", more=_assignments("program-admin", "north")),
+            is_limited=True,
+            limited_from="enumerator",
+        ),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from httpx2 import Response
 
 from tests.security.matrix.callers import Caller
-from tests.security.matrix.contract import RULES, Rule, refusal, visible
+from tests.security.matrix.contract import RULES, Rule, is_limited, refusal, visible
 from tests.security.matrix.recipes import RECIPES, Recipe, place
 from tests.security.matrix.world import FOREIGN, OWN, TARGETS, Objects, Sent, World, marks_in
 
@@ -38,7 +38,7 @@ class Case:
         if refused is not None:
             return refused
         recipe = self.recipe
-        if self.caller.is_limited and recipe.limited is not None:
+        if is_limited(self.rule, self.caller) and recipe.limited is not None:
             return recipe.limited
         return recipe.ok if isinstance(recipe.ok, int) else recipe.ok(self.caller)
 

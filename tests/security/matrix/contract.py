@@ -253,7 +253,7 @@ def refusal(rule: Rule, caller: Caller, program: str) -> int | None:
         return 401
     if rule.at == "job" and program == UNKNOWN:
         return rule.missing
-    if not _may(rule, caller, program) or ((rule.whole or rule.as_mighty) and caller.is_limited):
+    if not _may(rule, caller, program) or ((rule.whole or rule.as_mighty) and is_limited(rule, caller)):
         return 403
     is_missing = bool(rule.at) and not rule.anywhere and program not in (PROGRAMS if rule.archived_too else RUNNING)
     return rule.missing if is_missing else None
@@ -269,6 +269,11 @@ def _refusal_by_citizens(caller: Caller) -> int | None:
 def _is_vouched_for(rule: Rule, caller: Caller, program: str) -> bool:
     """Only to running programs that ask the caller's provider, and there on sync routes only."""
     return rule.guard == "sync" and program in RUNNING and caller.level_in(program) is not None
+
+
+def is_limited(rule: Rule, caller: Caller) -> bool:
+    """Whether the caller may do it in the north only."""
+    return caller.is_limited_as({"manager": "program-admin", "reviewer": "supervisor"}.get(rule.who, rule.least))
 
 
 def _may(rule: Rule, caller: Caller, program: str) -> bool:
@@ -301,7 +306,7 @@ def _kinds(rule: Rule, caller: Caller, program: str) -> set[str]:
     kinds = set(rule.reveals.split())
     if caller.level_in(program) == LEVELS["system-admin"]:
         kinds |= set(rule.to_managers.split())
-    if caller.is_limited:
+    if is_limited(rule, caller):
         kinds -= {"data"}
     if caller.is_admin:
         kinds |= set(rule.to_admins.split())
