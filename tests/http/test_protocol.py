@@ -11,7 +11,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from datacollect.http.protocol import (
+    MOST_FIELDS,
     MOST_HEAD_BYTES,
+    MOST_QUEUED,
     DrainingProtocol,
     HeadTooLarge,
     HeadTooSlow,
@@ -259,6 +261,42 @@ async def test_nobody_gets_a_tunnel() -> None:
 async def test_any_number_of_offers_is_passed_over() -> None:
     async with connected(tell, Unhurried) as (reader, writer):
         offer = b"GET /p HTTP/1.1\r\nHost: hub\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
-        writer.write(offer * 2000 + b"GET /last HTTP/1.1\r\nHost: hub\r\n\r\n")
-        answer = await reader.readuntil(b"GET /last:  [host]")
-    assert answer.count(b"HTTP/1.1 200 ") == 2001
+        for _ in range(150):
+            writer.write(offer * (MOST_QUEUED - 1) + b"GET /last HTTP/1.1\r\nHost: hub\r\n\r\n")
+            answer = await reader.readuntil(b"GET /last:  [host]")
+            assert answer.count(b"HTTP/1.1 200 ") == MOST_QUEUED
+
+
+def numbered(count: int) -> bytes:
+    return b"".join(b"GET /%d HTTP/1.1\r\nHost: hub\r\n\r\n" % number for number in range(count))
+
+
+async def test_requests_that_are_sent_at_once_are_answered_in_their_order() -> None:
+    async with connected(tell, Unhurried) as (reader, writer):
+        for _ in range(3):
+            writer.write(numbered(MOST_QUEUED))
+            answer = await reader.readuntil(b"GET /%d:  [host]" % (MOST_QUEUED - 1))
+            found = [int(part.partition(b":")[0]) for part in answer.split(b"GET /")[1:]]
+            assert found == list(range(MOST_QUEUED))
+            assert b"connection: close" not in answer
+
+
+async def test_of_more_the_first_are_answered_and_the_last_of_them_says_that_it_was_the_last() -> None:
+    made: asyncio.Queue[HubProtocol] = asyncio.Queue()
+    async with connected(tell, Unhurried, made) as (reader, _):
+        connection = await made.get()
+        connection.data_received(numbered(10_000))
+        assert len(connection.pipeline) == MOST_QUEUED
+        connection.data_received(numbered(10_000))
+        answer = await rest_of(reader)
+    *others, last = answer.split(b"HTTP/1.1 200 ")[1:]
+    assert len(others) == MOST_QUEUED
+    assert last.endswith(b"GET /%d:  [host]" % MOST_QUEUED)
+    assert [b"connection: close" in one for one in (*others, last)] == [False] * MOST_QUEUED + [True]
+
+
+@pytest.mark.parametrize(("count", "status"), [(MOST_FIELDS, 200), (MOST_FIELDS + 1, 431)])
+async def test_a_head_has_so_many_headers_and_no_more(count: int, status: int) -> None:
+    async with connected(hello, Unhurried) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * count + b"\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 %d " % status)

@@ -248,6 +248,7 @@ def _requests() -> list[_Limit]:
 def _heads() -> list[_Limit]:
     return [
         _Limit("first line and headers", f"{protocol.MOST_HEAD_BYTES // _KIB} KiB", "", "431 `HEADERS_TOO_LARGE`"),
+        _Limit("headers", str(protocol.MOST_FIELDS), "", "431 `HEADERS_TOO_LARGE`"),
         _Limit("time for them", f"{protocol.HEAD_SECONDS:.0f} s", "", "408 `HEADERS_TOO_SLOW`"),
         _Limit("query parameters", str(guard.MOST_PARAMETERS), "", "400 `TOO_MANY_PARAMETERS`"),
         _Limit("`areaIds`", f"{MOST_AREAS:,}", "", "400 `TOO_MANY_AREAS`"),

@@ -1,7 +1,7 @@
 """HTTP on the socket: uvicorn's protocol, with limits for what it reads before a request exists.
 
-It has none of its own: a head may grow without end, or never end, as may what comes behind a body's chunks, and what it
-refuses it answers in plain text. It also loses a body behind an offer to change the protocol. Beside that, a connection
+It has none of its own: a head may grow without end, or never end, as may what comes behind a body's chunks, or the queue
+of requests that are sent before the first is answered, and what it refuses it answers in plain text. It also loses a body behind an offer to change the protocol. Beside that, a connection
 that is closed while its client is still sending is closed gently, so that the client gets to read the answer instead of
 a reset.
 """
@@ -18,6 +18,12 @@ from datacollect.kernel.errors import DataCollectError, InvalidRequest
 
 MOST_HEAD_BYTES = 64 * 1024
 """Of a request's first line and headers, and of headers behind its body. A thousand areas in `areaIds` are 40 kB."""
+
+MOST_FIELDS = 200
+"""Of a request. Tiny ones take far more memory than bytes: 5,000 of them a megabyte."""
+
+MOST_QUEUED = 16
+"""Requests that wait on a connection for the answers before theirs. Nothing else counts them: they have no place yet."""
 
 HEAD_SECONDS = 30.0
 LINGER_SECONDS = 30.0
@@ -53,6 +59,10 @@ class _HeadRefused(Exception):
     """Ends the parser."""
 
 
+class _QueueFull(Exception):
+    """As well."""
+
+
 class HubProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -63,6 +73,8 @@ class HubProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self._reading_head = False
         self._head_bytes = 0
+        self._head_fields = 0
+        self._takes_no_more = False
         self._told_now = False
         self._untold_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -81,13 +93,13 @@ class HubProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._linger_timer is not None:
+        if self._linger_timer is not None or self._takes_no_more:
             self._drop(data)
             return
         self._unset_keepalive_if_required()
         self._told_now = False
         self._feed(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._takes_no_more:
             return
         # A header that does not end is not told by the parser before it does, nor is what else it passes over.
         self._untold_bytes = 0 if self._told_now else self._untold_bytes + len(data)
@@ -102,6 +114,8 @@ class HubProtocol(HttpToolsProtocol):
             while left:
                 left = self._fed(left)
         except httptools.HttpParserError:
+            if self._takes_no_more:
+                return
             self.logger.warning("Invalid HTTP request received.")
             self._refuse(self._refusal or MalformedHttp())
 
@@ -135,16 +149,24 @@ class HubProtocol(HttpToolsProtocol):
     # -- heads
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_QUEUED:
+            self._take_no_more()
+            raise _QueueFull
         super().on_message_begin()
         self._reading_head = self._told_now = True
-        self._head_bytes = 0
+        self._head_bytes = self._head_fields = 0
+
+    def _take_no_more(self) -> None:
+        """Answer what is queued, the last of it as the connection's last: a client sends again what was behind it."""
+        self._takes_no_more = True
+        self.cycle.keep_alive = False
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value) + 4)
+        self._count_head(len(name) + len(value) + 4, fields=1)
         if self._reading_head:  # else it comes behind the body, where nobody looks at it as this request's
             super().on_header(name, value)
 
@@ -169,10 +191,11 @@ class HubProtocol(HttpToolsProtocol):
         """Whether the request will be read once more, without its offer. One that asks for a tunnel is no request at all."""
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
-    def _count_head(self, count: int) -> None:
+    def _count_head(self, count: int, *, fields: int = 0) -> None:
         self._told_now = True
         self._head_bytes += count
-        if self._head_bytes > MOST_HEAD_BYTES:
+        self._head_fields += fields
+        if self._head_bytes > MOST_HEAD_BYTES or self._head_fields > MOST_FIELDS:
             self._refusal = HeadTooLarge()
             raise _HeadRefused
 
@@ -215,7 +238,8 @@ class HubProtocol(HttpToolsProtocol):
 
     def close_gently(self, transport: asyncio.Transport) -> None:
         """Close, after the client has read what was written, when it is not done with sending."""
-        if not transport.is_closing() and self.cycle is not None and self.cycle.more_body:  # type: ignore[redundant-expr]
+        is_sending = self._takes_no_more or (self.cycle is not None and self.cycle.more_body)  # type: ignore[redundant-expr]
+        if is_sending and not transport.is_closing():
             self._linger()
         else:
             self._stop_timers()
