@@ -11,7 +11,7 @@ from datacollect.features.citizens import codes, holders
 from datacollect.features.citizens.codes import Asked
 from datacollect.features.citizens.errors import SignInLocked, WrongCode
 from datacollect.features.citizens.journal import Journal
-from datacollect.features.citizens.model import OTP_LOCK, TRIES
+from datacollect.features.citizens.model import KEPT_CODES, OTP_LOCK, TRIES
 from datacollect.features.citizens.tables import codes as stored
 from datacollect.features.entities.finding.holding import Registers
 from datacollect.kernel.identity import system_scope
@@ -141,6 +141,95 @@ async def test_whoever_has_signed_in_from_there_before_is_not_locked_out(street:
     assert_refused(await street.ask(program, "+1555"), *LOCKED)
     code = await street.code(program, "+1555", origin=home)
     assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+
+
+async def held_against(street: Street, program: str) -> int:
+    """How often a wrong guess was held against a code, of those that have not been forgotten."""
+    async with street.hub.db.reading(system_scope(TenantId(program))) as view:
+        rows = await view.execute(select(stored.c.own_tries, stored.c.other_tries).where(stored.c.tenant_id == program))
+        return sum(own + other for own, other in rows.all())
+
+
+async def codes_at_once(street: Street, program: str, count: int, *, origin: str) -> list[str]:
+    """Live at the same time."""
+    codes = []
+    for _ in range(count):
+        street.clock.turn(seconds=61)
+        codes.append(await street.code(program, "+1555", origin=origin))
+    return codes
+
+
+def none_of(codes: list[str]) -> str:
+    return next(text for number in range(len(codes) + 1) if (text := f"{number:06}") not in codes)
+
+
+async def test_a_guess_counts_once_for_each_code_that_it_is_held_against(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    wrong = none_of(await codes_at_once(street, program, KEPT_CODES, origin=home))
+    for _ in range(TRIES):
+        assert_refused(await street.enter(program, "+1555", wrong), *WRONG)
+    assert await held_against(street, program) == 9
+    assert_refused(await street.enter(program, "+1555", wrong, origin=home), *WRONG)
+    assert_refused(await street.ask(program, "+1555"), *LOCKED)
+
+
+async def test_whoever_mistypes_with_five_codes_at_hand_is_not_locked_out(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    codes = await codes_at_once(street, program, 5, origin=home)
+    for _ in range(TRIES - 1):
+        assert_refused(await street.enter(program, "+1555", none_of(codes), origin=home), *WRONG)
+    assert (await street.enter(program, "+1555", codes[-KEPT_CODES], origin=home)).status_code == 200
+
+
+async def test_nor_is_whoever_mistypes_every_try_that_their_codes_have(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    wrong = none_of(await codes_at_once(street, program, KEPT_CODES, origin=home))
+    for _ in range(2 * TRIES):
+        assert_refused(await street.enter(program, "+1555", wrong, origin=home), *WRONG)
+    street.clock.turn(seconds=61)
+    code = await street.code(program, "+1555", origin=home)
+    assert (await street.enter(program, "+1555", code)).status_code == 200
+
+
+async def test_guesses_while_it_is_locked_count_towards_the_next_lock(street: Street) -> None:
+    program, home = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    wrong = none_of(await codes_at_once(street, program, KEPT_CODES, origin=home))
+    for origin in (*(anywhere() for _ in range(TRIES)), home):
+        assert_refused(await street.enter(program, "+1555", wrong, origin=origin), *WRONG)
+    left = int((await street.ask(program, "+1555")).headers["Retry-After"])
+    for _ in range(TRIES - 1):
+        assert_refused(await street.enter(program, "+1555", wrong, origin=home), *WRONG)
+    assert int((await street.ask(program, "+1555")).headers["Retry-After"]) == left
+    street.clock.turn(seconds=left)
+    # Six have been counted: of four more the last locks.
+    await lock_out(street, program, "+1555", but=6)
+    assert_refused(await street.ask(program, "+1555"), *LOCKED)
+
+
+async def test_an_attacker_gets_twelve_chances_for_each_lock(
+    street: Street, measured: Callable[[str, object], None]
+) -> None:
+    """The worst way that is known of: three codes at a time, and those that were asked for from the attacker's own place
+    are tried while it is locked."""
+    program = await street.program("otp")
+    await street.person(program, phone="+1555")
+    chances = []
+    for _ in range(8):
+        own = anywhere()
+        wrong = none_of(await codes_at_once(street, program, KEPT_CODES, origin=own))
+        before = await held_against(street, program)
+        for origin in (*(anywhere() for _ in range(TRIES)), *[own] * TRIES):
+            await street.enter(program, "+1555", wrong, origin=origin)
+        chances.append(await held_against(street, program) - before)
+        refused = await street.ask(program, "+1555")
+        assert_refused(refused, *LOCKED)
+        street.clock.turn(seconds=int(refused.headers["Retry-After"]))
+    assert chances == [18, 15, 12, 12, 12, 12, 12, 12]
+    measured("chances in eight locks", sum(chances))
 
 
 async def test_an_attacker_who_never_stops_gets_few_guesses_a_day_and_the_owner_gets_in(

@@ -141,7 +141,7 @@ async def sign_in(
     if holder is None or not any(code.entity_guid == holder.guid for code in right):
         await queries.store_tries(tx, scope, [code.tried_from(origin) for code in tried])
         # What no code was there for cannot have been right. Were it counted, anybody could lock out whose number they know.
-        locks = locked is None and bool(tried) and await standing.note_wrong(tx, scope, now=now)
+        locks = bool(tried) and await standing.note_wrong(tx, scope, chances=len(tried), now=now)
         await journal.refused(asked.claimed.value, locks=locks)
         return WrongCode()
     await queries.spend_codes(tx, scope, identifier_hash)

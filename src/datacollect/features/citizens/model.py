@@ -134,7 +134,10 @@ FORGOTTEN_MILLIS = 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class LockRule:
-    """After so many wrong tries in a row it is locked, each time for twice as long as the time before."""
+    """After so many wrong tries in a row it is locked, each time for twice as long as the time before.
+
+    A try counts once for each code that it was held against: it had as many chances to be right.
+    """
 
     tries: int
     first_millis: int
@@ -142,6 +145,7 @@ class LockRule:
 
 
 OTP_LOCK = LockRule(10, 15 * 60_000, 4 * 3_600_000)
+"""More than `KEPT_CODES` stand from where they were asked for: nobody locks themselves out with their own."""
 ID_LOCK = LockRule(5, 15 * 60_000, 24 * 3_600_000)
 """Longer, because a date of birth is soon guessed: 30,000 cover a lifetime."""
 
@@ -170,9 +174,10 @@ class Lock:
     def seconds_left(self, now: Millis) -> int:
         return max(0, -(-(self.locked_until - now) // 1000))
 
-    def after_wrong(self, now: Millis, rule: LockRule) -> "Lock":
-        """While it is locked nothing is tried: so no try makes a lock longer."""
-        if self.wrong + 1 < rule.tries:
-            return replace(self, wrong=self.wrong + 1, changed_at=now)
+    def after_wrong(self, now: Millis, rule: LockRule, *, chances: int = 1) -> "Lock":
+        """What is tried while it is locked counts towards the next lock: no try makes one longer."""
+        wrong = self.wrong + chances
+        if wrong < rule.tries or self.seconds_left(now):
+            return replace(self, wrong=wrong, changed_at=now)
         millis = min(rule.first_millis << min(self.level, 16), rule.most_millis)
         return Lock(0, self.level + 1, Millis(now + millis), now)

@@ -45,11 +45,11 @@ class Standing:
         seconds = self.lock.seconds_left(now)
         return SignInLocked(headers={"Retry-After": str(seconds)}) if seconds else None
 
-    async def note_wrong(self, tx: Tx, scope: TenantScope, *, now: Millis) -> bool:
-        """Whether it is locked from now on."""
-        after = self.lock.after_wrong(now, self.rule)
+    async def note_wrong(self, tx: Tx, scope: TenantScope, *, chances: int = 1, now: Millis) -> bool:
+        """Whether it is locked from now on. `chances` is how many codes the try was held against."""
+        after = self.lock.after_wrong(now, self.rule, chances=chances)
         await queries.store_lock(tx, scope, self.key_hash, after)
-        return after.locked_until > now
+        return after.level > self.lock.level
 
     async def note_right(self, tx: Tx, scope: TenantScope, source: Source, *, now: Millis) -> None:
         await queries.delete_lock(tx, scope, self.key_hash)
