@@ -121,6 +121,20 @@ class Settings(BaseSettings):
         description="Failed sign-ins of citizens, by code or national id, that each client address may have in 15 "
         "minutes.",
     )
+    otp_program_request_limit: int = Field(
+        1000,
+        alias="OTP_PROGRAM_REQUEST_LIMIT",
+        ge=1,
+        description="Codes that each program sends in 15 minutes to people who have not signed in from where they are: more "
+        "for one with very many people, less where messages are dear.",
+    )
+    otp_program_verify_limit: int = Field(
+        300,
+        alias="OTP_PROGRAM_VERIFY_LIMIT",
+        ge=1,
+        description="Wrong codes that each program takes in 15 minutes from people who have not signed in from where they "
+        "are.",
+    )
     postgres: SecretStr | None = Field(
         None, alias="POSTGRES", description="PostgreSQL URL; takes precedence over DATABASE_URL."
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datacollect.kernel.source import origin_of, shown_user_agent
+from datacollect.kernel.source import origin_of, shown_user_agent, site_of
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,19 @@ from datacollect.kernel.source import origin_of, shown_user_agent
 )
 def test_attempts_are_counted_per_customer_not_per_address(address: str, origin: str) -> None:
     assert origin_of(address) == origin
+
+
+@pytest.mark.parametrize(
+    ("origin", "site"),
+    [
+        ("192.0.2.7", None),
+        ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("unknown", None),
+        ("not:an:address", None),
+    ],
+)
+def test_a_site_is_counted_too(origin: str, site: str | None) -> None:
+    assert site_of(origin) == site
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from datacollect.features.attachments.links import SECONDS as LINK_SECONDS
 from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_PAGE
 from datacollect.features.audit.queries import MOST_PAGE_BYTES as AUDIT_BYTES
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
+from datacollect.features.auth.attempts import SITE_ATTEMPTS
 from datacollect.features.auth.model import WINDOW_SECONDS
 from datacollect.features.citizens import model as citizens
 from datacollect.features.conflicts.queries import MOST_BYTES as CONFLICTS_BYTES
@@ -130,6 +131,21 @@ def _sign_ins() -> list[_Limit]:
             _told(citizens.OTP_LOCK),
             "",
             "429 `SIGN_IN_LOCKED`",
+        ),
+        _Limit(
+            "codes that a program sends to people who have not signed in from where they are (`citizen-program-code`)",
+            f"{_default('otp_program_request_limit'):,} in {window}",
+            "`OTP_PROGRAM_REQUEST_LIMIT`",
+            "429 `TOO_MANY_OTP_REQUESTS`",
+        ),
+        _Limit(
+            "wrong codes of such people in a program (`citizen-program-guess`)",
+            f"{_default('otp_program_verify_limit')} in {window}",
+            "`OTP_PROGRAM_VERIFY_LIMIT`",
+            "429 `TOO_MANY_VERIFICATIONS`",
+        ),
+        _Limit(
+            "any of those of an address, for a /48 of IPv6", f"{SITE_ATTEMPTS} times as many", "as theirs", "as theirs"
         ),
         _Limit("wrong tries of one national ID in a row", _told(citizens.ID_LOCK), "", "429 `SIGN_IN_LOCKED`"),
     ]

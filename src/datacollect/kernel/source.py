@@ -32,6 +32,17 @@ def origin_of(address: str) -> str:
     return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
+def site_of(origin: str) -> str | None:
+    """The /48 that an origin of IPv6 is in: a subscriber, or a tunnel that costs nothing, may have all of its 65,536. None
+    for any other."""
+    if ":" not in origin:
+        return None
+    try:
+        return str(ipaddress.ip_network(origin).supernet(new_prefix=48))
+    except ValueError:
+        return None
+
+
 def shown_user_agent(header: str | None) -> str | None:
     """What a client calls itself, fit to be stored and shown: anybody can write anything there."""
     if header is None:

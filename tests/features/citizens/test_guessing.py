@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
+from datacollect.features.auth.attempts import SITE_ATTEMPTS
 from datacollect.features.citizens import codes, holders
 from datacollect.features.citizens.codes import Asked
 from datacollect.features.citizens.errors import SignInLocked, WrongCode
@@ -18,7 +19,8 @@ from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.kernel.source import Source
 from tests.accounts import assert_refused
-from tests.features.citizens.conftest import Street, anywhere, other_than
+from tests.features.citizens.conftest import SETTINGS, Street, anywhere, other_than, street_of
+from tests.features.conftest import Installation
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +51,7 @@ async def guess(street: Street, program: str, text: str) -> type[Exception] | No
             asked,
             text,
             holder,
+            program_limit=hub.settings.otp_program_verify_limit,
             journal=Journal(tx, scope, source, "otp", now),
             now=now,
         )
@@ -263,6 +266,70 @@ async def test_an_attacker_who_never_stops_gets_few_guesses_a_day_and_the_owner_
     assert (await street.enter(program, "+1555", await street.code(program, "+1555"))).status_code == 200, (
         "from anywhere"
     )
+
+
+def a_network(number: int) -> str:
+    """One of those that a subscriber to IPv6 has."""
+    return f"2001:db8:abcd:{number:x}::1"
+
+
+async def test_a_subscriber_with_many_networks_has_few_tries_and_codes(street: Street) -> None:
+    program = await street.program("otp")
+    for path, body, limit in (("/otp/request", {}, 5), ("/otp/verify", {}, 10)):
+        most = SITE_ATTEMPTS * limit
+        seen = [
+            (await street.post(path, body | {"tenantId": program}, origin=a_network(number))).status_code
+            for number in range(most + 2)
+        ]
+        assert seen == [400] * most + [429] * 2
+        assert (await street.post(path, body, origin="2001:db8:abce::1")).status_code == 400
+    street.clock.turn(seconds=901)
+
+
+async def test_a_program_sends_strangers_so_many_codes_together(installation: Installation) -> None:
+    settings = SETTINGS | {"OTP_PROGRAM_REQUEST_LIMIT": 3}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program, other, home = await street.program("otp"), await street.program("otp"), anywhere()
+        await street.person(program, phone="+1555")
+        code = await street.code(program, "+1555", origin=home)
+        assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+        street.clock.turn(seconds=61)
+        seen = [(await street.ask(program, f"+166{number}")).status_code for number in range(4)]
+        assert seen == [200, 200, 429, 429]
+        refused = await street.ask(program, "+1555")
+        assert_refused(refused, 429, "Too many OTP requests, please try again later", "TOO_MANY_OTP_REQUESTS")
+        assert (await street.ask(program, "+1555", origin=home)).status_code == 200, "familiar"
+        assert (await street.ask(other, "+1555")).status_code == 200
+        street.clock.turn(seconds=901)
+        assert (await street.ask(program, "+1555")).status_code == 200
+
+
+async def test_codes_that_an_identifier_does_not_get_use_nothing_of_the_programs_up(installation: Installation) -> None:
+    settings = SETTINGS | {"OTP_PROGRAM_REQUEST_LIMIT": 6, "OTP_RESEND_SECONDS": 0}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program = await street.program("otp")
+        seen = [(await street.ask(program, "+1555")).status_code for _ in range(9)]
+        assert seen == [200] * 5 + [429] * 4
+        assert [(await street.ask(program, phone)).status_code for phone in ("+1556", "+1557")] == [200, 429]
+
+
+async def test_a_program_takes_so_many_wrong_codes_of_strangers_together(installation: Installation) -> None:
+    settings = SETTINGS | {"OTP_PROGRAM_VERIFY_LIMIT": 3}
+    async with installation.running(**settings) as (app, _), street_of(app, installation.clock) as street:
+        program, home = await street.program("otp"), anywhere()
+        for phone in ("+1555", "+1556"):
+            await street.person(program, phone=phone)
+        for _ in range(4):
+            code = await street.code(program, "+1555", origin=home)
+            assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200
+            street.clock.turn(seconds=61)
+        code = await street.code(program, "+1556")
+        for _ in range(3):
+            assert_refused(await street.enter(program, "+1556", other_than(code)), *WRONG)
+        code = await street.code(program, "+1555", origin=home)
+        refused = await street.enter(program, "+1555", code)
+        assert_refused(refused, 429, "Too many verification attempts, please try again later", "TOO_MANY_VERIFICATIONS")
+        assert (await street.enter(program, "+1555", code, origin=home)).status_code == 200, "familiar"
 
 
 async def test_a_program_that_nobody_attacks_feels_nothing_of_it(street: Street) -> None:

@@ -19,12 +19,16 @@ from datacollect.jobs import Lookout, Visitors
 from datacollect.kernel.clock import Clock, Millis
 from datacollect.kernel.errors import TooManyRequests
 from datacollect.kernel.rates import Allowance, Rate
+from datacollect.kernel.source import site_of
 
 _WINDOW_MILLIS = WINDOW_SECONDS * 1000
 _FAMILIAR_MILLIS = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
 _REMEMBERED_MILLIS = 30_000
 """How long attempts that other processes give back go unnoticed here."""
+
+SITE_ATTEMPTS = 8
+"""How many times the limit of an address a /48 of IPv6 has: more than one, for a site may have many people."""
 
 MOST_WAITING = 32
 
@@ -60,8 +64,14 @@ class Counted:
         return self.count == self.quota.limit + 1
 
 
-def address_quota(origin: str, *, limit: int) -> Quota:
-    return Quota(f"login:ip:{origin}", limit)
+def address_quotas(bucket: str, origin: str, *, limit: int) -> Sequence[Quota]:
+    """What is counted for where somebody is: for the origin, and of IPv6 for the /48 around it."""
+    own, site = Quota(f"{bucket}:ip:{origin}", limit), site_of(origin)
+    return [own] if site is None else [own, Quota(f"{bucket}:ip:{site}", SITE_ATTEMPTS * limit)]
+
+
+def login_quotas(origin: str, *, limit: int) -> Sequence[Quota]:
+    return address_quotas("login", origin, limit=limit)
 
 
 async def account_quota(view: Reading, email: str, origin: str, *, secret: bytes, limit: int, now: Millis) -> Quota:

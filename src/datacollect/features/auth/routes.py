@@ -64,13 +64,14 @@ _USERS_PER_ADDRESS = 10
 _BUSY = {503: "The database cannot be reached, or too many sign-ins are waiting; `Retry-After` says when to come back."}
 
 
-def _login_quota(hub: Hub, source: Source) -> Quota:
-    return attempts.address_quota(source.origin, limit=hub.settings.login_rate_limit)
+def _login_quotas(hub: Hub, source: Source) -> Sequence[Quota]:
+    return attempts.login_quotas(source.origin, limit=hub.settings.login_rate_limit)
 
 
 async def _refuse_flood(hub: CurrentHub, source: CurrentSource) -> None:
     """Before the body is read, and without asking the database."""
-    hub.throttle.check(_login_quota(hub, source).key)
+    for quota in _login_quotas(hub, source):
+        hub.throttle.check(quota.key)
     hub.throttle.require_room()
 
 
@@ -89,14 +90,15 @@ async def _count_login(hub: Hub, source: Source, account: Quota, told: dict[str,
     """Count an attempt before its password is looked at. Raises `TooManyLogins`. `told` names the account in the log."""
     now = hub.clock.now()
     async with hub.db.transaction() as tx:
-        counted = await attempts.count_attempt(tx, _login_quota(hub, source), account, now=now)
-        for one, action in zip(counted, (SecurityAction.LOGIN_THROTTLED, SecurityAction.LOGIN_LOCKED), strict=True):
+        counted = await attempts.count_attempt(tx, *_login_quotas(hub, source), account, now=now)
+        *of_address, of_account = counted
+        for one in counted:
             if one.is_first_refusal:
+                action = SecurityAction.LOGIN_LOCKED if one is of_account else SecurityAction.LOGIN_THROTTLED
                 await security_log.record(tx, action, source=source, now=now, **told)
-        address, of_account = counted
-        if of_account.allowance.exceeded and not address.allowance.exceeded:
+        if of_account.allowance.exceeded and not any(one.allowance.exceeded for one in of_address):
             # No password is looked at: it is no failure of the others' at the address.
-            await attempts.give_back(tx, [address])
+            await attempts.give_back(tx, of_address)
     exceeded = [one for one in counted if one.allowance.exceeded]
     refusals = [hub.throttle.refuse(one, TooManyLogins) for one in exceeded]
     if refusals:
@@ -107,16 +109,17 @@ async def _count_login(hub: Hub, source: Source, account: Quota, told: dict[str,
 async def _count_unreadable(hub: Hub, source: Source) -> None:
     """Count a refresh with a token of nobody's for its address. Those with tokens of ours are counted for their sign-ins
     alone: strangers must not use up what devices at their address need hourly. Raises `TooManyRefreshes`."""
-    key = f"refresh:ip:{source.origin}"
-    hub.throttle.check(key)
+    quotas = attempts.address_quotas("refresh", source.origin, limit=_refresh_limit(hub) * _USERS_PER_ADDRESS)
+    for quota in quotas:
+        hub.throttle.check(quota.key)
     now = hub.clock.now()
     async with hub.db.transaction() as tx:
-        [counted] = await attempts.count_attempt(tx, Quota(key, _refresh_limit(hub) * _USERS_PER_ADDRESS), now=now)
-        if counted.is_first_refusal:
+        counted = await attempts.count_attempt(tx, *quotas, now=now)
+        if any(one.is_first_refusal for one in counted):
             told = {"by": "address"}
             await security_log.record(tx, SecurityAction.REFRESH_THROTTLED, source=source, now=now, details=told)
-    if counted.allowance.exceeded:
-        raise hub.throttle.refuse(counted, TooManyRefreshes)
+    if refusals := [hub.throttle.refuse(one, TooManyRefreshes) for one in counted if one.allowance.exceeded]:
+        raise refusals[0]
 
 
 async def _count_refresh_of(

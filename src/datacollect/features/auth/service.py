@@ -63,10 +63,9 @@ class TokenPair:
     user_id: UserId
 
 
-async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Counted:
+async def count_login(tx: Tx, origin: str, *, limit: int, now: Millis) -> Sequence[Counted]:
     """Count an attempt of an address to sign in, by whatever means; `Throttle.give_back` takes it back when it succeeds."""
-    [counted] = await attempts.count_attempt(tx, attempts.address_quota(origin, limit=limit), now=now)
-    return counted
+    return await attempts.count_attempt(tx, *attempts.login_quotas(origin, limit=limit), now=now)
 
 
 async def count_attempt(tx: Tx, key: str, *, limit: int, now: Millis) -> Allowance:

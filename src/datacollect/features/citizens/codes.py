@@ -6,12 +6,18 @@ nothing, and a message is enqueued that is not sent.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datacollect.db import Reading, Tx
 from datacollect.features.auth import attempts
 from datacollect.features.citizens import queries
-from datacollect.features.citizens.errors import TooManyCodesForIdentifier, WrongCode
+from datacollect.features.citizens.errors import (
+    TooManyCodes,
+    TooManyCodesForIdentifier,
+    TooManyVerifications,
+    WrongCode,
+)
 from datacollect.features.citizens.journal import Journal
 from datacollect.features.citizens.model import (
     CODE_SECONDS,
@@ -23,11 +29,11 @@ from datacollect.features.citizens.model import (
     comparable,
 )
 from datacollect.features.citizens.service import begin_session, require_program
-from datacollect.features.citizens.standing import Claimed, lock_of, standing_of
+from datacollect.features.citizens.standing import Claimed, Standing, lock_of, standing_of
 from datacollect.features.messages.service import NewMessage, Purpose, channel_of, compose
 from datacollect.http.hub import Messages
 from datacollect.kernel.clock import Millis
-from datacollect.kernel.errors import DataCollectError
+from datacollect.kernel.errors import DataCollectError, TooManyRequests
 from datacollect.kernel.identity import TenantScope
 from datacollect.kernel.ids import new_guid
 from datacollect.kernel.peppers import Peppers
@@ -83,9 +89,11 @@ async def send_code(
     holder: Holder | None,
     *,
     resend_seconds: int,
+    program_limit: int,
     now: Millis,
 ) -> CodeSent | DataCollectError:
     """Make a code and have it sent. Who asks again soon keeps the code they have, and so does who is asked for by others.
+    `program_limit` is how many the program sends in 15 minutes to places that are not familiar.
 
     A refusal is returned, not raised: what led to it is to be kept.
     """
@@ -97,12 +105,19 @@ async def send_code(
     held = await queries.lock_live_codes(tx, scope, identifier_hash, now=now, limit=1)
     if held and now - held[0].created_at < resend_seconds * 1000:
         return CodeSent(_until(held[0].expires_at, now), resend_seconds - (now - held[0].created_at) // 1000, None)
-    quota = attempts.Quota(f"citizen-code:{standing.key}", REQUESTS)
-    [counted] = await attempts.count_attempt(tx, quota, now=now)
+    quotas = [attempts.Quota(f"citizen-code:{standing.key}", REQUESTS)]
+    quotas += _program_quotas(scope, standing, "citizen-program-code", program_limit)
+    counted, *of_program = await attempts.count_attempt(tx, *quotas, now=now)
+    journal = Journal(tx, scope, asked.source, "otp", now)
     if counted.allowance.exceeded:
         if counted.is_first_refusal:
-            await Journal(tx, scope, asked.source, "otp", now).throttled(by="identifier")
+            await journal.throttled(by="identifier")
+        if of_program:
+            await attempts.give_back(tx, of_program)  # none is sent
         return TooManyCodesForIdentifier(headers=counted.allowance.headers())
+    if (refused := await _refused_by_program(of_program, TooManyCodes, journal)) is not None:
+        await attempts.give_back(tx, [counted])
+        return refused
     code = f"{secrets.randbelow(10**6):06}"
     stored = _new_code(peppers, scope, asked, code, holder, now=now)
     await queries.insert_code(tx, scope, identifier_hash, stored)
@@ -120,10 +135,12 @@ async def sign_in(
     guess: str,
     holder: Holder | None,
     *,
+    program_limit: int,
     journal: Journal,
     now: Millis,
 ) -> str | DataCollectError:
     """A citizen's token for the right code. Any other guess gets the same refusal, whatever is wrong with it.
+    `program_limit` is how many of those the program takes in 15 minutes from places that are not familiar.
 
     A refusal is returned, not raised: that the try was wrong is to be kept.
     """
@@ -137,6 +154,11 @@ async def sign_in(
     tried = [code for code in live if code.is_open_to(origin) and (locked is None or code.origin == origin)]
     if locked is not None and not tried:
         return locked
+    # A guess that no code is held against is none.
+    quotas = _program_quotas(scope, standing, "citizen-program-guess", program_limit) if tried else []
+    guesses = await attempts.count_attempt(tx, *quotas, now=now) if quotas else []
+    if (refused := await _refused_by_program(guesses, TooManyVerifications, journal)) is not None:
+        return refused
     right = [code for code in tried if peppers.matches(code.hash, *_told(scope, asked, code.id, guess))]
     if holder is None or not any(code.entity_guid == holder.guid for code in right):
         await queries.store_tries(tx, scope, [code.tried_from(origin) for code in tried])
@@ -144,12 +166,30 @@ async def sign_in(
         locks = bool(tried) and await standing.note_wrong(tx, scope, chances=len(tried), now=now)
         await journal.refused(asked.claimed.value, locks=locks)
         return WrongCode()
+    if guesses:
+        await attempts.give_back(tx, guesses)
     await queries.spend_codes(tx, scope, identifier_hash)
     await standing.note_right(tx, scope, asked.source, now=now)
     await journal.signed_in(holder.guid)
     return await begin_session(
         tx, scope, tokens, peppers, holder, method=SignIn.OTP, identifier=asked.identifier, now=now
     )
+
+
+def _program_quotas(scope: TenantScope, standing: Standing, bucket: str, limit: int) -> Sequence[attempts.Quota]:
+    """What everybody in a program has together, but for those who have signed in from where they are."""
+    return [] if standing.is_familiar else [attempts.Quota(f"{bucket}:{scope.tenant_id}", limit)]
+
+
+async def _refused_by_program(
+    of_program: Sequence[attempts.Counted], error: type[TooManyRequests], journal: Journal
+) -> TooManyRequests | None:
+    for counted in of_program:
+        if counted.is_first_refusal:
+            await journal.throttled(by="program")
+        if counted.allowance.exceeded:
+            return error(headers=counted.allowance.headers())
+    return None
 
 
 def _new_code(

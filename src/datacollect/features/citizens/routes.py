@@ -3,7 +3,7 @@
 In this order: the limit of the caller's address, the body, whether the program lets citizens in that way, and the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -69,33 +69,36 @@ _AWAY = {
 }
 
 
-async def _counted(hub: Hub, source: Source, bucket: str, *, limit: int, refused: type[TooManyRequests]) -> Counted:
+async def _counted(
+    hub: Hub, source: Source, bucket: str, *, limit: int, refused: type[TooManyRequests]
+) -> Sequence[Counted]:
     """One more request of an address, before its body is read."""
-    key, now = f"{bucket}:ip:{source.origin}", hub.clock.now()
-    hub.throttle.check(key)
+    quotas, now = attempts.address_quotas(bucket, source.origin, limit=limit), hub.clock.now()
+    for quota in quotas:
+        hub.throttle.check(quota.key)
     async with hub.db.transaction() as tx:
-        [counted] = await attempts.count_attempt(tx, attempts.Quota(key, limit), now=now)
-        if counted.is_first_refusal:
+        counted = await attempts.count_attempt(tx, *quotas, now=now)
+        if any(one.is_first_refusal for one in counted):
             told = {"limit": "address", "bucket": bucket}
             await security_log.record(tx, SecurityAction.CITIZEN_THROTTLED, source=source, now=now, details=told)
         await security_log.forget_expired(tx, days=hub.settings.security_log_days, now=now)
-    if counted.allowance.exceeded:
-        raise hub.throttle.refuse(counted, refused)
+    if refusals := [hub.throttle.refuse(one, refused) for one in counted if one.allowance.exceeded]:
+        raise refusals[0]
     return counted
 
 
-async def _count_request(hub: CurrentHub, source: CurrentSource) -> Counted:
+async def _count_request(hub: CurrentHub, source: CurrentSource) -> Sequence[Counted]:
     limit = hub.settings.otp_request_rate_limit
     return await _counted(hub, source, "citizen-request", limit=limit, refused=TooManyCodes)
 
 
-async def _count_verification(hub: CurrentHub, source: CurrentSource) -> Counted:
+async def _count_verification(hub: CurrentHub, source: CurrentSource) -> Sequence[Counted]:
     limit = hub.settings.otp_verify_rate_limit
     return await _counted(hub, source, "citizen-verify", limit=limit, refused=TooManyVerifications)
 
 
-Requested = Annotated[Counted, Depends(_count_request)]
-Verified = Annotated[Counted, Depends(_count_verification)]
+Requested = Annotated[Sequence[Counted], Depends(_count_request)]
+Verified = Annotated[Sequence[Counted], Depends(_count_verification)]
 
 
 async def _open(hub: Hub, tenant_id: str, method: SignIn) -> tuple[Tenant, TenantScope]:
@@ -148,6 +151,7 @@ async def request_otp(
             asked,
             holder,
             resend_seconds=hub.settings.otp_resend_seconds,
+            program_limit=hub.settings.otp_program_request_limit,
             now=hub.clock.now(),
         )
     sent: CodeSent = _succeeded(outcome)
@@ -179,6 +183,7 @@ async def verify_otp(
             asked,
             body.otp,
             holder,
+            program_limit=hub.settings.otp_program_verify_limit,
             journal=_journal(hub, tx, scope, source, SignIn.OTP),
             now=hub.clock.now(),
         )
@@ -258,7 +263,7 @@ async def exchange_id_token(
         if body.code is None:
             # Nobody has looked at the token: that was no failure of theirs. For codes the provider is asked each time.
             async with hub.db.transaction() as tx:
-                await hub.throttle.give_back(tx, [counted])
+                await hub.throttle.give_back(tx, counted)
         raise
     factors = service.rules_of(tenant).indexed_factors
     holder = await holders.by_claims(_registers(hub), scope, rules, claims, factors=factors)
@@ -318,10 +323,10 @@ def _oidc_of(tenant: Tenant) -> OidcRules:
     return rules
 
 
-async def _give_back(hub: Hub, tx: Tx, outcome: str | DataCollectError, counted: Counted) -> None:
+async def _give_back(hub: Hub, tx: Tx, outcome: str | DataCollectError, counted: Sequence[Counted]) -> None:
     """A sign-in that succeeds does not count: many people may share one address."""
     if isinstance(outcome, str):
-        await hub.throttle.give_back(tx, [counted])
+        await hub.throttle.give_back(tx, counted)
 
 
 def _succeeded(outcome: _T | DataCollectError) -> _T:

@@ -40,6 +40,11 @@ class Standing:
     lock: Lock
     rule: LockRule
 
+    @property
+    def is_familiar(self) -> bool:
+        """Whether they have signed in from there before."""
+        return self.key != self.account
+
     def refusal(self, now: Millis) -> SignInLocked | None:
         """What is refused while it is locked."""
         seconds = self.lock.seconds_left(now)

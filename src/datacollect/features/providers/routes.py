@@ -1,6 +1,7 @@
 """Signing in by a provider of the operator's: `/api/users/login/provider` and `/api/users/login/providers`."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
@@ -28,14 +29,15 @@ router = APIRouter(prefix="/api/users/login", tags=["Authentication"])
 _AWAY = {503: (ProviderUnavailable.__doc__ or "").strip()}
 
 
-async def _count_login(hub: CurrentHub, source: CurrentSource) -> auth.Counted:
+async def _count_login(hub: CurrentHub, source: CurrentSource) -> Sequence[auth.Counted]:
     """Together with the logins by password: an address has one number of failures."""
     async with hub.db.transaction() as tx:
         counted = await auth.count_login(tx, source.origin, limit=hub.settings.login_rate_limit, now=hub.clock.now())
-        if counted.is_first_refusal:
+        if any(one.is_first_refusal for one in counted):
             await security_log.record(tx, SecurityAction.LOGIN_THROTTLED, source=source, now=hub.clock.now())
-    if counted.allowance.exceeded:
-        raise TooManyProviderLogins(headers=counted.allowance.headers())
+    for one in counted:
+        if one.allowance.exceeded:
+            raise TooManyProviderLogins(headers=one.allowance.headers())
     return counted
 
 
@@ -68,7 +70,7 @@ async def list_login_providers(hub: CurrentHub) -> dict[str, Any]:
 async def login_by_provider(
     hub: CurrentHub,
     source: CurrentSource,
-    counted: Annotated[auth.Counted, Depends(_count_login)],
+    counted: Annotated[Sequence[auth.Counted], Depends(_count_login)],
     body: Annotated[ProviderLogin, json_body(ProviderLogin)],
 ) -> dict[str, Any]:
     """Exchange an ID token, once and within ten minutes of its making, for the same tokens as a login gives.
@@ -89,11 +91,11 @@ async def login_by_provider(
             if once.exceeded or user is None:
                 raise ProviderLoginRefused()
             pair = await auth.sign_in(tx, hub.tokens, user, source=source, by=body.provider, now=hub.clock.now())
-            await hub.throttle.give_back(tx, [counted])
+            await hub.throttle.give_back(tx, counted)
     except ProviderUnavailable:
         # Nobody has looked at the token: that was no failure of theirs.
         async with hub.db.transaction() as tx:
-            await hub.throttle.give_back(tx, [counted])
+            await hub.throttle.give_back(tx, counted)
         raise
     except (ProviderLoginRefused, UserGone):
         await _note_refusal(hub, source, body.provider)
