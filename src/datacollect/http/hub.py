@@ -73,6 +73,9 @@ class Throttle(Protocol):
     async def give_back(self, tx: Tx, counted: Sequence[Any]) -> None:
         """Take attempts back that were no failures, and forget that others were refused because of them."""
 
+    async def give_back_earlier(self, tx: Tx, quotas: Sequence[Any], *, counted_at: Millis) -> None:
+        """The same for attempts that another request has counted then, and for those that were refused since."""
+
     def require_room(self) -> None:
         """Raises `Unavailable` when `turn` would: asked before anything else, it keeps such a request cheap."""
 

@@ -234,6 +234,39 @@ async def test_many_people_sign_in_from_one_address(street: Street) -> None:
         assert (await street.enter(program, f"+1{number}", code, origin=origin)).status_code == 200
 
 
+async def test_many_people_ask_for_their_codes_at_one_address(street: Street) -> None:
+    program, kiosk = await street.program("otp"), anywhere()
+    for number in range(12):
+        await street.person(program, phone=f"+1{number}")
+        code = await street.code(program, f"+1{number}", origin=kiosk)
+        # Some read it at home.
+        answer = await street.enter(program, f"+1{number}", code, origin=kiosk if number % 2 else anywhere())
+        assert answer.status_code == 200
+
+
+async def test_one_sign_in_gives_one_request_back(street: Street) -> None:
+    program, kiosk = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    codes = []
+    for _ in range(3):
+        codes.append(await street.code(program, "+1555", origin=kiosk))
+        street.clock.turn(seconds=61)
+    assert (await street.enter(program, "+1555", codes[-1], origin=kiosk)).status_code == 200
+    seen = [(await street.ask(program, f"+166{number}", origin=kiosk)).status_code for number in range(4)]
+    assert seen == [200, 200, 200, 429]
+
+
+async def test_whoever_was_refused_before_a_request_was_given_back_may_ask_at_once(street: Street) -> None:
+    program, kiosk = await street.program("otp"), anywhere()
+    await street.person(program, phone="+1555")
+    code = await street.code(program, "+1555", origin=kiosk)
+    seen = [(await street.ask(program, f"+166{number}", origin=kiosk)).status_code for number in range(5)]
+    assert seen == [200, 200, 200, 200, 429]
+    assert (await street.enter(program, "+1555", code)).status_code == 200
+    seen = [(await street.ask(program, f"+167{number}", origin=kiosk)).status_code for number in range(2)]
+    assert seen == [200, 429]
+
+
 # -- codes
 
 

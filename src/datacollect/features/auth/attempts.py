@@ -177,11 +177,18 @@ class Throttle:
     async def give_back(self, tx: Tx, counted: Sequence[Counted]) -> None:
         """Take attempts back that were no failures: whoever was refused because of them had not used theirs up."""
         await give_back(tx, counted)
-        tx.after_commit(partial(self._relent, counted))
+        tx.after_commit(partial(self._relent, [one.quota.key for one in counted]))
 
-    def _relent(self, counted: Sequence[Counted]) -> None:
-        for one in counted:
-            self._used_up.pop(one.quota.key, None)
+    async def give_back_earlier(self, tx: Tx, quotas: Sequence[Quota], *, counted_at: Millis) -> None:
+        """Take one back of each quota that was counted then by another request, unless its window is over, and all that
+        were refused: the next one is not."""
+        limits = {quota.key: quota.limit for quota in quotas}
+        await queries.give_back_earlier(tx, limits, counted_at=counted_at)
+        tx.after_commit(partial(self._relent, list(limits)))
+
+    def _relent(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._used_up.pop(key, None)
 
     def require_room(self) -> None:
         """Raises `SignInsBusy` when so many wait for a turn that another one would not get one."""

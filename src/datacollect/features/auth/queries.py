@@ -181,6 +181,17 @@ async def give_back(tx: Tx, windows: Mapping[str, Millis]) -> None:
     await tx.execute(_giving_back(tx.dialect, len(windows)), _windows(windows))
 
 
+async def give_back_earlier(tx: Tx, limits: Mapping[str, int], *, counted_at: Millis) -> None:
+    """Count one attempt less than there are, or than the limit, under each key, if it was in the window that is still the
+    last."""
+    same = attempts.c.key.in_(limits) & (attempts.c.window_began_ms <= counted_at) & (attempts.c.count > 0)
+    # Locked in order, as those that are counted.
+    found = select(attempts.c.key).where(same).order_by(attempts.c.key).with_for_update()
+    most = case(limits, value=attempts.c.key)
+    less = case((attempts.c.count > most, most), else_=attempts.c.count) - 1
+    await tx.execute(update(attempts).where(attempts.c.key.in_(found)).values(count=less))
+
+
 @functools.cache
 def _counting(dialect: Dialect, keys: int) -> Executable:
     # A beginning far ahead comes from a clock that has been set right since.

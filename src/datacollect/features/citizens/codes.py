@@ -23,6 +23,7 @@ from datacollect.features.citizens.model import (
     CODE_SECONDS,
     KEPT_CODES,
     OTP_LOCK,
+    REQUEST_BUCKET,
     REQUESTS,
     Code,
     Holder,
@@ -31,7 +32,7 @@ from datacollect.features.citizens.model import (
 from datacollect.features.citizens.service import begin_session, require_program
 from datacollect.features.citizens.standing import Claimed, Standing, lock_of, standing_of
 from datacollect.features.messages.service import NewMessage, Purpose, channel_of, compose
-from datacollect.http.hub import Messages
+from datacollect.http.hub import Messages, Throttle
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.errors import DataCollectError, TooManyRequests
 from datacollect.kernel.identity import TenantScope
@@ -40,6 +41,20 @@ from datacollect.kernel.peppers import Peppers
 from datacollect.kernel.source import Source
 from datacollect.kernel.tenancy import SignIn, Tenant
 from datacollect.kernel.tokens import Tokens
+
+_PROGRAM_CODES = "citizen-program-code"
+_PROGRAM_GUESSES = "citizen-program-guess"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """In 15 minutes. Those of a program are for all who have not signed in from where they are."""
+
+    requests: int
+    """Codes that are asked for at one address."""
+    program_requests: int
+    program_guesses: int
+    """Wrong ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +104,10 @@ async def send_code(
     holder: Holder | None,
     *,
     resend_seconds: int,
-    program_limit: int,
+    limits: Limits,
     now: Millis,
 ) -> CodeSent | DataCollectError:
     """Make a code and have it sent. Who asks again soon keeps the code they have, and so does who is asked for by others.
-    `program_limit` is how many the program sends in 15 minutes to places that are not familiar.
 
     A refusal is returned, not raised: what led to it is to be kept.
     """
@@ -106,7 +120,7 @@ async def send_code(
     if held and now - held[0].created_at < resend_seconds * 1000:
         return CodeSent(_until(held[0].expires_at, now), resend_seconds - (now - held[0].created_at) // 1000, None)
     quotas = [attempts.Quota(f"citizen-code:{standing.key}", REQUESTS)]
-    quotas += _program_quotas(scope, standing, "citizen-program-code", program_limit)
+    quotas += _program_quotas(scope, standing, _PROGRAM_CODES, limits.program_requests)
     counted, *of_program = await attempts.count_attempt(tx, *quotas, now=now)
     journal = Journal(tx, scope, asked.source, "otp", now)
     if counted.allowance.exceeded:
@@ -135,12 +149,12 @@ async def sign_in(
     guess: str,
     holder: Holder | None,
     *,
-    program_limit: int,
+    limits: Limits,
+    throttle: Throttle,
     journal: Journal,
     now: Millis,
 ) -> str | DataCollectError:
     """A citizen's token for the right code. Any other guess gets the same refusal, whatever is wrong with it.
-    `program_limit` is how many of those the program takes in 15 minutes from places that are not familiar.
 
     A refusal is returned, not raised: that the try was wrong is to be kept.
     """
@@ -155,12 +169,13 @@ async def sign_in(
     if locked is not None and not tried:
         return locked
     # A guess that no code is held against is none.
-    quotas = _program_quotas(scope, standing, "citizen-program-guess", program_limit) if tried else []
+    quotas = _program_quotas(scope, standing, _PROGRAM_GUESSES, limits.program_guesses) if tried else []
     guesses = await attempts.count_attempt(tx, *quotas, now=now) if quotas else []
     if (refused := await _refused_by_program(guesses, TooManyVerifications, journal)) is not None:
         return refused
     right = [code for code in tried if peppers.matches(code.hash, *_told(scope, asked, code.id, guess))]
-    if holder is None or not any(code.entity_guid == holder.guid for code in right):
+    used = next((code for code in right if holder is not None and code.entity_guid == holder.guid), None)
+    if holder is None or used is None:
         await queries.store_tries(tx, scope, [code.tried_from(origin) for code in tried])
         # What no code was there for cannot have been right. Were it counted, anybody could lock out whose number they know.
         locks = bool(tried) and await standing.note_wrong(tx, scope, chances=len(tried), now=now)
@@ -169,6 +184,11 @@ async def sign_in(
     if guesses:
         await attempts.give_back(tx, guesses)
     await queries.spend_codes(tx, scope, identifier_hash)
+    # That it was asked for was in order too: people of a camp have one address, and come one after the other.
+    asked_for = list(attempts.address_quotas(REQUEST_BUCKET, used.origin, limit=limits.requests))
+    if used.origin == origin:  # of other places nobody knows whether they were familiar
+        asked_for += _program_quotas(scope, standing, _PROGRAM_CODES, limits.program_requests)
+    await throttle.give_back_earlier(tx, asked_for, counted_at=used.created_at)
     await standing.note_right(tx, scope, asked.source, now=now)
     await journal.signed_in(holder.guid)
     return await begin_session(

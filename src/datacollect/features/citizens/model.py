@@ -99,6 +99,8 @@ TRIES = 3
 its owner's up."""
 KEPT_CODES = 3
 """Of one identifier, the latest so many are good: a code that somebody else has asked for does not end the owner's."""
+REQUEST_BUCKET = "citizen-request"
+"""What an address has asked for."""
 REQUESTS = 5
 """Codes of one identifier in 15 minutes."""
 

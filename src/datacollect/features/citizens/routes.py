@@ -13,7 +13,7 @@ from datacollect.db import Tx
 from datacollect.features.auth import attempts
 from datacollect.features.auth.attempts import Counted
 from datacollect.features.citizens import codes, holders, identities, service, vouching
-from datacollect.features.citizens.codes import Asked, CodeSent
+from datacollect.features.citizens.codes import Asked, CodeSent, Limits
 from datacollect.features.citizens.errors import (
     CodesNotRedeemed,
     DiscoveryFailed,
@@ -25,6 +25,7 @@ from datacollect.features.citizens.errors import (
     WrongRedirect,
 )
 from datacollect.features.citizens.journal import Journal
+from datacollect.features.citizens.model import REQUEST_BUCKET
 from datacollect.features.citizens.schemas import (
     CitizenSignedIn,
     CitizenSignedOut,
@@ -89,7 +90,7 @@ async def _counted(
 
 async def _count_request(hub: CurrentHub, source: CurrentSource) -> Sequence[Counted]:
     limit = hub.settings.otp_request_rate_limit
-    return await _counted(hub, source, "citizen-request", limit=limit, refused=TooManyCodes)
+    return await _counted(hub, source, REQUEST_BUCKET, limit=limit, refused=TooManyCodes)
 
 
 async def _count_verification(hub: CurrentHub, source: CurrentSource) -> Sequence[Counted]:
@@ -109,6 +110,13 @@ async def _open(hub: Hub, tenant_id: str, method: SignIn) -> tuple[Tenant, Tenan
     structlog.contextvars.bind_contextvars(tenant_id=tenant.id)
     # Nobody is signed in yet: it is the hub that looks for whose record it is.
     return tenant, system_scope(tenant.id)
+
+
+def _limits(hub: Hub) -> Limits:
+    settings = hub.settings
+    return Limits(
+        settings.otp_request_rate_limit, settings.otp_program_request_limit, settings.otp_program_verify_limit
+    )
 
 
 def _registers(hub: Hub) -> Registers:
@@ -151,7 +159,7 @@ async def request_otp(
             asked,
             holder,
             resend_seconds=hub.settings.otp_resend_seconds,
-            program_limit=hub.settings.otp_program_request_limit,
+            limits=_limits(hub),
             now=hub.clock.now(),
         )
     sent: CodeSent = _succeeded(outcome)
@@ -183,7 +191,8 @@ async def verify_otp(
             asked,
             body.otp,
             holder,
-            program_limit=hub.settings.otp_program_verify_limit,
+            limits=_limits(hub),
+            throttle=hub.throttle,
             journal=_journal(hub, tx, scope, source, SignIn.OTP),
             now=hub.clock.now(),
         )
