@@ -10,7 +10,7 @@ from datacollect.features.attachments.routes import LARGEST_PAGE as ATTACHMENTS_
 from datacollect.features.audit.queries import MOST_PAGE_BYTES as AUDIT_BYTES
 from datacollect.features.audit.routes import LARGEST_PAGE as AUDIT_PAGE
 from datacollect.features.auth.attempts import SITE_ATTEMPTS
-from datacollect.features.auth.model import WINDOW_SECONDS
+from datacollect.features.auth.model import MOST_SIGN_INS, WINDOW_SECONDS
 from datacollect.features.citizens import model as citizens
 from datacollect.features.conflicts.queries import MOST_BYTES as CONFLICTS_BYTES
 from datacollect.features.conflicts.routes import MOST_LISTED as CONFLICTS_PAGE
@@ -102,6 +102,7 @@ def _sign_ins() -> list[_Limit]:
         _Limit(
             "wrong passwords for an account", f"{wrong} in {window}", "`LOGIN_ACCOUNT_LIMIT`", "429 `TOO_MANY_LOGINS`"
         ),
+        _Limit("sign-ins of an account that last", f"{MOST_SIGN_INS:,}", "", "the one that is unused for longest ends"),
         _Limit(
             "codes that citizens at an address ask for, and sign-ins there by providers (`citizen-request`)",
             f"{_default('otp_request_rate_limit')} in {window}",

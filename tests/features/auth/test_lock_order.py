@@ -15,4 +15,4 @@ async def test_signing_in_holds_the_account_before_it_clears_old_families(
         await login(client, person)
     verbs = [statement.split()[0] for statement in statements if " sessions" in statement]
     # The insert refers to the account and thereby holds it.
-    assert verbs == ["INSERT", "DELETE"]
+    assert verbs == ["INSERT", "DELETE", "DELETE"]

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
-from sqlalchemy import update
+from sqlalchemy import func, insert, select, update
 
+from datacollect.features.auth.model import MOST_SIGN_INS
 from datacollect.features.auth.tables import sessions
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.errors import Unauthenticated
+from datacollect.kernel.ids import new_guid
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import PASSWORD, Person, assert_refused, bearer, claims_of, login, make_person, refresh
 from tests.features.auth.test_guards import neighbour
@@ -51,6 +53,66 @@ async def assert_ended(client: AsyncClient, pair: dict[str, Any]) -> None:
     assert_refused(await refresh(client, pair["refreshToken"]), 401, "Invalid or expired refresh token")
     renewed = await client.post("/api/users/refresh", headers=bearer(pair["token"]))
     assert_refused(renewed, 401, "Invalid or expired access token")
+
+
+async def copy(hub: Hub, person: Person, count: int, **changes: Any) -> None:
+    """Make so many more sign-ins of the account like its last one."""
+    mine = select(sessions).where(sessions.c.user_id == person.id).order_by(sessions.c.last_used_ms.desc()).limit(1)
+    async with hub.db.transaction() as tx:
+        row = (await tx.execute(mine)).mappings().one()
+        for _ in range(count):
+            await tx.execute(insert(sessions).values({**row, "family": new_guid(), **changes}))
+
+
+async def count_of(hub: Hub, person: Person) -> int:
+    async with hub.db.reading() as view:
+        mine = select(func.count()).where(sessions.c.user_id == person.id)
+        return int((await view.execute(mine)).scalar_one())
+
+
+# -- how many there are
+
+
+async def test_of_too_many_sign_ins_the_one_unused_for_longest_ends(
+    client: AsyncClient, person: Person, hub: Hub, clock: TurnableClock
+) -> None:
+    unused, used = await login(client, person), await login(client, person)
+    clock.turn(seconds=60)
+    used = (await refresh(client, used["refreshToken"])).json()
+    await copy(hub, person, MOST_SIGN_INS - 3)
+    last = await login(client, person)
+    assert await works(client, unused), "so many there may be"
+    clock.turn(seconds=60)
+    one_more = await login(client, person)
+    clock.turn(seconds=60)
+    await assert_ended(client, unused)
+    for pair in (used, last, one_more):
+        assert await works(client, pair)
+    assert await count_of(hub, person) == MOST_SIGN_INS
+
+
+async def test_the_security_log_tells_of_sign_ins_that_were_too_many(
+    client: AsyncClient, person: Person, hub: Hub, clock: TurnableClock, admin: AsyncClient
+) -> None:
+    await login(client, person)
+    await copy(hub, person, MOST_SIGN_INS + 1)
+    clock.turn(seconds=60)
+    await login(client, person)
+    wanted = {"action": "session.revoked", "userId": person.id}
+    entries = (await admin.get("/api/security-log", params=wanted)).json()["entries"]
+    assert [entry["details"] for entry in entries] == [{"sessions": 3, "by": "number"}]
+
+
+async def test_a_sign_in_forgets_a_hundred_that_have_ended_and_no_more(
+    client: AsyncClient, person: Person, hub: Hub, clock: TurnableClock
+) -> None:
+    await login(client, person)
+    await copy(hub, person, 250, revoked_ms=clock.now())
+    seen = []
+    for _ in range(4):
+        await login(client, person)
+        seen.append(await count_of(hub, person))
+    assert seen == [152, 53, 4, 5]
 
 
 # -- the list

@@ -10,6 +10,9 @@ from datacollect.kernel.clock import Millis
 WINDOW_SECONDS = 900
 """Of all rate limits here."""
 
+MOST_SIGN_INS = 1000
+"""Of an account that last: one more ends the one that has been unused for longest."""
+
 GRACE_MILLIS = 60_000
 """How long the token before the current one may come again: a client that lost the answer asks once more."""
 

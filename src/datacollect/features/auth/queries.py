@@ -67,14 +67,43 @@ _ENDED = or_(
 )
 # What another transaction holds is left to the next time: waiting for it could end in a deadlock.
 _ENDED_FAMILIES = (
-    select(sessions.c.family).where(sessions.c.user_id == bindparam("user"), _ENDED).with_for_update(skip_locked=True)
+    select(sessions.c.family)
+    .where(sessions.c.user_id == bindparam("user"), _ENDED)
+    .limit(_FORGOTTEN_AT_ONCE)
+    .with_for_update(skip_locked=True)
 )
 _DELETE_ENDED_SESSIONS = delete(sessions).where(sessions.c.family.in_(_ENDED_FAMILIES))
 
 
 async def delete_ended_sessions(tx: Tx, user_id: int, *, version: int, now: Millis) -> None:
-    """Forget the user's families that nobody can use any more. `version` is the account's."""
+    """Forget some of the user's families that nobody can use any more. `version` is the account's."""
     await tx.execute(_DELETE_ENDED_SESSIONS, {"user": user_id, "version_of_account": version, "now": now})
+
+
+_LAST_USED = func.coalesce(sessions.c.last_used_ms, sessions.c.rotated_ms)
+_UNUSED_FOR_LONGEST = (
+    select(sessions.c.family)
+    .where(
+        sessions.c.user_id == bindparam("user"),
+        sessions.c.family != bindparam("but"),
+        sessions.c.revoked_ms.is_(None),
+    )
+    .order_by(_LAST_USED.desc(), sessions.c.family)
+    .offset(bindparam("most"))
+    .limit(_FORGOTTEN_AT_ONCE)
+)
+# Chosen first and locked then: to lock while choosing would lock those that stay.
+_DELETE_SURPLUS_SESSIONS = delete(sessions).where(
+    sessions.c.family.in_(
+        select(sessions.c.family).where(sessions.c.family.in_(_UNUSED_FOR_LONGEST)).with_for_update(skip_locked=True)
+    )
+)
+
+
+async def delete_surplus_sessions(tx: Tx, user_id: int, *, most: int, but: str) -> int:
+    """End some of the user's families beside `but` that are more than `most`, those unused for longest; how many."""
+    result = await tx.execute(_DELETE_SURPLUS_SESSIONS, {"user": user_id, "most": most, "but": but})
+    return int(result.rowcount)
 
 
 def _lasts(now: Millis | BindParameter[Any]) -> ColumnElement[bool]:
@@ -92,9 +121,8 @@ async def list_live_sessions(
     view: Reading, user_id: int, *, version: int, now: Millis, limit: int
 ) -> Sequence[LiveSession]:
     """The last used first. `version` is the account's."""
-    last_used = func.coalesce(sessions.c.last_used_ms, sessions.c.rotated_ms)
     current = or_(sessions.c.version.is_(None), sessions.c.version == version)
-    wanted = select(sessions, last_used.label("used_ms")).where(sessions.c.user_id == user_id, current, _lasts(now))
+    wanted = select(sessions, _LAST_USED.label("used_ms")).where(sessions.c.user_id == user_id, current, _lasts(now))
     return [
         LiveSession(
             family=row.family,
@@ -104,7 +132,7 @@ async def list_live_sessions(
             origin=row.origin,
             user_agent=row.user_agent,
         )
-        for row in await view.execute(wanted.order_by(last_used.desc(), sessions.c.family).limit(limit))
+        for row in await view.execute(wanted.order_by(_LAST_USED.desc(), sessions.c.family).limit(limit))
     ]
 
 

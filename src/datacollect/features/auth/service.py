@@ -21,6 +21,7 @@ from datacollect.features.auth.errors import (
     UserGone,
 )
 from datacollect.features.auth.model import (
+    MOST_SIGN_INS,
     LiveSession,
     Session,
     Verdict,
@@ -92,6 +93,9 @@ async def sign_in(
     await queries.insert_session(tx, session, source)
     # Only now: the insert holds the account's row, as a deletion of the account does before it takes the families.
     await queries.delete_ended_sessions(tx, user.id, version=user.version, now=now)
+    if ended := await queries.delete_surplus_sessions(tx, user.id, most=MOST_SIGN_INS - 1, but=family):
+        surplus = {"sessions": ended, "by": "number"}
+        await _record(tx, SecurityAction.SESSION_REVOKED, user.id, source=source, now=now, details=surplus)
     told = {"session": session_id(family), "by": by}
     await _record(tx, SecurityAction.LOGIN_SUCCEEDED, user.id, source=source, now=now, details=told)
     return _pair(tokens, user, family=family, token_id=token_id, issued_at=now)
