@@ -39,6 +39,28 @@ async def test_made_up_addresses_do_not_dodge_the_login_limit(open_hub: OpenHub)
     assert statuses == [401] * 15 + [429] * 15
 
 
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("203.0.113.7, 10.0.0.2:80", "203.0.113.7"),
+        # None of these is an address, and none is believed.
+        ("203.0.113.7:", "10.0.0.1"),
+        ("203.0.113.7:http", "10.0.0.1"),
+        ("[203.0.113:1]:1", "10.0.0.1"),
+        ("[]:1", "10.0.0.1"),
+        ("2001:db8::7]:443", "10.0.0.1"),
+    ],
+)
+def test_a_port_that_a_proxy_writes_is_no_part_of_the_address(written: str, seen: str) -> None:
+    trusted = trust_rule("uniquelocal")
+    assert trusted is not None
+    assert client_address("10.0.0.1", [written], trusted) == seen
+
+
 def test_of_a_header_full_of_addresses_the_nearest_hundred_are_looked_at() -> None:
     trusted = trust_rule("true")
     assert trusted is not None

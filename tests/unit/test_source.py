@@ -10,6 +10,8 @@ from datacollect.kernel.source import origin_of, shown_user_agent, site_of
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("64:ff9b::c000:207", "192.0.2.7"),
+        ("64:ff9b:0:0:0:1:c000:207", "64:ff9b::/64"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("unknown", "unknown"),
         ("not:an:address", "not:an:address"),

@@ -4,6 +4,7 @@ By default the header is ignored, because anybody can send it. `TRUST_PROXY` say
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -15,6 +16,7 @@ Trust = Callable[[str, int], bool]
 """Whether the address at that distance is a proxy of ours; 0 is the socket's peer."""
 
 _MOST_HOPS = 100
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)(?=:))(?::[0-9]{1,5})?")
 _PRESETS = {
     "loopback": ("127.0.0.0/8", "::1/128"),
     "linklocal": ("169.254.0.0/16", "fe80::/10"),
@@ -50,7 +52,7 @@ def trust_rule(value: str | None) -> Trust | None:
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Trust) -> str:
     """The nearest address that is not a proxy of ours, of the nearest hundred; `forwarded_for` holds the header's values
     as sent."""
-    claimed = [part.strip() for value in forwarded_for for part in value.split(",")]
+    claimed = [_without_port(part.strip()) for value in forwarded_for for part in value.split(",")]
     address = peer
     for distance, previous in enumerate(islice(reversed(claimed), _MOST_HOPS)):
         # What is not an address was not written by a proxy of ours; what stands before it cannot be believed either.
@@ -58,6 +60,12 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Trust) -> s
             break
         address = previous
     return address
+
+
+def _without_port(text: str) -> str:
+    """Some proxies write one: `203.0.113.7:51234`, `[2001:db8::7]:443`."""
+    written = _WITH_PORT.fullmatch(text)
+    return text if written is None else written["v6"] or written["v4"]
 
 
 def _networks(part: str) -> list[_Network]:

@@ -4,6 +4,8 @@ import ipaddress
 from dataclasses import dataclass
 
 _LONGEST_USER_AGENT = 200
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Where a network that has only IPv6 puts all of IPv4. Source: RFC 6052."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ def origin_of(address: str) -> str:
         return address
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
+    if ip in _NAT64:
+        return str(ipaddress.IPv4Address(ip.packed[-4:]))
     return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
