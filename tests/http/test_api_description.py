@@ -186,6 +186,7 @@ def test_api_routes_need_a_token_unless_listed_here(document: dict[str, Any]) ->
         "POST /api/auth/oidc/exchange",
         "GET /api/apps/{id}/public",
         "GET /api/attachments/{guid}/file",  # signed
+        "HEAD /api/attachments/{guid}/file",
     }
 
 

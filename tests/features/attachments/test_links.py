@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from datacollect.features.attachments.links import MOST_SECONDS, is_valid, link_path
+from datacollect.http.hub import Hub
 from datacollect.kernel.clock import Millis
+from datacollect.kernel.identity import system_scope
 from datacollect.kernel.ids import TenantId
 from datacollect.testing.clock import TurnableClock
 from tests.accounts import assert_refused, bearer, login, make_person
@@ -64,6 +66,29 @@ async def test_a_link_opens_its_file_without_a_token(admin: AsyncClient, client:
         urlsplit(link).path,
     ):
         assert_refused(await client.get(odd), *REFUSED)
+
+
+async def test_looking_for_what_a_link_opens_reads_nothing_of_it(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    program = await make_program(admin)
+    stored = await attach(admin, program, await make_entity(admin, program))
+    link = await link_of(admin, program, stored["guid"])
+    whole, looked = await client.get(link), await client.head(link)
+    assert (looked.status_code, looked.content) == (200, b"")
+    assert {k: v for k, v in looked.headers.items() if k != "x-request-id"} == {
+        k: v for k, v in whole.headers.items() if k != "x-request-id"
+    }
+    # Of another content, but as long: nobody who reads it takes it for the file.
+    scope = system_scope(TenantId(program))
+    async with hub.db.reading(scope) as view:
+        content = await hub.contents.find(view, scope, stored["hash"])
+    path = hub.settings.attachments_folder / content.key(scope.tenant_id).path
+    path.write_bytes(bytes(len(whole.content)))
+    assert (await client.head(link)).status_code == 200
+    path.unlink()
+    assert (await client.head(link)).status_code == 500
+    assert (await client.head(changed(link, signature="x" * 43))).status_code == 403
 
 
 async def test_a_link_ends(admin: AsyncClient, client: AsyncClient, clock: TurnableClock) -> None:

@@ -165,6 +165,7 @@ RULES: Mapping[str, Rule] = {
     "DELETE /api/attachments/{guid}": Rule("member", "enumerator", at="query"),
     "POST /api/attachments/{guid}/link": Rule("member", "viewer", at="query"),
     "GET /api/attachments/{guid}/file": Rule("anybody", at="object", missing=403, reveals="north"),
+    "HEAD /api/attachments/{guid}/file": Rule("anybody", at="object", missing=403, reveals="north"),
     # Sync, 1; decisions 6 and 19.
     "GET /api/sync/pull": _SYNC,
     "GET /api/sync/pull/callback": _SYNC,

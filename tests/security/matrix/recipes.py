@@ -162,6 +162,10 @@ def _linked(place: Place) -> Sent:
     return Sent("GET", address.path, tuple(parse_qsl(address.query)))
 
 
+def _looked_for_by_link(place: Place) -> Sent:
+    return replace(_linked(place), method="HEAD")
+
+
 async def _fresh_attachment(world: World, place: Place) -> Place:
     guid = await world.make_attachment(place.id, place.objects.north, "photo")
     return replace(place, objects=replace(place.objects, north_attachment=guid))
@@ -744,6 +748,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe(_of("/api/attachments/{north_attachment}/link", method="POST", body={"seconds": 60}), writes=True),
     ),
     "GET /api/attachments/{guid}/file": (Recipe(_linked),),
+    "HEAD /api/attachments/{guid}/file": (Recipe(_looked_for_by_link),),
     "GET /api/sync/pull": (
         Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000")),
         Recipe(_of("/api/sync/pull", headers=DEVICE, limit="5000", areaIds="south,north"), name="by area"),

@@ -70,6 +70,8 @@ Sharer = Annotated[
     Entered, Depends(InProgram(Action.READ, body=ProgramBody(LinkWanted, refused=InvalidPayload, required=False)))
 ]
 Guid = Annotated[str, Path(description="The attachment's guid.")]
+Expires = Annotated[str, Query(description="As in the link.")]
+Signature = Annotated[str, Query(description="As in the link.")]
 
 _NO_SUCH = "There is no such attachment within your reach, or no such program."
 _NO_PROGRAM = "There is no such program."
@@ -267,10 +269,7 @@ async def download_attachment(guid: Guid, request: Request, hub: CurrentHub, rea
 )
 async def look_for_attachment(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     """The headers of the download, if its bytes are there."""
-    found, content = await _located(hub, reader.scope, guid)
-    if await hub.objects.stat(content.key(reader.scope.tenant_id)) != found.size_bytes:
-        raise ObjectMissing()
-    return Response(headers={**_headers(found), "Content-Length": str(found.size_bytes)})
+    return await _looked_for(hub, reader.scope, guid)
 
 
 @router.delete(
@@ -309,13 +308,37 @@ async def make_attachment_link(guid: Guid, hub: CurrentHub, sharer: Sharer) -> L
     responses=_FILE | errors(400, texts={403: "The link is not valid, or not any more.", 404: _NO_SUCH, **_NOT_THERE}),
 )
 async def download_attachment_by_link(
-    guid: Guid,
-    request: Request,
-    hub: CurrentHub,
-    expires: Annotated[str, Query(description="As in the link.")] = "",
-    signature: Annotated[str, Query(description="As in the link.")] = "",
+    guid: Guid, request: Request, hub: CurrentHub, expires: Expires = "", signature: Signature = ""
 ) -> Response:
     """What a link of `POST /api/attachments/{guid}/link` opens; nobody else can make one."""
+    scope = await _linked(request, hub, guid, expires, signature)
+    _, answer = await _file(request, hub, scope, guid)
+    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return answer
+
+
+@router.head(
+    "/{guid}/file",
+    summary="Whether a link opens an attachment",
+    response_class=Response,
+    dependencies=[PUBLIC],
+    responses={
+        200: {"description": "It does.", "headers": _TAG},
+        **errors(400, texts={403: "The link is not valid, or not any more.", 404: _NO_SUCH, **_NOT_THERE}),
+    },
+)
+async def look_for_attachment_by_link(
+    guid: Guid, request: Request, hub: CurrentHub, expires: Expires = "", signature: Signature = ""
+) -> Response:
+    """The headers of the download, if its bytes are there."""
+    scope = await _linked(request, hub, guid, expires, signature)
+    answer = await _looked_for(hub, scope, guid)
+    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return answer
+
+
+async def _linked(request: Request, hub: Hub, guid: str, expires: str, signature: str) -> TenantScope:
+    """The program whose file the link opens. Raises `LinkInvalid`."""
     tenant_id = tenant_of(request)
     secrets = hub.settings.token_secrets
     until = Millis(int(expires)) if _INSTANT.fullmatch(expires) else Millis(0)
@@ -324,9 +347,15 @@ async def download_attachment_by_link(
     if await hub.tenants.find(tenant_id) is None:
         raise LinkInvalid()
     # Its signature says that the hub has let somebody in to this one file.
-    _, answer = await _file(request, hub, system_scope(tenant_id), guid)
-    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return answer
+    return system_scope(tenant_id)
+
+
+async def _looked_for(hub: Hub, scope: TenantScope, guid: str) -> Response:
+    """Without reading the bytes: what the store says of their size. Raises `ObjectMissing`."""
+    found, content = await _located(hub, scope, guid)
+    if await hub.objects.stat(content.key(scope.tenant_id)) != found.size_bytes:
+        raise ObjectMissing()
+    return Response(headers={**_headers(found), "Content-Length": str(found.size_bytes)})
 
 
 async def _located(hub: Hub, scope: TenantScope, guid: str) -> tuple[Attachment, Content]:
