@@ -191,7 +191,9 @@ async def test_events_and_the_audit_trail_are_one_table(admin: AsyncClient, what
 
 
 async def test_the_file_has_a_safe_name_and_is_kept_by_nobody(admin: AsyncClient) -> None:
-    answer = await export(admin, await filled(admin), format="csv", form='x"; evil\r\n=')
+    name, program = 'x"; evil\r\n=', await filled(admin)
+    assert (await push(admin, program, make_event(data={"entityName": name}))).status_code == 200
+    answer = await export(admin, program, format="csv", form=name)
     assert answer.headers["cache-control"] == "no-store"
     name = answer.headers["content-disposition"]
     assert name.startswith('attachment; filename="p-') and name.endswith('Z.csv"') and name.count('"') == 2
@@ -206,9 +208,19 @@ async def test_the_file_has_a_safe_name_and_is_kept_by_nobody(admin: AsyncClient
         {"what": "events", "form": "person"},
         {"header": "x"},
         {"bom": "x"},
+        {"form": "persson"},
+        {"form": ""},
+        # What was meant to limit, and says nothing to the hub, is not taken for "everything".
+        {"area": ""},
+        {"area": ["north", ""]},
+        {"q": " "},
+        {"q": "???"},
+        {"q": "😀", "format": "csv"},
+        {"hasConflict": ""},
+        {"area_id": "north"},
     ],
 )
-async def test_what_does_not_go_together_is_refused(admin: AsyncClient, wrong: dict[str, str]) -> None:
+async def test_what_does_not_go_together_is_refused(admin: AsyncClient, wrong: dict[str, Any]) -> None:
     program = await make_program(admin)
     answer = await export(admin, program, **wrong)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_EXPORT")
@@ -314,6 +326,14 @@ async def test_another_programs_ids_filter_nothing_out_of_it(admin: AsyncClient)
 async def test_a_wrong_filter_is_refused_as_in_lists(admin: AsyncClient, wrong: dict[str, str]) -> None:
     answer = await export(admin, await make_program(admin), **wrong)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_LIST_PARAMETER")
+
+
+async def test_a_form_that_only_data_names_has_a_table(admin: AsyncClient) -> None:
+    program = await filled(admin)
+    await push(admin, program, make_event(entity="old", data={"entityName": "retired", "name": "Old"}))
+    assert [row["_guid"] for row in csv_of((await export(admin, program, format="csv", form="retired")).content)] == [
+        "old"
+    ]
 
 
 async def test_filters_go_with_entities_only(admin: AsyncClient) -> None:

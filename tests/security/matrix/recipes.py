@@ -692,7 +692,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "GET /api/entities/count-by-form": (Recipe(_of("/api/entities/count-by-form")),),
     "GET /api/entities/export": (
         Recipe(_of("/api/entities/export", format="ndjson"), writes=True, name="entities"),
-        Recipe(_of("/api/entities/export", format="csv", form="mark"), writes=True, name="a table"),
+        Recipe(_of("/api/entities/export", format="csv", form="individual"), writes=True, name="a table"),
         Recipe(_of("/api/entities/export"), limited=403, writes=True, name="of everything"),
         Recipe(_of("/api/entities/export", format="ndjson", what="audit"), limited=403, writes=True, name="audit"),
     ),

@@ -14,7 +14,7 @@ class InvalidExport(InvalidRequest):
     """This cannot be exported like that."""
 
     code = "INVALID_EXPORT"
-    help = "Ask for a `format` and a `what` that go together; docs/reference/exports.md has the table."
+    help = "docs/reference/exports.md has the parameters, and which go together."
 
 
 class ExportUnderWay(TooManyRequests):

@@ -109,7 +109,7 @@ class Order:
         told: dict[str, Any] = {"format": self.format.value, "what": self.what.value}
         if self.form is not None:
             told["form"] = self.form
-        if self.filters != EVERYTHING:
+        if self.filter_texts:
             told["filters"] = self.filter_texts
         return told
 

@@ -1,13 +1,13 @@
 """`/api/entities/export`: a program's data as a file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from datacollect.features.entities.finding.filters import EVERYTHING, ListFilters, read_filters
+from datacollect.features.entities.finding.filters import NO_WORD, ListFilters, Parameters, read_filters
 from datacollect.features.exports.answering import ExportAnswer
 from datacollect.features.exports.errors import InvalidExport
 from datacollect.features.exports.model import MEDIA_TYPES, Format, Header, Order, What, order_of
@@ -22,6 +22,8 @@ _TAKING = InProgram(Action.EXPORT)
 Taker = Annotated[Entered, Depends(_TAKING)]
 
 _FILTERS = ("type", "entityName", "area", "parent", "externalId", "updatedSince", "q")
+
+_OTHERS = ("configId", "tenantId", "format", "what", "form", "header", "bom")
 
 _AS_IN_LISTS = "Only these entities, as in `GET /api/entities`."
 _SEVERAL = "May be given several times: any of them."
@@ -95,7 +97,7 @@ async def export_entities(
     """
     del type, entityName, area, parent, externalId, updatedSince, hasConflict, hasDuplicate, q
     query = {name: request.query_params.getlist(name) for name in request.query_params}
-    texts = {name: query[name] for name in (*_FILTERS, *hub.marks) if name in query}
+    texts = _filters_in(query, (*_FILTERS, *hub.marks))
     order = _order(format, what, form, header, bom, read_filters(query, hub.marks), texts)
     headers = {
         "Content-Disposition": f'attachment; filename="{order.file_name(taker.scope.tenant_id, hub.clock.now())}"',
@@ -105,6 +107,16 @@ async def export_entities(
     return ExportAnswer(hub.exports, taker.scope, taker.tenant, order, headers=headers, require_still=still)
 
 
+def _filters_in(query: Parameters, known: Sequence[str]) -> Parameters:
+    """The filters as they were sent. Raises `InvalidExport` for what would limit nothing though it was meant to."""
+    for name, values in query.items():
+        if name not in (*known, *_OTHERS):
+            raise InvalidExport(f"An export knows no parameter {name[:40]!r}.")
+        if name in (*known, "form") and not all(map(str.strip, values)):
+            raise InvalidExport(f"`{name}` is empty. Leave it out to take everything.")
+    return {name: query[name] for name in known if name in query}
+
+
 def _order(
     format: str,
     what: str,
@@ -112,11 +124,13 @@ def _order(
     header: str,
     bom: str,
     filters: ListFilters,
-    texts: Mapping[str, Sequence[str]],
+    texts: Parameters,
 ) -> Order:
+    if filters.words == NO_WORD:
+        raise InvalidExport("`q` has no word in it.")
     try:
         chosen = Format(format)
-        is_whole = chosen is Format.JSON and not form and filters == EVERYTHING
+        is_whole = chosen is Format.JSON and not form and not texts
         wanted = What(what) if what else What.ALL if is_whole else What.ENTITIES
         named = Header(header)
     except ValueError:

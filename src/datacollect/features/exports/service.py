@@ -14,11 +14,13 @@ from datacollect.eventstore.anchors import chain_text
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.store import Head
 from datacollect.features.audit.service import has_noted, note
+from datacollect.features.entities.service import count_by_form
+from datacollect.features.exports.errors import InvalidExport
 from datacollect.features.exports.model import FORMAT_NAME, FORMAT_VERSION, Decisions, Order, Policies, Tally, What
 from datacollect.features.exports.places import ExportPlaces
 from datacollect.features.exports.source import Source
 from datacollect.features.exports.writing import written
-from datacollect.features.tenants.asked import portable_program
+from datacollect.features.tenants.asked import form_definitions, portable_program
 from datacollect.kernel.clock import Clock, format_timestamp
 from datacollect.kernel.errors import TenantUnknown
 from datacollect.kernel.identity import TenantScope
@@ -68,14 +70,25 @@ class Exporter:
     async def export(self, scope: TenantScope, tenant: Tenant, order: Order, **told: Any) -> AsyncIterator[Export]:
         """The export is whole when its pieces have been read to their end and the block ends without an exception.
 
-        Raises `BeyondReach` for what tells of more than the reader may see, `ExportUnderWay` and `ExportsBusy`, and
-        `TenantUnknown` without a log. What cannot be noted beforehand is not exported. `told` is told by the audit trail.
+        Raises `BeyondReach` for what tells of more than the reader may see, `InvalidExport` for a form that is none,
+        `ExportUnderWay` and `ExportsBusy`, and `TenantUnknown` without a log. What cannot be noted beforehand is not exported. `told` is told by the audit trail.
         """
         if order.is_of_everything:
             scope.require_everything()
         with self.places.take(scope.actor.event_user_id):
+            if order.form is not None:
+                await self._require_form(scope, order.form)
             async with self._noted(scope, tenant, order, {"exportId": new_guid(), **order.told(), **told}) as export:
                 yield export
+
+    async def _require_form(self, scope: TenantScope, form: str) -> None:
+        """A table of a form whose name is misspelt would look like one of nobody."""
+        async with self._database.reading(scope) as view:
+            if await self._log.head(view, scope) is None:
+                return  # there is no such program, which is told later
+            definitions = await form_definitions(view, scope.tenant_id)
+            if form not in definitions and form not in await count_by_form(view, self._log, scope):
+                raise InvalidExport(f"The program has no form {form[:100]!r}.")
 
     @contextlib.asynccontextmanager
     async def _noted(

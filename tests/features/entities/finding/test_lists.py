@@ -115,6 +115,8 @@ async def test_a_list_is_of_the_newest_first(admin: AsyncClient, village: str) -
         ({"q": "brown b"}, {"in-bob", "g-2"}),
         ({"q": "oneill"}, {"in-zoe"}),
         ({"q": "  "}, set(EVERYBODY)),
+        ({"q": "???"}, set()),
+        ({"q": "😀"}, set()),
         ({"q": "rown"}, set()),
         ({"hasConflict": "false"}, set(EVERYBODY)),
         ({"hasConflict": "true"}, set()),

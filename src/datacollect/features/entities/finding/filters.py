@@ -14,6 +14,8 @@ MOST_VALUES = 1000
 """Of one parameter, as areas in sync."""
 LONGEST_VALUE = 1000
 LONGEST_WORDS = 200
+NO_WORD: Final = (" ",)
+"""What is asked for by a search that has no word in it: nothing begins so."""
 
 _KINDS = frozenset(kind.value for kind in Kind)
 _BOOLEANS = {"true": True, "false": False}
@@ -69,10 +71,13 @@ def read_filters(query: Parameters, marks: Mapping[str, EntityMark]) -> ListFilt
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """What words must begin with to answer what somebody looks for. Raises `InvalidListParameter`."""
+    """What words must begin with to answer what somebody looks for; `NO_WORD` where that says nothing to the hub.
+
+    Empty for blanks, which web forms send. Raises `InvalidListParameter`.
+    """
     if len(text) > LONGEST_WORDS:
         raise InvalidListParameter("q", f"must have at most {LONGEST_WORDS} characters")
-    return asked_in(text)
+    return asked_in(text) or (NO_WORD if text.strip() else ())
 
 
 def one(query: Parameters, name: str) -> str:
