@@ -198,6 +198,23 @@ async def follow(client: AsyncClient, address: str) -> list[list[str]]:
     return pages
 
 
+async def test_a_number_in_groups_is_found_however_it_is_written(admin: AsyncClient, hub: Hub) -> None:
+    program = await make_program(admin)
+    await push(admin, program, person("one", "A", nationalId="0912345678"), person("two", "B", nationalId="0912 777"))
+    for _ in range(2):  # before the index has come by them, and then by the index
+        for asked, found in (
+            ("0912 345 678", {"one"}),
+            ("(0912) 345-6", {"one"}),
+            ("0912345", {"one"}),
+            ("0912777", {"two"}),
+            ("777 0912", {"two"}),
+            ("0912", {"one", "two"}),
+            ("345 0912", set()),
+        ):
+            assert set(await guids(admin, program, q=asked)) == found, asked
+        await hub.indexes.catch_up(system_scope(TenantId(program)))
+
+
 @pytest.mark.parametrize("sort", ["-lastUpdated", "lastUpdated", "name", "-name", "entityName", "-entityName", "guid"])
 @pytest.mark.parametrize("more", ["", "&area=A1&area=A2", "&q=p", "&type=individual"])
 async def test_pages_follow_each_other_to_the_end(admin: AsyncClient, sort: str, more: str) -> None:

@@ -54,7 +54,7 @@ COMPARISONS: Sequence[tuple[str, Sequence[Range | None]]] = [
     ("address.zip", [equal_to(0)]),
     ("entityName", [equal_to("GRÖSSE")]),
 ]
-SEARCHES = ["an", "ana", "ev un", "grosse", "unnamed", "1"]
+SEARCHES = ["an", "ana", "ev un", "grosse", "unnamed", "1", "1 2"]
 
 
 class Programs:

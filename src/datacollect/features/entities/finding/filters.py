@@ -6,7 +6,7 @@ from typing import Final
 
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.finding.errors import InvalidListParameter
-from datacollect.features.entities.indexing.words import asked_in
+from datacollect.features.entities.indexing.words import Beginnings, asked_in
 from datacollect.http.hub import EntityMark
 from datacollect.kernel.clock import Millis, parse_timestamp
 
@@ -14,7 +14,7 @@ MOST_VALUES = 1000
 """Of one parameter, as areas in sync."""
 LONGEST_VALUE = 1000
 LONGEST_WORDS = 200
-NO_WORD: Final = (" ",)
+NO_WORD: Final[tuple[Beginnings, ...]] = ((" ",),)
 """What is asked for by a search that has no word in it: nothing begins so."""
 
 _KINDS = frozenset(kind.value for kind in Kind)
@@ -37,7 +37,7 @@ class ListFilters:
     """Changed then or later."""
     marks: tuple[tuple[EntityMark, bool], ...] = ()
     """Whether an entity is among those that another part of the hub marks."""
-    words: tuple[str, ...] = ()
+    words: tuple[Beginnings, ...] = ()
     """Beginnings of words, as `asked_in` gives them; each is to begin one of the entity's words."""
 
     @property
@@ -70,7 +70,7 @@ def read_filters(query: Parameters, marks: Mapping[str, EntityMark]) -> ListFilt
     )
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[Beginnings, ...]:
     """What words must begin with to answer what somebody looks for; `NO_WORD` where that says nothing to the hub.
 
     Empty for blanks, which web forms send. Raises `InvalidListParameter`.

@@ -18,7 +18,7 @@ from datacollect.features.entities.finding.prefilter import condition_of, extrac
 from datacollect.features.entities.finding.statements import Sql
 from datacollect.features.entities.indexing.terms import words_of
 from datacollect.features.entities.indexing.values import value_at
-from datacollect.features.entities.indexing.words import answers
+from datacollect.features.entities.indexing.words import Beginnings, answers
 from datacollect.kernel.clock import Millis, format_timestamp
 from datacollect.kernel.identity import TenantScope
 
@@ -85,7 +85,7 @@ class MeetsCriteria:
 class AnswersWords:
     """Implements `Judges`: the words of the name and the searchable fields answer what is asked for."""
 
-    asked: Sequence[str]
+    asked: Sequence[Beginnings]
     fields: Sequence[str]
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from datacollect.features.entities.indexing.terms import WORDS
 from datacollect.features.entities.indexing.values import Range
+from datacollect.features.entities.indexing.words import Beginnings
 
 _LAST = "\U0010ffff"
 
@@ -23,6 +24,6 @@ class Lookup:
     yet (`IndexState.beyond`)."""
 
 
-def lookups_of_words(words: Iterable[str], *, beyond: int | None = None) -> Sequence[Lookup]:
+def lookups_of_words(words: Iterable[Beginnings], *, beyond: int | None = None) -> Sequence[Lookup]:
     """All of them must find an entity that has words beginning like these, which are as `asked_in` gives them."""
-    return [Lookup(WORDS, [Range(word, word + _LAST)], beyond) for word in words]
+    return [Lookup(WORDS, [Range(one, one + _LAST) for one in word], beyond) for word in words]

@@ -91,18 +91,49 @@ def words_in(texts: Iterable[str]) -> Collection[str]:
     return found.keys()
 
 
-def asked_in(search: str) -> tuple[str, ...]:
-    """What words must begin with to answer a search; empty when it asks for none."""
-    found: dict[str, None] = {}
-    for chunk in _CHUNKS.findall(folded(search[:_LONGEST_TEXT])):
-        for word in _asked(chunk):
-            found.setdefault(word[:_LONGEST_WORD])
+Beginnings = tuple[str, ...]
+"""What is asked for: a word that begins with any of them."""
+
+
+def asked_in(search: str) -> tuple[Beginnings, ...]:
+    """What words must begin with to answer a search; empty when it asks for none.
+
+    A number in groups is met by its groups, and by itself as it is written without.
+    """
+    found: dict[Beginnings, None] = {}
+    for run in _runs(folded(search[:_LONGEST_TEXT])):
+        number = "".join(part for chunk in run for part in _parts(chunk)) if len(run) > 1 else ""
+        for chunk in run:
+            for word in _asked(chunk):
+                # What begins with the number begins with its first group.
+                several = (word, number) if number and not number.startswith(word) else (word,)
+                found.setdefault(tuple(one[:_LONGEST_WORD] for one in several))
     # What another asked word begins with is answered with it.
-    words = [word for word in found if not any(other != word and other.startswith(word) for other in found)]
+    words = [word for word in found if not any(other != word and _implies(other, word) for other in found)]
     return tuple(words[:MOST_ASKED])
 
 
-def answers(words: Collection[str], asked: Sequence[str]) -> bool:
+def _implies(one: Beginnings, other: Beginnings) -> bool:
+    return all(begins.startswith(other) for begins in one)
+
+
+def _runs(text: str) -> Iterator[Sequence[str]]:
+    """The chunks of a text, each alone, but for the groups of a number, which are together."""
+    number: list[str] = []
+    for chunk in _CHUNKS.findall(text):
+        parts = _parts(chunk)
+        if parts and all(map(str.isdigit, parts)):
+            number.append(chunk)
+            continue
+        if number:
+            yield number
+        number = []
+        yield (chunk,)
+    if number:
+        yield number
+
+
+def answers(words: Collection[str], asked: Sequence[Beginnings]) -> bool:
     """Whether each of the asked is how one of the words begins."""
     return all(any(word.startswith(one) for word in words) for one in asked)
 
