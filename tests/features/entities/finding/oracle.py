@@ -116,4 +116,5 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _caseless(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    folded = unicodedata.normalize("NFC", text).casefold()
+    return unicodedata.normalize("NFC", folded.replace("i\u0307", "i").replace("ı\u0307", "i").replace("ı", "i"))

@@ -47,7 +47,21 @@ TEXTS = [
         "Straße",
         "STRASSE",
     ),
-    *("Élan", "E\u0301lan", "ſmith", "\u212aelvin", "kelvin", "دُنْيا", "Ñandú", "日本", "İstanbul", "true", "null"),
+    *(
+        "Élan",
+        "E\u0301lan",
+        "ſmith",
+        "\u212aelvin",
+        "kelvin",
+        "دُنْيا",
+        "Ñandú",
+        "日本",
+        "İstanbul",
+        "ISTANBUL",
+        "ıstanbul",
+        "true",
+        "null",
+    ),
     *("31", "031", "-2.5", "9007199254740993", "1e3", " 31", "31 ", "line\nbreak"),
 ]
 TIMES = [

@@ -16,14 +16,13 @@ from datacollect.features.entities.finding.errors import InvalidCriteria
 from datacollect.features.entities.finding.patterns import BadPattern, literal_in, searcher
 from datacollect.features.entities.finding.values import (
     Judge,
-    caseless,
     date_near,
     exact_number,
     operand_number,
     texts_in,
     time_of,
 )
-from datacollect.features.entities.indexing.values import Range, at_least, at_most, equal_to, key_of
+from datacollect.features.entities.indexing.values import Range, at_least, at_most, caseless, equal_to, key_of
 
 MOST_CRITERIA = 10
 LONGEST_STRING = 200

@@ -19,12 +19,11 @@ from datacollect.features.entities.finding.pages import BY_GUID, NEWEST, Key, Or
 from datacollect.features.entities.finding.planning import FEW, Way, choose_way, count_on
 from datacollect.features.entities.finding.scanning import AnswersWords, Deadline, Judges, MeetsCriteria, scan
 from datacollect.features.entities.finding.scanning import key_in as key_of_scanned
-from datacollect.features.entities.finding.values import caseless
 from datacollect.features.entities.indexing.lookups import Lookup, lookups_of_words
 from datacollect.features.entities.indexing.queries import read_index
 from datacollect.features.entities.indexing.state import IndexState
 from datacollect.features.entities.indexing.terms import words_of
-from datacollect.features.entities.indexing.values import number_of
+from datacollect.features.entities.indexing.values import caseless, number_of
 from datacollect.features.entities.indexing.words import answers
 from datacollect.features.entities.links.queries import guids_linked_to
 from datacollect.features.entities.queries import StoredEntity

@@ -1,7 +1,6 @@
 """Values as a search compares them, beyond what the index answers (`indexing/values.py`, where equality is). Pure."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,13 +16,6 @@ _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9
 _MANY_DIGITS = 1e16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-def caseless(text: str) -> str:
-    """A whole text without regard to case."""
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def texts_in(value: Any) -> Iterator[str]:

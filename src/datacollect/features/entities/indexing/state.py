@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 Fields = tuple[str, ...]
 
-RULES = 2
+RULES = 3
 """Names the rules by which terms are made (`words.py`, `values.py`, `terms.py`). To be raised when they give other terms
 for the same entity: all indexes are then made anew."""
 

@@ -1,6 +1,7 @@
 """Values of entities as a search compares them. Pure; the meaning of a comparison is written down here, once.
 
-- Texts are compared without regard to case, by their first `LONGEST_KEY` characters.
+- Texts are compared without regard to case, by their first `LONGEST_KEY` characters. The four letters I of Turkish are
+  one: which of them are a pair depends on a language that no value tells.
 - A number, and a text that is a plain numeral (`_NUMERAL`), are compared as numbers with numbers.
 - A number and a boolean also have a text: what JSON writes. So `"31"` equals 31, and `true` equals `"True"`.
 - Greater and less go by number. Texts that are no numerals sort by code points, and so dates by time, as ISO 8601 writes
@@ -27,6 +28,8 @@ EMPTY = "="
 
 _TOO_LARGE = 10**100
 """Whole numbers from there on are compared with nothing."""
+_TURKISH = re.compile("[iı]\u0307|ı")
+"""What is left of `İ` and `ı` where case is folded by the rules of other languages."""
 _NUMERAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -55,6 +58,14 @@ def value_at(data: Mapping[str, Any], path: str) -> Any:
             return None
         found = found.get(step)
     return found
+
+
+def caseless(text: str) -> str:
+    """A whole text without regard to case."""
+    if text.isascii():
+        return text.lower()
+    folded = _TURKISH.sub("i", unicodedata.normalize("NFC", text).casefold())
+    return unicodedata.normalize("NFC", folded)
 
 
 def text_of(value: Any) -> str | None:
@@ -117,6 +128,4 @@ def _sortable(number: float) -> str:
 
 
 def _without_case(text: str) -> str:
-    if text.isascii():
-        return text[:LONGEST_KEY].lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text[: 2 * LONGEST_KEY]).casefold())[:LONGEST_KEY]
+    return caseless(text[: LONGEST_KEY if text.isascii() else 2 * LONGEST_KEY])[:LONGEST_KEY]

@@ -27,6 +27,9 @@ _LONGEST_NUMBER_RUN = 6
 # letters' parts: vowels and viramas of India and South-East Asia, voiced kana.
 _DROPPED_CLASSES = frozenset({1, *range(10, 37), *range(200, 241)})
 
+_ZERO_WIDTH_SPACE = "\u200b"
+"""Stands between words in Khmer, Thai, Lao and Burmese; joiners, which are of the same category, stand inside of them."""
+
 _SAME = str.maketrans(
     {
         "ي": "ی",  # Arabic and Persian keyboards differ
@@ -71,6 +74,8 @@ def folded(text: str) -> str:
 
 def _plain(character: str) -> str:
     """Digits of every script as ours; nothing for what is not seen."""
+    if character == _ZERO_WIDTH_SPACE:
+        return " "
     match unicodedata.category(character):
         case "Nd":
             return str(unicodedata.decimal(character))
