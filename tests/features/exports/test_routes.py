@@ -138,6 +138,17 @@ async def test_columns_are_called_by_labels_and_fields_with_the_same_one_are_tol
     assert "Needs: Water,Needs: Food,Visited,name,phone,tags,_other\r\n" in text
 
 
+async def test_the_values_of_a_renamed_field_are_in_columns_of_their_own(admin: AsyncClient) -> None:
+    components = [{"type": "textfield", "key": "phoneNumber", "label": "phone"}]
+    form = {"id": "f", "name": "person", "title": "Person", "formio": {"components": components}}
+    program = await make_program(admin, entityForms=[form])
+    data = {"entityName": "person", "phone": "0911", "phoneNumber": "0922", "_guid": "forged"}
+    await push(admin, program, make_event(entity="ana", data=data))
+    (row,) = csv_of((await export(admin, program, format="csv", form="person")).content)
+    assert (row["_guid"], row["phone"], row["phone (phone)"]) == ("ana", "0922", "0911")
+    assert row["_guid (_guid)"] == "forged"
+
+
 async def test_an_export_as_xlsx_has_typed_cells(admin: AsyncClient) -> None:
     answer = await export(admin, await filled(admin), format="xlsx", header="keys")
     book = openpyxl.load_workbook(io.BytesIO(answer.content))

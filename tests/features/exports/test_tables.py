@@ -108,6 +108,29 @@ def test_fields_with_the_same_label_say_which_they_are() -> None:
     assert headers(columns, labels=False) == ["a", "b", "c"]
 
 
+def test_no_two_columns_have_one_heading() -> None:
+    form = {
+        "components": [
+            {"key": "phoneNumber", "label": "phone"},
+            {"key": "a", "label": "_other"},
+            {"key": "b", "label": "N (c)"},
+            {"key": "c", "label": "N"},
+            {"key": "d", "label": "N"},
+            {"type": "container", "key": "home", "components": [{"key": "zip"}]},
+            {"key": "home.zip", "label": "zip code"},
+        ]
+    }
+    table, taken = table_of("f", form), {"_guid", "_other"}
+    assert headers(table.columns, labels=True, taken=set(taken)) == [
+        "phone", "_other (a)", "N (c)", "N (c) (2)", "N (d)", "zip", "zip code",
+    ]  # fmt: skip
+    assert headers(table.columns, labels=False)[-2:] == ["home.zip", "home.zip (home.zip)"]
+    known = len(table.columns)
+    headers(table.columns, labels=True, taken=taken)
+    table.add_keys(["phone", "_guid"])
+    assert headers(table.columns[known:], labels=False, taken=taken) == ["phone (phone)", "_guid (_guid)"]
+
+
 def test_nothing_in_the_data_is_lost() -> None:
     form = {
         "components": [

@@ -5,6 +5,7 @@ path. Rows of a grid are a table of their own, linked by the entity's guid. What
 are found in the data come last, and what is left deeper down is in the column `_other`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -123,14 +124,26 @@ def table_of(name: str, definition: Any) -> Table:
     return table
 
 
-def headers(columns: Sequence[Column], *, labels: bool) -> list[str]:
-    """Keys, or labels; of fields with the same label each says its key behind it."""
-    if not labels:
-        return [column.key for column in columns]
-    counts: dict[str, int] = {}
-    for column in columns:
-        counts[column.label] = counts.get(column.label, 0) + 1
-    return [column.label if counts[column.label] == 1 else f"{column.label} ({column.key})" for column in columns]
+def headers(columns: Sequence[Column], *, labels: bool, taken: set[str] | None = None) -> list[str]:
+    """Keys, or labels; of fields with the same label each says its key behind it. None is one of those `taken`, to which
+    they are added: of two columns with one heading most readers keep the last."""
+    names = [column.label if labels else column.key for column in columns]
+    counts = Counter(names if labels else ())
+    taken = set() if taken is None else taken
+    found = []
+    for column, name in zip(columns, names, strict=True):
+        is_alone = counts[name] < 2 and name not in taken
+        found.append(_free(name if is_alone else f"{name} ({column.key})", taken))
+        taken.add(found[-1])
+    return found
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name} ({number})"
+    return found
 
 
 def _fill(

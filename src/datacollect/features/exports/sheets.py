@@ -52,6 +52,8 @@ class Sheet(ABC):
         self.source = source
         self.tally = tally
         self.kinds: list[Kind] = []
+        self._taken = {column.key for column in (*_ENTITY, *_GRID, *_LAST)}
+        """Headings that no field of a form may have."""
 
     @abstractmethod
     def head(self) -> AsyncIterator[list[str]]:
@@ -89,15 +91,15 @@ class FormSheet(Sheet):
         self._labels = labels
 
     async def head(self) -> AsyncIterator[list[str]]:
-        known = list(self._table.columns)
+        known, taken = list(self._table.columns), self._taken
         yield self._headed(_ENTITY, headers(_ENTITY, labels=False))
-        yield self._headed(known, headers(known, labels=self._labels))
+        yield self._headed(known, headers(known, labels=self._labels, taken=taken))
         keys = self._keys
         if keys is None:
             keys = (await self.source.keys(asked_for(self._form))).by_form.get(self._form, ())
         self._table.add_keys(keys)
         more = self._table.columns[len(known) :]
-        yield self._headed(more, headers(more, labels=False))
+        yield self._headed(more, headers(more, labels=False, taken=taken))
         yield self._headed(_LAST, headers(_LAST, labels=False))
 
     async def rows(self) -> AsyncIterator[Rows]:
@@ -140,7 +142,7 @@ class GridSheet(Sheet):
     async def head(self) -> AsyncIterator[list[str]]:
         columns = self._chain[-1].columns
         yield self._headed(_GRID, headers(_GRID, labels=False))
-        yield self._headed(columns, headers(columns, labels=self._labels))
+        yield self._headed(columns, headers(columns, labels=self._labels, taken=self._taken))
         yield self._headed(_LAST, headers(_LAST, labels=False))
 
     async def rows(self) -> AsyncIterator[Rows]:
