@@ -44,6 +44,7 @@ from datacollect.features.external.connecting import Connections
 from datacollect.features.external.runner import ExternalSync
 from datacollect.features.external.service import OtherSystems
 from datacollect.features.forms.service import CachedFormChecks
+from datacollect.features.history.replays import Replays
 from datacollect.features.integrity import tables as integrity  # noqa: F401 - a purge clears the tables that are imported
 from datacollect.features.messages.couriers import open_couriers
 from datacollect.features.messages.sending import SendingHandler
@@ -144,6 +145,7 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
         quarantine=QuarantineKeeper(database),
         reads=ReadAuditor(database, log, clock),
         exports=Exporter(database, log, clock, DECISIONS, POLICIES, at_once=settings.exports_at_once),
+        replays=Replays(),
         turns=asyncio.Semaphore(LONG_READS),
         marks=MARKS,
         outgoing=outgoing,

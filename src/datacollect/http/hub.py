@@ -3,7 +3,7 @@ this package may import a slice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -208,6 +208,18 @@ class Exports(Protocol):
         """The export, which lasts as long as the block."""
 
 
+class Replays(Protocol):
+    """Keeps how far replays of entities have come; implemented by the history slice, which knows what they are."""
+
+    def find(self, tenant_id: TenantId, guid: str, *, through: int) -> Any:
+        """The latest that is not behind that position; None if there is none."""
+
+    def keep(self, tenant_id: TenantId, guid: str, kept: Any) -> None: ...
+
+    def begun(self) -> AbstractContextManager[Any]:
+        """A replay, which lasts as long as the block."""
+
+
 class Contents(Protocol):
     """What attachments have, stored once per program; implemented by the attachments slice."""
 
@@ -333,6 +345,7 @@ class Hub:
     quarantine: Quarantine
     reads: ReadAudit
     exports: Exports
+    replays: Replays
     turns: asyncio.Semaphore
     """For requests that go through a program: few at once."""
     marks: Mapping[str, EntityMark]

@@ -1,7 +1,9 @@
 """`/api/entities/{guid}/events` and `/history` through HTTP, on both engines."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from datacollect.features.entities.model import EVENT_TYPES
 from datacollect.features.entities.rows import load
 from datacollect.features.entities.touched import Touched
 from datacollect.features.history import service
+from datacollect.features.history.replays import AT_ONCE, Replays
 from datacollect.features.history.routes import LARGEST_PAGE
 from datacollect.http.hub import Hub
 from datacollect.kernel.identity import TenantScope, system_scope
@@ -355,6 +358,65 @@ async def test_a_long_history_is_read_in_batches_of_constant_size(
     whole = await history_of(admin, program, "e", limit=LARGEST_PAGE)
     assert await history_of(admin, program, "e", limit=7) == whole
     assert [entry["version"] for entry in whole] == list(range(1, 47))
+
+
+async def test_the_next_page_goes_on_where_the_last_one_ended(
+    admin: AsyncClient, hub: Hub, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates = [make_event("update-individual", entity="e", data={"n": n}) for n in range(45)]
+    await send(admin, program, person(), *updates)
+    whole = await history_of(admin, program, "e", limit=LARGEST_PAGE)
+    monkeypatch.setattr(service, "BATCH", 10)
+    monkeypatch.setattr(service, "WORTH_KEEPING", 5)
+
+    async def read_from(cursor: str) -> int:
+        """How many batches of events it takes."""
+        with hub.db.statements.record() as statements:
+            answer = (await get(admin, program, "/e/history", limit=3, cursor=cursor)).json()
+        assert answer["history"] == whole[int(cursor) : int(cursor) + 3]
+        return sum("weighed" in sql for sql in statements)
+
+    assert [await read_from("40"), await read_from("40"), await read_from("43"), await read_from("43")] == [5, 1, 1, 1]
+    assert await read_from("20") == 3
+    # Of another log, as it is behind a purge, nothing is taken up.
+    kept = hub.replays.find(TenantId(program), "e", through=43)
+    hub.replays.keep(TenantId(program), "e", replace(kept, chain_hash=b"other"))
+    assert await read_from("43") == 6
+
+
+async def test_a_limited_reader_goes_on_in_the_life_that_is_theirs(
+    admin: AsyncClient, app: FastAPI, program: str
+) -> None:
+    first = [make_event("update-individual", entity="e", data={"n": n, "area_id": "south"}) for n in range(5)]
+    again = [make_event("update-individual", entity="e", data={"n": n, "area_id": "north"}) for n in range(5)]
+    await send(admin, program, person(), *first)
+    await send(admin, program, make_event("delete-entity", entity="e", data={"reason": "moved"}))
+    await send(admin, program, make_event(entity="e", data={"name": "Ana", "area_id": "north"}), *again)
+    whole = await history_of(admin, program, "e", limit=2)
+    north = await make_person(
+        admin,
+        tenantIds=[program],
+        roleAssignments=[{"tenantId": program, "role": "viewer", "areaId": "north"}],
+    )
+    async with asgi_client(app, (await login(admin, north))["token"]) as reader:
+        assert await history_of(reader, program, "e", limit=2) == whole[7:]
+
+
+async def test_others_have_their_turn_beside_a_long_replay() -> None:
+    rounds = 0
+
+    async def others() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.ensure_future(others())
+    with Replays().begun() as pace:
+        for _ in range(5 * AT_ONCE):
+            await pace.step()
+    beside.cancel()
+    assert rounds >= 5
 
 
 async def test_a_history_of_large_events_is_read_in_pieces_and_told_whole(

@@ -212,6 +212,7 @@ class Touching:
     device_id: str | None
     origin: Origin
     body: str
+    chain_hash: bytes
     is_end: bool
     """Whether it deleted the entity."""
     buried_by: Stamp | None

@@ -275,7 +275,7 @@ SELECT body FROM (
 ) AS touching ORDER BY occurred_ms DESC, position DESC LIMIT {MOST_BODIES}"""
 # Neither part reads more positions than are asked for. What is too much to be held at once is weighed first, and not read.
 _TOUCHES = f"""
-SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, weighed.cascade FROM (
+SELECT e.position, e.recorded_ms, e.actor, e.device_id, e.origin, e.body, e.chain_hash, weighed.cascade FROM (
   SELECT position, cascade, sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - size AS before FROM (
     SELECT touched.position, touched.cascade, {{size}} AS size FROM (
       SELECT position, max(cascade) AS cascade FROM (
@@ -345,9 +345,11 @@ def are_cut(found: Sequence[Touching]) -> bool:
 
 
 def _touching(row: Sequence[Any]) -> Touching:
-    position, recorded, actor, device_id, origin, body, cascade = row
+    position, recorded, actor, device_id, origin, body, chain_hash, cascade = row
     by = None if cascade is None else buried_by(msgspec.json.decode(cascade))
-    return Touching(position, Millis(recorded), actor, device_id, Origin(origin), body, cascade is not None, by)
+    return Touching(
+        position, Millis(recorded), actor, device_id, Origin(origin), body, bytes(chain_hash), cascade is not None, by
+    )
 
 
 async def find_touched(

@@ -95,6 +95,12 @@ class Replay:
     def entity(self) -> Entity | None:
         return self._states.entities.get(self._guid)
 
+    def fork(self) -> "Replay":
+        """Another one that has come as far."""
+        other = Replay(self._guid)
+        other._states = self._states.copy()
+        return other
+
     def apply(self, touch: Touch) -> Step:
         """What the next event that touched the entity did to it."""
         before = self.entity

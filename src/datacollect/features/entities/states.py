@@ -19,6 +19,15 @@ class States:
         self._members: dict[str, dict[str, Membership]] = {}
         self._groups: dict[str, dict[str, Membership]] = {}
 
+    def copy(self) -> "States":
+        """The same values, which nobody changes in place, to be replaced one by one."""
+        other = States()
+        other.entities, other.letters = dict(self.entities), dict(self.letters)
+        other.ended, other.merges = set(self.ended), set(self.merges)
+        other._members = {group: dict(members) for group, members in self._members.items()}
+        other._groups = {member: dict(groups) for member, groups in self._groups.items()}
+        return other
+
     def put(self, entity: Entity) -> None:
         self.entities[entity.guid] = entity
 

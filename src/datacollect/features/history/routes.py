@@ -74,7 +74,9 @@ async def get_entity_history(
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= LARGEST_PAGE or (cursor and not _CURSOR.fullmatch(cursor)):
         raise InvalidHistoryQuery()
     async with hub.db.reading(scope) as view:
-        page = await service.history_of_entity(view, hub.log, scope, guid, after=int(cursor or 0), limit=int(limit))
+        page = await service.history_of_entity(
+            view, hub.log, hub.replays, scope, guid, after=int(cursor or 0), limit=int(limit)
+        )
     await hub.reads.note(scope, reader.tenant, "read-events", guid, count=len(page.told))
     answer = {
         "history": [_view(told, page) for told in page.told],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from datacollect.db import Reading
+from datacollect.db.turns import in_turns
 from datacollect.eventstore.event import Event, Origin, event_from_body
 from datacollect.eventstore.log import EventLog
 from datacollect.eventstore.lookup import guids_at
@@ -14,6 +15,8 @@ from datacollect.features.audit.model import Touching
 from datacollect.features.entities.errors import EntityNotFound
 from datacollect.features.entities.history import Replay, Step, Touch, names_often
 from datacollect.features.entities.service import begins_after, told_within_reach
+from datacollect.features.history.replays import AT_ONCE, Kept
+from datacollect.http.hub import Replays
 from datacollect.kernel.clock import Millis
 from datacollect.kernel.identity import TenantScope
 
@@ -25,6 +28,9 @@ MOST_TOLD_BYTES = 16 * 1024 * 1024
 
 BATCH = 500
 """Events that are held at once."""
+
+WORTH_KEEPING = 100
+"""Events that somebody would go through once more who asks for the same page again."""
 
 
 async def events_of_entity(view: Reading, scope: TenantScope, guid: str) -> Sequence[str]:
@@ -87,29 +93,46 @@ class HistoryPage:
 
 
 async def history_of_entity(
-    view: Reading, log: EventLog, scope: TenantScope, guid: str, *, after: int, limit: int
+    view: Reading, log: EventLog, replays: Replays, scope: TenantScope, guid: str, *, after: int, limit: int
 ) -> HistoryPage:
     """What the next `limit` events behind the position `after` did to the entity; fewer where they are large. Raises
     `EntityNotFound`.
 
-    The entity is replayed from its first event on, a batch at a time; a statement for each batch, and two more.
+    The entity is replayed from its first event on, or from where one of the last pages ended, a batch at a time; a
+    statement for each batch, and two more.
     """
     begins = await begins_after(view, scope, guid)
     if begins is None:
         raise EntityNotFound(guid)
     after = max(after, begins)
-    replay, told, more = Replay(guid), list[Told](), False
-    reached, told_bytes = 0, 0
-    async for touching, touch in _touches(view, log, scope, guid, wanted=limit + 1 if not after else BATCH):
-        reached = touching.position
-        if len(told) == limit or told_bytes >= MOST_TOLD_BYTES:
-            more = True
-            break
-        step = replay.apply(touch)
-        if reached > after:
-            told.append(_told(touching, touch.event, step))
-            told_bytes += len(touching.body)
-    if not reached:
+    kept = replays.find(scope.tenant_id, guid, through=after)
+    wanted = limit + 2 if kept is not None else BATCH if after else limit + 1
+    touches = _touches(view, log, scope, guid, after=kept.position - 1 if kept else 0, wanted=wanted)
+    if kept is not None:
+        first = await anext(touches, None)
+        if first is None or (first[0].position, first[0].chain_hash) != (kept.position, kept.chain_hash):
+            # The log is another one: purged and made anew, or of a database that took over.
+            kept, touches = None, _touches(view, log, scope, guid, after=0, wanted=BATCH)
+    replay, told, more = kept.replay.fork() if kept else Replay(guid), list[Told](), False
+    last: Touching | None = None
+    passed, told_bytes = 0, 0
+    with replays.begun() as pace:
+        async for touching, touch in touches:
+            if len(told) == limit or told_bytes >= MOST_TOLD_BYTES:
+                more = True
+                break
+            if not told and last is not None and passed >= WORTH_KEEPING and touching.position > after:
+                replays.keep(scope.tenant_id, guid, Kept(last.position, last.chain_hash, replay.fork()))
+            step, last = replay.apply(touch), touching
+            if touching.position > after:
+                told.append(_told(touching, touch.event, step))
+                told_bytes += len(touching.body)
+            else:
+                passed += 1
+            await pace.step()
+    if more and last is not None:
+        replays.keep(scope.tenant_id, guid, Kept(last.position, last.chain_hash, replay))
+    if last is None and kept is None:
         raise EntityNotFound(guid)
     kept = {lost.kept_stamp.position for one in told for lost in one.step.lost}
     guids = await guids_at(view, scope, kept) if kept else {}
@@ -117,12 +140,14 @@ async def history_of_entity(
 
 
 async def _touches(
-    view: Reading, log: EventLog, scope: TenantScope, guid: str, *, wanted: int
+    view: Reading, log: EventLog, scope: TenantScope, guid: str, *, after: int, wanted: int
 ) -> AsyncIterator[tuple[Touching, Touch]]:
-    """The events that touched the entity, in log order; `wanted` are expected to do."""
-    limit, reached = min(wanted, BATCH), 0
+    """The events behind a position that touched the entity, in log order; `wanted` are expected to do."""
+    limit, reached = min(wanted, BATCH), after
     while batch := await audit.events_touching(view, scope, guid, after=reached, limit=limit):
-        events = [log.upcasters.upcast(event_from_body(touching.body)) for touching in batch]
+        events: list[Event] = []
+        async for some in in_turns(batch, at_once=AT_ONCE):
+            events += [log.upcasters.upcast(event_from_body(touching.body)) for touching in some]
         unclear = [touching.position for touching, event in zip(batch, events, strict=True) if names_often(event, guid)]
         touched = await audit.touched_by(view, scope, unclear) if unclear else {}
         for touching, event in zip(batch, events, strict=True):
