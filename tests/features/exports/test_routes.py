@@ -160,6 +160,20 @@ async def test_an_export_as_xlsx_has_typed_cells(admin: AsyncClient) -> None:
     assert book["person"]["F2"].data_type == "s"
 
 
+async def test_a_workbook_tells_all_members_of_a_group_however_many(admin: AsyncClient) -> None:
+    program = await filled(admin)
+    members = [{"guid": f"{n:06}-" + "x" * 100, "name": "M", "entityName": "person"} for n in range(400)]
+    assert (
+        await push(admin, program, make_event("add-member", entity="hh", data={"members": members}))
+    ).status_code == 200
+    book = openpyxl.load_workbook(io.BytesIO((await export(admin, program, format="xlsx")).content))
+    assert book.sheetnames[:3] == ["household", "household.members", "person"]
+    header, *rows = book["household.members"].iter_rows(values_only=True)
+    assert header == ("_guid", "_row", "_member")
+    guids_in_order = ["ana", *(member["guid"] for member in members)]
+    assert rows == [("hh", number, guid) for number, guid in enumerate(guids_in_order, 1)]
+
+
 async def test_an_export_as_json_holds_entities_and_events(admin: AsyncClient) -> None:
     program = await filled(admin)
     answer = await export(admin, program)

@@ -22,8 +22,9 @@ from datacollect.features.exports.columns import (
     table_of,
     told_of_group,
 )
-from datacollect.features.exports.model import Header, Order, Tally, What
+from datacollect.features.exports.model import Format, Header, Order, Tally, What
 from datacollect.features.exports.source import Beyond, Source, asked_for
+from datacollect.features.exports.workbook import fits
 from datacollect.kernel.clock import format_timestamp
 from datacollect.kernel.parts import parts
 
@@ -41,6 +42,7 @@ _ENTITY = (
     Column("_lastUpdated", "_lastUpdated", Kind.DATE),
 )
 _GRID = (Column("_guid", "_guid"), Column("_row", "_row"))
+_MEMBER = (*_GRID, Column("_member", "_member"))
 _LAST = (Column(OTHER, OTHER),)
 
 
@@ -89,6 +91,13 @@ class FormSheet(Sheet):
         self._table = table
         self._keys = keys
         self._labels = labels
+        self._has_cut_members = False
+
+    def members(self) -> "Iterator[Sheet]":
+        """The members of its groups, once the rows have been made, if one cell of a sheet is too small for those of some
+        group."""
+        if self._has_cut_members:
+            yield MembersSheet(f"{self.name}.members", self.source, self.tally, self._asked)
 
     async def head(self) -> AsyncIterator[list[str]]:
         known, taken = list(self._table.columns), self._taken
@@ -114,6 +123,7 @@ class FormSheet(Sheet):
         told = FORM_KEYS if walked.member_ids is None else told_of_group(data)
         values, rest = self._table.row(data, told)
         members = "; ".join(walked.member_ids) if walked.member_ids else None
+        self._has_cut_members |= members is not None and not fits(members)
         last = format_timestamp(entity.last_updated)
         return [entity.guid, entity.type, entity.name, members, last, *values, json_of(rest) if rest else None]
 
@@ -126,6 +136,24 @@ class OtherSheet(FormSheet):
         table.add(table.nodes, Column("entityName", "entityName"))
         super().__init__(OTHER_FORMS, source, tally, None, table, (), labels=False)
         self._asked = beyond
+
+
+class MembersSheet(Sheet):
+    """The members of groups, in their order."""
+
+    def __init__(self, name: str, source: Source, tally: Tally, asked: Form | Beyond) -> None:
+        super().__init__(name, source, tally)
+        self._asked = asked
+
+    async def head(self) -> AsyncIterator[list[str]]:
+        yield self._headed(_MEMBER, headers(_MEMBER, labels=False))
+
+    async def rows(self) -> AsyncIterator[Rows]:
+        async for page in self.source.entities(self._asked):
+            for walked in page:
+                numbered = list(enumerate(walked.member_ids or (), 1))
+                for some in parts(numbered, _SLICE):
+                    yield [[walked.entity.guid, number, member] for number, member in some]
 
 
 class GridSheet(Sheet):
@@ -251,7 +279,11 @@ async def _entity_sheets(source: Source, order: Order, tally: Tally) -> AsyncIte
         for sheet in _sheets_of(plan, source, order, tally):
             yield sheet
     if not keys.are_all_forms:
-        yield OtherSheet(source, tally, Beyond(frozenset(names)))
+        others = OtherSheet(source, tally, Beyond(frozenset(names)))
+        yield others
+        if order.format is Format.XLSX:
+            for sheet in others.members():
+                yield sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +296,9 @@ class _Plan:
 def _sheets_of(plan: _Plan, source: Source, order: Order, tally: Tally) -> Iterator[Sheet]:
     name = WITHOUT_FORM if plan.form is None else plan.form
     table, labels = table_of(name, plan.definition), order.header is Header.LABELS
-    yield FormSheet(name, source, tally, plan.form, table, plan.keys, labels=labels)
+    form = FormSheet(name, source, tally, plan.form, table, plan.keys, labels=labels)
+    yield form
+    if order.format is Format.XLSX:
+        yield from form.members()
     for chain in table.chains():
         yield GridSheet(chain[-1].name, source, tally, plan.form, chain, labels=labels)

@@ -231,17 +231,22 @@ def _text(place: str, text: str, style: int = 0) -> str:
 
 
 def _written(text: str) -> str:
-    if len(text) > MOST_CHARACTERS // 2:
+    if not fits(text):
         text = _cut(text)
     if _REMARKABLE.search(text) is None:
         return text
     return escape(_UNWRITABLE.sub(lambda mark: f"_x{ord(mark[0]):04X}_", text))
 
 
+def fits(text: str) -> bool:
+    """Whether a cell takes all of it."""
+    if len(text) <= MOST_CHARACTERS // 2:
+        return True
+    return len(text.encode("utf-16-le", "surrogatepass")) <= 2 * MOST_CHARACTERS
+
+
 def _cut(text: str) -> str:
     units = text.encode("utf-16-le", "surrogatepass")
-    if len(units) <= 2 * MOST_CHARACTERS:
-        return text
     note = f"… [cut: {len(text)} characters]"
     return units[: 2 * (MOST_CHARACTERS - len(note))].decode("utf-16-le", "ignore") + note
 
