@@ -297,7 +297,7 @@ async def test_a_limited_exporter_takes_their_part_only(admin: AsyncClient, clie
         text = answer.text if format != "xlsx" else str(_cells(answer.content))
         assert "north" in text and "south" not in text and "secretOfSouth" not in text
     limited = await export(client, program, what="entities")
-    assert "head" not in limited.json()["metadata"]
+    assert "head" not in limited.json()["metadata"] and "limitedTo" in limited.json()["metadata"]
     for what in ("all", "events", "audit"):
         answer = await export(client, program, what=what)
         assert (answer.status_code, answer.json()["code"]) == (403, "BEYOND_REACH")

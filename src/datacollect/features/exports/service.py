@@ -127,7 +127,9 @@ class Exporter:
             "programRevision": program.revision,
             "hubVersion": __version__,
         }
-        if not scope.reach.is_bounded:
+        if scope.reach.is_bounded:
+            metadata["limitedTo"] = "what is in the reader's areas and of their kinds, and what is one step below it"
+        else:
             metadata["head"] = {
                 "position": head.position,
                 "chainHash": chain_text(head.chain_hash),
