@@ -183,6 +183,7 @@ def test_lint_says_where_what_is_wrong(run: Run) -> None:
     ]
     typo = config(roles=[1])
     assert run("program", "lint", "-", stdin=typo).returncode == 0
+    assert run("program", "lint", "-", stdin=f"\ufeff{config()}").returncode == 0
     strict = run("program", "lint", "-", "--strict", "--format", "github", stdin=typo)
     assert strict.returncode == 1
     assert strict.stdout.startswith("::warning file=-,line=1,col=")

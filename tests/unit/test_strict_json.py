@@ -31,7 +31,7 @@ def code_of(body: bytes) -> str:
         (b"{}{}", "INVALID_JSON"),
         (b"NaN", "INVALID_JSON"),
         (b"[Infinity]", "INVALID_JSON"),
-        (b"\xef\xbb\xbf{}", "INVALID_JSON"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "INVALID_JSON"),
         (b'"\\ud800"', "INVALID_JSON"),
         (b'"\\udc00 "', "INVALID_JSON"),
         (b'"\xff"', "INVALID_UTF8"),
@@ -71,6 +71,7 @@ def test_each_refusal_has_its_own_code(body: bytes, code: str) -> None:
         b'"\\ud83d\\ude00"',
         b"18446744073709551616",
         b"null",
+        b'\xef\xbb\xbf{"a":"\xef\xbb\xbf"}',
     ],
 )
 def test_odd_but_sound_json_passes(body: bytes) -> None:
@@ -206,6 +207,7 @@ def test_a_strangers_body_is_not_built_to_see_whose_they_say_they_are() -> None:
         (b'{"configId":[],"tenantId":true}', 0, 0),
         (b'{"configId":"\\u00e4\\"","tenantId":""}', 'ä"', ""),
         (b'{"config\\u0049d":"a"}', "a", None),
+        (b'\xef\xbb\xbf{"configId":"a"}', "a", None),
     ],
 )
 def test_the_programs_that_a_body_names(body: bytes, config: Any, tenant: Any) -> None:

@@ -20,7 +20,7 @@ from datacollect.cli.showing import print_json
 from datacollect.db import EVERY_TENANT, Database
 from datacollect.db.migrate import applied_revisions, latest_revision
 from datacollect.features.tenants.asked import every_program
-from datacollect.http.decoding import said_of_a_file, strict_json
+from datacollect.http.decoding import said_of_a_file, strict_json, without_mark
 from datacollect.http.hub import Hub
 from datacollect.kernel.errors import (
     DataCollectError,
@@ -100,14 +100,14 @@ def read_json_file(name: str, *, largest_bytes: int) -> Any:
 
 
 def read_file(name: str, *, largest_bytes: int) -> bytes:
-    """What is in a file, or on standard input for `-`. Raises `StartupError`, `PayloadTooLarge`."""
+    """What is in a file, or on standard input for `-`, without a mark for UTF-8 before it. Raises `StartupError`, `PayloadTooLarge`."""
     try:
         body = sys.stdin.buffer.read(largest_bytes + 1) if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise StartupError(f"{name} cannot be read ({error.strerror}).") from None
     if len(body) > largest_bytes:
         raise PayloadTooLarge(f"{name} is larger than {largest_bytes // 1024 // 1024} MB.")
-    return body
+    return without_mark(body)
 
 
 def require_terminal(otherwise: str) -> None:

@@ -1,5 +1,6 @@
 """JSON that somebody has sent, as values: strictly, and checked by a model. Without FastAPI, for commands read files so."""
 
+import codecs
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -81,7 +82,7 @@ class JsonTooDense(InvalidJson):
 def strict_json(body: bytes) -> Any:
     """Decode JSON that means the same to every reader.
 
-    Raises `InvalidJson` with a code of its own for: bytes that are not UTF-8, NUL characters (PostgreSQL cannot store
+    A mark for UTF-8 before it is passed over. Raises `InvalidJson` with a code of its own for: bytes that are not UTF-8, NUL characters (PostgreSQL cannot store
     them), numbers without a finite value, a key twice in one object, more than `MAXIMUM_DEPTH` levels, more arrays and
     objects than its size is worth (see `is_too_dense`), anything else that is not JSON.
     """
@@ -96,6 +97,7 @@ def faults_of_items(body: bytes, name: str) -> Iterator[InvalidJson | None]:
     Ends with the first that is nested so deeply that its end cannot be found. Raises `InvalidJson` where the body, or the
     rest of it, is no JSON at all, and for what is not worth the room that it takes.
     """
+    body = without_mark(body)
     if is_too_dense(body):
         raise JsonTooDense()
     text = body.decode("latin-1")  # a character for each byte
@@ -153,7 +155,13 @@ def said_of_a_file(refused: InvalidJson) -> str:
     return refused.message.replace("The body", "The file").replace("the body", "the file")
 
 
+def without_mark(body: bytes) -> bytes:
+    """Without the mark that editors on Windows put before UTF-8: nobody sees it who is told that something is there."""
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def decoded(body: bytes) -> Any:
+    body = without_mark(body)
     if not body.strip():
         raise InvalidJson("The body is empty.")
     if holds_nul(body):
@@ -185,7 +193,7 @@ def programs_named(body: bytes) -> Mapping[str, Any]:
     `InvalidJson`.
     """
     try:
-        named = _NAMED.decode(body)
+        named = _NAMED.decode(without_mark(body))
         found = {"configId": _text_of(named.configId), "tenantId": _text_of(named.tenantId)}
     except UnicodeDecodeError:
         raise InvalidUtf8() from None

@@ -1,5 +1,6 @@
 """Reading an export: one document of any size, of which a few entities and events are in memory at once."""
 
+import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -137,6 +138,8 @@ def read_entities(file: Path) -> Iterator[Mapping[str, Any]]:
 def _items(file: Path, prefix: str) -> Iterator[Any]:
     try:
         with file.open("rb") as opened:
+            if opened.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                opened.seek(0)
             for item in ijson.items(opened, prefix):
                 yield _with_floats(item)
     except (ijson.JSONError, UnicodeDecodeError, RecursionError) as error:
