@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from datacollect.features.entities import queries
 from datacollect.features.entities.finding.pages import DEFAULT_LIMIT, HIGHEST_LIMIT
 from datacollect.http.hub import Hub
 from datacollect.kernel.clock import parse_timestamp
@@ -141,6 +142,22 @@ async def test_a_group_lists_its_members_in_the_order_of_joining(admin: AsyncCli
     assert [(member["guid"], member["name"]) for member in shown] == [("z", "Z"), ("a", "A"), ("m", "Bob")]
     assert all("memberIds" not in member for member in shown)
     assert (await get(admin, program, "/empty/members")).json() == []
+
+
+async def test_a_list_of_members_says_whether_it_is_whole(
+    admin: AsyncClient, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(admin, program, household("g", "a", "b", "c"))
+    monkeypatch.setattr(queries, "MOST_MEMBERS", 3)
+    whole = await get(admin, program, "/g/members")
+    assert (whole.headers["X-Total-Count"], "Link" in whole.headers) == ("3", False)
+    monkeypatch.setattr(queries, "MOST_MEMBERS", 2)
+    cut = await get(admin, program, "/g/members")
+    assert ([member["guid"] for member in cut.json()], "X-Total-Count" in cut.headers) == (["a", "b"], False)
+    address, _, relation = cut.headers["Link"].partition("; ")
+    assert relation == 'rel="alternate"'
+    rest = await admin.get(address.strip("<>"))
+    assert {member["guid"] for member in rest.json()} == {"a", "b", "c"}
 
 
 async def test_a_group_that_is_a_member_is_shown_without_its_members(admin: AsyncClient, program: str) -> None:

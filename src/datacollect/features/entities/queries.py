@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, literal_column, 
 
 from datacollect.db import Reading
 from datacollect.db.keys import rows_with
+from datacollect.db.portions import Portion
 from datacollect.features.entities.entity import Kind
 from datacollect.features.entities.links.shown import external_id_of
 from datacollect.features.entities.tables import entities, members
@@ -75,10 +76,12 @@ async def is_group(view: Reading, scope: TenantScope, guid: str) -> bool:
     return (await view.execute(group)).scalar() == Kind.GROUP
 
 
-async def list_members(view: Reading, scope: TenantScope, group: str) -> Sequence[StoredEntity]:
+async def list_members(view: Reading, scope: TenantScope, group: str) -> Portion[StoredEntity]:
     """The members that exist, in the order in which they joined; at most `MOST_MEMBERS`, and `MOST_MEMBERS_BYTES`."""
     joined = _live(scope).join(members, _is_member()).where(members.c.group_guid == group)
-    return await _fetch_some(view, joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS))
+    ordered = joined.order_by(members.c.ordinal, members.c.member_guid).limit(MOST_MEMBERS + 1)
+    found, is_cut = await _fetch_some(view, ordered)
+    return Portion(found[:MOST_MEMBERS], is_cut or len(found) > MOST_MEMBERS)
 
 
 async def list_groups_of(view: Reading, scope: TenantScope, member: str) -> Sequence[StoredEntity]:
@@ -87,7 +90,7 @@ async def list_groups_of(view: Reading, scope: TenantScope, member: str) -> Sequ
         members.c.tenant_id == entities.c.tenant_id, members.c.group_guid == entities.c.guid, members.c.present
     )
     groups = _live(scope).join(members, belongs).where(members.c.member_guid == member)
-    return await _fetch_some(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))
+    return (await _fetch_some(view, groups.order_by(entities.c.guid).limit(MOST_MEMBERS))).rows
 
 
 _MEMBERS = {
@@ -193,6 +196,6 @@ async def _fetch(view: Reading, statement: Select[Any]) -> Sequence[StoredEntity
     return [StoredEntity(*row) for row in rows]
 
 
-async def _fetch_some(view: Reading, statement: Select[Any]) -> Sequence[StoredEntity]:
+async def _fetch_some(view: Reading, statement: Select[Any]) -> Portion[StoredEntity]:
     found = await view.execute_portion(statement, texts=(_DATA,), most_bytes=MOST_MEMBERS_BYTES)
-    return [StoredEntity(*row[:7]) for row in found.rows]
+    return Portion([StoredEntity(*row[:7]) for row in found.rows], found.is_cut)

@@ -1,6 +1,7 @@
 """`/api/entities/…`: the current state of a program's entities. Nothing here writes. Lists are in `finding/`."""
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Response
@@ -51,16 +52,44 @@ async def get_entity(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
     return _json(view_with_members(shown))
 
 
+_MEMBERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "X-Total-Count": {
+                "description": "How many there are; only where these are all.",
+                "schema": {"type": "integer", "minimum": 0},
+            },
+            "Link": {
+                "description": 'Where these are not all, the list that has them in pages, `rel="alternate"`.',
+                "schema": {"type": "string"},
+            },
+        }
+    }
+}
+
+
 @router.get(
-    f"/{any_text('guid')}/members", summary="Members of a group", response_model=list[MemberView], responses=_NO_ENTITY
+    f"/{any_text('guid')}/members",
+    summary="Members of a group",
+    response_model=list[MemberView],
+    responses=_NO_ENTITY | _MEMBERS,
 )
 async def list_members(guid: Guid, hub: CurrentHub, reader: Reader) -> Response:
-    """The group's members in the order in which they joined, at most 10,000."""
+    """The group's members in the order in which they joined, at most 10,000, or 64 MiB.
+
+    Of more than that `Link` names the list of entities with this `parent`, which has pages.
+    """
     scope = reader.scope
     async with hub.db.reading(scope) as view:
-        found = await service.members_of_group(view, scope, guid)
+        found, is_cut = await service.members_of_group(view, scope, guid)
     await hub.reads.note_members(scope, reader.tenant, guid, [entity.guid for entity in found])
-    return _json([view_of(entity) for entity in found])
+    answer = _json([view_of(entity) for entity in found])
+    if is_cut:
+        whole = urlencode({"configId": scope.tenant_id, "parent": guid})
+        answer.headers["Link"] = f'</api/entities?{whole}>; rel="alternate"'
+    else:
+        answer.headers["X-Total-Count"] = str(len(found))
+    return answer
 
 
 def _json(answer: Any) -> Response:

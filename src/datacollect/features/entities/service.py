@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement
 
 from datacollect.db import Reading, Tx
+from datacollect.db.portions import Portion
 from datacollect.eventstore.event import Event, EventRejected
 from datacollect.eventstore.log import EventLog
 from datacollect.features.entities import queries
@@ -123,13 +124,13 @@ async def get_entity(view: Reading, scope: TenantScope, guid: str) -> Shown:
     return (await with_members(view, scope, [entity]))[0]
 
 
-async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Sequence[StoredEntity]:
-    """The members that exist, in the order in which they joined. Raises `GroupNotFound`."""
+async def members_of_group(view: Reading, scope: TenantScope, guid: str) -> Portion[StoredEntity]:
+    """The members that exist, in the order in which they joined, the first of very many. Raises `GroupNotFound`."""
     if not await is_group(view, scope, guid) or guid not in await within_reach(view, scope, [guid]):
         raise GroupNotFound(guid)
-    members = await list_members(view, scope, guid)
+    members, is_cut = await list_members(view, scope, guid)
     visible = await within_reach(view, scope, [member.guid for member in members])
-    return [member for member in members if member.guid in visible]
+    return Portion([member for member in members if member.guid in visible], is_cut)
 
 
 async def within_reach(view: Reading, scope: TenantScope, guids: Sequence[str]) -> Collection[str]:
