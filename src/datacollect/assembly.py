@@ -7,6 +7,7 @@ imports, and most commands need none of them.
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from datacollect.adapters.registry import installed
@@ -38,6 +39,7 @@ from datacollect.features.entities.indexing.indexer import Indexer
 from datacollect.features.entities.indexing.reindexing import Reindexer
 from datacollect.features.entities.projection import EntityProjection
 from datacollect.features.entities.rebuilding import Rebuilder
+from datacollect.features.entities.service import touchable_within
 from datacollect.features.exports.importing import Importer
 from datacollect.features.exports.service import Exporter
 from datacollect.features.external.connecting import Connections
@@ -113,7 +115,15 @@ def create_hub(settings: Settings, *, clock: Clock | None = None) -> Hub:
     asked = InTurns(objects, at_once=max(1, settings.requests_at_once // in_turns.SHARE))
     contents = Contents(database, asked, clock)
     quota = settings.attachment_quota * 1024 * 1024
-    keeper = Keeper(database, log, contents, clock, successors=successors_of, quota_bytes=quota)
+    keeper = Keeper(
+        database,
+        log,
+        contents,
+        clock,
+        successors=successors_of,
+        touchable=partial(touchable_within, ended_within),
+        quota_bytes=quota,
+    )
     checks = CachedFormChecks(database)
     installed()  # here, so that two adapters of one name stop the start and not the first exchange
     connections = Connections(database, tenants, settings.seals, outgoing, clock, installed)

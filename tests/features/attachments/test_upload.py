@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import socket
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from tests.attachments import (
 )
 from tests.factories import make_event, make_program, new_id, pull_audit, push
 from tests.features.conftest import Installation
+from tests.features.duplicates.test_routes import registered_twice, resolve
 from tests.files import FILES, picture
 
 pytestmark = pytest.mark.anyio
@@ -576,3 +578,37 @@ async def test_a_bucket_that_takes_connections_and_answers_nothing_keeps_no_hub_
         async with asyncio.timeout(20), installation.running(**s3) as (_, client):
             assert (await client.get("/health")).status_code == 200
     assert "storage.unreachable" in [line["event"] for line in logs]
+
+
+async def test_who_has_not_heard_of_a_merge_goes_on_sending_files_of_whom_they_know(
+    admin: AsyncClient, client: AsyncClient, hub: Hub
+) -> None:
+    """Who stays may be elsewhere: a file that had arrived was refused when it was sent again, and a new one for good."""
+
+    async def code_of(sent: Awaitable[Any]) -> str:
+        return str((await sent).json()["code"])
+
+    program, stays, goes = await registered_twice(admin, hub)
+    areas = {stays: "A2", goes: "A1"}
+    await push(
+        admin,
+        program,
+        *(make_event("update-individual", entity=guid, data={"area_id": area}) for guid, area in areas.items()),
+    )
+    await member(admin, client, program, syncScopeOverride={"areaIds": ["A1"]})
+    device = {"X-Device-Id": "tablet-07"}
+    pulled = await client.get("/api/sync/pull", params={"configId": program}, headers=device)
+    assert pulled.status_code == 200, "from now on filed by place"
+    first, second = new_guid(), new_guid()
+    content, later = picture(), picture() + b"2"
+    assert (await upload(client, program, goes, content, guid=first)).status_code == 201
+    assert await code_of(upload(client, program, stays, content, guid=new_guid())) == "ATTACHMENT_ENTITY_UNKNOWN"
+    answer = await resolve(admin, program, goes, stays, resolution="merge")
+    assert answer.status_code == 200, answer.text
+    assert (await upload(client, program, goes, content, guid=first)).status_code == 200
+    assert await code_of(upload(client, program, goes, later, guid=first)) == "ATTACHMENT_GUID_TAKEN"
+    assert await code_of(upload(client, program, stays, content, guid=first)) == "ATTACHMENT_GUID_TAKEN"
+    assert (await upload(client, program, goes, later, guid=second)).status_code == 201
+    assert await code_of(upload(client, program, stays, later, guid=new_guid())) == "ATTACHMENT_ENTITY_UNKNOWN"
+    listed = await admin.get(f"/api/attachments/entity/{stays}", params={"configId": program})
+    assert {one["guid"] for one in listed.json()["attachments"]} == {first, second}

@@ -1,6 +1,6 @@
 """Attachments: making, finding and deleting them. Source: the contract's attachments, and README decisions 12 and 19."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,9 @@ UPLOADED, DELETED, IMPORTED = "attachment-uploaded", "attachment-deleted", "atta
 Successors = Callable[[Reading, TenantScope, str], Awaitable[Sequence[str]]]
 """Asked about an entity that was merged into another one: who took its place, who took theirs, and so on."""
 
+Touchable = Callable[[Reading, TenantScope, Sequence[str]], Awaitable[Collection[str]]]
+"""Those of the entities that events of the caller's may be about: within reach, or ended within it."""
+
 _TRIES = 5
 _log = structlog.get_logger(component="attachments")
 
@@ -61,6 +64,7 @@ class Keeper:
         clock: Clock,
         *,
         successors: Successors,
+        touchable: Touchable = within_reach,
         quota_bytes: int,
     ) -> None:
         """`quota_bytes` is the room that the attachments of one program may take; 0 for no limit."""
@@ -69,6 +73,7 @@ class Keeper:
         self._contents = contents
         self._clock = clock
         self._successors = successors
+        self._touchable = touchable
         self._quota_bytes = quota_bytes
 
     async def keep(
@@ -207,13 +212,19 @@ class Keeper:
         found = await queries.find(view, scope, new.guid)
         if found is None:
             return None
-        if not await visible(view, scope, [found]):
+        is_same = found.digest == spooled.digest and await self._is_of(view, scope, found, new.entity_guid)
+        if not await visible(view, scope, [found]) and not (is_same and await self._may_add(view, scope, new)):
             raise GuidTaken()
         if found.deleted_at is not None:
             raise AttachmentDeleted()
-        if found.digest != spooled.digest or not await self._is_of(view, scope, found, new.entity_guid):
+        if not is_same:
             raise GuidTaken()
         return found
+
+    async def _may_add(self, view: Reading, scope: TenantScope, new: NewAttachment) -> bool:
+        """Whether events of the sender's may be about the entity it is sent for: a device that has not heard of a merge
+        goes on with the one it knows, whoever has taken their place and wherever they are."""
+        return new.entity_guid in await self._touchable(view, scope, [new.entity_guid])
 
     async def _is_of(self, view: Reading, scope: TenantScope, found: Attachment, entity_guid: str) -> bool:
         """Whether it was made for an entity: a merge may have handed it over since."""
@@ -240,7 +251,10 @@ class Keeper:
         entity_guid, exists = await self._owner(view, scope, new.entity_guid)
         if exists is False and not scope.reach.is_bounded:
             raise EntityDeleted()
-        if entity_guid not in await within_reach(view, scope, [entity_guid]):
+        is_own = entity_guid == new.entity_guid
+        if entity_guid not in await within_reach(view, scope, [entity_guid]) and (
+            is_own or not await self._may_add(view, scope, new)
+        ):
             raise EntityUnknown()
         if await queries.count_of_entity(view, scope, entity_guid) >= rules.most_per_entity:
             raise TooManyAttachments(f"The entity has {rules.most_per_entity} attachments; it may not have more.")

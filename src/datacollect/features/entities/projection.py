@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from datacollect.db import Tx
+from datacollect.db import Reading, Tx
 from datacollect.eventstore.event import Event, Origin
 from datacollect.eventstore.projection import Context
 from datacollect.eventstore.store import Scoping
@@ -47,7 +47,7 @@ Follower = Callable[[Tx, TenantScope, Sequence[Applied]], Awaitable[None]]
 An event that did no more than write its own entity is left out, unless it has places: it tells that by itself.
 """
 
-Ends = Callable[[Tx, TenantScope, Mapping[str, int]], Awaitable[Collection[str]]]
+Ends = Callable[[Reading, TenantScope, Mapping[str, int]], Awaitable[Collection[str]]]
 """Gives those of some entities, each with the position of its last delete, that a limited sender was told the end of."""
 
 MOST_ENTITY_BYTES = 8 * 1024 * 1024

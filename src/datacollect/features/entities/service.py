@@ -20,11 +20,12 @@ from datacollect.features.entities.entity import Entity, Kind
 from datacollect.features.entities.errors import EntityNotFound, GroupNotFound
 from datacollect.features.entities.finding.counting import count_within
 from datacollect.features.entities.indexing.batches import Batch, list_changed
+from datacollect.features.entities.projection import Ends
 from datacollect.features.entities.queries import StoredEntity as StoredEntity
 from datacollect.features.entities.queries import Summary as Summary
 from datacollect.features.entities.queries import find_entity as find_entity
 from datacollect.features.entities.queries import is_group, list_members, member_guids
-from datacollect.features.entities.reach import Find, as_told, is_within, require_reach
+from datacollect.features.entities.reach import Find, as_told, end_of_place, is_within, require_reach
 from datacollect.features.entities.relatives import children_of, list_after, load_parents, members_of_groups
 from datacollect.features.entities.relatives import memberships_of as memberships_of
 from datacollect.features.entities.relatives import taken_out_gone as taken_out_gone
@@ -156,6 +157,18 @@ async def told_within_reach(view: Reading, scope: TenantScope, events: Mapping[i
         for position, event in events.items()
         if (held := find(event.entity_guid)) is not None and is_within(scope.reach, held, find)
     }
+
+
+async def touchable_within(ends: Ends, view: Reading, scope: TenantScope, guids: Sequence[str]) -> Collection[str]:
+    """Those of the entities that are within the caller's reach, or ended within it: by then a device may not know."""
+    if not scope.reach.is_bounded:
+        return guids
+    states = await load(view, scope, Touched(guids=set(guids)))
+    await load_parents(view, scope, states, ())
+    find = states.entities.get
+    ended = {entity.guid: end for entity in states.entities.values() if (end := end_of_place(entity)) is not None}
+    gone = await ends(view, scope, ended) if ended else ()
+    return {guid for guid in guids if (held := find(guid)) is not None and is_within(scope.reach, held, find, gone)}
 
 
 async def events_within_reach(view: Reading, scope: TenantScope, events: Sequence[Event]) -> Collection[str]:

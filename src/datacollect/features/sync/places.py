@@ -110,10 +110,10 @@ async def first_filed(view: Reading, scope: TenantScope) -> int | None:
     return None if position is None else int(position)
 
 
-async def ended_within(tx: Tx, scope: TenantScope, ends: Mapping[str, int]) -> Collection[str]:
+async def ended_within(view: Reading, scope: TenantScope, ends: Mapping[str, int]) -> Collection[str]:
     """Those who were within the caller's reach when they were deleted. Implements `Ends`."""
-    guids, positions, mine = tx.listed(list(ends)), tx.listed(list(ends.values())), places_within(scope.reach)
-    rows = await tx.fetch(_ENDED[tx.dialect], scope.tenant_id, guids, positions, tx.listed(mine))
+    guids, positions, mine = view.listed(list(ends)), view.listed(list(ends.values())), places_within(scope.reach)
+    rows = await view.fetch(_ENDED[view.dialect], scope.tenant_id, guids, positions, view.listed(mine))
     return {row[0] for row in rows}
 
 
